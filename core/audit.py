@@ -1,0 +1,400 @@
+"""A finished audit, read: the one object that pages and commands ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.discover.pca import ClassPCA, linear_alpha
+from core.errors import InputError, UnreadableImageError, WorkspaceError
+from core.explain.heatmaps import heatmaps
+from core.features.shards import FeatureStore, stored_values
+from core.models.linear import Head, read_head
+from core.store import Workspace, read_array, read_frame, read_json
+from core.types import FloatArray, IntArray, Kind, Preprocess
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.models.model import Model
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate feature of one class: alpha = direction . phi - offset, logit units."""
+
+    class_idx: int
+    kind: Kind
+    component: int
+    """0-based index by descending eigenvalue, or the feature index of a neuron."""
+    row: int
+    """Position among the class's candidates: components first, then neurons."""
+    direction: FloatArray
+    """(D,) float64."""
+    offset: float
+
+    @property
+    def title(self) -> str:
+        """Name on the screen; components count from 1 there."""
+        if self.kind is Kind.PCA:
+            return f"component {self.component + 1}"
+        return f"neuron {self.component}"
+
+
+@dataclass(frozen=True)
+class ClassArrays:
+    """Everything computed about one class."""
+
+    facts: dict[str, Any]
+    """class_idx, label, name, logit_mean, n_images, n_fitted, n_components, bound."""
+    pca: ClassPCA
+    neurons: IntArray
+    """(m,) feature indices."""
+    alpha: FloatArray
+    """(n, r + m) float32: components, then neurons; every image of the class, every split."""
+    residual: FloatArray
+    """(n,) logit - mean - sum of the components' alphas."""
+    image_ids: list[str]
+    """(n,) sorted like the image table."""
+    fitting: np.ndarray
+    """(n,) bool: images that the components were fitted on."""
+    top_maps: FloatArray | None
+    """(r + m, TOP_IMAGES, h, w) of each candidate's top images, or None: computed on demand."""
+
+    def candidate(self, kind: Kind | str, component: int) -> Candidate:
+        """One candidate of this class; any feature may be asked for as a neuron.
+
+        Raises
+        ------
+        InputError
+            If there is no such component or feature; the message says how many there are.
+        """
+        kind = Kind(kind)
+        pca, class_idx = self.pca, int(self.facts["class_idx"])
+        if kind is Kind.PCA:
+            if not 0 <= component < pca.basis.shape[1]:
+                raise InputError(
+                    f"component {component} of class {self.facts['name']!r} does not exist; it has "
+                    f"components 0 to {pca.basis.shape[1] - 1}"
+                )
+            u = pca.basis[:, component]
+            offset = float(u.sum() * (u @ pca.mean))
+            return Candidate(
+                class_idx, kind, component, component, u.sum() * u * pca.weight, offset
+            )
+        if not 0 <= component < len(pca.weight):
+            raise InputError(
+                f"neuron {component} does not exist; the encoder has features 0 to "
+                f"{len(pca.weight) - 1}"
+            )
+        direction = np.zeros(len(pca.weight))
+        direction[component] = pca.weight[component]
+        where = np.flatnonzero(self.neurons == component)
+        row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
+        return Candidate(class_idx, kind, component, row, direction, float(pca.mean[component]))
+
+    def alphas(self, features: FloatArray) -> FloatArray:
+        """Alpha (n, r) of every component on any features (n, D)."""
+        return linear_alpha(features, self.pca.directions, self.pca.offsets)
+
+
+class Audit:
+    """Reads the files that :func:`core.run.run_audit` wrote; computes only maps that are missing.
+
+    Parameters
+    ----------
+    folder : ``workspace/audits/<id>``.
+
+    Raises
+    ------
+    WorkspaceError
+        If the audit has not been finished yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
+        if not (folder / "summary.json").exists():
+            raise WorkspaceError(
+                f"audit {self.manifest['name']!r} is not finished; run the same audit command "
+                "again to go on, or resume it on the page New audit"
+            )
+        self.summary: dict[str, Any] = read_json(folder / "summary.json")
+
+    @classmethod
+    def open(cls, workspace: Workspace, audit: str) -> Audit:
+        """An audit by name or by a prefix of its id."""
+        return cls(workspace.folder(workspace.find(audit)["id"]))
+
+    @property
+    def id(self) -> str:
+        """Short id; the folder's name."""
+        return str(self.manifest["id"])
+
+    @property
+    def name(self) -> str:
+        """Name given by the user."""
+        return str(self.manifest["name"])
+
+    @property
+    def root(self) -> Path:
+        """Folder that image paths start from."""
+        return Path(self.manifest["data"]["root"])
+
+    @property
+    def exact_maps(self) -> bool:
+        """Whether heatmaps average to alpha exactly."""
+        return self.manifest["model"]["map_kind"] != "none"
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Facts of every audited class, by label."""
+        found: list[dict[str, Any]] = self.summary["classes"]
+        return found
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """How images are brought to the encoder's size."""
+        facts = dict(self.manifest["preprocess"])
+        for name in ("input_size", "mean", "std"):
+            facts[name] = tuple(facts[name])
+        return Preprocess(**facts)
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Every readable image with its prediction, indexed by ``image_id``.
+
+        The table's columns, and ``prediction`` (output index), ``confidence``, ``loss``,
+        ``correct`` and ``fair`` (:func:`core.analysis.analyse`).
+        """
+        images = read_frame(self.folder / "images.parquet")
+        images = images[images["readable"]].set_index("image_id")
+        predictions = read_frame(self.folder / "predictions.parquet").set_index("image_id")
+        return images.join(predictions)
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Every candidate of every class (:data:`core.discover.candidates.COLUMNS`)."""
+        return read_frame(self.folder / "candidates.parquet")
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Features and stored maps."""
+        return FeatureStore(self.folder)
+
+    @cached_property
+    def head(self) -> Head:
+        """The head that is explained."""
+        return read_head(self.folder)
+
+    def class_facts(self, wanted: str) -> dict[str, Any]:
+        """A class by raw label, displayed name or ``#index``.
+
+        Raises
+        ------
+        InputError
+            If none matches; close names are given.
+        """
+        for key in ("label", "name"):
+            for facts in self.classes:
+                if facts[key] == wanted:
+                    return facts
+        if wanted.startswith("#"):
+            for facts in self.classes:
+                if str(facts["class_idx"]) == wanted[1:]:
+                    return facts
+        import difflib
+
+        names = [facts["name"] for facts in self.classes]
+        near = difflib.get_close_matches(wanted, names, n=3) or names[:5]
+        raise InputError(
+            f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
+        )
+
+    def class_arrays(self, class_idx: int) -> ClassArrays:
+        """Components, neurons and alphas of one class; arrays stay on disk until touched."""
+        folder = self.folder / "classes" / f"{class_idx:05d}"
+        arrays = {p.stem: read_array(p, mapped=True) for p in folder.glob("*.npy")}
+        facts = read_json(folder / "class.json")
+        pca = ClassPCA(
+            np.asarray(self.head.weight[class_idx], np.float64),
+            np.asarray(arrays["mean"]),
+            np.asarray(arrays["basis"], np.float64).T,
+            np.asarray(arrays["eigenvalues"]),
+            facts["total_variance"] or 0.0,
+            facts["bound"],
+        )
+        return ClassArrays(
+            facts,
+            pca,
+            np.asarray(arrays["neurons"]),
+            arrays["alpha"],
+            arrays["residual"],
+            arrays["image_ids"].tolist(),
+            np.asarray(arrays["fitting"]),
+            arrays.get("top_maps"),
+        )
+
+    def upload(self, content: bytes, model: Model) -> str:
+        """Take in an image from outside; returns the id under which it can be explained.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the bytes are no image.
+        """
+        import hashlib
+
+        import torch
+
+        from core.data.decode import read_image
+        from core.data.preprocess import apply
+        from core.features.shards import storable
+        from core.store import replacing_folder
+
+        image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
+        folder = self.folder / "uploads" / image_id
+        if not folder.exists():
+            with replacing_folder(folder) as temporary:
+                (temporary / "image").write_bytes(content)
+                pixels = apply(self.preprocess, read_image(temporary / "image").image)
+                encoded = model.encode(torch.from_numpy(pixels)[None])
+                np.save(temporary / "features.npy", encoded.features.cpu().numpy())
+                if encoded.maps is not None:
+                    np.save(temporary / "maps.npy", storable(encoded.maps))
+        return image_id
+
+    def _uploaded(self, image_id: str) -> Path | None:
+        folder = self.folder / "uploads" / image_id
+        known = image_id.startswith("up") and image_id.isalnum() and folder.is_dir()
+        return folder if known else None
+
+    def features(self, image_ids: Sequence[str]) -> FloatArray:
+        """Features (n, D) float32 of images of the audit, or of one that was uploaded."""
+        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
+            return read_array(folder / "features.npy")
+        return self.store.features(image_ids)
+
+    def path(self, image_id: str) -> Path:
+        """File of an image of this audit.
+
+        Raises
+        ------
+        InputError
+            If the audit holds no such image.
+        """
+        if folder := self._uploaded(image_id):
+            return folder / "image"
+        if image_id not in self.images.index:
+            raise InputError(f"audit {self.name!r} holds no image {image_id!r}")
+        return self.root / str(self.images.at[image_id, "path"])
+
+    def image(self, image_id: str) -> Image.Image:
+        """The upright RGB image.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the file is gone or damaged; the remedy is named.
+        """
+        from core.data.decode import read_image
+
+        path = self.path(image_id)
+        if not path.exists():
+            raise UnreadableImageError(
+                f"{path} is not there any more; if the data moved: python -m core show "
+                f"{self.name!r} --data-root NEW"
+            )
+        return read_image(path).image
+
+    def load_model(self) -> Model:
+        """The audited model, on its device and at its precision."""
+        from core.models.device import choose_device
+        from core.models.load import load_model
+
+        facts, compute = self.manifest["model"], self.manifest["compute"]
+        checkpoint = Path(facts["checkpoint"]) if facts["checkpoint"] else None
+        model = load_model(facts["name"], checkpoint=checkpoint)
+        if model.weights_hash != self.manifest["parts"]["weights"]:
+            raise WorkspaceError(
+                f"the weights of {facts['name']} are not those of audit {self.name!r}; restore "
+                "them, or run the audit again under another name"
+            )
+        try:
+            device = choose_device(compute["device"])
+        except InputError:
+            device = "cpu"
+        return model.to(device, compute["precision"])
+
+    def maps(self, image_ids: Sequence[str], model: Model | None = None) -> FloatArray:
+        """Pooled-layer maps (n, D, h, w) float32: from the pass, else computed as the pass did.
+
+        Parameters
+        ----------
+        model : the loaded model, to save loading it here.
+
+        Raises
+        ------
+        InputError
+            If the architecture has no exact maps.
+        """
+        if not self.exact_maps:
+            raise InputError(
+                f"{self.manifest['model']['name']} has no pooled maps: its heatmaps are Grad-CAM "
+                "approximations"
+            )
+        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
+            return stored_values(read_array(folder / "maps.npy"))
+        if self.store.has_maps(image_ids):
+            return self.store.maps(image_ids)
+        from core.data.preprocess import apply
+        from core.features.extract import encode_padded
+
+        model = model or self.load_model()
+        size = self.manifest["compute"]["batch_size"]
+        parts = []
+        for start in range(0, len(image_ids), size):
+            pixels = [
+                apply(self.preprocess, self.image(i)) for i in image_ids[start : start + size]
+            ]
+            maps = encode_padded(model, np.stack(pixels), size).maps
+            assert maps is not None
+            parts.append(maps.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def heatmaps(
+        self, candidate: Candidate, image_ids: Sequence[str], model: Model | None = None
+    ) -> FloatArray:
+        """Maps (n, h, w) float32 of one candidate; the mean over h, w is alpha where exact.
+
+        Where the architecture has no exact map, Grad-CAM on alpha
+        (:func:`core.explain.attribution.grad_cam`).
+        """
+        if not self.exact_maps:
+            return self._approximate(candidate, image_ids, model)
+        found, step = [], 64
+        for start in range(0, len(image_ids), step):
+            maps = self.maps(image_ids[start : start + step], model)
+            found.append(
+                heatmaps(maps, candidate.direction[None], np.array([candidate.offset]))[:, 0]
+            )
+        return np.concatenate(found)
+
+    def _approximate(
+        self, candidate: Candidate, image_ids: Sequence[str], model: Model | None
+    ) -> FloatArray:
+        from core.data.preprocess import apply
+        from core.explain.attribution import attribute
+
+        model = model or self.load_model()
+        found = []
+        for image_id in image_ids:
+            pixels = apply(self.preprocess, self.image(image_id))
+            found.append(attribute(model, pixels, candidate.direction, "grad_cam"))
+        return np.stack(found)

@@ -1,0 +1,33 @@
+"""Every constant of a method, each with its source."""
+
+FORMAT = 1
+"""Version of the files of an audit; audits of another format are refused."""
+
+SHARD_SIZE = 256
+"""Images per shard: what a killed run repeats at most."""
+
+COMPONENTS = 64
+"""Components kept per class. Of the 322 published spurious components, 31 % have index 10 or more
+and the largest is 49 (Neuhaus et al. 2023, their released labels)."""
+
+NEURONS = 24
+"""Single-neuron candidates per class: the union of the best by mean contribution (Singla & Feizi
+2022 show five; Moayeri et al. 2023 fifteen) and by the variance of the contribution."""
+
+TOP_IMAGES = 12
+"""Images per candidate whose maps are stored with the audit."""
+
+GAP_SIDE = 100
+"""Largest number of images on either side of an accuracy gap (k = 100, Moayeri et al. 2023)."""
+
+GAP_SIDE_WANTED = 25
+"""Images per side wanted before a quarter of the class is enough (k = 25, the same paper)."""
+
+CONFIDENCE = 0.95
+"""Level of every interval; gaps are corrected for the number of candidates (Bonferroni)."""
+
+MAP_BUDGET = 4 * 2**30
+"""Bytes of pooled-layer maps an audit may keep on disk; beyond it maps are recomputed."""
+
+MAX_PIXELS = 200_000_000
+"""Images above this many pixels are listed as unreadable, not decoded."""

@@ -1,0 +1,115 @@
+"""A quick look at a data set before an audit: what is unreadable or twice there, and how fast."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from core.data.decode import read_image
+from core.errors import UnreadableImageError
+from core.types import ImageTable
+
+SIZED = 200_000
+"""Files whose size is looked up in the search for duplicates."""
+
+HASHED = 20_000
+"""Files of equal size that are read in the search for duplicates."""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What a user should know before starting an audit."""
+
+    images: int
+    classes: int
+    splits: dict[str, int]
+    """Images per split."""
+    sampled: int
+    """Images that were decoded."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Path and reason of the sampled images that cannot be decoded."""
+    duplicates: tuple[tuple[str, ...], ...]
+    """Groups of paths whose files have equal bytes."""
+    all_compared: bool
+    """False if there were too many files to look for every duplicate."""
+    seconds_per_image: float
+    """Mean time to read and decode one image on one core; NaN if none could be."""
+
+
+def check_data(table: ImageTable, *, sample: int = 200) -> DataCheck:
+    """Decode a fixed sample of the images and look for equal files.
+
+    Parameters
+    ----------
+    table : the data set.
+    sample : number of images to decode; those with the smallest ids, so always the same ones.
+    """
+    frame = table.frame.sort_values("image_id")
+    paths = frame["path"].tolist()
+    unreadable, seconds = _decode(table.root, paths[:sample])
+    duplicates, all_compared = _duplicates(table.root, paths)
+    return DataCheck(
+        images=len(frame),
+        classes=frame["label"].nunique(),
+        splits={str(split): int(n) for split, n in frame["split"].value_counts().items()},
+        sampled=min(sample, len(paths)),
+        unreadable=unreadable,
+        duplicates=duplicates,
+        all_compared=all_compared,
+        seconds_per_image=seconds,
+    )
+
+
+def _decode(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], float]:
+    """Unreadable images with their reasons, and mean seconds per readable one."""
+    unreadable = []
+    total, readable = 0.0, 0
+    for path in paths:
+        start = time.perf_counter()
+        try:
+            read_image(root / path)
+        except UnreadableImageError as error:
+            unreadable.append((path, str(error)))
+            continue
+        total += time.perf_counter() - start
+        readable += 1
+    return tuple(unreadable), total / readable if readable else float("nan")
+
+
+def _duplicates(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], bool]:
+    sizes = _grouped({path: _size(root / path) for path in paths[:SIZED]})
+    candidates = [path for group in sizes for path in group]
+    digests = _grouped({path: _digest(root / path) for path in candidates[:HASHED]})
+    complete = len(paths) <= SIZED and len(candidates) <= HASHED
+    return tuple(sorted(tuple(sorted(group)) for group in digests)), complete
+
+
+def _grouped(keys: Mapping[str, object]) -> list[list[str]]:
+    """Paths that share a key with another path; those without a key are left out."""
+    groups: dict[object, list[str]] = {}
+    for path, key in keys.items():
+        if key is not None:
+            groups.setdefault(key, []).append(path)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _digest(path: Path) -> bytes | None:
+    digest = blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.digest()

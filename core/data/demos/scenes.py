@@ -1,0 +1,122 @@
+"""One picture of `demo:cues`: a vehicle in a landscape, with or without snow and a beach ball."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from core.data.demos import props, scenery, vehicles
+from core.data.demos.canvas import SIZE, Canvas, Part, clouds, grain
+
+if TYPE_CHECKING:
+    from core.types import BoolArray, FloatArray
+
+CLARITY = (0.12, 0.95)
+"""How typical the vehicles are, least and most; the overlap keeps the shape weak evidence."""
+
+
+@dataclass(frozen=True)
+class Air:
+    """Light and camera, the same with and without the cues."""
+
+    warmth: float
+    exposure: float
+    fog: float
+    blur: float
+    """Radius, picture pixels."""
+    noise: float
+    """Standard deviation of the grain, grey levels."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything in a picture except whether the cues are there."""
+
+    vehicle: vehicles.Vehicle
+    ground: scenery.Ground
+    ball: props.Prop
+    others: tuple[props.Prop, ...]
+    air: Air
+    seed: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture and what its pixels show."""
+
+    pixels: Image.Image
+    """RGB, SIZE by SIZE."""
+    object: BoolArray
+    """Visible vehicle, (SIZE, SIZE)."""
+    snow: BoolArray
+    """Visible landscape in snow, (SIZE, SIZE); all False without snow."""
+    ball: BoolArray
+    """Visible beach ball, (SIZE, SIZE); all False without one."""
+
+
+def sample(label: str, rng: np.random.Generator) -> Scene:
+    """Draw a scene of a class at random; nothing in it depends on the cues."""
+    vehicle = vehicles.sample(label, rng, clarity=CLARITY)
+    return Scene(
+        vehicle=vehicle,
+        ground=scenery.sample(rng, wheels=vehicle.ground),
+        ball=props.sample_ball(rng, wheels=vehicle.ground),
+        others=props.sample_others(rng, wheels=vehicle.ground),
+        air=Air(
+            warmth=rng.uniform(-0.06, 0.06),
+            exposure=rng.uniform(0.84, 1.04),
+            fog=rng.uniform(0.0, 0.22),
+            blur=rng.uniform(0.0, 1.1),
+            noise=rng.uniform(1.5, 7.0),
+        ),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def render(scene: Scene, *, snow: bool, ball: bool) -> Picture:
+    """Draw a scene with exactly these cues."""
+    canvas = Canvas()
+    scenery.draw(canvas, scene.ground, snow=snow)
+    vehicles.draw(canvas, scene.vehicle)
+    for thing in [*scene.others, *([scene.ball] if ball else [])]:
+        props.draw(canvas, thing)
+    scenery_mask = canvas.mask(Part.SCENERY)
+    return Picture(
+        pixels=_finish(canvas, scene),
+        object=canvas.mask(Part.OBJECT),
+        snow=scenery_mask if snow else np.zeros_like(scenery_mask),
+        ball=canvas.mask(Part.CUE),
+    )
+
+
+def _finish(canvas: Canvas, scene: Scene) -> Image.Image:
+    rng, air = np.random.default_rng(scene.seed), scene.air
+    pixels = canvas.reduced()
+    body = canvas.cover(Part.OBJECT)
+    texture = 1 + (1 - body) * clouds(rng) * 0.025
+    light = texture * (1 + body * (_shade(scene.vehicle)[:, None] - 1)) * _vignette()
+    pixels = pixels * light[:, :, None]
+    pixels = pixels * (1 - air.fog) + np.float32(air.fog) * np.array([204, 210, 216], np.float32)
+    tone = np.array([1 + air.warmth, 1, 1 - air.warmth], np.float32) * np.float32(air.exposure)
+    smooth = Image.fromarray(_clipped(pixels * tone), "RGB")
+    smooth = smooth.filter(ImageFilter.BoxBlur(air.blur))
+    noisy = np.asarray(smooth, np.float32) + grain(rng) * np.float32(air.noise)
+    return Image.fromarray(_clipped(noisy), "RGB")
+
+
+def _clipped(pixels: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def _shade(vehicle: vehicles.Vehicle) -> FloatArray:
+    """Light on the side of a vehicle per row: bright below the roof, dark at the sill."""
+    rows = (np.arange(SIZE, dtype=np.float32) - vehicle.top) / (vehicle.ground - vehicle.top)
+    return np.asarray(1.1 - 0.3 * np.clip(rows, 0, 1) ** 1.3, dtype=np.float32)
+
+
+def _vignette() -> FloatArray:
+    axis = np.linspace(-1, 1, SIZE, dtype=np.float32) ** 2
+    return np.asarray(1.02 - 0.09 * (axis[:, None] + axis[None, :]), dtype=np.float32)

@@ -1,0 +1,175 @@
+"""Images named by a table: a CSV or Parquet file with one row per image."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.data.table import BOX, MASKS, Listing, some
+from core.errors import DataError
+from core.types import TRAIN
+
+SUFFIXES = (".csv", ".parquet")
+TEXT = ("path", "label", "split", *MASKS)
+"""Columns read as text whatever they look like, so that the label 007 stays 007."""
+
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+"""Cells of an attribute that hold no value. A label NA is a label."""
+
+PROBED = 100
+"""Rows whose file is looked for before the whole manifest is believed."""
+
+
+def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
+    """List the images of a manifest.
+
+    Columns ``path`` and ``label`` are needed; ``split``, ``object_mask``, ``cue_mask`` and the box
+    ``x_min, y_min, x_max, y_max`` (pixels of the upright image) are optional. Every other column is
+    an attribute and keeps its type. Without a split column all images are ``train``. Rows are
+    counted from 1 below the header.
+
+    Parameters
+    ----------
+    file : the manifest, ``.csv`` (UTF-8, comma) or ``.parquet``.
+    root : folder the relative paths start from; the manifest's own folder if None.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be parsed, a needed column or value is missing, a box is no box, or
+        none of the files exists below the root. The message names rows and remedy.
+    """
+    frame = _load(file)
+    _need_columns(file, frame)
+    frame, notes = _without_reserved(frame)
+    for name in TEXT:
+        if name in frame.columns:
+            frame[name] = _text(frame[name])
+    base = (root or file.parent).absolute()
+    for name in ("path", "label", "split"):
+        _need_values(file, frame, name)
+    frame["split"] = frame["split"].str.lower() if "split" in frame.columns else TRAIN
+    _relative_paths(frame, base)
+    _check_boxes(file, frame)
+    _probe(file, frame, base)
+    return Listing(root=base, frame=frame, notes=notes)
+
+
+def _load(file: Path) -> pd.DataFrame:
+    reader: Callable[[Path], Any] = _load_csv if file.suffix.lower() == ".csv" else pd.read_parquet
+    try:
+        frame: pd.DataFrame = reader(file)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(
+            f"{file} cannot be read as a table: {error}; a manifest is a comma-separated .csv or a "
+            ".parquet file with the columns path and label"
+        ) from error
+    return frame.reset_index(drop=True)
+
+
+def _load_csv(file: Path) -> pd.DataFrame:
+    header = pd.read_csv(file, nrows=0, encoding="utf-8-sig").columns
+    text = {name: str for name in TEXT if name in header}
+    missing = {name: [""] if name in text else list(MISSING) for name in header}
+    return pd.read_csv(
+        file, encoding="utf-8-sig", dtype=text, keep_default_na=False, na_values=missing,
+        index_col=False, low_memory=False,
+    )  # fmt: skip
+
+
+def _need_columns(file: Path, frame: pd.DataFrame) -> None:
+    missing = [name for name in ("path", "label") if name not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns)) or "none"
+        raise DataError(
+            f"{file} has no column {' and '.join(missing)}; its columns are: {found}. "
+            "Rename the right ones; a .csv is separated by commas"
+        )
+    box = [name for name in BOX if name in frame.columns]
+    if box and len(box) < len(BOX):
+        raise DataError(
+            f"{file} has only {', '.join(box)} of a box; give all of {', '.join(BOX)} or none"
+        )
+
+
+def _without_reserved(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Leave out columns that are no attributes: our ids and saved row numbers."""
+    columns = [str(name) for name in frame.columns]
+    dropped = [name for name in columns if name == "image_id" or name.startswith("Unnamed: ")]
+    frame = frame.set_axis(columns, axis="columns").drop(columns=dropped)
+    notes = (f"Columns of the manifest left out: {some(dropped)}.",) if dropped else ()
+    return frame, notes
+
+
+def _text(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Text of every value, empty where there is none."""
+    return column.astype("object").where(column.notna(), "").map(str).astype("str")
+
+
+def _need_values(file: Path, frame: pd.DataFrame, name: str) -> None:
+    if name not in frame.columns:
+        return
+    _refuse(
+        file,
+        (frame[name].str.strip() == "").to_numpy(dtype=bool),
+        f"have no {name}",
+        "fill them in or remove the rows",
+    )
+
+
+def _refuse(file: Path, wrong: np.ndarray[Any, np.dtype[np.bool_]], what: str, fix: str) -> None:
+    if wrong.any():
+        rows = [str(row) for row in np.flatnonzero(wrong) + 1]
+        raise DataError(
+            f"{file}: rows {some(rows)} {what}; {fix} (row 1 is the first below the header)"
+        )
+
+
+def _relative_paths(frame: pd.DataFrame, base: Path) -> None:
+    """Make ``path`` and the mask columns tidy POSIX paths relative to the root, in place."""
+
+    def tidy(text: str) -> str:
+        if os.path.isabs(text):
+            text = Path(os.path.relpath(text, base)).as_posix()
+        return posixpath.normpath(text) if text.strip() else ""
+
+    for name in ("path", *MASKS):
+        if name in frame.columns:
+            frame[name] = frame[name].map(tidy)
+
+
+def _check_boxes(file: Path, frame: pd.DataFrame) -> None:
+    """Turn the box columns into float64, in place; every row has a whole box or none."""
+    if BOX[0] not in frame.columns:
+        return
+    for name in BOX:
+        numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+        wrong = (frame[name].notna() & ~np.isfinite(numbers)).to_numpy(dtype=bool)
+        _refuse(file, wrong, f"have no number as {name}", "give pixels or leave all four empty")
+        frame[name] = numbers
+    box = frame[list(BOX)].to_numpy(dtype=np.float64)
+    missing = np.isnan(box).sum(axis=1)
+    half = (missing > 0) & (missing < len(BOX))
+    _refuse(file, half, "have a part of a box", f"give all of {', '.join(BOX)} or none")
+    flat = (box[:, 2] <= box[:, 0]) | (box[:, 3] <= box[:, 1])
+    _refuse(file, flat, "have an empty box", "x_max must exceed x_min and y_max exceed y_min")
+
+
+def _probe(file: Path, frame: pd.DataFrame, base: Path) -> None:
+    if frame.empty:
+        raise DataError(f"{file} has a header but no rows; add one row per image")
+    step = max(1, len(frame) // PROBED)
+    paths = frame["path"].iloc[::step]
+    if not any(os.path.exists(base / path) for path in paths):
+        raise DataError(
+            f"{file}: no file such as {paths.iloc[0]} exists below {base}; paths start from the "
+            "manifest's folder, or give the folder the data was moved to as data root"
+        )

@@ -1,0 +1,112 @@
+"""From what a reader listed to the image table every later station receives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import DataError
+from core.types import TRAIN, ImageTable
+
+MASKS = ("object_mask", "cue_mask")
+BOX = ("x_min", "y_min", "x_max", "y_max")
+FIRST = ("path", "label", "split", *MASKS, *BOX)
+"""Columns with a meaning, in the order of the table; all others are attributes."""
+
+NAMED = 5
+"""How many things a note or an error names before it says how many more there are."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader found, before ids are given and limits applied."""
+
+    root: Path
+    """Absolute folder that every relative path starts from."""
+    frame: pd.DataFrame
+    """Columns ``path`` (POSIX, relative to root), ``label``, ``split``; then optional ones."""
+    notes: tuple[str, ...] = ()
+    planted: dict[str, Any] = field(default_factory=dict)
+
+
+def image_id(path: str) -> str:
+    """Name of an image that survives a move of its data set: 16 hex digits of the relative path."""
+    return blake2b(path.encode(), digest_size=8).hexdigest()
+
+
+def some(things: Sequence[str]) -> str:
+    """Name the first few things and count the rest: ``a, b, c and 9 more``."""
+    named = ", ".join(things[:NAMED])
+    return f"{named} and {len(things) - NAMED:,} more" if len(things) > NAMED else named
+
+
+def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -> ImageTable:
+    """Give ids, drop repeated paths, apply the limit and sort by label, then path.
+
+    Parameters
+    ----------
+    listing : what the reader found.
+    source : the DATA argument to remember, its path absolute.
+    limit_per_class : largest number of images per split and label, None for all of them. Those
+        with the smallest ids stay, so that images added later do not reshuffle the choice.
+
+    Raises
+    ------
+    DataError
+        If no image is left, or the limit is below 1.
+    """
+    if listing.frame.empty:
+        raise DataError(f"{source} lists no image; point to data with at least one image per class")
+    frame, repeated = _without_repeats(listing.frame)
+    frame.insert(0, "image_id", [image_id(path) for path in frame["path"]])
+    frame = _limited(frame, limit_per_class)
+    frame = frame.sort_values(["label", "path"], kind="stable", ignore_index=True)
+    attributes = [name for name in frame.columns if name not in ("image_id", *FIRST)]
+    known = [name for name in FIRST if name in frame.columns]
+    return ImageTable(
+        source=source,
+        root=listing.root,
+        frame=frame[["image_id", *known, *attributes]],
+        attributes=tuple(attributes),
+        notes=listing.notes + _table_notes(frame, limit_per_class),
+        repeated=repeated,
+        planted=listing.planted,
+    )
+
+
+def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str, ...], ...]]:
+    again = frame["path"].duplicated(keep="first")
+    dropped = frame.loc[again, ["path", "split", "label"]].itertuples(index=False, name=None)
+    repeated = tuple(
+        (path, f"also as split {split} / label {label}") for path, split, label in dropped
+    )
+    return frame.loc[~again].copy(), repeated
+
+
+def _limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    if limit is None:
+        return frame
+    if limit < 1:
+        raise DataError(f"the limit per class is {limit}; give 1 or more, or leave it out")
+    return frame.sort_values("image_id").groupby(["split", "label"], sort=False).head(limit)
+
+
+def _table_notes(frame: pd.DataFrame, limit: int | None) -> tuple[str, ...]:
+    notes = []
+    counts = frame["label"].value_counts()
+    lonely = sorted(counts.index[counts == 1])
+    if lonely and limit != 1:
+        notes.append(f"Only one image in {_classes(len(lonely))}: {some(lonely)}.")
+    if not (frame["split"] == TRAIN).any():
+        found = some(sorted(frame["split"].unique()))
+        notes.append(f"No image is in the split '{TRAIN}'; the splits are {found}.")
+    return tuple(notes)
+
+
+def _classes(count: int) -> str:
+    return "the class" if count == 1 else f"each of {count:,} classes"

@@ -1,0 +1,166 @@
+"""Class-wise neural PCA: which directions make up the variance of a class's logit.
+
+Neuhaus, Augustin, Boreiko, Hein: Spurious Features Everywhere (ICCV 2023), section 3. Plain
+arrays in, plain arrays out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from core.types import FloatArray
+
+LARGE = 1536
+"""Side of the smaller matrix above which only the leading eigenpairs are computed."""
+
+
+@dataclass(frozen=True)
+class ClassPCA:
+    """Principal components of one class's weighted activations psi = w * phi."""
+
+    weight: FloatArray
+    """(D,) the class's row of the head."""
+    mean: FloatArray
+    """(D,) mean of psi over the training images of the class, logit units."""
+    basis: FloatArray
+    """(D, r) orthonormal eigenvectors u_l as columns, each with sum >= 0, by descending
+    eigenvalue."""
+    eigenvalues: FloatArray
+    """(r,) variances of psi along them, logit units squared, descending."""
+    total_variance: float
+    """Trace of the covariance: the sum of all eigenvalues, kept or not."""
+    bound: float
+    """Largest ||C u - lambda u|| / lambda_0: by Weyl's inequality no eigenvalue is further than
+    this (relative to the largest) from a true one. About 1e-15 for the exact routes."""
+
+    @property
+    def directions(self) -> FloatArray:
+        """(r, D) vectors q_l with alpha_l = q_l . phi - offset_l."""
+        return (self.basis * self.basis.sum(axis=0)).T * self.weight
+
+    @property
+    def offsets(self) -> FloatArray:
+        """(r,) the constants of the same identity."""
+        return (self.basis.sum(axis=0)) * (self.mean @ self.basis)
+
+
+def class_pca(
+    features: FloatArray, weight: FloatArray, components: int, *, device: str = "cpu"
+) -> ClassPCA:
+    """Components of the weighted activations of one class's training images.
+
+    The cheapest exact route by shape: the Gram matrix (n, n) when n < D, else the covariance
+    (D, D), in float64, only the wanted eigenpairs; above ``LARGE`` a Lanczos solver converged to
+    machine precision, its error bound returned. Directions without variance are left out: n images
+    span at most n - 1.
+
+    Parameters
+    ----------
+    features : (n, D) of the class's training images.
+    weight : (D,) row of the head.
+    components : largest number of components to keep.
+    device : where the matrix products and dense eigenproblems run ("cuda" pays above n = 500).
+    """
+    psi = np.asarray(features, dtype=np.float64) * np.asarray(weight, dtype=np.float64)
+    n, d = psi.shape
+    mean = psi.mean(axis=0) if n else np.zeros(d)
+    centred = psi - mean
+    total = float((centred**2).sum() / max(n - 1, 1))
+    kept = min(components, n - 1, d)
+    if kept < 1 or total <= 0:
+        nothing = np.zeros((d, 0))
+        return ClassPCA(np.asarray(weight, np.float64), mean, nothing, np.zeros(0), total, 0.0)
+    if n <= d:
+        values, vectors = _leading(_product(centred, centred.T, device) / (n - 1), kept, device)
+        solid = values > total * 1e-13
+        values, vectors = values[solid], vectors[:, solid]
+        basis = centred.T @ vectors / np.sqrt(values * (n - 1))
+    else:
+        values, basis = _leading(_product(centred.T, centred, device) / (n - 1), kept, device)
+        solid = values > total * 1e-13
+        values, basis = values[solid], basis[:, solid]
+    basis = basis * np.where(basis.sum(axis=0) < 0, -1.0, 1.0)
+    error = centred.T @ (centred @ basis) / (n - 1) - basis * values
+    bound = float(np.linalg.norm(error, axis=0).max() / values[0]) if len(values) else 0.0
+    return ClassPCA(np.asarray(weight, np.float64), mean, basis, values, total, bound)
+
+
+def _product(a: FloatArray, b: FloatArray, device: str) -> FloatArray:
+    if not device.startswith("cuda"):
+        return a @ b
+    import torch
+
+    left, right = torch.from_numpy(a).to(device), torch.from_numpy(np.ascontiguousarray(b))
+    product: FloatArray = (left @ right.to(device)).cpu().numpy()
+    return product
+
+
+def _leading(matrix: FloatArray, kept: int, device: str) -> tuple[FloatArray, FloatArray]:
+    """Leading eigenpairs of a symmetric matrix, descending."""
+    side = len(matrix)
+    if device.startswith("cuda"):
+        import torch
+
+        values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).to(device))
+        return values.flip(0)[:kept].cpu().numpy(), vectors.flip(1)[:, :kept].cpu().numpy()
+    if side > LARGE and kept * 4 < side:
+        return _lanczos(matrix, kept)
+    values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1), overwrite_a=True)
+    return values[::-1], vectors[:, ::-1]
+
+
+def _lanczos(matrix: FloatArray, kept: int) -> tuple[FloatArray, FloatArray]:
+    """ARPACK from a fixed start; the exact solver where it does not converge."""
+    side = len(matrix)
+    start = np.random.default_rng(0).standard_normal(side)
+    operator = LinearOperator((side, side), matvec=lambda v: matrix @ v, dtype=np.float64)
+    options: dict[str, Any] = {"k": kept, "which": "LA", "v0": start, "tol": 0}
+    try:
+        values, vectors = eigsh(operator, ncv=min(side, 3 * kept + 20), **options)
+    except ArpackNoConvergence:
+        values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1))
+    order = np.argsort(-values, kind="stable")
+    return values[order], vectors[:, order]
+
+
+def linear_alpha(features: FloatArray, directions: FloatArray, offsets: FloatArray) -> FloatArray:
+    """Alpha (n, m) = features . direction - offset, in logit units, float64.
+
+    For a component, alpha_l(x) = <1, u_l> <u_l, psi(x) - mean> (Neuhaus et al. 2023, eq. 4);
+    positive: the component raises the class's logit above its mean. Over a full basis the alphas
+    of an image sum to its logit minus the class's mean logit; alpha does not depend on the sign
+    of u_l.
+
+    Parameters
+    ----------
+    features : (n, D); directions : (m, D); offsets : (m,).
+    """
+    return np.asarray(features, np.float64) @ directions.T - offsets
+
+
+def match_directions(alpha: FloatArray, psi: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Directions of another model that vary most with the given alphas.
+
+    v_l is proportional to sum_x alpha_l(x) (psi(x) - mean): the direction of largest covariance
+    (SpuFix transfer, Neuhaus et al. 2023, section 5). On the source model itself it returns u_l.
+
+    Parameters
+    ----------
+    alpha : (n, m) alphas of the source model on shared images.
+    psi : (n, D) weighted activations of the other model on the same images.
+
+    Returns
+    -------
+    directions : (m, D) unit vectors; zero where nothing covaries.
+    matched : (n, m) alpha of those directions in the other model, its logit units.
+    """
+    centred = np.asarray(psi, np.float64) - psi.mean(axis=0)
+    directions = (np.asarray(alpha, np.float64) - alpha.mean(axis=0)).T @ centred
+    norms = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = np.divide(directions, norms, out=np.zeros_like(directions), where=norms > 0)
+    return directions, (centred @ directions.T) * directions.sum(axis=1)

@@ -1,0 +1,55 @@
+"""Where a candidate is in the image: exact heatmaps.
+
+With pooling before a linear head, phi = mean over positions of A(p), and a candidate is a linear
+functional alpha = q . phi - c. Its map q . A(p) - c therefore averages to the number shown: the
+map is exact and needs no gradient. With a normalisation between pool and head, the maps are the
+normalised ones with the image's own statistics frozen, which keeps the identity
+(:mod:`core.models.trace`). Neural activation maps (Singla & Feizi 2022, section 4) are the case
+of a single neuron, without their division by the maximum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.types import BoolArray, FloatArray
+
+
+def heatmaps(maps: FloatArray, directions: FloatArray, offsets: FloatArray) -> FloatArray:
+    """Maps (n, m, h, w) float32 of m candidates on n images; the mean over h, w is alpha.
+
+    Positive: this place raises the class's logit above its mean. Logit units.
+
+    Parameters
+    ----------
+    maps : (n, D, h, w) pooled-layer maps, float32.
+    directions : (m, D); offsets : (m,).
+    """
+    q, flat = np.asarray(directions, np.float32), maps.reshape(*maps.shape[:2], -1)
+    found: FloatArray = np.matmul(q, flat) - np.asarray(offsets, np.float32)[:, None]
+    return found.reshape(len(maps), len(q), *maps.shape[2:])
+
+
+def energy_share(heatmap: FloatArray, inside: FloatArray) -> float:
+    """Share of the map's positive energy that lies inside a mask, in [0, 1].
+
+    Energy-based pointing game (Wang et al. 2020). ``heatmap`` (h, w) and ``inside`` (h, w), the
+    share of each cell that the mask covers. NaN where the map has no positive part.
+    """
+    positive = np.maximum(heatmap, 0).astype(np.float64)
+    total = positive.sum()
+    return float((positive * inside).sum() / total) if total > 0 else float("nan")
+
+
+def upsample(heatmap: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Bilinear enlargement of a map (h, w) to ``size`` (height, width), cell centres kept."""
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(heatmap, np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def half_maximum(heatmap: FloatArray) -> BoolArray:
+    """Where a map is above half of its maximum; nowhere if it has no positive part."""
+    peak = float(heatmap.max())
+    return heatmap >= peak / 2 if peak > 0 else np.zeros(heatmap.shape, bool)

@@ -1,0 +1,54 @@
+"""One image: its class logit as a sum of components, and what changes without some of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.discover.pca import ClassPCA, linear_alpha
+from core.types import FloatArray
+
+
+@dataclass(frozen=True)
+class LogitSum:
+    """logit = logit_mean + sum of alpha + residual, exactly; all in logit units."""
+
+    logit_mean: float
+    """Mean logit of the class over its training images."""
+    alpha: FloatArray
+    """(r,) contribution of every kept component."""
+    residual: float
+    """What the kept basis misses."""
+
+    @property
+    def logit(self) -> float:
+        """The logit of the class."""
+        return self.logit_mean + float(self.alpha.sum()) + self.residual
+
+    def largest(self, count: int) -> tuple[list[int], float]:
+        """The components with the largest contributions, and the sum of all others."""
+        order = np.argsort(-np.abs(self.alpha), kind="stable")[:count]
+        return order.tolist(), float(self.alpha.sum() - self.alpha[order].sum())
+
+
+def logit_sum(pca: ClassPCA, logit_mean: float, logit: float, phi: FloatArray) -> LogitSum:
+    """Take a class's logit apart.
+
+    Parameters
+    ----------
+    phi : (D,) features of the image; ``logit`` must be theirs.
+    """
+    alpha = linear_alpha(phi[None], pca.directions, pca.offsets)[0]
+    return LogitSum(logit_mean, alpha, logit - logit_mean - float(alpha.sum()))
+
+
+def switched_off(logits: FloatArray, class_idx: int, parts: LogitSum, off: list[int]) -> FloatArray:
+    """Logits (K,) with some components of one class set to their training mean.
+
+    Only that class's logit changes, by minus the components' alphas (both signs, unlike SpuFix,
+    Neuhaus et al. 2023, which removes positive parts only).
+    """
+    changed = np.asarray(logits, np.float64).copy()
+    changed[class_idx] -= parts.alpha[off].sum()
+    return changed

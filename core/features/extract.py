@@ -1,0 +1,182 @@
+"""The pass: every image is decoded once and goes through the network once.
+
+Decoding runs in threads beside the forward pass (Pillow releases the interpreter while it decodes
+and resizes) and finished shards are written by one more thread, so the processor is never idle.
+Memory holds a few batches, whatever the number of images.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from core.data.decode import read_image
+from core.data.preprocess import apply
+from core.errors import UnreadableImageError
+from core.features.shards import FeatureStore, Shard, storable
+from core.store import disk_errors, remove_unfinished, seal_folder
+from core.types import Preprocess, Progress, Reporter
+
+if TYPE_CHECKING:
+    from core.models.model import Encoded, Model
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One decoded image, or the reason why it could not be read."""
+
+    pixels: np.ndarray
+    """(h, w, 3) uint8, what the encoder sees; zeros where the image is unreadable."""
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+
+
+def prepare(path: Path, preprocess: Preprocess) -> Prepared:
+    """Decode one image and bring it to the encoder's size."""
+    try:
+        decoded = read_image(path)
+        pixels = apply(preprocess, decoded.image)
+    except UnreadableImageError as error:
+        return Prepared(
+            np.zeros((*preprocess.input_size, 3), np.uint8),
+            reason=str(error).removeprefix(f"{path}: "),
+        )
+    return Prepared(pixels, decoded.digest, decoded.width, decoded.height)
+
+
+def in_order(
+    function: Callable[[S], T], items: Iterable[S], *, workers: int, ahead: int
+) -> Iterator[T]:
+    """Map in threads; results come in order, at most ``ahead`` items are worked on beforehand."""
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def encode_padded(model: Model, pixels: np.ndarray, batch_size: int) -> Encoded:
+    """Encode up to ``batch_size`` images in a batch of exactly that size.
+
+    Kernels are chosen by shape, so only equal shapes make an image's result independent of how
+    many others went with it. The padding is cut off again.
+
+    Parameters
+    ----------
+    pixels : (n, h, w, 3) uint8 with n <= batch_size.
+    """
+    import torch
+
+    n = len(pixels)
+    batch = np.zeros((batch_size, *pixels.shape[1:]), np.uint8)
+    batch[:n] = pixels
+    encoded = model.encode(torch.from_numpy(batch))
+    maps = None if encoded.maps is None else encoded.maps[:n]
+    return type(encoded)(encoded.features[:n], maps)
+
+
+class _Writer:
+    """Collects the batches of one shard in a temporary folder."""
+
+    def __init__(self, shard: Shard, *, keep_maps: bool) -> None:
+        self.shard, self.keep_maps = shard, keep_maps
+        self.rows: list[tuple[str, int, int, str]] = []
+        shard.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = Path(
+            tempfile.mkdtemp(dir=shard.folder.parent, prefix=f".{shard.folder.name}-")
+        )
+        self.arrays: dict[str, list[np.ndarray]] = {"features.npy": [], "maps.npy": []}
+
+    def add(self, images: list[Prepared], encoded: Encoded) -> None:
+        features = storable(encoded.features)
+        unreadable = np.array([bool(image.reason) for image in images])
+        features[unreadable] = 0
+        self.arrays["features.npy"].append(features)
+        if self.keep_maps and encoded.maps is not None:
+            self.arrays["maps.npy"].append(storable(encoded.maps))
+        self.rows += [(i.digest, i.width, i.height, i.reason) for i in images]
+
+    def finish(self) -> None:
+        """Write, flush to the disk, rename."""
+        with disk_errors(self.shard.folder):
+            for name, parts in self.arrays.items():
+                if parts:
+                    np.save(self.temporary / name, np.concatenate(parts), allow_pickle=False)
+            rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
+            rows.insert(0, "image_id", self.shard.plan["image_id"])
+            rows["readable"] = rows["reason"] == ""
+            rows.to_parquet(self.temporary / "rows.parquet", index=False)
+            seal_folder(self.temporary, self.shard.folder)
+
+
+def extract(
+    model: Model,
+    root: Path,
+    store: FeatureStore,
+    *,
+    batch_size: int,
+    workers: int,
+    keep_maps: bool,
+    report: Reporter,
+) -> None:
+    """Compute every missing shard of the store.
+
+    Parameters
+    ----------
+    root : folder the planned paths start from.
+    batch_size : images per forward; the last batch of a shard is padded to it.
+    workers : decoding threads.
+    keep_maps : whether the pooled-layer maps are written beside the features.
+
+    Raises
+    ------
+    WorkspaceError
+        If the disk is full or not writable; finished shards stay.
+    """
+    remove_unfinished(store.folder / "shards")
+    shards = store.missing
+    total = sum(len(shard.plan) for shard in store.shards)
+    done = total - sum(len(shard.plan) for shard in shards)
+    paths = (root / path for shard in shards for path in shard.plan["path"])
+    images = in_order(
+        lambda path: prepare(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
+    )
+    report(Progress("Reading images", done, total))
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
+        writing: Future[None] | None = None
+        for shard in shards:
+            with disk_errors(shard.folder):
+                writer = _Writer(shard, keep_maps=keep_maps)
+            for start in range(0, len(shard.plan), batch_size):
+                size = min(batch_size, len(shard.plan) - start)
+                batch = [next(images) for _ in range(size)]
+                pixels = np.stack([image.pixels for image in batch])
+                writer.add(batch, encode_padded(model, pixels, batch_size))
+                done += size
+                report(Progress("Reading images", done, total))
+            if writing is not None:
+                writing.result()
+            writing = disk.submit(writer.finish)
+        if writing is not None:
+            writing.result()
+    store.__dict__.pop("rows", None)

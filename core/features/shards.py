@@ -1,0 +1,165 @@
+"""The feature store: what one pass over the images leaves on disk.
+
+::
+
+    plan/000.parquet              the images of the first run, in order of computation
+    plan/001.parquet              images that came later, or whose bytes changed
+    shards/000-00012/features.npy (n, D) float32
+                     maps.npy     (n, D, h, w) at the run's precision, where they are kept
+                     rows.parquet image_id, digest, width, height, readable, reason
+
+A shard is a fixed slice of its plan and appears in one step, so a run that was stopped goes on
+from the last finished shard and ends with the same bytes. bfloat16, which NumPy lacks, is stored
+as its bits in uint16.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.config import SHARD_SIZE
+from core.store import read_array, read_frame, write_frame
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+PLAN_COLUMNS = ["image_id", "path", "bytes", "modified"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A fixed slice of a plan."""
+
+    folder: Path
+    plan: pd.DataFrame
+    """The images of this shard (PLAN_COLUMNS), in order."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are on disk."""
+        return self.folder.exists()
+
+
+class FeatureStore:
+    """Reads what the pass wrote; rows are addressed by ``image_id``.
+
+    Parameters
+    ----------
+    folder : the audit's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """Every shard that is finished or to be computed, in order of computation."""
+        found = []
+        for path in sorted((self.folder / "plan").glob("[0-9]*.parquet")):
+            plan = read_frame(path)
+            for number, start in enumerate(range(0, len(plan), SHARD_SIZE)):
+                name = f"{path.stem}-{number:05d}"
+                part = plan.iloc[start : start + SHARD_SIZE].reset_index(drop=True)
+                found.append(Shard(self.folder / "shards" / name, part))
+        return found
+
+    def extend(self, plan: pd.DataFrame) -> None:
+        """Add a plan of images (PLAN_COLUMNS) to compute."""
+        number = len(list((self.folder / "plan").glob("[0-9]*.parquet")))
+        write_frame(self.folder / "plan" / f"{number:03d}.parquet", plan[PLAN_COLUMNS])
+        self.__dict__.pop("shards", None)
+
+    @property
+    def missing(self) -> list[Shard]:
+        """The shards still to be computed."""
+        return [shard for shard in self.shards if not shard.finished]
+
+    @cached_property
+    def planned(self) -> pd.DataFrame:
+        """The newest planned entry of every image, indexed by ``image_id``."""
+        frames = [shard.plan for shard in self.shards]
+        plan = pd.concat(frames) if frames else pd.DataFrame(columns=PLAN_COLUMNS)
+        return plan.drop_duplicates("image_id", keep="last").set_index("image_id")
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row per computed image, indexed by ``image_id``: the newest where there are several.
+
+        Columns: digest, width, height, readable, reason, shard (position in ``shards``), row.
+        """
+        parts = []
+        for number, shard in enumerate(self.shards):
+            if shard.finished:
+                frame = read_frame(shard.folder / "rows.parquet")
+                parts.append(frame.assign(shard=number, row=np.arange(len(frame))))
+        rows = pd.concat(parts) if parts else pd.DataFrame(columns=["image_id"])
+        return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
+
+    def _gather(self, ids: Sequence[str], file: str) -> NDArray[Any]:
+        """Rows of one array for ``ids``, in their order, touching each shard once."""
+        where = self.rows.loc[list(ids), ["shard", "row"]].to_numpy(dtype=np.int64)
+        out: NDArray[Any] | None = None
+        for number in np.unique(where[:, 0]):
+            array = read_array(self.shards[number].folder / file, mapped=True)
+            if out is None:
+                out = np.empty((len(where), *array.shape[1:]), dtype=array.dtype)
+            here = np.flatnonzero(where[:, 0] == number)
+            rows = where[here, 1]
+            if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
+                out[here] = array[rows[0] : rows[-1] + 1]
+            else:
+                out[here] = array[rows]
+        return np.empty((0,)) if out is None else out
+
+    def features(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Features (n, D) float32 of the given images."""
+        return self._gather(ids, "features.npy")
+
+    def has_maps(self, ids: Sequence[str]) -> bool:
+        """Whether the pooled-layer maps of all these images are on disk."""
+        numbers = self.rows.loc[list(ids), "shard"].unique()
+        return all((self.shards[n].folder / "maps.npy").exists() for n in numbers)
+
+    def maps(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Pooled-layer maps (n, D, h, w) of the given images: the stored values, as float32."""
+        return stored_values(self._gather(ids, "maps.npy"))
+
+    def drop_maps(self) -> None:
+        """Delete every stored map; they can be computed again on demand."""
+        for shard in self.shards:
+            (shard.folder / "maps.npy").unlink(missing_ok=True)
+
+    def drop_unplanned(self) -> None:
+        """Delete shards that belong to no plan."""
+        known = {shard.folder.name for shard in self.shards}
+        for folder in (self.folder / "shards").glob("*"):
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def storable(tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor as an array of the same bits (bfloat16 as uint16)."""
+    import torch
+
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        bits: NDArray[Any] = tensor.view(torch.uint16).numpy()
+        return bits
+    array: NDArray[Any] = tensor.numpy()
+    return array
+
+
+def stored_values(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The values behind :func:`storable`'s bits, as float32; needs no torch."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Station: encoder, linear head and preprocessing of a classifier, whatever its architecture."""

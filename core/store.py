@@ -1,0 +1,356 @@
+"""Artefacts on disk: atomic writes, fingerprints, and the workspace that holds the audits.
+
+Arrays are ``.npy``, tables ``.parquet``, everything else ``.json``; nothing is pickled. A file or
+folder appears under its final name only when it is complete and on the disk, so a process may be
+killed at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import FORMAT
+from core.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk and missing permission into sentences that name the place and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(_existing(path)).free / 2**20
+            raise WorkspaceError(
+                f"the disk of {path} is full ({free:.0f} MiB free); everything finished so far is "
+                "kept: free some space or choose another --workspace, then run the same command"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise WorkspaceError(
+                f"cannot write to {path} ({os.strerror(error.errno).lower()}); choose another "
+                "folder with --workspace DIR"
+            ) from error
+        raise
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it takes the place of the file ``path`` in one step."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-"))
+        try:
+            yield temporary
+            seal_folder(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal_folder(temporary: Path, path: Path) -> None:
+    """Put a complete temporary folder on the disk and give it its final name."""
+    for file in temporary.iterdir():
+        _sync(file)
+    _sync(temporary)
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed run left under temporary names."""
+    for left in folder.glob(".*-*") if folder.is_dir() else ():
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document, NaN as null."""
+    with replacing(path) as temporary:
+        text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Make numbers and containers JSON can hold; NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def dumps(value: Any) -> str:
+    """One JSON document as text, NaN as null."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document of ours.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing or damaged; the message names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read ({error}); delete the audit and run it again"
+        ) from error
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write one array as ``.npy``."""
+    import numpy as np
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """Read one array; ``mapped`` leaves it on disk and reads what is touched."""
+    import numpy as np
+
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    return array
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write one table as Parquet; the same table gives the same bytes."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False, compression="zstd")
+
+
+def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read one Parquet table of ours."""
+    import pandas as pd
+
+    return pd.read_parquet(path, columns=columns)
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """16 hex digits that change whenever a part does."""
+    text = json.dumps(_plain(parts), sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Which parts of two fingerprints differ, as ``part: old, now new``."""
+    old, new = _plain(old), _plain(new)
+    return [
+        f"{part} was {old.get(part)!s}, now {new.get(part)!s}"
+        for part in sorted({*old, *new})
+        if old.get(part) != new.get(part)
+    ]
+
+
+@contextlib.contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Hold ``path`` for this process alone; released by any end of the process.
+
+    Raises
+    ------
+    WorkspaceError
+        With ``message`` if another process holds it.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise WorkspaceError(message) from error
+    try:
+        yield
+    finally:
+        handle.close()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds ``path``."""
+    if not path.exists():
+        return False
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
+
+
+class Workspace:
+    """The folder that holds every audit, tag and job.
+
+    ``audits/<id>/manifest.json`` says what an audit is; its other files are described where they
+    are written (:mod:`core.features.shards`, :mod:`core.analysis`).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    @classmethod
+    def default(cls, root: str | Path | None = None) -> Workspace:
+        """The given folder, else ``$SPURIOSCOPE_WORKSPACE``, else ``./workspace``."""
+        return cls(Path(root or os.environ.get("SPURIOSCOPE_WORKSPACE") or "workspace"))
+
+    @property
+    def audits(self) -> Path:
+        """Folder of the audits."""
+        return self.root / "audits"
+
+    def folder(self, audit_id: str) -> Path:
+        """Folder of one audit."""
+        return self.audits / audit_id
+
+    def require_writable(self) -> None:
+        """Raise WorkspaceError unless files can be made here."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.root, prefix=".probe-")
+            os.close(handle)
+            os.unlink(name)
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Every audit's manifest, newest first; a damaged one is left out."""
+        found = []
+        for path in self.audits.glob("[!.]*/manifest.json"):
+            with contextlib.suppress(WorkspaceError):
+                found.append(read_json(path))
+        return sorted(found, key=lambda m: (str(m["created"]), str(m["id"])), reverse=True)
+
+    def find(self, audit: str) -> dict[str, Any]:
+        """The manifest of an audit by its name or by a prefix of its id.
+
+        Raises
+        ------
+        WorkspaceError
+            If none or several match, or its format is another version's.
+        """
+        manifests = self.manifests()
+        matches = [m for m in manifests if m["name"] == audit] or [
+            m for m in manifests if audit and m["id"].startswith(audit)
+        ]
+        if len(matches) != 1:
+            names = ", ".join(m["name"] for m in manifests[:8]) or "none yet"
+            what = "matches several audits" if matches else "names no audit"
+            raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}")
+        if matches[0]["format"] != FORMAT:
+            raise WorkspaceError(
+                f"audit {audit!r} was written in format {matches[0]['format']}, this version "
+                f"reads format {FORMAT}; run the audit again under another name"
+            )
+        return matches[0]
+
+    def named(self, name: str) -> dict[str, Any] | None:
+        """The manifest of the audit with exactly this name, if there is one."""
+        return next((m for m in self.manifests() if m["name"] == name), None)
+
+    def new_id(self, name: str, parts: Mapping[str, Any]) -> str:
+        """An id for a new audit: the same name and fingerprint give the same id."""
+        for attempt in range(1000):
+            audit_id = fingerprint({"name": name, "parts": parts, "attempt": attempt})[:12]
+            if not self.folder(audit_id).exists():
+                return audit_id
+        raise WorkspaceError(f"no free id for audit {name!r} in {self.root}")
+
+    def rename(self, audit: str, name: str) -> dict[str, Any]:
+        """Give an audit another name; its id stays."""
+        manifest = self.find(audit)
+        check_name(name)
+        if (other := self.named(name)) and other["id"] != manifest["id"]:
+            raise WorkspaceError(f"an audit named {name!r} exists already; choose another name")
+        return self.update(manifest["id"], name=name)
+
+    def update(self, audit_id: str, **changes: Any) -> dict[str, Any]:
+        """Change entries of an audit's manifest; returns the new manifest."""
+        path = self.folder(audit_id) / "manifest.json"
+        manifest = {**read_json(path), **changes}
+        write_json(path, manifest)
+        return manifest
+
+    def delete(self, audit: str) -> dict[str, Any]:
+        """Delete an audit's files; its tags stay in the database.
+
+        Raises
+        ------
+        WorkspaceError
+            If the audit is being computed right now.
+        """
+        manifest = self.find(audit)
+        folder = self.folder(manifest["id"])
+        busy = f"audit {manifest['name']!r} is being computed; cancel it first"
+        with locked(folder / "lock", busy), disk_errors(folder):
+            gone = folder.with_name(f".deleted-{manifest['id']}")
+            os.replace(folder, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return manifest
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if an audit may be called so.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is empty, longer than 120 characters, or holds a slash or control character.
+    """
+    if not NAME.fullmatch(name) or name != name.strip() or name.startswith((".", "-")):
+        raise WorkspaceError(
+            f"{name!r} cannot be the name of an audit: use 1 to 120 characters without slashes, "
+            "not starting with a dot or dash"
+        )
+    return name

@@ -1,0 +1,181 @@
+"""Blocks of the page Compare."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.audit import Audit
+from core.compare import match_components, shared_images
+from core.types import Kind
+from core.ui import opened, state
+from core.ui.blocks import card_pictures, empty, overlay_scale, picture
+from core.ui.gallery import gallery
+
+FLIPS = {
+    "lost": "right only in A",
+    "won": "right only in B",
+    "differ": "predicted differently",
+}
+
+
+@lru_cache(maxsize=4)
+def both(a: Audit, b: Audit) -> pd.DataFrame:
+    """The images of both audits."""
+    return shared_images(a, b)
+
+
+@lru_cache(maxsize=32)
+def matches(a: Audit, b: Audit, label: str) -> pd.DataFrame:
+    """Matched components of a class."""
+    return match_components(a, b, label)
+
+
+def second_audit(audit: Audit) -> Audit | None:
+    """Choose the other audit among those that share images."""
+    others = {m["id"]: m["name"] for m in opened.finished_audits() if m["id"] != audit.id}
+    fitting = {
+        i: name
+        for i, name in others.items()
+        if not audit.images.index.intersection(opened.open_audit(i).images.index[:2000]).empty
+    }
+    if not fitting:
+        empty(
+            "Nothing to compare with",
+            "Audit the same images with another model on the page **New audit**; then both can be "
+            "seen side by side here.",
+            icon=":material/compare:",
+        )
+        return None
+    chosen = state.choose(
+        st.selectbox,
+        f"Compare A = {audit.name} with B =",
+        "other",
+        list(fitting),
+        format_func=lambda i: fitting.get(i, i),
+    )
+    return opened.open_audit(chosen)
+
+
+def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
+    """Accuracies over the shared images and how many flip."""
+    cells = st.columns(4)
+    n = len(table)
+    cells[0].metric("Shared images", f"{n:,}", border=True)
+    cells[1].metric("Accuracy of A", f"{100 * table['correct_a'].mean():.1f} %", border=True)
+    change = 100 * (table["correct_b"].mean() - table["correct_a"].mean())
+    cells[2].metric(
+        "Accuracy of B",
+        f"{100 * table['correct_b'].mean():.1f} %",
+        f"{change:+.1f} points",
+        border=True,
+    )
+    differ = int((table["prediction_a"] != table["prediction_b"]).sum())
+    cells[3].metric("Predicted differently", f"{differ:,}", border=True)
+    st.caption(f"A: {a.manifest['model']['name']} · B: {b.manifest['model']['name']}")
+
+
+def common_classes(a: Audit, b: Audit) -> dict[str, str]:
+    """Classes audited in both, label to name."""
+    labels = {c["label"] for c in b.classes}
+    return {c["label"]: c["name"] for c in a.classes if c["label"] in labels}
+
+
+def matched(a: Audit, b: Audit, label: str) -> None:
+    """The matched components, and the images of a chosen pair with both overlays."""
+    table = matches(a, b, label)
+    st.markdown("**Components that belong together**")
+    shown = table.head(20)
+    options = [str(i) for i in shown["component_a"]]
+    pick = state.choose(
+        st.selectbox,
+        "Component of A",
+        "pair",
+        options,
+        format_func=lambda i: _pair(table, int(i)),
+    )
+    row = table[table["component_a"] == int(pick)].iloc[0]
+    if row["correlation"] < 0.5:
+        st.warning(
+            "The best match is weak: this component of A has no clear counterpart in B.",
+            icon=":material/link_off:",
+        )
+    side_by_side(a, b, label, int(row["component_a"]), int(row["component_b"]))
+    st.dataframe(
+        shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "component_a": "Component of A",
+            "component_b": "Component of B",
+            "quality": st.column_config.NumberColumn(
+                "Best direction", format="%.2f", help="Correlation with the best direction in B"
+            ),
+            "correlation": st.column_config.NumberColumn("Correlation", format="%.2f"),
+            "share_a": st.column_config.NumberColumn("Share in A", format="percent"),
+            "share_b": st.column_config.NumberColumn("Share in B", format="percent"),
+        },
+    )
+
+
+def _pair(table: pd.DataFrame, component: int) -> str:
+    row = table[table["component_a"] == component].iloc[0]
+    return (
+        f"component {component + 1} of A ~ component {int(row['component_b']) + 1} of B "
+        f"(correlation {row['correlation']:.2f})"
+    )
+
+
+def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
+    """The same images, once with A's overlay and once with B's."""
+    left = opened.class_arrays(a, a.class_facts(label)["class_idx"])
+    row = opened.class_table(a, left.facts["class_idx"]).iloc[in_a]
+    look: dict[str, Any] = {"parts": "both", "contour": True, "outlines": False}
+    first = card_pictures(a, left, row, top=8, weakest=0, **look)
+    ids = [p.image_id for p in first if p.image_id in b.images.index]
+    right = opened.class_arrays(b, b.class_facts(label)["class_idx"])
+    candidate = right.candidate(Kind.PCA, in_b)
+    place = {image_id: i for i, image_id in enumerate(right.image_ids)}
+    scale = overlay_scale(right, candidate.row)
+    alpha = np.asarray(right.alpha[:, in_b])
+    second = [
+        picture(
+            b,
+            image_id,
+            candidate=candidate,
+            scale=scale,
+            alpha=float(alpha[place[image_id]]) if image_id in place else None,
+            **look,
+        )
+        for image_id in ids
+    ]
+    st.markdown(f"A, component {in_a + 1}")
+    gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
+    st.markdown(f"B, component {in_b + 1}, same images")
+    gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
+
+
+def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
+    """The class's images on which the two models differ; returns a clicked one."""
+    which = state.choose(
+        st.segmented_control, "Images that are", "flip", list(FLIPS), format_func=FLIPS.__getitem__
+    )
+    rows = table[table["label"] == label]
+    right_a, right_b = rows["correct_a"].to_numpy(bool), rows["correct_b"].to_numpy(bool)
+    chosen = {
+        "lost": right_a & ~right_b,
+        "won": right_b & ~right_a,
+        "differ": (rows["prediction_a"] != rows["prediction_b"]).to_numpy(bool),
+    }[which]
+    ids = rows.index[chosen]
+    if ids.empty:
+        st.info(f"No image of this class is {FLIPS[which]}.")
+        return None
+    st.caption(f"{len(ids)} of {len(rows)} images; predictions of A below")
+    return gallery(
+        [picture(a, i) for i in ids[:24]], key="flips", size=130, label="Images that flip"
+    )

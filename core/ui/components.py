@@ -1,0 +1,45 @@
+"""Blocks of the page Components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.audit import Audit
+from core.ui import state
+from core.ui.blocks import undo_button
+
+PARTS = {"both": "both signs", "positive": "what raises it", "negative": "what lowers it"}
+
+
+def look(audit: Audit) -> dict[str, Any]:
+    """How cards look: number of images, parts of the overlay, outlines."""
+    with st.popover("Display", icon=":material/tune:", width="stretch"):
+        top = state.number(st.slider, "Images per candidate", "n", 1, 24, 6)
+        parts = state.choose(
+            st.segmented_control, "Heatmap", "parts", list(PARTS), format_func=PARTS.__getitem__
+        )
+        outlines = False
+        if audit.summary["masks"]:
+            outlines = state.toggle("Outline masks and boxes", "outline")
+        undo_button(audit)
+    return {
+        "top": top,
+        "weakest": 2,
+        "parts": parts,
+        "contour": True,
+        "outlines": outlines,
+    }
+
+
+def pager(total: int, per_page: int) -> int:
+    """Page through candidates; returns the first one's position."""
+    pages = -(-total // per_page)
+    if pages < 2:
+        return 0
+    options = [str(n) for n in range(1, pages + 1)]
+    page = state.choose(
+        st.segmented_control, f"Page of {total} candidates", "page", options, default="1"
+    )
+    return (int(page) - 1) * per_page

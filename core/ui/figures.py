@@ -1,0 +1,139 @@
+"""Figures: small ones as SVG, large ones by plotly. One palette, the same meaning everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.types import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+RAISES = "#e66101"
+LOWERS = "#3370d6"
+NEUTRAL = "#8a94a3"
+ACCURACY = "#009e73"
+
+
+def histogram_svg(
+    alpha: FloatArray,
+    correct: BoolArray,
+    *,
+    bins: int = 24,
+    width: int = 300,
+    height: int = 110,
+) -> str:
+    """Histogram of alpha with the accuracy along it, as an SVG picture for light and dark.
+
+    Bars: number of images per bin, blue below zero, orange above. Line: accuracy of the images of
+    each sixth, from lowest to highest alpha, on the scale 0 to 100 % at the right.
+
+    Parameters
+    ----------
+    alpha : (n,) logit units; correct : (n,) the same images.
+    """
+    if not len(alpha):
+        return ""
+    counts, edges = np.histogram(alpha, bins=bins)
+    left, right, top, bottom = 4, width - 30, 8, height - 18
+    low, high = float(edges[0]), float(edges[-1])
+
+    def across(value: float) -> float:
+        return left + (value - low) / max(high - low, 1e-12) * (right - left)
+
+    tallest = max(int(counts.max()), 1)
+    bars = "".join(
+        f'<rect x="{across(a) + 0.5:.1f}" y="{bottom - c / tallest * (bottom - top):.1f}" '
+        f'width="{max(across(b) - across(a) - 1, 0.5):.1f}" '
+        f'height="{c / tallest * (bottom - top):.1f}" '
+        f'fill="{RAISES if a + b > 0 else LOWERS}" opacity="0.55"/>'
+        for c, a, b in zip(counts, edges[:-1], edges[1:], strict=True)
+        if c
+    )
+    order = np.argsort(alpha, kind="stable")
+    parts = [p for p in np.array_split(order, min(6, max(1, len(order) // 5))) if len(p)]
+    points = [
+        (across(float(np.median(alpha[p]))), bottom - float(correct[p].mean()) * (bottom - top))
+        for p in parts
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{ACCURACY}"/>' for x, y in points
+    )
+    text = f'font-size="10" font-family="sans-serif" fill="{NEUTRAL}"'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">{bars}'
+        f'<line x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}" stroke="{NEUTRAL}"/>'
+        f'<polyline points="{line}" fill="none" stroke="{ACCURACY}" '
+        f'stroke-width="1.8"/>{dots}'
+        f'<text x="{left}" y="{height - 5}" {text}>{low:.2g}</text>'
+        f'<text x="{right}" y="{height - 5}" text-anchor="end" {text}>{high:.2g}</text>'
+        f'<text x="{width - 27}" y="{top + 6}" {text}>100%</text>'
+        f'<text x="{width - 27}" y="{bottom}" {text}>0%</text></svg>'
+    )
+
+
+def waterfall(
+    names: Sequence[str], values: Sequence[float], *, start: float, end: float
+) -> go.Figure:
+    """The logit as a sum: class mean, component contributions, residual, logit; it adds up."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(
+        go.Waterfall(
+            x=["class mean", *names, "logit"],
+            y=[start, *values, 0],
+            measure=["absolute", *["relative"] * len(values), "total"],
+            text=[f"{v:+.2f}" if i else f"{v:.2f}" for i, v in enumerate([start, *values])]
+            + [f"{end:.2f}"],
+            textposition="outside",
+            increasing={"marker": {"color": RAISES}},
+            decreasing={"marker": {"color": LOWERS}},
+            totals={"marker": {"color": NEUTRAL}},
+            connector={"line": {"width": 1}},
+        )
+    )
+    return _plain(figure, height=360, y_title="logit")
+
+
+def gap_scatter(classes: Sequence[dict[str, Any]]) -> go.Figure:
+    """Accuracy against the largest gap of every class, the interval drawn."""
+    import plotly.graph_objects as go
+
+    shown = [c for c in classes if c.get("top_gap") is not None]
+    figure = go.Figure(
+        go.Scatter(
+            x=[100 * c["accuracy"] for c in shown],
+            y=[c["top_gap"] for c in shown],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [c["top_gap_high"] - c["top_gap"] for c in shown],
+                "arrayminus": [c["top_gap"] - c["top_gap_low"] for c in shown],
+                "thickness": 1,
+            },
+            mode="markers+text" if len(shown) <= 20 else "markers",
+            text=[c["name"] for c in shown],
+            customdata=[c["label"] for c in shown],
+            textposition="top center",
+            marker={
+                "size": 9,
+                "color": [RAISES if c["top_gap_low"] > 0 else NEUTRAL for c in shown],
+            },
+            hovertemplate="%{text}<br>accuracy %{x:.1f} %<br>gap %{y:+.1f} points<extra></extra>",
+        )
+    )
+    figure.add_hline(y=0, line_width=1, line_color=NEUTRAL)
+    figure.update_xaxes(title="accuracy of the class, %")
+    return _plain(figure, height=420, y_title="largest gap, percentage points")
+
+
+def _plain(figure: go.Figure, *, height: int, y_title: str) -> go.Figure:
+    figure.update_yaxes(title=y_title, zeroline=False)
+    figure.update_layout(
+        height=height, margin={"l": 10, "r": 10, "t": 24, "b": 10}, showlegend=False
+    )
+    return figure

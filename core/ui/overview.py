@@ -1,0 +1,177 @@
+"""Blocks of the page Overview."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.audit import Audit
+from core.statistics import auroc
+from core.ui import opened, pictures, state
+from core.ui.blocks import empty, gap_text, ranked
+
+SORTS = {"gap": "Largest gap", "accuracy": "Lowest accuracy", "name": "Name", "images": "Images"}
+
+
+def headline(audit: Audit) -> None:
+    """The numbers that stand for the audit, and how it was computed."""
+    summary, manifest = audit.summary, audit.manifest
+    certain = [c for c in audit.classes if (c.get("top_gap_low") or 0) > 0]
+    cells = st.columns(4)
+    cells[0].metric("Images", f"{summary['readable']:,}", border=True)
+    cells[1].metric("Classes", f"{len(audit.classes):,}", border=True)
+    cells[2].metric(
+        f"Accuracy on {summary['held_out']}", f"{100 * summary['accuracy']:.1f} %", border=True
+    )
+    cells[3].metric(
+        "Classes with a certain gap",
+        f"{len(certain)} of {len(audit.classes)}",
+        help="Classes in which a component or neuron opens a gap whose corrected interval lies "
+        "above zero.",
+        border=True,
+    )
+    compute, head = manifest["compute"], manifest["head"]
+    heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
+    st.caption(
+        f"{manifest['data']['source']} · {manifest['model']['name']} with {heads[head['mode']]} "
+        f"({head['reason']}) · {compute['device']}, {compute['precision']} ({compute['reason']}) · "
+        f"fingerprint {manifest['fingerprint']}"
+    )
+
+
+def planted_truth(audit: Audit) -> None:
+    """For rendered data: what was planted, beside what the audit found."""
+    planted = audit.summary["planted"]
+    if not planted:
+        return
+    st.subheader("Planted truth and what was found")
+    rows = [_found(audit, label, truth) for label, truth in planted.items()]
+    st.dataframe(pd.DataFrame([r for r in rows if r]), hide_index=True, width="stretch")
+
+
+def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | None:
+    """The first of the page's candidates that separates the planted cue best."""
+    facts = next((c for c in audit.classes if c["label"] == label), None)
+    if facts is None:
+        return None
+    row = {"class": facts["name"], "planted cue": truth.get("cue") or "none", "where": ""}
+    row["where"] = truth.get("note", "")
+    cue = truth.get("cue")
+    if not cue or cue not in audit.images:
+        row["found"] = f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
+        return row
+    images = opened.class_images(audit, facts["class_idx"])
+    shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()
+    arrays = opened.class_arrays(audit, facts["class_idx"])
+    first = ranked(opened.class_table(audit, facts["class_idx"]), "pca", "page").head(5)
+    scores = {
+        place: auroc(arrays.alpha[:, int(c["component"])], shown)
+        for place, (_, c) in enumerate(first.iterrows(), 1)
+    }
+    place = max(scores, key=lambda p: scores[p])
+    best = first.iloc[place - 1]
+    row["found"] = (
+        f"component {int(best['component']) + 1}, number {place} on its page: AUROC "
+        f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
+    )
+    return row
+
+
+def class_table(audit: Audit) -> str | None:
+    """The ranked classes with search and filters; returns the label of a chosen row."""
+    left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
+    with left:
+        query = state.text("Search", "q", placeholder="name or label of a class")
+    with middle:
+        order = state.choose(
+            st.selectbox, "Sort by", "sort", list(SORTS), format_func=SORTS.__getitem__
+        )
+    with right:
+        only = state.toggle("Only classes with a certain gap", "only")
+    table = _table(audit)
+    words = table["class"].str.casefold() + " " + table["label"].str.casefold()
+    table = table[words.str.contains(query.casefold(), regex=False)]
+    if only:
+        table = table[table["low"] > 0]
+    by = {"gap": ("certain", False), "accuracy": ("accuracy", True), "name": ("class", True)}
+    column, ascending = by.get(order, ("images", False))
+    table = table.sort_values([column, "gap"], ascending=[ascending, False], kind="stable")
+    if table.empty:
+        empty("No class matches", "Change the search or the filters above.")
+        return None
+    event = st.dataframe(
+        table[["picture", "class", "accuracy", "gap", "interval", "by", "images", "meaning"]],
+        hide_index=True,
+        width="stretch",
+        row_height=56,
+        height=min(56 * len(table) + 40, 640),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"classes-{audit.id}-{query}-{order}-{only}",
+        column_config={
+            "picture": st.column_config.ImageColumn("", width="small"),
+            "accuracy": st.column_config.ProgressColumn(
+                "Accuracy", format="percent", min_value=0, max_value=1
+            ),
+            "gap": st.column_config.NumberColumn("Largest gap, points", format="%+.0f"),
+            "interval": st.column_config.TextColumn("Interval"),
+            "by": st.column_config.TextColumn("Opened by"),
+            "images": st.column_config.NumberColumn("Images"),
+            "class": st.column_config.TextColumn("Class", width="medium"),
+            "meaning": st.column_config.TextColumn("Definition", width="large"),
+        },
+    )
+    rows = event["selection"]["rows"]
+    return str(table["label"].iloc[rows[0]]) if rows else None
+
+
+def _table(audit: Audit) -> pd.DataFrame:
+    """One row per class."""
+    rows = []
+    for facts in audit.classes:
+        gap, low = facts.get("top_gap"), facts.get("top_gap_low")
+        top = opened.class_table(audit, facts["class_idx"])
+        pictured = ""
+        if len(top):
+            pictured = pictures.photo_url(audit, top.iloc[0]["top_image_ids"][0], 96)
+        rows.append(
+            {
+                "picture": pictured,
+                "label": facts["label"],
+                "class": facts["name"],
+                "accuracy": facts["accuracy"],
+                "gap": gap,
+                "low": low if low is not None else -1.0,
+                "certain": (gap or 0) + (1000 if (low or 0) > 0 else 0),
+                "interval": gap_text(facts, "top_").partition("points ")[2] if gap else "",
+                "by": facts.get("top_candidate", ""),
+                "images": facts["n_images"],
+                "meaning": facts["definition"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scatter(audit: Audit) -> None:
+    """Accuracy against the largest gap."""
+    from core.ui.figures import gap_scatter
+
+    with st.expander("Accuracy against the largest gap", expanded=len(audit.classes) <= 40):
+        st.plotly_chart(gap_scatter(audit.classes), width="stretch", key="gap-scatter")
+
+
+def notes(audit: Audit) -> None:
+    """Warnings, unreadable and repeated images."""
+    summary = audit.summary
+    for note in [*audit.manifest["model"]["notes"], *summary["notes"]]:
+        st.info(note, icon=":material/info:")
+    for key, title in (
+        ("unreadable", "unreadable images"),
+        ("duplicates", "groups of identical images"),
+        ("in_two_splits", "identical images in two splits"),
+    ):
+        if summary[key]:
+            with st.expander(f"{len(summary[key])} {title}"):
+                st.dataframe(pd.DataFrame(summary[key][:1000]), hide_index=True, width="stretch")

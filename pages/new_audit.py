@@ -1,0 +1,12 @@
+"""Audit other images or another model; the work goes on when the browser is closed."""
+
+import streamlit as st
+
+from core.ui import new_audit
+
+st.title("New audit")
+arguments = new_audit.form()
+if arguments:
+    new_audit.start(arguments)
+st.subheader("Jobs")
+new_audit.job_list()

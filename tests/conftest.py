@@ -1,0 +1,77 @@
+"""Fixtures every test may use: a planted-cue class, small photo folders, a workspace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.store import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = ROOT.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.getoption("-m") or ""
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--runslow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --runslow"))
+        if "browser" in item.keywords and "browser" not in chosen:
+            item.add_marker(pytest.mark.skip(reason="browser: run with -m browser"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Real photos beside the project, which never ship with it."""
+    if not PHOTOS.is_dir():
+        pytest.skip(f"no photos in {PHOTOS}")
+    return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium."""
+    pytest.importorskip("playwright", reason="pip install -r requirements-dev.txt")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    return path
+
+
+def draw(
+    path: Path, colour: tuple[int, int, int], rng: np.random.Generator, size: int = 64
+) -> None:
+    """Save a noisy picture with a coloured square."""
+    pixels = rng.normal(110, 20, (size, size, 3))
+    pixels[size // 4 : size // 2, size // 4 : size // 2] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=92)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Two classes, red and blue, in the splits train (2 x 12) and test (2 x 6)."""
+    root = tmp_path / "data"
+    for split, n in (("train", 12), ("test", 6)):
+        for label, colour in (("red", (220, 40, 40)), ("blue", (40, 40, 220))):
+            for i in range(n):
+                draw(root / split / label / f"{i:02d}.jpg", colour, rng)
+    return root

@@ -1,0 +1,120 @@
+"""The house: which room may import which, and habits that are cheap to check."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOOR = {
+    "types": 0,
+    "errors": 0,
+    "config": 0,
+    "statistics": 1,
+    "store": 1,
+    "data": 2,
+    "models": 2,
+    "features": 3,
+    "discover": 4,
+    "explain": 5,
+    "annotate": 5,
+    "analysis": 6,
+    "audit": 7,
+    "compare": 8,
+    "export": 8,
+    "run": 8,
+    "jobs": 8,
+    "commands": 9,
+    "__main__": 10,
+    "ui": 10,
+}
+"""Height of every room of core; imports go down or stay in the room, never up."""
+
+MODULES = sorted((ROOT / "core").rglob("*.py"))
+APP = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+
+
+def imports(path: Path, *, top_only: bool = False) -> set[str]:
+    """Modules imported at run time; those only for types are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in ast.walk(node)
+    }
+    nodes = ast.iter_child_nodes(tree) if top_only else ast.walk(tree)
+    for node in nodes:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / "core").parts
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_never_go_up(path: Path) -> None:
+    if room(path) == "__init__":
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "core" and len(parts) > 1 and parts[1] in FLOOR:
+            assert FLOOR[parts[1]] <= FLOOR[room(path)], f"{path.name} imports {name}"
+            same_floor = FLOOR[parts[1]] == FLOOR[room(path)] and parts[1] != room(path)
+            assert not same_floor or FLOOR[parts[1]] < 2, (
+                f"{path.name} imports its neighbour {name}"
+            )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_ui_knows_streamlit(path: Path) -> None:
+    if room(path) != "ui":
+        assert not [n for n in imports(path) if n.split(".")[0] == "streamlit"]
+
+
+@pytest.mark.parametrize("path", MODULES + APP, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_print_no_bare_except_no_star_import(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print" or path.name == "__main__.py"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.name != "*" for alias in node.names)
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room(path) for path in MODULES} - {"__init__"}
+    assert rooms == set(FLOOR)
+
+
+def test_every_page_is_registered() -> None:
+    shell = (ROOT / "core" / "ui" / "shell.py").read_text(encoding="utf-8")
+    for path in (ROOT / "pages").glob("*.py"):
+        assert f"pages/{path.name}" in shell
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, core.__main__, core.commands;"
+        "print(*[m for m in ('torch', 'timm', 'pandas', 'streamlit', 'sklearn', 'scipy', 'plotly')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""

@@ -1,0 +1,85 @@
+"""Tags: the log, the standing state, undo, several people and processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.annotate.tags import TagStore
+from core.errors import WorkspaceError
+from core.store import Workspace
+from core.types import Kind, Tag
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> TagStore:
+    return TagStore.open(workspace)
+
+
+def standing(store: TagStore, who: str | None = None) -> dict[tuple[str, int], Tag | None]:
+    return {(e.annotator, e.component): e.tag for e in store.current("a1", who)}
+
+
+def test_the_newest_tag_stands(store: TagStore) -> None:
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.CORE)
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS)
+    store.add("bob", "a1", "wolf", Kind.PCA, 3, Tag.UNSURE)
+    store.add("ann", "a2", "wolf", Kind.PCA, 3, Tag.CORE)
+    assert standing(store) == {("ann", 3): Tag.SPURIOUS, ("bob", 3): Tag.UNSURE}
+    assert len(store.history("a1")) == 3
+
+
+def test_undo_goes_back_step_by_step(store: TagStore) -> None:
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.CORE)
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS)
+    store.add("ann", "a1", "wolf", Kind.NEURON, 3, Tag.UNSURE)
+    assert store.undo("ann", "a1").tag is None
+    assert store.undo("ann", "a1").tag is Tag.CORE
+    assert standing(store) == {("ann", 3): Tag.CORE}
+    assert store.undo("ann", "a1").tag is None
+    assert store.undo("ann", "a1") is None
+    assert standing(store) == {}
+    assert len(store.history("a1")) == 6
+
+
+def test_a_tag_after_an_undo_can_be_undone(store: TagStore) -> None:
+    store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    store.undo("ann", "a1")
+    store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.SPURIOUS)
+    assert store.undo("ann", "a1").tag is None
+    assert store.undo("ann", "a1") is None
+
+
+def test_undo_leaves_other_people_alone(store: TagStore) -> None:
+    store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    assert store.undo("bob", "a1") is None
+    assert standing(store) == {("ann", 1): Tag.CORE}
+
+
+def test_no_name_is_anonymous(store: TagStore) -> None:
+    assert store.add("  ", "a1", "wolf", Kind.PCA, 0, Tag.CORE).annotator == "anonymous"
+
+
+def test_processes_tagging_at_once_lose_nothing(store: TagStore, workspace: Workspace) -> None:
+    code = (
+        "import sys; from pathlib import Path; from core.annotate.tags import TagStore\n"
+        "from core.store import Workspace; from core.types import Kind, Tag\n"
+        "s = TagStore.open(Workspace(Path(sys.argv[1])))\n"
+        "for i in range(10): s.add(sys.argv[2], 'a1', 'wolf', Kind.PCA, i, Tag.CORE)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(workspace.root), f"p{i}"], cwd=root)
+        for i in range(4)
+    ]
+    assert [process.wait() for process in running] == [0] * 4
+    assert len(store.history("a1")) == 40
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("")
+    with pytest.raises(WorkspaceError, match="cannot (write to|open the tags)"):
+        TagStore.open(Workspace(tmp_path / "w"))
