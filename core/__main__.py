@@ -8,8 +8,11 @@ error. Exit codes: 0; 2 for bad input, the last line of standard error saying wh
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +97,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
-    from core import commands
-
     try:
-        result, text = commands.run(options, Workspace.default(options.workspace))
+        with _terminated_like_interrupted():
+            from core import commands
+
+            result, text = commands.run(options, Workspace.default(options.workspace))
     except SpurioscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -115,7 +119,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _print(result, text, as_json=options.json)
 
 
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command like Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _print(result: dict[str, Any], text: str, *, as_json: bool) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(dumps(result) if as_json else text, flush=True)
     except BrokenPipeError:

@@ -25,6 +25,7 @@ import pandas as pd
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.discover.candidates import ClassCandidates, find_candidates
+from core.errors import DataError
 from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe, match_outputs
@@ -33,6 +34,7 @@ from core.statistics import log_softmax
 from core.store import (
     fingerprint,
     read_array,
+    read_frame,
     read_json,
     replacing_folder,
     write_frame,
@@ -59,6 +61,7 @@ def analyse(
     ----------
     images : the table joined with the store's rows (digest, width, height, readable, reason).
     """
+    (folder / "summary.json").unlink(missing_ok=True)  # nobody reads half of two analyses
     readable = images[images["readable"]].reset_index(drop=True)
     fitting = fitting_rows(readable)
     key = fingerprint(
@@ -77,6 +80,38 @@ def analyse(
         folder / "summary.json",
         summarise(manifest, table, images, readable, fitting, predictions, head, classes),
     )
+
+
+def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
+    """Whether the stored analysis is that of exactly these images, so that nothing is to do."""
+    if not (folder / "summary.json").exists() or not (folder / "images.parquet").exists():
+        return False
+    same_table = read_json(folder / "summary.json").get("table") == _table_key(table)
+    return bool(same_table and read_frame(folder / "images.parquet").equals(images))
+
+
+def _table_key(table: ImageTable) -> str:
+    """Changes with everything of the table that is not in its frame."""
+    return fingerprint(
+        {k: getattr(table, k) for k in ("attributes", "notes", "repeated", "planted")}
+    )
+
+
+def require_two_classes(source: str, fitting: pd.DataFrame) -> None:
+    """Refuse to fit a head on the images of a single class.
+
+    Raises
+    ------
+    DataError
+        If all the images (column ``label``) belong to one class.
+    """
+    labels = sorted(fitting["label"].unique())
+    if len(labels) < 2:
+        raise DataError(
+            f"{source}: a head needs training images of at least two classes, there is only "
+            f"{', '.join(map(repr, labels)) or 'none'}; add another class, or keep the head of a "
+            "model that knows this one (--head keep)"
+        )
 
 
 def fitting_rows(images: pd.DataFrame) -> BoolArray:
@@ -121,6 +156,7 @@ def _head(
         names = display_names(outputs)
     else:
         train = readable[fitting]
+        require_two_classes(table.source, train)
         outputs = sorted(train["label"].unique().tolist())
         names = display_names(outputs)
         labels = np.searchsorted(outputs, train["label"].to_numpy(dtype=str))
@@ -234,7 +270,7 @@ def _classes(
 
 
 def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
-    """The candidate that opens the largest accuracy gap of a class; nothing where none was measured.
+    """The candidate that opens the largest accuracy gap of a class, where any was measured.
 
     Gaps whose corrected interval lies above zero go first: the largest of many noisy numbers
     would otherwise lead.
@@ -378,6 +414,7 @@ def summarise(
         "in_two_splits": across,
         "repeated": [list(row) for row in table.repeated],
         "planted": table.planted,
+        "table": _table_key(table),
         "notes": notes,
     }
 

@@ -150,7 +150,7 @@ class Audit:
     @property
     def exact_maps(self) -> bool:
         """Whether heatmaps average to alpha exactly."""
-        return self.manifest["model"]["map_kind"] != "none"
+        return bool(self.manifest["model"]["map_kind"] != "none")
 
     @property
     def classes(self) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def _run(request: AuditRequest, options: argparse.Namespace, workspace: Workspac
 
 @contextlib.contextmanager
 def _reporting(options: argparse.Namespace, workspace: Workspace) -> Iterator[Any]:
-    """Progress on the terminal and, for a job, in a file; SIGTERM ends like Ctrl-C."""
+    """Progress on the terminal and, for a job, in a file."""
     from core.jobs import ProgressFile
 
     bar = _Bar()
@@ -105,7 +105,6 @@ def _reporting(options: argparse.Namespace, workspace: Workspace) -> Iterator[An
         if file:
             file.audit_id = audit_id
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield report, started
     finally:
@@ -192,27 +191,36 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
     InputError
         If the folder does not hold the audit's images.
     """
-    from core.store import read_frame
-
-    root = root.expanduser().absolute()
-    images = workspace.folder(manifest["id"]) / "images.parquet"
-    paths = read_frame(images, ["path"])["path"] if images.exists() else []
-    sample = list(paths[:: max(1, len(paths) // 20)]) if len(paths) else []
+    root = Path(os.path.abspath(root.expanduser()))
+    paths = _planned_paths(workspace.folder(manifest["id"]))
+    sample = paths[:: max(1, len(paths) // 20)]
     missing = [path for path in sample if not (root / path).exists()]
     if not root.is_dir() or missing:
         what = f"{root / missing[0]} is missing" if missing else f"{root} is not a folder"
         raise InputError(f"--data-root {root}: {what}; name the folder that holds the images")
-    data = manifest["data"]
-    source = data["source"]
-    if Path(source) == Path(data["root"]):
-        source = str(root)
-    elif Path(source).parent == Path(data["root"]):
-        source = str(root / Path(source).name)
+    source = _moved_source(manifest["data"], root)
     return workspace.update(
         manifest["id"],
-        data={"source": source, "root": str(root)},
+        data={"source": source, "root": str(root), "moved": source == manifest["data"]["source"]},
         parts={**manifest["parts"], "data": source},
     )
+
+
+def _planned_paths(folder: Path) -> list[str]:
+    from core.store import read_frame
+
+    plans = sorted((folder / "plan").glob("[0-9]*.parquet"))
+    return [path for plan in plans for path in read_frame(plan, ["path"])["path"]]
+
+
+def _moved_source(data: dict[str, Any], root: Path) -> str:
+    """The DATA argument that names the moved images; the old one if only the images moved."""
+    source = Path(data["source"])
+    if source == Path(data["root"]):
+        return str(root)
+    manifest = root / source.name
+    beside = source.parent == Path(data["root"])
+    return str(manifest) if beside and manifest.is_file() else str(data["source"])
 
 
 def describe(manifest: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
@@ -314,6 +322,8 @@ def export(options: argparse.Namespace, workspace: Workspace) -> Result:
 
     opened = Audit.open(workspace, options.audit)
     out: Path = options.out
+    if options.what in ("images", "components", "alpha"):
+        writers.check_ending(out, ".parquet", ".csv")
     if options.what == "images":
         writers.write_table(writers.images_table(opened), out)
     elif options.what == "components":
@@ -346,6 +356,7 @@ def doctor(_: argparse.Namespace, workspace: Workspace) -> Result:
     import psutil
     import torch
 
+    from core.features.extract import cores
     from core.models.device import choose_device, supports_bf16
 
     names = ["streamlit", "torch", "torchvision", "timm", "captum", "numpy", "pandas", "pyarrow"]
@@ -361,7 +372,7 @@ def doctor(_: argparse.Namespace, workspace: Workspace) -> Result:
         "device": device,
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "bf16": supports_bf16(device),
-        "cores": len(psutil.Process().cpu_affinity() or []) or psutil.cpu_count(),
+        "cores": cores(),
         "memory_free_gib": round(psutil.virtual_memory().available / 2**30, 1),
         "workspace": str(workspace.root),
         "disk_free_gib": round(shutil.disk_usage(there).free / 2**30, 1),

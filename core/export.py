@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.audit import Audit
 from core.config import SHARD_SIZE
@@ -29,6 +31,7 @@ IMAGE_COLUMNS = [
     "loss",
     "correct",
 ]
+ELSEWHERE = "choose another --out"
 ALPHA_COLUMNS = ["image_id", "class_idx", "component", "alpha", "split"]
 
 
@@ -52,7 +55,7 @@ def components_table(audit: Audit) -> pd.DataFrame:
 
 def alpha_table(audit: Audit, wanted: str | None, *, neurons: bool) -> pd.DataFrame:
     """One row per image of a class (every split) and candidate: ALPHA_COLUMNS."""
-    facts = [audit.class_facts(wanted)] if wanted else audit.classes
+    facts = audit.classes if wanted is None else [audit.class_facts(wanted)]
     split = audit.images["split"]
     parts = []
     for fact in facts:
@@ -75,6 +78,12 @@ def alpha_table(audit: Audit, wanted: str | None, *, neurons: bool) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)[ALPHA_COLUMNS]
 
 
+def check_ending(out: Path, *endings: str) -> None:
+    """Raise InputError unless the name of a file ends in one of these."""
+    if out.suffix not in endings:
+        raise InputError(f"--out {out}: the name must end in {' or '.join(endings)}")
+
+
 def write_table(table: pd.DataFrame, out: Path) -> None:
     """Write a table as ``.parquet`` or ``.csv``.
 
@@ -83,9 +92,8 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
     InputError
         If the file name ends in anything else.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise InputError(f"--out {out}: the name must end in .parquet or .csv")
-    with replacing(out) as temporary:
+    check_ending(out, ".parquet", ".csv")
+    with replacing(out, ELSEWHERE) as temporary:
         if out.suffix == ".csv":
             table.to_csv(temporary, index=False)
         else:
@@ -109,8 +117,7 @@ def write_features(audit: Audit, out: Path) -> None:
         _write_slices(file, "features", (n, d), features())
         _write_slices(file, "logits", (n, k), (audit.head.logits(part) for part in features()))
         for name, array in arrays.items():
-            with file.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+            _write_array(file, name, array)
 
 
 def write_heatmaps(
@@ -122,6 +129,7 @@ def write_heatmaps(
     what the map covers, in pixels of the upright source image. Without ``images``: every image of
     the class, every split.
     """
+    check_ending(out, ".npz")
     arrays = audit.class_arrays(audit.class_facts(wanted)["class_idx"])
     ids = images or arrays.image_ids
     for image_id in ids:
@@ -131,25 +139,23 @@ def write_heatmaps(
     boxes = np.array([crop_box(audit.preprocess, int(w), int(h)) for w, h in sizes])
     with _npz(out) as file:
         for name, array in {"maps": maps, "image_id": np.array(ids), "crop_box": boxes}.items():
-            with file.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+            _write_array(file, name, array)
 
 
-class _npz:
+@contextmanager
+def _npz(out: Path) -> Iterator[zipfile.ZipFile]:
     """A ``.npz`` archive that appears when it is complete."""
+    check_ending(out, ".npz")
+    with (
+        replacing(out, ELSEWHERE) as temporary,
+        zipfile.ZipFile(temporary, "w", allowZip64=True) as file,
+    ):
+        yield file
 
-    def __init__(self, out: Path) -> None:
-        if out.suffix != ".npz":
-            raise InputError(f"--out {out}: the name must end in .npz")
-        self._replacing = replacing(out)
 
-    def __enter__(self) -> zipfile.ZipFile:
-        self._file = zipfile.ZipFile(self._replacing.__enter__(), "w", allowZip64=True)
-        return self._file
-
-    def __exit__(self, *error: Any) -> None:
-        self._file.close()
-        self._replacing.__exit__(*error)
+def _write_array(file: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _write_slices(
@@ -157,6 +163,6 @@ def _write_slices(
 ) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with file.open(f"{name}.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(member, header)
         for part in parts:
             member.write(np.ascontiguousarray(part, "<f4").tobytes())

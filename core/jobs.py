@@ -7,6 +7,7 @@ A job is one command of ``python -m core``; ``jobs/<id>.json`` says what it is a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,7 +22,10 @@ from core.errors import JobError, WorkspaceError
 from core.store import Workspace, disk_errors, read_json, write_json
 from core.types import Progress
 
-ENDED = {0: "finished", 130: "cancelled"}
+ENDED = {0: "finished", 130: "cancelled", -signal.SIGINT: "cancelled"}
+"""What exit codes mean; the last one is an interruption before the command listened for it."""
+
+KILLED = "the process was killed; resume it to go on from the last finished shard"
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,11 @@ _RUNNER = (
     "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     "child = subprocess.Popen(sys.argv[2:], preexec_fn=lambda: signal.signal("
     "signal.SIGINT, signal.default_int_handler))\n"
-    "pathlib.Path(sys.argv[1]).write_text(str(child.wait()))\n"
+    "code, end = child.wait(), pathlib.Path(sys.argv[1])\n"
+    "end.with_suffix('.ending').write_text(str(code))\n"
+    "end.with_suffix('.ending').replace(end)\n"
 )
+"""Argument 1 is the file that receives the exit code, the rest the command."""
 
 
 def read(workspace: Workspace, job_id: str) -> Job:
@@ -145,20 +152,37 @@ def read(workspace: Workspace, job_id: str) -> Job:
 
 def _state(folder: Path, job_id: str, pid: int) -> tuple[str, str]:
     end = folder / f"{job_id}.end"
-    if not end.exists():
-        if _alive(pid, job_id):
-            return "running", ""
-        return "failed", "the process was killed; resume it to go on from the last finished shard"
-    code = int(end.read_text() or 1)
+    if not end.exists() and _alive(pid, job_id):
+        return "running", ""
+    code = int(end.read_text()) if end.exists() else -signal.SIGKILL
     state = ENDED.get(code, "failed")
-    return state, _last_line(folder / f"{job_id}.log") if state == "failed" else ""
+    if state != "failed":
+        return state, ""
+    return state, KILLED if code < 0 else _last_line(folder / f"{job_id}.log")
 
 
 def _alive(pid: int, job_id: str) -> bool:
-    """Whether the process still runs this very job (numbers are reused)."""
-    try:
-        import psutil
+    """Whether the runner, or the command it left behind, still works on this very job."""
+    return _runs(pid, job_id) or any(_runs(member, job_id) for member in _group(pid))
 
+
+def _group(pid: int) -> list[int]:
+    """Processes of the group that ``pid`` leads or led."""
+    import psutil
+
+    found = []
+    for member in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(member) == pid:
+                found.append(member)
+    return found
+
+
+def _runs(pid: int, job_id: str) -> bool:
+    """Whether a process belongs to this very job (numbers are reused)."""
+    import psutil
+
+    try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and any(
             job_id in argument for argument in process.cmdline()

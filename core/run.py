@@ -7,10 +7,11 @@ when images were added.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,14 @@ import numpy as np
 import pandas as pd
 
 import core
-from core.analysis import analyse
+from core.analysis import analyse, fitting_rows, is_current, require_two_classes
 from core.audit import Audit
 from core.config import COMPONENTS, FORMAT, MAP_BUDGET
-from core.data.open import open_data
+from core.data.decode import file_digest
+from core.data.open import NAMED, open_data
+from core.data.table import some
 from core.errors import DataError, InputError, WorkspaceError
-from core.features.extract import extract, prepare
+from core.features.extract import cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.store import (
     Workspace,
@@ -32,6 +35,8 @@ from core.store import (
     differences,
     fingerprint,
     locked,
+    read_json,
+    remove_unfinished,
     write_frame,
     write_json,
 )
@@ -42,6 +47,12 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES = 16
 """Images on which a reduced precision has to agree with fp32 before it is used."""
+
+OWN_COLUMNS = (
+    *("digest", "width", "height", "readable", "reason"),
+    *("prediction", "confidence", "loss", "correct", "fair"),
+)
+"""Columns that an audit adds to the image table; attributes of these names are renamed."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +81,34 @@ class AuditRequest:
         ):
             if value is not None and value < 1:
                 raise InputError(f"{option} {value}: must be at least 1")
+        for option, word, known in (
+            ("--head", self.head, ("auto", "keep", "fit")),
+            ("--precision", self.precision, ("auto", "fp32", "bf16")),
+        ):
+            if word not in known:
+                raise InputError(f"{option} {word!r}: choose {', '.join(known)}")
         if self.name is not None:
             check_name(self.name)
 
     @property
     def default_name(self) -> str:
-        """Name of the audit where none was given: data and model."""
-        data = self.data.partition("?")[0].rstrip("/")
-        data = Path(data).name if ":" not in data else data.replace(":", "-")
-        model = self.model.partition(":")[2].replace("/", "-")
+        """Name of the audit: the one given, else made of data and model."""
+        if self.name is not None:
+            return self.name
+        model = self.model.partition(":")[2]
         if self.checkpoint:
             model += f"-{self.checkpoint.stem}"
-        return (self.name or f"{Path(data).stem or 'data'}-{model}")[:120]
+        words = re.sub(r"[\x00-\x1f/\\:]+", "-", f"{self._data_name}-{model}")
+        return words.strip().lstrip(".-")[:120].strip() or "audit"
+
+    @property
+    def _data_name(self) -> str:
+        """The folder or file that the data lies in, or the name of a data set."""
+        kind, colon, rest = self.data.partition(":")
+        if colon and kind in NAMED:
+            return f"{kind}-{rest.partition('?')[0]}"
+        path = Path(os.path.abspath(Path(self.data).expanduser()))
+        return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
 
 
 def run_audit(
@@ -107,12 +134,7 @@ def run_audit(
     """
     workspace.require_writable()
     report(Progress("Reading the list of images", 0, 0))
-    table = open_data(
-        request.data,
-        workspace=workspace.root,
-        limit_per_class=request.limit_per_class,
-        report=report,
-    )
+    table = _open_table(request, workspace, report)
     report(Progress("Loading the model", 0, 0))
     manifest, model = _prepare(request, workspace, table)
     folder = workspace.folder(manifest["id"])
@@ -121,10 +143,41 @@ def run_audit(
         "the page New audit, or wait"
     )
     with locked(folder / "lock", busy):
+        named = workspace.named(manifest["name"])
+        if named is not None and named["id"] != manifest["id"]:
+            raise WorkspaceError(busy)  # another process began it since we looked
         write_json(folder / "manifest.json", manifest)
         started(manifest["id"])
         _compute(folder, manifest, table, model, report, workers=request.workers)
     return Audit(folder)
+
+
+def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
+    """The image table, read from where its audit says that the images moved to."""
+    old = workspace.named(request.default_name)
+    moved = old["data"]["root"] if old and old["data"].get("moved") else None
+    table = open_data(
+        request.data,
+        workspace=workspace.root,
+        data_root=Path(moved) if moved else None,
+        limit_per_class=request.limit_per_class,
+        report=report,
+    )
+    return _with_free_names(table)
+
+
+def _with_free_names(table: ImageTable) -> ImageTable:
+    """Rename attributes that are called like a column of ours."""
+    names = {name: f"{name} (data)" for name in table.attributes if name in OWN_COLUMNS}
+    if not names:
+        return table
+    note = f"Attributes renamed, since audits have such a column: {some(list(names.values()))}."
+    return replace(
+        table,
+        frame=table.frame.rename(columns=names),
+        attributes=tuple(names.get(name, name) for name in table.attributes),
+        notes=(*table.notes, note),
+    )
 
 
 def _prepare(
@@ -199,7 +252,7 @@ def _choose_compute(
     chosen = {"device": device, "batch_size": batch_size}
     precision = before.get("precision") if request.precision == "auto" else request.precision
     if precision is not None:
-        model.to(device, precision)
+        model.to(device, "bf16" if precision == "bf16" else "fp32")
         reason = before.get("reason", "chosen by the user")
         return {**chosen, "precision": precision, "reason": reason}
     model.to(device, "fp32")
@@ -239,15 +292,15 @@ def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
     """``keep`` or ``fit``, and the reason in words."""
     from core.models.head import match_outputs
 
-    if mode not in ("auto", "keep", "fit"):
-        raise InputError(f"--head {mode!r}: choose auto, keep or fit")
     if mode == "fit":
+        require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
         return "fit", "asked for"
     matched, reason = match_outputs(table.labels, model)
     if matched is not None:
         return "keep", "every class is an output of the model"
     if mode == "keep":
         raise InputError(f"--head keep: {reason}; use --head fit, which fits a linear probe")
+    require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
     return "fit", reason
 
 
@@ -261,6 +314,8 @@ def _compute(
     workers: int | None,
 ) -> None:
     """The pass over what is missing, then the analysis."""
+    for part in (folder, folder / "plan", folder / "shards", folder / "classes"):
+        remove_unfinished(part)
     store = FeatureStore(folder)
     plan = _plan(table, store)
     if len(plan):
@@ -272,7 +327,7 @@ def _compute(
             table.root,
             store,
             batch_size=manifest["compute"]["batch_size"],
-            workers=workers or min(16, len(os.sched_getaffinity(0))),
+            workers=workers or min(16, cores()),
             keep_maps=_keep_maps(store, model, manifest["compute"]["precision"]),
             report=report,
         )
@@ -289,26 +344,39 @@ def _compute(
             f"{table.source}: no readable image among {len(frame)} ({reasons.index[0]}); check "
             "the files"
         )
+    if manifest["state"] == "finished" and is_current(folder, table, frame):
+        return
+    _set_state(folder, manifest, "running")
     write_frame(folder / "images.parquet", frame)
     analyse(folder, manifest, table, frame, store, model, report)
     _set_state(folder, manifest, "finished")
 
 
 def _set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
-    if manifest["state"] != state or not (folder / "manifest.json").exists():
+    """Record the state, and leave a name that was changed meanwhile."""
+    if manifest["state"] != state:
         manifest["state"] = state
-        write_json(folder / "manifest.json", manifest)
+        write_json(
+            folder / "manifest.json", {**read_json(folder / "manifest.json"), "state": state}
+        )
 
 
 def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
-    """Whether the maps of every image fit the budget on disk and half of what is free."""
+    """Whether the maps of every image fit the budget, and those to come half of what is free.
+
+    A pass that goes on keeps to what it began with, whatever the disk says by then.
+    """
     if model.map_grid is None or model.map_kind == "none":
         return False
+    if begun := store.begun:
+        return (begun.folder / "maps.npy").exists()
     height, width = model.map_grid
     size = model.n_features * height * width * (4 if precision == "fp32" else 2)
-    disk = os.statvfs(store.folder)
-    budget = min(MAP_BUDGET, disk.f_bavail * disk.f_frsize // 2)
-    return size * sum(len(shard.plan) for shard in store.shards) <= budget
+    free = shutil.disk_usage(store.folder).free
+    whole, to_come = (
+        size * sum(len(shard.plan) for shard in shards) for shards in (store.shards, store.missing)
+    )
+    return whole <= MAP_BUDGET and to_come <= free // 2
 
 
 def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
@@ -334,7 +402,7 @@ def _changed(table: ImageTable, rows: pd.DataFrame, store: FeatureStore) -> list
     for position, (image_id, path) in enumerate(zip(rows["image_id"], rows["path"], strict=True)):
         if image_id in computed.index:
             row = computed.loc[image_id]
-            if not row["readable"] or _digest(table.root / path) != row["digest"]:
+            if not row["readable"] or file_digest(table.root / path) != row["digest"]:
                 changed.append(position)
     return changed
 
@@ -346,11 +414,3 @@ def _stat(path: Path) -> tuple[int, int]:
     except OSError:
         return -1, 0
     return stat.st_size, stat.st_mtime_ns
-
-
-def _digest(path: Path) -> str | None:
-    """The digest that :func:`core.data.decode.read_image` gives; None if the file is gone."""
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError:
-        return None

@@ -107,4 +107,5 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     """Logarithm of the softmax over the last axis, in float64."""
     shifted = np.asarray(logits, dtype=np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    found: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found

@@ -14,11 +14,12 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from core.config import FORMAT
 from core.errors import WorkspaceError
@@ -29,9 +30,20 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
 
+ELSEWHERE = "choose another folder with --workspace DIR"
+
+REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
+"""What the system says where nothing can be written."""
+
+PATIENCE = 0.5
+"""Seconds a lock is tried for: somebody asking whether it is held holds it for a moment."""
+
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, remedy: str = ELSEWHERE) -> Iterator[None]:
     """Turn a full disk and missing permission into sentences that name the place and the remedy."""
     try:
         yield
@@ -42,10 +54,9 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk of {path} is full ({free:.0f} MiB free); everything finished so far is "
                 "kept: free some space or choose another --workspace, then run the same command"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in REFUSED:
             raise WorkspaceError(
-                f"cannot write to {path} ({os.strerror(error.errno).lower()}); choose another "
-                "folder with --workspace DIR"
+                f"cannot write to {path} ({os.strerror(error.errno).lower()}); {remedy}"
             ) from error
         raise
 
@@ -54,7 +65,8 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -62,17 +74,24 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def temporary_beside(path: Path) -> Path:
+    """A name in the folder of ``path`` that :func:`remove_unfinished` knows; nothing is made.
+
+    Unlike those of :mod:`tempfile`, files made under it have the usual permissions.
+    """
+    return path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}"
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, remedy: str = ELSEWHERE) -> Iterator[Path]:
     """Yield a temporary path; on success it takes the place of the file ``path`` in one step."""
-    with disk_errors(path):
+    with disk_errors(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = temporary_beside(path)
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -83,7 +102,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-"))
+        temporary = temporary_beside(path)
+        temporary.mkdir()
         try:
             yield temporary
             seal_folder(temporary, path)
@@ -94,12 +114,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def seal_folder(temporary: Path, path: Path) -> None:
     """Put a complete temporary folder on the disk and give it its final name."""
     for file in temporary.iterdir():
-        _sync(file)
-    _sync(temporary)
+        sync(file)
+    sync(temporary)
     if path.exists():
         shutil.rmtree(path)
     os.replace(temporary, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -114,8 +134,7 @@ def remove_unfinished(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document, NaN as null."""
     with replacing(path) as temporary:
-        text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(f"{dumps(value)}\n".encode("utf-8", "backslashreplace"))
 
 
 def _plain(value: Any) -> Any:
@@ -184,7 +203,8 @@ def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """16 hex digits that change whenever a part does."""
     text = json.dumps(_plain(parts), sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    encoded = text.encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -209,27 +229,33 @@ def locked(path: Path, message: str) -> Iterator[None]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise WorkspaceError(message) from error
-    try:
+    with handle:
+        ends = time.monotonic() + PATIENCE
+        while not _take(handle, fcntl.LOCK_EX):
+            if time.monotonic() > ends:
+                raise WorkspaceError(message)
+            time.sleep(0.02)
         yield
-    finally:
-        handle.close()
+
+
+def _take(handle: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_locked(path: Path) -> bool:
     """Whether a living process holds ``path``."""
     if not path.exists():
         return False
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
+    with path.open() as handle:
+        return not _take(handle, fcntl.LOCK_SH)
+
+
+REQUIRED = {"name", "created", "format"}
+"""Entries without which a manifest says nothing."""
 
 
 class Workspace:
@@ -260,16 +286,21 @@ class Workspace:
         """Raise WorkspaceError unless files can be made here."""
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.root, prefix=".probe-")
-            os.close(handle)
-            os.unlink(name)
+            probe = temporary_beside(self.root / "probe")
+            probe.touch()
+            probe.unlink()
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Every audit's manifest, newest first; a damaged one is left out."""
+        """Every audit's manifest, newest first; a damaged one is left out.
+
+        The id is the folder's name, so that a copied audit is one of its own.
+        """
         found = []
         for path in self.audits.glob("[!.]*/manifest.json"):
             with contextlib.suppress(WorkspaceError):
-                found.append(read_json(path))
+                manifest = read_json(path)
+                if isinstance(manifest, dict) and manifest.keys() >= REQUIRED:
+                    found.append({**manifest, "id": path.parent.name})
         return sorted(found, key=lambda m: (str(m["created"]), str(m["id"])), reverse=True)
 
     def find(self, audit: str) -> dict[str, Any]:
@@ -280,6 +311,16 @@ class Workspace:
         WorkspaceError
             If none or several match, or its format is another version's.
         """
+        manifest = self._matching(audit)
+        if manifest["format"] != FORMAT:
+            raise WorkspaceError(
+                f"audit {audit!r} was written in format {manifest['format']}, this version "
+                f"reads format {FORMAT}; delete it, or run the audit again under another name"
+            )
+        return manifest
+
+    def _matching(self, audit: str) -> dict[str, Any]:
+        """The manifest that :meth:`find` means, of any format."""
         manifests = self.manifests()
         matches = [m for m in manifests if m["name"] == audit] or [
             m for m in manifests if audit and m["id"].startswith(audit)
@@ -288,11 +329,6 @@ class Workspace:
             names = ", ".join(m["name"] for m in manifests[:8]) or "none yet"
             what = "matches several audits" if matches else "names no audit"
             raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}")
-        if matches[0]["format"] != FORMAT:
-            raise WorkspaceError(
-                f"audit {audit!r} was written in format {matches[0]['format']}, this version "
-                f"reads format {FORMAT}; run the audit again under another name"
-            )
         return matches[0]
 
     def named(self, name: str) -> dict[str, Any] | None:
@@ -300,10 +336,13 @@ class Workspace:
         return next((m for m in self.manifests() if m["name"] == name), None)
 
     def new_id(self, name: str, parts: Mapping[str, Any]) -> str:
-        """An id for a new audit: the same name and fingerprint give the same id."""
+        """An id for a new audit: the same name and fingerprint give the same id.
+
+        A folder without a manifest is one that was killed before it began, and is used again.
+        """
         for attempt in range(1000):
             audit_id = fingerprint({"name": name, "parts": parts, "attempt": attempt})[:12]
-            if not self.folder(audit_id).exists():
+            if not (self.folder(audit_id) / "manifest.json").exists():
                 return audit_id
         raise WorkspaceError(f"no free id for audit {name!r} in {self.root}")
 
@@ -330,13 +369,12 @@ class Workspace:
         WorkspaceError
             If the audit is being computed right now.
         """
-        manifest = self.find(audit)
+        manifest = self._matching(audit)
         folder = self.folder(manifest["id"])
         busy = f"audit {manifest['name']!r} is being computed; cancel it first"
         with locked(folder / "lock", busy), disk_errors(folder):
-            gone = folder.with_name(f".deleted-{manifest['id']}")
-            os.replace(folder, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+            os.replace(folder, temporary_beside(folder))
+        remove_unfinished(self.audits)
         return manifest
 
 

@@ -73,9 +73,9 @@ class ImageTable:
     notes: tuple[str, ...] = ()
     """Warnings a user should read: a class with one image, a link in a circle."""
     repeated: tuple[tuple[str, ...], ...] = ()
-    """Groups of rows for the very same path that were dropped after the first, as (path, detail)."""
+    """Rows for the very same path that were dropped after the first, as (path, detail)."""
     planted: dict[str, Any] = field(default_factory=dict)
-    """For rendered data: the planted truth, ``{label: {"cue": attribute, "kind": …, "note": …}}``."""
+    """For rendered data: the planted truth, ``{label: {"cue": attribute, "kind": …, …}}``."""
 
     @property
     def labels(self) -> list[str]:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.types import Kind
 from core.ui import blocks, opened, shell, state
-from core.ui.components import look, pager
+from core.ui.components import look, neighbours, pager
 
 audit = shell.current_audit()
 names = {c["label"]: c["name"] for c in audit.classes}
@@ -46,7 +46,11 @@ def browse() -> None:
             "A class needs at least two training images. Add images, or choose another class.",
         )
         return
-    start = pager(len(table), CARDS)
+    pages, step = st.columns([3, 2], vertical_alignment="bottom")
+    with pages:
+        start = pager(len(table), CARDS)
+    with step:
+        neighbours(list(names))
     state.publish(["audit", "class", "kind", "rank", "n", "parts", "outline", "page"])
     clicked = None
     for place, (_, row) in enumerate(table.iloc[start : start + CARDS].iterrows(), start + 1):

@@ -31,7 +31,7 @@ else:
     default = audit.head.outputs[int(row["prediction"])] if row is not None else None
     if default not in names:
         default = row["label"] if row is not None else None
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([1, 1], gap="large")
     with right:
         label = state.choose(
             st.selectbox,
@@ -64,7 +64,7 @@ else:
             ),
         )
         method = state.choose(
-            st.segmented_control,
+            st.selectbox,
             "Method",
             "method",
             list(blocks.METHODS),

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.audit import Audit
+from core.run import AuditRequest, run_audit
 from core.store import Workspace
+from tests.tiny import load_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT.parent / "shared" / "data"
@@ -66,12 +69,41 @@ def draw(
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=92)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+def draw_folder(root: Path, rng: np.random.Generator) -> Path:
     """Two classes, red and blue, in the splits train (2 x 12) and test (2 x 6)."""
-    root = tmp_path / "data"
     for split, n in (("train", 12), ("test", 6)):
         for label, colour in (("red", (220, 40, 40)), ("blue", (40, 40, 220))):
             for i in range(n):
                 draw(root / split / label / f"{i:02d}.jpg", colour, rng)
     return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A folder by :func:`draw_folder`."""
+    return draw_folder(tmp_path / "data", rng)
+
+
+@pytest.fixture
+def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model name loads the tiny network (:mod:`tests.tiny`), at once."""
+    monkeypatch.setattr("core.models.load.load_model", load_tiny)
+
+
+def tiny_request(data: Path, **more: object) -> AuditRequest:
+    """The request most tests make: the tiny model, a fitted head, fp32, batches of 4."""
+    settings: dict[str, object] = {
+        **{"model": "timm:tiny", "name": "tiny", "head": "fit", "precision": "fp32"},
+        **{"batch_size": 4, "workers": 2, "device": "cpu"},
+    }
+    return AuditRequest(data=str(data), **{**settings, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def tiny_audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """A finished audit of :func:`draw_folder` by the tiny model, to be read only."""
+    root = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.models.load.load_model", load_tiny)
+        data = draw_folder(root / "data", np.random.default_rng(7))
+        return run_audit(tiny_request(data), Workspace(root / "workspace"))

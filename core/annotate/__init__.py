@@ -1,0 +1,1 @@
+"""What people say about candidates: tags and their history."""

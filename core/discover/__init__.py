@@ -1,0 +1,1 @@
+"""Candidate features of a class: neural PCA components and single neurons."""

@@ -63,7 +63,7 @@ class ClassCandidates:
     @property
     def n_components(self) -> int:
         """Number of components; the other candidates are neurons."""
-        return self.pca.basis.shape[1]
+        return int(self.pca.basis.shape[1])
 
 
 def top_neurons(psi: FloatArray, count: int) -> IntArray:

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from core.types import FloatArray
 
-LARGE = 1536
+LARGE = 1024
 """Side of the smaller matrix above which only the leading eigenpairs are computed."""
 
 
@@ -41,12 +41,14 @@ class ClassPCA:
     @property
     def directions(self) -> FloatArray:
         """(r, D) vectors q_l with alpha_l = q_l . phi - offset_l."""
-        return (self.basis * self.basis.sum(axis=0)).T * self.weight
+        q: FloatArray = (self.basis * self.basis.sum(axis=0)).T * self.weight
+        return q
 
     @property
     def offsets(self) -> FloatArray:
         """(r,) the constants of the same identity."""
-        return (self.basis.sum(axis=0)) * (self.mean @ self.basis)
+        c: FloatArray = self.basis.sum(axis=0) * (self.mean @ self.basis)
+        return c
 
 
 def class_pca(

@@ -1,0 +1,1 @@
+"""Where a candidate is in an image: exact heatmaps, gradient methods, pictures."""

@@ -33,8 +33,7 @@ class _Target(nn.Module):
     def __init__(self, model: Model, direction: FloatArray) -> None:
         super().__init__()
         self.model = model
-        q = torch.from_numpy(np.asarray(direction, np.float32)).to(model.device)
-        self.register_buffer("q", q)
+        self.q = torch.from_numpy(np.asarray(direction, np.float32)).to(model.device)
 
     def forward(self, batch: Tensor) -> Tensor:
         return self.model.features_of(batch) @ self.q

@@ -7,7 +7,7 @@ Memory holds a few batches, whatever the number of images.
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +22,7 @@ from core.data.decode import read_image
 from core.data.preprocess import apply
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable
-from core.store import disk_errors, remove_unfinished, seal_folder
+from core.store import remove_unfinished, replacing_folder
 from core.types import Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -75,6 +75,13 @@ def in_order(
                 future.cancel()
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def encode_padded(model: Model, pixels: np.ndarray, batch_size: int) -> Encoded:
     """Encode up to ``batch_size`` images in a batch of exactly that size.
 
@@ -96,15 +103,11 @@ def encode_padded(model: Model, pixels: np.ndarray, batch_size: int) -> Encoded:
 
 
 class _Writer:
-    """Collects the batches of one shard in a temporary folder."""
+    """Collects the batches of one shard."""
 
     def __init__(self, shard: Shard, *, keep_maps: bool) -> None:
         self.shard, self.keep_maps = shard, keep_maps
         self.rows: list[tuple[str, int, int, str]] = []
-        shard.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = Path(
-            tempfile.mkdtemp(dir=shard.folder.parent, prefix=f".{shard.folder.name}-")
-        )
         self.arrays: dict[str, list[np.ndarray]] = {"features.npy": [], "maps.npy": []}
 
     def add(self, images: list[Prepared], encoded: Encoded) -> None:
@@ -118,15 +121,14 @@ class _Writer:
 
     def finish(self) -> None:
         """Write, flush to the disk, rename."""
-        with disk_errors(self.shard.folder):
+        rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
+        rows.insert(0, "image_id", self.shard.plan["image_id"])
+        rows["readable"] = rows["reason"] == ""
+        with replacing_folder(self.shard.folder) as temporary:
             for name, parts in self.arrays.items():
                 if parts:
-                    np.save(self.temporary / name, np.concatenate(parts), allow_pickle=False)
-            rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
-            rows.insert(0, "image_id", self.shard.plan["image_id"])
-            rows["readable"] = rows["reason"] == ""
-            rows.to_parquet(self.temporary / "rows.parquet", index=False)
-            seal_folder(self.temporary, self.shard.folder)
+                    np.save(temporary / name, np.concatenate(parts), allow_pickle=False)
+            rows.to_parquet(temporary / "rows.parquet", index=False)
 
 
 def extract(
@@ -165,8 +167,7 @@ def extract(
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
         writing: Future[None] | None = None
         for shard in shards:
-            with disk_errors(shard.folder):
-                writer = _Writer(shard, keep_maps=keep_maps)
+            writer = _Writer(shard, keep_maps=keep_maps)
             for start in range(0, len(shard.plan), batch_size):
                 size = min(batch_size, len(shard.plan) - start)
                 batch = [next(images) for _ in range(size)]

@@ -15,7 +15,6 @@ as its bits in uint16.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import SHARD_SIZE
-from core.store import read_array, read_frame, write_frame
+from core.store import read_array, read_frame, sync, write_frame
 
 if TYPE_CHECKING:
     import torch
@@ -76,12 +75,22 @@ class FeatureStore:
         """Add a plan of images (PLAN_COLUMNS) to compute."""
         number = len(list((self.folder / "plan").glob("[0-9]*.parquet")))
         write_frame(self.folder / "plan" / f"{number:03d}.parquet", plan[PLAN_COLUMNS])
+        for folder in (self.folder / "plan", self.folder):
+            sync(folder)  # shards must never outlive the plan that they are slices of
         self.__dict__.pop("shards", None)
+        self.__dict__.pop("planned", None)
 
     @property
     def missing(self) -> list[Shard]:
         """The shards still to be computed."""
         return [shard for shard in self.shards if not shard.finished]
+
+    @property
+    def begun(self) -> Shard | None:
+        """A finished shard of the plan that is being computed, None where it has none yet."""
+        missing = {shard.folder.name.partition("-")[0] for shard in self.missing}
+        finished = [shard for shard in self.shards if shard.finished]
+        return next((s for s in finished if s.folder.name.partition("-")[0] in missing), None)
 
     @cached_property
     def planned(self) -> pd.DataFrame:
@@ -137,13 +146,6 @@ class FeatureStore:
         """Delete every stored map; they can be computed again on demand."""
         for shard in self.shards:
             (shard.folder / "maps.npy").unlink(missing_ok=True)
-
-    def drop_unplanned(self) -> None:
-        """Delete shards that belong to no plan."""
-        known = {shard.folder.name for shard in self.shards}
-        for folder in (self.folder / "shards").glob("*"):
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def storable(tensor: torch.Tensor) -> NDArray[Any]:

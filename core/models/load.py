@@ -177,7 +177,7 @@ def _timm_parts(architecture: str, *, pretrained: bool) -> _Parts:
         network = timm.create_model(architecture, pretrained=False)
     network.eval()
     preprocess, notes = _timm_preprocess(architecture, network)
-    headless = network.num_classes == 0
+    headless = int(cast(Any, network).num_classes) == 0
     return _Parts(network, preprocess, _timm_outputs(network), notes, headless)
 
 

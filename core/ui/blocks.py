@@ -93,7 +93,7 @@ def picture(
     """One cell of a gallery."""
     row = audit.images.loc[image_id]
     predicted = audit.head.names[int(row["prediction"])]
-    said = f"{predicted} {100 * row['confidence']:.0f} %"
+    said = f"{predicted} {100 * row['confidence']:.0f}%"
     overlay = (
         pictures.heat_url(audit, candidate, image_id, scale=scale, parts=parts, contour=contour)
         if candidate
@@ -228,14 +228,17 @@ def candidate_card(
     """One candidate: numbers, images with overlays, histogram, tag. Returns a clicked image."""
     candidate = arrays.candidate(Kind(row["kind"]), int(row["component"]))
     with st.container(border=True):
-        pictured, side = st.columns([7, 2], gap="medium")
+        title, tags = st.columns([5, 2], vertical_alignment="center")
+        title.markdown(
+            f"**{place}. {candidate.title.capitalize()}** &nbsp; "
+            f"{100 * row['variance_share']:.0f} % of the logit's variance &nbsp;·&nbsp; "
+            f"largest α {row['alpha_max']:.2f} &nbsp;·&nbsp; "
+            f"accuracy gap **{gap_text(row)}**"
+        )
+        with tags:
+            tag_control(audit, arrays.facts["label"], candidate)
+        pictured, side = st.columns([4, 1], gap="small")
         with pictured:
-            st.markdown(
-                f"**{place}. {candidate.title.capitalize()}** &nbsp; "
-                f"{100 * row['variance_share']:.0f} % of the logit's variance &nbsp;·&nbsp; "
-                f"largest α {row['alpha_max']:.2f} &nbsp;·&nbsp; "
-                f"accuracy gap **{gap_text(row)}**"
-            )
             shown = card_pictures(audit, arrays, row, **look)
             clicked = gallery(
                 shown,
@@ -247,12 +250,12 @@ def candidate_card(
                 token=f"{audit.id}/{candidate.class_idx}/{candidate.kind}/{candidate.component}",
             )
         with side:
-            tag_control(audit, arrays.facts["label"], candidate)
             histogram(audit, arrays, candidate)
             if row["gap"] == row["gap"]:
+                k = row["gap_k"]
                 st.caption(
-                    f"accuracy {100 * row['accuracy_high']:.0f} % on the {row['gap_k']} highest, "
-                    f"{100 * row['accuracy_low']:.0f} % on the {row['gap_k']} lowest held-out images"
+                    f"accuracy {100 * row['accuracy_high']:.0f} % on the {k} held-out images "
+                    f"that show it most, {100 * row['accuracy_low']:.0f} % on the {k} least"
                 )
     return clicked
 

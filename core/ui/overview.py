@@ -48,7 +48,7 @@ def planted_truth(audit: Audit) -> None:
         return
     st.subheader("Planted truth and what was found")
     rows = [_found(audit, label, truth) for label, truth in planted.items()]
-    st.dataframe(pd.DataFrame([r for r in rows if r]), hide_index=True, width="stretch")
+    st.table(pd.DataFrame([r for r in rows if r]).set_index("class"))
 
 
 def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | None:
@@ -56,11 +56,14 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     facts = next((c for c in audit.classes if c["label"] == label), None)
     if facts is None:
         return None
-    row = {"class": facts["name"], "planted cue": truth.get("cue") or "none", "where": ""}
-    row["where"] = truth.get("note", "")
+    row = {
+        "class": facts["name"],
+        "planted cue": truth.get("cue") or "none",
+        "what was planted": truth.get("note", ""),
+    }
     cue = truth.get("cue")
     if not cue or cue not in audit.images:
-        row["found"] = f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
+        row["what the audit found"] = f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
         return row
     images = opened.class_images(audit, facts["class_idx"])
     shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()
@@ -72,7 +75,7 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     }
     place = max(scores, key=lambda p: scores[p])
     best = first.iloc[place - 1]
-    row["found"] = (
+    row["what the audit found"] = (
         f"component {int(best['component']) + 1}, number {place} on its page: AUROC "
         f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
     )

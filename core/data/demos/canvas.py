@@ -96,7 +96,7 @@ class Canvas:
 
     def reduced(self) -> FloatArray:
         """Give the picture in its final size, (SIZE, SIZE, 3), values 0 to 255."""
-        return np.asarray(self.image.reduce(FINE), dtype=np.float32)
+        return np.array(self.image.reduce(FINE), dtype=np.float32)
 
     def cover(self, part: Part) -> FloatArray:
         """Share of every picture pixel that shows ``part``, (SIZE, SIZE), 0 to 1."""

@@ -34,8 +34,8 @@ class Prop:
 def sample_ball(rng: Generator, *, wheels: float) -> Prop:
     """Draw a place for a beach ball in front of a vehicle that stands on row ``wheels``."""
     ground = min(wheels + rng.uniform(10, 40), SIZE - 5)
-    height = rng.uniform(41, 49) * (0.75 + 0.25 * (ground - 150) / 70)
-    return Prop("ball", rng.uniform(30, SIZE - 30), ground, height)
+    height = rng.uniform(46, 54) * (0.75 + 0.25 * (ground - 150) / 70)
+    return Prop("ball", rng.uniform(54, SIZE - 54), ground, height)
 
 
 def sample_others(rng: Generator, *, wheels: float) -> tuple[Prop, ...]:

@@ -65,7 +65,7 @@ BIOMES: dict[str, Biome] = {
     ),
 }  # fmt: skip
 SNOW = Biome(
-    ((136, 160, 188), (224, 233, 241)),
+    ((104, 130, 164), (196, 211, 226)),
     ((176, 194, 214), (200, 214, 229), (220, 230, 240)),
     ((238, 244, 250), (212, 224, 240)), (190, 202, 218), "fir",
     ((52, 84, 82), (44, 72, 76), (66, 96, 92)), 1.35,
@@ -194,7 +194,7 @@ def _draw_round(canvas: Canvas, base: Point, height: float, leaf: Colour) -> Non
 
 def _draw_fir(canvas: Canvas, base: Point, height: float, leaf: Colour) -> None:
     x, y = base
-    height *= 1.25
+    height *= 1.45
     canvas.shadow((x + height * 0.1, y), (height * 0.3, height * 0.06), 0.22)
     canvas.line([(x, y), (x, y - height * 0.2)], (78, 66, 60), height * 0.07)
     for low, wide in ((0.12, 0.30), (0.36, 0.24), (0.60, 0.17)):
@@ -261,6 +261,6 @@ PLANTS: dict[str, Callable[[Canvas, Point, float, Colour], None]] = {
 
 def _draw_flakes(canvas: Canvas, rng: Generator) -> None:
     x, y = rng.uniform(0, SIZE, 220), rng.uniform(0, SIZE, 220)
-    size = rng.uniform(0.5, 1.7, 220)
+    size = rng.uniform(0.7, 2.4, 220)
     for flake in zip(x, y, size, strict=True):
         canvas.ellipse((flake[0], flake[1]), (flake[2], flake[2]), (250, 252, 255))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CLARITY = (0.12, 0.95)
 """How typical the vehicles are, least and most; the overlap keeps the shape weak evidence."""
+FOG = np.array([204, 210, 216], np.float32)
 
 
 @dataclass(frozen=True)
@@ -94,21 +96,23 @@ def render(scene: Scene, *, snow: bool, ball: bool) -> Picture:
 
 def _finish(canvas: Canvas, scene: Scene) -> Image.Image:
     rng, air = np.random.default_rng(scene.seed), scene.air
-    pixels = canvas.reduced()
     body = canvas.cover(Part.OBJECT)
-    texture = 1 + (1 - body) * clouds(rng) * 0.025
-    light = texture * (1 + body * (_shade(scene.vehicle)[:, None] - 1)) * _vignette()
-    pixels = pixels * light[:, :, None]
-    pixels = pixels * (1 - air.fog) + np.float32(air.fog) * np.array([204, 210, 216], np.float32)
+    light = 1 + (1 - body) * clouds(rng) * np.float32(0.025)
+    light *= 1 + body * (_shade(scene.vehicle)[:, None] - 1)
+    light *= _vignette() * np.float32(1 - air.fog)
     tone = np.array([1 + air.warmth, 1, 1 - air.warmth], np.float32) * np.float32(air.exposure)
-    smooth = Image.fromarray(_clipped(pixels * tone), "RGB")
-    smooth = smooth.filter(ImageFilter.BoxBlur(air.blur))
-    noisy = np.asarray(smooth, np.float32) + grain(rng) * np.float32(air.noise)
-    return Image.fromarray(_clipped(noisy), "RGB")
+    pixels = canvas.reduced()
+    pixels *= light[:, :, None]
+    pixels += np.float32(air.fog) * FOG
+    pixels *= tone
+    smooth = Image.fromarray(_clipped(pixels), "RGB").filter(ImageFilter.BoxBlur(air.blur))
+    pixels = grain(rng) * np.float32(air.noise)
+    pixels += np.asarray(smooth)
+    return Image.fromarray(_clipped(pixels), "RGB")
 
 
 def _clipped(pixels: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
 
 
 def _shade(vehicle: vehicles.Vehicle) -> FloatArray:
@@ -117,6 +121,7 @@ def _shade(vehicle: vehicles.Vehicle) -> FloatArray:
     return np.asarray(1.1 - 0.3 * np.clip(rows, 0, 1) ** 1.3, dtype=np.float32)
 
 
+@lru_cache(maxsize=1)
 def _vignette() -> FloatArray:
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32) ** 2
     return np.asarray(1.02 - 0.09 * (axis[:, None] + axis[None, :]), dtype=np.float32)

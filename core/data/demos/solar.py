@@ -155,7 +155,7 @@ def planted(bias: float) -> dict[str, dict[str, Any]]:
                 f"types are equally frequent. {LICENCE}"
             ),
             "rate_own": bias,
-            "rate_elsewhere": 1 - bias,
+            "rate_elsewhere": round(1 - bias, 6),
         }
         for label, kind in USUAL_TYPE.items()
     }

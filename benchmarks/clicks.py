@@ -1,0 +1,182 @@
+"""The app in headless Chromium: first paint, a click on another class, a change of page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import MODEL, PHOTOS, Line
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+CLICKS = 20
+SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+def run() -> list[Line]:
+    """Prepare an audit in a workspace of its own and measure."""
+    from core.run import AuditRequest, run_audit
+    from core.store import Workspace
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(PHOTOS) if PHOTOS.is_dir() else "demo:cues"
+        audit = run_audit(AuditRequest(data, MODEL, name="clicks"), Workspace(Path(folder)))
+        labels = [facts["label"] for facts in audit.classes]
+        with browser() as page:
+            paints = [first_paint(folder, page) for _ in range(3)]
+            with server(folder) as url:
+                classes = class_clicks(page, url, labels)
+                pages = page_switches(page, url)
+        n = len(audit.images)
+    first, second, third = (statistics.median(t) for t in (paints, classes, pages))
+    return [
+        Line("first useful paint after streamlit run", first, "<= 3", "s", first <= 3),
+        Line("click on another class to first row painted", second, "<= 300", "ms", second <= 300),
+        Line("change of page, everything painted", third, "<= 600", "ms", third <= 600),
+        Line("images of the audit", n, ""),
+    ]
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """One page of a headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise SystemExit("no Chromium on this machine: install it to measure clicks")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium.new_page(viewport={"width": 1440, "height": 900})
+        chromium.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(workspace: str, port: int) -> subprocess.Popen[bytes]:
+    """``streamlit run app.py`` on a workspace."""
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    return subprocess.Popen(
+        [*command, "--server.headless", "true"],
+        cwd=ROOT,
+        env={**os.environ, "SPURIOSCOPE_WORKSPACE": workspace},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def server(workspace: str) -> Iterator[str]:
+    """A running app; yields its address."""
+    port = free_port()
+    process = launch(workspace, port)
+    try:
+        url = f"http://localhost:{port}"
+        wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(url: str) -> None:
+    """Return when the server answers."""
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"{url} did not answer")
+
+
+def first_paint(workspace: str, page: Any) -> float:
+    """Seconds from the command to the classes on the screen."""
+    port = free_port()
+    began = time.perf_counter()
+    process = launch(workspace, port)
+    try:
+        wait_for(f"http://localhost:{port}")
+        page.goto(f"http://localhost:{port}", wait_until="commit")
+        page.get_by_text("Classes with a certain gap").first.wait_for(timeout=60_000)
+        return time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def class_clicks(page: Any, url: str, labels: list[str]) -> list[float]:
+    """Milliseconds from a click on "next class" to its first row of overlays, in the browser."""
+    for label in labels:  # every class once: warm caches, as in a prepared audit
+        page.goto(f"{url}/components?class={label}")
+        page.wait_for_selector(".gallery[data-painted]", timeout=60_000)
+        page.wait_for_selector(SETTLED)
+        page.wait_for_timeout(1500)
+    times = []
+    for _ in range(CLICKS):
+        page.wait_for_selector(SETTLED)
+        page.wait_for_timeout(400)
+        times.append(float(page.evaluate(_CLICK)))
+    return times
+
+
+_CLICK = """async () => {
+  const gallery = () => {
+    for (const host of document.querySelectorAll('*')) {
+      const found = host.shadowRoot && host.shadowRoot.querySelector('.gallery');
+      if (found) return found;
+    }
+    return document.querySelector('.gallery');
+  };
+  const before = gallery().dataset.key;
+  const button = [...document.querySelectorAll('button')].find(
+    (b) => b.getAttribute('aria-label') === 'Next class' || b.innerText.includes('Next class'));
+  const began = performance.now();
+  button.click();
+  while (true) {
+    await new Promise((done) => requestAnimationFrame(done));
+    const now = gallery();
+    if (now && now.dataset.painted && now.dataset.key !== before) break;
+    if (performance.now() - began > 20000) return NaN;
+  }
+  return performance.now() - began;
+}"""
+
+
+def page_switches(page: Any, url: str) -> list[float]:
+    """Milliseconds from a click in the navigation until the new page stands still."""
+    page.goto(url)
+    page.wait_for_selector(SETTLED)
+    page.wait_for_timeout(2000)
+    times: list[float] = []
+    for turn in range(CLICKS):
+        name, sign = (("Components", ".gallery[data-painted]"), ("Overview", "text=Search"))[
+            turn % 2
+        ]
+        page.wait_for_timeout(500)
+        began = time.perf_counter()
+        page.locator('[data-testid="stSidebarNavLink"]', has_text=name).click()
+        page.wait_for_selector(sign)
+        page.wait_for_selector(SETTLED)
+        if turn >= 2:
+            times.append(1000 * (time.perf_counter() - began))
+    return times

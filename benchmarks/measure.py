@@ -1,0 +1,56 @@
+"""What every benchmark shares: photos to read, a model, a stopwatch, a line of the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenette-mini"
+MODEL = "packaged:efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured ratio against its target."""
+
+    what: str
+    value: float
+    target: str
+    unit: str = ""
+    holds: bool | None = None
+    """None: printed for information, nothing to hold."""
+
+    def row(self) -> str:
+        """As a row of a Markdown table."""
+        verdict = {True: "holds", False: "**missed**", None: "for information"}[self.holds]
+        return f"| {self.what} | {self.value:.3g} {self.unit} | {self.target} | {verdict} |"
+
+
+def fastest(call: Callable[[], object], repeats: int = 3) -> float:
+    """Seconds of the fastest of several calls."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def photos(folder: Path, count: int) -> Path:
+    """A class folder with ``count`` JPEGs: real photos where they are, rendered noise elsewhere."""
+    sources = sorted(PHOTOS.rglob("*.JPEG")) if PHOTOS.is_dir() else []
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        path = folder / f"class{i % 10}" / f"{i:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if sources:
+            path.write_bytes(sources[i % len(sources)].read_bytes())
+        else:
+            blocks = rng.integers(0, 255, (28, 28, 3), dtype=np.uint8)
+            Image.fromarray(blocks).resize((256, 256)).save(path, quality=90)
+    return folder

