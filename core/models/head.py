@@ -63,6 +63,8 @@ class CrossValidated:
     """Inverse strength: higher means a weaker penalty."""
     log_loss: float
     """Mean negative log likelihood of held-out images, nats; lower is better."""
+    standard_error: float
+    """Of that mean, over images."""
     accuracy: float
     """Share of held-out images classified correctly, 0 to 1."""
 
@@ -200,9 +202,10 @@ def fit_probe(
     """Fit a linear head by multinomial logistic regression with a squared penalty.
 
     The features are centred and divided by one number, so that the penalty treats every direction
-    alike; both are folded back into weight and bias. C has the lowest held-out log loss over
-    stratified folds, of which there are no more than images in the smallest class; the only image
-    of a class is always trained on. Two classes give two rows, +-w/2. Deterministic.
+    alike; both are folded back into weight and bias. C is the strongest penalty whose held-out
+    log loss is within one standard error of the lowest (Breiman et al. 1984), over stratified
+    folds, of which there are no more than images in the smallest class; the only image of a class
+    is always trained on. Two classes give two rows, +-w/2. Deterministic.
 
     Parameters
     ----------
@@ -302,27 +305,27 @@ def _splits(labels: IntArray, counts: IntArray, folds: int, seed: int) -> list[S
 
 
 def _choose(x: FloatArray, labels: IntArray, splits: Sequence[Split], n_classes: int) -> _Path:
-    """Follow C from strong to weak, warm, until the held-out log loss rises."""
-    best = _Path(1.0, (), np.full((len(x), n_classes), np.nan), True)
+    """Follow C from strong to weak, warm, until the held-out log loss has risen twice."""
     if not splits:
-        return best
+        return _Path(1.0, (), np.full((len(x), n_classes), np.nan), True)
     fits = [_regression(STRENGTHS[0], CV_TOLERANCE) for _ in splits]
     parts = [(x[train], labels[train]) for train, _ in splits]
-    table: list[CrossValidated] = []
-    lowest, worse, converged = np.inf, 0, True
+    tried: list[tuple[CrossValidated, NDArray[np.float64]]] = []
+    converged = True
     for strength in STRENGTHS:
         oof = np.full((len(x), n_classes), np.nan)
         for fit, part, (_, held_out) in zip(fits, parts, splits, strict=True):
             _fit(fit.set_params(C=strength), *part)
             oof[held_out] = _logits(fit, x[held_out])
             converged &= _has_converged(fit)
-        table.append(_quality(strength, oof, labels))
-        worse = 0 if table[-1].log_loss < lowest else worse + 1
-        if worse == 0:
-            lowest, best = table[-1].log_loss, _Path(strength, (), oof, True)
-        if worse == PATIENCE:
+        tried.append((_quality(strength, oof, labels), oof))
+        lowest = min(range(len(tried)), key=lambda i: tried[i][0].log_loss)
+        if len(tried) - 1 - lowest == PATIENCE:
             break
-    return _Path(best.C, tuple(table), best.oof, converged)
+    table = tuple(row for row, _ in tried)
+    limit = table[lowest].log_loss + table[lowest].standard_error
+    chosen, oof = next((row, oof) for row, oof in tried if row.log_loss <= limit)
+    return _Path(chosen.C, table, oof, converged)
 
 
 def _regression(strength: float, tolerance: float) -> LogisticRegression:
@@ -372,7 +375,8 @@ def _quality(strength: float, oof: NDArray[np.float64], labels: IntArray) -> Cro
     logits, truth = oof[held_out], labels[held_out]
     likelihood = log_softmax(logits, axis=1)[np.arange(len(truth)), truth]
     accuracy = (logits.argmax(axis=1) == truth).mean()
-    return CrossValidated(strength, float(-likelihood.mean()), float(accuracy))
+    error = float(likelihood.std() / np.sqrt(len(likelihood)))
+    return CrossValidated(strength, float(-likelihood.mean()), error, float(accuracy))
 
 
 def _complete(

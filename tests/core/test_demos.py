@@ -66,7 +66,7 @@ def test_manifest_names_files_that_exist(drawn):
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (224, 224))
         with Image.open(drawn.parent / row["object_mask"]) as mask:
             assert mask.size == (224, 224)
-            assert 0.04 < np.asarray(mask).mean() < 0.4
+            assert 0.02 < np.asarray(mask).mean() < 0.2
 
 
 def test_cue_mask_is_that_of_the_own_cue_or_of_all_for_a_clean_class(drawn):

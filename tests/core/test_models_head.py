@@ -117,7 +117,9 @@ def test_cross_validation_equals_a_cold_replica() -> None:
     np.testing.assert_allclose(_softmax(probe.oof_logits.astype(np.float64)), held_out, atol=5e-3)
     row = next(row for row in probe.cv if row.C == probe.C)
     assert row.log_loss == pytest.approx(log_loss(y, held_out), abs=2e-3)
-    assert row.log_loss == min(row.log_loss for row in probe.cv)
+    best = min(probe.cv, key=lambda row: row.log_loss)
+    near = [r for r in probe.cv if r.log_loss <= best.log_loss + best.standard_error]
+    assert row == near[0]
 
 
 def test_deterministic() -> None:

@@ -15,7 +15,7 @@ from core.data.demos.canvas import SIZE, Canvas, Part, clouds, grain
 if TYPE_CHECKING:
     from core.types import BoolArray, FloatArray
 
-CLARITY = (0.12, 0.95)
+CLARITY = (0.08, 0.9)
 """How typical the vehicles are, least and most; the overlap keeps the shape weak evidence."""
 FOG = np.array([204, 210, 216], np.float32)
 

@@ -88,7 +88,7 @@ def sample(label: str, rng: Generator, *, clarity: tuple[float, float]) -> Vehic
     clarity : bounds of how typical the vehicle is; 0 looks like ``MIDDLE``, 1 like its kind.
     """
     shape = _sample_shape(label, rng, rng.uniform(*clarity))
-    length = rng.uniform(84, 122)
+    length = rng.uniform(74, 106)
     paint = PAINTS[rng.integers(len(PAINTS))]
     return Vehicle(
         shape=shape,
