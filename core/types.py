@@ -48,6 +48,13 @@ class Tag(StrEnum):
     UNSURE = "unsure"
 
 
+class Subtype(StrEnum):
+    """What kind of spurious a cue is (Singla & Feizi 2022, section 4)."""
+
+    SEPARATE_OBJECT = "separate_object"
+    BACKGROUND = "background"
+
+
 class Kind(StrEnum):
     """Where a candidate feature comes from."""
 

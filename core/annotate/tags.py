@@ -6,8 +6,9 @@ two browser windows) never overwrite each other's work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     Integer,
     MetaData,
     String,
     Table,
+    Text,
     create_engine,
     event,
     insert,
@@ -27,9 +30,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import OperationalError
 
-from core.errors import WorkspaceError
+from core.errors import InputError, WorkspaceError
 from core.store import Workspace, disk_errors
-from core.types import Kind, Tag
+from core.types import Kind, Subtype, Tag
 
 _metadata = MetaData()
 
@@ -44,6 +47,9 @@ EVENTS = Table(
     Column("kind", String(16), nullable=False),
     Column("component", Integer, nullable=False),
     Column("tag", String(16), nullable=True),  # null: the tag was taken back
+    Column("subtype", String(32), nullable=True),
+    Column("confidence", Integer, nullable=True),
+    Column("reason", Text, nullable=True),
     Column("undoes", Integer, nullable=True),
 )
 
@@ -63,7 +69,13 @@ class TagEvent:
     component: int
     tag: Tag | None
     """None: the tag was taken back."""
-    undoes: int | None
+    subtype: Subtype | None = None
+    """What kind of spurious; None where it was not said."""
+    confidence: int | None = None
+    """1 (guess) to 5 (sure); None where it was not said."""
+    reason: str | None = None
+    """In the annotator's words."""
+    undoes: int | None = None
     """The entry that this one takes back."""
 
 
@@ -79,18 +91,6 @@ class TagStore:
         return cls(_engine(str(workspace.root / "tags.sqlite")))
 
     def add(
-        self, annotator: str, audit_id: str, label: str, kind: Kind, component: int, tag: Tag | None
-    ) -> TagEvent:
-        """Append a tag, or with None take the candidate's tag away; saved when this returns.
-
-        Raises
-        ------
-        WorkspaceError
-            If the database cannot be written.
-        """
-        return self._append(_name(annotator), audit_id, label, Kind(kind), component, tag, None)
-
-    def _append(
         self,
         annotator: str,
         audit_id: str,
@@ -98,28 +98,84 @@ class TagStore:
         kind: Kind,
         component: int,
         tag: Tag | None,
-        undoes: int | None,
+        *,
+        subtype: Subtype | None = None,
+        confidence: int | None = None,
+        reason: str | None = None,
     ) -> TagEvent:
-        values = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "annotator": annotator,
-            "audit_id": audit_id,
-            "label": label,
-            "kind": kind.value,
-            "component": int(component),
-            "tag": Tag(tag).value if tag else None,
-            "undoes": undoes,
-        }
+        """Append a tag, or with None take the candidate's tag away; saved when this returns.
+
+        Raises
+        ------
+        InputError
+            If a tag that is not spurious has a subtype, or the confidence is not 1 to 5.
+        WorkspaceError
+            If the database cannot be written.
+        """
+        if subtype is not None and tag is not Tag.SPURIOUS:
+            raise InputError(f"subtype {subtype!r} belongs to the tag spurious, not to {tag!r}")
+        if confidence is not None and not 1 <= confidence <= 5:
+            raise InputError(f"confidence {confidence}: give 1 (a guess) to 5 (sure)")
+        return self._append(
+            {
+                "annotator": _name(annotator),
+                "audit_id": audit_id,
+                "label": label,
+                "kind": Kind(kind).value,
+                "component": int(component),
+                "tag": Tag(tag).value if tag else None,
+                "subtype": Subtype(subtype).value if subtype else None,
+                "confidence": confidence,
+                "reason": reason or None,
+                "undoes": None,
+            }
+        )
+
+    def _append(self, values: dict[str, Any]) -> TagEvent:
+        values = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}
+        with self._writing() as connection:
+            number = connection.execute(insert(EVENTS).values(**values)).inserted_primary_key
+        return _event({"id": number[0] if number else 0, **values})
+
+    def add_many(self, audit_id: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Append many tags in one transaction; all or none. Returns how many were new.
+
+        A row that says what its annotator's standing tag already says is left out, so importing
+        a file twice changes nothing.
+
+        Parameters
+        ----------
+        rows : annotator, label, kind, component, tag, subtype, confidence, reason, and ``at``
+            (None: now).
+        """
+        standing = {(e.annotator, *_candidate(e)): e for e in self.current(audit_id)}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        new = []
+        for row in rows:
+            entry = {**row, "audit_id": audit_id, "undoes": None, "at": row["at"] or now}
+            entry["annotator"] = _name(row["annotator"])
+            key = (entry["annotator"], row["label"], Kind(row["kind"]), row["component"])
+            known = standing.get(key)
+            said = (row["tag"], row["subtype"], row["confidence"], row["reason"])
+            if known and said == (known.tag, known.subtype, known.confidence, known.reason):
+                continue
+            new.append(entry)
+        with self._writing() as connection:
+            if new:
+                connection.execute(insert(EVENTS), new)
+        return len(new)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction; what cannot be saved is said in a sentence."""
         try:
             with self.engine.begin() as connection:
-                row = connection.execute(insert(EVENTS).values(**values))
-                number = row.inserted_primary_key
+                yield connection
         except OperationalError as error:
             raise WorkspaceError(
                 f"the tag could not be saved in {self.engine.url.database}: {error.orig}; check "
                 "that the workspace is writable and the disk is not full"
             ) from error
-        return _event({"id": number[0] if number else 0, **values})
 
     def undo(self, annotator: str, audit_id: str) -> TagEvent | None:
         """Take back the annotator's last entry that still stands; None if there is none.
@@ -133,15 +189,11 @@ class TagStore:
             return None
         last = standing[-1]
         before = [e for e in standing[:-1] if _candidate(e) == _candidate(last)]
-        return self._append(
-            last.annotator,
-            audit_id,
-            last.label,
-            last.kind,
-            last.component,
-            before[-1].tag if before else None,
-            last.id,
-        )
+        restored = asdict(before[-1] if before else replace(last, tag=None))
+        if not before:
+            restored |= {"subtype": None, "confidence": None, "reason": None}
+        del restored["id"], restored["at"]
+        return self._append({**restored, "undoes": last.id})
 
     def history(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
         """The log of an audit, oldest first; of one person where a name is given."""
@@ -167,7 +219,9 @@ def _candidate(entry: TagEvent) -> tuple[str, Kind, int]:
 
 def _event(values: Mapping[str, Any]) -> TagEvent:
     tag = Tag(values["tag"]) if values["tag"] else None
-    return TagEvent(**{**values, "kind": Kind(values["kind"]), "tag": tag})
+    subtype = Subtype(values["subtype"]) if values["subtype"] else None
+    kind = Kind(values["kind"])
+    return TagEvent(**{**values, "kind": kind, "tag": tag, "subtype": subtype})
 
 
 @cache

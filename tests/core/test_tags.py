@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.annotate.tags import TagStore
-from core.errors import WorkspaceError
+from core.errors import InputError, WorkspaceError
 from core.store import Workspace
-from core.types import Kind, Tag
+from core.types import Kind, Subtype, Tag
 
 
 @pytest.fixture
@@ -53,6 +53,22 @@ def test_a_tag_after_an_undo_can_be_undone(store: TagStore) -> None:
     assert store.undo("ann", "a1") is None
 
 
+def test_undo_brings_back_everything_that_was_said(store: TagStore) -> None:
+    said = {"subtype": Subtype.BACKGROUND, "confidence": 4, "reason": "snow"}
+    store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.SPURIOUS, **said)
+    store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    back = store.undo("ann", "a1")
+    assert (back.subtype, back.confidence, back.reason) == tuple(said.values())
+    assert store.undo("ann", "a1").reason is None
+
+
+def test_what_cannot_be_said_together(store: TagStore) -> None:
+    with pytest.raises(InputError, match="belongs to the tag spurious"):
+        store.add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE, subtype=Subtype.BACKGROUND)
+    with pytest.raises(InputError, match="confidence 6: give 1"):
+        store.add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE, confidence=6)
+
+
 def test_undo_leaves_other_people_alone(store: TagStore) -> None:
     store.add("ann", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
     assert store.undo("bob", "a1") is None
@@ -66,7 +82,7 @@ def test_no_name_is_anonymous(store: TagStore) -> None:
 def test_processes_tagging_at_once_lose_nothing(store: TagStore, workspace: Workspace) -> None:
     code = (
         "import sys; from pathlib import Path; from core.annotate.tags import TagStore\n"
-        "from core.store import Workspace; from core.types import Kind, Tag\n"
+        "from core.store import Workspace; from core.types import Kind, Subtype, Tag\n"
         "s = TagStore.open(Workspace(Path(sys.argv[1])))\n"
         "for i in range(10): s.add(sys.argv[2], 'a1', 'wolf', Kind.PCA, i, Tag.CORE)"
     )

@@ -1,0 +1,257 @@
+"""Tags as files: ours (JSON, CSV, Parquet), the Salient ImageNet worker table, class lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.annotate.votes import answers
+from core.errors import InputError
+from core.store import dumps, replacing
+from core.types import Kind, Subtype, Tag
+
+if TYPE_CHECKING:
+    from core.annotate.tags import TagEvent
+
+OURS = ["label", "kind", "component", "annotator", "tag", "subtype", "confidence", "reason", "at"]
+"""Columns of our tables: one row per annotator and candidate."""
+
+WORKERS = [
+    "WorkerId",
+    "Input.wordnet_id",
+    "Input.class_index",
+    "Input.feature_index",
+    "Input.feature_rank",
+    "Answer.main",
+    "Answer.confidence",
+    "Answer.reasons",
+]
+"""Columns of the published worker table (Singla & Feizi 2022)."""
+
+WORKER_ANSWERS = {
+    "main_object": (Tag.CORE, None),
+    "separate_object": (Tag.SPURIOUS, Subtype.SEPARATE_OBJECT),
+    "background": (Tag.SPURIOUS, Subtype.BACKGROUND),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file says, ready to be appended."""
+
+    rows: list[dict[str, Any]]
+    """Arguments of :meth:`core.annotate.tags.TagStore.add_many`."""
+    warnings: tuple[str, ...]
+    format: str
+    """``ours``, ``workers`` or ``classes``."""
+
+
+def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> int:
+    """Write standing tags as ``.json``, ``.csv`` or ``.parquet``; returns the number of rows.
+
+    Without ``annotators`` people are called person 1, person 2, … in order of their names.
+
+    Raises
+    ------
+    InputError
+        If the file name ends in anything else.
+    """
+    table = answers(events)[OURS]
+    if not annotators:
+        names = sorted(table["annotator"].unique())
+        table["annotator"] = table["annotator"].map(
+            {n: f"person {i + 1}" for i, n in enumerate(names)}
+        )
+    if out.suffix not in (".json", ".csv", ".parquet"):
+        raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
+    with replacing(out) as temporary:
+        if out.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        elif out.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        else:
+            records = table.astype(object).where(table.notna(), None).to_dict("records")
+            temporary.write_text(dumps({"tags": records}), encoding="utf-8")
+    return len(table)
+
+
+def read_tags(
+    path: Path,
+    *,
+    outputs: Sequence[str],
+    n_features: int,
+    annotator: str,
+) -> Imported:
+    """Read a file of tags; its format is recognised by its columns.
+
+    Parameters
+    ----------
+    outputs : raw label of every output of the audited head; a class index is a place in it.
+    n_features : features of the encoder; any of them may be tagged as a neuron.
+    annotator : who is noted for a list of classes, which names nobody.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, its columns are unknown, or a class, feature or answer in it
+        does not exist; the message names the first such row.
+    """
+    content = _load(path)
+    if isinstance(content, Mapping):
+        return _from_classes(path, content, outputs, annotator)
+    if set(WORKERS[:6]) <= set(content.columns):
+        return _from_workers(path, content, outputs, n_features)
+    if {"label", "kind", "component", "tag"} <= set(content.columns):
+        return _from_ours(path, content, outputs, n_features, annotator)
+    raise InputError(
+        f"{path}: columns {', '.join(map(str, content.columns[:8]))} are no known table of tags; "
+        f"needed are {', '.join(OURS[:5])} or {', '.join(WORKERS[:6])}"
+    )
+
+
+def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".csv":
+            kinds = {"label": str, "annotator": str, "reason": str, "WorkerId": str}
+            return pd.read_csv(path, dtype=kinds, keep_default_na=True)
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a table of tags: {error}") from error
+    if isinstance(content, dict) and isinstance(content.get("tags"), list):
+        return pd.DataFrame(content["tags"])
+    if isinstance(content, dict):
+        return content
+    raise InputError(f'{path}: expected {{"tags": […]}} or {{"class": [components]}}')
+
+
+def _from_ours(
+    path: Path, table: pd.DataFrame, outputs: Sequence[str], n_features: int, annotator: str
+) -> Imported:
+    table = table.reindex(columns=OURS)
+    known = set(outputs)
+    kinds, tags, subtypes = ({e.value for e in E} for E in (Kind, Tag, Subtype))
+    component = pd.to_numeric(table["component"], errors="coerce")
+    confidence = pd.to_numeric(table["confidence"], errors="coerce").astype("float64")
+    spurious = table["tag"] == Tag.SPURIOUS.value
+    neuron = table["kind"] == Kind.NEURON.value
+    _refuse(path, table, ~table["label"].astype(str).isin(known), "label", "is no class here")
+    _refuse(path, table, ~table["kind"].isin(kinds), "kind", "is not pca or neuron")
+    _refuse(path, table, ~table["tag"].isin(tags), "tag", "is not core, spurious or unsure")
+    bad = component.isna() | (component < 0) | (neuron & (component >= n_features))
+    _refuse(path, table, bad, "component", f"does not exist (features: 0 to {n_features - 1})")
+    bad = table["subtype"].notna() & ~(table["subtype"].isin(subtypes) & spurious)
+    _refuse(path, table, bad, "subtype", "is no subtype of a spurious tag")
+    bad = table["confidence"].notna() & ~confidence.between(1, 5)
+    _refuse(path, table, bad, "confidence", "is not 1 to 5")
+    rows = [
+        {
+            "annotator": _said(row["annotator"]) or annotator,
+            "label": str(row["label"]),
+            "kind": row["kind"],
+            "component": int(component.iloc[i]),
+            "tag": row["tag"],
+            "subtype": _said(row["subtype"]),
+            "confidence": None if np.isnan(confidence.iloc[i]) else int(confidence.iloc[i]),
+            "reason": _said(row["reason"]),
+            "at": _said(row["at"]),
+        }
+        for i, row in enumerate(table.to_dict("records"))
+    ]
+    return Imported(rows, (), "ours")
+
+
+def _from_workers(
+    path: Path, table: pd.DataFrame, outputs: Sequence[str], n_features: int
+) -> Imported:
+    table = table.reindex(columns=WORKERS)
+    index = pd.to_numeric(table["Input.class_index"], errors="coerce")
+    feature = pd.to_numeric(table["Input.feature_index"], errors="coerce")
+    confidence = pd.to_numeric(table["Answer.confidence"], errors="coerce").astype("float64")
+    what = f"is no output of this head (0 to {len(outputs) - 1})"
+    _refuse(path, table, ~index.between(0, len(outputs) - 1), "Input.class_index", what)
+    what = f"is no feature of this encoder (0 to {n_features - 1})"
+    _refuse(path, table, ~feature.between(0, n_features - 1), "Input.feature_index", what)
+    known = table["Answer.main"].isin(WORKER_ANSWERS)
+    _refuse(path, table, ~known, "Answer.main", f"is none of {', '.join(WORKER_ANSWERS)}")
+    labels = np.array(outputs, dtype=object)[index.astype(int)]
+    wnid = table["Input.wordnet_id"]
+    other = wnid.notna() & (wnid.astype(str) != labels) & pd.Series(labels).str.match(r"n\d{8}$")
+    warnings: tuple[str, ...] = ()
+    if other.any():
+        first = int(np.flatnonzero(other)[0])
+        warnings = (
+            f"{int(other.sum())} rows name another WordNet id than the head's output, for example "
+            f"row {first + 2}: {wnid.iloc[first]} for output {index.iloc[first]:.0f}, which is "
+            f"{labels[first]}; the class index was used",
+        )
+    rows = []
+    for i, row in enumerate(table.to_dict("records")):
+        tag, subtype = WORKER_ANSWERS[row["Answer.main"]]
+        sure = confidence.iloc[i]
+        rows.append(
+            {
+                "annotator": _said(row["WorkerId"]) or "anonymous",
+                "label": labels[i],
+                "kind": Kind.NEURON.value,
+                "component": int(feature.iloc[i]),
+                "tag": tag.value,
+                "subtype": subtype.value if subtype else None,
+                "confidence": int(sure) if 1 <= sure <= 5 else None,
+                "reason": _said(row["Answer.reasons"]),
+                "at": None,
+            }
+        )
+    return Imported(rows, warnings, "workers")
+
+
+def _from_classes(
+    path: Path, content: Mapping[str, Any], outputs: Sequence[str], annotator: str
+) -> Imported:
+    """``{"class": [component, …]}``: those components are spurious; a class by label or index."""
+    rows = []
+    for name, components in content.items():
+        label = name if name in outputs else None
+        if label is None and name.isdigit() and int(name) < len(outputs):
+            label = outputs[int(name)]
+        if label is None or not isinstance(components, list):
+            raise InputError(
+                f"{path}: {name!r} is no class of this audit with a list of components"
+            )
+        for component in components:
+            if not isinstance(component, int) or component < 0:
+                raise InputError(f"{path}: {component!r} of class {name!r} is no component")
+            rows.append(
+                {
+                    "annotator": annotator,
+                    "label": label,
+                    "kind": Kind.PCA.value,
+                    "component": component,
+                    "tag": Tag.SPURIOUS.value,
+                    "subtype": None,
+                    "confidence": None,
+                    "reason": None,
+                    "at": None,
+                }
+            )
+    return Imported(rows, (), "classes")
+
+
+def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, what: str) -> None:
+    if bad.any():
+        first = int(np.flatnonzero(bad.to_numpy())[0])
+        raise InputError(
+            f"{path}, row {first + 2}: {column} {table[column].iloc[first]!r} {what} "
+            f"({int(bad.sum())} such rows); nothing was imported"
+        )
+
+
+def _said(value: Any) -> str | None:
+    return None if value is None or value != value or value is pd.NA or value == "" else str(value)

@@ -1,0 +1,95 @@
+"""From several people's tags to one decision per candidate. Plain tables in, plain tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from core.annotate.tags import TagEvent
+from core.types import Subtype, Tag
+
+OPEN = "open"
+"""The decision where no tag has enough votes."""
+
+KEYS = ["label", "kind", "component"]
+COLUMNS = [*KEYS, "n", "core", "spurious", "separate_object", "background", "unsure"]
+
+
+def needed(n: int, threshold: int | None = None) -> int:
+    """Votes that decide among n: more than half, floor(n / 2) + 1.
+
+    For 5 answers 3, as published (Singla & Feizi 2022, section 4); for 4 also 3, so that a tie
+    stays open. ``threshold`` asks for a fixed number instead.
+    """
+    return threshold if threshold is not None else n // 2 + 1
+
+
+def answers(events: Sequence[TagEvent]) -> pd.DataFrame:
+    """Standing tags as a table: KEYS, annotator, tag, subtype, confidence, reason, at."""
+    rows = [
+        {
+            "label": e.label,
+            "kind": e.kind.value,
+            "component": e.component,
+            "annotator": e.annotator,
+            "tag": e.tag.value if e.tag else None,
+            "subtype": e.subtype.value if e.subtype else None,
+            "confidence": e.confidence,
+            "reason": e.reason,
+            "at": e.at,
+        }
+        for e in events
+    ]
+    names = [*KEYS, "annotator", "tag", "subtype", "confidence", "reason", "at"]
+    table = pd.DataFrame(rows, columns=names)
+    table["confidence"] = table["confidence"].astype("Int64")
+    return table.sort_values([*KEYS, "annotator"], kind="stable", ignore_index=True)
+
+
+def count_votes(table: pd.DataFrame, *, threshold: int | None = None) -> pd.DataFrame:
+    """One row per tagged candidate: counts, the decision and its subtype.
+
+    Parameters
+    ----------
+    table : as :func:`answers` makes it.
+    threshold : see :func:`needed`.
+
+    Returns
+    -------
+    COLUMNS (counts; ``spurious`` includes its subtypes), ``decision`` (core, spurious, unsure or
+    open), ``subtype`` (of a spurious decision, where one subtype alone has enough votes) and
+    ``confidence`` (mean, NaN where nobody said).
+    """
+    if table.empty:
+        return pd.DataFrame(columns=[*COLUMNS, "decision", "subtype", "confidence"])
+    flags = table[KEYS].copy()
+    for tag in Tag:
+        flags[tag.value] = (table["tag"] == tag.value).astype(int)
+    for subtype in Subtype:
+        flags[subtype.value] = (table["subtype"] == subtype.value).astype(int)
+    flags["n"] = 1
+    flags["confidence"] = table["confidence"].astype("float64")
+    how = {name: "sum" for name in COLUMNS[3:]} | {"confidence": "mean"}
+    found = flags.groupby(KEYS, as_index=False, sort=True).agg(how)
+    enough = found["n"].map(lambda n: needed(int(n), threshold)).to_numpy()
+    found["decision"] = _first(found, [tag.value for tag in Tag], enough, OPEN)
+    subtype_of = _first(found, [s.value for s in Subtype], enough, None)
+    spurious = (found["decision"] == Tag.SPURIOUS.value).to_numpy()
+    subtype_of[~spurious] = None
+    found["subtype"] = pd.Series(subtype_of, dtype=object)
+    return found[[*COLUMNS, "decision", "subtype", "confidence"]]
+
+
+def _first(
+    table: pd.DataFrame, names: Sequence[str], enough: np.ndarray, otherwise: str | None
+) -> np.ndarray:
+    """The name whose count is enough in every row; with a low threshold the largest count wins."""
+    counts = table[list(names)].to_numpy()
+    best = counts.argmax(axis=1)
+    top = counts.max(axis=1)
+    alone = (counts == top[:, None]).sum(axis=1) == 1
+    chosen: np.ndarray = np.array(names, dtype=object)[best]
+    chosen[(top < enough) | ~alone] = otherwise
+    return chosen

@@ -1,0 +1,229 @@
+"""Votes, agreement and exchange of tags: replicas, hand-made cases, round trips, bad files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from core.annotate.agreement import (
+    agreement,
+    disagreements,
+    fleiss,
+    krippendorff_alpha,
+    pairs,
+    people,
+)
+from core.annotate.exchange import WORKERS, export_tags, read_tags
+from core.annotate.tags import TagStore
+from core.annotate.votes import answers, count_votes, needed
+from core.errors import InputError
+from core.store import Workspace
+from core.types import Kind, Subtype, Tag
+
+OUTPUTS = ["n01440764", "n01443537", "n01484850"]
+
+
+def table(rows: list[tuple[int, str, str]], subtype: dict[int, str] | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["component", "annotator", "tag"])
+    frame["subtype"] = [(subtype or {}).get(i) for i in range(len(frame))]
+    return frame.assign(label="wolf", kind="pca", confidence=pd.array([None] * len(frame), "Int64"))
+
+
+@pytest.mark.parametrize(
+    ("n", "votes"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)], ids=lambda v: str(v)
+)
+def test_votes_needed(n: int, votes: int) -> None:
+    assert needed(n) == votes
+    assert needed(n, 3) == 3
+
+
+def test_decisions() -> None:
+    rows = [(0, p, "spurious") for p in "abc"] + [(0, p, "core") for p in "de"]
+    rows += [(1, "a", "core"), (1, "b", "spurious")]
+    rows += [(2, p, "unsure") for p in "ab"] + [(2, "c", "core")]
+    found = count_votes(table(rows, {0: "background", 1: "background", 2: "background"}))
+    assert found["decision"].tolist() == ["spurious", "open", "unsure"]
+    assert found["subtype"].tolist() == ["background", None, None]
+    assert found["spurious"].tolist() == [3, 1, 0]
+    low = count_votes(table(rows), threshold=2)
+    assert low["decision"].tolist() == ["spurious", "open", "unsure"]
+
+
+def test_subtypes_that_share_the_votes_stay_unsaid() -> None:
+    rows = [(0, p, "spurious") for p in "abcde"]
+    split = {0: "background", 1: "background", 2: "separate_object", 3: "separate_object"}
+    found = count_votes(table(rows, split)).iloc[0]
+    assert (found["decision"], found["subtype"]) == ("spurious", None)
+
+
+def random_answers(rng: np.random.Generator, items: int, n: int) -> pd.DataFrame:
+    truth = rng.integers(0, 2, items)
+    rows = [
+        (i, f"p{p}", ["core", "spurious"][truth[i] if rng.random() < 0.8 else rng.integers(0, 2)])
+        for i in range(items)
+        for p in range(n)
+    ]
+    return table(rows)
+
+
+def test_fleiss_equals_replica(rng: np.random.Generator) -> None:
+    said = random_answers(rng, 40, 5).assign(answer=lambda t: t["tag"])
+    counts = said.groupby("component")["answer"].value_counts().unstack(fill_value=0).to_numpy()
+    p_item = ((counts**2).sum(axis=1) - 5) / 20
+    p_chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
+    assert fleiss(said)[0] == pytest.approx((p_item.mean() - p_chance) / (1 - p_chance), abs=1e-12)
+
+
+def test_alpha_with_missing_answers_equals_replica(rng: np.random.Generator) -> None:
+    said = random_answers(rng, 40, 5).assign(answer=lambda t: t["tag"])
+    said = said[rng.random(len(said)) < 0.7]
+    coincidence = np.zeros((2, 2))
+    for _, rows in said.groupby("component"):
+        codes = (rows["answer"] == "spurious").astype(int).to_list()
+        for i, a in enumerate(codes):
+            for j, b in enumerate(codes):
+                if i != j:
+                    coincidence[a, b] += 1 / (len(codes) - 1)
+    n_c = coincidence.sum(axis=1)
+    n = n_c.sum()
+    observed = n - np.trace(coincidence)
+    expected = (n * n - (n_c**2).sum()) / (n - 1)
+    assert krippendorff_alpha(said) == pytest.approx(1 - observed / expected, abs=1e-9)
+
+
+def test_cohen_of_every_pair(rng: np.random.Generator) -> None:
+    said = random_answers(rng, 30, 3)
+    found = pairs(said).set_index(["first", "second"])["kappa"]
+    wide = said.pivot_table(index="component", columns="annotator", values="tag", aggfunc="last")
+    assert found["p0", "p2"] == pytest.approx(cohen_kappa_score(wide["p0"], wide["p2"]))
+    assert len(found) == 3
+
+
+def test_full_agreement_and_none() -> None:
+    rows = [(i, p, "core" if i % 2 else "spurious") for i in range(10) for p in "abc"]
+    found = agreement(table(rows))
+    assert found["fleiss_kappa"] == pytest.approx(1)
+    assert found["krippendorff_alpha"] == pytest.approx(1)
+    assert found["unanimous"] == 1
+    assert agreement(table([(0, "a", "core")]))["fleiss_kappa"] is None
+    assert agreement(table([]))["answers"] == 0
+
+
+def test_people_and_disagreements() -> None:
+    rows = [(i, p, "core") for i in range(4) for p in "ab"]
+    rows += [(0, "c", "core"), (1, "c", "spurious"), (2, "c", "spurious")]
+    found = people(table(rows)).set_index("annotator")
+    assert found.loc["c", "agreement"] == pytest.approx(1 / 3)
+    assert found.loc["c", "spurious"] == pytest.approx(2 / 3)
+    assert disagreements(count_votes(table(rows)))["component"].tolist() == [1, 2]
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> TagStore:
+    made = TagStore.open(workspace)
+    made.add("Ann", "a1", OUTPUTS[0], Kind.PCA, 0, Tag.SPURIOUS, subtype=Subtype.BACKGROUND)
+    made.add("Bob", "a1", OUTPUTS[0], Kind.PCA, 0, Tag.CORE, confidence=5, reason='a "b", ü')
+    made.add("Ann", "a1", OUTPUTS[2], Kind.NEURON, 7, Tag.UNSURE)
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet"])
+def test_round_trip(store: TagStore, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"tags{suffix}"
+    assert export_tags(store.current("a1"), path, annotators=True) == 3
+    read = read_tags(path, outputs=OUTPUTS, n_features=9, annotator="x")
+    assert store.add_many("a2", read.rows) == 3
+    assert store.add_many("a2", read.rows) == 0
+    pd.testing.assert_frame_equal(answers(store.current("a1")), answers(store.current("a2")))
+
+
+def test_people_stay_out_of_exports(store: TagStore, tmp_path: Path) -> None:
+    export_tags(store.current("a1"), tmp_path / "t.csv", annotators=False)
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
+    assert "Ann" not in text
+    assert "Bob" not in text
+    assert "person 1" in text
+
+
+def workers(tmp_path: Path, **change: Any) -> Path:
+    row = {
+        "WorkerId": "w1",
+        "Input.wordnet_id": OUTPUTS[1],
+        "Input.class_index": 1,
+        "Input.feature_index": 5,
+        "Input.feature_rank": 1,
+        "Answer.main": "background",
+        "Answer.confidence": 4,
+        "Answer.reasons": "the sea",
+    }
+    pd.DataFrame([row, row | {"WorkerId": "w2"} | change])[WORKERS].to_csv(
+        tmp_path / "w.csv", index=False
+    )
+    return tmp_path / "w.csv"
+
+
+def test_worker_table(tmp_path: Path) -> None:
+    path = workers(tmp_path, **{"Input.wordnet_id": "n09999999"})
+    read = read_tags(path, outputs=OUTPUTS, n_features=9, annotator="x")
+    assert read.format == "workers"
+    assert read.rows[0] == {
+        "annotator": "w1",
+        "label": OUTPUTS[1],
+        "kind": "neuron",
+        "component": 5,
+        "tag": "spurious",
+        "subtype": "background",
+        "confidence": 4,
+        "reason": "the sea",
+        "at": None,
+    }
+    assert "row 3: n09999999 for output 1, which is n01443537" in read.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"Input.class_index": 3}, "row 3: Input.class_index .*3.* is no output"),
+        ({"Input.feature_index": 9}, "row 3: Input.feature_index .*9.* is no feature"),
+        ({"Answer.main": "maybe"}, "row 3: Answer.main 'maybe' is none of"),
+    ],
+)
+def test_bad_worker_tables(tmp_path: Path, change: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        read_tags(workers(tmp_path, **change), outputs=OUTPUTS, n_features=9, annotator="x")
+
+
+def test_class_lists(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({OUTPUTS[0]: [1, 4], "2": [0]}))
+    read = read_tags(tmp_path / "c.json", outputs=OUTPUTS, n_features=9, annotator="me")
+    assert [(r["label"], r["component"]) for r in read.rows] == [
+        (OUTPUTS[0], 1),
+        (OUTPUTS[0], 4),
+        (OUTPUTS[2], 0),
+    ]
+    assert {r["annotator"] for r in read.rows} == {"me"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.json", "{", "cannot be read as a table of tags"),
+        ("a.json", "[1]", "expected"),
+        ("a.json", '{"cat": [1]}', "'cat' is no class of this audit"),
+        ("a.json", '{"0": ["x"]}', "'x' of class '0' is no component"),
+        ("a.csv", "a,b\n1,2\n", "are no known table of tags"),
+        ("a.csv", "label,kind,component,tag\nn01440764,pca,0,good\n", "row 2: tag 'good'"),
+        ("a.csv", "label,kind,component,tag\nn01440764,neuron,9,core\n", "does not exist"),
+        ("a.csv", "label,kind,component,tag\nfox,pca,0,core\n", "label 'fox' is no class"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, content: str, match: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=match):
+        read_tags(tmp_path / name, outputs=OUTPUTS, n_features=9, annotator="x")
