@@ -1,5 +1,6 @@
-// A gallery of photos with transparent pictures on top. The page calls the default export again
-// whenever its data change; the same view is then patched, never rebuilt.
+// Photos with transparent pictures on top, alone or in cards with a title, a figure and a tag. The
+// page calls the default export again whenever its data change; the same view is then patched,
+// never rebuilt.
 
 const OPACITY = "spurioscope-opacity"; // key in localStorage and name of the window event
 const HOLD_MS = 400; // a press longer than this looks at the photo and is not a click
@@ -15,7 +16,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     view = new View(parentElement);
     views.set(parentElement, view);
   }
-  view.pick = (imageId) => setTriggerValue("picked", imageId);
+  view.pick = (card, imageId) => setTriggerValue("picked", card ? `${card}/${imageId}` : imageId);
+  view.tag = (card, tag) => setTriggerValue("tagged", `${card}/${tag}`);
   const generation = view.update(data);
   return () => {
     // A call that was overtaken by a newer one must not take the newer one's view away.
@@ -68,7 +70,7 @@ function afterPaint() {
 }
 
 class Cell {
-  constructor(view) {
+  constructor(card) {
     this.root = document.createElement("div");
     this.root.className = "cell";
     this.root.setAttribute("role", "listitem");
@@ -86,7 +88,7 @@ class Cell {
     this.verdict = element("span", "verdict", text);
     this.caption = element("span", "caption", text);
     this.button.setAttribute("aria-describedby", text.id);
-    this.listen(view);
+    this.listen(card);
     this.shown = null; // the picture on screen
     this.wanted = null; // the picture to be on screen; another object while it loads
   }
@@ -102,7 +104,7 @@ class Cell {
     return image;
   }
 
-  listen(view) {
+  listen(card) {
     let pressed = 0;
     let held = false;
     this.button.addEventListener("pointerdown", (event) => {
@@ -114,7 +116,7 @@ class Cell {
     });
     this.button.addEventListener("click", (event) => {
       if (held && event.detail > 0) return; // event.detail is 0 for a click by keyboard
-      if (this.shown && this.shown === this.wanted) view.pick(this.shown.image_id);
+      if (this.shown && this.shown === this.wanted) card.pick(this.shown.image_id);
     });
   }
 
@@ -165,15 +167,101 @@ class Cell {
   }
 }
 
+class Card {
+  constructor(view) {
+    this.view = view;
+    this.cells = [];
+    this.root = element("div", "card", view.root);
+    this.head = element("div", "head", this.root);
+    this.title = element("strong", "title", this.head);
+    this.facts = element("span", "facts", this.head);
+    this.tags = element("div", "tags", this.head);
+    this.tags.setAttribute("role", "group");
+    this.body = element("div", "body", this.root);
+    this.list = element("div", "grid", this.body);
+    this.list.setAttribute("role", "list");
+    this.side = element("div", "side", this.body);
+    this.figure = element("img", "figure", this.side);
+    this.note = element("div", "note", this.side);
+  }
+
+  pick(imageId) {
+    this.view.pick(this.name, imageId);
+  }
+
+  // `card` is what a gallery alone lacks: its texts, its figure, its tag.
+  update(data, card) {
+    this.name = card.name ?? "";
+    this.root.toggleAttribute("data-framed", Boolean(card.title));
+    this.head.hidden = !card.title;
+    this.title.textContent = card.title ?? "";
+    this.facts.textContent = card.facts ?? "";
+    this.list.setAttribute("aria-label", (card.title ?? data.label) || "Pictures");
+    this.list.setAttribute("aria-busy", "true");
+    const columns = card.title ? card.pictures.length : data.columns;
+    this.root.style.setProperty("--columns", String(columns ?? 0));
+    this.list.toggleAttribute("data-columns", columns !== null);
+    this.side.hidden = !card.figure;
+    if (card.figure && this.figure.getAttribute("src") !== card.figure) {
+      this.figure.src = card.figure;
+    }
+    this.figure.alt = card.figure_alt ?? "";
+    this.note.textContent = card.note ?? "";
+    this.offer(data.tags ?? [], card, data.locked);
+    this.resize(card.pictures.length);
+  }
+
+  offer(tags, card, locked) {
+    this.tags.hidden = !tags.length;
+    this.tags.setAttribute("aria-label", `Tag of ${card.title}`);
+    while (this.tags.children.length > tags.length) this.tags.lastChild.remove();
+    while (this.tags.children.length < tags.length) {
+      const button = element("button", "tag", this.tags);
+      button.type = "button";
+      button.addEventListener("click", () => this.choose(button));
+    }
+    tags.forEach((tag, i) => {
+      const button = this.tags.children[i];
+      button.value = tag;
+      button.textContent = tag;
+      button.disabled = Boolean(locked);
+      button.setAttribute("aria-pressed", String(card.tag === tag));
+    });
+  }
+
+  // Shown at once; the answer of the server draws what was really saved.
+  choose(button) {
+    const chosen = button.getAttribute("aria-pressed") !== "true";
+    for (const other of this.tags.children) {
+      other.setAttribute("aria-pressed", String(chosen && other === button));
+    }
+    this.view.tag(this.name, chosen ? button.value : "");
+  }
+
+  resize(count) {
+    while (this.cells.length > count) this.cells.pop().root.remove();
+    while (this.cells.length < count) {
+      const cell = new Cell(this);
+      this.cells.push(cell);
+      this.list.append(cell.root);
+    }
+  }
+
+  firstRow() {
+    const top = this.cells[0]?.root.offsetTop;
+    const end = this.cells.findIndex((cell) => cell.root.offsetTop !== top);
+    return end < 0 ? this.cells.length : end;
+  }
+}
+
 class View {
   constructor(parent) {
     this.generation = 0;
-    this.cells = [];
+    this.cards = [];
     this.pick = () => {};
+    this.tag = () => {};
     this.root = element("section", "gallery", parent);
     this.buildHeader();
-    this.list = element("div", "grid", this.root);
-    this.list.setAttribute("role", "list");
     this.listen();
   }
 
@@ -186,6 +274,7 @@ class View {
     this.readout = element("span", "", this.controls);
     this.readout.setAttribute("aria-hidden", "true"); // the slider itself says it
     this.slider.addEventListener("input", () => storeOpacity(this.slider.valueAsNumber));
+    this.legend = element("span", "legend", header);
     this.status = element("span", "status", header);
     this.status.setAttribute("role", "status");
   }
@@ -220,54 +309,54 @@ class View {
     this.opacity = data.opacity;
     this.fade(storedOpacity() ?? data.opacity);
     this.controls.hidden = !data.controls;
-    this.list.setAttribute("aria-label", data.label || "Pictures");
-    this.list.setAttribute("aria-busy", "true");
+    this.explain(data.legend);
     this.root.style.setProperty("--size", `${data.size}px`);
-    this.root.style.setProperty("--columns", String(data.columns ?? 0));
-    this.list.toggleAttribute("data-columns", data.columns !== null);
-    this.resize(data.pictures.length);
-    this.load(data, generation);
+    const cards = data.cards ?? [{ pictures: data.pictures }];
+    while (this.cards.length > cards.length) this.cards.pop().root.remove();
+    while (this.cards.length < cards.length) this.cards.push(new Card(this));
+    cards.forEach((card, i) => this.cards[i].update(data, card));
+    this.load(data.token, cards, generation);
     return generation;
   }
 
-  resize(count) {
-    while (this.cells.length > count) this.cells.pop().root.remove();
-    while (this.cells.length < count) {
-      const cell = new Cell(this);
-      this.cells.push(cell);
-      this.list.append(cell.root);
-    }
+  // Text, colour bar, text, and a remark.
+  explain(legend) {
+    this.legend.hidden = !legend;
+    if (!legend || this.legend.childElementCount) return;
+    const [low, high, remark] = legend;
+    element("span", "", this.legend).textContent = low;
+    element("span", "ramp", this.legend).setAttribute("role", "presentation");
+    element("span", "", this.legend).textContent = high;
+    element("span", "remark", this.legend).textContent = remark;
   }
 
-  firstRow() {
-    const top = this.cells[0]?.root.offsetTop;
-    const end = this.cells.findIndex((cell) => cell.root.offsetTop !== top);
-    return end < 0 ? this.cells.length : end;
-  }
-
-  async load(data, generation) {
-    const row = this.firstRow();
+  // The first row of the first card goes before everything else.
+  async load(token, cards, generation) {
+    const row = this.cards[0]?.firstRow() ?? 0;
     let settled = 0;
     const mark = () => {
       if (generation !== this.generation) return;
-      this.root.dataset.key = data.token;
+      this.root.dataset.key = token;
       this.root.dataset.painted = String(settled);
     };
-    const show = async (picture, i, turn) => {
-      await this.cells[i].show(picture, turn);
+    const show = async (cell, picture, turn) => {
+      await cell.show(picture, turn);
       settled += 1;
     };
-    const { pictures } = data;
-    const first = Promise.all(pictures.slice(0, row).map((picture, i) => show(picture, i)));
+    const places = cards.flatMap((card, i) =>
+      card.pictures.map((picture, n) => [this.cards[i].cells[n], picture]),
+    );
+    const first = Promise.all(places.slice(0, row).map((place) => show(...place)));
     const turn = Promise.race([first, new Promise((done) => setTimeout(done, HEAD_START_MS))]);
-    const rest = pictures.slice(row).map((picture, i) => show(picture, row + i, turn));
+    const rest = places.slice(row).map((place) => show(...place, turn));
     await first;
     await afterPaint();
     mark();
     await Promise.all(rest);
     await afterPaint();
     mark();
-    if (generation === this.generation) this.list.setAttribute("aria-busy", "false");
+    if (generation !== this.generation) return;
+    for (const card of this.cards) card.list.setAttribute("aria-busy", "false");
   }
 
   destroy() {

@@ -90,6 +90,15 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--neuron", type=int, metavar="J", help="feature index")
     export.add_argument("--images", metavar="ID,ID", help="only these images")
     export.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
+    from core import map_commands, measure_commands, tag_commands
+
+    tags = commands.add_parser("tags", help="tags: list, add, import, export, agreement")
+    tag_commands.add_parser(tags, common)
+    measure_commands.add_measure(command("measure", "what the tagged cues cost, as one table"))
+    measure_commands.add_score(
+        command("score", "the spurious score of a class for images of its cue")
+    )
+    map_commands.add_parser(command("map", "compute the map of an audit: PCA and UMAP"))
     command("doctor", "versions, device, memory, disk, and what is optional and missing")
     return top
 
@@ -103,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             result, text = commands.run(options, Workspace.default(options.workspace))
     except SpurioscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(
@@ -114,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, never a traceback
-        print(f"error: {type(error).__name__}: {error} (please report this)", file=sys.stderr)
+        name = type(error).__name__
+        print(f"error: {name}: {_one_line(error)} (please report this)", file=sys.stderr)
         return 1
     return _print(result, text, as_json=options.json)
 
@@ -127,6 +137,11 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _one_line(error: Exception) -> str:
+    """The whole sentence, whatever names it holds: scripts read the last line."""
+    return " ".join(str(error).splitlines())
 
 
 def _print(result: dict[str, Any], text: str, *, as_json: bool) -> int:

@@ -75,10 +75,13 @@ def analyse(
     )
     head = _head(folder, manifest, table, readable, fitting, store, model, key)
     predictions = _predict(folder, readable, fitting, store, head)
-    classes = _classes(folder, manifest, readable, fitting, predictions, store, head, key, report)
+    held_out = held_out_rows(folder, fitting)
+    classes = _classes(
+        folder, manifest, readable, fitting, held_out, predictions, store, head, key, report
+    )
     write_json(
         folder / "summary.json",
-        summarise(manifest, table, images, readable, fitting, predictions, head, classes),
+        summarise(manifest, table, images, readable, fitting, held_out, predictions, head, classes),
     )
 
 
@@ -109,8 +112,8 @@ def require_two_classes(source: str, fitting: pd.DataFrame) -> None:
     if len(labels) < 2:
         raise DataError(
             f"{source}: a head needs training images of at least two classes, there is only "
-            f"{', '.join(map(repr, labels)) or 'none'}; add another class, or keep the head of a "
-            "model that knows this one (--head keep)"
+            f"{', '.join(map(repr, labels)) or 'none'}; add another class, or name a model that "
+            "has this one among its outputs"
         )
 
 
@@ -118,6 +121,20 @@ def fitting_rows(images: pd.DataFrame) -> BoolArray:
     """(n,) images that components and probes are fitted on: the split train, else every image."""
     train = (images["split"] == TRAIN).to_numpy(dtype=bool)
     return train if train.any() else np.ones(len(images), bool)
+
+
+def held_out_rows(folder: Path, fitting: BoolArray) -> BoolArray:
+    """(n,) images that accuracies and gaps are measured on.
+
+    Those of the other splits; where there are none, all that were predicted out of fold: not the
+    only image of its class, which every fold trains on.
+    """
+    if not fitting.all():
+        return ~fitting
+    rows = fitting.copy()
+    probe = read_json(folder / "head" / "head.json").get("probe", {})
+    rows[np.array(probe.get("never_held_out", []), np.int64)] = False
+    return rows
 
 
 def held_out_basis(images: pd.DataFrame, fitting: BoolArray, mode: str) -> str:
@@ -167,6 +184,7 @@ def _head(
             "cross_validation": [asdict(row) for row in probe.cv],
             "iterations": probe.n_iter,
             "converged": probe.converged,
+            "never_held_out": list(probe.never_held_out),
         }
     facts |= {"outputs": outputs, "names": [names[label] for label in outputs]}
     with replacing_folder(path) as temporary:
@@ -223,6 +241,7 @@ def _classes(
     manifest: dict[str, Any],
     readable: pd.DataFrame,
     fitting: BoolArray,
+    held_out: BoolArray,
     predictions: pd.DataFrame,
     store: FeatureStore,
     head: Head,
@@ -234,7 +253,6 @@ def _classes(
     if path.exists() and (not (path / "key.json").exists() or read_json(path / "key.json") != key):
         shutil.rmtree(path)
     write_json(path / "key.json", key)
-    held_out = ~fitting if not fitting.all() else fitting
     label = readable["label"].to_numpy(dtype=str)
     wanted = [name for name in sorted(set(label[fitting])) if head.index(name) >= 0]
     glosses = definitions(wanted)
@@ -371,12 +389,12 @@ def summarise(
     images: pd.DataFrame,
     readable: pd.DataFrame,
     fitting: BoolArray,
+    held_out: BoolArray,
     predictions: pd.DataFrame,
     head: Head,
     classes: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What ``list``, ``show`` and the overview say, as plain JSON."""
-    held_out = ~fitting if not fitting.all() else fitting
     fair = predictions["fair"].to_numpy(dtype=bool)
     label = readable["label"].to_numpy(dtype=str)
     for facts in classes:
@@ -405,7 +423,7 @@ def summarise(
         ],
         "splits": per_split,
         "classes": classes,
-        "accuracy": float(fair[held_out].mean()),
+        "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
         "held_out": held_out_basis(readable, fitting, head.mode),
         "head": read_only_head_facts(head),
         "attributes": list(table.attributes),

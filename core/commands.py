@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import map_commands, measure_commands, tag_commands
 from core.errors import InputError
 from core.store import Workspace, is_locked, read_json
 from core.types import Kind, Progress
@@ -34,6 +35,10 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "rename": rename,
         "delete": delete,
         "export": export,
+        "tags": tag_commands.run,
+        "measure": measure_commands.measure,
+        "score": measure_commands.score,
+        "map": map_,
         "doctor": doctor,
     }[options.command]
     return command(options, workspace)
@@ -109,6 +114,13 @@ def _reporting(options: argparse.Namespace, workspace: Workspace) -> Iterator[An
         yield report, started
     finally:
         bar.close()
+
+
+def map_(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``map``: compute the map of an audit."""
+    with _reporting(options, workspace) as (report, started):
+        started(workspace.find(options.audit)["id"])
+        return map_commands.run(options, workspace, report)
 
 
 class _Bar:
@@ -192,12 +204,13 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
         If the folder does not hold the audit's images.
     """
     root = Path(os.path.abspath(root.expanduser()))
+    remedy = "name the folder that holds the images"
+    if not root.is_dir():
+        raise InputError(f"--data-root {root} is not a folder; {remedy}")
     paths = _planned_paths(workspace.folder(manifest["id"]))
     sample = paths[:: max(1, len(paths) // 20)]
-    missing = [path for path in sample if not (root / path).exists()]
-    if not root.is_dir() or missing:
-        what = f"{root / missing[0]} is missing" if missing else f"{root} is not a folder"
-        raise InputError(f"--data-root {root}: {what}; name the folder that holds the images")
+    if missing := [path for path in sample if not (root / path).exists()]:
+        raise InputError(f"--data-root {root}: {root / missing[0]} is missing; {remedy}")
     source = _moved_source(manifest["data"], root)
     return workspace.update(
         manifest["id"],
@@ -269,15 +282,15 @@ def _text(manifest: dict[str, Any], summary: dict[str, Any]) -> str:
         return "\n".join([*lines, "  not finished: run the same audit command again to go on"])
     lines.append(
         f"  images    {summary['readable']} readable of {summary['images']}, accuracy "
-        f"{_percent(summary['accuracy'])} on {summary['held_out']}"
+        f"{_percent(summary['accuracy']) or 'unknown'} on {summary['held_out']}"
     )
     for key, words in (
-        ("unreadable", "unreadable images"),
+        ("unreadable", "images that cannot be read"),
         ("duplicates", "groups of identical images"),
-        ("in_two_splits", "identical images in two splits"),
+        ("in_two_splits", "groups of identical images in two splits"),
     ):
         if summary[key]:
-            lines.append(f"  {len(summary[key])} {words} (listed with --json)")
+            lines.append(f"  {words}: {len(summary[key])} (listed with --json)")
     lines += [f"  note: {note}" for note in summary["notes"]]
     lines.append("  largest accuracy gap that a component or neuron opens, by class:")
     ranked = sorted(summary["classes"], key=lambda c: -(c.get("top_gap") or 0))
@@ -289,11 +302,12 @@ def _text(manifest: dict[str, Any], summary: dict[str, Any]) -> str:
 
 
 def _class_line(facts: dict[str, Any]) -> str:
-    gap = facts.get("top_gap")
+    gap, name = facts.get("top_gap"), " ".join(facts["name"].splitlines())
+    begin = f"    {name:<28} accuracy {_percent(facts['accuracy']):>7}"
     if gap is None:
-        return f"    {facts['name']:<28} accuracy {_percent(facts['accuracy']):>7}  no held-out gap"
+        return f"{begin}  no held-out gap"
     return (
-        f"    {facts['name']:<28} accuracy {_percent(facts['accuracy']):>7}  gap {gap:+6.1f} pp "
+        f"{begin}  gap {gap:+6.1f} pp "
         f"[{facts['top_gap_low']:+.1f}, {facts['top_gap_high']:+.1f}] by {facts['top_candidate']}"
     )
 

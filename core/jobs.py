@@ -25,6 +25,9 @@ from core.types import Progress
 ENDED = {0: "finished", 130: "cancelled", -signal.SIGINT: "cancelled"}
 """What exit codes mean; the last one is an interruption before the command listened for it."""
 
+COMMAND = (sys.executable, "-m", "core")
+"""What a job's arguments are given to."""
+
 KILLED = "the process was killed; resume it to go on from the last finished shard"
 
 
@@ -84,7 +87,7 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     command = [
-        *(sys.executable, "-m", "core", *arguments),
+        *(*COMMAND, *arguments),
         *("--workspace", str(workspace.root), "--job", job_id),
     ]
     # the runner outlives this process and records how the command ended
@@ -197,14 +200,12 @@ def _last_line(path: Path) -> str:
 
 
 def jobs(workspace: Workspace) -> list[Job]:
-    """Every job of the workspace, newest first."""
+    """Every job of the workspace, newest first; a damaged one is left out."""
     found = []
     for path in (workspace.root / "jobs").glob("*.json"):
         if not path.name.endswith(".progress.json"):
-            try:
+            with contextlib.suppress(WorkspaceError, KeyError, TypeError):
                 found.append(read(workspace, path.stem))
-            except WorkspaceError:
-                continue
     return sorted(found, key=lambda job: job.started, reverse=True)
 
 

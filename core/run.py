@@ -24,7 +24,7 @@ from core.analysis import analyse, fitting_rows, is_current, require_two_classes
 from core.audit import Audit
 from core.config import COMPONENTS, FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
-from core.data.open import NAMED, open_data
+from core.data.open import FORMS, NAMED, open_data
 from core.data.table import some
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, extract, prepare
@@ -73,6 +73,8 @@ class AuditRequest:
     limit_per_class: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.data.strip():
+            raise InputError(f"--data is empty; give {FORMS}")
         for option, value in (
             ("--components", self.components),
             ("--batch-size", self.batch_size),
@@ -299,7 +301,10 @@ def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
     if matched is not None:
         return "keep", "every class is an output of the model"
     if mode == "keep":
-        raise InputError(f"--head keep: {reason}; use --head fit, which fits a linear probe")
+        raise InputError(
+            f"--head keep: {reason.rstrip('.')}; use --head fit, which fits a linear probe, or a "
+            "model that knows the classes"
+        )
     require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
     return "fit", reason
 
@@ -384,26 +389,23 @@ def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
     rows = table.frame[["image_id", "path"]].copy()
     stats = [_stat(table.root / path) for path in rows["path"]]
     rows["bytes"], rows["modified"] = [s[0] for s in stats], [s[1] for s in stats]
-    known = store.planned.reindex(rows["image_id"])
-    new = known["path"].isna().to_numpy()
-    touched = ~new & (
-        (known["modified"].to_numpy() != rows["modified"].to_numpy())
-        | (known["bytes"].to_numpy() != rows["bytes"].to_numpy())
-    )
-    if touched.any():
-        new[np.flatnonzero(touched)[_changed(table, rows[touched], store)]] = True
-    return rows[new][PLAN_COLUMNS]
+    new = ~rows["image_id"].isin(store.planned.index)
+    known = rows[~new]
+    before = store.planned.loc[known["image_id"], ["bytes", "modified"]].to_numpy(dtype=np.int64)
+    touched = known[(known[["bytes", "modified"]].to_numpy(dtype=np.int64) != before).any(axis=1)]
+    changed = touched["image_id"].isin(_changed(table, touched, store))
+    return rows[new | changed.reindex(rows.index, fill_value=False)][PLAN_COLUMNS]
 
 
-def _changed(table: ImageTable, rows: pd.DataFrame, store: FeatureStore) -> list[int]:
-    """Positions of the touched images whose bytes really differ from those computed."""
-    computed = store.rows
-    changed = []
-    for position, (image_id, path) in enumerate(zip(rows["image_id"], rows["path"], strict=True)):
+def _changed(table: ImageTable, rows: pd.DataFrame, store: FeatureStore) -> set[str]:
+    """Ids of the touched images whose bytes really differ from those computed."""
+    computed = store.rows if len(rows) else pd.DataFrame()
+    changed = set()
+    for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
         if image_id in computed.index:
             row = computed.loc[image_id]
             if not row["readable"] or file_digest(table.root / path) != row["digest"]:
-                changed.append(position)
+                changed.add(image_id)
     return changed
 
 

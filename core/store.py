@@ -284,11 +284,14 @@ class Workspace:
 
     def require_writable(self) -> None:
         """Raise WorkspaceError unless files can be made here."""
-        with disk_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = temporary_beside(self.root / "probe")
-            probe.touch()
-            probe.unlink()
+        probe = temporary_beside(self.root / "probe")
+        try:
+            with disk_errors(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                probe.touch()
+                probe.unlink()
+        except FileNotFoundError as error:  # places like /proc
+            raise WorkspaceError(f"cannot make the folder {self.root}; {ELSEWHERE}") from error
 
     def manifests(self) -> list[dict[str, Any]]:
         """Every audit's manifest, newest first; a damaged one is left out.
@@ -296,7 +299,9 @@ class Workspace:
         The id is the folder's name, so that a copied audit is one of its own.
         """
         found = []
-        for path in self.audits.glob("[!.]*/manifest.json"):
+        with disk_errors(self.audits):
+            paths = list(self.audits.glob("[!.]*/manifest.json"))
+        for path in paths:
             with contextlib.suppress(WorkspaceError):
                 manifest = read_json(path)
                 if isinstance(manifest, dict) and manifest.keys() >= REQUIRED:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import compare, shell, state
+from core.ui import blocks, compare, shell, state
 
 audit = shell.current_audit()
 st.title("Compare two models")
@@ -19,7 +19,7 @@ if not names:
     st.stop()
 
 
-@st.fragment
+@blocks.part
 def one_class() -> None:
     """Everything about one class."""
     label = state.choose(

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from core.ui import overview, shell, state
+from core.ui import blocks, overview, shell, state
 
 audit = shell.current_audit()
-st.title(audit.name)
+st.title(blocks.plain(audit.name))
 overview.headline(audit)
 overview.planted_truth(audit)
 
@@ -16,10 +16,17 @@ st.caption(
     "least, in percentage points, with an interval corrected for the number of candidates. "
     "Choose a row to see the class's components."
 )
-chosen = overview.class_table(audit)
-state.publish(["audit", "q", "sort", "only"])
-if chosen is not None:
-    state.go("pages/components.py", **{"class": chosen})
 
+
+@blocks.part
+def classes() -> None:
+    """The table with its filters; a click on a filter redraws it alone."""
+    chosen = overview.class_table(audit)
+    state.publish(["audit", "q", "sort", "only"])
+    if chosen is not None:
+        state.go("pages/components.py", **{"class": chosen, "page": ""})
+
+
+classes()
 overview.scatter(audit)
 overview.notes(audit)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +101,45 @@ def tiny_request(data: Path, **more: object) -> AuditRequest:
         **{"batch_size": 4, "workers": 2, "device": "cpu"},
     }
     return AuditRequest(data=str(data), **{**settings, **more})  # type: ignore[arg-type]
+
+
+class Server:
+    """A process that has imported everything and forks another one for every command."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.tiny", "serve"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, arguments: list[str], pause: float = 0.05) -> int:
+        """Start a command of the tiny model (batches of 4 after a pause); its process number."""
+        line = {"arguments": arguments, "pause": pause, "output": str(self.output)}
+        self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def end(self) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of the command, when it has ended."""
+        code = int(self._process.stdout.readline())
+        return code, *(self.output.with_suffix(s).read_text() for s in (".out", ".err"))
+
+    def close(self) -> None:
+        """End the server itself."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Runs commands of the tiny model in processes that can be killed and interrupted."""
+    running = Server(tmp_path_factory.mktemp("server") / "output")
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

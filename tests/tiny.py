@@ -1,8 +1,9 @@
 """A classifier small enough for tests that audit, and processes that run it.
 
 ``python -m tests.tiny audit …`` is the command line with it; ``python -m tests.tiny serve`` reads
-one JSON list of arguments per line, answers with the number of a forked process that runs it, and
-then with its exit code.
+one JSON object per line (``arguments``; ``pause`` before every batch, seconds; ``output``, a file
+name to which ``.out`` and ``.err`` are added), answers with the number of a forked process that
+runs it, and then with its exit code.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def load_tiny(
     return Model(name, TinyNet(), preprocess)
 
 
-def main(arguments: list[str]) -> int:
-    """The command line with the tiny model, small shards and a slow encoder."""
+def main(arguments: list[str], pause: float = 0.0) -> int:
+    """The command line with the tiny model, small shards and an encoder that pauses."""
     import core.analysis
     import core.features.shards
     import core.models.load
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
     core.models.load.load_model = load_tiny
     core.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
-    encode, pause = Model.encode, float(os.environ.get("TINY_PAUSE", "0"))
+    encode = Model.encode
 
     def slow(self, batch):
         time.sleep(pause)
@@ -70,8 +71,6 @@ def main(arguments: list[str]) -> int:
 
 def serve() -> None:
     """Import everything once, then fork, so that a run takes a second and can be killed in it."""
-    import sklearn.linear_model
-    import sklearn.model_selection
 
     import core.run  # noqa: F401
 
@@ -83,9 +82,14 @@ def serve() -> None:
             sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
             sys.stdout.flush()
         else:
-            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-            os.dup2(2, 1)
-            os._exit(main(json.loads(line)))
+            wanted = json.loads(line)
+            for number, ending in ((1, "out"), (2, "err")):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                os.dup2(os.open(f"{wanted['output']}.{ending}", flags), number)
+            code = main(wanted["arguments"], wanted["pause"])
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
 
 if __name__ == "__main__":

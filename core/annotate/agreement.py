@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.annotate.votes import KEYS
+from core.annotate.votes import ADJUDICATION, KEYS
 from core.types import Tag
 
 MOST_PAIRS = 1000
@@ -28,6 +28,7 @@ def agreement(table: pd.DataFrame) -> dict[str, Any]:
     ``unanimous``: share of candidates with at least 2 answers on which all say the same. 1 is
     full agreement, 0 what chance gives; None where it is not defined.
     """
+    table = table[table["annotator"] != ADJUDICATION]
     said = table["subtype"].where(table["subtype"].notna(), table["tag"])
     everything = table.assign(answer=said)
     binary = everything[everything["tag"] != Tag.UNSURE.value].assign(answer=lambda t: t["tag"])
@@ -89,6 +90,7 @@ def people(table: pd.DataFrame) -> pd.DataFrame:
     the same candidate (ties left out); NaN where there is none.
     """
     rows = []
+    table = table[table["annotator"] != ADJUDICATION]
     for name, mine in table.groupby("annotator"):
         shares = {t.value: float((mine["tag"] == t.value).mean()) for t in Tag}
         rows.append(
@@ -124,6 +126,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn.metrics import cohen_kappa_score
 
+    table = table[table["annotator"] != ADJUDICATION]
     wide = table.pivot_table(index=KEYS, columns="annotator", values="tag", aggfunc="last")
     known = wide.notna().to_numpy().astype(int)
     common = known.T @ known

@@ -13,6 +13,9 @@ from core.types import Subtype, Tag
 OPEN = "open"
 """The decision where no tag has enough votes."""
 
+ADJUDICATION = "adjudication"
+"""The annotator whose tag settles a candidate; it is no vote and counts in no agreement."""
+
 KEYS = ["label", "kind", "component"]
 COLUMNS = [*KEYS, "n", "core", "spurious", "separate_object", "background", "unsure"]
 
@@ -62,8 +65,12 @@ def count_votes(table: pd.DataFrame, *, threshold: int | None = None) -> pd.Data
     open), ``subtype`` (of a spurious decision, where one subtype alone has enough votes) and
     ``confidence`` (mean, NaN where nobody said).
     """
-    if table.empty:
+    settled = table[table["annotator"] == ADJUDICATION].set_index(KEYS)
+    everybody, table = table, table[table["annotator"] != ADJUDICATION]
+    if everybody.empty:
         return pd.DataFrame(columns=[*COLUMNS, "decision", "subtype", "confidence"])
+    if table.empty:
+        return _settle(everybody[KEYS].assign(**dict.fromkeys(COLUMNS[3:], 0)), settled)
     flags = table[KEYS].copy()
     for tag in Tag:
         flags[tag.value] = (table["tag"] == tag.value).astype(int)
@@ -79,7 +86,23 @@ def count_votes(table: pd.DataFrame, *, threshold: int | None = None) -> pd.Data
     spurious = (found["decision"] == Tag.SPURIOUS.value).to_numpy()
     subtype_of[~spurious] = None
     found["subtype"] = pd.Series(subtype_of, dtype=object)
-    return found[[*COLUMNS, "decision", "subtype", "confidence"]]
+    return _settle(found, settled)
+
+
+def _settle(votes: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:
+    """Let adjudicated tags decide; candidates with nothing else get a row of their own."""
+    names = [*COLUMNS, "decision", "subtype", "confidence"]
+    found = votes.reindex(columns=names).set_index(KEYS)
+    missing = settled.index.difference(found.index)
+    if len(missing):
+        found = found.reindex(found.index.union(missing))
+        found[COLUMNS[3:]] = found[COLUMNS[3:]].fillna(0).astype(int)
+    for name in ("decision", "subtype"):
+        found[name] = found[name].astype(object).where(found[name].notna(), None)
+    for key, row in settled.iterrows():
+        found.at[key, "decision"] = row["tag"]
+        found.at[key, "subtype"] = row["subtype"] if row["subtype"] == row["subtype"] else None
+    return found.sort_index(kind="stable").reset_index()[names]
 
 
 def _first(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,12 +119,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, error) from error
 
 
+DAMAGED = (
+    *(RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError),
+    *(AttributeError, struct.error),
+)
+"""What torch is known to raise for files that are no checkpoint."""
+
+
 def _read_pickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except DAMAGED as error:
         raise _damaged(path, error) from error
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from core.audit import Audit
 from core.compare import match_components, shared_images
 from core.types import Kind
 from core.ui import opened, state
-from core.ui.blocks import card_pictures, empty, overlay_scale, picture
+from core.ui.blocks import empty, metrics, overlay_scale, photos
+from core.ui.cards import card_pictures
 from core.ui.gallery import gallery
 
 FLIPS = {
@@ -63,7 +64,7 @@ def second_audit(audit: Audit) -> Audit | None:
 
 def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
     """Accuracies over the shared images and how many flip."""
-    cells = st.columns(4)
+    cells = metrics(4)
     n = len(table)
     cells[0].metric("Shared images", f"{n:,}", border=True)
     cells[1].metric("Accuracy of A", f"{100 * table['correct_a'].mean():.1f} %", border=True)
@@ -133,26 +134,18 @@ def _pair(table: pd.DataFrame, component: int) -> str:
 def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
     """The same images, once with A's overlay and once with B's."""
     left = opened.class_arrays(a, a.class_facts(label)["class_idx"])
-    row = opened.class_table(a, left.facts["class_idx"]).iloc[in_a]
-    look: dict[str, Any] = {"parts": "both", "contour": True, "outlines": False}
-    first = card_pictures(a, left, row, top=8, weakest=0, **look)
-    ids = [p.image_id for p in first if p.image_id in b.images.index]
+    first = card_pictures(a, left.candidate(Kind.PCA, in_a), top=8, weakest=0)
+    first = tuple(p for p in first if p.image_id in b.images.index)
     right = opened.class_arrays(b, b.class_facts(label)["class_idx"])
     candidate = right.candidate(Kind.PCA, in_b)
-    place = {image_id: i for i, image_id in enumerate(right.image_ids)}
-    scale = overlay_scale(right, candidate.row)
-    alpha = np.asarray(right.alpha[:, in_b])
-    second = [
-        picture(
-            b,
-            image_id,
-            candidate=candidate,
-            scale=scale,
-            alpha=float(alpha[place[image_id]]) if image_id in place else None,
-            **look,
-        )
-        for image_id in ids
-    ]
+    alpha = np.asarray(right.alpha[:, in_b], np.float64).tolist()
+    second = photos(
+        b,
+        [p.image_id for p in first],
+        candidate=candidate,
+        scale=overlay_scale(right, candidate.row),
+        alpha=dict(zip(right.image_ids, alpha, strict=True)),
+    )
     st.markdown(f"A, component {in_a + 1}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
     st.markdown(f"B, component {in_b + 1}, same images")
@@ -175,7 +168,10 @@ def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
     if ids.empty:
         st.info(f"No image of this class is {FLIPS[which]}.")
         return None
-    st.caption(f"{len(ids)} of {len(rows)} images; predictions of A below")
-    return gallery(
-        [picture(a, i) for i in ids[:24]], key="flips", size=130, label="Images that flip"
-    )
+    st.caption(f"{len(ids)} of {len(rows)} images")
+    first, second = photos(a, ids[:24]), photos(b, ids[:24])
+    both = [
+        replace(p, caption=f"A: {p.caption} · B: {q.caption}", good=None)
+        for p, q in zip(first, second, strict=True)
+    ]
+    return gallery(both, key="flips", size=130, label="Images that flip")

@@ -2,51 +2,139 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import streamlit as st
 
 from core.audit import Audit
-from core.ui import state
-from core.ui.blocks import undo_button
+from core.explain.pictures import Parts
+from core.types import Kind
+from core.ui import blocks, cards, opened, state
 
-PARTS = {"both": "both signs", "positive": "what raises it", "negative": "what lowers it"}
-
-
-def look(audit: Audit) -> dict[str, Any]:
-    """How cards look: number of images, parts of the overlay, outlines."""
-    with st.popover("Display", icon=":material/tune:", width="stretch"):
-        top = state.number(st.slider, "Images per candidate", "n", 1, 24, 5)
-        parts = state.choose(
-            st.segmented_control, "Heatmap", "parts", list(PARTS), format_func=PARTS.__getitem__
-        )
-        outlines = False
-        if audit.summary["masks"]:
-            outlines = state.toggle("Outline masks and boxes", "outline")
-        undo_button(audit)
-    return {
-        "top": top,
-        "weakest": 2,
-        "parts": parts,
-        "contour": True,
-        "outlines": outlines,
-    }
+KINDS = {Kind.PCA.value: "components", Kind.NEURON.value: "neurons"}
+PARAMETERS = ["audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"]
+PER_PAGE = 6
+IMAGES = (1, 24, 5)
+"""Images per card: fewest, most, at first."""
 
 
-def pager(total: int, per_page: int) -> int:
-    """Page through candidates; returns the first one's position."""
-    pages = -(-total // per_page)
-    if pages < 2:
-        return 0
-    options = [str(n) for n in range(1, pages + 1)]
-    page = state.choose(
-        st.segmented_control, f"Page of {total} candidates", "page", options, default="1"
+class View(NamedTuple):
+    """What the page shows."""
+
+    facts: dict[str, Any]
+    """Of the class."""
+    kind: str
+    ranking: str
+    page: int
+    """From 1."""
+    pages: int
+    total: int
+    """Number of candidates of the kind."""
+    top: int
+    parts: Parts
+    contour: bool
+    outlines: bool
+
+
+def view(audit: Audit) -> View:
+    """The choices of the address and of the widgets, before those are drawn."""
+    facts = audit.class_facts(state.peek("class", list(blocks.class_names(audit))))
+    kind = state.peek("kind", list(KINDS))
+    total = int((opened.class_table(audit, facts["class_idx"])["kind"] == kind).sum())
+    pages = max(-(-total // PER_PAGE), 1)
+    return View(
+        facts,
+        kind,
+        state.peek("rank", list(blocks.RANKINGS)),
+        state.peek_number("page", 1, pages, 1),
+        pages,
+        total,
+        state.peek_number("n", *IMAGES),
+        cast(Parts, state.peek("parts", list(blocks.PARTS))),
+        state.peek_toggle("contour", default=True),
+        bool(audit.summary["masks"]) and state.peek_toggle("outline"),
     )
-    return (int(page) - 1) * per_page
 
 
-def neighbours(labels: list[str]) -> None:
-    """Buttons to the class before and after the shown one; they go round."""
+@blocks.part
+def card_list(audit: Audit, shown: View) -> None:
+    """The cards; a click on a tag redraws these alone, a click on a picture opens it."""
+    label, class_idx = shown.facts["label"], shown.facts["class_idx"]
+    first = (shown.page - 1) * PER_PAGE
+    built = cards.build(
+        audit,
+        class_idx,
+        shown.kind,
+        shown.ranking,
+        first,
+        first + PER_PAGE,
+        shown.top,
+        shown.parts,
+        shown.contour,
+        shown.outlines,
+    )
+    token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
+    clicked = cards.card_list(audit, label, built, token)
+    if clicked:
+        component, image_id = clicked
+        state.go("pages/image.py", image=image_id, component=component, explain=label)
+
+
+def controls(audit: Audit, shown: View) -> None:
+    """Everything that can be chosen about the cards."""
+    names = blocks.class_names(audit)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.choose(
+            st.selectbox,
+            "Class",
+            "class",
+            list(names),
+            format_func=lambda v: names.get(v, v),
+            resets=["page"],
+        )
+        state.choose(
+            st.segmented_control,
+            "Candidates",
+            "kind",
+            list(KINDS),
+            format_func=KINDS.__getitem__,
+            resets=["page"],
+        )
+        state.choose(
+            st.selectbox,
+            "Ranked by",
+            "rank",
+            list(blocks.RANKINGS),
+            format_func=blocks.RANKINGS.__getitem__,
+            resets=["page"],
+        )
+        with st.popover("Display", icon=":material/tune:"):
+            state.number(st.slider, "Images per candidate", "n", *IMAGES)
+            state.choose(
+                st.segmented_control,
+                "Heatmap",
+                "parts",
+                list(blocks.PARTS),
+                format_func=blocks.PARTS.__getitem__,
+            )
+            state.toggle("Line at half of the maximum", "contour", default=True)
+            if audit.summary["masks"]:
+                state.toggle("Outline masks and boxes", "outline")
+    widgets: tuple[Callable[..., Any], ...] = (st.segmented_control, st.selectbox)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.choose(
+            widgets[shown.pages > 12],
+            f"Page of {shown.total} candidates",
+            "page",
+            [str(n) for n in range(1, shown.pages + 1)],
+        )
+        st.space("stretch")
+        _buttons(audit, list(names))
+
+
+def _buttons(audit: Audit, labels: list[str]) -> None:
+    """Undo, and the class before and after the shown one; they go round."""
 
     def step(by: int) -> None:
         now = state.get("class")
@@ -54,20 +142,17 @@ def neighbours(labels: list[str]) -> None:
         state.put("class", labels[(place + by) % len(labels)])
         state.put("page", "1")
 
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+    st.button(
+        "Undo last tag",
+        icon=":material/undo:",
+        on_click=cards.undo,
+        args=(audit,),
+        disabled=blocks.read_only(),
+    )
+    for text, by, key, icon in (
+        ("Previous class", -1, "left", ":material/chevron_left:"),
+        ("Next class", 1, "right", ":material/chevron_right:"),
+    ):
         st.button(
-            "Previous class",
-            icon=":material/chevron_left:",
-            on_click=step,
-            args=(-1,),
-            shortcut="left",
-            help="the class before",
-        )
-        st.button(
-            "Next class",
-            icon=":material/chevron_right:",
-            on_click=step,
-            args=(1,),
-            shortcut="right",
-            help="the class after",
+            text, icon=icon, on_click=step, args=(by,), shortcut=key, disabled=len(labels) < 2
         )

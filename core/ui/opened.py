@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from core.audit import Audit, ClassArrays
 from core.store import Workspace
@@ -33,8 +35,18 @@ def open_audit(audit_id: str) -> Audit:
 
 @lru_cache(maxsize=16)
 def _open_audit(root: str, audit_id: str, version: int, manifest: int) -> Audit:
-    del version, manifest  # part of the key only
-    return Audit(Workspace.default(root).folder(audit_id))
+    del manifest  # part of the key only
+    audit = Audit(Workspace.default(root).folder(audit_id))
+    _versions[audit] = version
+    return audit
+
+
+_versions: WeakKeyDictionary[Audit, int] = WeakKeyDictionary()
+
+
+def version(audit: Audit) -> str:
+    """Changes whenever the audit is computed anew; it is then opened anew, too."""
+    return str(_versions.get(audit, 0))
 
 
 @lru_cache(maxsize=64)
@@ -56,9 +68,38 @@ def _model(audit: Audit) -> Model:
 
 @lru_cache(maxsize=64)
 def class_table(audit: Audit, class_idx: int) -> pd.DataFrame:
-    """The candidates of one class (:attr:`core.audit.Audit.candidates`), index 0, 1, …"""
+    """The candidates of one class (:attr:`core.audit.Audit.candidates`), index 0, 1 and so on."""
     table = audit.candidates
     return table[table["class_idx"] == class_idx].reset_index(drop=True)
+
+
+class Shown(NamedTuple):
+    """What is said about one image below it."""
+
+    path: str
+    label: str
+    prediction: str
+    """Displayed name."""
+    confidence: float
+    correct: bool
+    digest: str
+
+
+def shown(audit: Audit, image_ids: Sequence[str]) -> dict[str, Shown]:
+    """Look up what to say about some images."""
+    columns = ["path", "label", "prediction", "confidence", "correct", "digest"]
+    names = audit.head.names
+    rows = audit.images.loc[list(image_ids), columns].itertuples(name=None)
+    return {
+        image_id: Shown(path, label, names[predicted], float(sure), bool(correct), str(digest)[:12])
+        for image_id, path, label, predicted, sure, correct, digest in rows
+    }
+
+
+@lru_cache(maxsize=64)
+def display(audit: Audit) -> dict[str, str]:
+    """Displayed name of every raw label that is an output."""
+    return dict(zip(audit.head.outputs, audit.head.names, strict=True))
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +11,10 @@ import streamlit as st
 from core.audit import Audit
 from core.statistics import auroc
 from core.ui import opened, pictures, state
-from core.ui.blocks import empty, gap_text, ranked
+from core.ui.blocks import empty, gap_text, interval, metrics, plain, ranked
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 SORTS = {"gap": "Largest gap", "accuracy": "Lowest accuracy", "name": "Name", "images": "Images"}
 
@@ -19,12 +23,12 @@ def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
     certain = [c for c in audit.classes if (c.get("top_gap_low") or 0) > 0]
-    cells = st.columns(4)
+    cells = metrics(4)
     cells[0].metric("Images", f"{summary['readable']:,}", border=True)
     cells[1].metric("Classes", f"{len(audit.classes):,}", border=True)
-    cells[2].metric(
-        f"Accuracy on {summary['held_out']}", f"{100 * summary['accuracy']:.1f} %", border=True
-    )
+    accuracy = summary["accuracy"]  # None where every class has one image, which is fitted on
+    shown = "–" if accuracy is None else f"{100 * accuracy:.1f} %"
+    cells[2].metric(f"Accuracy on {summary['held_out']}", shown, border=True)
     cells[3].metric(
         "Classes with a certain gap",
         f"{len(certain)} of {len(audit.classes)}",
@@ -34,21 +38,27 @@ def headline(audit: Audit) -> None:
     )
     compute, head = manifest["compute"], manifest["head"]
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
-    st.caption(
+    how = (
         f"{manifest['data']['source']} · {manifest['model']['name']} with {heads[head['mode']]} "
         f"({head['reason']}) · {compute['device']}, {compute['precision']} ({compute['reason']}) · "
         f"fingerprint {manifest['fingerprint']}"
     )
+    st.caption(plain(how))
 
 
 def planted_truth(audit: Audit) -> None:
     """For rendered data: what was planted, beside what the audit found."""
-    planted = audit.summary["planted"]
-    if not planted:
-        return
-    st.subheader("Planted truth and what was found")
-    rows = [_found(audit, label, truth) for label, truth in planted.items()]
-    st.table(pd.DataFrame([r for r in rows if r]).set_index("class"))
+    rows = _planted(audit)
+    if rows is not None:
+        st.subheader("Planted truth and what was found")
+        st.table(rows)
+
+
+@lru_cache(maxsize=16)
+def _planted(audit: Audit) -> pd.DataFrame | None:
+    rows = [_found(audit, label, truth) for label, truth in audit.summary["planted"].items()]
+    found = [row for row in rows if row]
+    return pd.DataFrame(found).set_index("class") if found else None
 
 
 def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | None:
@@ -63,7 +73,9 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     }
     cue = truth.get("cue")
     if not cue or cue not in audit.images:
-        row["what the audit found"] = f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
+        row["what the audit found"] = (
+            f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
+        )
         return row
     images = opened.class_images(audit, facts["class_idx"])
     shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()
@@ -130,46 +142,58 @@ def class_table(audit: Audit) -> str | None:
     return str(table["label"].iloc[rows[0]]) if rows else None
 
 
+@lru_cache(maxsize=16)
 def _table(audit: Audit) -> pd.DataFrame:
     """One row per class."""
-    rows = []
-    for facts in audit.classes:
-        gap, low = facts.get("top_gap"), facts.get("top_gap_low")
-        top = opened.class_table(audit, facts["class_idx"])
-        pictured = ""
-        if len(top):
-            pictured = pictures.photo_url(audit, top.iloc[0]["top_image_ids"][0], 96)
-        rows.append(
-            {
-                "picture": pictured,
-                "label": facts["label"],
-                "class": facts["name"],
-                "accuracy": facts["accuracy"],
-                "gap": gap,
-                "low": low if low is not None else -1.0,
-                "certain": (gap or 0) + (1000 if (low or 0) > 0 else 0),
-                "interval": gap_text(facts, "top_").partition("points ")[2] if gap else "",
-                "by": facts.get("top_candidate", ""),
-                "images": facts["n_images"],
-                "meaning": facts["definition"],
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(audit, facts, _first_image(audit)) for facts in audit.classes])
+
+
+def _row(audit: Audit, facts: dict[str, Any], first: dict[int, str]) -> dict[str, Any]:
+    gap, low = facts.get("top_gap"), facts.get("top_gap_low")
+    image_id = first.get(facts["class_idx"])
+    return {
+        "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
+        "label": facts["label"],
+        "class": facts["name"],
+        "accuracy": facts["accuracy"],
+        "gap": gap,
+        "low": low if low is not None else -1.0,
+        "certain": (gap or 0) + (1000 if (low or 0) > 0 else 0),
+        "interval": interval(low, facts["top_gap_high"]) if low is not None else "",
+        "by": facts.get("top_candidate", ""),
+        "images": facts["n_images"],
+        "meaning": facts["definition"],
+    }
+
+
+def _first_image(audit: Audit) -> dict[int, str]:
+    """The top image of the first candidate of every class."""
+    first = audit.candidates.drop_duplicates("class_idx")
+    return {
+        int(class_idx): ids[0]
+        for class_idx, ids in zip(first["class_idx"], first["top_image_ids"], strict=True)
+        if len(ids)
+    }
 
 
 def scatter(audit: Audit) -> None:
     """Accuracy against the largest gap."""
+    with st.expander("Accuracy against the largest gap", expanded=len(audit.classes) <= 40):
+        st.plotly_chart(_scatter(audit), width="stretch", key="gap-scatter")
+
+
+@lru_cache(maxsize=16)
+def _scatter(audit: Audit) -> go.Figure:
     from core.ui.figures import gap_scatter
 
-    with st.expander("Accuracy against the largest gap", expanded=len(audit.classes) <= 40):
-        st.plotly_chart(gap_scatter(audit.classes), width="stretch", key="gap-scatter")
+    return gap_scatter(audit.classes)
 
 
 def notes(audit: Audit) -> None:
     """Warnings, unreadable and repeated images."""
     summary = audit.summary
     for note in [*audit.manifest["model"]["notes"], *summary["notes"]]:
-        st.info(note, icon=":material/info:")
+        st.info(plain(note), icon=":material/info:")
     for key, title in (
         ("unreadable", "unreadable images"),
         ("duplicates", "groups of identical images"),

@@ -22,22 +22,22 @@ from core.ui import opened
 from core.ui.figures import histogram_svg
 from core.ui.media import media_url
 
+LARGE = 640
 PHOTO_SIZE = 320
 HEAT_SIZE = 160
+LOGIT = "logit"
 
 _drawing: dict[str, threading.Lock] = {}
 _guard = threading.Lock()
 
 
-def version(audit: Audit) -> str:
-    """Changes whenever the audit is computed anew."""
-    return str((audit.folder / "summary.json").stat().st_mtime_ns)
-
-
-def photo_url(audit: Audit, image_id: str, size: int = PHOTO_SIZE) -> str:
-    """Address of what the encoder sees of an image."""
-    known = image_id in audit.images.index
-    digest = str(audit.images.at[image_id, "digest"])[:12] if known else "0"
+def photo_url(
+    audit: Audit, image_id: str, size: int = PHOTO_SIZE, *, digest: str | None = None
+) -> str:
+    """Address of what the encoder sees of an image; ``digest`` of its content, if it is known."""
+    if digest is None:
+        known = image_id in audit.images.index
+        digest = str(audit.images.at[image_id, "digest"])[:12] if known else "0"
     return media_url("photo", f"{audit.id}/{image_id}.jpg", {"v": digest, "size": str(size)})
 
 
@@ -49,17 +49,18 @@ def heat_url(
     scale: float,
     parts: Parts = "both",
     contour: bool = True,
+    size: int = HEAT_SIZE,
 ) -> str:
     """Address of the heatmap of a candidate on an image; ``scale`` is drawn at full strength."""
-    where = f"{audit.id}/{candidate.class_idx}/{candidate.kind.value}/{candidate.component}"
     return media_url(
         "heat",
-        f"{where}/{image_id}.png",
+        f"{audit.id}/{_target_path(candidate)}/{image_id}.png",
         {
             "scale": f"{scale:.4g}".replace("+", ""),
             "parts": parts,
             "contour": str(int(contour)),
-            "v": version(audit),
+            "size": str(size),
+            "v": opened.version(audit),
         },
     )
 
@@ -68,16 +69,47 @@ def outline_url(audit: Audit, image_id: str) -> str | None:
     """Address of the outlines of an image's masks and box; None where the data has none."""
     if not audit.summary["masks"]:
         return None
-    return media_url("outline", f"{audit.id}/{image_id}.png", {"v": version(audit)})
+    return media_url("outline", f"{audit.id}/{image_id}.png", {"v": opened.version(audit)})
 
 
-def attribution_url(
-    audit: Audit, candidate: Candidate | None, class_idx: int, image_id: str, method: str
-) -> str:
-    """Address of a gradient or perturbation map; without a candidate, of the class's logit."""
-    what = f"{candidate.kind.value}/{candidate.component}" if candidate else "logit/0"
-    name = f"{audit.id}/{class_idx}/{what}/{method}/{image_id}.png"
-    return media_url("attribution", name, {"v": version(audit)})
+def attribution_url(audit: Audit, candidate: Candidate, image_id: str, method: str) -> str:
+    """Address of a gradient or perturbation map of a candidate, or of the logit."""
+    name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
+    return media_url("attribution", name, {"v": opened.version(audit)})
+
+
+def _target_path(candidate: Candidate) -> str:
+    kind = LOGIT if candidate.component < 0 else candidate.kind.value
+    return f"{candidate.class_idx}/{kind}/{max(candidate.component, 0)}"
+
+
+def target(audit: Audit, class_idx: int, kind: str, component: str) -> Candidate:
+    """What a map is drawn of: a component, a neuron, or with kind "logit" the whole logit.
+
+    The map of the logit averages to logit - class mean.
+
+    Raises
+    ------
+    InputError
+        If the class has no such component or the encoder no such neuron.
+    """
+    arrays = opened.class_arrays(audit, class_idx)
+    if kind == LOGIT:
+        weight = np.asarray(audit.head.weight[class_idx], np.float64)
+        offset = float(arrays.facts["logit_mean"]) - float(audit.head.bias[class_idx])
+        return Candidate(class_idx, Kind.PCA, -1, -1, weight, offset)
+    if kind not in list(Kind) or not component.isdecimal():
+        raise InputError(f"{kind}-{component}: neither a component nor a neuron")
+    return arrays.candidate(Kind(kind), int(component))
+
+
+def is_target(audit: Audit, class_idx: int, text: str) -> bool:
+    """Whether ``kind-number`` names something :func:`target` finds."""
+    kind, _, component = text.partition("-")
+    try:
+        return bool(target(audit, class_idx, kind, component))
+    except InputError:
+        return False
 
 
 def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str] | None:
@@ -117,7 +149,7 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
     from core.data.preprocess import encoder_view
 
-    size = min(int(params["size"]), 1024)
+    size = min(int(params["size"]), LARGE)
     (image_id,) = parts
     view = encoder_view(audit.preprocess, audit.image(image_id), Image.Resampling.BICUBIC)
     if max(view.size) > size:
@@ -127,15 +159,14 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
 def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     class_idx, kind, component, image_id = parts
-    arrays = opened.class_arrays(audit, int(class_idx))
-    candidate = arrays.candidate(Kind(kind), int(component))
+    candidate = target(audit, int(class_idx), kind, component)
     sign = params["parts"]
     if sign not in ("both", "positive", "negative"):
         raise InputError(f"parts {sign!r}: both, positive or negative")
     return heat_png(
         heatmap_of(audit, candidate, image_id),
         float(params["scale"]),
-        size=HEAT_SIZE,
+        size=min(int(params["size"]), LARGE),
         parts=sign,  # type: ignore[arg-type]
         contour=params["contour"] == "1",
     )
@@ -186,11 +217,7 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.explain.attribution import attribute
 
     class_idx, what, component, method, image_id = parts
-    if what == "logit":
-        direction = np.asarray(audit.head.weight[int(class_idx)], np.float64)
-    else:
-        arrays = opened.class_arrays(audit, int(class_idx))
-        direction = arrays.candidate(Kind(what), int(component)).direction
+    direction = target(audit, int(class_idx), what, component).direction
     pixels = apply(audit.preprocess, audit.image(image_id))
     found = attribute(opened.model_of(audit), pixels, direction, method)  # type: ignore[arg-type]
     if found.shape[0] > 32:
@@ -209,7 +236,7 @@ def _smooth(values: FloatArray) -> FloatArray:
 def histogram_url(audit: Audit, candidate: Candidate) -> str:
     """Address of the histogram of a candidate's alpha."""
     where = f"{audit.id}/{candidate.class_idx}/{candidate.kind.value}/{candidate.component}.svg"
-    return media_url("histogram", where, {"v": version(audit)})
+    return media_url("histogram", where, {"v": opened.version(audit)})
 
 
 def _histogram(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:

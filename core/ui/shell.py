@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import streamlit as st
 
 from core import jobs
 from core.audit import Audit
-from core.errors import SpurioscopeError
 from core.ui import opened, state
+from core.ui.blocks import part, plain, read_only, sentences
 
 PAGES = {
     "Audit": [
@@ -19,6 +20,15 @@ PAGES = {
         ("pages/components.py", "Components", ":material/layers:", "components"),
         ("pages/image.py", "Image", ":material/image_search:", "image"),
         ("pages/compare.py", "Compare", ":material/compare:", "compare"),
+        ("pages/map.py", "Map", ":material/scatter_plot:", "map"),
+    ],
+    "Tags": [
+        ("pages/tagging.py", "Tagging", ":material/sell:", "tagging"),
+        ("pages/agreement.py", "Agreement", ":material/group:", "agreement"),
+    ],
+    "Cost": [
+        ("pages/ranking.py", "Ranking", ":material/sort:", "ranking"),
+        ("pages/measures.py", "Measures", ":material/straighten:", "measures"),
     ],
     "Work": [("pages/new_audit.py", "New audit", ":material/add_circle:", "new")],
 }
@@ -30,7 +40,6 @@ def run(start: str = "overview") -> None:
     """Draw one page; ``start`` is the one at the bare address."""
     st.set_page_config(page_title="Spurioscope", page_icon=str(ASSETS / "icon.png"), layout="wide")
     st.logo(str(ASSETS / "logo.svg"), size="large")
-    state.arrive()
     pages = {
         section: [
             st.Page(ROOT / file, title=title, icon=icon, url_path=url, default=url == start)
@@ -39,16 +48,15 @@ def run(start: str = "overview") -> None:
         for section, entries in PAGES.items()
     }
     page = st.navigation(pages)
+    state.arrive(page.title)
     audits = opened.finished_audits()
     if audits:
         _sidebar(audits)
     if not audits and page.title != "New audit":
         first_start()
         return
-    try:
+    with sentences():
         page.run()
-    except SpurioscopeError as error:
-        st.error(str(error), icon=":material/error:")
 
 
 def _sidebar(audits: list[dict[str, Any]]) -> None:
@@ -77,18 +85,26 @@ def first_start() -> None:
     st.title("Spurioscope")
     st.markdown(
         "Find out **which cues an image classifier really uses**, which of them are spurious, and "
-        "what that costs.\n\nThis workspace is empty, so a demo is being prepared: pictures of "
-        "vans drawn by code, with two planted cues. It takes about a minute; nothing is "
-        "downloaded. You can close this page meanwhile, or start an audit of your own data on "
-        "the page **New audit**."
+        "what that costs."
     )
-    known = jobs.jobs(opened.workspace())
-    if not known:
-        known = [jobs.start(opened.workspace(), ["demo"], "Demo")]
-    _watch(known[0].id)
+    if read_only():
+        st.info("This workspace holds no audit, and nothing may be started in it.")
+        return
+    st.markdown(
+        "This workspace is empty, so a demo is being prepared: pictures of vans drawn by code, "
+        "with two planted cues. It takes about a minute; nothing is downloaded. You can close "
+        "this page meanwhile, or start an audit of your own data on the page **New audit**."
+    )
+    with _first:  # two browsers may arrive at once
+        known = [job for job in jobs.jobs(opened.workspace()) if job.state != "finished"]
+        if not known:
+            known = [jobs.start(opened.workspace(), ["demo"], "Demo")]
+    part(_watch, run_every=1.0)(known[0].id)
 
 
-@st.fragment(run_every=1.0)
+_first = threading.Lock()
+
+
 def _watch(job_id: str) -> None:
     """Follow a job until there is an audit to open."""
     job = jobs.read(opened.workspace(), job_id)
@@ -97,7 +113,7 @@ def _watch(job_id: str) -> None:
         st.rerun()
     elif job.state in ("failed", "cancelled"):
         if job.message:
-            st.error(job.message, icon=":material/error:")
+            st.error(plain(job.message), icon=":material/error:")
         if st.button("Try again", icon=":material/refresh:"):
             jobs.resume(opened.workspace(), job_id)
             st.rerun()
@@ -106,7 +122,7 @@ def _watch(job_id: str) -> None:
 def show_progress(job: jobs.Job) -> None:
     """One job's progress with rate and time left."""
     done, total = job.progress.done, job.progress.total
-    text = job.progress.stage
+    text = plain(job.progress.stage)
     if total:
         text += f": {done:,} of {total:,} {job.progress.unit}"
     if job.rate:

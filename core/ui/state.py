@@ -10,33 +10,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
-T = TypeVar("T")
-
 ROOT = Path(__file__).resolve().parents[2]
 ANNOTATOR = "annotator"
+PAGE = "shown_page"
+
+
+def _kept(name: str) -> dict[str, Any]:
+    kept: dict[str, Any] = st.session_state.setdefault(name, {})
+    return kept
 
 
 def _view() -> dict[str, str]:
-    view: dict[str, str] = st.session_state.setdefault("view", {})
-    return view
+    return _kept("view")
 
 
-def _published() -> dict[str, str]:
-    published: dict[str, str] = st.session_state.setdefault("published", {})
-    return published
+def _forget(name: str) -> None:
+    st.session_state.pop(f"w_{name}", None)
 
 
-def arrive() -> None:
-    """Take over what the address says; called once per run, before any widget."""
-    for name, value in st.query_params.items():
-        if _published().get(name) != value:
-            _view()[name] = value
-            st.session_state.pop(f"w_{name}", None)
-            _published()[name] = value
+def arrive(page: str) -> None:
+    """Take over what the address says; called once per run of a page, before any widget.
+
+    An address without parameters, as a link of the navigation has it, changes nothing. One that
+    the user went back to also clears what this page had left out of it.
+    """
+    address = dict(st.query_params.items())
+    if address and address != _kept("published"):
+        for name in _kept("own").get(page, []):
+            if name not in address:
+                _view().pop(name, None)
+                _forget(name)
+        for name, value in address.items():
+            if _view().get(name) != value:
+                put(name, value)
+        st.session_state["published"] = address
+    if st.session_state.get(PAGE) != page:  # a widget of another page may have the same key
+        for key in [k for k in st.session_state if str(k).startswith("w_")]:
+            del st.session_state[key]
+        st.session_state[PAGE] = page
 
 
 def publish(names: Sequence[str]) -> None:
@@ -45,6 +60,7 @@ def publish(names: Sequence[str]) -> None:
     if dict(st.query_params.items()) != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["published"] = wanted
+    _kept("own")[str(st.session_state.get(PAGE))] = list(names)
 
 
 def get(name: str) -> str | None:
@@ -55,7 +71,14 @@ def get(name: str) -> str | None:
 def put(name: str, value: str) -> None:
     """Choose a value from outside its widget, before the widget is drawn."""
     _view()[name] = value
-    st.session_state.pop(f"w_{name}", None)
+    _forget(name)
+
+
+def peek(name: str, options: Sequence[str], default: str | None = None) -> str:
+    """What :func:`choose` will return, before it is drawn: cards are sent before their controls."""
+    value = st.session_state.get(f"w_{name}") or get(name)
+    fallback = default if default in options else options[0]
+    return str(value) if value in options else str(fallback)
 
 
 def choose(
@@ -65,22 +88,39 @@ def choose(
     options: Sequence[str],
     *,
     default: str | None = None,
+    resets: Sequence[str] = (),
     **more: Any,
 ) -> str:
     """A select box or segmented control whose choice is the parameter ``name``.
 
-    ``options`` are the texts that stand in the address; ``format_func`` shows them.
+    Parameters
+    ----------
+    options : the texts that stand in the address; ``format_func`` shows them.
+    default : what is chosen where the address says nothing; else the first option.
+    resets : parameters that go back to their default when another option is chosen.
     """
     key = f"w_{name}"
-    fallback = default if default in options else options[0]
-    if st.session_state.get(key) not in options:
-        wanted = get(name)
-        st.session_state[key] = wanted if wanted in options else fallback
-    value = widget(label, options, key=key, **more)
-    if value is None:  # a segmented control may be cleared
-        value = fallback
+    value = peek(name, options, default)
+    if st.session_state.get(key) != value:  # a segmented control may be cleared, too
+        st.session_state[key] = value
+    widget(label, options, key=key, on_change=_reset, args=(resets,), **more)
     _view()[name] = value
-    return str(value)
+    return value
+
+
+def _reset(names: Sequence[str]) -> None:
+    for name in names:
+        put(name, "")
+
+
+def peek_number(name: str, low: int, high: int, default: int) -> int:
+    """What :func:`number` will return, before it is drawn."""
+    given = st.session_state.get(f"w_{name}", get(name))
+    try:
+        value = int(given)
+    except (TypeError, ValueError):
+        value = default
+    return min(max(value, low), high)
 
 
 def number(
@@ -93,32 +133,32 @@ def number(
     **more: Any,
 ) -> int:
     """A slider or number input whose value is the parameter ``name``."""
-    key = f"w_{name}"
-    if key not in st.session_state:
-        text = get(name) or ""
-        value = int(text) if text.lstrip("-").isdigit() else default
-        st.session_state[key] = min(max(value, low), high)
-    found = int(widget(label, low, high, key=key, **more))
-    _view()[name] = str(found)
-    return found
+    value = peek_number(name, low, high, default)
+    if st.session_state.get(f"w_{name}") != value:
+        st.session_state[f"w_{name}"] = value
+    widget(label, low, high, key=f"w_{name}", **more)
+    _view()[name] = str(value)
+    return value
+
+
+def peek_toggle(name: str, *, default: bool = False) -> bool:
+    """What :func:`toggle` will return, before it is drawn."""
+    stored = {"1": True, "0": False}.get(get(name) or "", default)
+    return bool(st.session_state.get(f"w_{name}", stored))
 
 
 def toggle(label: str, name: str, *, default: bool = False, **more: Any) -> bool:
     """A switch whose state is the parameter ``name``."""
-    key = f"w_{name}"
-    if key not in st.session_state:
-        st.session_state[key] = {"1": True, "0": False}.get(get(name) or "", default)
-    found = bool(st.toggle(label, key=key, **more))
+    st.session_state.setdefault(f"w_{name}", peek_toggle(name, default=default))
+    found = bool(st.toggle(label, key=f"w_{name}", **more))
     _view()[name] = str(int(found))
     return found
 
 
 def text(label: str, name: str, *, default: str = "", **more: Any) -> str:
     """A text field whose content is the parameter ``name``."""
-    key = f"w_{name}"
-    if key not in st.session_state:
-        st.session_state[key] = get(name) or default
-    found = str(st.text_input(label, key=key, **more))
+    st.session_state.setdefault(f"w_{name}", get(name) or default)
+    found = str(st.text_input(label, key=f"w_{name}", **more))
     _view()[name] = found
     return found
 

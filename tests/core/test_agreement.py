@@ -20,8 +20,9 @@ from core.annotate.agreement import (
     people,
 )
 from core.annotate.exchange import WORKERS, export_tags, read_tags
+from core.annotate.queue import tagging_queue
 from core.annotate.tags import TagStore
-from core.annotate.votes import answers, count_votes, needed
+from core.annotate.votes import ADJUDICATION, answers, count_votes, needed
 from core.errors import InputError
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag
@@ -60,6 +61,36 @@ def test_subtypes_that_share_the_votes_stay_unsaid() -> None:
     split = {0: "background", 1: "background", 2: "separate_object", 3: "separate_object"}
     found = count_votes(table(rows, split)).iloc[0]
     assert (found["decision"], found["subtype"]) == ("spurious", None)
+
+
+def test_adjudication_settles_and_is_no_vote() -> None:
+    rows = [(0, "a", "core"), (0, "b", "spurious"), (0, ADJUDICATION, "spurious")]
+    rows += [(1, ADJUDICATION, "core")]
+    found = count_votes(table(rows, {2: "background"}))
+    assert found["decision"].tolist() == ["spurious", "core"]
+    assert found["subtype"].tolist() == ["background", None]
+    assert found["n"].tolist() == [2, 0]
+    assert agreement(table(rows))["answers"] == 2
+    assert count_votes(table(rows[3:]))["decision"].tolist() == ["core"]
+
+
+def test_queue_puts_what_matters_first() -> None:
+    candidates = pd.DataFrame(
+        {
+            "class_idx": [0, 0, 0, 1, 1],
+            "kind": ["pca", "pca", "neuron", "pca", "pca"],
+            "component": [0, 1, 5, 0, 1],
+            "order": [0, 1, 0, 0, 9],
+            "gap": [40.0, 10.0, 50.0, np.nan, 90.0],
+            "gap_low": [5.0, -20.0, -1.0, np.nan, 50.0],
+            "gap_high": [60.0, 30.0, 80.0, np.nan, 99.0],
+            "variance_share": [0.3, 0.2, 0.1, 0.6, 0.1],
+        }
+    )
+    found = tagging_queue(candidates, {(0, "pca", 0)}, kinds=["pca", "neuron"])
+    keys = list(zip(found["class_idx"], found["kind"], found["component"], strict=True))
+    assert keys == [(0, "neuron", 5), (0, "pca", 1), (1, "pca", 0), (0, "pca", 0)]
+    assert len(tagging_queue(candidates, set(), kinds=["neuron"])) == 1
 
 
 def random_answers(rng: np.random.Generator, items: int, n: int) -> pd.DataFrame:

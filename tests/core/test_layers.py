@@ -27,11 +27,14 @@ FLOOR = {
     "export": 8,
     "run": 8,
     "jobs": 8,
+    "map": 8,
     "measures": 8,
-    "tag_commands": 8,
-    "commands": 9,
-    "__main__": 10,
-    "ui": 10,
+    "tag_commands": 9,
+    "measure_commands": 9,
+    "map_commands": 9,
+    "commands": 10,
+    "__main__": 11,
+    "ui": 11,
 }
 """Height of every room of core; imports go down or stay in the room, never up."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,7 @@ from core.commands import relocate
 from core.errors import DataError, InputError, WorkspaceError
 from core.run import AuditRequest, run_audit
 from core.store import Workspace, locked, read_json
-from tests.conftest import draw, tiny_request
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import Server, draw, tiny_request
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -216,52 +212,30 @@ def test_half_an_analysis_of_more_images_is_not_shown_as_finished(
     assert run_audit(tiny_request(folder), workspace).summary["readable"] == 37
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    """A process that has imported everything and forks one that runs a command, per line."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.tiny", "serve"],
-        cwd=ROOT,
-        env={**os.environ, "TINY_PAUSE": "0.05"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    yield process
-    process.stdin.close()
-    process.wait()
-
-
-def run_killed(server: subprocess.Popen[str], arguments: list[str], after: float | None) -> int:
-    """Run a command in a process, kill it (SIGKILL) after some seconds; the exit code."""
-    server.stdin.write(json.dumps(arguments) + "\n")
-    server.stdin.flush()
-    pid = int(server.stdout.readline())
-    if after is not None:
-        time.sleep(after)
-        os.kill(pid, 9)
-    return int(server.stdout.readline())
-
-
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(
-    folder: Path, workspace: Workspace, server: subprocess.Popen[str], kills: int
+    folder: Path, workspace: Workspace, server: Server, kills: int
 ) -> None:
     command = ["audit", "--data", str(folder), "--model", "timm:tiny", "--batch-size", "4"]
     command += ["--precision", "fp32", "--name", "tiny", "--workspace"]
-    run_killed(server, [*command, str(workspace.root / "warm")], None)
-    began = time.monotonic()
     undisturbed = Workspace(workspace.root / "u")
-    assert run_killed(server, [*command, str(undisturbed.root)], None) == 0
-    whole, codes, moments = time.monotonic() - began, [], random.Random(kills)
-    while len(codes) < kills:
-        code = run_killed(server, [*command, str(workspace.root)], moments.uniform(0, whole))
-        codes.append(code)
+    server.start([*command, str(workspace.root / "warm")])
+    assert server.end()[0] == 0
+    began = time.monotonic()
+    server.start([*command, str(undisturbed.root)])
+    assert server.end()[0] == 0
+    whole, killed, moments = time.monotonic() - began, 0, random.Random(kills)
+    while killed < kills:
+        pid = server.start([*command, str(workspace.root)])
+        time.sleep(moments.uniform(0, whole))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        code, *_ = server.end()
+        killed += code == -signal.SIGKILL
         if code == 0:  # it was done before; begin anew
             shutil.rmtree(workspace.audits)
-    assert -9 in codes
-    assert run_killed(server, [*command, str(workspace.root)], None) == 0
+    server.start([*command, str(workspace.root)])
+    assert server.end()[0] == 0
     (name,) = os.listdir(workspace.audits)
     assert content(workspace.folder(name)) == content(undisturbed.folder(name))
 
@@ -388,7 +362,9 @@ def test_no_readable_image(folder: Path, workspace: Workspace, precision: str) -
         run_audit(tiny_request(folder, precision=precision), workspace)
 
 
-def test_a_class_with_one_image(folder: Path, workspace: Workspace, rng: np.random.Generator) -> None:
+def test_a_class_with_one_image(
+    folder: Path, workspace: Workspace, rng: np.random.Generator
+) -> None:
     draw(folder / "train/green/only.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
     facts = audit.class_facts("green")
@@ -422,6 +398,24 @@ def test_no_class_at_all_has_a_sentence() -> None:
         require_two_classes("x", pd.DataFrame({"label": []}))
 
 
+def test_the_only_image_of_a_class_is_never_held_out(
+    folder: Path, workspace: Workspace, rng: np.random.Generator
+) -> None:
+    shutil.rmtree(folder / "test")
+    draw(folder / "train/green/only.png", (40, 220, 40), rng)
+    audit = run_audit(tiny_request(folder), workspace)
+    assert audit.summary["held_out"] == "out-of-fold"
+    facts = audit.class_facts("green")
+    assert (facts["n_held_out"], facts["accuracy"], facts["top_gap"]) == (0, None, None)
+    assert audit.class_facts("red")["n_held_out"] == 12
+
+
+def test_one_image_per_class(folder: Path, workspace: Workspace) -> None:
+    audit = run_audit(tiny_request(folder / "train", limit_per_class=1), workspace)
+    assert audit.summary["accuracy"] is None
+    assert len(audit.images) == 2
+
+
 def test_a_class_missing_in_train(
     folder: Path, workspace: Workspace, rng: np.random.Generator
 ) -> None:
@@ -436,8 +430,9 @@ def test_a_class_missing_in_train(
 
 
 def test_no_train_split_at_all(folder: Path, workspace: Workspace) -> None:
-    (folder / "train").rename(folder / "val")
-    audit = run_audit(tiny_request(folder), workspace)
+    manifest = manifest_of(folder)
+    manifest.write_text(manifest.read_text().replace(",train", ",val"))
+    audit = run_audit(tiny_request(manifest), workspace)
     assert audit.summary["held_out"] == "out-of-fold"
     assert audit.class_facts("red")["n_fitted"] == 18
 
@@ -563,10 +558,9 @@ def test_moved_images_of_a_manifest_that_stays(
     request = tiny_request(manifest_of(folder))
     run_audit(request, workspace)
     moved = folder.with_name("elsewhere")
+    moved.mkdir()
     for split in ("train", "test"):
-        (folder / split).rename(moved.joinpath(split)) if moved.exists() else shutil.move(
-            folder / split, moved / split
-        )
+        shutil.move(folder / split, moved / split)
     relocate(workspace, workspace.find("tiny"), moved)
     counts.update(decoded=0, encoded=0)
     audit = run_audit(request, workspace)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +30,26 @@ def make_audit(workspace: Workspace, name: str, **more: object) -> str:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="stop"), store.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise ValueError("stop")
+
+    def stopped() -> None:
+        with store.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped()
     assert read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_folder_never_appears(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="stop"), store.replacing_folder(tmp_path / "f") as folder:
-        (folder / "x").write_text("1")
-        raise ValueError("stop")
+    def stopped() -> None:
+        with store.replacing_folder(tmp_path / "f") as folder:
+            (folder / "x").write_text("1")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,6 +140,24 @@ def test_bad_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "Ärger (2)", "x" * 120, "a b.c-d_e"])
 def test_good_names(name: str) -> None:
     assert check_name(name) == name
+
+
+def test_names_of_files_that_are_not_text(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"path": "bad\udcff"})
+    assert read_json(tmp_path / "a.json") == {"path": "bad\udcff"}
+    assert fingerprint({"path": "bad\udcff"}) != fingerprint({"path": "bad\udcfe"})
+
+
+def test_somebody_asking_does_not_refuse_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not store.is_locked(path)
+        threading.Timer(0.1, asking.close).start()
+        with store.locked(path, "held"):
+            assert store.is_locked(path)
+        assert not store.is_locked(path)
 
 
 def test_fingerprints_and_differences() -> None:

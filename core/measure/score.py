@@ -1,0 +1,192 @@
+"""Spurious score: how far images that show only the cue look like the class to the model.
+
+Neuhaus et al.: Spurious Features Everywhere (ICCV 2023), section 5. Their "AUC" is what their code
+computes, average precision, whose chance level is the share of positives (50 of 125 images: 0.4).
+It is called average precision here and stands beside the area under the ROC curve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from core.config import CONFIDENCE
+from core.types import FloatArray
+
+RESAMPLES = 1000
+"""Bootstrap samples of an interval."""
+
+CHUNK = 2**22
+"""Numbers that a bootstrap holds at once."""
+
+
+@dataclass(frozen=True)
+class SpuriousScore:
+    """How well class probability tells the class's own images from images of its cue alone.
+
+    Higher is better for the model; at chance the cue alone looks like the class.
+    """
+
+    average_precision: float
+    """In (0, 1]; chance is ``chance``, so it compares only between sets of the same ratio."""
+    ap_low: float
+    ap_high: float
+    """Percentile interval of a bootstrap within either group."""
+    auroc: float
+    """In [0, 1]; chance is 0.5 whatever the ratio."""
+    auroc_low: float
+    auroc_high: float
+    """Newcombe's score interval with Hanley and McNeil's variance."""
+    chance: float
+    """Share of positives, the average precision of a constant score."""
+    n_in: int
+    n_cue: int
+    mean_p_in: float
+    mean_p_cue: float
+
+
+def spurious_score(p_in: FloatArray, p_cue: FloatArray, *, seed: int = 0) -> SpuriousScore:
+    """Score one class.
+
+    Parameters
+    ----------
+    p_in : (n_in,) probability of the class on its own images.
+    p_cue : (n_cue,) the same on images that show the cue and not the object.
+    seed : of the bootstrap.
+
+    Raises
+    ------
+    ValueError
+        If either group is empty or holds a value that is no number.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    p_in, p_cue = np.asarray(p_in, np.float64), np.asarray(p_cue, np.float64)
+    if not len(p_in) or not len(p_cue):
+        raise ValueError(f"a score needs images of both kinds, got {len(p_in)} and {len(p_cue)}")
+    values = np.concatenate([p_in, p_cue])
+    if not np.isfinite(values).all():
+        raise ValueError("a probability is not a finite number")
+    truth = np.repeat([True, False], [len(p_in), len(p_cue)])
+    area = float(roc_auc_score(truth, values))
+    ap_low, ap_high = precision_interval(p_in, p_cue, seed=seed)
+    auroc_low, auroc_high = auroc_interval(area, len(p_in), len(p_cue))
+    return SpuriousScore(
+        float(average_precision_score(truth, values)),
+        *(ap_low, ap_high),
+        area,
+        *(auroc_low, auroc_high),
+        chance=len(p_in) / len(values),
+        n_in=len(p_in),
+        n_cue=len(p_cue),
+        mean_p_in=float(p_in.mean()),
+        mean_p_cue=float(p_cue.mean()),
+    )
+
+
+def weighted_precision(values: FloatArray, positive: FloatArray, weights: FloatArray) -> FloatArray:
+    """Average precision (B,) of the same scores under B weightings; ties enter together.
+
+    Parameters
+    ----------
+    values : (n,) scores; positive : (n,) bool; weights : (B, n), how often each image counts.
+    """
+    order = np.argsort(-values, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))
+    every = np.cumsum(weights[:, order], axis=1)[:, ends]
+    true = np.cumsum(weights[:, order] * positive[order], axis=1)[:, ends]
+    precision = true / np.maximum(every, 1e-300)
+    gained = np.diff(true, axis=1, prepend=0.0)
+    found: FloatArray = (gained * precision).sum(axis=1) / true[:, -1]
+    return found
+
+
+def precision_interval(p_in: FloatArray, p_cue: FloatArray, *, seed: int) -> tuple[float, float]:
+    """Percentile interval of the average precision, either group resampled by itself."""
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([p_in, p_cue])
+    positive = np.arange(len(values)) < len(p_in)
+    step = max(1, CHUNK // len(values))
+    found = []
+    for start in range(0, RESAMPLES, step):
+        size = min(step, RESAMPLES - start)
+        counts = [rng.multinomial(n, np.full(n, 1 / n), size) for n in (len(p_in), len(p_cue))]
+        weights = np.concatenate(counts, axis=1).astype(np.float64)
+        found.append(weighted_precision(values, positive, weights))
+    low, high = np.quantile(np.concatenate(found), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def auroc_interval(area: float, n_positive: int, n_negative: int) -> tuple[float, float]:
+    """Score interval of an area under the ROC curve, inside [0, 1] and never of width zero.
+
+    Newcombe 2006 (method 5): the areas whose Hanley-McNeil variance puts the observed one within
+    z standard errors.
+    """
+    z = float(norm.isf((1 - CONFIDENCE) / 2))
+    middle = (n_positive + n_negative) / 2 - 1
+
+    def away(theta: float) -> float:
+        spread = 1 + middle * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        variance = theta * (1 - theta) * spread / (n_positive * n_negative)
+        return float((area - theta) ** 2 - z**2 * variance)
+
+    low = 0.0 if area <= 0 else float(brentq(away, 0.0, min(area, 1 - 1e-12), xtol=1e-12))
+    high = 1.0 if area >= 1 else float(brentq(away, max(area, 1e-12), 1.0, xtol=1e-12))
+    return low, high
+
+
+def relative_core_sensitivity(core_accuracy: float, spurious_accuracy: float) -> float:
+    """How much more a model uses core than spurious regions, in [-1, 1]; higher means more core.
+
+    (a_c - a_s) / (2 min(m, 1 - m)) with m = (a_c + a_s) / 2: the difference over the largest one
+    that this mean allows; 0 where m is 0 or 1. Source: Singla, Moayeri, Feizi 2022 (core risk), the
+    same form as relative foreground sensitivity (Moayeri et al. 2022). NaN where either is NaN.
+
+    Parameters
+    ----------
+    core_accuracy : accuracy with noise on the spurious regions, in [0, 1].
+    spurious_accuracy : accuracy with noise on the core regions, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If either is outside [0, 1].
+    """
+    for value in (core_accuracy, spurious_accuracy):
+        if value < 0 or value > 1:
+            raise ValueError(f"accuracy {value} is outside [0, 1]")
+    room = min(core_accuracy + spurious_accuracy, 2 - core_accuracy - spurious_accuracy)
+    if room <= 0:
+        return 0.0
+    return float(np.clip((core_accuracy - spurious_accuracy) / room, -1, 1))
+
+
+def sensitivity_interval(
+    core_correct: FloatArray, spurious_correct: FloatArray, *, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the relative core sensitivity; whole images are resampled.
+
+    Parameters
+    ----------
+    core_correct, spurious_correct : (n,) 1 correct, 0 wrong, NaN where the image has no such mask.
+    """
+    n = len(core_correct)
+    if not n:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+    shares = []
+    for hits in (core_correct, spurious_correct):
+        there = ~np.isnan(hits)
+        seen = counts @ there
+        share = counts @ np.where(there, hits, 0.0) / np.maximum(seen, 1e-300)
+        shares.append(np.where(seen > 0, np.minimum(share, 1.0), np.nan))
+    found = [relative_core_sensitivity(float(a), float(b)) for a, b in zip(*shares, strict=True)]
+    if np.isnan(found).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

@@ -1,0 +1,119 @@
+"""What the tags of an audit amount to: candidates decided core or spurious, and spuriosity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.analysis import fitting_rows, held_out_rows
+from core.annotate.tags import TagStore
+from core.annotate.votes import answers, count_votes
+from core.audit import Audit, Candidate
+from core.errors import InputError
+from core.measure.spuriosity import ranking, spuriosity
+from core.types import BoolArray, FloatArray, Tag
+
+Tagged = dict[str, list[Candidate]]
+"""Candidates by raw label of their class."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The candidates that enough people gave the same tag."""
+
+    spurious: Tagged
+    core: Tagged
+    notes: tuple[str, ...] = ()
+    """Decided tags that could not be used, in words."""
+
+
+def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Decisions:
+    """The candidates of an audit that are decided core or spurious.
+
+    Parameters
+    ----------
+    threshold : votes that decide (:func:`core.annotate.votes.needed`).
+
+    Raises
+    ------
+    InputError
+        If the threshold is below 1.
+    """
+    if threshold is not None and threshold < 1:
+        raise InputError(f"threshold {threshold}: must be at least 1")
+    votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
+    classes = {facts["label"]: facts["class_idx"] for facts in audit.classes}
+    found: dict[str, Tagged] = {Tag.SPURIOUS.value: {}, Tag.CORE.value: {}}
+    notes, arrays = [], {}
+    for row in votes[votes["decision"].isin(list(found))].to_dict("records"):
+        label, what = row["label"], f"{row['kind']} {row['component']} of {row['label']!r}"
+        if label not in classes:
+            notes.append(f"the tag on {what} is left out: the class is not audited")
+            continue
+        if label not in arrays:
+            arrays[label] = audit.class_arrays(classes[label])
+        try:
+            candidate = arrays[label].candidate(row["kind"], int(row["component"]))
+        except InputError as error:
+            notes.append(f"the tag on {what} is left out: {error}")
+            continue
+        found[row["decision"]].setdefault(label, []).append(candidate)
+    return Decisions(found[Tag.SPURIOUS.value], found[Tag.CORE.value], tuple(notes))
+
+
+def held_out(audit: Audit) -> BoolArray:
+    """(N,) rows of ``audit.images`` that figures are measured on."""
+    return held_out_rows(audit.folder, fitting_rows(audit.images))
+
+
+def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:
+    """Alpha (n, m) float64 of some candidates on every image of their class."""
+    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    columns = []
+    for candidate in candidates:
+        if candidate.row >= 0:
+            columns.append(np.asarray(arrays.alpha[:, candidate.row], np.float64))
+        else:
+            features = audit.features(arrays.image_ids)
+            columns.append(features @ candidate.direction - candidate.offset)
+    return np.stack(columns, axis=1) if columns else np.zeros((len(arrays.image_ids), 0))
+
+
+def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Every image of a class, highest spuriosity first.
+
+    Parameters
+    ----------
+    candidates : the class's spurious ones (``decided(…).spurious[label]``); by z-score of alpha,
+        so that higher always means more evidence for the class.
+
+    Returns
+    -------
+    Columns: ``image_id``, ``split``, ``held_out`` (figures are measured on it), ``spuriosity``
+    (NaN without a candidate that varies), ``rank`` (1 is the highest), ``correct`` (out of fold
+    where a probe was fitted on it), ``confidence``, ``prediction`` (raw label).
+    """
+    facts = audit.class_facts(label)
+    arrays = audit.class_arrays(facts["class_idx"])
+    values = values_of(audit, facts["label"], candidates)
+    scores = spuriosity(values, np.asarray(arrays.fitting, bool))
+    rows = audit.images.index.get_indexer(arrays.image_ids)
+    images = audit.images.iloc[rows]
+    table = pd.DataFrame(
+        {
+            "image_id": arrays.image_ids,
+            "split": images["split"].to_numpy(),
+            "held_out": held_out(audit)[rows],
+            "spuriosity": scores,
+            "rank": 0,
+            "correct": images["fair"].to_numpy(dtype=bool),
+            "confidence": images["confidence"].to_numpy(dtype=np.float64),
+            "prediction": np.array(audit.head.outputs, object)[images["prediction"].to_numpy()],
+        }
+    )
+    table = table.iloc[ranking(scores)].reset_index(drop=True)
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table

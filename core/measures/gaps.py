@@ -1,0 +1,163 @@
+"""Rows about stored predictions: spurious gaps and groups. No model is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from core.audit import Audit
+from core.config import CONFIDENCE
+from core.measure.spuriosity import Group, SpuriousGap, groups, spurious_gap
+from core.measures.decisions import Decisions, held_out, spuriosity_of, values_of
+from core.measures.rows import EVERYWHERE, note, row
+from core.statistics import accuracy_gaps, wilson
+
+Rows = list[dict[str, Any]]
+
+MANY_VALUES = 50
+"""An attribute with more values than this is a quantity, not a group."""
+
+
+def share(hits: float, n: int, tests: int = 1) -> tuple[float, float]:
+    """Wilson interval of a share, corrected for ``tests`` comparisons (Bonferroni)."""
+    if not n:
+        return float("nan"), float("nan")
+    z = float(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))))
+    low, high = wilson(np.array(hits, np.float64), n, z=z)
+    return float(low), float(high)
+
+
+def gap_rows(audit: Audit, decisions: Decisions) -> Rows:
+    """Gaps of every class with a spurious candidate, of each candidate, and their mean."""
+    found: Rows = []
+    tests = len(decisions.spurious)
+    candidates = sum(len(c) for c in decisions.spurious.values())
+    plain = []
+    for label, spurious in decisions.spurious.items():
+        facts = audit.class_facts(label)
+        table = spuriosity_of(audit, label, spurious)
+        table = table[table["held_out"] & table["spuriosity"].notna()]
+        if len(table) < 2:
+            found.append(note(_too_few(audit, len(table)), n=len(table), facts=facts))
+            continue
+        correct, scores = table["correct"].to_numpy(), table["spuriosity"].to_numpy()
+        plain.append(spurious_gap(correct, scores))
+        found += _class_rows(audit, facts, spurious_gap(correct, scores, tests=tests), tests)
+        found += _candidate_rows(audit, facts, decisions, candidates)
+    return found + _mean_rows(audit, plain)
+
+
+def _too_few(audit: Audit, n: int) -> str:
+    return f"{n} images with a spuriosity on {audit.summary['held_out']}; a gap needs two"
+
+
+def _corrected(tests: int, what: str) -> str:
+    return f"interval corrected for {tests} {what} (Bonferroni)" if tests > 1 else ""
+
+
+def _class_rows(audit: Audit, facts: dict[str, Any], gap: SpuriousGap, tests: int) -> Rows:
+    split = audit.summary["held_out"]
+    said = f"k = {gap.k} of {gap.n} images a side"
+    more = {"n": 2 * gap.k, "split": split, "note": _joined(said, _corrected(tests, "classes"))}
+    rows = [
+        row(facts, "spurious_gap", gap.gap, interval=(gap.low, gap.high), reading=gap.reading,
+            **more)
+    ]  # fmt: skip
+    for name, accuracy in (("high", gap.accuracy_high), ("low", gap.accuracy_low)):
+        rows.append(
+            row(facts, f"accuracy_{name}_spuriosity", accuracy,
+                interval=share(accuracy * gap.k, gap.k), n=gap.k, split=split, note=said)
+        )  # fmt: skip
+    return rows
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _candidate_rows(audit: Audit, facts: dict[str, Any], decisions: Decisions, tests: int) -> Rows:
+    label = facts["label"]
+    spurious = decisions.spurious[label]
+    arrays = audit.class_arrays(facts["class_idx"])
+    rows = audit.images.index.get_indexer(arrays.image_ids)
+    kept = held_out(audit)[rows]
+    correct = audit.images["fair"].to_numpy(dtype=bool)[rows][kept]
+    gaps = accuracy_gaps(correct, values_of(audit, label, spurious)[kept], tests=tests)
+    said = _joined(f"k = {gaps.k} a side", _corrected(tests, "candidates"))
+    return [
+        row(
+            facts,
+            "candidate_gap",
+            gaps.gap[i],
+            interval=(gaps.gap_low[i], gaps.gap_high[i]),
+            n=2 * gaps.k,
+            subject=candidate.title,
+            split=audit.summary["held_out"],
+            reading=_reading(gaps.gap_low[i], gaps.gap_high[i]),
+            note=said,
+        )
+        for i, candidate in enumerate(spurious)
+    ]
+
+
+def _reading(low: float, high: float) -> str:
+    if low > 0:
+        return "clarifying"
+    return "confusing" if high < 0 else "not certain"
+
+
+def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
+    """Mean gap; its interval from those of the classes (Zou & Donner 2008), one comparison."""
+    if not gaps:
+        return []
+    mean = float(np.mean([g.gap for g in gaps]))
+    down = float(np.linalg.norm([g.gap - g.low for g in gaps])) / len(gaps)
+    up = float(np.linalg.norm([g.high - g.gap for g in gaps])) / len(gaps)
+    said = f"mean of {len(gaps)} classes, n counts their images"
+    return [
+        row(EVERYWHERE, "mean_spurious_gap", mean, interval=(mean - down, mean + up),
+            n=sum(2 * g.k for g in gaps), split=audit.summary["held_out"],
+            reading=_reading(mean - down, mean + up), note=said)
+    ]  # fmt: skip
+
+
+def group_rows(audit: Audit) -> Rows:
+    """Accuracy of every class and value of an attribute, and the worst group; needs no tags."""
+    attributes = audit.summary["attributes"]
+    if not attributes:
+        return [note("the data has no attributes: groups need a manifest with further columns")]
+    images = audit.images[held_out(audit)]
+    rows: Rows = []
+    for attribute in attributes:
+        if images[attribute].nunique(dropna=False) > MANY_VALUES:
+            rows.append(note(f"{attribute} has more than {MANY_VALUES} values: not grouped"))
+        else:
+            rows += _attribute_rows(audit, images[["label", "fair", attribute]], attribute)
+    return rows
+
+
+def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
+    split = audit.summary["held_out"]
+    tests = len(images[["label", attribute]].drop_duplicates())
+    found: list[tuple[dict[str, Any], Group]] = []
+    by_label = images.groupby("label").indices
+    for facts in audit.classes:
+        mine = images.iloc[by_label.get(facts["label"], [])]
+        values = mine[attribute].to_numpy(dtype=object)
+        accuracies = groups(mine["fair"].to_numpy(dtype=bool), values, tests=tests)
+        found += [(facts, group) for group in accuracies]
+    if not found:
+        return []
+    said = _corrected(tests, "groups")
+
+    def group_row(measure: str, facts: dict[str, Any], group: Group) -> dict[str, Any]:
+        return row(facts, measure, group.accuracy, interval=(group.low, group.high), n=group.n,
+                   subject=f"{attribute} = {group.value}", split=split, note=said)  # fmt: skip
+
+    worst = min(found, key=lambda pair: pair[1].accuracy)
+    return [
+        *(group_row("group_accuracy", facts, group) for facts, group in found),
+        group_row("worst_group_accuracy", *worst),
+    ]

@@ -1,0 +1,186 @@
+"""The rows of the table of measures, and what every measure means."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+COLUMNS = [
+    *("class_idx", "label", "class_name", "measure", "subject", "value", "low", "high", "unit"),
+    *("n", "split", "reading", "source", "note"),
+]
+"""``class_idx`` is -1 and ``label`` empty where a row is about all classes; ``value`` is NaN in
+the rows ``note``. ``low`` and ``high`` bound a 95 % interval, NaN where there is none."""
+
+POINTS, SHARE, PLAIN = "points", "share", ""
+
+
+class Definition(NamedTuple):
+    """What a measure is, for people."""
+
+    text: str
+    direction: str
+    unit: str
+    source: str
+
+
+_RANKINGS = "Moayeri et al. 2023, section 3"
+_SALIENT = "Singla & Feizi 2022, section 5"
+
+DEFINITIONS = {
+    "spurious_gap": Definition(
+        "Accuracy on the k images of highest spuriosity minus that on the k lowest.",
+        "positive: clarifying, the cue helps; negative: confusing",
+        POINTS,
+        _RANKINGS,
+    ),
+    "accuracy_high_spuriosity": Definition(
+        "Accuracy on the k images of highest spuriosity.", "higher is better", SHARE, _RANKINGS
+    ),
+    "accuracy_low_spuriosity": Definition(
+        "Accuracy on the k images of lowest spuriosity.", "higher is better", SHARE, _RANKINGS
+    ),
+    "candidate_gap": Definition(
+        "The gap with images ranked by one spurious candidate alone.",
+        "positive: better where the candidate is strong",
+        POINTS,
+        _RANKINGS,
+    ),
+    "mean_spurious_gap": Definition(
+        "Mean of the spurious gaps over the classes that have one.",
+        "positive: clarifying on average",
+        POINTS,
+        _RANKINGS,
+    ),
+    "group_accuracy": Definition(
+        "Accuracy on the images of a class with one value of an attribute.",
+        "higher is better",
+        SHARE,
+        "Sagawa et al. 2020, section 2",
+    ),
+    "worst_group_accuracy": Definition(
+        "The lowest accuracy of any group of a class and a value of the attribute.",
+        "higher is better",
+        SHARE,
+        "Sagawa et al. 2020, section 2",
+    ),
+    "clean_accuracy": Definition(
+        "Accuracy of the model without noise on the images of the noise test.",
+        "higher is better",
+        SHARE,
+        _SALIENT,
+    ),
+    "core_accuracy": Definition(
+        "Accuracy with noise on the spurious regions: what the core regions alone carry.",
+        "higher: less use of the spurious regions",
+        SHARE,
+        _SALIENT,
+    ),
+    "spurious_accuracy": Definition(
+        "Accuracy with noise on the core regions: what the spurious regions alone carry.",
+        "higher: less use of the core regions",
+        SHARE,
+        _SALIENT,
+    ),
+    "relative_core_sensitivity": Definition(
+        "(a_c - a_s) / (2 min(m, 1 - m)) of core and spurious accuracy, m their mean.",
+        "in [-1, 1]; higher: relies more on core regions",
+        PLAIN,
+        "Singla, Moayeri & Feizi 2022",
+    ),
+    "foreground_noise_accuracy": Definition(
+        "Accuracy with noise on the object's mask.", "higher is better", SHARE,
+        "Moayeri, Pope et al. 2022, section 3",
+    ),
+    "background_noise_accuracy": Definition(
+        "Accuracy with noise outside the object's mask.", "higher is better", SHARE,
+        "Moayeri, Pope et al. 2022, section 3",
+    ),
+    "relative_foreground_sensitivity": Definition(
+        "(a_b - a_f) / (2 min(m, 1 - m)) of accuracy with noise on background and foreground.",
+        "in [-1, 1]; higher: relies more on the object",
+        PLAIN,
+        "Moayeri, Pope et al. 2022, section 3",
+    ),
+    "flip_rate": Definition(
+        "Share of other classes' images that become the class when its cue is pasted on them.",
+        "higher: the cue alone is enough",
+        SHARE,
+        "this project",
+    ),
+    "flip_rate_control": Definition(
+        "The same with a region of the same shape from another image of the target's own class: "
+        "what hiding part of the image does without the cue.",
+        "compare with flip_rate",
+        SHARE,
+        "this project",
+    ),
+    "average_precision": Definition(
+        "Area under the precision-recall curve: class images against cue-only images.",
+        "higher is better; chance is the share of class images",
+        PLAIN,
+        "Neuhaus et al. 2023, section 5 (their AUC)",
+    ),
+    "auroc": Definition(
+        "Area under the ROC curve: class images against cue-only images.",
+        "higher is better; chance is 0.5",
+        PLAIN,
+        "Hanley & McNeil 1982",
+    ),
+    "share_classified": Definition(
+        "Share of images that the model gives the class.", "cue-only: lower is better", SHARE,
+        "Neuhaus et al. 2023, section 5",
+    ),
+    "mean_probability": Definition(
+        "Mean probability of the class.", "cue-only: lower is better", PLAIN,
+        "Neuhaus et al. 2023, section 5",
+    ),
+    "note": Definition("Something that is missing, and why.", "", PLAIN, ""),
+}  # fmt: skip
+"""Every measure of the table; pages show these words on hover."""
+
+EVERYWHERE = {"class_idx": -1, "label": "", "name": ""}
+"""Stands for a class in rows about all of them."""
+
+
+def row(
+    facts: dict[str, Any],
+    measure: str,
+    value: float = float("nan"),
+    *,
+    interval: tuple[float, float] = (float("nan"), float("nan")),
+    n: int = 0,
+    subject: str = "",
+    split: str = "",
+    reading: str = "",
+    note: str = "",
+) -> dict[str, Any]:
+    """One row (COLUMNS); unit and source follow from the measure."""
+    definition = DEFINITIONS[measure]
+    return {
+        "class_idx": int(facts["class_idx"]),
+        "label": facts["label"],
+        "class_name": facts["name"],
+        "measure": measure,
+        "subject": subject,
+        "value": float(value),
+        "low": float(interval[0]),
+        "high": float(interval[1]),
+        "unit": definition.unit,
+        "n": int(n),
+        "split": split,
+        "reading": reading,
+        "source": definition.source,
+        "note": note,
+    }
+
+
+def note(text: str, *, n: int = 0, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A row that says what is missing."""
+    return row(facts or EVERYWHERE, "note", n=n, note=text)
+
+
+def as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as the table of measures."""
+    return pd.DataFrame(rows, columns=COLUMNS)

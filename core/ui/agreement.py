@@ -1,0 +1,129 @@
+"""Blocks of the page Agreement: who said what, how far people agree, and what is still open."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.annotate.agreement import agreement, disagreements, pairs, people
+from core.annotate.tags import TagStore
+from core.annotate.votes import ADJUDICATION, OPEN, answers, count_votes
+from core.audit import Audit
+from core.types import Kind, Tag
+from core.ui import blocks, opened, state
+
+FIGURES = {
+    "fleiss_kappa": ("Fleiss' kappa, all answers", "Fleiss 1971"),
+    "fleiss_kappa_binary": ("Fleiss' kappa, core or spurious", "Fleiss 1971"),
+    "krippendorff_alpha": ("Krippendorff's alpha", "nominal, missing answers allowed"),
+    "unanimous": ("Unanimous", "share of candidates with at least two answers"),
+}
+
+
+def everything(audit: Audit) -> pd.DataFrame:
+    """All standing answers of an audit."""
+    return answers(TagStore.open(opened.workspace()).current(audit.id))
+
+
+def figures(table: pd.DataFrame) -> None:
+    """The coefficients."""
+    found = agreement(table)
+    cells = st.columns(len(FIGURES))
+    for cell, (key, (title, note)) in zip(cells, FIGURES.items(), strict=True):
+        value = found[key]
+        help_text = f"{note}. 1 is full agreement, 0 what chance gives."
+        cell.metric(title, "–" if value is None else f"{value:.3f}", help=help_text, border=True)
+    st.caption(
+        f"{found['answers']} answers by {found['annotators']} people on {found['candidates']} "
+        f"candidates; Fleiss' kappa over the {found['fleiss_candidates']} with "
+        f"{found['fleiss_answers']} answers each"
+    )
+
+
+def persons(table: pd.DataFrame) -> None:
+    """Statistics per person, and kappa of every two."""
+    percent = st.column_config.NumberColumn(format="percent")
+    st.subheader("People")
+    st.dataframe(
+        people(table),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            **dict.fromkeys(("core", "spurious", "unsure"), percent),
+            "agreement": st.column_config.NumberColumn(
+                "agrees with the majority", format="percent"
+            ),
+            "confidence": st.column_config.NumberColumn(format="%.1f"),
+        },
+    )
+    couples = pairs(table)
+    if len(couples):
+        st.subheader("Cohen's kappa of every two people")
+        number = st.column_config.NumberColumn(format="%.3f")
+        st.dataframe(couples, hide_index=True, width="stretch", column_config={"kappa": number})
+        confusion(table, couples)
+
+
+def confusion(table: pd.DataFrame, couples: pd.DataFrame) -> None:
+    """What one said where another said something."""
+    names = [f"{a} and {b}" for a, b in zip(couples["first"], couples["second"], strict=True)]
+    chosen = st.selectbox("Confusion between", names, key="confusion")
+    first, second = couples[["first", "second"]].iloc[names.index(chosen)]
+    wide = table.pivot_table(
+        index=["label", "kind", "component"], columns="annotator", values="tag", aggfunc="last"
+    )
+    both = wide[[first, second]].dropna()
+    tags = [tag.value for tag in Tag]
+    counts = pd.crosstab(both[first], both[second]).reindex(index=tags, columns=tags, fill_value=0)
+    counts.index.name = f"{first} \\ {second}"
+    st.table(counts)
+
+
+@blocks.part
+def queue(audit: Audit) -> None:
+    """Candidates on which people differ; settle them here or look at them first."""
+    table = everything(audit)
+    votes = count_votes(table)
+    settled = set(
+        table.loc[table["annotator"] == ADJUDICATION, ["label", "kind", "component"]].itertuples(
+            index=False, name=None
+        )
+    )
+    found = disagreements(votes)
+    keys = list(zip(found["label"], found["kind"], found["component"], strict=True))
+    left = found[[key not in settled for key in keys]]
+    st.subheader(f"Disagreements: {len(left)} left, {len(found) - len(left)} settled")
+    if left.empty:
+        st.caption("Nothing is left to settle.")
+        return
+    names = opened.display(audit)
+    for row in left.head(10).itertuples():
+        what = f"component {row.component + 1}"
+        if row.kind == Kind.NEURON.value:
+            what = f"neuron {row.component}"
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(
+                f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core} core, "
+                f"{row.spurious} spurious, {row.unsure} unsure"
+                + ("" if row.decision == OPEN else f" (majority: {row.decision})")
+            )
+            key = f"{row.label}-{row.kind}-{row.component}"
+            if st.button("Look", key=f"look-{key}", icon=":material/visibility:"):
+                index = audit.class_facts(row.label)["class_idx"]
+                at = f"{index}.{row.kind}.{row.component}"
+                both = {"queue_kind": "both", "depth": "64", "others": "1"}
+                state.go("pages/tagging.py", at=at, **both)
+            for tag in Tag:
+                st.button(
+                    f"Settle: {tag.value}",
+                    key=f"settle-{tag.value}-{key}",
+                    on_click=_settle,
+                    args=(audit.id, row.label, row.kind, int(row.component), tag),
+                    disabled=blocks.read_only(),
+                )
+
+
+def _settle(audit_id: str, label: str, kind: str, component: int, tag: Tag) -> None:
+    """Adjudicate; the log says that it was not a vote."""
+    store = TagStore.open(opened.workspace())
+    store.add(ADJUDICATION, audit_id, label, Kind(kind), component, tag)

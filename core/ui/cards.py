@@ -1,0 +1,170 @@
+"""The cards of the page Components: built once per class and view, sent as one element."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.annotate.tags import TagStore
+from core.audit import Audit, Candidate
+from core.errors import WorkspaceError
+from core.explain.pictures import Parts
+from core.types import Kind, Tag
+from core.ui import opened, pictures, state
+from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
+from core.ui.gallery import Card, Picture, cards
+
+LEGEND = (
+    "lowers the logit",
+    "raises it",
+    "white line: half of the maximum · every card has its own scale",
+)
+WEAKEST = 2
+SAID = "said"
+"""Where callbacks leave what the run after them tells the user."""
+
+
+def annotator() -> str:
+    """Name under which tags are saved."""
+    return str(st.session_state.get(state.ANNOTATOR) or "anonymous")
+
+
+@lru_cache(maxsize=256)
+def build(
+    audit: Audit,
+    class_idx: int,
+    kind: str,
+    ranking: str,
+    start: int,
+    stop: int,
+    top: int,
+    parts: Parts,
+    contour: bool,
+    outlines: bool,
+) -> tuple[Card, ...]:
+    """The cards of one page of candidates."""
+    rows = ranked(opened.class_table(audit, class_idx), kind, ranking).iloc[start:stop]
+    return tuple(
+        _card(audit, class_idx, row, place, top, parts, contour, outlines)
+        for place, (_, row) in enumerate(rows.iterrows(), start + 1)
+    )
+
+
+def _card(
+    audit: Audit,
+    class_idx: int,
+    row: pd.Series,
+    place: int,
+    top: int,
+    parts: Parts,
+    contour: bool,
+    outlines: bool,
+) -> Card:
+    arrays = opened.class_arrays(audit, class_idx)
+    candidate = arrays.candidate(Kind(row["kind"]), int(row["component"]))
+    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    note = ""
+    if row["gap"] == row["gap"]:
+        k = int(row["gap_k"])
+        note = (
+            f"accuracy {100 * row['accuracy_high']:.0f} % on the {k} held-out images that show it "
+            f"most, {100 * row['accuracy_low']:.0f} % on the {k} least"
+        )
+    return Card(
+        name=f"{candidate.kind.value}-{candidate.component}",
+        title=f"{place}. {candidate.title.capitalize()}",
+        facts=f"{100 * row['variance_share']:.0f} % of the logit's variance · largest α "
+        f"{row['alpha_max']:.2f} · accuracy gap {gap_text(row)}",
+        pictures=card_pictures(
+            audit, candidate, top=top, parts=parts, contour=contour, outlines=outlines
+        ),
+        figure=pictures.histogram_url(audit, candidate),
+        figure_alt=f"Histogram of alpha of {candidate.title} over {len(alpha)} images, from "
+        f"{alpha.min():.2f} to {alpha.max():.2f}, with the accuracy along it",
+        note=note,
+    )
+
+
+def card_pictures(
+    audit: Audit,
+    candidate: Candidate,
+    *,
+    top: int,
+    weakest: int = WEAKEST,
+    parts: Parts = "both",
+    contour: bool = True,
+    outlines: bool = False,
+) -> tuple[Picture, ...]:
+    """Top training images of a candidate, then the weakest ones for contrast."""
+    arrays = opened.class_arrays(audit, candidate.class_idx)
+    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    order = np.argsort(np.where(arrays.fitting, -alpha, np.inf), kind="stable")
+    order = order[: int(arrays.fitting.sum())]
+    high = [arrays.image_ids[i] for i in order[:top]]
+    low = [arrays.image_ids[i] for i in order[::-1][:weakest]]
+    low = [image_id for image_id in low if image_id not in high]
+    return photos(
+        audit,
+        [*high, *low],
+        candidate=candidate,
+        scale=overlay_scale(arrays, candidate.row),
+        alpha=dict(zip(arrays.image_ids, alpha.tolist(), strict=True)),
+        badges=dict.fromkeys(low, "weakest"),
+        parts=parts,
+        contour=contour,
+        outlines=outlines,
+    )
+
+
+def card_list(
+    audit: Audit, label: str, shown: tuple[Card, ...], token: str
+) -> tuple[str, str] | None:
+    """Draw cards with their tags; returns the card and image of a clicked picture."""
+    who = annotator()
+    store = TagStore.open(opened.workspace())
+    mine = {
+        f"{e.kind.value}-{e.component}": e.tag.value
+        for e in store.current(audit.id, who)
+        if e.tag and e.label == label
+    }
+
+    def save(name: str, tag: str | None) -> None:
+        kind, _, component = name.partition("-")
+        try:
+            store.add(who, audit.id, label, Kind(kind), int(component), Tag(tag) if tag else None)
+        except WorkspaceError as error:
+            st.session_state[SAID] = str(error)
+
+    if said := st.session_state.pop(SAID, None):
+        st.toast(plain(said))
+    return cards(
+        shown,
+        key="cards",
+        tags=[tag.value for tag in Tag],
+        chosen=[mine.get(card.name) for card in shown],
+        on_tag=save,
+        locked=read_only(),
+        legend=LEGEND,
+        token=token,
+    )
+
+
+def undo(audit: Audit) -> None:
+    """Take back this person's last tag in this audit; the next run of the cards says which."""
+    try:
+        undone = TagStore.open(opened.workspace()).undo(annotator(), audit.id)
+    except WorkspaceError as error:
+        st.session_state[SAID] = str(error)
+        return
+    if undone is None:
+        st.session_state[SAID] = "There is nothing to undo."
+        return
+    name = opened.display(audit).get(undone.label, undone.label)
+    what = f"Component {undone.component + 1}"
+    if undone.kind is Kind.NEURON:
+        what = f"Neuron {undone.component}"
+    now = undone.tag.value if undone.tag else "without a tag"
+    st.session_state[SAID] = f"{what} of {name} is {now} again."

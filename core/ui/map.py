@@ -1,0 +1,496 @@
+"""Blocks of the page Map: choose what is drawn, lasso a group, see what sets it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core import jobs
+from core.audit import Audit, Candidate, ClassArrays
+from core.errors import WorkspaceError
+from core.explain.embedding import FEWEST, SIDE, chance_reach, contrast
+from core.map import ImageMap, alpha_of, compute_map, make_map, map_folder, read_map
+from core.map_commands import arguments
+from core.types import FloatArray, Kind
+from core.ui import blocks, cards, map_figure, opened, pictures, shell, state
+from core.ui.gallery import Card, gallery
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "group", "kind"]
+ALL = "features"
+OF_CLASS = "psi:"
+OF_ATTRIBUTE = "attribute:"
+PROJECTIONS = {"umap": "UMAP", "pca": "PCA"}
+COLOURS = {
+    "class": "Class",
+    "prediction": "Prediction",
+    "correct": "Right or wrong",
+    "alpha": "Alpha of a component",
+}
+KINDS = {Kind.PCA.value: "Components", Kind.NEURON.value: "Neurons"}
+SELECTED = "map_selected"
+CHART = "map_chart"
+AT_ONCE = 3000
+"""Images up to which PCA is computed while the page waits, in a second or two."""
+FINDINGS = 5
+PICTURES = 12
+
+
+class View(NamedTuple):
+    """What the page shows."""
+
+    scope: str
+    """``features``, or ``psi:`` and a label."""
+    class_idx: int | None
+    """Of the scope; None for all images."""
+    found: ImageMap
+    projection: str
+    colour: str
+    candidate: Candidate | None
+    """Whose alpha colours the points."""
+
+
+def scope(audit: Audit) -> tuple[str, int | None]:
+    """Choose whose points are drawn."""
+    names = blocks.class_names(audit)
+    titles = {ALL: "All images, features"}
+    titles |= {OF_CLASS + k: f"{v}: its weighted activations" for k, v in names.items()}
+    chosen = state.choose(
+        st.selectbox,
+        "Images",
+        "scope",
+        list(titles),
+        format_func=lambda v: titles.get(v, v),
+        resets=["colour", "component", "group"],
+    )
+    if chosen == ALL:
+        return chosen, None
+    return chosen, int(audit.class_facts(chosen.removeprefix(OF_CLASS))["class_idx"])
+
+
+def available(audit: Audit, class_idx: int | None) -> ImageMap | None:
+    """The stored map; a small one is computed at once, by PCA, which needs no wait."""
+    found = _stored(audit, class_idx, _version(audit, class_idx))
+    if found is not None:
+        return found
+    n = len(audit.images)
+    if class_idx is not None:
+        n = len(opened.class_arrays(audit, class_idx).image_ids)
+    if n > AT_ONCE:
+        return None
+    with st.spinner("Placing the images by PCA …"):
+        try:
+            if not blocks.read_only():
+                return compute_map(audit, class_idx, umap=False)
+        except WorkspaceError:
+            pass  # another process computes it, or nothing can be written here
+        return _unstored(audit, class_idx)
+
+
+def _version(audit: Audit, class_idx: int | None) -> int:
+    path = map_folder(audit, class_idx) / "map.json"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@lru_cache(maxsize=16)
+def _stored(audit: Audit, class_idx: int | None, version: int) -> ImageMap | None:
+    return read_map(audit, class_idx) if version else None
+
+
+@lru_cache(maxsize=8)
+def _unstored(audit: Audit, class_idx: int | None) -> ImageMap:
+    return make_map(audit, class_idx, umap=False)
+
+
+def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
+    """Offer to compute what is missing, as a job; show one that runs."""
+    if found is not None and (found.umap is not None or len(found.sample) < FEWEST):
+        return
+    label = None if scope == ALL else scope.removeprefix(OF_CLASS)
+    wanted = arguments(audit.id, label)
+    job = next((j for j in jobs.jobs(opened.workspace()) if j.arguments == wanted), None)
+    if job is not None and job.state == "running":
+        blocks.part(_watch, run_every=1.0)(job.id)
+        return
+    if job is not None and job.state == "failed":
+        blocks.say(WorkspaceError(job.message))
+    if found is None:
+        text = "The map of this many images is computed in a process of its own. "
+        blocks.empty(
+            "No map yet",
+            text + "The audit stays usable meanwhile, and you can close this page.",
+            icon=":material/scatter_plot:",
+        )
+    title = f"Map of {audit.name}" + ("" if label is None else f", class {label}")
+
+    def begin() -> None:
+        jobs.start(opened.workspace(), wanted, title)
+
+    st.button(
+        "Compute the map" if found is None else "Compute UMAP",
+        key="map_begin",
+        icon=":material/scatter_plot:",
+        on_click=begin,
+        disabled=blocks.read_only(),
+        type="primary" if found is None else "secondary",
+        help="UMAP puts similar images together, which PCA often leaves on top of each other. It "
+        "takes about a minute for a thousand images, and a few minutes for 50,000.",
+    )
+
+
+def _watch(job_id: str) -> None:
+    """Follow a job until there is a map to draw."""
+    job = jobs.read(opened.workspace(), job_id)
+    shell.show_progress(job)
+    if job.state != "running":
+        st.rerun()
+
+
+def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -> View:
+    """Projection and colour."""
+    offered = [name for name in PROJECTIONS if name == "pca" or found.umap is not None]
+    projection = state.choose(
+        st.segmented_control,
+        "Projection",
+        "projection",
+        offered,
+        format_func=PROJECTIONS.__getitem__,
+    )
+    titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary["attributes"]}
+    colour = state.choose(
+        st.selectbox,
+        "Colour",
+        "colour",
+        list(titles),
+        default="class" if class_idx is None else "alpha",
+        format_func=lambda v: titles.get(v, v),
+    )
+    candidate = _candidate(audit, class_idx) if colour == "alpha" else None
+    return View(scope, class_idx, found, projection, colour, candidate)
+
+
+def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
+    """Choose the component or neuron whose alpha colours the points."""
+    if class_idx is None:
+        names = blocks.class_names(audit)
+        label = state.choose(
+            st.selectbox,
+            "Of class",
+            "class",
+            list(names),
+            format_func=lambda v: names.get(v, v),
+            resets=["component"],
+        )
+        class_idx = int(audit.class_facts(label)["class_idx"])
+    table = opened.class_table(audit, class_idx).sort_values("order", kind="stable")
+    arrays = opened.class_arrays(audit, class_idx)
+    found = [
+        arrays.candidate(kind, int(component))
+        for kind, component in zip(table["kind"], table["component"], strict=True)
+    ]
+    if not found:
+        return None
+    named = {f"{c.kind.value}-{c.component}": c for c in found}
+    chosen = state.choose(
+        st.selectbox,
+        "Component or neuron",
+        "component",
+        list(named),
+        format_func=lambda v: named[v].title.capitalize() if v in named else v,
+    )
+    return named[chosen]
+
+
+def chart(audit: Audit, view: View) -> list[str]:
+    """Draw the map; returns the ids of the selected images, sorted like the map."""
+    token = f"{audit.id}/{view.scope}/{view.found.facts['key']}"
+    shown = view.found.shown
+    selected = set(_selected(token))
+    turn = st.session_state.get(CHART, 0)
+    key = f"{CHART}_{turn}_{view.scope}_{view.projection}"
+
+    def select() -> None:
+        picked = st.session_state[key]["selection"]["points"]
+        known = set(shown)
+        ids = [i for i in map(_image_id, picked) if i in known]
+        st.session_state[SELECTED] = {"of": token, "ids": sorted(set(ids))}
+
+    st.plotly_chart(
+        _figure(audit, view, frozenset(selected)),
+        key=key,
+        on_select=select,
+        selection_mode=("lasso", "box"),
+        width="stretch",
+        config={"displaylogo": False, "scrollZoom": True},
+    )
+    _below(view, len(selected))
+    return [i for i in shown if i in selected]
+
+
+def _image_id(point: dict[str, Any]) -> str:
+    """The id that travels with a point."""
+    data = point.get("customdata")
+    return str(data[0] if isinstance(data, list) and data else data)
+
+
+def _selected(token: str) -> list[str]:
+    kept = st.session_state.get(SELECTED) or {}
+    return list(kept["ids"]) if kept.get("of") == token else []
+
+
+def _clear() -> None:
+    st.session_state[SELECTED] = None
+    st.session_state[CHART] = st.session_state.get(CHART, 0) + 1  # a new chart has no selection
+
+
+def _below(view: View, selected: int) -> None:
+    """How many are drawn, what the projection is, and the button that clears the selection."""
+    facts = view.found.facts
+    text = f"{facts['shown']:,} of {facts['n']:,} images shown"
+    if facts["shown"] < facts["n"]:
+        text += " (a sample in which every class has its share)"
+    if view.projection == "umap":
+        text += " · UMAP: neighbours are similar; distances between far groups mean little"
+    else:
+        kept = 100 * sum(facts["shares"])
+        text += f" · PCA: these two components hold {kept:.0f} % of the variance"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(" · ".join([text, *facts["notes"]]))
+        st.space("stretch")
+        st.button(
+            "Clear the selection",
+            key="map_clear",
+            icon=":material/deselect:",
+            on_click=_clear,
+            disabled=not selected,
+        )
+
+
+@lru_cache(maxsize=8)
+def _drawn(audit: Audit, found: str, class_idx: int | None) -> pd.DataFrame:
+    """The drawn images with what is said about them, in the order of the map."""
+    del found  # part of the key only
+    current = available(audit, class_idx)
+    assert current is not None
+    rows = audit.images.loc[current.shown]
+    names = opened.display(audit)
+    predicted = np.asarray(audit.head.names, dtype=object)[rows["prediction"].to_numpy(np.int64)]
+    return rows.assign(
+        name=[names.get(label, label) for label in rows["label"]],
+        predicted=predicted,
+        verdict=np.where(rows["correct"].to_numpy(bool), "right", "wrong"),
+    )
+
+
+@lru_cache(maxsize=16)
+def _alpha(
+    audit: Audit, found: str, class_idx: int | None, row: tuple[int, str, int]
+) -> FloatArray:
+    of, kind, component = row
+    candidate = opened.class_arrays(audit, of).candidate(kind, component)
+    return alpha_of(audit, candidate, _drawn(audit, found, class_idx).index.tolist())
+
+
+def _colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours:
+    order = list(blocks.class_names(audit).values())
+    if view.colour == "prediction":
+        return map_figure.categories(rows["predicted"].tolist(), "Prediction", order)
+    if view.colour == "correct":
+        return map_figure.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
+    if view.colour.startswith(OF_ATTRIBUTE):
+        name = view.colour.removeprefix(OF_ATTRIBUTE)
+        return map_figure.attribute(rows[name], name)
+    if view.colour == "alpha" and view.candidate is not None:
+        c = view.candidate
+        which = (c.class_idx, c.kind.value, c.component)
+        alpha = _alpha(audit, view.found.facts["key"], view.class_idx, which)
+        return map_figure.diverging(alpha, f"α of {c.title}")
+    return map_figure.categories(rows["name"].tolist(), "Class", order)
+
+
+def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
+    rows = _drawn(audit, view.found.facts["key"], view.class_idx)
+    axes = ("", "")
+    if view.projection == "pca":
+        shares = [*view.found.facts["shares"], 0, 0]
+        axes = (
+            f"principal component 1 ({100 * shares[0]:.0f} % of the variance)",
+            f"principal component 2 ({100 * shares[1]:.0f} %)",
+        )
+    wrong = (rows["verdict"] == "wrong").to_numpy()
+    said = zip(rows["name"], rows["predicted"], wrong, strict=True)
+    return map_figure.scatter(
+        view.found.points(view.projection),
+        rows.index.tolist(),
+        [f"{name}, predicted {p} {'✗' if bad else '✓'}" for name, p, bad in said],
+        _colours(audit, view, rows),
+        chosen=rows.index.isin(list(selected)),
+        axes=axes,
+        revision=f"{view.scope}/{view.projection}",
+    )
+
+
+@blocks.part
+def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
+    """What a selected group is, and what sets it apart; a tag redraws this alone."""
+    rows = _drawn(audit, view.found.facts["key"], view.class_idx)
+    counts = rows.loc[list(ids), "label"].value_counts(sort=False)
+    counts = counts.iloc[np.argsort(-counts.to_numpy(), kind="stable")]
+    totals = rows["label"].value_counts()
+    names = opened.display(audit)
+    parts = [
+        f"{blocks.plain(names.get(label, label))} {n:,} of {totals[label]:,}"
+        for label, n in counts.head(8).items()
+    ]
+    if len(counts) > 8:
+        parts.append(f"{len(counts) - 8} more classes")
+    st.subheader(f"{len(ids):,} images selected")
+    st.markdown(" · ".join(parts))
+    audited = blocks.class_names(audit)
+    labels = [label for label in counts.index if label in audited]
+    if not labels:
+        st.info("None of these classes was audited, so nothing is known about their components.")
+        return
+    label = labels[0]
+    if len(labels) > 1:
+        label = state.choose(
+            st.selectbox,
+            "Class that the group is compared within",
+            "group",
+            labels,
+            format_func=lambda v: f"{audited.get(v, v)} ({counts.get(v, 0):,} selected)",
+        )
+    state.publish(PARAMETERS)
+    inside = [i for i in ids if rows.at[i, "label"] == label]
+    outside = rows.index[(rows["label"] == label) & ~rows.index.isin(inside)].tolist()
+    _apart(audit, label, inside, outside)
+
+
+def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> None:
+    """The candidates that set a group apart from the rest of its class, as cards."""
+    facts = audit.class_facts(label)
+    arrays = opened.class_arrays(audit, int(facts["class_idx"]))
+    tables = _tables(arrays, inside, outside)
+    name = blocks.plain(facts["name"])
+    if all(table.empty for table in tables.values()):
+        st.info(
+            f"{len(inside)} images of {name} are selected and {len(outside)} are not: a comparison "
+            f"needs at least {SIDE} on either side."
+        )
+        picked = gallery(blocks.photos(audit, inside[:PICTURES]), key="map-group", label="Selected")
+        if picked:
+            state.go("pages/image.py", image=picked, explain=label)
+        return
+    st.markdown(_headline(name, arrays, tables, len(inside), len(outside)))
+    kind = state.choose(
+        st.segmented_control,
+        "What sets the group apart most",
+        "kind",
+        list(KINDS),
+        format_func=KINDS.__getitem__,
+    )
+    state.publish(PARAMETERS)
+    table = tables[kind]
+    st.caption(_caution(len(inside), len(outside), len(table)))
+    shown = tuple(
+        _card(audit, arrays, _by_row(arrays, int(row["row"])), row, inside)
+        for row in table.head(FINDINGS).to_dict("records")
+    )
+    token = f"map/{audit.id}/{facts['class_idx']}/{kind}/{len(inside)}"
+    clicked = cards.card_list(audit, label, shown, token)
+    if clicked:
+        component, image_id = clicked
+        state.go("pages/image.py", image=image_id, component=component, explain=label)
+
+
+def _tables(
+    arrays: ClassArrays, inside: Sequence[str], outside: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """The contrast over a class's components, and over its neurons.
+
+    Apart, because a component is made of neurons: one of them often separates a group as well.
+    """
+    place = {image_id: i for i, image_id in enumerate(arrays.image_ids)}
+    alpha = np.asarray(arrays.alpha)[[place[i] for i in (*inside, *outside)]]
+    mine = np.arange(len(alpha)) < len(inside)
+    r = arrays.pca.basis.shape[1]
+    neurons = contrast(alpha[:, r:], mine)
+    return {
+        Kind.PCA.value: contrast(alpha[:, :r], mine),
+        Kind.NEURON.value: neurons.assign(row=neurons["row"] + r),
+    }
+
+
+def _by_row(arrays: ClassArrays, row: int) -> Candidate:
+    """The candidate behind a column of alpha."""
+    components = arrays.pca.basis.shape[1]
+    if row < components:
+        return arrays.candidate(Kind.PCA, row)
+    return arrays.candidate(Kind.NEURON, int(arrays.neurons[row - components]))
+
+
+def _headline(
+    name: str, arrays: ClassArrays, tables: dict[str, pd.DataFrame], n_in: int, n_out: int
+) -> str:
+    """The first component and the first neuron in a sentence."""
+    said = []
+    for table in tables.values():
+        if not table.empty:
+            row = table.iloc[0]
+            what = f"{row['direction'].removeprefix('shows ')} of "
+            what += _by_row(arrays, int(row["row"])).title
+            said.append(f"**{what}** (AUROC {row['auroc']:.2f})")
+    return (
+        f"The {n_in:,} selected images of {name} differ from the other {n_out:,} most of all in "
+        f"that they show {'; of single neurons, '.join(said)}."
+    )
+
+
+def _caution(n_in: int, n_out: int, tests: int) -> str:
+    """How the figures may be read."""
+    reach = chance_reach(n_in, n_out, tests)
+    return (
+        f"{n_in:,} images against the other {n_out:,} of the class that are drawn. AUROC 0.5 is no "
+        f"difference; for a group drawn by lot, the largest of {tests} would stay within "
+        f"0.5 ± {reach:.2f}. A group chosen by eye is not drawn by lot: read this as a description "
+        "of the group, not as a test."
+    )
+
+
+def _card(
+    audit: Audit,
+    arrays: ClassArrays,
+    candidate: Candidate,
+    row: dict[str, Any],
+    inside: Sequence[str],
+) -> Card:
+    """One finding with its overlays on images of the group."""
+    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    by_id = dict(zip(arrays.image_ids, alpha.tolist(), strict=True))
+    more = row["direction"] == "shows more"
+    ordered = sorted(inside, key=lambda i: -by_id[i] if more else by_id[i])
+    which = f"{PICTURES} of the {len(inside):,}" if len(inside) > PICTURES else "all"
+    return Card(
+        name=f"{candidate.kind.value}-{candidate.component}",
+        title=candidate.title.capitalize(),
+        facts=f"the group {row['direction']} of it · AUROC {row['auroc']:.2f} · mean α "
+        f"{row['inside_mean']:+.2f} in the group, {row['outside_mean']:+.2f} in the rest",
+        pictures=blocks.photos(
+            audit,
+            ordered[:PICTURES],
+            candidate=candidate,
+            scale=blocks.overlay_scale(arrays, candidate.row),
+            alpha=by_id,
+        ),
+        figure=pictures.histogram_url(audit, candidate),
+        figure_alt=f"Histogram of alpha of {candidate.title} over the whole class",
+        note=f"{which} selected images, those that show it {'most' if more else 'least'} first; "
+        "the histogram is of the whole class",
+    )

@@ -1,0 +1,184 @@
+"""Blocks of the page Ranking: the images of a class by the strength of its spurious cues."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.annotate.tags import TagStore
+from core.audit import Audit, Candidate
+from core.measure.spuriosity import spurious_gap
+from core.measures.decisions import Decisions, decided, spuriosity_of
+from core.types import Kind
+from core.ui import blocks, opened, state
+from core.ui.gallery import gallery
+
+PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
+EVERY = "every image"
+SHOWN = 12
+
+
+def decisions(audit: Audit) -> Decisions:
+    """What the tags of an audit amount to."""
+    return decided(audit, TagStore.open(opened.workspace()))
+
+
+@lru_cache(maxsize=16)
+def _ranked(audit: Audit, label: str, keys: tuple[tuple[str, int], ...]) -> pd.DataFrame:
+    arrays = opened.class_arrays(audit, audit.class_facts(label)["class_idx"])
+    candidates = [arrays.candidate(Kind(kind), component) for kind, component in keys]
+    table = spuriosity_of(audit, label, candidates)
+    attributes = audit.images.loc[table["image_id"], audit.summary["attributes"]]
+    return pd.concat([table, attributes.reset_index(drop=True)], axis=1)
+
+
+def nothing_tagged() -> None:
+    """No class has a spurious candidate yet."""
+    blocks.empty(
+        "No cue is tagged as spurious yet",
+        "Images are ranked by the cues that people tagged as **spurious**. Tag some on the page "
+        "**Tagging** or **Components** first.",
+        icon=":material/sell:",
+    )
+
+
+@blocks.part
+def browse(audit: Audit, found: Decisions) -> None:
+    """One class: its ranking, both ends, and what follows."""
+    names = {k: v for k, v in blocks.class_names(audit).items() if k in found.spurious}
+    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
+    with left:
+        label = state.choose(
+            st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
+        )
+    candidates = found.spurious[label]
+    table = _ranked(audit, label, tuple((c.kind.value, c.component) for c in candidates))
+    with middle:
+        table = filtered(audit, table)
+    with right:
+        percent = state.number(st.slider, "Share of images at either end, %", "share", 5, 50, 25)
+    if table.empty or table["spuriosity"].isna().all():
+        blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
+        return
+    headline(table)
+    st.plotly_chart(along(table), width="stretch", key="along")
+    with st.container():
+        chosen = overlay_of(candidates)
+    clicked = both_ends(audit, table, chosen, percent / 100)
+    st.download_button(
+        "Download the ranking",
+        table.to_csv(index=False),
+        file_name=f"ranking-{label}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+    state.publish(PARAMETERS)
+    if clicked:
+        component = f"{chosen.kind.value}-{chosen.component}"
+        state.go("pages/image.py", image=clicked, component=component, explain=label)
+
+
+def filtered(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
+    """The images of one split or with one value of an attribute."""
+    options = [EVERY] + [f"split = {v}" for v in sorted(table["split"].unique())]
+    choices = {f"split = {v}": ("split", v) for v in table["split"].unique()}
+    for name in audit.summary["attributes"]:
+        values = table[name].dropna().unique()
+        if len(values) <= 20:
+            for value in sorted(values, key=str):
+                options.append(f"{name} = {value}")
+                choices[options[-1]] = (name, value)
+    chosen = state.choose(st.selectbox, "Images", "by", options)
+    if chosen == EVERY:
+        return table
+    column, value = choices[chosen]
+    return table[table[column] == value]
+
+
+def headline(table: pd.DataFrame) -> None:
+    """The spurious gap over the held-out images."""
+    held = table[table["held_out"]]
+    gap = spurious_gap(
+        held["correct"].to_numpy(dtype=bool), held["spuriosity"].to_numpy(dtype=np.float64)
+    )
+    cells = st.columns(3)
+    if not gap.k:
+        st.info("There are too few held-out images here for a gap.", icon=":material/info:")
+        return
+    cells[0].metric(
+        "Spurious gap",
+        f"{gap.gap:+.0f} points",
+        help=f"Accuracy on the {gap.k} held-out images of highest spuriosity minus that on the "
+        f"{gap.k} lowest. 95 % interval {blocks.interval(gap.low, gap.high)}. Positive: the cue "
+        "helps where it is present (clarifying); negative: it confuses.",
+        border=True,
+    )
+    cells[1].metric(f"Accuracy, {gap.k} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
+    cells[2].metric(f"Accuracy, {gap.k} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
+    st.caption(
+        f"{gap.reading}, interval {blocks.interval(gap.low, gap.high)} points, "
+        f"{gap.n} held-out images"
+    )
+
+
+def along(table: pd.DataFrame) -> object:
+    """Accuracy and confidence along the ranking, in up to twelve slices of equal size."""
+    import plotly.graph_objects as go
+
+    from core.ui.figures import ACCURACY, NEUTRAL
+
+    slices = np.array_split(np.arange(len(table)), min(12, max(len(table) // 8, 1)))
+    middle = [float(table["spuriosity"].iloc[s].mean()) for s in slices]
+    figure = go.Figure()
+    for column, name, colour in (
+        ("correct", "accuracy", ACCURACY),
+        ("confidence", "mean confidence", NEUTRAL),
+    ):
+        values = [100 * float(table[column].iloc[s].mean()) for s in slices]
+        figure.add_scatter(x=middle, y=values, name=name, mode="lines+markers", line_color=colour)
+    figure.update_xaxes(title="spuriosity (mean z-score of the tagged cues)")
+    figure.update_yaxes(title="%", range=[0, 104])
+    figure.update_layout(height=260, margin={"l": 10, "r": 10, "t": 10, "b": 10})
+    return figure
+
+
+def overlay_of(candidates: list[Candidate]) -> Candidate:
+    """Which of the tagged cues is drawn over the images."""
+    by_name = {f"{c.kind.value}-{c.component}": c for c in candidates}
+    chosen = state.choose(
+        st.selectbox,
+        "Overlay",
+        "cue",
+        list(by_name),
+        format_func=lambda name: by_name[name].title if name in by_name else name,
+    )
+    return by_name[chosen]
+
+
+def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: float) -> str | None:
+    """Images of highest and lowest spuriosity side by side; returns a clicked one."""
+    count = max(1, round(share * len(table)))
+    arrays = opened.class_arrays(audit, candidate.class_idx)
+    scale = blocks.overlay_scale(arrays, candidate.row)
+    clicked = None
+    ends = {"Highest spuriosity": table.head(count), "Lowest spuriosity": table.tail(count)[::-1]}
+    for column, (title, rows) in zip(st.columns(2, gap="large"), ends.items(), strict=True):
+        with column:
+            accuracy = 100 * rows["correct"].mean()
+            st.markdown(f"**{title}**: {len(rows)} images, accuracy {accuracy:.0f} %")
+            badges = {
+                i: f"{s:+.1f}" for i, s in zip(rows["image_id"], rows["spuriosity"], strict=True)
+            }
+            cells = blocks.photos(
+                audit,
+                rows["image_id"].head(SHOWN).tolist(),
+                candidate=candidate,
+                scale=scale,
+                badges=badges,
+            )
+            answer = gallery(cells, key=title, columns=4, size=110, opacity=0.8, label=title)
+            clicked = answer or clicked
+    return clicked

@@ -1,0 +1,20 @@
+"""How far annotators agree, and what is still open."""
+
+import streamlit as st
+
+from core.ui import agreement, blocks, shell, state
+
+audit = shell.current_audit()
+st.title("Agreement")
+table = agreement.everything(audit)
+state.publish(["audit"])
+if table.empty:
+    blocks.empty(
+        "Nobody has tagged anything yet",
+        "Tag candidates on the page **Tagging**, or import tags: `python -m core tags import`.",
+        icon=":material/group:",
+    )
+    st.stop()
+agreement.figures(table)
+agreement.queue(audit)
+agreement.persons(table)

@@ -1,0 +1,13 @@
+"""Tag candidates, one after the other, with the keyboard."""
+
+import streamlit as st
+
+from core.ui import shell, tagging
+
+st.title("Tagging")
+st.caption(
+    "Does the highlighted cue belong to the object itself (**core**, key 1), or could it be there "
+    "without the object (**spurious**, key 2)? Arrows go back and on, U undoes. Most important "
+    "first; every tag is saved at once."
+)
+tagging.annotate(shell.current_audit())

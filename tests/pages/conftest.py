@@ -1,0 +1,160 @@
+"""Every page through AppTest, on two audits of a network that is drawn in a second."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from torch import Tensor, nn
+
+from core.audit import Audit
+from core.models.model import Model
+from core.run import AuditRequest, run_audit
+from core.store import Workspace
+from core.types import Preprocess
+
+COLOURS = {"cat": (220, 60, 40), "dog_*x*": (40, 70, 220), "eel": (60, 190, 90)}
+"""One class has a name that Markdown would take for emphasis."""
+TRAIN, TEST, SIDE = 14, 8, 64
+
+
+class Tiny(nn.Module):
+    """Two convolutions, average pooling, a linear head."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(
+            *(nn.Conv2d(3, 8, 5, stride=4, padding=2), nn.ReLU()),
+            *(nn.Conv2d(8, 12, 3, stride=2, padding=1), nn.ReLU()),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.fc(self.pool(self.body(x)).flatten(1))
+        return found
+
+
+def load_tiny(name: str, **_: Any) -> Model:
+    """Stands for :func:`core.models.load.load_model`; the name ends with a seed."""
+    half = (0.5, 0.5, 0.5)
+    preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", half, half)
+    return Model(name, Tiny(int(name[-1])), preprocess)
+
+
+def draw_data(root: Path) -> Path:
+    """A manifest of three classes with object masks and the attribute snow."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for label, colour in COLOURS.items():
+        for i in range(TRAIN + TEST):
+            snow = i % 3 == 0
+            pixels = rng.normal(190 if snow else 110, 25, (SIDE, SIDE, 3))
+            x = int(rng.integers(4, 36))
+            pixels[20:44, x : x + 24] = 0.8 * np.array(colour) + rng.normal(0, 40, 3)
+            mask = np.zeros((SIDE, SIDE), np.uint8)
+            mask[20:44, x : x + 24] = 255
+            name = f"{list(COLOURS).index(label)}-{i:02d}"
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(root / f"{name}.png")
+            Image.fromarray(mask).save(root / f"{name}-mask.png")
+            split = "train" if i < TRAIN else "test"
+            rows.append((f"{name}.png", label, split, f"{name}-mask.png", int(snow)))
+    columns = ["path", "label", "split", "object_mask", "snow"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "manifest.csv", index=False)
+    return root / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the audits "first" and "second" of the same images; to be copied."""
+    root = tmp_path_factory.mktemp("pages")
+    data = draw_data(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.models.load.load_model", load_tiny)
+        for seed, name in enumerate(("first", "second")):
+            request = AuditRequest(
+                str(data), f"tiny:{seed}", name=name, head="fit", components=6, workers=1
+            )
+            run_audit(request, Workspace(root / "workspace"))
+    return root / "workspace"
+
+
+@pytest.fixture
+def workspace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of the prepared workspace, which the app opens."""
+    shutil.copytree(prepared, tmp_path / "workspace")
+    monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setattr("core.models.load.load_model", load_tiny)
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace without any audit."""
+    monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", str(tmp_path / "workspace"))
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def audit(workspace: Workspace) -> Audit:
+    return Audit.open(workspace, "first")
+
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Open:
+    """Open a page as its address does; parameters are those of the address."""
+
+    def open_page(page: str, /, **params: str) -> AppTest:
+        script = tmp_path / f"{page}.py"
+        script.write_text(f"from core.ui.shell import run\n\nrun(start={page!r})\n")
+        app = AppTest.from_file(str(script), default_timeout=30)
+        for name, value in params.items():
+            app.query_params[name.rstrip("_")] = value
+        return app.run()
+
+    return open_page
+
+
+def healthy(app: AppTest, title: str) -> AppTest:
+    """Neither an exception nor an error on a page of this title."""
+    assert not app.exception, [e.message for e in app.exception]
+    assert not app.error, [e.value for e in app.error]
+    assert [t.value for t in app.title] == [title]
+    return app
+
+
+def gallery(app: AppTest, place: int = 0) -> dict[str, Any]:
+    """What a gallery or the cards on a page were given."""
+    found: dict[str, Any] = json.loads(app.get("bidi_component")[place].proto.json)
+    return found
+
+
+def send(app: AppTest, event: str, value: str, place: int = 0) -> AppTest:
+    """Run the page as the browser does after a click inside a gallery."""
+    proto = app.get("bidi_component")[place].proto
+    states = app._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id = f"$$STREAMLIT_INTERNAL_KEY_{proto.id}__events"
+    state.json_trigger_value = json.dumps([{"event": event, "value": value}])
+    return app._run(states)
+
+
+def address(app: AppTest) -> dict[str, str]:
+    """The parameters in the address bar."""
+    return {
+        name: value if isinstance(value, str) else value[-1]
+        for name, value in app.query_params.items()
+    }

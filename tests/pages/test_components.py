@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.types import Kind, Tag
+from tests.pages.conftest import Open, address, gallery, healthy, send
+
+TITLE = "Components of a class"
+
+
+def test_cards_show_pictures_with_overlays(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("components", audit=audit.id), TITLE)
+    data = gallery(app)
+    assert len(data["cards"]) == 6
+    card = data["cards"][0]
+    assert card["title"].startswith("1. Component ")
+    assert "% of the logit's variance" in card["facts"]
+    assert "accuracy" in card["note"]
+    assert card["figure"].startswith("/pictures/histogram/")
+    pictures = card["pictures"]
+    assert [p["badge"] for p in pictures] == [""] * 5 + ["weakest"] * 2
+    assert all(p["overlay"].startswith("/pictures/heat/") for p in pictures)
+    assert data["tags"] == ["core", "spurious", "unsure"]
+
+
+def test_the_whole_page_of_cards_is_one_element(audit: Audit, opened: Open) -> None:
+    app = opened("components", audit=audit.id)
+    assert len(app.get("bidi_component")) == 1
+
+
+def test_deep_link_restores_everything(audit: Audit, opened: Open) -> None:
+    view = {"class_": "eel", "kind": "neuron", "rank": "gap", "n": "3", "page": "2"}
+    look = {"parts": "positive", "contour": "0", "outline": "1"}
+    app = healthy(opened("components", audit=audit.id, **view, **look), TITLE)
+    assert app.selectbox(key="w_class").value == "eel"
+    assert app.selectbox(key="w_rank").value == "gap"
+    data = gallery(app)
+    eel = audit.class_facts("eel")["class_idx"]
+    assert data["token"] == f"{audit.id}/{eel}/neuron/gap/6"
+    picture = data["cards"][0]["pictures"][0]
+    assert "parts=positive&contour=0" in picture["overlay"]
+    assert picture["outline"].startswith("/pictures/outline/")
+    assert address(app)["page"] == "2"
+
+
+def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
+    wrong = {"class_": "<b>", "kind": "x", "rank": "y", "n": "nine", "page": "-4", "parts": "z"}
+    app = healthy(opened("components", audit=audit.id, **wrong), TITLE)
+    assert gallery(app)["token"] == f"{audit.id}/0/pca/page/0"
+    assert address(app)["n"] == "5"
+
+
+def test_another_class_starts_at_its_first_page(audit: Audit, opened: Open) -> None:
+    app = opened("components", audit=audit.id, kind="neuron", page="2")
+    app.selectbox(key="w_class").select("eel").run()
+    assert address(app)["class"] == "eel"
+    assert address(app)["page"] == "1"
+    next(b for b in app.button if b.label == "Next class").click().run()
+    assert address(app)["class"] == "cat"
+
+
+def test_tag_is_saved_under_the_name_and_undo_takes_it_back(audit: Audit, opened: Open) -> None:
+    from core.ui import opened as held
+
+    app = opened("components", audit=audit.id, class_="eel")
+    app.text_input(key="annotator").set_value("Ada").run()
+    name = gallery(app)["cards"][0]["name"]
+    send(app, "tagged", f"{name}/spurious")
+    assert gallery(app)["cards"][0]["tag"] == "spurious"
+    store = TagStore.open(held.workspace())
+    (saved,) = store.current(audit.id)
+    assert (saved.annotator, saved.label, saved.tag) == ("Ada", "eel", Tag.SPURIOUS)
+    assert (saved.kind, saved.component) == (Kind.PCA, int(name.partition("-")[2]))
+    again = opened("components", audit=audit.id, class_="eel")
+    assert gallery(again)["cards"][0]["tag"] is None  # nobody's, until a name is given
+    next(b for b in app.button if b.label == "Undo last tag").click().run()
+    assert gallery(app)["cards"][0]["tag"] is None
+    assert "without a tag again" in app.toast[0].value
+    assert store.current(audit.id) == []
+    next(b for b in app.button if b.label == "Undo last tag").click().run()
+    assert app.toast[0].value == "There is nothing to undo."
+
+
+@pytest.mark.parametrize("value", ["pca-99/spurious", "pca-0/awful", "", "pca-0", "/", "a/b/c"])
+def test_tags_that_are_not_offered_are_not_saved(audit: Audit, opened: Open, value: str) -> None:
+    from core.ui import opened as held
+
+    app = send(opened("components", audit=audit.id), "tagged", value)
+    assert not app.exception
+    events = TagStore.open(held.workspace()).current(audit.id)
+    assert events == []
+
+
+def test_presentation_changes_nothing(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.ui import opened as held
+
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = healthy(opened("components", audit=audit.id), TITLE)
+    assert gallery(app)["locked"] is True
+    send(app, "tagged", f"{gallery(app)['cards'][0]['name']}/core")
+    assert TagStore.open(held.workspace()).current(audit.id) == []
+    assert next(b for b in app.button if b.label == "Undo last tag").disabled
+
+
+def test_a_tag_that_cannot_be_saved_is_a_sentence(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.errors import WorkspaceError
+
+    def full(*_: object, **__: object) -> None:
+        raise WorkspaceError("the disk is full")
+
+    app = opened("components", audit=audit.id)
+    monkeypatch.setattr(TagStore, "add", full)
+    send(app, "tagged", f"{gallery(app)['cards'][0]['name']}/core")
+    assert app.toast[0].value == "the disk is full"
+
+
+def test_damaged_class_is_a_sentence(audit: Audit, opened: Open) -> None:
+    (audit.folder / "classes" / "00000" / "class.json").write_text("{")
+    app = opened("components", audit=audit.id)
+    assert not app.exception
+    assert "class.json" in app.error[0].value
+
+
+def test_class_with_one_image_says_why_it_has_nothing(audit: Audit, opened: Open) -> None:
+    import pandas as pd
+
+    path = audit.folder / "candidates.parquet"
+    table = pd.read_parquet(path)
+    table[table["class_idx"] != 0].to_parquet(path)
+    app = healthy(opened("components", audit=audit.id), TITLE)
+    assert any("cat has no components" in text.value for text in app.markdown)
+
+
+def test_names_are_text_and_not_markup(audit: Audit, opened: Open) -> None:
+    summary = json.loads((audit.folder / "summary.json").read_text())
+    summary["classes"][0]["definition"] = "**bold** $x$ :red[y]"
+    (audit.folder / "summary.json").write_text(json.dumps(summary))
+    app = healthy(opened("components", audit=audit.id), TITLE)
+    assert r"\*\*bold\*\* \$x\$ \:red\[y\]" in app.caption[-1].value

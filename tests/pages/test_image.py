@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.audit import Audit
+from tests.pages.conftest import Open, address, gallery, healthy, send
+
+
+@pytest.fixture
+def image_id(audit: Audit) -> str:
+    return str(audit.images.index[0])
+
+
+def waterfall(app: object) -> dict[str, float]:
+    (chart,) = app.get("plotly_chart")  # type: ignore[attr-defined]
+    (trace,) = json.loads(chart.proto.spec)["data"]
+    y = trace["y"]
+    if isinstance(y, dict):
+        import base64
+
+        y = np.frombuffer(base64.b64decode(y["bdata"]), y["dtype"]).tolist()
+    texts = dict(zip(trace["x"], y, strict=True))
+    texts["shown logit"] = float(trace["text"][-1])
+    return texts
+
+
+def test_choosing_an_image(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("image", audit=audit.id, class_="eel"), "Image")
+    pictures = gallery(app)["pictures"]
+    assert len(pictures) == 22
+    send(app, "picked", pictures[3]["image_id"])
+    assert address(app)["image"] == pictures[3]["image_id"]
+    assert app.subheader[0].value == "eel"
+
+
+def test_only_wrong_predictions(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("image", audit=audit.id, class_="eel", which="wrong"), "Image")
+    wrong = audit.images.query("label == 'eel' and not correct")
+    if len(wrong):
+        assert {p["image_id"] for p in gallery(app)["pictures"]} == set(wrong.index)
+    else:
+        assert any("No such image" in text.value for text in app.markdown)
+
+
+def test_the_waterfall_adds_up_to_the_logit(audit: Audit, opened: Open, image_id: str) -> None:
+    app = healthy(opened("image", audit=audit.id, image=image_id, explain="cat"), "Image")
+    parts = waterfall(app)
+    features = audit.features([image_id])[0]
+    logit = float(audit.head.logits(features[None])[0, 0])
+    total = sum(v for k, v in parts.items() if k not in ("logit", "shown logit"))
+    assert total == pytest.approx(logit, abs=1e-4)
+    assert parts["shown logit"] == pytest.approx(logit, abs=0.006)
+
+
+def test_what_if_changes_the_probabilities(audit: Audit, opened: Open, image_id: str) -> None:
+    app = opened("image", audit=audit.id, image=image_id, explain="cat")
+    before = app.dataframe[0].value
+    assert list(before.columns) == ["class", "probability"]
+    assert before["probability"].sum() == pytest.approx(1)
+    choice = app.multiselect(key="w_off")
+    choice.select(choice.options[0]).run()
+    after = healthy(app, "Image").dataframe[0].value
+    assert after["probability now"].sum() == pytest.approx(1)
+    assert not np.allclose(after["probability"], after["probability now"])
+    assert address(app)["off"]
+
+
+def test_deep_link_restores_what_is_off(audit: Audit, opened: Open, image_id: str) -> None:
+    view = {"image": image_id, "explain": "eel", "component": "pca-1", "off": "0,2,77"}
+    app = healthy(opened("image", audit=audit.id, **view), "Image")
+    assert sorted(app.multiselect(key="w_off").value) == ["0", "2"]
+    assert "/pca/1/" in gallery(app)["pictures"][0]["overlay"]
+    assert app.selectbox(key="w_explain").value == "eel"
+
+
+@pytest.mark.parametrize(
+    ("component", "drawn"),
+    [("neuron-3", "/neuron/3/"), ("logit-0", "/logit/0/"), ("neuron-99", "/pca/"), ("x", "/pca/")],
+)
+def test_what_can_be_drawn(
+    audit: Audit, opened: Open, image_id: str, component: str, drawn: str
+) -> None:
+    app = healthy(opened("image", audit=audit.id, image=image_id, component=component), "Image")
+    assert drawn in gallery(app)["pictures"][0]["overlay"]
+
+
+def test_other_methods_are_called_approximations(audit: Audit, opened: Open, image_id: str) -> None:
+    app = healthy(opened("image", audit=audit.id, image=image_id, method="occlusion"), "Image")
+    assert "/occlusion/" in gallery(app)["pictures"][0]["overlay"]
+    assert any("approximation" in caption.value for caption in app.caption)
+
+
+def test_energy_inside_the_masks(audit: Audit, opened: Open, image_id: str) -> None:
+    app = opened("image", audit=audit.id, image=image_id)
+    assert any("lies inside object mask" in block.proto.body for block in app.get("html"))
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "up123", "up../../x", "../image"])
+def test_unknown_image_says_so_and_offers_others(audit: Audit, opened: Open, wrong: str) -> None:
+    app = healthy(opened("image", audit=audit.id, image=wrong), "Image")
+    assert "not in this audit" in app.warning[0].value
+    assert gallery(app)["pictures"]
+
+
+def test_missing_mask_file_is_a_sentence(audit: Audit, opened: Open, image_id: str) -> None:
+    path = audit.root / str(audit.images.at[image_id, "object_mask"])
+    hidden = path.rename(path.with_suffix(".hidden"))
+    try:
+        app = opened("image", audit=audit.id, image=image_id)
+        assert not app.exception
+        assert path.name in app.error[0].value.replace("\\", "")
+    finally:
+        hidden.rename(path)
+
+
+def upload(app: object, content: bytes) -> None:
+    app.get("file_uploader")[0].upload("photo.png", content, "image/png").run()  # type: ignore[attr-defined]
+
+
+def test_uploaded_image_is_explained(audit: Audit, opened: Open) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (90, 70), (220, 60, 40)).save(out, "PNG")
+    app = opened("image", audit=audit.id)
+    upload(app, out.getvalue())
+    healthy(app, "Image")
+    assert app.subheader[0].value == "Uploaded image"
+    assert address(app)["image"].startswith("up")
+    again = healthy(opened("image", **address(app)), "Image")
+    assert again.subheader[0].value == "Uploaded image"
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", b"\x89PNG\r\n\x1a\n"])
+def test_upload_that_is_no_image_is_a_sentence(audit: Audit, opened: Open, content: bytes) -> None:
+    app = opened("image", audit=audit.id)
+    upload(app, content)
+    assert not app.exception
+    assert app.error[0].value

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+from core import jobs
+from core.errors import InputError
+from core.store import Workspace
+from core.types import Progress
+from core.ui.new_audit import allowed
+from tests.pages.conftest import Open, healthy
+
+
+def job(number: int, state: str, **more: str) -> jobs.Job:
+    progress = Progress("Reading images", 5, 10)
+    return jobs.Job(
+        str(number),
+        f"data_{number} · model",
+        ["audit", str(number)],
+        state,
+        progress,
+        1.0,
+        5.0,
+        more.get("message", ""),
+        more.get("audit_id"),
+        float(number),
+    )
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(b for b in app.button if b.label == label).click().run()
+
+
+def test_form_works_in_an_empty_workspace(empty: Workspace, opened: Open) -> None:
+    app = healthy(opened("new"), "New audit")
+    assert any("No job has been started" in c.value for c in app.caption)
+
+
+def test_nothing_filled_in(workspace: Workspace, opened: Open) -> None:
+    app = press(opened("new"), "Start")
+    assert app.error[0].value == "Say which images and which model to audit."
+
+
+def test_a_path_that_does_not_exist_is_a_sentence(workspace: Workspace, opened: Open) -> None:
+    app = opened("new")
+    next(t for t in app.text_input if t.label == "Images").set_value("/nowhere/at_all")
+    press(app, "Check")
+    assert not app.exception
+    assert "nowhere" in app.error[0].value
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, __: started.append(list(arguments)))
+    return started
+
+
+def test_check_counts_and_starts_nothing(
+    workspace: Workspace, opened: Open, folder: Path, commands: list[list[str]]
+) -> None:
+    app = opened("new")
+    next(t for t in app.text_input if t.label == "Images").set_value(str(folder))
+    press(app, "Check")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Images"] == "36"
+    assert shown["Classes"] == "2"
+    assert shown["Unreadable"].startswith("0 of ")
+    assert commands == []
+
+
+def test_start_hands_everything_to_the_command(
+    workspace: Workspace, opened: Open, folder: Path, commands: list[list[str]]
+) -> None:
+    app = opened("new")
+    next(t for t in app.text_input if t.label == "Images").set_value(str(folder))
+    next(t for t in app.text_input if t.label == "Name").set_value("mine")
+    press(app, "Start")
+    (command,) = commands
+    assert command[:5] == ["audit", "--data", str(folder), "--model", "packaged:efficientnet-lite0"]
+    assert command[command.index("--name") + 1] == "mine"
+    assert command[command.index("--head") + 1] == "auto"
+
+
+def test_jobs_can_be_watched_cancelled_resumed_and_opened(
+    workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = workspace.manifests()[-1]["id"]
+    known = [
+        job(3, "running"),
+        job(2, "failed", message="the disk is full"),
+        job(1, "finished", audit_id=first),
+    ]
+    calls: list[tuple[str, str]] = []
+    monkeypatch.setattr(jobs, "jobs", lambda _: known)
+    monkeypatch.setattr(jobs, "cancel", lambda _, i: calls.append(("cancel", i)))
+    monkeypatch.setattr(jobs, "resume", lambda _, i: calls.append(("resume", i)))
+    app = opened("new")
+    assert "5 of 10 images" in app.get("progress")[0].proto.text
+    assert app.error[0].value == "the disk is full"
+    press(app, "Cancel")
+    press(app, "Resume")
+    assert calls == [("cancel", "3"), ("resume", "2")]
+    press(app, "Open")
+    assert app.title[0].value == workspace.manifests()[-1]["name"]
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = config.get_option("server.address")
+    config.set_option("server.address", "0.0.0.0")
+    yield
+    config.set_option("server.address", before)
+
+
+@pytest.mark.usefixtures("public")
+def test_other_machines_read_only_below_the_named_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir(), outside.mkdir()
+    (inside / "link").symlink_to(outside)
+    monkeypatch.setenv("SPURIOSCOPE_DATA", str(inside))
+    monkeypatch.chdir(inside)
+    allowed(str(inside / "photos"))
+    allowed("demo:cues")
+    allowed("photos")
+    for source in (str(outside), "../outside", "~/photos", str(inside / "link"), "/etc/passwd"):
+        with pytest.raises(InputError, match="reads only below the folders"):
+            allowed(source)
+
+
+def test_this_machine_reads_everything(tmp_path: Path) -> None:
+    assert st.get_option("server.address") == "localhost"
+    allowed(str(tmp_path))
+
+
+@pytest.mark.usefixtures("public")
+def test_a_manifest_that_leads_out_is_refused(
+    workspace: Workspace,
+    opened: Open,
+    tmp_path: Path,
+    folder: Path,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "m.csv").write_text("path,label\n../data/train/red/00.jpg,red\n")
+    monkeypatch.setenv("SPURIOSCOPE_DATA", str(inside))
+    app = opened("new")
+    next(t for t in app.text_input if t.label == "Images").set_value(str(inside / "m.csv"))
+    press(app, "Start")
+    assert commands == []
+    assert app.error

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from core import jobs
+from core.audit import Audit
+from core.store import Workspace
+from core.types import Progress
+from tests.pages.conftest import Open, address, healthy
+
+
+def job(state: str, message: str = "") -> jobs.Job:
+    progress = Progress("Reading images", 30, 120)
+    return jobs.Job("1", "Demo", ["demo"], state, progress, 10.0, 9.0, message, None, 0.0)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that would have been started."""
+    commands: list[list[str]] = []
+
+    def start(_: Workspace, arguments: list[str], __: str) -> jobs.Job:
+        commands.append(list(arguments))
+        return job("running")
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(jobs, "read", lambda *_: job("running"))
+    return commands
+
+
+@pytest.mark.parametrize("page", ["overview", "components", "image", "compare"])
+def test_an_empty_workspace_prepares_the_demo_with_progress(
+    empty: Workspace, started: list[list[str]], opened: Open, page: str
+) -> None:
+    app = healthy(opened(page), "Spurioscope")
+    assert started == [["demo"]]
+    (bar,) = app.get("progress")
+    assert bar.proto.value == 25
+    assert "30 of 120 images, 10 per second, about 9 s left" in bar.proto.text
+
+
+def test_a_demo_on_its_way_is_not_started_twice(
+    empty: Workspace, started: list[list[str]], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "jobs", lambda _: [job("running")])
+    healthy(opened("overview"), "Spurioscope")
+    assert started == []
+
+
+def test_a_demo_that_failed_says_why_and_can_be_tried_again(
+    empty: Workspace, started: list[list[str]], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, resumed = job("failed", "the disk of /x is full"), []
+    monkeypatch.setattr(jobs, "jobs", lambda _: [failed])
+    monkeypatch.setattr(jobs, "read", lambda *_: failed)
+    monkeypatch.setattr(jobs, "resume", lambda _, job_id: resumed.append(job_id))
+    app = opened("overview")
+    assert "the disk of /x is full" in app.error[0].value
+    app.button[0].click().run()
+    assert resumed == ["1"]
+
+
+def test_nothing_is_started_in_a_presentation(
+    empty: Workspace, started: list[list[str]], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = healthy(opened("overview"), "Spurioscope")
+    assert started == []
+    assert "nothing may be started" in app.info[0].value
+
+
+def test_headline_and_classes(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=audit.id), "first")
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Images"] == "66"
+    assert shown["Classes"] == "3"
+    table = app.dataframe[0].value
+    assert sorted(table["class"]) == ["cat", "dog_*x*", "eel"]
+    assert table["picture"].str.startswith("/pictures/photo/").all()
+    assert address(app) == {"audit": audit.id, "sort": "gap", "only": "0"}
+
+
+def test_deep_link_restores_search_and_order(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=audit.id, q="E", sort="name"), "first")
+    assert list(app.dataframe[0].value["class"]) == ["eel"]
+    app.text_input(key="w_q").set_value("").run()
+    assert list(app.dataframe[0].value["class"]) == ["cat", "dog_*x*", "eel"]
+    assert "q" not in address(app)
+
+
+def test_search_without_a_match_says_so(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=audit.id, q="zebra"), "first")
+    assert any("No class matches" in text.value for text in app.markdown)
+
+
+def test_unknown_audit_and_sort_fall_back(workspace: Workspace, opened: Open) -> None:
+    app = opened("overview", audit="../../etc", sort="height")
+    assert app.title[0].value == "second"  # the newest
+    assert address(app)["sort"] == "gap"
+
+
+@pytest.mark.parametrize("file", ["summary.json", "candidates.parquet"])
+def test_damaged_audit_is_a_sentence(audit: Audit, opened: Open, file: str) -> None:
+    (audit.folder / file).write_bytes(b"{ damaged")
+    app = opened("overview", audit=audit.id)
+    assert not app.exception
+    assert file in app.error[0].value

@@ -1,0 +1,105 @@
+"""The view in the address bar, on pages made for it."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.pages.conftest import address
+
+
+def page() -> None:
+    import streamlit as st
+
+    from core.ui import state
+
+    name = st.session_state.get("test_page", "one")
+    state.arrive(name)
+    early = (
+        state.peek("colour", ["red", "blue"]),
+        state.peek_number("n", 1, 9, 5),
+        state.peek_toggle("loud", default=True),
+    )
+    colour = state.choose(st.segmented_control, "Colour", "colour", ["red", "blue"], resets=["n"])
+    n = state.number(st.slider, "Number", "n", 1, 9, 5)
+    loud = state.toggle("Loud", "loud", default=True)
+    word = state.text("Word", "word")
+    some = state.several("Some", "some", ["a", "b", "c"])
+    state.publish(["colour", "n", "loud", "word", "some"])
+    st.text(repr((colour, n, loud, word, some)))
+    st.caption(str(early == (colour, n, loud)))
+
+
+def open_page(**params: str) -> AppTest:
+    app = AppTest.from_function(page)
+    for name, value in params.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def shown(app: AppTest) -> object:
+    assert not app.exception
+    assert app.caption[0].value == "True", "peek differs from what was drawn"
+    return eval(app.text[0].value)
+
+
+def test_defaults_are_written_to_the_address() -> None:
+    app = open_page()
+    assert shown(app) == ("red", 5, True, "", [])
+    assert address(app) == {"colour": "red", "n": "5", "loud": "1"}
+
+
+def test_the_address_is_taken_over() -> None:
+    app = open_page(colour="blue", n="7", loud="0", word="x y", some="c,a")
+    assert shown(app) == ("blue", 7, False, "x y", ["c", "a"])
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"colour": "green"}, ("red", 5, True, "", [])),
+        ({"n": "99"}, ("red", 9, True, "", [])),
+        ({"n": "-1"}, ("red", 1, True, "", [])),
+        ({"n": "1e3"}, ("red", 5, True, "", [])),
+        ({"n": "³"}, ("red", 5, True, "", [])),
+        ({"loud": "yes"}, ("red", 5, True, "", [])),
+        ({"some": "a,z,,a b"}, ("red", 5, True, "", ["a"])),
+        ({"other": "1"}, ("red", 5, True, "", [])),
+    ],
+    ids=str,
+)
+def test_invalid_values_fall_back(params: dict[str, str], expected: object) -> None:
+    assert shown(open_page(**params)) == expected
+
+
+def test_a_choice_is_written_and_resets_what_depends_on_it() -> None:
+    app = open_page(n="7")
+    app.segmented_control(key="w_colour").set_value("blue").run()
+    assert shown(app) == ("blue", 5, True, "", [])
+    assert address(app)["colour"] == "blue"
+    app.slider(key="w_n").set_value(3).run()
+    assert shown(app) == ("blue", 3, True, "", [])
+
+
+def test_a_cleared_control_keeps_its_choice() -> None:
+    app = open_page(colour="blue")
+    app.segmented_control(key="w_colour").set_value(None).run()
+    assert shown(app) == ("blue", 5, True, "", [])
+
+
+def test_going_back_clears_what_the_address_leaves_out() -> None:
+    app = open_page(word="first")
+    app.text_input(key="w_word").set_value("second").run()
+    assert address(app)["word"] == "second"
+    app.query_params.clear()
+    app.query_params["colour"] = "blue"
+    app.run()
+    assert shown(app) == ("blue", 5, True, "", [])
+
+
+def test_an_address_without_parameters_keeps_the_view() -> None:
+    app = open_page(word="kept", n="8")
+    app.query_params.clear()
+    app.session_state["test_page"] = "two"
+    app.run()
+    assert shown(app) == ("red", 8, True, "kept", [])
