@@ -107,32 +107,36 @@ def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
 
 def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) -> list[Line]:
     """Where the pasted cue sends the held-out images of the other classes."""
-    from core.measures.trials import pasted
+    from core.measures.flips import pasted
 
     found = pasted(audit, label, decisions.spurious[label], model)
     own = audit.class_facts(label)["class_idx"]
     rate = float(found.turned(own).mean())
     control = float(found.turned(own, "control").mean())
-    not_yet = (found.table["before"] != own).to_numpy()
+    front = float(found.turned(own, "in_front").mean())
     lines = [
-        Line(f"{label}: its cue pasted on {len(found.table)} images of other classes, newly {label}",
+        Line(f"{label}: its cue pasted on {len(found.table)} images of others, newly {label}",
              rate, "> 0.5", "", rate > 0.5),
-        Line(f"{label}: the same, of the {not_yet.sum()} images not {label} before",
-             float(found.turned(own)[not_yet].mean()), ""),
+        Line(f"{label}: the same with the image's own object in front", front, ""),
         Line(f"{label}: the same shape from the image's own class instead", control, ""),
     ]  # fmt: skip
     for other in clean:
-        turned = float(found.turned(audit.class_facts(other)["class_idx"]).mean())
-        lines.append(
+        class_idx = audit.class_facts(other)["class_idx"]
+        turned = float(found.turned(class_idx).mean())
+        lines += [
             Line(f"{label}: its cue pasted, newly {other} (clean)", turned, "< 0.05", "",
-                 turned < 0.05)
-        )  # fmt: skip
+                 turned < 0.05),
+            Line(f"{label}: the same with the image's own object in front",
+                 float(found.turned(class_idx, "in_front").mean()), ""),
+            Line(f"{label}: the same shape from the image's own class instead, newly {other}",
+                 float(found.turned(class_idx, "control").mean()), ""),
+        ]  # fmt: skip
     return lines
 
 
 def noise(audit: Any, label: str, decisions: Any, model: Any) -> list[Line]:
     """Noise on the cue's region costs the planted class accuracy."""
-    from core.measures.trials import noise_trial
+    from core.measures.regions import noise_trial
 
     trial = noise_trial(audit, label, decisions.spurious[label], [], model)
     core = trial.correct["core_accuracy"]

@@ -26,7 +26,7 @@ def add_parser(parser: argparse.ArgumentParser) -> None:
 
 def arguments(audit_id: str, label: str | None) -> list[str]:
     """What the page starts: the same command."""
-    return ["map", audit_id, *([] if label is None else ["--class", label])]
+    return ["map", audit_id, *([] if label is None else [f"--class={label}"])]
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:

@@ -23,7 +23,7 @@ def choose() -> None:
 def explain(image_id: str) -> None:
     """Where it is on the left, how much it is on the right, the sum below."""
     row = st.container(horizontal=True, gap="large")
-    left, right = row.container(width=480), row.container(width=480)
+    left, right = row.container(width=450), row.container(width=450)
     with right:
         logits, parts, class_idx = image.explained(audit, image_id)
         image.predictions(audit, logits, image.what_if(parts, logits, class_idx))

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import blocks, shell, state
+from core.ui import blocks, map_group, shell, state
 from core.ui import map as maps
 
 audit = shell.current_audit()
@@ -24,7 +24,7 @@ def explore() -> None:
     selected = maps.chart(audit, view)
     state.publish(maps.PARAMETERS)
     if selected:
-        maps.group(audit, view, selected)
+        map_group.group(audit, view, selected)
     else:
         st.info(
             "Draw a line around a group of points, or a box: this page then says which components "

@@ -9,12 +9,15 @@ from scipy.stats import norm
 
 from core.audit import Audit
 from core.config import CONFIDENCE
-from core.measure.spuriosity import Group, SpuriousGap, groups, spurious_gap
+from core.measure.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
 from core.measures.decisions import Decisions, held_out, spuriosity_of, values_of
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics import accuracy_gaps, wilson
 
 Rows = list[dict[str, Any]]
+
+CHUNK = 4096
+"""Images whose features are in memory at once."""
 
 MANY_VALUES = 50
 """An attribute with more values than this is a quantity, not a group."""
@@ -121,6 +124,36 @@ def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
             n=sum(2 * g.k for g in gaps), split=audit.summary["held_out"],
             reading=_reading(mean - down, mean + up), note=said)
     ]  # fmt: skip
+
+
+def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
+    """How class-specific every tagged candidate is, over the held-out images of all classes."""
+    tagged = [
+        (label, tag, candidate)
+        for tag, found in (("spurious", decisions.spurious), ("core", decisions.core))
+        for label in found
+        if label in decisions.spurious
+        for candidate in found[label]
+    ]
+    if not tagged:
+        return []
+    images = audit.images[held_out(audit)]
+    directions = np.stack([candidate.direction for *_, candidate in tagged], axis=1)
+    ids = images.index.tolist()
+    values = np.concatenate(
+        [audit.features(ids[i : i + CHUNK]) @ directions for i in range(0, len(ids), CHUNK)]
+    )
+    rows: Rows = []
+    for column, (label, tag, candidate) in enumerate(tagged):
+        own = (images["label"] == label).to_numpy(dtype=bool)
+        if n := int(own.sum()):
+            found = reliability(values[:, column], own)
+            rows.append(
+                row(audit.class_facts(label), "reliability", found, interval=share(found * n, n),
+                    n=n, subject=candidate.title, split=audit.summary["held_out"],
+                    reading=f"chance {own.mean():.3f}", note=f"tagged {tag}")
+            )  # fmt: skip
+    return rows
 
 
 def group_rows(audit: Audit) -> Rows:

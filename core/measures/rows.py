@@ -53,6 +53,12 @@ DEFINITIONS = {
         POINTS,
         _RANKINGS,
     ),
+    "reliability": Definition(
+        "Share of the class among the n held-out images of highest alpha, n the class's size.",
+        "in [0, 1]; higher: more specific to the class; core expected above spurious",
+        SHARE,
+        _RANKINGS,
+    ),
     "group_accuracy": Definition(
         "Accuracy on the images of a class with one value of an attribute.",
         "higher is better",
@@ -66,7 +72,7 @@ DEFINITIONS = {
         "Sagawa et al. 2020, section 2",
     ),
     "clean_accuracy": Definition(
-        "Accuracy of the model without noise on the images of the noise test.",
+        "Accuracy without noise on the very images of another accuracy of the noise test.",
         "higher is better",
         SHARE,
         _SALIENT,
@@ -113,6 +119,13 @@ DEFINITIONS = {
         "The same with a region of the same shape from another image of the target's own class: "
         "what hiding part of the image does without the cue.",
         "compare with flip_rate",
+        SHARE,
+        "this project",
+    ),
+    "flip_rate_object_in_front": Definition(
+        "The same with the cue behind the target's own object, by its mask: nothing of the object "
+        "is hidden.",
+        "higher: the cue alone is enough",
         SHARE,
         "this project",
     ),

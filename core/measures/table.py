@@ -19,9 +19,11 @@ from core.features.extract import cores, in_order, prepare
 from core.measure.noise import SIGMA
 from core.measure.score import SpuriousScore, spurious_score
 from core.measures.decisions import Decisions, decided, held_out
-from core.measures.gaps import Rows, gap_rows, group_rows, share
+from core.measures.flips import flip_rows
+from core.measures.gaps import Rows, gap_rows, group_rows, reliability_rows, share
+from core.measures.regions import noise_rows
 from core.measures.rows import as_table, note, row
-from core.measures.trials import flip_rows, logits_of, noise_rows
+from core.measures.trials import logits_of
 from core.statistics import log_softmax
 from core.store import Workspace
 from core.types import FloatArray, Progress, Reporter, silent
@@ -65,7 +67,7 @@ def measure(
     decisions = decided(audit, TagStore.open(workspace), threshold)
     rows: Rows = []
     if "gap" in parts:
-        rows += gap_rows(audit, decisions)
+        rows += gap_rows(audit, decisions) + reliability_rows(audit, decisions)
     if "groups" in parts:
         rows += group_rows(audit)
     if decisions.spurious and {"noise", "flip"} & set(parts):

@@ -72,7 +72,7 @@ def empty(title: str, text: str, *, icon: str = ":material/search_off:") -> None
 def metrics(count: int) -> list[DeltaGenerator]:
     """Places for numbers beside each other; on a narrow screen they go below each other."""
     row = st.container(horizontal=True)
-    return [row.container(width=216) for _ in range(count)]
+    return [row.container(width=200) for _ in range(count)]
 
 
 def class_names(audit: Audit) -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""Blocks of the page Map: choose what is drawn, lasso a group, see what sets it apart."""
+"""Blocks of the page Map: choose what is drawn, and select a group of points."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,19 +10,18 @@ import pandas as pd
 import streamlit as st
 
 from core import jobs
-from core.audit import Audit, Candidate, ClassArrays
+from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
-from core.explain.embedding import FEWEST, SIDE, chance_reach, contrast
+from core.explain.embedding import FEWEST
 from core.map import ImageMap, alpha_of, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
-from core.types import FloatArray, Kind
-from core.ui import blocks, cards, map_figure, opened, pictures, shell, state
-from core.ui.gallery import Card, gallery
+from core.types import FloatArray
+from core.ui import blocks, map_figure, opened, shell, state
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "group", "kind"]
+PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "kind"]
 ALL = "features"
 OF_CLASS = "psi:"
 OF_ATTRIBUTE = "attribute:"
@@ -34,13 +32,10 @@ COLOURS = {
     "correct": "Right or wrong",
     "alpha": "Alpha of a component",
 }
-KINDS = {Kind.PCA.value: "Components", Kind.NEURON.value: "Neurons"}
 SELECTED = "map_selected"
 CHART = "map_chart"
 AT_ONCE = 3000
 """Images up to which PCA is computed while the page waits, in a second or two."""
-FINDINGS = 5
-PICTURES = 12
 
 
 class View(NamedTuple):
@@ -131,6 +126,7 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
     title = f"Map of {audit.name}" + ("" if label is None else f", class {label}")
 
     def begin() -> None:
+        state.put("projection", "umap")
         jobs.start(opened.workspace(), wanted, title)
 
     st.button(
@@ -155,14 +151,15 @@ def _watch(job_id: str) -> None:
 
 def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -> View:
     """Projection and colour."""
-    offered = [name for name in PROJECTIONS if name == "pca" or found.umap is not None]
-    projection = state.choose(
-        st.segmented_control,
-        "Projection",
-        "projection",
-        offered,
-        format_func=PROJECTIONS.__getitem__,
-    )
+    projection = "pca"
+    if found.umap is not None:  # else a wish for UMAP stays in the address until it is there
+        projection = state.choose(
+            st.segmented_control,
+            "Projection",
+            "projection",
+            list(PROJECTIONS),
+            format_func=PROJECTIONS.__getitem__,
+        )
     titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary["attributes"]}
     colour = state.choose(
         st.selectbox,
@@ -221,6 +218,7 @@ def chart(audit: Audit, view: View) -> list[str]:
         known = set(shown)
         ids = [i for i in map(_image_id, picked) if i in known]
         st.session_state[SELECTED] = {"of": token, "ids": sorted(set(ids))}
+        state.put("group", "")  # the class with most images of the new group
 
     st.plotly_chart(
         _figure(audit, view, frozenset(selected)),
@@ -274,7 +272,7 @@ def _below(view: View, selected: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _drawn(audit: Audit, found: str, class_idx: int | None) -> pd.DataFrame:
+def drawn(audit: Audit, found: str, class_idx: int | None) -> pd.DataFrame:
     """The drawn images with what is said about them, in the order of the map."""
     del found  # part of the key only
     current = available(audit, class_idx)
@@ -295,7 +293,7 @@ def _alpha(
 ) -> FloatArray:
     of, kind, component = row
     candidate = opened.class_arrays(audit, of).candidate(kind, component)
-    return alpha_of(audit, candidate, _drawn(audit, found, class_idx).index.tolist())
+    return alpha_of(audit, candidate, drawn(audit, found, class_idx).index.tolist())
 
 
 def _colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours:
@@ -316,7 +314,7 @@ def _colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours
 
 
 def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
-    rows = _drawn(audit, view.found.facts["key"], view.class_idx)
+    rows = drawn(audit, view.found.facts["key"], view.class_idx)
     axes = ("", "")
     if view.projection == "pca":
         shares = [*view.found.facts["shares"], 0, 0]
@@ -334,163 +332,4 @@ def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
         chosen=rows.index.isin(list(selected)),
         axes=axes,
         revision=f"{view.scope}/{view.projection}",
-    )
-
-
-@blocks.part
-def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
-    """What a selected group is, and what sets it apart; a tag redraws this alone."""
-    rows = _drawn(audit, view.found.facts["key"], view.class_idx)
-    counts = rows.loc[list(ids), "label"].value_counts(sort=False)
-    counts = counts.iloc[np.argsort(-counts.to_numpy(), kind="stable")]
-    totals = rows["label"].value_counts()
-    names = opened.display(audit)
-    parts = [
-        f"{blocks.plain(names.get(label, label))} {n:,} of {totals[label]:,}"
-        for label, n in counts.head(8).items()
-    ]
-    if len(counts) > 8:
-        parts.append(f"{len(counts) - 8} more classes")
-    st.subheader(f"{len(ids):,} images selected")
-    st.markdown(" · ".join(parts))
-    audited = blocks.class_names(audit)
-    labels = [label for label in counts.index if label in audited]
-    if not labels:
-        st.info("None of these classes was audited, so nothing is known about their components.")
-        return
-    label = labels[0]
-    if len(labels) > 1:
-        label = state.choose(
-            st.selectbox,
-            "Class that the group is compared within",
-            "group",
-            labels,
-            format_func=lambda v: f"{audited.get(v, v)} ({counts.get(v, 0):,} selected)",
-        )
-    state.publish(PARAMETERS)
-    inside = [i for i in ids if rows.at[i, "label"] == label]
-    outside = rows.index[(rows["label"] == label) & ~rows.index.isin(inside)].tolist()
-    _apart(audit, label, inside, outside)
-
-
-def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> None:
-    """The candidates that set a group apart from the rest of its class, as cards."""
-    facts = audit.class_facts(label)
-    arrays = opened.class_arrays(audit, int(facts["class_idx"]))
-    tables = _tables(arrays, inside, outside)
-    name = blocks.plain(facts["name"])
-    if all(table.empty for table in tables.values()):
-        st.info(
-            f"{len(inside)} images of {name} are selected and {len(outside)} are not: a comparison "
-            f"needs at least {SIDE} on either side."
-        )
-        picked = gallery(blocks.photos(audit, inside[:PICTURES]), key="map-group", label="Selected")
-        if picked:
-            state.go("pages/image.py", image=picked, explain=label)
-        return
-    st.markdown(_headline(name, arrays, tables, len(inside), len(outside)))
-    kind = state.choose(
-        st.segmented_control,
-        "What sets the group apart most",
-        "kind",
-        list(KINDS),
-        format_func=KINDS.__getitem__,
-    )
-    state.publish(PARAMETERS)
-    table = tables[kind]
-    st.caption(_caution(len(inside), len(outside), len(table)))
-    shown = tuple(
-        _card(audit, arrays, _by_row(arrays, int(row["row"])), row, inside)
-        for row in table.head(FINDINGS).to_dict("records")
-    )
-    token = f"map/{audit.id}/{facts['class_idx']}/{kind}/{len(inside)}"
-    clicked = cards.card_list(audit, label, shown, token)
-    if clicked:
-        component, image_id = clicked
-        state.go("pages/image.py", image=image_id, component=component, explain=label)
-
-
-def _tables(
-    arrays: ClassArrays, inside: Sequence[str], outside: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """The contrast over a class's components, and over its neurons.
-
-    Apart, because a component is made of neurons: one of them often separates a group as well.
-    """
-    place = {image_id: i for i, image_id in enumerate(arrays.image_ids)}
-    alpha = np.asarray(arrays.alpha)[[place[i] for i in (*inside, *outside)]]
-    mine = np.arange(len(alpha)) < len(inside)
-    r = arrays.pca.basis.shape[1]
-    neurons = contrast(alpha[:, r:], mine)
-    return {
-        Kind.PCA.value: contrast(alpha[:, :r], mine),
-        Kind.NEURON.value: neurons.assign(row=neurons["row"] + r),
-    }
-
-
-def _by_row(arrays: ClassArrays, row: int) -> Candidate:
-    """The candidate behind a column of alpha."""
-    components = arrays.pca.basis.shape[1]
-    if row < components:
-        return arrays.candidate(Kind.PCA, row)
-    return arrays.candidate(Kind.NEURON, int(arrays.neurons[row - components]))
-
-
-def _headline(
-    name: str, arrays: ClassArrays, tables: dict[str, pd.DataFrame], n_in: int, n_out: int
-) -> str:
-    """The first component and the first neuron in a sentence."""
-    said = []
-    for table in tables.values():
-        if not table.empty:
-            row = table.iloc[0]
-            what = f"{row['direction'].removeprefix('shows ')} of "
-            what += _by_row(arrays, int(row["row"])).title
-            said.append(f"**{what}** (AUROC {row['auroc']:.2f})")
-    return (
-        f"The {n_in:,} selected images of {name} differ from the other {n_out:,} most of all in "
-        f"that they show {'; of single neurons, '.join(said)}."
-    )
-
-
-def _caution(n_in: int, n_out: int, tests: int) -> str:
-    """How the figures may be read."""
-    reach = chance_reach(n_in, n_out, tests)
-    return (
-        f"{n_in:,} images against the other {n_out:,} of the class that are drawn. AUROC 0.5 is no "
-        f"difference; for a group drawn by lot, the largest of {tests} would stay within "
-        f"0.5 ± {reach:.2f}. A group chosen by eye is not drawn by lot: read this as a description "
-        "of the group, not as a test."
-    )
-
-
-def _card(
-    audit: Audit,
-    arrays: ClassArrays,
-    candidate: Candidate,
-    row: dict[str, Any],
-    inside: Sequence[str],
-) -> Card:
-    """One finding with its overlays on images of the group."""
-    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
-    by_id = dict(zip(arrays.image_ids, alpha.tolist(), strict=True))
-    more = row["direction"] == "shows more"
-    ordered = sorted(inside, key=lambda i: -by_id[i] if more else by_id[i])
-    which = f"{PICTURES} of the {len(inside):,}" if len(inside) > PICTURES else "all"
-    return Card(
-        name=f"{candidate.kind.value}-{candidate.component}",
-        title=candidate.title.capitalize(),
-        facts=f"the group {row['direction']} of it · AUROC {row['auroc']:.2f} · mean α "
-        f"{row['inside_mean']:+.2f} in the group, {row['outside_mean']:+.2f} in the rest",
-        pictures=blocks.photos(
-            audit,
-            ordered[:PICTURES],
-            candidate=candidate,
-            scale=blocks.overlay_scale(arrays, candidate.row),
-            alpha=by_id,
-        ),
-        figure=pictures.histogram_url(audit, candidate),
-        figure_alt=f"Histogram of alpha of {candidate.title} over the whole class",
-        note=f"{which} selected images, those that show it {'most' if more else 'least'} first; "
-        "the histogram is of the whole class",
     )

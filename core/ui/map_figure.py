@@ -138,7 +138,9 @@ def scatter(
         )
     )
     for update, title in ((figure.update_xaxes, axes[0]), (figure.update_yaxes, axes[1])):
-        update(title=title or None, showticklabels=bool(title), zeroline=False)
+        update(
+            title=title or None, showticklabels=bool(title), showgrid=bool(title), zeroline=False
+        )
     figure.update_layout(
         height=HEIGHT,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},

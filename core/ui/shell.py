@@ -13,6 +13,7 @@ from core import jobs
 from core.audit import Audit
 from core.ui import opened, state
 from core.ui.blocks import part, plain, read_only, sentences
+from core.ui.remember import remember
 
 PAGES = {
     "Audit": [
@@ -73,6 +74,7 @@ def _sidebar(audits: list[dict[str, Any]]) -> None:
             placeholder="anonymous",
             help="Saved with every tag that you give.",
         )
+        remember()
 
 
 def current_audit() -> Audit:

@@ -172,8 +172,6 @@ def buttons(
 ) -> None:
     """A button with a key for every answer, and to go on, back and undo."""
     item = order[place]
-    confidence = st.session_state.get("confidence")
-    reason = st.session_state.get("reason") or None
 
     def answer(tag: Tag, subtype: Subtype | None) -> None:
         try:
@@ -185,8 +183,8 @@ def buttons(
                 item.component,
                 tag,
                 subtype=subtype,
-                confidence=confidence,
-                reason=reason,
+                confidence=st.session_state.get("confidence"),
+                reason=st.session_state.get("reason"),
             )
         except WorkspaceError as error:
             st.toast(str(error), icon=":material/error:")
@@ -219,17 +217,20 @@ def buttons(
                 disabled=locked,
             )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        st.button(
-            "Back", icon=":material/arrow_back:", shortcut="left", on_click=go_to, args=(place - 1,)
-        )
-        st.button(
-            "Skip",
-            icon=":material/arrow_forward:",
-            shortcut="right",
-            on_click=go_to,
-            args=(place + 1,),
-        )
-        st.button("Undo", icon=":material/undo:", shortcut="u", on_click=undo, disabled=locked)
+        for name, icon, key, call, arguments in (
+            ("Back", "arrow_back", "left", go_to, (place - 1,)),
+            ("Skip", "arrow_forward", "right", go_to, (place + 1,)),
+            ("Undo", "undo", "u", undo, ()),
+        ):
+            st.button(
+                name,
+                icon=f":material/{icon}:",
+                shortcut=key,
+                on_click=call,
+                args=arguments,
+                key=f"go-{key}",
+                disabled=locked and name == "Undo",
+            )
         st.segmented_control(
             "How sure (1 guess, 5 sure)",
             [1, 2, 3, 4, 5],

@@ -136,15 +136,21 @@ def healthy(app: AppTest, title: str) -> AppTest:
     return app
 
 
+def galleries(app: AppTest) -> list[Any]:
+    """Every gallery and every list of cards on a page."""
+    found = [element.proto for element in app.get("bidi_component")]
+    return [proto for proto in found if proto.component_name == "spurioscope.gallery"]
+
+
 def gallery(app: AppTest, place: int = 0) -> dict[str, Any]:
     """What a gallery or the cards on a page were given."""
-    found: dict[str, Any] = json.loads(app.get("bidi_component")[place].proto.json)
+    found: dict[str, Any] = json.loads(galleries(app)[place].json)
     return found
 
 
 def send(app: AppTest, event: str, value: str, place: int = 0) -> AppTest:
     """Run the page as the browser does after a click inside a gallery."""
-    proto = app.get("bidi_component")[place].proto
+    proto = galleries(app)[place]
     states = app._tree.get_widget_states()
     state = states.widgets.add()
     state.id = f"$$STREAMLIT_INTERNAL_KEY_{proto.id}__events"

@@ -7,7 +7,7 @@ import pytest
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.types import Kind, Tag
-from tests.pages.conftest import Open, address, gallery, healthy, send
+from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
 TITLE = "Components of a class"
 
@@ -29,7 +29,7 @@ def test_cards_show_pictures_with_overlays(audit: Audit, opened: Open) -> None:
 
 def test_the_whole_page_of_cards_is_one_element(audit: Audit, opened: Open) -> None:
     app = opened("components", audit=audit.id)
-    assert len(app.get("bidi_component")) == 1
+    assert len(galleries(app)) == 1
 
 
 def test_deep_link_restores_everything(audit: Audit, opened: Open) -> None:
@@ -145,3 +145,18 @@ def test_names_are_text_and_not_markup(audit: Audit, opened: Open) -> None:
     (audit.folder / "summary.json").write_text(json.dumps(summary))
     app = healthy(opened("components", audit=audit.id), TITLE)
     assert r"\*\*bold\*\* \$x\$ \:red\[y\]" in app.caption[-1].value
+
+
+def test_the_browser_gives_the_name_back(audit: Audit, opened: Open) -> None:
+    app = opened("components", audit=audit.id)
+    (memory,) = [
+        element.proto
+        for element in app.get("bidi_component")
+        if element.proto.component_name == "spurioscope.remember"
+    ]
+    states = app._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id = f"$$STREAMLIT_INTERNAL_KEY_{memory.id}__events"
+    state.json_trigger_value = json.dumps([{"event": "kept", "value": "Ada"}])
+    app._run(states)
+    assert app.text_input(key="annotator").value == "Ada"

@@ -1,0 +1,160 @@
+"""Lasso the images that carry a planted cue, in a real browser, and read what sets them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.spatial import ConvexHull
+
+from core.audit import Audit
+from core.run import run_audit
+from core.statistics import auroc
+from core.store import Workspace
+from tests.browser.conftest import FLAGS
+from tests.conftest import tiny_request
+from tests.tiny import load_tiny
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+RUNNING = '[data-testid="stApp"][data-test-script-state="running"]'
+POINTS = """() => {
+  const graph = document.querySelector('.js-plotly-plot');
+  const { xaxis, yaxis } = graph._fullLayout;
+  const frame = graph.querySelector('.nsewdrag').getBoundingClientRect();
+  const trace = graph._fullData[0];
+  const ids = Array.from(trace.customdata);
+  return {
+    frame: [frame.left, frame.top, frame.right, frame.bottom],
+    points: ids.map((id, i) => [
+      id, xaxis.c2p(trace.x[i]) + frame.left, yaxis.c2p(trace.y[i]) + frame.top,
+    ]),
+    bright: Array.from(trace.selectedpoints || []).map((i) => ids[i]),
+  };
+}"""
+
+
+def draw_cues(root: Path) -> Path:
+    """Boats and cars; half of the boats, and a tenth of the cars, under a white sky."""
+    rng = np.random.default_rng(11)
+    rows = []
+    for label, colour, rate in (("boat", (200, 60, 60), 0.5), ("car", (60, 60, 200), 0.1)):
+        for i in range(60):
+            sky = i < 60 * rate
+            pixels = rng.normal(90, 25, (64, 64, 3))
+            x, y = rng.integers(4, 40), rng.integers(30, 44)
+            pixels[y : y + 16, x : x + 20] = colour + rng.normal(0, 30, 3)
+            if sky:
+                pixels[:24] = rng.normal(245, 6, (24, 64, 3))
+            name = f"{label}-{i:02d}.png"
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(root / name)
+            rows.append((name, label, "test" if i % 5 == 0 else "train", int(sky)))
+    columns = ["path", "label", "split", "sky"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "manifest.csv", index=False)
+    return root / "manifest.csv"
+
+
+@pytest.fixture
+def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
+    monkeypatch.setattr("core.models.load.load_model", load_tiny)
+    data = draw_cues(tmp_path)
+    return run_audit(tiny_request(data, name="sky"), Workspace(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=[*FLAGS, *WEBGL])
+        opened = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+        opened.set_default_timeout(30_000)
+        yield opened
+        browser.close()
+
+
+def settle(page: Page) -> None:
+    page.wait_for_timeout(600)
+    page.wait_for_selector(RUNNING, state="detached")
+    page.wait_for_timeout(600)
+
+
+def seen(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = page.evaluate(POINTS)
+    return found
+
+
+def lasso(page: Page, wanted: set[str]) -> None:
+    """Draw a line around the wanted points with the mouse."""
+    view = seen(page)
+    spots = np.array([[x, y] for image_id, x, y in view["points"] if image_id in wanted])
+    middle = spots.mean(axis=0)
+    outward = spots - middle
+    away = spots + 8 * outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    left, top, right, bottom = view["frame"]
+    line = np.clip(away[ConvexHull(away).vertices], [left + 1, top + 1], [right - 1, bottom - 1])
+    page.mouse.move(*line[0])
+    page.mouse.down()
+    for x, y in [*line[1:], line[0]]:
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+
+
+def test_lasso_names_the_planted_component_first(
+    page: Page, audit: Audit, started: Callable[[Path], str]
+) -> None:
+    arrays = audit.class_arrays(audit.class_facts("boat")["class_idx"])
+    sky = audit.images.loc[arrays.image_ids, "sky"].to_numpy() == 1
+    components = arrays.pca.basis.shape[1]
+    apart = [abs(auroc(np.asarray(arrays.alpha[:, i]), sky) - 0.5) for i in range(components)]
+    planted = int(np.argmax(apart))
+    assert apart[planted] > 0.45
+
+    address = started(audit.folder.parent.parent)
+    page.goto(f"{address}/map?scope=psi:boat&colour=attribute:sky")
+    page.wait_for_selector(".js-plotly-plot .gl-container canvas")
+    settle(page)
+    wanted = {i for i, s in zip(arrays.image_ids, sky, strict=True) if s}
+    lasso(page, wanted)
+    page.get_by_text(re.compile(r"\d+ images selected")).wait_for()
+    settle(page)
+    chosen = set(seen(page)["bright"])
+    assert len(chosen & wanted) >= 0.9 * len(wanted)
+    assert len(chosen - wanted) <= 0.2 * len(wanted)
+
+    name = f"component {planted + 1}"
+    said = page.get_by_text("differ from the other").inner_text()
+    assert re.search(rf"show (more|less) of {name} \(AUROC", said), said
+    first = page.locator(".card").first
+    assert name.capitalize() in first.inner_text()
+    photos = first.locator("img.photo")
+    photos.first.wait_for()
+    assert photos.count() == min(12, len(chosen))
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.card img')].some((i) => i.naturalWidth > 0)"
+    )
+
+    first.get_by_role("button", name="spurious").click()  # a tag leaves the selection alone
+    settle(page)
+    assert set(seen(page)["bright"]) == chosen
+
+    page.get_by_role("combobox", name="Colour").click()
+    page.get_by_role("option", name="Right or wrong").click()
+    settle(page)
+    assert set(seen(page)["bright"]) == chosen  # another colour does so too
+    assert "colour=correct" in page.url
+
+    page.get_by_role("button", name="Clear the selection").click()
+    settle(page)
+    assert page.get_by_text("images selected").count() == 0
+    assert not seen(page)["bright"]

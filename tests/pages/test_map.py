@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import jobs
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.map import map_folder, read_map
+from core.store import Workspace
+from core.types import Tag
+from core.ui import map as maps
+from core.ui import map_figure
+from tests.pages.conftest import Open, address, gallery, healthy, send
+
+ROOT = Path(__file__).resolve().parents[2]
+TITLE = "Map of the images"
+COMMAND = """
+import argparse, sys
+import numpy as np
+import core.map
+from core import map_commands
+from core.store import Workspace
+
+core.map.umap_plane = lambda values, seed: np.asarray(values[:, :2], np.float32)
+parser = argparse.ArgumentParser()
+map_commands.add_parser(parser)
+parser.add_argument("--workspace")
+parser.add_argument("--job")
+options = parser.parse_args(sys.argv[2:])
+map_commands.run(options, Workspace(__import__("pathlib").Path(options.workspace)))
+"""
+"""Runs the command of a job with a UMAP that takes no time."""
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "command.py").write_text(COMMAND)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, str(tmp_path / "command.py")))
+
+
+def figure(app: AppTest) -> dict[str, Any]:
+    (chart,) = app.get("plotly_chart")
+    found: dict[str, Any] = json.loads(chart.proto.spec)
+    return found
+
+
+def selecting(app: AppTest, audit: Audit, ids: list[str], scope: str = "features") -> AppTest:
+    """Run the page as it is after a lasso."""
+    class_idx = None if scope == "features" else int(audit.class_facts(scope[4:])["class_idx"])
+    found = read_map(audit, class_idx)
+    assert found is not None
+    token = f"{audit.id}/{scope}/{found.facts['key']}"
+    app.session_state[maps.SELECTED] = {"of": token, "ids": ids}
+    return app.run()
+
+
+def ids_of(audit: Audit, label: str) -> list[str]:
+    return audit.class_arrays(audit.class_facts(label)["class_idx"]).image_ids
+
+
+def words(app: AppTest) -> str:
+    return "\n".join(e.value for e in (*app.markdown, *app.caption, *app.subheader, *app.info))
+
+
+def test_small_map_is_there_at_once_by_pca(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("map", audit=audit.id), TITLE)
+    trace = figure(app)["data"][0]
+    assert trace["type"] == "scattergl"
+    assert trace["customdata"] == audit.images.index.tolist()
+    assert figure(app)["layout"]["dragmode"] == "lasso"
+    assert "66 of 66 images shown" in words(app)
+    assert app.button(key="map_begin").label == "Compute UMAP"
+    assert app.button(key="map_clear").disabled
+    found = read_map(audit)
+    assert found is not None
+    assert found.umap is None
+
+
+def test_deep_link_restores_the_view(audit: Audit, opened: Open) -> None:
+    view = {"scope": "psi:eel", "projection": "umap", "colour": "alpha", "component": "pca-1"}
+    app = healthy(opened("map", audit=audit.id, **view), TITLE)
+    assert app.selectbox(key="w_scope").value == "psi:eel"
+    assert app.selectbox(key="w_component").value == "pca-1"
+    assert figure(app)["data"][0]["customdata"] == ids_of(audit, "eel")
+    bar = figure(app)["data"][0]["marker"]["colorbar"]
+    assert bar["title"]["text"] == "α of component 2"
+    assert address(app) == {"audit": audit.id, **view}
+
+
+def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
+    wrong = {"scope": "psi:<b>", "projection": "pca", "colour": "x", "component": "pca-99"}
+    app = healthy(opened("map", audit=audit.id, **wrong), TITLE)
+    assert address(app)["scope"] == "features"
+    assert address(app)["projection"] == "pca"
+    assert address(app)["colour"] == "class"
+
+
+@pytest.mark.parametrize(
+    ("colour", "title"),
+    [
+        ("class", "Class"),
+        ("prediction", "Prediction"),
+        ("correct", "Prediction is"),
+        ("attribute:snow", "snow"),
+        ("alpha", "α of component 1"),
+    ],
+)
+def test_every_colour_is_drawn(audit: Audit, opened: Open, colour: str, title: str) -> None:
+    more = {"component": "pca-0", "class_": "eel"} if colour == "alpha" else {}
+    app = healthy(opened("map", audit=audit.id, colour=colour, **more), TITLE)
+    marker = figure(app)["data"][0]["marker"]
+    assert marker["colorbar"]["title"]["text"] == title
+
+
+def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id)
+    arrays = audit.class_arrays(audit.class_facts("eel")["class_idx"])
+    strongest = np.argsort(-np.asarray(arrays.alpha[:, 1]))[:8]
+    eels = [arrays.image_ids[i] for i in strongest]
+    cats = ids_of(audit, "cat")[:2]
+    selecting(app, audit, [*eels, *cats])
+    healthy(app, TITLE)
+    assert "10 images selected" in words(app)
+    assert "eel 8 of 22 · cat 2 of 22" in words(app)
+    assert app.selectbox(key="w_group").value == "eel"
+    assert "show **more of component 2** (AUROC 1.00)" in words(app)
+    data = gallery(app)
+    assert data["cards"][0]["name"] == "pca-1"
+    assert data["cards"][0]["facts"].startswith("the group shows more of it · AUROC 1.00")
+    shown = {p["image_id"] for p in data["cards"][0]["pictures"]}
+    assert shown == set(eels)
+    assert all(
+        "/pca/1" in p["overlay"] or "pca" in p["overlay"] for p in data["cards"][0]["pictures"]
+    )
+    assert len(data["cards"]) <= 5
+    selected = figure(app)["data"][0]["selectedpoints"]
+    drawn = figure(app)["data"][0]["customdata"]
+    assert {drawn[i] for i in selected} == {*eels, *cats}
+    send(app, "tagged", "pca-1/spurious")
+    (saved,) = TagStore.open(Workspace(audit.folder.parent.parent)).current(audit.id)
+    assert (saved.label, saved.component, saved.tag) == ("eel", 1, Tag.SPURIOUS)
+
+
+def test_neurons_and_other_classes_can_be_asked_for(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id, kind="neuron")
+    ids = [*ids_of(audit, "eel")[:5], *ids_of(audit, "cat")[:4]]
+    selecting(app, audit, ids)
+    assert all(c["name"].startswith("neuron-") for c in gallery(app)["cards"])
+    app.selectbox(key="w_group").select("cat").run()
+    assert "4 images against the other 18 of the class" in words(app)
+
+
+@pytest.mark.parametrize("n", [2, 20, 22])
+def test_too_few_on_either_side_is_a_sentence(audit: Audit, opened: Open, n: int) -> None:
+    app = opened("map", audit=audit.id)
+    healthy(selecting(app, audit, ids_of(audit, "eel")[:n]), TITLE)
+    assert f"{n} images of eel are selected and {22 - n} are not" in words(app)
+    assert "at least 3 on either side" in words(app)
+    assert len(gallery(app)["pictures"]) == min(n, 12)
+
+
+def test_names_are_text_and_not_markup(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id)
+    healthy(selecting(app, audit, ids_of(audit, "dog_*x*")[:6]), TITLE)
+    assert r"selected images of dog\_\*x\* differ" in words(app)
+
+
+def test_selection_is_cleared_by_the_button(audit: Audit, opened: Open) -> None:
+    app = selecting(opened("map", audit=audit.id), audit, ids_of(audit, "eel")[:6])
+    before = app.get("plotly_chart")[0].proto.id
+    app.button(key="map_clear").click().run()
+    assert "images selected" not in words(app)
+    assert app.get("plotly_chart")[0].proto.id != before
+    assert "selectedpoints" not in figure(app)["data"][0]
+
+
+def test_selection_of_another_scope_is_not_shown(audit: Audit, opened: Open) -> None:
+    app = selecting(opened("map", audit=audit.id), audit, ids_of(audit, "eel")[:6])
+    app.selectbox(key="w_scope").select("psi:eel").run()
+    healthy(app, TITLE)
+    assert "images selected" not in words(app)
+
+
+@pytest.mark.usefixtures("command")
+def test_umap_is_computed_by_a_job_and_then_drawn(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id, scope="psi:eel")
+    app.button(key="map_begin").click().run()
+    (job,) = jobs.jobs(Workspace(audit.folder.parent.parent))
+    assert job.arguments == ["map", audit.id, "--class=eel"]
+    assert not [b for b in app.button if b.key == "map_begin"]  # its progress instead
+    deadline = time.monotonic() + 60
+    while job.state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        job = jobs.read(Workspace(audit.folder.parent.parent), job.id)
+    assert job.state == "finished", job.message
+    healthy(app.run(), TITLE)
+    assert "UMAP: neighbours are similar" in words(app)
+    assert not [b for b in app.button if b.key == "map_begin"]
+
+
+def test_failed_job_says_why_and_can_be_started_again(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", "raise SystemExit('no room left')"))
+    app = opened("map", audit=audit.id)
+    app.button(key="map_begin").click().run()
+    workspace = Workspace(audit.folder.parent.parent)
+    deadline = time.monotonic() + 60
+    while jobs.jobs(workspace)[0].state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    app.run()
+    assert app.error[0].value == "no room left"
+    assert not app.button(key="map_begin").disabled
+
+
+def test_large_audit_waits_for_the_job(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps, "AT_ONCE", 10)
+    app = healthy(opened("map", audit=audit.id), TITLE)
+    assert "No map yet" in words(app)
+    assert app.button(key="map_begin").label == "Compute the map"
+    assert not app.get("plotly_chart")
+    assert not map_folder(audit, None).exists()
+
+
+def test_presentation_draws_and_writes_nothing(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = healthy(opened("map", audit=audit.id), TITLE)
+    assert len(figure(app)["data"][0]["customdata"]) == 66
+    assert app.button(key="map_begin").disabled
+    assert not map_folder(audit, None).parent.exists()
+
+
+def test_no_audit_yet(empty: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = opened("map")
+    assert not app.exception
+    assert [t.value for t in app.title] == ["Spurioscope"]
+
+
+def test_many_categories_share_grey() -> None:
+    values = [f"c{i}" for i in range(12) for _ in range(20 - i)]
+    found = map_figure.categories(values, "Class")
+    assert len(found.bar["ticktext"]) == 8
+    assert found.bar["ticktext"][0] == "c0 (20)"
+    assert found.bar["ticktext"][-1] == "5 others (55)"
+    assert found.scale[-1] == (1.0, "#8a94a3")
+    assert found.values.max() == 7
+
+
+def test_missing_values_are_a_category() -> None:
+    found = map_figure.categories(["a", None, "a", float("nan")], "x")
+    assert found.bar["ticktext"] == ["a (2)", "none (2)"]
+
+
+def test_diverging_scale_is_symmetric_around_zero() -> None:
+    found = map_figure.diverging(np.array([-1.0, 0.0, 4.0]), "α")
+    assert found.low == -found.high
+    assert map_figure.diverging(np.zeros(3), "α").high == 1.0

@@ -1,0 +1,130 @@
+"""Tagging, Agreement, Ranking and Measures, through the app's frame."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.annotate.tags import TagStore
+from core.annotate.votes import ADJUDICATION, answers, count_votes
+from core.audit import Audit
+from core.store import Workspace
+from core.types import Kind, Subtype, Tag
+from tests.pages.conftest import Open, healthy
+
+
+def shown(app: AppTest) -> str:
+    """The candidate on the screen."""
+    return next(m.value for m in app.markdown if m.value.startswith("### ")).splitlines()[0]
+
+
+def press(app: AppTest, key: str) -> AppTest:
+    return app.button(key=f"answer-{key}").click().run()
+
+
+def test_a_key_tags_and_brings_the_next(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    app = healthy(opened("tagging", audit=audit.id), "Tagging")
+    first = shown(app)
+    healthy(press(app, "2"), "Tagging")
+    second = shown(app)
+    assert second != first
+    healthy(press(app, "5"), "Tagging")
+    events = TagStore.open(workspace).current(audit.id)
+    assert [(e.tag, e.subtype) for e in events] == [
+        (Tag.SPURIOUS, None),
+        (Tag.SPURIOUS, Subtype.BACKGROUND),
+    ]
+    healthy(app.button(key="go-u").click().run(), "Tagging")
+    assert shown(app) == second
+    assert len(TagStore.open(workspace).current(audit.id)) == 1
+
+
+def test_back_and_skip(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    app = opened("tagging", audit=audit.id)
+    first = shown(app)
+    app.button(key="go-right").click().run()
+    assert shown(app) != first
+    app.button(key="go-left").click().run()
+    assert shown(app) == first
+    assert TagStore.open(workspace).current(audit.id) == []
+
+
+def test_confidence_and_reason_are_saved(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    app = opened("tagging", audit=audit.id)
+    app.text_input(key="reason").set_value("the snow").run()
+    app.session_state["confidence"] = 4
+    app.run()
+    press(app, "1")
+    event = TagStore.open(workspace).current(audit.id)[0]
+    assert (event.confidence, event.reason, event.tag) == (4, "the snow", Tag.CORE)
+    assert app.text_input(key="reason").value == ""
+
+
+def test_others_are_hidden_unless_asked_for(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    facts = audit.classes[0]
+    TagStore.open(workspace).add("Ann", audit.id, facts["label"], Kind.PCA, 0, Tag.CORE)
+    at = f"{facts['class_idx']}.pca.0"
+    blind = opened("tagging", audit=audit.id, at=at)
+    assert not blind.dataframe
+    seen = healthy(opened("tagging", audit=audit.id, at=at, others="1"), "Tagging")
+    assert seen.dataframe[0].value["annotator"].tolist() == ["Ann"]
+
+
+def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    empty = healthy(opened("agreement", audit=audit.id), "Agreement")
+    assert any("Nobody has tagged" in m.value for m in empty.markdown)
+    store, label = TagStore.open(workspace), audit.classes[0]["label"]
+    for component in range(3):
+        store.add("Ann", audit.id, label, Kind.PCA, component, Tag.CORE)
+        store.add(
+            "Bob", audit.id, label, Kind.PCA, component, [Tag.CORE, Tag.SPURIOUS][component % 2]
+        )
+    app = healthy(opened("agreement", audit=audit.id), "Agreement")
+    assert any("1 left, 0 settled" in s.value for s in app.subheader)
+    app.button(key=f"settle-spurious-{label}-pca-1").click().run()
+    healthy(app, "Agreement")
+    votes = count_votes(answers(store.current(audit.id)))
+    assert votes.set_index("component").loc[1, "decision"] == "spurious"
+    assert store.history(audit.id)[-1].annotator == ADJUDICATION
+
+
+@pytest.fixture
+def tagged(audit: Audit, workspace: Workspace) -> str:
+    label = str(audit.classes[0]["label"])
+    TagStore.open(workspace).add("Ann", audit.id, label, Kind.PCA, 0, Tag.SPURIOUS)
+    return label
+
+
+def test_ranking_needs_a_tag(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("ranking", audit=audit.id), "Ranking")
+    assert any("No cue is tagged" in m.value for m in app.markdown)
+
+
+def test_ranking_shows_both_ends(audit: Audit, tagged: str, opened: Open) -> None:
+    app = healthy(opened("ranking", audit=audit.id, class_=tagged), "Ranking")
+    galleries = {e.key for e in app.get("bidi_component")}
+    assert {"Highest spuriosity", "Lowest spuriosity"} <= galleries
+    assert app.metric[0].label == "Spurious gap"
+    words = [m.value for m in app.markdown if "spuriosity**" in m.value]
+    assert "Highest" in words[0]
+    assert "Lowest" in words[1]
+    filtered = healthy(opened("ranking", audit=audit.id, by="snow = 1"), "Ranking")
+    assert filtered.selectbox(key="w_by").value == "snow = 1"
+
+
+def test_measures_follow_from_tags(audit: Audit, tagged: str, opened: Open) -> None:
+    app = healthy(opened("measures", audit=audit.id), "Measures")
+    table = app.dataframe[0].value
+    assert {"spurious_gap", "group_accuracy"} <= set(table["measure"])
+    one = healthy(opened("measures", audit=audit.id, what="spurious_gap"), "Measures")
+    assert set(one.dataframe[0].value["measure"]) == {"spurious_gap"}
+    app.button(key="run-noise").click().run(timeout=60)
+    healthy(app, "Measures")
+    assert "core_accuracy" in set(app.dataframe[0].value["measure"])
+
+
+def test_measures_without_tags_say_so(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("measures", audit=audit.id), "Measures")
+    assert any("no candidate decided spurious" in i.value for i in app.info)
