@@ -10,12 +10,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 if get_script_run_ctx(suppress_warning=True) is None:
     from core.ui.media import media_routes
-    from core.ui.pictures import render
+    from core.ui.warm import render, warm_up
 
     # without this, a fresh server takes the folder pages/ for an app of its own until the first
     # run of st.navigation, and a deep link would run its page without this frame
     PagesManager.uses_pages_directory = False
     app = st.App("app.py", routes=media_routes(render))
+    warm_up()
 else:
     from core.ui.shell import run
 

@@ -1,6 +1,6 @@
 """Run every benchmark: ``python -m benchmarks [part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md. Parts: truth, passes, components, clicks.
+``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, passes, components, clicks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from benchmarks.measure import Line
 
 PARTS = {
     "truth": "The planted truth of demo:cues",
+    "workers": "A worker table of 25,000 answers",
+    "measures": "What the planted cues cost",
     "passes": "The pass over the images",
     "components": "Class PCA",
     "clicks": "The app in headless Chromium",

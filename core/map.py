@@ -20,11 +20,13 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.explain.embedding import (
     COMPONENTS,
@@ -64,7 +66,7 @@ VERSION = 1
 class ImageMap:
     """One map, read; arrays stay on disk until touched where they are stored."""
 
-    ids: Sequence[str]
+    ids: NDArray[np.bytes_]
     """(n,) image ids, sorted like the image table."""
     pca: FloatArray
     """(n, 2) float32."""
@@ -75,10 +77,11 @@ class ImageMap:
     facts: dict[str, Any]
     """key, n, shown, seed, shares (of the two components), notes."""
 
-    @property
+    @cached_property
     def shown(self) -> list[str]:
         """Ids of the drawn images."""
-        return [self.ids[i] for i in self.sample]
+        found: list[str] = self.ids[self.sample].astype(str).tolist()
+        return found
 
     def points(self, projection: str) -> FloatArray:
         """Coordinates (s, 2) of the drawn images by ``"umap"`` or ``"pca"``."""
@@ -134,7 +137,7 @@ def read_map(audit: Audit, class_idx: int | None = None) -> ImageMap | None:
         return None
     umap = folder / "umap.npy"
     return ImageMap(
-        read_array(folder / "ids.npy").astype(str).tolist(),
+        read_array(folder / "ids.npy", mapped=True),
         read_array(folder / "pca.npy", mapped=True),
         read_array(folder / "sample.npy"),
         read_array(umap) if umap.exists() else None,
@@ -180,7 +183,7 @@ def make_map(
         "umap": found is not None,
         "notes": notes,
     }
-    return ImageMap(ids, pca, sample, found, facts)
+    return ImageMap(np.asarray(ids).astype(bytes), pca, sample, found, facts)
 
 
 def compute_map(
@@ -207,7 +210,7 @@ def compute_map(
             shutil.rmtree(left, ignore_errors=True)
         made = make_map(audit, class_idx, umap=umap, report=report)
         with replacing_folder(folder) as temporary:
-            np.save(temporary / "ids.npy", np.asarray(made.ids).astype(bytes))
+            np.save(temporary / "ids.npy", made.ids)
             np.save(temporary / "pca.npy", made.pca)
             np.save(temporary / "sample.npy", made.sample)
             if made.umap is not None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from core.types import FloatArray
 
@@ -112,12 +110,17 @@ def _leading(matrix: FloatArray, kept: int, device: str) -> tuple[FloatArray, Fl
         return values.flip(0)[:kept].cpu().numpy(), vectors.flip(1)[:, :kept].cpu().numpy()
     if side > LARGE and kept * 4 < side:
         return _lanczos(matrix, kept)
+    from scipy.linalg import eigh
+
     values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1), overwrite_a=True)
     return values[::-1], vectors[:, ::-1]
 
 
 def _lanczos(matrix: FloatArray, kept: int) -> tuple[FloatArray, FloatArray]:
     """ARPACK from a fixed start; the exact solver where it does not converge."""
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
     side = len(matrix)
     start = np.random.default_rng(0).standard_normal(side)
     operator = LinearOperator((side, side), matvec=lambda v: matrix @ v, dtype=np.float64)

@@ -271,13 +271,14 @@ def _below(view: View, selected: int) -> None:
         )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def drawn(audit: Audit, found: str, class_idx: int | None) -> pd.DataFrame:
     """The drawn images with what is said about them, in the order of the map."""
     del found  # part of the key only
     current = available(audit, class_idx)
     assert current is not None
-    rows = audit.images.loc[current.shown]
+    columns = ["label", "prediction", "correct", *audit.summary["attributes"]]
+    rows = audit.images.loc[current.shown, columns]
     names = opened.display(audit)
     predicted = np.asarray(audit.head.names, dtype=object)[rows["prediction"].to_numpy(np.int64)]
     return rows.assign(

@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from core.audit import Audit
-from core.statistics import auroc
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, metrics, plain, ranked
 
@@ -46,6 +45,13 @@ def headline(audit: Audit) -> None:
     st.caption(plain(how))
 
 
+def prepare(audit: Audit) -> None:
+    """Compute what the page shows and keep it."""
+    _planted(audit)
+    _table(audit)
+    _scatter(audit)
+
+
 def planted_truth(audit: Audit) -> None:
     """For rendered data: what was planted, beside what the audit found."""
     rows = _planted(audit)
@@ -77,6 +83,8 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
             f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
         )
         return row
+    from core.statistics import auroc
+
     images = opened.class_images(audit, facts["class_idx"])
     shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()
     arrays = opened.class_arrays(audit, facts["class_idx"])

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 from scipy.spatial import ConvexHull
 
+from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.run import run_audit
 from core.statistics import auroc
 from core.store import Workspace
+from core.types import Tag
 from tests.browser.conftest import FLAGS
 from tests.conftest import tiny_request
 from tests.tiny import load_tiny
@@ -120,7 +122,8 @@ def test_lasso_names_the_planted_component_first(
     planted = int(np.argmax(apart))
     assert apart[planted] > 0.45
 
-    address = started(audit.folder.parent.parent)
+    workspace = Workspace(audit.folder.parent.parent)
+    address = started(workspace.root)
     page.goto(f"{address}/map?scope=psi:boat&colour=attribute:sky")
     page.wait_for_selector(".js-plotly-plot .gl-container canvas")
     settle(page)
@@ -140,15 +143,20 @@ def test_lasso_names_the_planted_component_first(
     photos = first.locator("img.photo")
     photos.first.wait_for()
     assert photos.count() == min(12, len(chosen))
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.card img')].some((i) => i.naturalWidth > 0)"
-    )
+    for picture in (photos.first, first.locator("img.overlay").first):
+        page.wait_for_function("i => i.naturalWidth > 0", arg=picture.element_handle())
+    assert TagStore.open(workspace).current(audit.id) == []
 
     first.get_by_role("button", name="spurious").click()  # a tag leaves the selection alone
     settle(page)
     assert set(seen(page)["bright"]) == chosen
+    (saved,) = TagStore.open(workspace).current(audit.id)
+    assert (saved.label, saved.component, saved.tag) == ("boat", planted, Tag.SPURIOUS)
 
-    page.get_by_role("combobox", name="Colour").click()
+    colour = page.get_by_role("combobox", name="Colour")
+    colour.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # scrolling closes a list that is open
+    colour.click()
     page.get_by_role("option", name="Right or wrong").click()
     settle(page)
     assert set(seen(page)["bright"]) == chosen  # another colour does so too

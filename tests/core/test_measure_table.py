@@ -239,14 +239,14 @@ def test_regions_without_exact_maps(planted: Audit, monkeypatch: pytest.MonkeyPa
     found = trials.region(planted, spurious, ids, load_white_box("x"))
     assert found.shape == (3, 32, 32)
     assert found.min() >= 0
-    assert found.max() == pytest.approx(1)
+    assert 0.8 < found.max() <= 1
     assert trials.region(planted, [], ids, load_white_box("x")).max() == 0
 
 
 def test_without_a_held_out_split(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(test_planted, "load_white_box", load_white_box)
-        patch.setattr(test_planted, "N", {"train": 40})
+        patch.setattr(test_planted, "N", {"train": 24})
         audit = test_planted.audited(tmp_path, 0.7)
     TagStore.open(workspace_of(audit)).add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
     found = measure(audit, workspace_of(audit))
@@ -254,7 +254,7 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
     assert splits["spurious_gap"].tolist() == ["out-of-fold"]
     assert splits["flip_rate"].tolist() == ["train (the head was fitted on these images)"]
     assert "no candidate is tagged core" in " ".join(found.query("measure == 'note'")["note"])
-    assert value(found, "spurious_gap")["n"] == 2 * 20
+    assert value(found, "spurious_gap")["n"] == 2 * 12
 
 
 def test_a_neuron_that_is_no_candidate_counts_too(planted: Audit) -> None:
