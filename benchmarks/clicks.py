@@ -176,8 +176,7 @@ def page_switches(page: Any, url: str) -> list[float]:
 _SWITCH = """async (name) => {
   const painted = () => {
     if (name === 'Overview') return document.querySelector(
-      '[data-testid="stMain"] [data-testid="stDataFrame"] canvas') &&
-      document.querySelector('[data-testid="stMain"] .js-plotly-plot .main-svg');
+      '[data-testid="stMain"] [data-testid="stDataFrame"] canvas');
     return [...document.querySelectorAll('[data-testid="stMain"] *')].some(
       (e) => e.shadowRoot && e.shadowRoot.querySelector('.gallery[data-painted]'));
   };

@@ -62,7 +62,7 @@ VERSION = 1
 """Of the method; another one computes every map again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageMap:
     """One map, read; arrays stay on disk until touched where they are stored."""
 

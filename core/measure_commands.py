@@ -115,7 +115,7 @@ def _text(table: pd.DataFrame) -> str:
             notes.append(f"note: {row['class_name'] + ': ' if row['label'] else ''}{row['note']}")
             continue
         name = f"{row['class_name'] or 'all classes':<22.22} {row['measure']:<32}"
-        lines.append(f"{name} {row['subject']:<18.18} {_figure(row)}  {row['reading']}".rstrip())
+        lines.append(f"{name} {row['subject']:<30} {_figure(row)}  {row['reading']}".rstrip())
     return "\n".join(lines + notes)
 
 

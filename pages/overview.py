@@ -22,11 +22,11 @@ st.caption(
 def classes() -> None:
     """The table with its filters; a click on a filter redraws it alone."""
     chosen = overview.class_table(audit)
-    state.publish(["audit", "q", "sort", "only"])
+    overview.scatter(audit)
+    state.publish(["audit", "q", "sort", "only", "plot"])
     if chosen is not None:
         state.go("pages/components.py", **{"class": chosen, "page": ""})
 
 
 classes()
-overview.scatter(audit)
 overview.notes(audit)

@@ -141,7 +141,7 @@ def _noise_class(facts: dict[str, Any], trial: NoiseTrial, sigma: str, split: st
         there = ~np.isnan(hits)
         if there.any():
             said = f"the mask covers {100 * trial.area[name]:.0f} % on average"
-            same = f"{sigma}, images of {measure}"
+            same = f"{sigma}, {measure}"
             rows += [
                 _share_row(facts, measure, hits[there], sigma, split, said),
                 _share_row(facts, "clean_accuracy", trial.clean[there], same, split),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from core import jobs
 from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
-from core.map import ImageMap, alpha_of, compute_map, make_map, map_folder, read_map
+from core.map import ImageMap, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
-from core.types import FloatArray
 from core.ui import blocks, map_figure, opened, shell, state
+from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -24,32 +22,18 @@ if TYPE_CHECKING:
 PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "kind"]
 ALL = "features"
 OF_CLASS = "psi:"
-OF_ATTRIBUTE = "attribute:"
 PROJECTIONS = {"umap": "UMAP", "pca": "PCA"}
 COLOURS = {
     "class": "Class",
     "prediction": "Prediction",
     "correct": "Right or wrong",
     "alpha": "Alpha of a component",
+    "spuriosity": "Spuriosity",
 }
 SELECTED = "map_selected"
 CHART = "map_chart"
 AT_ONCE = 3000
 """Images up to which PCA is computed while the page waits, in a second or two."""
-
-
-class View(NamedTuple):
-    """What the page shows."""
-
-    scope: str
-    """``features``, or ``psi:`` and a label."""
-    class_idx: int | None
-    """Of the scope; None for all images."""
-    found: ImageMap
-    projection: str
-    colour: str
-    candidate: Candidate | None
-    """Whose alpha colours the points."""
 
 
 def scope(audit: Audit) -> tuple[str, int | None]:
@@ -228,7 +212,7 @@ def chart(audit: Audit, view: View) -> list[str]:
         width="stretch",
         config={"displaylogo": False, "scrollZoom": True},
     )
-    _below(view, len(selected))
+    _below(audit, view, len(selected))
     return [i for i in shown if i in selected]
 
 
@@ -248,7 +232,7 @@ def _clear() -> None:
     st.session_state[CHART] = st.session_state.get(CHART, 0) + 1  # a new chart has no selection
 
 
-def _below(view: View, selected: int) -> None:
+def _below(audit: Audit, view: View, selected: int) -> None:
     """How many are drawn, what the projection is, and the button that clears the selection."""
     facts = view.found.facts
     text = f"{facts['shown']:,} of {facts['n']:,} images shown"
@@ -269,53 +253,15 @@ def _below(view: View, selected: int) -> None:
             on_click=_clear,
             disabled=not selected,
         )
-
-
-@lru_cache(maxsize=4)
-def drawn(audit: Audit, found: str, class_idx: int | None) -> pd.DataFrame:
-    """The drawn images with what is said about them, in the order of the map."""
-    del found  # part of the key only
-    current = available(audit, class_idx)
-    assert current is not None
-    columns = ["label", "prediction", "correct", *audit.summary["attributes"]]
-    rows = audit.images.loc[current.shown, columns]
-    names = opened.display(audit)
-    predicted = np.asarray(audit.head.names, dtype=object)[rows["prediction"].to_numpy(np.int64)]
-    return rows.assign(
-        name=[names.get(label, label) for label in rows["label"]],
-        predicted=predicted,
-        verdict=np.where(rows["correct"].to_numpy(bool), "right", "wrong"),
-    )
-
-
-@lru_cache(maxsize=16)
-def _alpha(
-    audit: Audit, found: str, class_idx: int | None, row: tuple[int, str, int]
-) -> FloatArray:
-    of, kind, component = row
-    candidate = opened.class_arrays(audit, of).candidate(kind, component)
-    return alpha_of(audit, candidate, drawn(audit, found, class_idx).index.tolist())
-
-
-def _colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours:
-    order = list(blocks.class_names(audit).values())
-    if view.colour == "prediction":
-        return map_figure.categories(rows["predicted"].tolist(), "Prediction", order)
-    if view.colour == "correct":
-        return map_figure.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
-    if view.colour.startswith(OF_ATTRIBUTE):
-        name = view.colour.removeprefix(OF_ATTRIBUTE)
-        return map_figure.attribute(rows[name], name)
-    if view.colour == "alpha" and view.candidate is not None:
-        c = view.candidate
-        which = (c.class_idx, c.kind.value, c.component)
-        alpha = _alpha(audit, view.found.facts["key"], view.class_idx, which)
-        return map_figure.diverging(alpha, f"α of {c.title}")
-    return map_figure.categories(rows["name"].tolist(), "Class", order)
+    if view.colour == "spuriosity" and not spurious(audit):
+        st.caption(
+            "No class has a cue that is tagged as spurious yet: tag some on the page Components, "
+            "or on the cards below a group that you select here."
+        )
 
 
 def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
-    rows = drawn(audit, view.found.facts["key"], view.class_idx)
+    rows = drawn(audit, view.found)
     axes = ("", "")
     if view.projection == "pca":
         shares = [*view.found.facts["shares"], 0, 0]
@@ -329,7 +275,7 @@ def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
         view.found.points(view.projection),
         rows.index.tolist(),
         [f"{name}, predicted {p} {'✗' if bad else '✓'}" for name, p, bad in said],
-        _colours(audit, view, rows),
+        colours(audit, view, rows),
         chosen=rows.index.isin(list(selected)),
         axes=axes,
         revision=f"{view.scope}/{view.projection}",

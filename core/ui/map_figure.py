@@ -20,6 +20,8 @@ PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f
 
 OTHER = "other"
 HEIGHT = 560
+FOOT = 0.08
+"""Part of a scale that stands for images without a value, of its length."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,34 @@ def diverging(values: FloatArray, title: str) -> Colours:
     """Blue below zero, orange above; full colour at the 98th percentile of the absolute value."""
     finite = np.abs(values[np.isfinite(values)])
     top = (float(np.percentile(finite, 98)) if len(finite) else 0.0) or 1.0
-    scale = [(0.0, LOWERS), (0.5, "#c9cdd3"), (1.0, RAISES)]
-    return Colours(np.asarray(values, np.float32), scale, -top, top, {"title": {"text": title}})
+    return _numbers(values, title, -top, top, [(0.0, LOWERS), (0.5, "#c9cdd3"), (1.0, RAISES)])
 
 
 def sequential(values: FloatArray, title: str) -> Colours:
     """From dark to light along a number; single values far out do not stretch the scale."""
     finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0)
-    scale = [(0.0, "#440154"), (0.33, "#31688e"), (0.67, "#35b779"), (1.0, "#e5d51f")]  # viridis
-    high = high if high > low else low + 1
-    bar = {"title": {"text": title}}
-    return Colours(np.asarray(values, np.float32), scale, float(low), float(high), bar)
+    low, high = (float(v) for v in np.percentile(finite, [1, 99])) if len(finite) else (0.0, 1.0)
+    viridis = [(0.0, "#440154"), (0.33, "#31688e"), (0.67, "#35b779"), (1.0, "#e5d51f")]
+    return _numbers(values, title, low, high if high > low else low + 1, viridis)
+
+
+def _numbers(
+    values: FloatArray, title: str, low: float, high: float, scale: list[tuple[float, str]]
+) -> Colours:
+    """A scale from ``low`` to ``high``, with a grey foot for images that have no value."""
+    values = np.asarray(values, np.float32)
+    bar: dict[str, Any] = {"title": {"text": title}}
+    missing = ~np.isfinite(values)
+    if not missing.any():
+        return Colours(values, scale, low, high, bar)
+    foot = low - FOOT * (high - low)
+    start = (low - foot) / (high - foot)
+    shifted = [(start + (1 - start) * place, colour) for place, colour in scale]
+    ticks = np.linspace(low, high, 5)
+    bar["tickvals"] = [foot + FOOT / 2 * (high - low), *ticks.tolist()]
+    bar["ticktext"] = [f"none ({int(missing.sum()):,})", *(f"{tick:.2g}" for tick in ticks)]
+    shown = np.where(missing, foot, np.clip(values, low, None)).astype(np.float32)
+    return Colours(shown, [(0.0, NEUTRAL), (start, NEUTRAL), *shifted], foot, high, bar)
 
 
 def attribute(values: pd.Series, title: str) -> Colours:

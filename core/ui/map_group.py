@@ -14,7 +14,8 @@ from core.explain.embedding import SIDE, chance_reach, contrast
 from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state
 from core.ui.gallery import Card, gallery
-from core.ui.map import PARAMETERS, View, drawn
+from core.ui.map import PARAMETERS
+from core.ui.map_colours import View, drawn
 
 KINDS = {Kind.PCA.value: "Components", Kind.NEURON.value: "Neurons"}
 FINDINGS = 5
@@ -24,7 +25,7 @@ PICTURES = 12
 @blocks.part
 def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
     """What a selected group is, and what sets it apart; a tag redraws this alone."""
-    rows = drawn(audit, view.found.facts["key"], view.class_idx)
+    rows = drawn(audit, view.found)
     counts = rows.loc[list(ids), "label"].value_counts(sort=False)
     counts = counts.iloc[np.argsort(-counts.to_numpy(), kind="stable")]
     totals = rows["label"].value_counts()

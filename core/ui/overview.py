@@ -49,7 +49,6 @@ def prepare(audit: Audit) -> None:
     """Compute what the page shows and keep it."""
     _planted(audit)
     _table(audit)
-    _scatter(audit)
 
 
 def planted_truth(audit: Audit) -> None:
@@ -185,8 +184,8 @@ def _first_image(audit: Audit) -> dict[int, str]:
 
 
 def scatter(audit: Audit) -> None:
-    """Accuracy against the largest gap."""
-    with st.expander("Accuracy against the largest gap", expanded=len(audit.classes) <= 40):
+    """Accuracy against the largest gap, when it is asked for: plotly takes the browser a second."""
+    if state.toggle("Draw accuracy against the largest gap", "plot"):
         st.plotly_chart(_scatter(audit), width="stretch", key="gap-scatter")
 
 

@@ -23,11 +23,13 @@ def warm_up() -> threading.Thread:
 
 def _load() -> None:
     from core.errors import SpurioscopeError
-    from core.ui import cards, components, figures, opened, overview, shell
+    from core.ui import opened, overview, shell
 
-    del cards, components, figures, shell
     audits = opened.finished_audits()
     # whatever is damaged is said on the page that needs it
     with contextlib.suppress(SpurioscopeError, OSError, ValueError):
         if audits:
             overview.prepare(opened.open_audit(audits[0]["id"]))
+    from core.ui import cards, components  # the page after it
+
+    del shell, cards, components

@@ -181,7 +181,7 @@ def test_noise_of_nothing_is_clean(planted: Audit) -> None:
     found = measure(planted, workspace_of(planted), "noise", sigmas=(0.0,))
     clean = found.query("measure == 'clean_accuracy' and label == 'leaf'").set_index("subject")
     for name in ("core_accuracy", "spurious_accuracy", "foreground_noise_accuracy"):
-        same = clean.loc[f"sigma 0, images of {name}"]
+        same = clean.loc[f"sigma 0, {name}"]
         assert (value(found, name)["value"], value(found, name)["n"]) == (same["value"], same["n"])
     assert value(found, "relative_core_sensitivity")["value"] == 0
     assert value(found, "relative_foreground_sensitivity")["value"] == 0

@@ -15,7 +15,7 @@ from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.map import map_folder, read_map
 from core.store import Workspace
-from core.types import Tag
+from core.types import Kind, Tag
 from core.ui import map as maps
 from core.ui import map_figure
 from tests.pages.conftest import Open, address, gallery, healthy, send
@@ -112,6 +112,7 @@ def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
         ("correct", "Prediction is"),
         ("attribute:snow", "snow"),
         ("alpha", "α of component 1"),
+        ("spuriosity", "Spuriosity"),
     ],
 )
 def test_every_colour_is_drawn(audit: Audit, opened: Open, colour: str, title: str) -> None:
@@ -263,6 +264,30 @@ def test_many_categories_share_grey() -> None:
 def test_missing_values_are_a_category() -> None:
     found = map_figure.categories(["a", None, "a", float("nan")], "x")
     assert found.bar["ticktext"] == ["a (2)", "none (2)"]
+
+
+def test_spuriosity_colours_the_tagged_classes(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("map", audit=audit.id, colour="spuriosity"), TITLE)
+    assert "No class has a cue that is tagged as spurious yet" in words(app)
+    store = TagStore.open(Workspace(audit.folder.parent.parent))
+    store.add("Ada", audit.id, "eel", Kind.PCA, 0, Tag.SPURIOUS)
+    healthy(app.run(), TITLE)
+    assert "No class has a cue" not in words(app)
+    marker = figure(app)["data"][0]["marker"]
+    assert marker["colorbar"]["ticktext"][0] == "none (44)"
+
+
+def test_images_without_a_value_are_grey() -> None:
+    found = map_figure.diverging(np.array([-1.0, np.nan, 1.0, -50.0]), "α")
+    assert found.values[1] == pytest.approx(found.low)
+    assert (
+        found.values[[0, 2, 3]] >= found.scale[1][0] * (found.high - found.low) + found.low
+    ).all()
+    assert found.scale[0][1] == found.scale[1][1] == "#8a94a3"
+    assert found.bar["ticktext"][0] == "none (1)"
+    plain = map_figure.sequential(np.arange(100.0), "size")
+    assert "ticktext" not in plain.bar
+    assert map_figure.sequential(np.full(3, 2.0), "size").high > 2
 
 
 def test_diverging_scale_is_symmetric_around_zero() -> None:

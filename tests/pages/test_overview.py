@@ -77,7 +77,7 @@ def test_headline_and_classes(audit: Audit, opened: Open) -> None:
     table = app.dataframe[0].value
     assert sorted(table["class"]) == ["cat", "dog_*x*", "eel"]
     assert table["picture"].str.startswith("/pictures/photo/").all()
-    assert address(app) == {"audit": audit.id, "sort": "gap", "only": "0"}
+    assert address(app) == {"audit": audit.id, "sort": "gap", "only": "0", "plot": "0"}
 
 
 def test_deep_link_restores_search_and_order(audit: Audit, opened: Open) -> None:
@@ -86,6 +86,14 @@ def test_deep_link_restores_search_and_order(audit: Audit, opened: Open) -> None
     app.text_input(key="w_q").set_value("").run()
     assert list(app.dataframe[0].value["class"]) == ["cat", "dog_*x*", "eel"]
     assert "q" not in address(app)
+
+
+def test_the_plot_is_drawn_when_asked_for(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=audit.id), "first")
+    assert not app.get("plotly_chart")
+    app.toggle(key="w_plot").set_value(True).run()
+    assert len(app.get("plotly_chart")) == 1
+    assert address(app)["plot"] == "1"
 
 
 def test_search_without_a_match_says_so(audit: Audit, opened: Open) -> None:

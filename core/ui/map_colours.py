@@ -1,0 +1,99 @@
+"""What colours the points of the page Map."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from core.annotate.tags import TagStore
+from core.audit import Audit, Candidate
+from core.map import ImageMap, alpha_of
+from core.measure.spuriosity import spuriosity
+from core.measures.decisions import decided, values_of
+from core.types import FloatArray
+from core.ui import blocks, map_figure, opened
+
+OF_ATTRIBUTE = "attribute:"
+
+
+class View(NamedTuple):
+    """What the page shows."""
+
+    scope: str
+    """``features``, or ``psi:`` and a label."""
+    class_idx: int | None
+    """Of the scope; None for all images."""
+    found: ImageMap
+    projection: str
+    colour: str
+    candidate: Candidate | None
+    """Whose alpha colours the points."""
+
+
+@lru_cache(maxsize=4)
+def drawn(audit: Audit, found: ImageMap) -> pd.DataFrame:
+    """The drawn images with what is said about them, in the order of the map."""
+    rows = audit.images.loc[found.shown, ["label", "prediction", "correct"]]
+    names = opened.display(audit)
+    predicted = np.asarray(audit.head.names, dtype=object)[rows["prediction"].to_numpy(np.int64)]
+    return rows.assign(
+        name=[names.get(label, label) for label in rows["label"]],
+        predicted=predicted,
+        verdict=np.where(rows["correct"].to_numpy(bool), "right", "wrong"),
+    )
+
+
+Named = tuple[str, int]
+"""Kind and number of a candidate."""
+
+
+@lru_cache(maxsize=16)
+def _alpha(audit: Audit, found: ImageMap, class_idx: int, named: Named) -> FloatArray:
+    """Alpha (n,) of one candidate on every drawn image."""
+    candidate = opened.class_arrays(audit, class_idx).candidate(*named)
+    return alpha_of(audit, candidate, found.shown)
+
+
+def spurious(audit: Audit) -> dict[str, tuple[Named, ...]]:
+    """The candidates of every class that are decided spurious."""
+    tagged = decided(audit, TagStore.open(opened.workspace())).spurious
+    return {label: tuple((c.kind.value, c.component) for c in cs) for label, cs in tagged.items()}
+
+
+@lru_cache(maxsize=4)
+def _spuriosity(
+    audit: Audit, found: ImageMap, tagged: tuple[tuple[str, tuple[Named, ...]], ...]
+) -> FloatArray:
+    """Spuriosity (n,) of every drawn image; NaN where its class has no spurious candidate."""
+    by_id: dict[str, float] = {}
+    here = set(drawn(audit, found)["label"])
+    for label, named in tagged:
+        if label in here:
+            arrays = opened.class_arrays(audit, int(audit.class_facts(label)["class_idx"]))
+            values = values_of(audit, label, [arrays.candidate(*name) for name in named])
+            scores = spuriosity(values, np.asarray(arrays.fitting, bool))
+            by_id |= dict(zip(arrays.image_ids, scores.tolist(), strict=True))
+    return np.array([by_id.get(image_id, np.nan) for image_id in found.shown], np.float32)
+
+
+def colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours:
+    """What colours the points; ``rows`` are those of :func:`drawn`."""
+    order = list(blocks.class_names(audit).values())
+    if view.colour == "prediction":
+        return map_figure.categories(rows["predicted"].tolist(), "Prediction", order)
+    if view.colour == "correct":
+        return map_figure.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
+    if view.colour == "spuriosity":
+        tagged = tuple(sorted(spurious(audit).items()))
+        return map_figure.diverging(_spuriosity(audit, view.found, tagged), "Spuriosity")
+    if view.colour.startswith(OF_ATTRIBUTE):
+        name = view.colour.removeprefix(OF_ATTRIBUTE)
+        return map_figure.attribute(audit.images.loc[view.found.shown, name], name)
+    if view.colour == "alpha" and view.candidate is not None:
+        c = view.candidate
+        alpha = _alpha(audit, view.found, c.class_idx, (c.kind.value, c.component))
+        return map_figure.diverging(alpha, f"α of {c.title}")
+    return map_figure.categories(rows["name"].tolist(), "Class", order)
