@@ -1,6 +1,7 @@
 """Run every benchmark: ``python -m benchmarks [part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, passes, components, clicks.
+``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, passes,
+components, clicks.
 """
 
 from __future__ import annotations

@@ -8,12 +8,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.measure import MODEL, Line, fastest, photos
 
-IMAGES = 640
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+IMAGES = 1280
+FEW = 160
 BATCH = 32
 
 
@@ -38,6 +43,7 @@ def speed(folder: Path) -> list[Line]:
     cores = len(os.sched_getaffinity(0))
     table = open_data(str(photos(folder / "photos", IMAGES)), workspace=folder)
     model = load_model(MODEL).to("cpu", "bf16" if supports_bf16("cpu") else "fp32")
+    plain = load_model(MODEL)  # fp32, as the published code runs it
     paths = [table.root / path for path in table.frame["path"]]
     decoded = [prepare(path, model.preprocess) for path in paths[:BATCH]]
     batch = np.stack([image.pixels for image in decoded])
@@ -56,33 +62,41 @@ def speed(folder: Path) -> list[Line]:
         store.extend(_plan(table, store))
         began = time.perf_counter()
         extract(
-            model, table.root, store, batch_size=BATCH, workers=cores, keep_maps=True, report=silent
+            model,
+            table.root,
+            store,
+            batch_size=BATCH,
+            workers=cores + 1,
+            keep_maps=True,
+            report=silent,
         )
         return (time.perf_counter() - began) / IMAGES
 
-    def published() -> float:
+    def published(network: Model) -> float:
+        """Features in one forward, probabilities in a second, images read in between."""
         began = time.perf_counter()
         activations, probabilities = None, None
         for start in range(0, 4 * BATCH, BATCH):
             pixels = [prepare(p, model.preprocess).pixels for p in paths[start : start + BATCH]]
             images = torch.from_numpy(np.stack(pixels))
-            found = model.encode(images).features.numpy()
-            again = model.logits(model.encode(images).features.numpy())
+            found = network.encode(images).features.numpy()
+            again = network.logits(network.encode(images).features.numpy())
             activations = found if activations is None else np.concatenate([activations, found])
             probabilities = (
                 again if probabilities is None else np.concatenate([probabilities, again])
             )
         return (time.perf_counter() - began) / (4 * BATCH)
 
-    t_decode, t_forward, t_pass, t_published = [], [], [], []
+    t_decode, t_forward, t_pass, t_published, t_same = [], [], [], [], []
     for turn in range(3):
         t_decode.append(fastest(decode, 1) / (4 * BATCH))
         t_forward.append(fastest(forward, 1) / (4 * BATCH))
         t_pass.append(whole(f"audit{turn}"))
-        t_published.append(published())
+        t_published.append(published(plain))
+        t_same.append(published(model))
     d, f, p = (float(np.median(t)) for t in (t_decode, t_forward, t_pass))
     bound = 1 / (f + d / cores)
-    two = float(np.median(t_published)) / p
+    two, same = (float(np.median(t)) / p for t in (t_published, t_same))
     share = 1 / p / bound
     return [
         Line("bare forward pass", 1 / f, "", "images/s"),
@@ -90,7 +104,8 @@ def speed(folder: Path) -> list[Line]:
         Line("whole pass, maps kept", 1 / p, "", "images/s"),
         Line(f"pass over what {cores} cores allow", share, ">= 0.9", "", share >= 0.9),
         Line("pass over the bare forward pass", f / p, "0.75 to 0.85 expected"),
-        Line("pass over two passes as published", two, ">= 2", "x", two >= 2),
+        Line("pass over two forwards in fp32, as published", two, ">= 2", "x", two >= 2),
+        Line(f"pass over two forwards in {model.precision}", same, "", "x"),
     ]
 
 
@@ -107,14 +122,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def memory(folder: Path) -> list[Line]:
     """Peak memory of a whole audit over 1 x and 10 x images, each in a process of its own."""
     peaks = []
-    for count in (IMAGES // 4, IMAGES * 10 // 4):
+    for count in (FEW, 10 * FEW):
         data = photos(folder / f"photos{count}", count)
         command = [sys.executable, "-c", _AUDIT, str(data), str(folder / f"w{count}"), MODEL]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.strip()))
     ratio = peaks[1] / peaks[0]
     return [
-        Line(f"peak memory, {IMAGES // 4} images", peaks[0], "", "MiB"),
-        Line(f"peak memory, {IMAGES * 10 // 4} images", peaks[1], "", "MiB"),
+        Line(f"peak memory, {FEW} images", peaks[0], "", "MiB"),
+        Line(f"peak memory, {10 * FEW} images", peaks[1], "", "MiB"),
         Line("peak memory, 10 x images over 1 x", ratio, "<= 1.1", "x", ratio <= 1.1),
     ]

@@ -22,8 +22,8 @@ def shared_images(a: Audit, b: Audit) -> pd.DataFrame:
     right = b.images[names].copy()
     left["prediction"] = np.array(a.head.outputs, object)[left["prediction"].to_numpy()]
     right["prediction"] = np.array(b.head.outputs, object)[right["prediction"].to_numpy()]
-    both = left.join(right, how="inner", lsuffix="_a", rsuffix="_b")
-    return both
+    left = left.rename(columns={name: f"{name}_a" for name in names})
+    return left.join(right.rename(columns={name: f"{name}_b" for name in names}), how="inner")
 
 
 def match_components(a: Audit, b: Audit, label: str) -> pd.DataFrame:

@@ -187,9 +187,7 @@ def _runs(pid: int, job_id: str) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any(
-            job_id in argument for argument in process.cmdline()
-        )
+        return process.status() != psutil.STATUS_ZOMBIE and job_id in process.cmdline()
     except (psutil.Error, OSError):
         return False
 

@@ -332,7 +332,7 @@ def _compute(
             table.root,
             store,
             batch_size=manifest["compute"]["batch_size"],
-            workers=workers or min(16, cores()),
+            workers=workers or min(16, cores() + 1),
             keep_maps=_keep_maps(store, model, manifest["compute"]["precision"]),
             report=report,
         )

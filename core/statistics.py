@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
 from core.config import CONFIDENCE, GAP_SIDE, GAP_SIDE_WANTED
 from core.types import BoolArray, FloatArray, IntArray
@@ -18,6 +18,11 @@ def side_size(n: int) -> int:
     half, so that the sides cannot overlap.
     """
     return min(GAP_SIDE, n // 2, max(GAP_SIDE_WANTED, n // 4))
+
+
+def critical(tests: int = 1) -> float:
+    """Normal quantile of a two-sided 95 % interval, corrected for ``tests`` (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(tests, 1)))
 
 
 def wilson(successes: FloatArray | IntArray, n: int, *, z: float) -> tuple[FloatArray, FloatArray]:
@@ -80,7 +85,7 @@ def accuracy_gaps(
     order = np.argsort(-values, axis=0, kind="stable")
     hits = np.asarray(correct, dtype=np.float64)[order]
     top, bottom = hits[:k].sum(axis=0), hits[n - k :].sum(axis=0)
-    z = float(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))))
+    z = critical(tests)
     (top_low, top_high), (bottom_low, bottom_high) = wilson(top, k, z=z), wilson(bottom, k, z=z)
     high, low = top / k, bottom / k
     down = np.sqrt((high - top_low) ** 2 + (bottom_high - low) ** 2)
@@ -98,6 +103,8 @@ def auroc(values: FloatArray, positive: BoolArray) -> float:
     n_negative = len(positive) - n_positive
     if not n_positive or not n_negative:
         return float("nan")
+    from scipy.stats import rankdata
+
     ranks = rankdata(values)
     above = ranks[np.asarray(positive, dtype=bool)].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))

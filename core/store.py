@@ -194,10 +194,22 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read one Parquet table of ours."""
-    import pandas as pd
+    """Read one Parquet table of ours.
 
-    return pd.read_parquet(path, columns=columns)
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing or damaged; the message names it.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError, ArrowException) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read ({type(error).__name__}); delete the audit and run it again"
+        ) from error
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:

@@ -26,9 +26,11 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
     select,
+    text,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from core.errors import InputError, WorkspaceError
 from core.store import Workspace, disk_errors
@@ -171,7 +173,7 @@ class TagStore:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except DatabaseError as error:
             raise WorkspaceError(
                 f"the tag could not be saved in {self.engine.url.database}: {error.orig}; check "
                 "that the workspace is writable and the disk is not full"
@@ -200,8 +202,14 @@ class TagStore:
         query = select(EVENTS).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
         if annotator is not None:
             query = query.where(EVENTS.c.annotator == _name(annotator))
-        with self.engine.connect() as connection:
-            return [_event(row._asdict()) for row in connection.execute(query)]
+        try:
+            with self.engine.connect() as connection:
+                return [_event(row._asdict()) for row in connection.execute(query)]
+        except DatabaseError as error:
+            raise WorkspaceError(
+                f"the tags in {self.engine.url.database} cannot be read: {error.orig}; restore the "
+                "file from a backup"
+            ) from error
 
     def current(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
         """The standing tag of every annotator and candidate; taken-back ones left out."""
@@ -238,8 +246,22 @@ def _engine(path: str) -> Engine:
 
     try:
         _metadata.create_all(engine)
-    except OperationalError as error:
+        _migrate(engine)
+    except DatabaseError as error:
         raise WorkspaceError(
-            f"cannot open the tags in {path}: {error.orig}; choose a writable --workspace"
+            f"cannot open the tags in {path}: {error.orig}; choose a writable --workspace, or "
+            "restore the file from a backup"
         ) from error
     return engine
+
+
+def _migrate(engine: Engine) -> None:
+    """Add the columns that an older version did not have; they are empty for its tags."""
+    known = {column["name"] for column in inspect(engine).get_columns(EVENTS.name)}
+    with engine.begin() as connection:
+        for column in EVENTS.columns:
+            if column.name not in known:
+                kind = column.type.compile(engine.dialect)
+                connection.execute(
+                    text(f"ALTER TABLE {EVENTS.name} ADD COLUMN {column.name} {kind}")
+                )

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.types import FloatArray
 
-LARGE = 1024
+LARGE = 3072
 """Side of the smaller matrix above which only the leading eigenpairs are computed."""
 
 
@@ -66,53 +66,69 @@ def class_pca(
     components : largest number of components to keep.
     device : where the matrix products and dense eigenproblems run ("cuda" pays above n = 500).
     """
-    psi = np.asarray(features, dtype=np.float64) * np.asarray(weight, dtype=np.float64)
-    n, d = psi.shape
-    mean = psi.mean(axis=0) if n else np.zeros(d)
-    centred = psi - mean
-    total = float((centred**2).sum() / max(n - 1, 1))
+    centred = np.multiply(features, weight, dtype=np.float64)  # psi; centred in place below
+    n, d = centred.shape
+    mean = centred.mean(axis=0) if n else np.zeros(d)
+    centred -= mean
+    total = float(np.vdot(centred, centred) / max(n - 1, 1))
     kept = min(components, n - 1, d)
     if kept < 1 or total <= 0:
         nothing = np.zeros((d, 0))
         return ClassPCA(np.asarray(weight, np.float64), mean, nothing, np.zeros(0), total, 0.0)
+    values, vectors = _leading(_squares(centred, device), kept, device)
+    values = values / (n - 1)
+    solid = values > total * 1e-13
+    values, basis = values[solid], vectors[:, solid]
     if n <= d:
-        values, vectors = _leading(_product(centred, centred.T, device) / (n - 1), kept, device)
-        solid = values > total * 1e-13
-        values, vectors = values[solid], vectors[:, solid]
-        basis = centred.T @ vectors / np.sqrt(values * (n - 1))
-    else:
-        values, basis = _leading(_product(centred.T, centred, device) / (n - 1), kept, device)
-        solid = values > total * 1e-13
-        values, basis = values[solid], basis[:, solid]
+        basis = _times(centred, basis, transposed=True) / np.sqrt(values * (n - 1))
     basis = basis * np.where(basis.sum(axis=0) < 0, -1.0, 1.0)
-    error = centred.T @ (centred @ basis) / (n - 1) - basis * values
-    bound = float(np.linalg.norm(error, axis=0).max() / values[0]) if len(values) else 0.0
+    again = _times(centred, _times(centred, basis), transposed=True) / (n - 1)
+    error = np.linalg.norm(again - basis * values, axis=0)
+    bound = float(error.max() / values[0]) if len(values) else 0.0
     return ClassPCA(np.asarray(weight, np.float64), mean, basis, values, total, bound)
 
 
-def _product(a: FloatArray, b: FloatArray, device: str) -> FloatArray:
-    if not device.startswith("cuda"):
-        return a @ b
-    import torch
+def _squares(centred: FloatArray, device: str) -> FloatArray:
+    """X X^T or X^T X, whichever is smaller; on the CPU only the upper triangle is filled.
 
-    left, right = torch.from_numpy(a).to(device), torch.from_numpy(np.ascontiguousarray(b))
-    product: FloatArray = (left @ right.to(device)).cpu().numpy()
+    Products go through SciPy's BLAS, as the eigenproblem does: NumPy brings a second one, whose
+    threads would wait in the way of the first's.
+    """
+    n, d = centred.shape
+    if device.startswith("cuda"):
+        import torch
+
+        x = torch.from_numpy(centred).to(device)
+        squares: FloatArray = (x @ x.T if n <= d else x.T @ x).cpu().numpy()
+        return squares
+    from scipy.linalg.blas import dsyrk
+
+    upper: FloatArray = dsyrk(1.0, centred.T, trans=int(n <= d))
+    return upper
+
+
+def _times(x: FloatArray, y: FloatArray, *, transposed: bool = False) -> FloatArray:
+    """X Y or X^T Y without a copy of X (n, d)."""
+    from scipy.linalg.blas import dgemm
+
+    product: FloatArray = dgemm(1.0, x.T, y, trans_a=int(not transposed))
     return product
 
 
 def _leading(matrix: FloatArray, kept: int, device: str) -> tuple[FloatArray, FloatArray]:
-    """Leading eigenpairs of a symmetric matrix, descending."""
+    """Leading eigenpairs of a symmetric matrix given by its upper triangle, descending."""
     side = len(matrix)
     if device.startswith("cuda"):
         import torch
 
-        values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).to(device))
+        values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).to(device), UPLO="U")
         return values.flip(0)[:kept].cpu().numpy(), vectors.flip(1)[:, :kept].cpu().numpy()
     if side > LARGE and kept * 4 < side:
         return _lanczos(matrix, kept)
     from scipy.linalg import eigh
 
-    values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1), overwrite_a=True)
+    wanted = (side - kept, side - 1)
+    values, vectors = eigh(matrix, lower=False, subset_by_index=wanted, overwrite_a=True)
     return values[::-1], vectors[:, ::-1]
 
 
@@ -122,6 +138,7 @@ def _lanczos(matrix: FloatArray, kept: int) -> tuple[FloatArray, FloatArray]:
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     side = len(matrix)
+    matrix = np.triu(matrix) + np.triu(matrix, 1).T
     start = np.random.default_rng(0).standard_normal(side)
     operator = LinearOperator((side, side), matvec=lambda v: matrix @ v, dtype=np.float64)
     options: dict[str, Any] = {"k": kept, "which": "LA", "v0": start, "tol": 0}

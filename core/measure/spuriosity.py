@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
-from core.config import CONFIDENCE
-from core.statistics import accuracy_gaps, side_size, wilson
+from core.statistics import accuracy_gaps, critical, side_size, wilson
 from core.types import BoolArray, FloatArray, IntArray
 
 
@@ -99,7 +97,7 @@ class Group:
 
 def groups(correct: BoolArray, values: np.ndarray, *, tests: int = 1) -> list[Group]:
     """Accuracy per value of an attribute, worst first; missing values are a group of their own."""
-    z = float(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))))
+    z = critical(tests)
     names = np.array(["missing" if v != v or v is None else str(v) for v in values], dtype=object)
     found = []
     for name in sorted(set(names)):

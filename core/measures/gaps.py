@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from core.audit import Audit
-from core.config import CONFIDENCE
 from core.measure.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
 from core.measures.decisions import Decisions, held_out, spuriosity_of, values_of
 from core.measures.rows import EVERYWHERE, note, row
-from core.statistics import accuracy_gaps, wilson
+from core.statistics import accuracy_gaps, critical, wilson
 
 Rows = list[dict[str, Any]]
 
@@ -27,7 +25,7 @@ def share(hits: float, n: int, tests: int = 1) -> tuple[float, float]:
     """Wilson interval of a share, corrected for ``tests`` comparisons (Bonferroni)."""
     if not n:
         return float("nan"), float("nan")
-    z = float(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))))
+    z = critical(tests)
     low, high = wilson(np.array(hits, np.float64), n, z=z)
     return float(low), float(high)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from core.errors import ModelError
 from core.models.model import Encoded, Model, Precision
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3) in glibc's malloc.h."""
 
 COSINE = 0.999
 """Least cosine between the features of both precisions where the head cannot decide."""
@@ -25,6 +29,20 @@ class PrecisionProbe:
     """Share of images on which bf16 and fp32 agree, 0 to 1; 0 where bf16 was not tried."""
     reason: str
     """One sentence for the audit's notes."""
+
+
+def reuse_memory() -> bool:
+    """Let the C library keep freed memory instead of handing it back after every layer.
+
+    Activations are large blocks, which glibc gives back to the system on each free and which the
+    kernel then clears page by page on the next use: a quarter of a forward pass on a CPU. Returns
+    whether the C library understood; others are left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
 def available_devices() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import CheckpointError, ModelError
+from core.models.device import reuse_memory
 from core.types import Preprocess
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def load_model(
     CheckpointError
         If the checkpoint is unsafe, damaged, or belongs to another architecture.
     """
+    reuse_memory()
     parts = _parts(name, pretrained=checkpoint is None, num_outputs=num_outputs)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)

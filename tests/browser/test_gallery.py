@@ -184,11 +184,11 @@ def test_texts_are_text_and_roles_are_named(page: "Page") -> None:
 
 def test_new_pictures_are_patched_into_the_same_images(page: "Page") -> None:
     mark = "all => all.forEach((image, i) => { image.mark = i; })"
-    page.eval_on_selector_all("img", mark)
+    page.eval_on_selector_all(".grid img", mark)
     choose(page, "green")
     painted(page, "green", 2)
     assert sources(page) == ["/pictures/photo/green/0.png", "/pictures/photo/green/1.png"]
-    marks = page.eval_on_selector_all("img", "all => all.map((image) => image.mark)")
+    marks = page.eval_on_selector_all(".grid img", "all => all.map((image) => image.mark)")
     assert marks == [0, 1, 2, 3, 4, 5]  # three images in each of the two cells that remain
 
 

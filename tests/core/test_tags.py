@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,24 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("")
     with pytest.raises(WorkspaceError, match="cannot (write to|open the tags)"):
         TagStore.open(Workspace(tmp_path / "w"))
+
+
+def test_tags_of_an_older_version_are_kept(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    with sqlite3.connect(workspace.root / "tags.sqlite") as old:
+        old.execute(
+            "CREATE TABLE tag_events (id INTEGER PRIMARY KEY, at TEXT, annotator TEXT, "
+            "audit_id TEXT, label TEXT, kind TEXT, component INTEGER, tag TEXT)"
+        )
+        old.execute("INSERT INTO tag_events VALUES (1, 't', 'ann', 'a1', 'wolf', 'pca', 2, 'core')")
+    store = TagStore.open(workspace)
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS, confidence=2)
+    assert standing(store) == {("ann", 2): Tag.CORE, ("ann", 3): Tag.SPURIOUS}
+    assert store.current("a1")[1].confidence == 2
+
+
+def test_a_damaged_database_is_a_sentence(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    (workspace.root / "tags.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(WorkspaceError, match="cannot open the tags in .*restore the file"):
+        TagStore.open(workspace)
