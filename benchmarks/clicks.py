@@ -29,15 +29,18 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 def run() -> list[Line]:
     """Prepare an audit in a workspace of its own and measure."""
-    from core.run import AuditRequest, run_audit
+    from core.audit import Audit
     from core.store import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         data = str(PHOTOS) if PHOTOS.is_dir() else "demo:cues"
-        audit = run_audit(AuditRequest(data, MODEL, name="clicks"), Workspace(Path(folder)))
+        prepare = ["audit", "--data", data, "--model", MODEL, "--name", "clicks"]
+        command = [sys.executable, "-m", "core", *prepare, "--workspace", folder]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        audit = Audit.open(Workspace(Path(folder)), "clicks")
         labels = [facts["label"] for facts in audit.classes]
         with browser() as page:
-            paints = [first_paint(folder, page) for _ in range(3)]
+            paints = [first_paint(folder, page) for _ in range(5)]
             with server(folder) as url:
                 classes = class_clicks(page, url, labels)
                 pages = page_switches(page, url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Line:
         """As a row of a Markdown table."""
         verdict = {True: "holds", False: "**missed**", None: "for information"}[self.holds]
         return f"| {self.what} | {self.value:.3g} {self.unit} | {self.target} | {verdict} |"
+
+
+def run_part(part: str) -> list[Line]:
+    """Every line of one part; a name that a process of its own can find."""
+    lines: list[Line] = importlib.import_module(f"benchmarks.{part}").run()
+    return lines
 
 
 def fastest(call: Callable[[], object], repeats: int = 3) -> float:

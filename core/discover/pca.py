@@ -70,7 +70,7 @@ def class_pca(
     n, d = centred.shape
     mean = centred.mean(axis=0) if n else np.zeros(d)
     centred -= mean
-    total = float(np.vdot(centred, centred) / max(n - 1, 1))
+    total = float(np.einsum("ij,ij->", centred, centred) / max(n - 1, 1))
     kept = min(components, n - 1, d)
     if kept < 1 or total <= 0:
         nothing = np.zeros((d, 0))
