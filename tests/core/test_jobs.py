@@ -134,10 +134,11 @@ def test_killed_runner(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_another_process_with_the_same_number(workspace: Workspace) -> None:
-    facts = {"id": "1", "title": "t", "arguments": [], "pid": os.getpid(), "started": 0}
-    write_json(workspace.root / "jobs" / "1.json", facts)
-    assert jobs.read(workspace, "1").state == "failed"
-    jobs.cancel(workspace, "1")
+    job_id = "18f2a6c0ffee"
+    facts = {"id": job_id, "title": "t", "arguments": [], "pid": os.getpid(), "started": 0}
+    write_json(workspace.root / "jobs" / f"{job_id}.json", facts)
+    assert jobs.read(workspace, job_id).state == "failed"
+    jobs.cancel(workspace, job_id)
 
 
 def test_no_python_no_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
