@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.audit import Audit
 from core.measures.rows import DEFINITIONS
@@ -19,12 +20,18 @@ UNITS = {"points": "%+.1f points", "share": "%.3f"}
 
 def tables(audit: Audit) -> pd.DataFrame:
     """What follows from stored numbers, and what was measured with the model in this session."""
-    kept: dict[str, pd.DataFrame] = st.session_state.setdefault("measured", {})
+    kept = _measured()
     key = _key(audit)
     parts = [measure(audit, opened.workspace(), what) for what in QUICK]
     parts += [kept[f"{key}/{what}"] for what in SLOW if f"{key}/{what}" in kept]
     table = pd.concat([p for p in parts if len(p)] or [parts[0]], ignore_index=True)
     return table.drop_duplicates(ignore_index=True)
+
+
+def _measured() -> dict[str, pd.DataFrame]:
+    """What this browser session has measured with the model."""
+    kept: dict[str, pd.DataFrame] = st.session_state.setdefault("measured", {})
+    return kept
 
 
 def _key(audit: Audit) -> str:
@@ -44,12 +51,12 @@ def run_slow(audit: Audit) -> None:
             if st.button(f"Measure {words}", icon=":material/play_arrow:", key=f"run-{what}"):
                 bar = st.progress(0.0, text="Loading the model")
 
-                def report(progress: Progress, bar: object = bar) -> None:
+                def report(progress: Progress, bar: DeltaGenerator = bar) -> None:
                     done = progress.done / progress.total if progress.total else 0.0
-                    bar.progress(min(done, 1.0), text=progress.stage)  # type: ignore[attr-defined]
+                    bar.progress(min(done, 1.0), text=progress.stage)
 
                 found = measure(audit, opened.workspace(), what, report=report)
-                st.session_state["measured"][f"{_key(audit)}/{what}"] = found
+                _measured()[f"{_key(audit)}/{what}"] = found
                 st.rerun()
 
 
