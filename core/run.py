@@ -218,7 +218,7 @@ def _prepare(
         "format": FORMAT,
         "id": workspace.new_id(request.default_name, parts),
         "name": request.default_name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": core.__version__,
         "state": "running",
         "fingerprint": fingerprint(parts),
