@@ -75,6 +75,23 @@ def metrics(count: int) -> list[DeltaGenerator]:
     return [row.container(width=200) for _ in range(count)]
 
 
+def numbers(cells: Sequence[tuple[str, str]]) -> None:
+    """Headline numbers, title and value each, as text: painted before any widget is loaded."""
+    card = (
+        "flex:1 1 170px;margin:0;padding:.8rem 1rem;border-radius:.5rem;"
+        "border:1px solid color-mix(in srgb, currentColor 18%, transparent)"
+    )
+    st.html(
+        '<dl style="display:flex;flex-wrap:wrap;gap:1rem;margin:0">'
+        + "".join(
+            f'<div style="{card}"><dt style="font-size:.875rem;opacity:.8">{escape(title)}</dt>'
+            f'<dd style="margin:0;font-size:2rem;line-height:1.3">{escape(value)}</dd></div>'
+            for title, value in cells
+        )
+        + "</dl>"
+    )
+
+
 def class_names(audit: Audit) -> dict[str, str]:
     """Label to displayed name of every audited class."""
     return {facts["label"]: facts["name"] for facts in audit.classes}

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.audit import Audit
 from core.ui import opened, pictures, state
-from core.ui.blocks import empty, gap_text, interval, metrics, plain, ranked
+from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,18 +22,21 @@ def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
     certain = [c for c in audit.classes if (c.get("top_gap_low") or 0) > 0]
-    cells = metrics(4)
-    cells[0].metric("Images", f"{summary['readable']:,}", border=True)
-    cells[1].metric("Classes", f"{len(audit.classes):,}", border=True)
     accuracy = summary["accuracy"]  # None where every class has one image, which is fitted on
-    shown = "–" if accuracy is None else f"{100 * accuracy:.1f} %"
-    cells[2].metric(f"Accuracy on {summary['held_out']}", shown, border=True)
-    cells[3].metric(
-        "Classes with a certain gap",
-        f"{len(certain)} of {len(audit.classes)}",
-        help="Classes in which a component or neuron opens a gap whose corrected interval lies "
-        "above zero.",
-        border=True,
+    numbers(
+        [
+            ("Images", f"{summary['readable']:,}"),
+            ("Classes", f"{len(audit.classes):,}"),
+            (
+                f"Accuracy on {summary['held_out']}",
+                "–" if accuracy is None else f"{100 * accuracy:.1f} %",
+            ),
+            ("Classes with a certain gap", f"{len(certain)} of {len(audit.classes)}"),
+        ]
+    )
+    st.caption(
+        "A gap is certain where a component or neuron opens one whose corrected interval lies "
+        "above zero."
     )
     compute, head = manifest["compute"], manifest["head"]
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
