@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from core.discover.pca import ClassPCA, linear_alpha
 from core.errors import InputError, UnreadableImageError, WorkspaceError
@@ -20,6 +19,7 @@ from core.store import Workspace, read_array, read_frame, read_json
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL import Image
 
     from core.models.model import Model

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from core.config import SHARD_SIZE
 from core.store import read_array, read_frame, sync, write_frame
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from numpy.typing import NDArray
 
@@ -95,6 +95,8 @@ class FeatureStore:
     @cached_property
     def planned(self) -> pd.DataFrame:
         """The newest planned entry of every image, indexed by ``image_id``."""
+        import pandas as pd
+
         frames = [shard.plan for shard in self.shards]
         plan = pd.concat(frames) if frames else pd.DataFrame(columns=PLAN_COLUMNS)
         return plan.drop_duplicates("image_id", keep="last").set_index("image_id")
@@ -105,6 +107,8 @@ class FeatureStore:
 
         Columns: digest, width, height, readable, reason, shard (position in ``shards``), row.
         """
+        import pandas as pd
+
         parts = []
         for number, shard in enumerate(self.shards):
             if shard.finished:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 
 from core.audit import Audit
@@ -13,6 +12,7 @@ from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 SORTS = {"gap": "Largest gap", "accuracy": "Lowest accuracy", "name": "Name", "images": "Images"}
@@ -64,6 +64,8 @@ def planted_truth(audit: Audit) -> None:
 
 @lru_cache(maxsize=16)
 def _planted(audit: Audit) -> pd.DataFrame | None:
+    import pandas as pd
+
     rows = [_found(audit, label, truth) for label, truth in audit.summary["planted"].items()]
     found = [row for row in rows if row]
     return pd.DataFrame(found).set_index("class") if found else None
@@ -155,6 +157,8 @@ def class_table(audit: Audit) -> str | None:
 @lru_cache(maxsize=16)
 def _table(audit: Audit) -> pd.DataFrame:
     """One row per class."""
+    import pandas as pd
+
     return pd.DataFrame([_row(audit, facts, _first_image(audit)) for facts in audit.classes])
 
 
@@ -211,4 +215,4 @@ def notes(audit: Audit) -> None:
     ):
         if summary[key]:
             with st.expander(f"{len(summary[key])} {title}"):
-                st.dataframe(pd.DataFrame(summary[key][:1000]), hide_index=True, width="stretch")
+                st.dataframe(summary[key][:1000], hide_index=True, width="stretch")
