@@ -67,7 +67,9 @@ def read_head(folder: Path) -> Head:
     facts = read_json(path / "head.json")
     correction = None
     if (path / "read.npy").exists():
-        correction = Correction(*(read_array(path / f"{n}.npy") for n in ("read", "offset", "write")))
+        correction = Correction(
+            *(read_array(path / f"{n}.npy") for n in ("read", "offset", "write"))
+        )
     return Head(
         read_array(path / "weight.npy"),
         read_array(path / "bias.npy"),

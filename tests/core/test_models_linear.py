@@ -40,12 +40,16 @@ def test_a_correction_that_never_exceeds_its_offset_changes_nothing(
     )
 
 
-def test_a_stored_correction_is_read_with_its_head(rng: np.random.Generator, tmp_path: Path) -> None:
+def test_a_stored_correction_is_read_with_its_head(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     folder = tmp_path / "head"
     folder.mkdir()
     plain = head(rng)
     arrays = {"weight": plain.weight, "bias": plain.bias}
-    write_json(folder / "head.json", {"outputs": plain.outputs, "names": plain.names, "mode": "fit"})
+    write_json(
+        folder / "head.json", {"outputs": plain.outputs, "names": plain.names, "mode": "fit"}
+    )
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     assert read_head(tmp_path).correction is None
