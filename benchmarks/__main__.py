@@ -39,7 +39,7 @@ def kept() -> dict[str, str]:
     """The tables of the report as it stands: parts that are not run again keep theirs."""
     text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
     sections = re.split(r"(?m)^(?=## )", text)[1:]
-    return {section.splitlines()[0].removeprefix("## "): section for section in sections}
+    return {s.splitlines()[0].removeprefix("## "): s.rstrip() + "\n" for s in sections}
 
 
 def main() -> int:

@@ -16,6 +16,9 @@ from core.types import TRAIN, Progress, Reporter, silent
 SUFFIXES = frozenset({"jpg", "jpeg", "jpe", "png", "webp", "bmp", "tif", "tiff"})
 """Endings of image files, lower case, without the dot."""
 
+HELD_OUT = frozenset({"val", "valid", "validation", "test"})
+"""Names, lower case, by which folders without a ``train`` beside them are known as splits."""
+
 Split = tuple[str, str, list[os.DirEntry[str]]]
 """Split name, prefix of its relative paths, its class folders."""
 
@@ -49,7 +52,8 @@ class _Walk:
 def read_folder(folder: Path, *, report: Reporter = silent) -> Listing:
     """List the images of a folder.
 
-    With a sub-folder ``train`` (any letter case) that has sub-folders, every top-level folder is a
+    With a sub-folder ``train`` (any letter case) that has sub-folders, or where every sub-folder is
+    named like a held-out split (:data:`HELD_OUT`), every top-level folder is a
     split and the folders in it are classes; otherwise the top-level folders are classes and all
     images are ``train``. Files lie at any depth below their class. Hidden names are left out. A
     linked folder is followed, but no real folder is read twice.
@@ -106,7 +110,8 @@ def _nothing_found(folder: Path, walk: _Walk) -> str:
 def _splits(walk: _Walk, root: Path) -> list[Split]:
     top = _folders(walk, str(root), "")
     trains = [entry for entry in top if entry.name.lower() == TRAIN]
-    if not any(_has_folders(entry.path) for entry in trains):
+    telling = trains or (top if {entry.name.lower() for entry in top} <= HELD_OUT else [])
+    if not any(_has_folders(entry.path) for entry in telling):
         return [(TRAIN, "", top)]
     others = [entry for entry in top if entry.name.lower() != TRAIN]
     return [

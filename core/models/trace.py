@@ -255,7 +255,18 @@ def _watched_forward(
             f"{type(network).__name__} has no linear head: it returns {_describe(output)}. "
             "Choose a model that returns one row of logits per image."
         )
+    if not output.isfinite().all():
+        raise ModelError(
+            f"{type(network).__name__} answers a plain image with logits that are not finite. "
+            f"{_not_finite(network)} Choose other weights."
+        )
     return list(events), output
+
+
+def _not_finite(network: nn.Module) -> str:
+    """Name the tensors that hold NaN or infinity, if any."""
+    bad = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+    return f"{len(bad)} of its tensors hold NaN or infinity, first {bad[0]}." if bad else ""
 
 
 def _describe(output: object) -> str:

@@ -71,6 +71,21 @@ def test_split_layout_in_any_letter_case(tmp_path, listed):
     ]
 
 
+def test_held_out_folders_without_train_are_splits(tmp_path, listed):
+    touch(tmp_path, "d/val/a/1.jpg", "d/Test/a/1.jpg", "d/Test/b/1.jpg")
+    table = listed(tmp_path / "d")
+    assert rows(table, "path", "label", "split") == [
+        ("Test/a/1.jpg", "a", "test"),
+        ("val/a/1.jpg", "a", "val"),
+        ("Test/b/1.jpg", "b", "test"),
+    ]
+
+
+def test_a_class_called_test_is_a_class(tmp_path, listed):
+    touch(tmp_path, "d/test/x/1.jpg", "d/toast/x/1.jpg")
+    assert listed(tmp_path / "d").labels == ["test", "toast"]
+
+
 def test_class_called_train_is_a_class(tmp_path, listed):
     touch(tmp_path, "d/train/1.jpg", "d/train/2.jpg", "d/tram/1.jpg", "d/tram/2.jpg")
     table = listed(tmp_path / "d")

@@ -190,6 +190,14 @@ def test_other_outputs_than_logits_are_refused() -> None:
         trace_network(_Tiny(torch.tanh).eval(), (8, 8))
 
 
+def test_weights_that_are_not_finite_are_named() -> None:
+    network = _Tiny(lambda x: x).eval()
+    with torch.no_grad():
+        network.fc.weight[0, 0] = torch.nan
+    with pytest.raises(ModelError, match=r"1 of its tensors hold NaN .* first fc\.weight"):
+        trace_network(network, (8, 8))
+
+
 def test_hooks_go_after_an_exception() -> None:
     def fail(_: Tensor) -> object:
         raise RuntimeError("broken network")
