@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "delete": delete,
         "export": export,
         "tags": tag_commands.run,
-        "measure": measure_commands.measure,
+        "measure": measure,
         "score": measure_commands.score,
         "map": map_,
         "doctor": doctor,
@@ -121,6 +121,13 @@ def map_(options: argparse.Namespace, workspace: Workspace) -> Result:
     with _reporting(options, workspace) as (report, started):
         started(workspace.find(options.audit)["id"])
         return map_commands.run(options, workspace, report)
+
+
+def measure(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``measure``: what the tagged cues cost, as one table."""
+    with _reporting(options, workspace) as (report, started):
+        started(workspace.find(options.audit)["id"])
+        return measure_commands.measure(options, workspace, report)
 
 
 class _Bar:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.store import Workspace
-from core.types import Progress
+from core.types import Progress, Reporter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,29 +48,37 @@ def add_score(command: argparse.ArgumentParser) -> None:
     )
 
 
-def measure(options: argparse.Namespace, workspace: Workspace) -> Result:
-    """``measure``: the table of measures."""
+def arguments(audit_id: str, what: str) -> list[str]:
+    """What the page starts: the same command."""
+    return ["measure", audit_id, "--what", what]
+
+
+def measure(
+    options: argparse.Namespace, workspace: Workspace, report: Reporter | None = None
+) -> Result:
+    """``measure``: the table of measures, stored in the audit's folder."""
     import pandas as pd
 
     from core.audit import Audit
     from core.errors import InputError
     from core.measure.noise import SIGMA
-    from core.measures.table import measure as measured
+    from core.measures.stored import measured
     from core.measures.table import score as scored
 
     wants_score = options.class_name is not None and options.cue_images is not None
     if options.what == "score" and not wants_score:
         raise InputError("measure --what score needs --class NAME and --cue-images DIR")
     audit = Audit.open(workspace, options.audit)
+    report = report or _say
     tables = []
     if options.what != "score":
         sigmas = options.sigma or (SIGMA,)
         tables.append(
             measured(audit, workspace, options.what, threshold=options.threshold, sigmas=sigmas,
-                     report=_say)
+                     report=report)
         )  # fmt: skip
     if wants_score and options.what in ("score", "all"):
-        found = scored(audit, options.class_name, options.cue_images, report=_say)
+        found = scored(audit, options.class_name, options.cue_images, report=report)
         tables.append(found.table)
     table = pd.concat(tables, ignore_index=True)
     return {"audit": audit.id, "measures": _records(table)}, _text(table)

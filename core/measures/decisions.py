@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,38 @@ import pandas as pd
 
 from core.analysis import fitting_rows, held_out_rows
 from core.annotate.tags import TagStore
-from core.annotate.votes import answers, count_votes
+from core.annotate.votes import KEYS, answers, count_votes
 from core.audit import Audit, Candidate
 from core.errors import InputError
 from core.measure.spuriosity import ranking, spuriosity
-from core.types import BoolArray, FloatArray, Tag
+from core.types import BoolArray, FloatArray, Kind, Tag
 
-Tagged = dict[str, list[Candidate]]
-"""Candidates by raw label of their class."""
+
+class Tagged(Mapping[str, list[Candidate]]):
+    """Decided candidates by raw label of their class; a class is read when it is asked for.
+
+    Parameters
+    ----------
+    keys : kind and component of every decided candidate, by raw label; all of them exist.
+    """
+
+    def __init__(self, audit: Audit, keys: dict[str, list[tuple[str, int]]]) -> None:
+        self.keys_of = keys
+        self._audit = audit
+        self._read: dict[str, list[Candidate]] = {}
+
+    def __getitem__(self, label: str) -> list[Candidate]:
+        keys = self.keys_of[label]
+        if label not in self._read:
+            arrays = self._audit.class_arrays(self._audit.class_facts(label)["class_idx"])
+            self._read[label] = [arrays.candidate(kind, number) for kind, number in keys]
+        return self._read[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys_of)
+
+    def __len__(self) -> int:
+        return len(self.keys_of)
 
 
 @dataclass(frozen=True)
@@ -45,23 +69,23 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     if threshold is not None and threshold < 1:
         raise InputError(f"threshold {threshold}: must be at least 1")
     votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
-    classes = {facts["label"]: facts["class_idx"] for facts in audit.classes}
-    found: dict[str, Tagged] = {Tag.SPURIOUS.value: {}, Tag.CORE.value: {}}
-    notes, arrays = [], {}
-    for row in votes[votes["decision"].isin(list(found))].to_dict("records"):
-        label, what = row["label"], f"{row['kind']} {row['component']} of {row['label']!r}"
-        if label not in classes:
-            notes.append(f"the tag on {what} is left out: the class is not audited")
+    classes = {facts["label"]: facts for facts in audit.classes}
+    features = audit.head.weight.shape[1]
+    found: dict[str, dict[str, list[tuple[str, int]]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
+    notes = []
+    votes = votes[votes["decision"].isin([*found])]
+    for label, kind, component, decision in votes[[*KEYS, "decision"]].itertuples(index=False):
+        facts = classes.get(label)
+        there = 0 if facts is None else features
+        if facts is not None and kind == Kind.PCA:
+            there = facts["n_components"]
+        if 0 <= component < there:
+            found[decision].setdefault(label, []).append((kind, int(component)))
             continue
-        if label not in arrays:
-            arrays[label] = audit.class_arrays(classes[label])
-        try:
-            candidate = arrays[label].candidate(row["kind"], int(row["component"]))
-        except InputError as error:
-            notes.append(f"the tag on {what} is left out: {error}")
-            continue
-        found[row["decision"]].setdefault(label, []).append(candidate)
-    return Decisions(found[Tag.SPURIOUS.value], found[Tag.CORE.value], tuple(notes))
+        why = "the class is not audited" if facts is None else f"it has numbers 0 to {there - 1}"
+        notes.append(f"the tag on {kind} {component} of {label!r} is left out: {why}")
+    spurious, core = (Tagged(audit, found[tag]) for tag in (Tag.SPURIOUS, Tag.CORE))
+    return Decisions(spurious, core, tuple(notes))
 
 
 def held_out(audit: Audit) -> BoolArray:

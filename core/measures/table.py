@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,24 @@ if TYPE_CHECKING:
 WHAT = ("gap", "groups", "noise", "flip")
 """Parts of the table; the spurious score needs images of its own (:func:`score`)."""
 
+SLOW = ("noise", "flip")
+"""The parts that need the model and the images; the others follow from stored numbers."""
+
+
+def check(what: str, sigmas: Sequence[float]) -> tuple[str, ...]:
+    """The parts that ``what`` means.
+
+    Raises
+    ------
+    InputError
+        If it is no part, or a sigma is out of range.
+    """
+    if what not in (*WHAT, "all"):
+        raise InputError(f"--what {what!r}: choose {', '.join(WHAT)} or all")
+    if bad := [sigma for sigma in sigmas if not 0 <= sigma < float("inf")]:
+        raise InputError(f"--sigma {bad[0]}: must be at least 0")
+    return WHAT if what == "all" else (what,)
+
 
 def measure(
     audit: Audit,
@@ -46,7 +64,8 @@ def measure(
 ) -> pd.DataFrame:
     """One tidy table (:data:`core.measures.rows.COLUMNS`) of what the tagged cues cost.
 
-    The model is loaded once, and only for ``noise`` and ``flip``.
+    Measured afresh; :func:`core.measures.stored.measured` keeps it. The model is loaded once, and
+    only for ``noise`` and ``flip``.
 
     Parameters
     ----------
@@ -59,30 +78,43 @@ def measure(
     InputError
         If ``what`` is unknown, or the threshold or a sigma is out of range.
     """
-    if what not in (*WHAT, "all"):
-        raise InputError(f"--what {what!r}: choose {', '.join(WHAT)} or all")
-    if bad := [sigma for sigma in sigmas if not 0 <= sigma < float("inf")]:
-        raise InputError(f"--sigma {bad[0]}: must be at least 0")
-    parts = WHAT if what == "all" else (what,)
+    parts = check(what, sigmas)
     decisions = decided(audit, TagStore.open(workspace), threshold)
-    rows: Rows = []
-    if "gap" in parts:
-        rows += gap_rows(audit, decisions) + reliability_rows(audit, decisions)
-    if "groups" in parts:
-        rows += group_rows(audit)
-    if decisions.spurious and {"noise", "flip"} & set(parts):
-        report(Progress("Loading the model", 0, 0))
-        model = audit.load_model()
-        if "noise" in parts:
-            rows += noise_rows(audit, decisions, model, sigmas=sigmas, report=report)
-        if "flip" in parts:
-            rows += flip_rows(audit, decisions, model, report=report)
+    found = measure_parts(audit, decisions, parts, sigmas=sigmas, report=report)
+    rows = [row for _, of_part in found for row in of_part]
     if what != "groups":
-        rows += _missing(audit, decisions)
+        rows += missing(audit, decisions)
     return as_table(rows)
 
 
-def _missing(audit: Audit, decisions: Decisions) -> Rows:
+def measure_parts(
+    audit: Audit,
+    decisions: Decisions,
+    parts: Sequence[str],
+    *,
+    sigmas: Sequence[float] = (SIGMA,),
+    report: Reporter = silent,
+) -> Iterator[tuple[str, Rows]]:
+    """Some parts of WHAT in that order, each with its rows as soon as they are measured."""
+    model = None
+    if decisions.spurious and set(SLOW) & set(parts):
+        report(Progress("Loading the model", 0, 0))
+        model = audit.load_model()
+    for part in parts:
+        if part == "gap":
+            report(Progress("Measuring gaps", 0, 0))
+            yield part, gap_rows(audit, decisions) + reliability_rows(audit, decisions)
+        elif part == "groups":
+            yield part, group_rows(audit)
+        elif model is None:
+            yield part, []
+        elif part == "noise":
+            yield part, noise_rows(audit, decisions, model, sigmas=sigmas, report=report)
+        else:
+            yield part, flip_rows(audit, decisions, model, report=report)
+
+
+def missing(audit: Audit, decisions: Decisions) -> Rows:
     """What the table cannot say: classes without spurious tags, tags that lead nowhere."""
     rows = [note(text) for text in decisions.notes]
     names = [f["name"] for f in audit.classes if f["label"] not in decisions.spurious]

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core import measure_commands
@@ -21,49 +20,12 @@ from core.measures import flips, regions, trials
 from core.measures.decisions import decided, spuriosity_of, values_of
 from core.measures.rows import COLUMNS, DEFINITIONS
 from core.measures.table import measure, score
-from core.models.model import Model
 from core.store import Workspace, dumps
 from core.types import Kind, Tag
 from tests.core import test_planted
+from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of
 
-RED, GREEN = 0, 1
-"""Neurons of the white box: the patch, and the colour that leaves are about."""
-
-
-N = 96
-"""Images of a class in either split."""
-
-
-def load_white_box(name: str, **_: object) -> Model:
-    """The white box with the same weights every time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return loader(name)
-
-
-loader = test_planted.load_white_box
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    """Audit with two tagged neurons of "leaf", to be read only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
-        patch.setattr(test_planted, "N", {"train": N, "test": N})
-        audit = test_planted.audited(tmp_path_factory.mktemp("measured"), 0.7)
-    store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
-    return audit
-
-
-@pytest.fixture(autouse=True)
-def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.models.load.load_model", load_white_box)
-
-
-def workspace_of(audit: Audit) -> Workspace:
-    return Workspace(audit.folder.parent.parent)
+pytestmark = pytest.mark.usefixtures("white_box")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,166 @@
+"""The table of measures, kept in the audit's folder for the very tags that it was measured with.
+
+::
+
+    measures/gap-4f0c….parquet     rows of one part (:data:`core.measures.table.WHAT`)
+
+The name ends with the key of everything that the part depends on: the images and predictions of
+the audit, the decided tags, the noise. Tags that change and change back find their table again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import WorkspaceError
+from core.measure.noise import SIGMA
+from core.measures.decisions import Decisions, decided
+from core.measures.rows import COLUMNS, as_table, note
+from core.measures.table import SLOW, WHAT, check, measure_parts, missing
+from core.store import Workspace, fingerprint, locked, read_frame, read_json, write_frame
+from core.types import Reporter, silent
+
+VERSION = 1
+"""Of the measures; another one measures everything again."""
+
+KEPT = 16
+"""Tables of a part that stay; of more, those that were measured first are deleted."""
+
+
+def measured(
+    audit: Audit,
+    workspace: Workspace,
+    what: str = "all",
+    *,
+    threshold: int | None = None,
+    sigmas: Sequence[float] = (SIGMA,),
+    report: Reporter = silent,
+) -> pd.DataFrame:
+    """The table of :func:`core.measures.table.measure`, measured and stored where it is missing.
+
+    Raises
+    ------
+    InputError
+        If ``what`` is unknown, or the threshold or a sigma is out of range.
+    WorkspaceError
+        If another process measures the same with the model right now.
+    """
+    parts = check(what, sigmas)
+    decisions = decided(audit, TagStore.open(workspace), threshold)
+    found = _read(audit, decisions, parts, sigmas)
+    if set(SLOW) & (set(parts) - set(found)):
+        busy = f"audit {audit.name!r} is being measured by another process; wait for it"
+        with locked(folder_of(audit) / "lock", busy):
+            found |= _measure(audit, decisions, parts, sigmas, report)
+    else:
+        found |= _measure(audit, decisions, parts, sigmas, report)
+    tables = [found[part] for part in parts]
+    if what != "groups":
+        tables.append(as_table(missing(audit, decisions)))
+    return _joined(tables)
+
+
+def stored(
+    audit: Audit,
+    workspace: Workspace,
+    *,
+    threshold: int | None = None,
+    sigmas: Sequence[float] = (SIGMA,),
+) -> pd.DataFrame:
+    """Everything that is known about the tagged cues without loading a model.
+
+    Gaps and groups, which follow from stored numbers, are measured where they are missing; noise
+    and flips are there if they were measured with these very tags, else a row ``note`` says so.
+
+    Returns
+    -------
+    The table of measures (:data:`core.measures.rows.COLUMNS`).
+    """
+    check("all", sigmas)
+    decisions = decided(audit, TagStore.open(workspace), threshold)
+    quick = [part for part in WHAT if part not in SLOW]
+    found = _measure(audit, decisions, quick, sigmas, silent)
+    found |= _read(audit, decisions, SLOW, sigmas)
+    rows = missing(audit, decisions)
+    rows += [
+        note(f"{part} is not measured with these tags yet: python -m core measure {audit.name!r} "
+             f"--what {part}")
+        for part in WHAT
+        if part not in found and decisions.spurious
+    ]  # fmt: skip
+    return _joined([*(found[part] for part in WHAT if part in found), as_table(rows)])
+
+
+def is_stored(
+    audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float] = (SIGMA,)
+) -> bool:
+    """Whether a part was measured with these very decisions."""
+    return _path(audit, decisions, part, sigmas).exists()
+
+
+def folder_of(audit: Audit) -> Path:
+    """Where the tables of an audit lie."""
+    return audit.folder / "measures"
+
+
+def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]) -> Path:
+    """Where a part lies if it was measured; another name for everything that changes it."""
+    depends: dict[str, object] = {
+        "version": VERSION,
+        "audit": audit.manifest["fingerprint"],
+        "predictions": read_json(audit.folder / "head" / "head.json")["key"],
+    }
+    if part == "groups":
+        columns = audit.images[audit.summary["attributes"]].astype(str)
+        rows = pd.util.hash_pandas_object(columns, index=True)
+        depends["attributes"] = rows.to_numpy().tobytes().hex()
+    else:
+        depends |= {"spurious": decisions.spurious.keys_of, "core": decisions.core.keys_of}
+    if part == "noise":
+        depends["sigmas"] = [float(sigma) for sigma in sigmas]
+    return folder_of(audit) / f"{part}-{fingerprint(depends)}.parquet"
+
+
+def _read(
+    audit: Audit, decisions: Decisions, parts: Sequence[str], sigmas: Sequence[float]
+) -> dict[str, pd.DataFrame]:
+    """The parts that are stored."""
+    paths = {part: _path(audit, decisions, part, sigmas) for part in parts}
+    return {part: read_frame(path) for part, path in paths.items() if path.exists()}
+
+
+def _measure(
+    audit: Audit,
+    decisions: Decisions,
+    parts: Sequence[str],
+    sigmas: Sequence[float],
+    report: Reporter,
+) -> dict[str, pd.DataFrame]:
+    """Every part, from the disk or measured; what cannot be stored is returned all the same."""
+    found = _read(audit, decisions, parts, sigmas)
+    left = [part for part in parts if part not in found]
+    for part, rows in measure_parts(audit, decisions, left, sigmas=sigmas, report=report):
+        found[part] = as_table(rows)
+        with contextlib.suppress(WorkspaceError):  # a workspace that only shows
+            _write(_path(audit, decisions, part, sigmas), found[part])
+    return found
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    write_frame(path, table)
+    part = path.name.partition("-")[0]
+    kept = sorted(path.parent.glob(f"{part}-*.parquet"), key=lambda p: p.stat().st_mtime_ns)
+    for old in kept[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other; empty ones, whose columns have no type, are left out."""
+    full = [table for table in tables if len(table)]
+    return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=COLUMNS)

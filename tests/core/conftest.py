@@ -1,0 +1,51 @@
+"""The planted audit with two tagged neurons, which several modules measure."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.models.model import Model
+from core.store import Workspace
+from core.types import Kind, Tag
+from tests.core import test_planted
+
+RED, GREEN = 0, 1
+"""Neurons of the white box: the patch, and the colour that leaves are about."""
+
+N = 96
+"""Images of a class in either split."""
+
+loader = test_planted.load_white_box
+
+
+def load_white_box(name: str, **_: object) -> Model:
+    """The white box with the same weights every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return loader(name)
+
+
+def workspace_of(audit: Audit) -> Workspace:
+    return Workspace(audit.folder.parent.parent)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """Audit with two tagged neurons of "leaf", to be read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_planted, "load_white_box", load_white_box)
+        patch.setattr(test_planted, "N", {"train": N, "test": N})
+        audit = test_planted.audited(tmp_path_factory.mktemp("measured"), 0.7)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    return audit
+
+
+@pytest.fixture
+def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model that is loaded is the white box."""
+    monkeypatch.setattr("core.models.load.load_model", load_white_box)

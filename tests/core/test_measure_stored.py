@@ -1,0 +1,127 @@
+"""The table of measures on disk: found again with the same tags, measured anew with others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import WorkspaceError
+from core.measures import stored, table
+from core.measures.decisions import decided
+from core.measures.stored import folder_of, is_stored, measured
+from core.store import Workspace, locked
+from core.types import Kind, Tag
+from tests.core.conftest import RED, workspace_of
+
+pytestmark = pytest.mark.usefixtures("white_box")
+
+
+@pytest.fixture
+def copied(planted: Audit, tmp_path: Path) -> Audit:
+    """The planted audit and its tags in a workspace of this test's own."""
+    shutil.copytree(workspace_of(planted).root, tmp_path / "workspace")
+    shutil.rmtree(tmp_path / "workspace" / "audits" / planted.id / "measures", ignore_errors=True)
+    return Audit.open(Workspace(tmp_path / "workspace"), planted.id)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The parts that were really measured."""
+    names: list[str] = []
+
+    def counting(name: str, call: Callable) -> Callable:
+        def count(*args: object, **options: object) -> object:
+            names.append(name)
+            return call(*args, **options)
+
+        return count
+
+    for name in ("gap_rows", "group_rows", "noise_rows", "flip_rows"):
+        monkeypatch.setattr(table, name, counting(name, getattr(table, name)))
+    return names
+
+
+def test_the_same_as_measured_afresh(copied: Audit, counted: list[str]) -> None:
+    where = workspace_of(copied)
+    afresh = table.measure(copied, where)
+    first, again = measured(copied, where), measured(copied, where)
+    pd.testing.assert_frame_equal(first, afresh)
+    pd.testing.assert_frame_equal(again, afresh)
+    assert counted == 2 * ["gap_rows", "group_rows", "noise_rows", "flip_rows"]
+
+
+def test_one_model_for_all_parts(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = Audit.load_model
+    monkeypatch.setattr(Audit, "load_model", lambda self: (loaded.append(1), load(self))[1])
+    measured(copied, workspace_of(copied))
+    measured(copied, workspace_of(copied), "flip")
+    assert loaded == [1]
+
+
+def test_what_is_known_without_a_model(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = workspace_of(copied)
+    with monkeypatch.context() as patch:
+        patch.setattr(Audit, "load_model", lambda _: pytest.fail("a model was loaded"))
+        known = stored.stored(copied, where)
+    assert {"spurious_gap", "group_accuracy"} <= set(known["measure"])
+    assert "flip_rate" not in set(known["measure"])
+    said = " ".join(known.loc[known["measure"] == "note", "note"])
+    assert "flip is not measured with these tags yet" in said
+    measured(copied, where, "flip")
+    known = stored.stored(copied, where)
+    assert "flip_rate" in set(known["measure"])
+    said = " ".join(known.loc[known["measure"] == "note", "note"])
+    assert "noise is not measured" in said
+    assert "flip is not measured" not in said
+
+
+def test_other_tags_other_tables(copied: Audit, counted: list[str]) -> None:
+    where = workspace_of(copied)
+    store = TagStore.open(where)
+    before = measured(copied, where, "gap")
+    assert is_stored(copied, decided(copied, store), "gap")
+    store.add("ann", copied.id, "pond", Kind.NEURON, RED, Tag.SPURIOUS)
+    assert not is_stored(copied, decided(copied, store), "gap")
+    assert set(measured(copied, where, "gap")["label"]) == {"leaf", "pond", ""}
+    store.undo("ann", copied.id)
+    pd.testing.assert_frame_equal(measured(copied, where, "gap"), before)
+    assert counted == ["gap_rows", "gap_rows"]
+
+
+def test_other_noise_other_table(copied: Audit) -> None:
+    where = workspace_of(copied)
+    quiet = measured(copied, where, "noise", sigmas=(0.0,))
+    loud = measured(copied, where, "noise", sigmas=(1.0,))
+    assert set(quiet["subject"]) != set(loud["subject"])
+
+
+def test_no_more_tables_than_are_kept(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "KEPT", 2)
+    for sigma in (0.0, 0.1, 0.2):
+        measured(copied, workspace_of(copied), "noise", sigmas=(sigma,))
+    measured(copied, workspace_of(copied), "gap")
+    parts = [path.name.partition("-")[0] for path in folder_of(copied).glob("*.parquet")]
+    assert sorted(parts) == ["gap", "noise", "noise"]
+
+
+def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise WorkspaceError("the disk is full")
+
+    monkeypatch.setattr(stored, "write_frame", full)
+    assert "spurious_gap" in set(stored.stored(copied, workspace_of(copied))["measure"])
+
+
+def test_two_measuring_the_same(copied: Audit) -> None:
+    with (
+        locked(folder_of(copied) / "lock", ""),
+        pytest.raises(WorkspaceError, match="is being measured by another process; wait"),
+    ):
+        measured(copied, workspace_of(copied), "flip")
