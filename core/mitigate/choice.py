@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from core.mitigate.evidence import Evidence
+from core.errors import InputError
+from core.mitigate.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence
 from core.mitigate.methods import method, mitigate
+from core.mitigate.softmax import sample_rows
 from core.models.linear import Head
-from core.types import BoolArray, FloatArray
+from core.types import BoolArray, FloatArray, IntArray
 
 LOSS = 2.0
-"""Accuracy, in points, that the rule gives away at most: half of what is held acceptable."""
+"""Accuracy without the cue, in points, that the rule gives away at most."""
+
+FOLDS = 4
+
+LIMIT = 8_192
+"""Images that a sweep looks at, at most."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Sweep:
     flips: FloatArray
     """Share of held-out images of other classes that the cue alone turns into its class, [0, 1]."""
     accuracy: FloatArray
-    """On held-out images without the cue, balanced over classes, [0, 1]."""
+    """Of held-out images without the cue, averaged over classes, [0, 1]."""
     n: int
     """Trials behind ``flips``."""
     basis: str
@@ -44,7 +51,7 @@ class Sweep:
         cost = np.stack([self.flips, -self.accuracy])
         no_worse = (cost[:, None] <= cost[:, :, None]).all(axis=0)
         better = (cost[:, None] < cost[:, :, None]).any(axis=0)
-        return np.asarray(~(no_worse & better).any(axis=1))
+        return np.asarray(~np.any(no_worse & better, axis=1))
 
 
 def choose(flips: FloatArray, accuracy: FloatArray, n: int, *, loss: float = LOSS) -> int:
@@ -57,11 +64,14 @@ def choose(flips: FloatArray, accuracy: FloatArray, n: int, *, loss: float = LOS
     Parameters
     ----------
     flips, accuracy : (S,) by ascending strength, row 0 unchanged; see :class:`Sweep`.
-    n : trials behind each flip share.
+    n : trials behind each flip share; 0: nothing to choose by, row 0.
     """
+    if not n:
+        return 0
     allowed = np.flatnonzero(100 * (accuracy[0] - accuracy) <= loss + 1e-9)
     lowest = float(flips[allowed].min())
-    error = float(np.sqrt(lowest * (1 - lowest) / max(n, 1)))
+    share = (lowest * n + 1) / (n + 2)  # so that none of n is not taken for certain
+    error = float(np.sqrt(share * (1 - share) / n))
     return int(allowed[flips[allowed] <= lowest + error][0])
 
 
@@ -72,26 +82,47 @@ def sweep(
     *,
     strengths: Sequence[float] | None = None,
     loss: float = LOSS,
-    share: float = 0.25,
+    refit: bool = True,
     **options: Any,
 ) -> Sweep:
-    """Fit on one part of the evidence at every strength, measure on the other, choose.
+    """Try a method at every strength on images that it did not see, and choose.
 
-    Fit again on all of it with ``mitigate(name, head, evidence, found.strength)`` afterwards.
+    Over ``FOLDS`` folds; every image is held out once. A probe that the audit fitted knows its
+    training images, so that accuracy on them says little: where the head's mode is ``fit``, the
+    fold's own images fit the probe to start from. Fit on all of the evidence with
+    ``mitigate(name, head, evidence, found.strength)`` afterwards.
 
     Parameters
     ----------
     strengths : ascending, the first of them no change; default the method's own.
-    share : of the evidence that is held out.
+    loss : see :func:`choose`.
+    refit : False: start every fold from the head as it is, as for a head that is corrected already.
     """
     tried = np.asarray(method(name).strengths if strengths is None else strengths, np.float64)
-    fit, held = evidence.split(share)
-    heads = [mitigate(name, head, fit, float(s), **options) for s in tried]
-    trials = trials_of(fit, held)
-    flips = np.array([trials.flips(h) for h in heads])
-    accuracy = np.array([clean_accuracy(h, held) for h in heads])
-    row = choose(flips, accuracy, len(trials.labels), loss=loss)
-    return Sweep(tried, flips, accuracy, len(trials.labels), trials.basis, row)
+    evidence = evidence.take(sample_rows(evidence.labels, LIMIT, evidence.seed))
+    results = []
+    for fit, held in evidence.folds(FOLDS):
+        start = fold_head(head, fit) if refit and head.mode == "fit" else head
+        trials = trials_of(fit, held)
+        heads = [mitigate(name, start, fit, float(s), **options) for s in tried]
+        results.append(([trials.turned(h) for h in heads], [clean(h, held) for h in heads]))
+    turned = np.concatenate([np.stack(parts) for parts, _ in results], axis=1)
+    flips = turned.mean(axis=1) if turned.shape[1] else np.full(len(tried), np.nan)
+    accuracy = _by_class([hits for _, hits in results])
+    row = choose(flips, accuracy, turned.shape[1], loss=loss)
+    return Sweep(tried, flips, accuracy, turned.shape[1], trials.basis, row)
+
+
+def fold_head(head: Head, evidence: Evidence) -> Head:
+    """A probe like the audit's, fitted on these images alone; the head where a class is missing."""
+    from core.mitigate.corrections import with_weights
+    from core.models.head import fit_probe
+
+    k = len(head.bias)
+    if len(evidence.classes) < k:
+        return head
+    probe = fit_probe(np.asarray(evidence.features), evidence.labels, k)
+    return with_weights(head, probe.weight, probe.bias)
 
 
 @dataclass(frozen=True)
@@ -101,16 +132,15 @@ class Trials:
     shown: FloatArray
     hidden: FloatArray
     """(T, D) each."""
-    labels: FloatArray
-    outputs: FloatArray
-    """(T,) the image's own output, and the output that the cue belongs to."""
+    outputs: IntArray
+    """(T,) the output that the cue belongs to."""
     basis: str
 
-    def flips(self, head: Head) -> float:
-        """Share newly given the cue's class when the cue is there; NaN without trials."""
+    def turned(self, head: Head) -> BoolArray:
+        """(T,) images newly given the cue's class when the cue is there."""
         after = head.logits(self.shown).argmax(axis=1) == self.outputs
         before = head.logits(self.hidden).argmax(axis=1) == self.outputs
-        return float((after & ~before).mean()) if len(after) else float("nan")
+        return np.asarray(after & ~before)
 
 
 def trials_of(fit: Evidence, held: Evidence) -> Trials:
@@ -120,38 +150,54 @@ def trials_of(fit: Evidence, held: Evidence) -> Trials:
     image that shows the cue and one of the same class that hides it: real differences, each with
     all of its nuisance, not the mean direction that a method may just have removed.
     """
-    if held.pairs is not None and len(held.pairs.labels):
+    if held.pairs is not None:
         pairs, outputs = held.pairs, np.array([c.output for c in held.cues])[held.pairs.cue]
-        other = pairs.labels != outputs
-        return Trials(
-            pairs.shown[other], pairs.hidden[other], pairs.labels[other], outputs[other],
-            "images with and without the cue",
-        )  # fmt: skip
-    rng = np.random.default_rng(held.seed)
-    parts = [_moved(fit, held, m, rng) for m in range(len(held.cues))]
-    shown, hidden, labels, outputs = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return Trials(shown, hidden, labels, outputs, "differences of high and low images added")
+        other = held.labels[pairs.rows] != outputs
+        return Trials(pairs.shown[other], pairs.hidden[other], outputs[other], pairs.basis)
+    parts = [_moved(fit, held, m) for m in range(len(held.cues))]
+    shown, hidden, outputs = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return Trials(shown, hidden, outputs, "differences between high and low images")
 
 
-def _moved(
-    fit: Evidence, held: Evidence, m: int, rng: np.random.Generator
-) -> tuple[FloatArray, ...]:
+def _moved(fit: Evidence, held: Evidence, m: int) -> tuple[FloatArray, FloatArray, IntArray]:
     """Images of other classes moved by differences between images that show and hide cue m."""
-    source = held if len(held.rows(m, 1)) and len(held.rows(m, 0)) else fit
-    shown, hidden = source.rows(m, 1), source.rows(m, 0)
-    targets = np.flatnonzero((held.labels != held.cues[m].output) & (held.present[:, m] != 1))
+    rng = np.random.default_rng([held.seed, m])
+    sides = [held.rows(m, SHOWN), held.rows(m, HIDDEN)]
+    source = held if all(len(rows) for rows in sides) else fit
+    shown, hidden = (source.rows(m, state) for state in (SHOWN, HIDDEN))
+    others = np.concatenate([held.rows(m, state, own=False) for state in (HIDDEN, UNKNOWN)])
     if not len(shown) or not len(hidden):
-        targets = targets[:0]
-    high = source.features[rng.choice(shown, len(targets))] if len(targets) else 0.0
-    low = source.features[rng.choice(hidden, len(targets))] if len(targets) else 0.0
-    plain = held.features[targets]
-    outputs = np.full(len(targets), held.cues[m].output)
-    return plain + high - low, plain, held.labels[targets], outputs
+        raise InputError(
+            f"output {held.cues[m].output} has no image that shows or none that hides its cue; "
+            "give a strength"
+        )
+    plain = held.features[others]
+    high, low = (source.features[rng.choice(rows, len(others))] for rows in (shown, hidden))
+    return plain + high - low, plain, np.full(len(others), held.cues[m].output)
 
 
-def clean_accuracy(head: Head, evidence: Evidence) -> float:
-    """Accuracy on images not known to show a cue, averaged over classes, in [0, 1]."""
-    clean = ~(evidence.present == 1).any(axis=1)
-    correct = head.logits(evidence.features[clean]).argmax(axis=1) == evidence.labels[clean]
-    labels = evidence.labels[clean]
-    return float(np.mean([correct[labels == k].mean() for k in np.unique(labels)]))
+Hits = tuple[BoolArray, IntArray]
+"""Which images were right, (n,), and their outputs, (n,)."""
+
+
+def clean(head: Head, evidence: Evidence) -> Hits:
+    """Whether images without the cues are right.
+
+    Of a cue's own class those known to hide it, of other classes those not known to show it.
+    """
+    kept = ~(evidence.present == SHOWN).any(axis=1)
+    for m, cue in enumerate(evidence.cues):
+        kept &= (evidence.labels != cue.output) | (evidence.present[:, m] == HIDDEN)
+    labels = evidence.labels[kept]
+    return head.logits(evidence.features[kept]).argmax(axis=1) == labels, labels
+
+
+def _by_class(folds: list[list[Hits]]) -> FloatArray:
+    """Accuracy (S,), averaged over classes, of every strength over all folds."""
+    labels = np.concatenate([hits[0][1] for hits in folds])
+    right = np.stack(
+        [np.concatenate([hits[s][0] for hits in folds]) for s in range(len(folds[0]))]
+    )  # fmt: skip
+    shares = [right[:, labels == k].mean(axis=1) for k in np.unique(labels)]
+    found: FloatArray = np.mean(shares, axis=0)
+    return found

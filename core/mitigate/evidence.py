@@ -6,16 +6,16 @@ comes from the split ``train``; other splits serve for reporting alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.discover.pca import linear_alpha
 from core.errors import InputError
-from core.types import BoolArray, FloatArray, IntArray
+from core.types import FloatArray, IntArray
 
 SHOWN, HIDDEN, UNKNOWN = 1, 0, -1
 """Values of ``Evidence.present``."""
@@ -64,18 +64,23 @@ class Pairs:
     """(P, D) features with the cue."""
     hidden: FloatArray
     """(P, D) features without it."""
-    labels: IntArray
-    """(P,) true output of the image, the same with and without the cue."""
+    rows: IntArray
+    """(P,) the image among those of the evidence: its label holds for both, and it is held out
+    with it."""
     cue: IntArray
     """(P,) index into ``Evidence.cues``."""
+    basis: str = "cue masks"
+    """How the cue was cut out: ``cue masks``, or ``overlays`` (:mod:`core.mitigate.composites`)."""
 
     def of(self, cue: int) -> Pairs:
         """The pairs of one cue."""
         return self.take(np.flatnonzero(self.cue == cue))
 
-    def take(self, rows: IntArray) -> Pairs:
+    def take(self, which: IntArray) -> Pairs:
         """Some of the pairs."""
-        return Pairs(self.shown[rows], self.hidden[rows], self.labels[rows], self.cue[rows])
+        return Pairs(
+            self.shown[which], self.hidden[which], self.rows[which], self.cue[which], self.basis
+        )
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class Evidence:
                 f"evidence of {n} images and {m} cues has labels {self.labels.shape} and "
                 f"pseudo-labels {self.present.shape}; give ({n},) and ({n}, {m})"
             )
+        if self.pairs is not None and (self.pairs.rows >= n).any():
+            raise InputError(f"a pair names image {self.pairs.rows.max()} of {n}; count from 0")
         missing = {cue.output for cue in self.cues} - set(self.classes.tolist())
         if missing:
             raise InputError(
@@ -124,43 +131,39 @@ class Evidence:
         member = (self.labels == self.cues[cue].output) == own
         return np.flatnonzero(member & (self.present[:, cue] == state))
 
-    def take(self, rows: IntArray, pairs: Pairs | None = None) -> Evidence:
-        """Some of the images, with their own pairs."""
-        parts = (self.features[rows], self.labels[rows])
+    def take(self, rows: IntArray) -> Evidence:
+        """Some of the images, with the pairs made of them."""
+        pairs = self.pairs
+        if pairs is not None:
+            place = np.full(len(self.labels), -1, np.int64)
+            place[rows] = np.arange(len(rows))
+            pairs = pairs.take(np.flatnonzero(place[pairs.rows] >= 0))
+            pairs = replace(pairs, rows=place[pairs.rows])
         return replace(
-            self, features=parts[0], labels=parts[1], present=self.present[rows], pairs=pairs
+            self,
+            features=self.features[rows],
+            labels=self.labels[rows],
+            present=self.present[rows],
+            pairs=pairs,
         )
 
     def split(self, share: float = 0.25) -> tuple[Evidence, Evidence]:
-        """Two disjoint parts, to fit and to choose on; ``share`` of every group in the second.
+        """Two disjoint parts, ``share`` of the images in the second, alike by class and state."""
+        return next(iter(self.folds(max(round(1 / share), 2))))
 
-        Groups are class by state of every cue; pairs are divided by class and cue.
+    def folds(self, count: int) -> Iterator[tuple[Evidence, Evidence]]:
+        """Every image in the second part of exactly one of ``count`` splits.
+
+        Images of one class with the same state of every cue are dealt out in turn.
         """
-        rng = np.random.default_rng(self.seed)
-        second = _part(_groups(self.labels, self.present), share, rng)
-        sides = (np.flatnonzero(~second), np.flatnonzero(second))
-        if self.pairs is None:
-            return self.take(sides[0]), self.take(sides[1])
-        held = _part(_groups(self.pairs.labels, self.pairs.cue[:, None]), share, rng)
-        first, other = (self.pairs.take(np.flatnonzero(rows)) for rows in (~held, held))
-        return self.take(sides[0], first), self.take(sides[1], other)
-
-
-def _groups(labels: IntArray, states: NDArray[Any]) -> IntArray:
-    """(n,) number of each row's combination of label and states."""
-    table = np.column_stack([labels, states])
-    found: IntArray = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
-    return found
-
-
-def _part(groups: IntArray, share: float, rng: np.random.Generator) -> BoolArray:
-    """(n,) a random ``share`` of every group; a group of one stays in the first part."""
-    chosen = np.zeros(len(groups), bool)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
-        chosen[rng.permutation(rows)[:count]] = True
-    return chosen
+        order = np.random.default_rng(self.seed).permutation(len(self.labels))
+        table = np.column_stack([self.labels, self.present])
+        groups = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
+        order = order[np.argsort(groups[order], kind="stable")]
+        for number in range(count):
+            held = np.zeros(len(order), bool)
+            held[order[number::count]] = True
+            yield self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
 
 def high_against_low(alpha: FloatArray, share: float = 0.25) -> NDArray[np.int8]:

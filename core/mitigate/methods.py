@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
+from core.mitigate.clarc import aclarc, pclarc, projection, rclarc
+from core.mitigate.concepts import KINDS
 from core.mitigate.evidence import Evidence
+from core.mitigate.rrclarc import FORMS, TARGETS, rrclarc
+from core.mitigate.spufix import spufix
+from core.mitigate.tuning import RATES, VARIANTS, tuned
 from core.models.linear import Head
 
 Fit = Callable[..., Head]
@@ -37,8 +42,93 @@ class Method:
     """Whether it needs ``evidence.pairs``, hence masks or cut-out cues."""
 
 
-METHODS: dict[str, Method] = {}
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method(
+            "spufix",
+            "SpuFix",
+            spufix,
+            SHARES,
+            1.0,
+            "Neuhaus et al. 2023, section 5",
+            "Takes off only what exceeds the reference: by the class's mean, a cue that most of "
+            "its images show stays; weights of other classes stay in any case.",
+            {"reference": ("mean", "low")},
+        ),
+        Method(
+            "head",
+            "Head tuning on low-spuriosity images",
+            tuned,
+            SHARES,
+            1.0,
+            "Moayeri et al. 2023",
+            "Closes the gap without unlearning the cue: look at the flip rate as well.",
+            {"variant": VARIANTS, "rate": RATES},
+        ),
+        Method(
+            "pclarc",
+            "P-ClArC: projection",
+            pclarc,
+            SHARES,
+            1.0,
+            "Anders et al. 2022",
+            "Every image is seen as if it hid the cue; refitting afterwards relearns it.",
+            {"cav": ("auto", *KINDS), "fit": ("kept", "refit")},
+        ),
+        Method(
+            "aclarc",
+            "A-ClArC: augmentation",
+            aclarc,
+            SHARES,
+            1.0,
+            "Anders et al. 2022",
+            "On a head it stops rewarding the cue, but leaves what the head already answers to it.",
+            {"cav": ("auto", *KINDS)},
+        ),
+        Method(
+            "rclarc",
+            "R-ClArC: projection where the cue is",
+            rclarc,
+            SHARES,
+            1.0,
+            "Bareeva et al. 2024",
+            "Images without the cue are left as they are.",
+            {"cav": ("auto", *KINDS)},
+        ),
+        Method(
+            "projection",
+            "Projection with separate directions",
+            projection,
+            (0.0, 0.5, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0),
+            1.0,
+            "P-ClArC, read along the whitened and written along the plain difference of means",
+            "Above 1 it takes away more than images of the cue's own class show.",
+            {"read": ("fisher", *(k for k in KINDS if k != "fisher")), "write": ("auto", *KINDS)},
+        ),
+        Method(
+            "rrclarc",
+            "RR-ClArC: penalty on the answer to the cue",
+            rrclarc,
+            (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0),
+            100.0,
+            "Dreyer et al. 2024",
+            "Refitting (published) relearns a redundant cue; the kept head does not.",
+            {
+                "cav": ("auto", "shifts", *KINDS),
+                "fit": ("kept", "refit"),
+                "target": TARGETS,
+                "form": FORMS,
+            },
+        ),
+    )
+}
 """By name."""
+
+DEFAULT = "rrclarc"
+"""What is offered first: of all methods here the one that unlearned every planted cue."""
 
 
 def method(name: str) -> Method:

@@ -1,0 +1,106 @@
+"""Refitting a linear head on features, near the one that it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from core.models.linear import Head
+from core.types import FloatArray, IntArray
+
+SUBSAMPLE = 20_000
+"""Images that a refit looks at, at most: 50 to 100 per class of ImageNet decide a head."""
+
+ITERATIONS = 200
+
+Penalty = Callable[[FloatArray], tuple[float, FloatArray]]
+"""Value and gradient (K, D) at a scaled weight (K, D)."""
+
+
+def sample_rows(labels: IntArray, limit: int, seed: int) -> IntArray:
+    """At most ``limit`` rows, the same share of every class, ascending."""
+    if len(labels) <= limit:
+        return np.arange(len(labels))
+    rng, share = np.random.default_rng(seed), limit / len(labels)
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    starts = np.searchsorted(labels[order], np.unique(labels), side="left")
+    ends = np.append(starts[1:], len(labels))
+    parts = [order[s : s + max(int((e - s) * share), 1)] for s, e in zip(starts, ends, strict=True)]
+    return np.sort(np.concatenate(parts))
+
+
+def feature_scale(features: FloatArray) -> float:
+    """Root of the mean squared length of the centred features; 1 where all are equal.
+
+    Weights times this scale have no unit, so that penalties on them mean the same everywhere.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    squares = np.einsum("ij,ij->", features, features, dtype=np.float64) / len(features)
+    spread = float(squares - mean @ mean)
+    return float(np.sqrt(spread)) if spread > 1e-12 * squares else 1.0
+
+
+def fit_softmax(
+    features: FloatArray,
+    labels: IntArray,
+    head: Head,
+    *,
+    anchor: float,
+    penalty: Penalty | None = None,
+    seen: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Weight (K, D) and bias (K,) of least mean cross-entropy near a given head.
+
+    Minimises CE + anchor / 2 |V - V0|^2 + penalty(V) with V = scale * W
+    (:func:`feature_scale`), by L-BFGS (SciPy). What the head's correction takes off the logits is
+    taken off while fitting too, by the features that the encoder gives.
+
+    Parameters
+    ----------
+    features : (n, D), as the head is to see them.
+    labels : (n,) outputs.
+    seen : (n, D) features as the encoder gives them, where ``features`` were changed.
+    """
+    from scipy.optimize import minimize
+
+    x, n = np.asarray(features, np.float32), len(labels)
+    scale, mean = feature_scale(x), x.mean(axis=0, dtype=np.float64)
+    first = np.asarray(head.weight, np.float64) * scale
+    offsets = _taken(head, x if seen is None else seen)
+    k, d = first.shape
+
+    def loss(flat: FloatArray) -> tuple[float, FloatArray]:
+        v, bias = flat[: k * d].reshape(k, d), flat[k * d :]
+        logits = (x @ (v / scale).T.astype(np.float32)).astype(np.float64)
+        logits += bias - v @ mean / scale - offsets
+        logits -= logits.max(axis=1, keepdims=True)
+        grown = np.exp(logits)
+        total = grown.sum(axis=1)
+        value = float((np.log(total) - logits[np.arange(n), labels]).mean())
+        wrong = grown / total[:, None]
+        wrong[np.arange(n), labels] -= 1
+        wrong /= n
+        pull = (wrong.T.astype(np.float32) @ x).astype(np.float64)
+        slope = (pull - np.outer(wrong.sum(axis=0), mean)) / scale + anchor * (v - first)
+        value += anchor / 2 * float(np.sum((v - first) ** 2))
+        if penalty is not None:
+            more, direction = penalty(v)
+            value, slope = value + more, slope + direction
+        return value, np.concatenate([slope.ravel(), wrong.sum(axis=0)])
+
+    start = np.concatenate([first.ravel(), head.bias + first @ mean / scale])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS, "maxcor": 20}
+    ).x
+    weight = found[: k * d].reshape(k, d) / scale
+    return weight, found[k * d :] - weight @ mean
+
+
+def _taken(head: Head, features: FloatArray) -> FloatArray | float:
+    """What a head's correction takes off the logits, (n, K), or 0."""
+    if head.correction is None:
+        return 0.0
+    zero = np.zeros((len(features), len(head.bias)), np.float32)
+    return -head.correction.apply(features, zero).astype(np.float64)
