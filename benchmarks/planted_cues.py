@@ -81,12 +81,12 @@ def case_of(audit: Any, name: str) -> Case:
         without = (images["label"] != label) & (images[owners[label]] == 0)
         rows = np.flatnonzero(~train & without.to_numpy())
         pasted.append((rows, composites(audit, model, images.index[rows].tolist(), sources, 0)))
-    parts = [np.concatenate(p) for p in (shown, hidden, which, number)]
+    parts = [np.concatenate(p) for p in (shown, hidden, number)]
     test = np.cumsum(~train) - 1
     truth = images[list(owners.values())].to_numpy() == 1
     return Case(
         audit.name, audit.head, Evidence(features[train], labels[train], cues, present),
-        Pairs(*parts), features[~train], labels[~train], truth[~train],
+        Pairs(*parts, rows=np.concatenate(which)), features[~train], labels[~train], truth[~train],
         tuple((test[rows], found) for rows, found in pasted),
     )  # fmt: skip
 

@@ -68,7 +68,7 @@ def overlay_pairs(
         pick = picks[part]
         shown[part] = pasted_features(targets[part], sources[pick], where[pick])
     hidden = np.asarray(targets[:p], np.float32).mean(axis=(2, 3))
-    return Pairs(shown, hidden, rows[:p], np.full(p, cue, np.int64), "overlays")
+    return Pairs(shown, hidden, np.full(p, cue, np.int64), "overlays", rows=rows[:p])
 
 
 def joined(parts: list[Pairs]) -> Pairs | None:
@@ -79,7 +79,7 @@ def joined(parts: list[Pairs]) -> Pairs | None:
     return Pairs(
         np.concatenate([part.shown for part in parts]),
         np.concatenate([part.hidden for part in parts]),
-        np.concatenate([part.rows for part in parts]),
         np.concatenate([part.cue for part in parts]),
         parts[0].basis,
+        rows=np.concatenate([part.rows for part in parts]),
     )

@@ -7,7 +7,7 @@ comes from the split ``train``; other splits serve for reporting alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -64,11 +64,11 @@ class Pairs:
     """(P, D) features with the cue."""
     hidden: FloatArray
     """(P, D) features without it."""
-    rows: IntArray
-    """(P,) the image among those of the evidence: its label holds for both, and it is held out
-    with it."""
     cue: IntArray
     """(P,) index into ``Evidence.cues``."""
+    rows: IntArray = field(kw_only=True)
+    """(P,) the image among those of the evidence: its label holds for both, and the pair is held
+    out with it."""
     basis: str = "cue masks"
     """How the cue was cut out: ``cue masks``, or ``overlays`` (:mod:`core.mitigate.composites`)."""
 
@@ -78,9 +78,8 @@ class Pairs:
 
     def take(self, which: IntArray) -> Pairs:
         """Some of the pairs."""
-        return Pairs(
-            self.shown[which], self.hidden[which], self.rows[which], self.cue[which], self.basis
-        )
+        parts = (self.shown[which], self.hidden[which], self.cue[which], self.basis)
+        return Pairs(*parts, rows=self.rows[which])
 
 
 @dataclass(frozen=True)
