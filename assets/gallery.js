@@ -212,7 +212,7 @@ class Card {
   }
 
   offer(tags, card, locked) {
-    this.tags.hidden = !tags.length;
+    this.tags.hidden = !tags.length || (locked && !card.tag);
     this.tags.setAttribute("aria-label", `Tag of ${card.title}`);
     while (this.tags.children.length > tags.length) this.tags.lastChild.remove();
     while (this.tags.children.length < tags.length) {
@@ -225,6 +225,7 @@ class Card {
       button.value = tag;
       button.textContent = tag;
       button.disabled = Boolean(locked);
+      button.hidden = Boolean(locked) && card.tag !== tag; // what may not change is only said
       button.setAttribute("aria-pressed", String(card.tag === tag));
     });
   }

@@ -248,6 +248,8 @@ class Audit:
         ------
         UnreadableImageError
             If the bytes are no image.
+        WorkspaceError
+            If this process only shows (:func:`core.store.read_only`).
         """
         import hashlib
 
@@ -256,8 +258,9 @@ class Audit:
         from core.data.decode import read_image
         from core.data.preprocess import apply
         from core.features.shards import storable
-        from core.store import replacing_folder
+        from core.store import refuse_if_read_only, replacing_folder
 
+        refuse_if_read_only()
         image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
         folder = self.folder / "uploads" / image_id
         if not folder.exists():

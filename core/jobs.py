@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import JobError, WorkspaceError
-from core.store import Workspace, disk_errors, read_json, write_json
+from core.store import Workspace, disk_errors, read_json, refuse_if_read_only, write_json
 from core.types import Progress
 
 ENDED = {0: "finished", 130: "cancelled", -signal.SIGINT: "cancelled"}
@@ -81,7 +81,10 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
     ------
     JobError
         If the process cannot be started.
+    WorkspaceError
+        If this process only shows (:func:`core.store.read_only`).
     """
+    refuse_if_read_only()
     job_id = f"{time.time_ns():x}"
     folder = workspace.root / "jobs"
     with disk_errors(folder):
@@ -209,6 +212,7 @@ def jobs(workspace: Workspace) -> list[Job]:
 
 def cancel(workspace: Workspace, job_id: str) -> None:
     """Interrupt a job; what it finished stays, and resuming goes on from there."""
+    refuse_if_read_only()
     facts = read_json(workspace.root / "jobs" / f"{job_id}.json")
     if _alive(facts["pid"], job_id):
         os.killpg(facts["pid"], signal.SIGINT)

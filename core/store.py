@@ -131,6 +131,20 @@ def remove_unfinished(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def read_only() -> bool:
+    """Whether this process only shows what there is: ``SPURIOSCOPE_READONLY=1``."""
+    return os.environ.get("SPURIOSCOPE_READONLY") == "1"
+
+
+def refuse_if_read_only() -> None:
+    """Raise WorkspaceError in a process that only shows; called before what people change."""
+    if read_only():
+        raise WorkspaceError(
+            "nothing can be changed in a presentation (SPURIOSCOPE_READONLY=1); start again "
+            "without that variable to change something"
+        )
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document, NaN as null."""
     with replacing(path) as temporary:

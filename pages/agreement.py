@@ -13,6 +13,8 @@ if table.empty:
         "Nobody has tagged anything yet",
         "Tag candidates on the page **Tagging**, or import tags: `python -m core tags import`.",
         icon=":material/group:",
+        page="pages/tagging.py",
+        link="Tag candidates",
     )
     st.stop()
 agreement.figures(table)

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace, disk_errors
+from core.store import Workspace, disk_errors, refuse_if_read_only
 from core.types import Kind, Subtype, Tag
 
 _metadata = MetaData()
@@ -170,6 +170,7 @@ class TagStore:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """One transaction; what cannot be saved is said in a sentence."""
+        refuse_if_read_only()
         try:
             with self.engine.begin() as connection:
                 yield connection

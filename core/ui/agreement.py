@@ -107,20 +107,24 @@ def queue(audit: Audit) -> None:
                 f"{row.spurious} spurious, {row.unsure} unsure"
                 + ("" if row.decision == OPEN else f" (majority: {row.decision})")
             )
-            key = f"{row.label}-{row.kind}-{row.component}"
-            if st.button("Look", key=f"look-{key}", icon=":material/visibility:"):
-                index = audit.class_facts(row.label)["class_idx"]
-                at = f"{index}.{row.kind}.{row.component}"
-                both = {"queue_kind": "both", "depth": "64", "others": "1"}
-                state.go("pages/tagging.py", at=at, **both)
-            for tag in Tag:
-                st.button(
-                    f"Settle: {tag.value}",
-                    key=f"settle-{tag.value}-{key}",
-                    on_click=_settle,
-                    args=(audit.id, row.label, row.kind, int(row.component), tag),
-                    disabled=blocks.read_only(),
-                )
+            if not blocks.read_only():
+                _settling(audit, str(row.label), str(row.kind), int(row.component))
+
+
+def _settling(audit: Audit, label: str, kind: str, component: int) -> None:
+    """Look at a candidate again, or say what it is."""
+    key = f"{label}-{kind}-{component}"
+    if st.button("Look", key=f"look-{key}", icon=":material/visibility:"):
+        at = f"{audit.class_facts(label)['class_idx']}.{kind}.{component}"
+        both = {"queue_kind": "both", "depth": "64", "others": "1"}
+        state.go("pages/tagging.py", at=at, **both)
+    for tag in Tag:
+        st.button(
+            f"Settle: {tag.value}",
+            key=f"settle-{tag.value}-{key}",
+            on_click=_settle,
+            args=(audit.id, label, kind, component, tag),
+        )
 
 
 def _settle(audit_id: str, label: str, kind: str, component: int, tag: Tag) -> None:

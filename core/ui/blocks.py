@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
@@ -19,7 +18,8 @@ from streamlit.delta_generator import DeltaGenerator
 from core.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
 from core.explain.pictures import Parts
-from core.ui import opened, pictures
+from core.store import read_only as read_only
+from core.ui import opened, pictures, state
 from core.ui.figures import LOWERS, RAISES
 from core.ui.gallery import Picture
 
@@ -62,11 +62,26 @@ def legend(scale: float) -> None:
     )
 
 
-def empty(title: str, text: str, *, icon: str = ":material/search_off:") -> None:
-    """Say that there is nothing here and what to do next."""
+def empty(
+    title: str,
+    text: str,
+    *,
+    icon: str = ":material/search_off:",
+    page: str = "",
+    link: str = "",
+) -> None:
+    """Say that there is nothing here and what to do next.
+
+    Parameters
+    ----------
+    page, link : file of the page where it can be done, and what the link to it says; left out in a
+        presentation, which can do nothing there.
+    """
     with st.container(border=True):
         st.markdown(f"### {icon} {plain(title)}")
         st.markdown(text)
+        if page and not read_only():
+            st.page_link(state.ROOT / page, label=link, icon=":material/arrow_forward:")
 
 
 def metrics(count: int) -> list[DeltaGenerator]:
@@ -82,7 +97,7 @@ def numbers(cells: Sequence[tuple[str, str]]) -> None:
         "border:1px solid color-mix(in srgb, currentColor 18%, transparent)"
     )
     st.html(
-        '<dl style="display:flex;flex-wrap:wrap;gap:1rem;margin:0">'
+        '<dl style="display:flex;flex-wrap:wrap;gap:1rem;margin:0;padding:0">'
         + "".join(
             f'<div style="{card}"><dt style="font-size:.875rem;opacity:.8">{escape(title)}</dt>'
             f'<dd style="margin:0;font-size:2rem;line-height:1.3">{escape(value)}</dd></div>'
@@ -147,11 +162,6 @@ def overlay_scale(arrays: ClassArrays, row: int) -> float:
     if arrays.top_maps is not None and row >= 0:
         return float(np.abs(arrays.top_maps[row]).max()) or 1.0
     return float(np.abs(arrays.alpha[:, row]).max() * 3) or 1.0 if row >= 0 else 1.0
-
-
-def read_only() -> bool:
-    """Whether nothing may be changed (a presentation)."""
-    return os.environ.get("SPURIOSCOPE_READONLY") == "1"
 
 
 def plain(text: object) -> str:

@@ -50,6 +50,8 @@ def second_audit(audit: Audit) -> Audit | None:
             "Audit the same images with another model on the page **New audit**; then both can be "
             "seen side by side here.",
             icon=":material/compare:",
+            page="pages/new_audit.py",
+            link="Audit with another model",
         )
         return None
     chosen = state.choose(

@@ -142,13 +142,8 @@ def _buttons(audit: Audit, labels: list[str]) -> None:
         state.put("class", labels[(place + by) % len(labels)])
         state.put("page", "1")
 
-    st.button(
-        "Undo last tag",
-        icon=":material/undo:",
-        on_click=cards.undo,
-        args=(audit,),
-        disabled=blocks.read_only(),
-    )
+    if not blocks.read_only():
+        st.button("Undo last tag", icon=":material/undo:", on_click=cards.undo, args=(audit,))
     for text, by, key, icon in (
         ("Previous class", -1, "left", ":material/chevron_left:"),
         ("Next class", 1, "right", ":material/chevron_right:"),

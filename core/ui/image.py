@@ -83,7 +83,9 @@ def browse(audit: Audit) -> str | None:
 
 def upload(audit: Audit) -> str | None:
     """Take in an image from the user's machine; returns its id."""
-    file = st.file_uploader("An image of your own", disabled=read_only())
+    if read_only():
+        return None
+    file = st.file_uploader("An image of your own")
     if file is None:
         return None
     with st.spinner("Running the model …"):

@@ -107,6 +107,8 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
             text + "The audit stays usable meanwhile, and you can close this page.",
             icon=":material/scatter_plot:",
         )
+    if blocks.read_only():
+        return
     title = f"Map of {audit.name}" + ("" if label is None else f", class {label}")
 
     def begin() -> None:
@@ -118,7 +120,6 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
         key="map_begin",
         icon=":material/scatter_plot:",
         on_click=begin,
-        disabled=blocks.read_only(),
         type="primary" if found is None else "secondary",
         help="UMAP puts similar images together, which PCA often leaves on top of each other. It "
         "takes about a minute for a thousand images, and a few minutes for 50,000.",

@@ -45,7 +45,9 @@ def _key(audit: Audit) -> str:
 
 
 def run_slow(audit: Audit) -> None:
-    """Buttons for what needs the model."""
+    """Buttons for what needs the model; none in a presentation."""
+    if blocks.read_only():
+        return
     with st.container(horizontal=True):
         for what, words in SLOW.items():
             if st.button(f"Measure {words}", icon=":material/play_arrow:", key=f"run-{what}"):

@@ -42,6 +42,8 @@ def nothing_tagged() -> None:
         "Images are ranked by the cues that people tagged as **spurious**. Tag some on the page "
         "**Tagging** or **Components** first.",
         icon=":material/sell:",
+        page="pages/tagging.py",
+        link="Tag cues",
     )
 
 

@@ -11,13 +11,14 @@ import streamlit as st
 
 from core import jobs
 from core.audit import Audit
-from core.ui import opened, state
+from core.ui import frame, opened, state
 from core.ui.blocks import part, plain, read_only, sentences
 from core.ui.remember import remember
 
 PAGES = {
     "Audit": [
         ("pages/overview.py", "Overview", ":material/leaderboard:", "overview"),
+        ("pages/findings.py", "Findings", ":material/lightbulb:", "findings"),
         ("pages/components.py", "Components", ":material/layers:", "components"),
         ("pages/image.py", "Image", ":material/image_search:", "image"),
         ("pages/compare.py", "Compare", ":material/compare:", "compare"),
@@ -32,7 +33,12 @@ PAGES = {
         ("pages/measures.py", "Measures", ":material/straighten:", "measures"),
     ],
     "Work": [("pages/new_audit.py", "New audit", ":material/add_circle:", "new")],
+    "Help": [("pages/glossary.py", "Glossary", ":material/menu_book:", "glossary")],
 }
+CHANGING = {"tagging", "new"}
+"""Pages on which everything changes something."""
+WITHOUT_AUDIT = {"New audit", "Glossary"}
+"""Pages that say something without any audit."""
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets"
 
@@ -40,24 +46,39 @@ ASSETS = ROOT / "assets"
 def run(start: str = "overview") -> None:
     """Draw one page; ``start`` is the one at the bare address."""
     st.set_page_config(page_title="Spurioscope", page_icon=str(ASSETS / "icon.png"), layout="wide")
-    st.logo(str(ASSETS / "logo.svg"), size="large")
-    pages = {
-        section: [
-            st.Page(ROOT / file, title=title, icon=icon, url_path=url, default=url == start)
-            for file, title, icon, url in entries
-        ]
-        for section, entries in PAGES.items()
-    }
-    page = st.navigation(pages)
+    st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"), size="large")
+    frame.dress()
+    shown = pages()
+    page = st.navigation(
+        {
+            section: [
+                st.Page(ROOT / file, title=title, icon=icon, url_path=url, default=url == start)
+                for file, title, icon, url in entries
+            ]
+            for section, entries in shown.items()
+        },
+        expanded=True,
+    )
     state.arrive(page.title)
     audits = opened.finished_audits()
     if audits:
         _sidebar(audits)
-    if not audits and page.title != "New audit":
+        frame.tour([title for entries in shown.values() for _, title, *_ in entries])
+    frame.beside_title()
+    if not audits and page.title not in WITHOUT_AUDIT:
         first_start()
         return
     with sentences():
         page.run()
+
+
+def pages() -> dict[str, list[tuple[str, str, str, str]]]:
+    """The pages of this process by section; a presentation leaves out those that only change."""
+    kept = {
+        section: [entry for entry in entries if not (read_only() and entry[3] in CHANGING)]
+        for section, entries in PAGES.items()
+    }
+    return {section: entries for section, entries in kept.items() if entries}
 
 
 def _sidebar(audits: list[dict[str, Any]]) -> None:
@@ -67,6 +88,9 @@ def _sidebar(audits: list[dict[str, Any]]) -> None:
         state.choose(
             st.selectbox, "Audit", "audit", list(names), format_func=lambda i: names.get(i, i)
         )
+        if read_only():
+            st.caption("A presentation: everything can be looked at, nothing can be changed.")
+            return
         st.text_input(
             "Your name",
             key=state.ANNOTATOR,

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOOR = {
     "types": 0,
     "errors": 0,
+    "glossary": 0,
     "config": 0,
     "statistics": 1,
     "store": 1,

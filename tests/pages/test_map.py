@@ -240,7 +240,7 @@ def test_presentation_draws_and_writes_nothing(
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
     app = healthy(opened("map", audit=audit.id), TITLE)
     assert len(figure(app)["data"][0]["customdata"]) == 66
-    assert app.button(key="map_begin").disabled
+    assert not [b for b in app.button if b.key == "map_begin"]
     assert not map_folder(audit, None).parent.exists()
 
 

@@ -1,0 +1,266 @@
+"""The words of this project: one definition each, for the app, the report and the command line.
+
+The measures of :mod:`core.measures.rows` have their definitions beside their code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a word means here."""
+
+    name: str
+    """As it stands on the screen, in lower case unless it is a name."""
+    definition: str
+    """One or two sentences, without the word itself."""
+    unit: str = ""
+    direction: str = ""
+    """What higher means."""
+    source: str = ""
+    """Paper and section; empty where the word is everybody's."""
+
+    @property
+    def text(self) -> str:
+        """Definition, unit, direction and source as plain sentences."""
+        said = [self.definition]
+        if self.unit:
+            said.append(f"Unit: {self.unit}.")
+        if self.direction:
+            said.append(f"{self.direction[0].upper()}{self.direction[1:]}.")
+        if self.source:
+            said.append(f"Source: {self.source}.")
+        return " ".join(said)
+
+
+_NEUHAUS = "Neuhaus et al. 2023"
+_MOAYERI = "Moayeri et al. 2023"
+_SINGLA = "Singla & Feizi 2022"
+
+_ALL = (
+    Term(
+        "accuracy",
+        "The share of images that are predicted as their own class. On images that a fitted head "
+        "was trained on, predictions out of fold are counted.",
+        "percent or share",
+        "higher is better",
+    ),
+    Term(
+        "accuracy gap",
+        "Accuracy on the k held-out images of a class that show a candidate most minus accuracy "
+        "on the k that show it least; k is a quarter of them, at least 25 and at most 100, never "
+        "more than half.",
+        "percentage points",
+        "above zero: the model does better where the cue is present",
+        f"{_MOAYERI}, section 3",
+    ),
+    Term(
+        "adjudication",
+        "A candidate on which people differ, settled by somebody who looked at it again. It "
+        "decides, but it is not counted as a vote.",
+    ),
+    Term(
+        "alpha",
+        "What a component or neuron adds to the logit of the class on one image, compared with "
+        "the mean over the class's training images.",
+        "logit units",
+        "above zero: raises the logit of the class",
+        f"{_NEUHAUS}, section 3",
+    ),
+    Term(
+        "AUROC",
+        "The probability that an image with the attribute gets a larger value than one without "
+        "it: area under the ROC curve.",
+        direction="0.5 is chance, 1 tells all apart",
+        source="Hanley & McNeil 1982",
+    ),
+    Term(
+        "candidate",
+        "What can be tagged: a component or a single neuron of a class.",
+    ),
+    Term(
+        "certain gap",
+        "An accuracy gap whose interval, corrected for the number of candidates, lies above zero.",
+    ),
+    Term(
+        "clarifying",
+        "Said of a spurious gap above zero: the cue helps where it is present.",
+        source=f"{_MOAYERI}, section 3",
+    ),
+    Term(
+        "Cohen's kappa",
+        "Agreement of two people on what both answered, beyond what chance gives.",
+        direction="1 is full agreement, 0 is chance",
+        source="Cohen 1960",
+    ),
+    Term(
+        "component",
+        "A direction in which the weighted activations of a class vary together: an eigenvector "
+        "of their covariance. The alphas of all components of an image add up to its logit minus "
+        "the class's mean.",
+        source=f"{_NEUHAUS}, section 3",
+    ),
+    Term(
+        "confusing",
+        "Said of a spurious gap below zero: the model does worse where the cue is present.",
+        source=f"{_MOAYERI}, section 3",
+    ),
+    Term("core", "Tag of a candidate that shows the object itself, or an essential part of it."),
+    Term(
+        "decision",
+        "What enough people say about a candidate: more than half of its answers, unless another "
+        "number is asked for.",
+        source=f"{_SINGLA}: 3 of 5",
+    ),
+    Term("encoder", "The part of a model that turns an image into features."),
+    Term(
+        "exact map",
+        "Where in the image a component or neuron is: a map whose mean over all positions is "
+        "exactly its alpha. Orange raises the logit, blue lowers it, strength is opacity, and the "
+        "white line stands at half of the maximum.",
+        "logit units",
+        source=f"{_NEUHAUS}, section 3; {_SINGLA}, section 4",
+    ),
+    Term("feature", "One number that the encoder gives for an image, before the linear head."),
+    Term(
+        "fingerprint",
+        "A short name for the very data, model and settings of an audit: two audits with the same "
+        "one are the same.",
+    ),
+    Term(
+        "Fleiss' kappa",
+        "Agreement of several people with the same number of answers, beyond what chance gives.",
+        direction="1 is full agreement, 0 is chance",
+        source="Fleiss 1971",
+    ),
+    Term(
+        "flip",
+        "An image whose prediction changes: between two models, or when a cue is pasted on it.",
+    ),
+    Term(
+        "Grad-CAM",
+        "Where a number comes from, by gradients at the last maps. An approximation: it does not "
+        "add up to the number.",
+        source="Selvaraju et al. 2017",
+    ),
+    Term("head", "The linear layer that turns features into the logits of the classes."),
+    Term(
+        "held-out images",
+        "Images on which nothing was fitted: every split but train, or out-of-fold predictions "
+        "where there is only one split.",
+    ),
+    Term(
+        "integrated gradients",
+        "Where a number comes from, by gradients along a path from a black image.",
+        source="Sundararajan et al. 2017",
+    ),
+    Term(
+        "interval",
+        "Where the true value lies with 95 % confidence. For the gaps of many candidates it is "
+        "corrected for their number (Bonferroni).",
+        source="Newcombe 1998, method 10; Wilson 1927",
+    ),
+    Term(
+        "Krippendorff's alpha",
+        "Agreement of several people, some of whom left candidates out.",
+        direction="1 is full agreement, 0 is chance",
+        source="Krippendorff 2004",
+    ),
+    Term(
+        "linear probe",
+        "A head that is fitted on the features of an encoder: what the encoder knows about "
+        "classes that it was not trained on.",
+    ),
+    Term(
+        "logit",
+        "The number that the head gives a class before it becomes a probability.",
+        direction="higher: more probable",
+    ),
+    Term(
+        "neuron",
+        "A single feature of the encoder, as it counts for one class.",
+        source=f"{_SINGLA}, section 3",
+    ),
+    Term(
+        "occlusion",
+        "Where a number comes from, by covering one patch of the image after the other.",
+        source="Zeiler & Fergus 2014",
+    ),
+    Term(
+        "planted cue",
+        "A cue that was drawn into rendered images on purpose, so that what an audit finds can be "
+        "checked against what is there.",
+    ),
+    Term(
+        "ranking",
+        "The images of a class from highest to lowest spuriosity.",
+        source=f"{_MOAYERI}, section 3",
+    ),
+    Term(
+        "residual",
+        "What the shown components of an image leave out of its logit. With it the sum is exact.",
+        "logit units",
+    ),
+    Term("split", "Which part of the data an image belongs to: train, val or test."),
+    Term(
+        "spuriosity",
+        "The mean z-score of the spurious candidates of a class on one image.",
+        direction="above zero: more of the spurious cues than usual in the class",
+        source=f"{_MOAYERI}, section 3",
+    ),
+    Term(
+        "spurious",
+        "Tag of a candidate that could be there without the object: a background, another object, "
+        "a watermark.",
+    ),
+    Term(
+        "spurious gap",
+        "Accuracy on the k images of highest spuriosity minus accuracy on the k of lowest.",
+        "percentage points",
+        "above zero: the cues help where they are present (clarifying); below: they confuse",
+        f"{_MOAYERI}, section 3",
+    ),
+    Term(
+        "tag",
+        "What one person says about a candidate: core, spurious or unsure. Every tag is kept with "
+        "its time; taking one back is an entry, too.",
+    ),
+    Term(
+        "UMAP",
+        "A map on which similar images are neighbours. Distances between far groups mean little.",
+        source="McInnes et al. 2018",
+    ),
+    Term("unsure", "Tag of a candidate that could not be told. It decides nothing."),
+    Term(
+        "variance share",
+        "The share of the variance of a class's logit that a component makes up.",
+        "percent",
+        "higher: the logit depends more on it",
+    ),
+    Term(
+        "weighted activations",
+        "The features of an image, each times its weight in the head for one class: their sum is "
+        "the logit without the bias.",
+        source=f"{_NEUHAUS}, section 3",
+    ),
+)
+
+TERMS = {term.name: term for term in _ALL}
+"""Every term by its name, in alphabetical order."""
+
+
+def term(name: str) -> Term:
+    """A term by its name.
+
+    Raises
+    ------
+    InputError
+        If there is no such term.
+    """
+    if name not in TERMS:
+        raise InputError(f"{name!r} is no term of the glossary; see core/glossary.py")
+    return TERMS[name]

@@ -1,0 +1,65 @@
+"""Help on words: the glossary as tooltips and as a page."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from core.glossary import TERMS, Term
+from core.measures.rows import DEFINITIONS
+from core.ui import blocks, frame, state
+
+_MEASURES = {
+    name: Term(name, found.text, found.unit, found.direction, found.source)
+    for name, found in DEFINITIONS.items()
+    if name != "note"
+}
+
+
+def help_on(*names: str) -> str:
+    """Terms as the text of a tooltip, one paragraph each.
+
+    Raises
+    ------
+    KeyError
+        If one of them is neither a term nor a measure.
+    """
+    known = [TERMS[name] if name in TERMS else _MEASURES[name] for name in names]
+    said = [f"**{blocks.plain(t.name)}**: {blocks.plain(t.text)}" for t in known]
+    return "\n\n".join(said)
+
+
+def glossary() -> None:
+    """Every term and every measure, filtered by what is typed."""
+    query = state.text("Search", "word", placeholder="a word").casefold()
+    state.publish(["word"])
+    found = False
+    for title, known in (("Terms", TERMS), ("Measures", _MEASURES)):
+        shown = [t for t in known.values() if query in f"{t.name} {t.definition}".casefold()]
+        if shown:
+            found = True
+            st.subheader(title)
+            st.html("<dl class='glossary'>" + "".join(map(_entry, shown)) + "</dl>")
+    if not found:
+        blocks.empty("No term matches", "Type less of the word, or clear the search.")
+
+
+def _entry(known: Term) -> str:
+    said = "".join(
+        f"<span><b>{title}</b> {escape(text)}</span>"
+        for title, text in (
+            ("Unit", known.unit),
+            ("Reading", known.direction),
+            ("Source", known.source),
+        )
+        if text
+    )
+    more = f"<div class='more'>{said}</div>" if said else ""
+    return f"<dt>{escape(known.name)}</dt><dd>{escape(known.definition)}{more}</dd>"
+
+
+def tour_again() -> None:
+    """A button that shows the tour from its first step."""
+    if not blocks.read_only():
+        st.button("Show the tour again", icon=":material/tour:", on_click=frame.restart_tour)

@@ -1,0 +1,101 @@
+"""A presentation: every page can be looked at, and nothing can be changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import jobs
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import WorkspaceError
+from core.store import Workspace
+from core.types import Kind, Tag
+from core.ui.shell import CHANGING, PAGES, pages
+from tests.pages.conftest import Open, address, gallery, healthy
+
+SHOWN = sorted({entry[3] for entries in PAGES.values() for entry in entries} - CHANGING)
+
+
+@pytest.fixture(autouse=True)
+def presentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+
+
+@pytest.fixture
+def tagged(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags on the audit "first", given before the presentation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPURIOSCOPE_READONLY", "0")
+        audit = Audit.open(workspace, "first")
+        store = TagStore.open(workspace)
+        store.add("anna", audit.id, audit.classes[0]["label"], Kind.PCA, 0, Tag.SPURIOUS)
+        for who, tag in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
+            store.add(who, audit.id, audit.classes[1]["label"], Kind.PCA, 0, tag)
+
+
+def state_of(workspace: Workspace, audit: Audit) -> list[object]:
+    """Everything that a person could have changed."""
+    places = (workspace.root / "jobs", audit.folder / "uploads")
+    files = [sorted(folder.rglob("*")) for folder in places]
+    return [*files, *TagStore.open(workspace).history(audit.id), *workspace.manifests()]
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_no_page_offers_a_change(
+    page: str, tagged: None, workspace: Workspace, audit: Audit, opened: Open
+) -> None:
+    before = state_of(workspace, audit)
+    buttons = len(opened(page, audit=audit.id).button)
+    for place in range(buttons):
+        app = opened(page, audit=audit.id)
+        if not app.button[place].disabled:
+            app.button[place].click().run()
+        assert not app.exception
+        assert not [e for e in (*app.error, *app.toast) if "presentation" in e.value]
+        assert state_of(workspace, audit) == before
+    app = opened(page, audit=audit.id)
+    assert not app.exception
+    assert not app.get("file_uploader")
+    assert [field.label for field in app.text_input if field.label == "Your name"] == []
+
+
+def test_pages_that_only_change_are_left_out() -> None:
+    shown = {entry[3] for entries in pages().values() for entry in entries}
+    assert not shown & CHANGING
+    assert "findings" in shown
+
+
+def test_tags_jobs_and_uploads_are_refused(tagged: None, audit: Audit, tmp_path: Path) -> None:
+    workspace = Workspace(audit.folder.parent.parent)
+    store, before = TagStore.open(workspace), TagStore.open(workspace).history(audit.id)
+    label = audit.classes[0]["label"]
+    with pytest.raises(WorkspaceError, match="nothing can be changed in a presentation"):
+        store.add("eve", audit.id, label, Kind.PCA, 1, Tag.CORE)
+    with pytest.raises(WorkspaceError, match="presentation"):
+        store.undo("anna", audit.id)
+    with pytest.raises(WorkspaceError, match="presentation"):
+        jobs.start(workspace, ["demo"], "Demo")
+    with pytest.raises(WorkspaceError, match="presentation"):
+        audit.upload(b"", None)  # type: ignore[arg-type]
+    assert store.history(audit.id) == before
+    assert not (workspace.root / "jobs").exists()
+
+
+def test_findings_are_ordered_by_harm_and_paged(tagged: None, audit: Audit, opened: Open) -> None:
+    from core.ui.findings import findings
+
+    found = findings(audit)
+    assert found[0].judged
+    assert found[0].label == audit.classes[0]["label"]
+    rest = [f.harm for f in found if not f.judged]
+    assert rest == sorted(rest, reverse=True)
+    assert all(harm > 0 for harm in rest)
+    app = healthy(opened("findings", audit=audit.id), "Findings")
+    assert "People decided that this is spurious" in " ".join(c.value for c in app.caption)
+    assert len(gallery(app)["pictures"]) == 6
+    assert app.button(key="finding-left").disabled
+    if len(found) > 1:
+        app.button(key="finding-right").click().run()
+        assert address(app)["finding"] == "2"
