@@ -11,12 +11,16 @@ from core.annotate.votes import ADJUDICATION, OPEN, answers, count_votes
 from core.audit import Audit
 from core.types import Kind, Tag
 from core.ui import blocks, opened, state
+from core.ui.words import help_on
 
 FIGURES = {
-    "fleiss_kappa": ("Fleiss' kappa, all answers", "Fleiss 1971"),
-    "fleiss_kappa_binary": ("Fleiss' kappa, core or spurious", "Fleiss 1971"),
-    "krippendorff_alpha": ("Krippendorff's alpha", "nominal, missing answers allowed"),
-    "unanimous": ("Unanimous", "share of candidates with at least two answers"),
+    "fleiss_kappa": ("Fleiss' kappa, all answers", help_on("Fleiss' kappa")),
+    "fleiss_kappa_binary": ("Fleiss' kappa, core or spurious", help_on("Fleiss' kappa")),
+    "krippendorff_alpha": ("Krippendorff's alpha", help_on("Krippendorff's alpha")),
+    "unanimous": (
+        "Unanimous",
+        "Of the candidates with at least two answers, the share on which all agree.",
+    ),
 }
 
 
@@ -29,10 +33,9 @@ def figures(table: pd.DataFrame) -> None:
     """The coefficients."""
     found = agreement(table)
     cells = st.columns(len(FIGURES))
-    for cell, (key, (title, note)) in zip(cells, FIGURES.items(), strict=True):
+    for cell, (key, (title, words)) in zip(cells, FIGURES.items(), strict=True):
         value = found[key]
-        help_text = f"{note}. 1 is full agreement, 0 what chance gives."
-        cell.metric(title, "–" if value is None else f"{value:.3f}", help=help_text, border=True)
+        cell.metric(title, "–" if value is None else f"{value:.3f}", help=words, border=True)
     st.caption(
         f"{found['answers']} answers by {found['annotators']} people on {found['candidates']} "
         f"candidates; Fleiss' kappa over the {found['fleiss_candidates']} with "
@@ -58,7 +61,7 @@ def persons(table: pd.DataFrame) -> None:
     )
     couples = pairs(table)
     if len(couples):
-        st.subheader("Cohen's kappa of every two people")
+        st.subheader("Cohen's kappa of every two people", help=help_on("Cohen's kappa"))
         number = st.column_config.NumberColumn(format="%.3f")
         st.dataframe(couples, hide_index=True, width="stretch", column_config={"kappa": number})
         confusion(table, couples)

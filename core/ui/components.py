@@ -11,6 +11,7 @@ from core.audit import Audit
 from core.explain.pictures import Parts
 from core.types import Kind
 from core.ui import blocks, cards, opened, state
+from core.ui.words import help_on
 
 KINDS = {Kind.PCA.value: "components", Kind.NEURON.value: "neurons"}
 PARAMETERS = ["audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"]
@@ -100,6 +101,7 @@ def controls(audit: Audit, shown: View) -> None:
             list(KINDS),
             format_func=KINDS.__getitem__,
             resets=["page"],
+            help=help_on("component", "neuron"),
         )
         state.choose(
             st.selectbox,
@@ -108,6 +110,7 @@ def controls(audit: Audit, shown: View) -> None:
             list(blocks.RANKINGS),
             format_func=blocks.RANKINGS.__getitem__,
             resets=["page"],
+            help=help_on("variance share", "alpha", "accuracy gap"),
         )
         with st.popover("Display", icon=":material/tune:"):
             state.number(st.slider, "Images per candidate", "n", *IMAGES)
@@ -117,6 +120,7 @@ def controls(audit: Audit, shown: View) -> None:
                 "parts",
                 list(blocks.PARTS),
                 format_func=blocks.PARTS.__getitem__,
+                help=help_on("exact map"),
             )
             state.toggle("Line at half of the maximum", "contour", default=True)
             if audit.summary["masks"]:

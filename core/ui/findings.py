@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -127,7 +128,7 @@ def _show(audit: Audit, finding: Finding) -> None:
     st.caption(_status(finding))
     pictures = cards.card_pictures(audit, candidate, top=SHOWN, weakest=SHOWN)
     high = tuple(p for p in pictures if not p.badge)
-    low = tuple(p for p in pictures if p.badge)
+    low = tuple(replace(p, badge="") for p in pictures if p.badge)
     clicked = None
     columns = st.columns(2, gap="large")
     for column, title, cells in zip(

@@ -19,6 +19,7 @@ from core.types import FloatArray, Kind
 from core.ui import opened, pictures, state
 from core.ui.blocks import PARTS, class_names, empty, legend, photos, plain, read_only, say
 from core.ui.gallery import Picture, gallery
+from core.ui.words import help_on
 
 EXACT = "exact"
 METHODS = {
@@ -135,6 +136,7 @@ def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
         default=_suggested(audit, image_id, logits),
         format_func=lambda v: names.get(v, v),
         resets=["off"],
+        help=help_on("logit"),
     )
     class_idx = int(audit.class_facts(label)["class_idx"])
     arrays = opened.class_arrays(audit, class_idx)
@@ -239,6 +241,7 @@ def _chosen(
             "component",
             [*order, LOGIT],
             format_func=lambda v: _name(v, parts),
+            help=help_on("component", "alpha", "residual"),
         )
         method = state.choose(
             st.selectbox,
@@ -246,6 +249,7 @@ def _chosen(
             "method",
             list(METHODS),
             format_func=METHODS.__getitem__,
+            help=help_on("exact map", "Grad-CAM", "integrated gradients", "occlusion"),
         )
         with st.popover("Display", icon=":material/tune:"):
             sign = state.choose(

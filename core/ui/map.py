@@ -15,6 +15,7 @@ from core.map import ImageMap, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
 from core.ui import blocks, map_figure, opened, shell, state
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
+from core.ui.words import help_on
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -144,6 +145,7 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
             "projection",
             list(PROJECTIONS),
             format_func=PROJECTIONS.__getitem__,
+            help=help_on("UMAP"),
         )
     titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary["attributes"]}
     colour = state.choose(
@@ -153,6 +155,7 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
         list(titles),
         default="class" if class_idx is None else "alpha",
         format_func=lambda v: titles.get(v, v),
+        help=help_on("alpha", "spuriosity"),
     )
     candidate = _candidate(audit, class_idx) if colour == "alpha" else None
     return View(scope, class_idx, found, projection, colour, candidate)

@@ -12,6 +12,7 @@ from core.measures.table import measure
 from core.types import Progress
 from core.ui import blocks, opened, state
 from core.ui.ranking import decisions
+from core.ui.words import help_on
 
 QUICK = ("gap", "groups")
 SLOW = {"noise": "noise on the tagged cues", "flip": "cues pasted on other classes' images"}
@@ -87,8 +88,9 @@ def show(audit: Audit) -> None:
         column_config={
             "class_name": "class",
             "value": st.column_config.NumberColumn(format="%.3g"),
-            "low": st.column_config.NumberColumn(format="%.3g", help="95 % interval"),
-            "high": st.column_config.NumberColumn(format="%.3g", help="95 % interval"),
+            "low": st.column_config.NumberColumn(format="%.3g", help=help_on("interval")),
+            "high": st.column_config.NumberColumn(format="%.3g", help=help_on("interval")),
+            "split": st.column_config.TextColumn(help=help_on("split", "held-out images")),
         },
     )
     with st.expander("What the measures mean"):

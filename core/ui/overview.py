@@ -10,6 +10,7 @@ import streamlit as st
 from core.audit import Audit
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked
+from core.ui.words import help_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,15 +109,12 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
 
 def class_table(audit: Audit) -> str | None:
     """The ranked classes with search and filters; returns the label of a chosen row."""
-    left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
-    with left:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         query = state.text("Search", "q", placeholder="name or label of a class")
-    with middle:
         order = state.choose(
             st.selectbox, "Sort by", "sort", list(SORTS), format_func=SORTS.__getitem__
         )
-    with right:
-        only = state.toggle("Only classes with a certain gap", "only")
+        only = state.toggle("Only classes with a certain gap", "only", help=help_on("certain gap"))
     table = _table(audit)
     words = table["class"].str.casefold() + " " + table["label"].str.casefold()
     table = table[words.str.contains(query.casefold(), regex=False)]
@@ -128,8 +126,11 @@ def class_table(audit: Audit) -> str | None:
     if table.empty:
         empty("No class matches", "Change the search or the filters above.")
         return None
+    columns = ["picture", "class", "accuracy", "gap", "interval", "by", "images"]
+    if table["meaning"].any():
+        columns.append("meaning")
     event = st.dataframe(
-        table[["picture", "class", "accuracy", "gap", "interval", "by", "images", "meaning"]],
+        table[columns],
         hide_index=True,
         width="stretch",
         row_height=56,
@@ -140,11 +141,13 @@ def class_table(audit: Audit) -> str | None:
         column_config={
             "picture": st.column_config.ImageColumn("", width="small"),
             "accuracy": st.column_config.ProgressColumn(
-                "Accuracy", format="percent", min_value=0, max_value=1
+                "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
             ),
-            "gap": st.column_config.NumberColumn("Largest gap, points", format="%+.0f"),
-            "interval": st.column_config.TextColumn("Interval"),
-            "by": st.column_config.TextColumn("Opened by"),
+            "gap": st.column_config.NumberColumn(
+                "Largest gap, points", format="%+.0f", help=help_on("accuracy gap")
+            ),
+            "interval": st.column_config.TextColumn("Interval", help=help_on("interval")),
+            "by": st.column_config.TextColumn("Opened by", help=help_on("component", "neuron")),
             "images": st.column_config.NumberColumn("Images"),
             "class": st.column_config.TextColumn("Class", width="medium"),
             "meaning": st.column_config.TextColumn("Definition", width="large"),

@@ -15,6 +15,7 @@ from core.measures.decisions import Decisions, decided, spuriosity_of
 from core.types import Kind
 from core.ui import blocks, opened, state
 from core.ui.gallery import gallery
+from core.ui.words import help_on
 
 PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
 EVERY = "every image"
@@ -51,17 +52,24 @@ def nothing_tagged() -> None:
 def browse(audit: Audit, found: Decisions) -> None:
     """One class: its ranking, both ends, and what follows."""
     names = {k: v for k, v in blocks.class_names(audit).items() if k in found.spurious}
-    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
-    with left:
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    with row:
         label = state.choose(
             st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
         )
     candidates = found.spurious[label]
     table = _ranked(audit, label, tuple((c.kind.value, c.component) for c in candidates))
-    with middle:
+    with row:
         table = filtered(audit, table)
-    with right:
-        percent = state.number(st.slider, "Share of images at either end, %", "share", 5, 50, 25)
+        percent = state.number(
+            st.slider,
+            "Share of images at either end, %",
+            "share",
+            5,
+            50,
+            25,
+            help=help_on("ranking"),
+        )
     if table.empty or table["spuriosity"].isna().all():
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
@@ -155,6 +163,7 @@ def overlay_of(candidates: list[Candidate]) -> Candidate:
         "Overlay",
         "cue",
         list(by_name),
+        help=help_on("exact map"),
         format_func=lambda name: by_name[name].title if name in by_name else name,
     )
     return by_name[chosen]

@@ -17,6 +17,7 @@ from core.errors import WorkspaceError
 from core.types import Kind, Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state
 from core.ui.gallery import gallery
+from core.ui.words import help_on
 
 ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
     ("Core", "1", Tag.CORE, None, ":material/check_circle:"),
@@ -79,6 +80,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             ["pca", "neuron", "both"],
             format_func={**KINDS, "both": "both"}.__getitem__,
             resets=["at"],
+            help=help_on("component", "neuron"),
         )
     with middle:
         depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8)
