@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import map_commands, measure_commands, tag_commands
+from core import map_commands, measure_commands, report_commands, tag_commands
 from core.errors import InputError
 from core.store import Workspace, is_locked, read_json
 from core.types import Kind, Progress
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "measure": measure,
         "score": measure_commands.score,
         "map": map_,
+        "report": report,
         "doctor": doctor,
     }[options.command]
     return command(options, workspace)
@@ -128,6 +129,12 @@ def measure(options: argparse.Namespace, workspace: Workspace) -> Result:
     with _reporting(options, workspace) as (report, started):
         started(workspace.find(options.audit)["id"])
         return measure_commands.measure(options, workspace, report)
+
+
+def report(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``report``: the audit as a document."""
+    with _reporting(options, workspace) as (progress, _):
+        return report_commands.run(options, workspace, progress)
 
 
 class _Bar:

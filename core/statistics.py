@@ -85,13 +85,23 @@ def accuracy_gaps(
     order = np.argsort(-values, axis=0, kind="stable")
     hits = np.asarray(correct, dtype=np.float64)[order]
     top, bottom = hits[:k].sum(axis=0), hits[n - k :].sum(axis=0)
-    z = critical(tests)
-    (top_low, top_high), (bottom_low, bottom_high) = wilson(top, k, z=z), wilson(bottom, k, z=z)
+    gap_low, gap_high = newcombe(top, bottom, k, z=critical(tests))
     high, low = top / k, bottom / k
-    down = np.sqrt((high - top_low) ** 2 + (bottom_high - low) ** 2)
-    up = np.sqrt((top_high - high) ** 2 + (low - bottom_low) ** 2)
-    gap = high - low
-    return Gaps(high, low, 100 * gap, 100 * (gap - down), 100 * (gap + up), k)
+    return Gaps(high, low, 100 * (high - low), 100 * gap_low, 100 * gap_high, k)
+
+
+def newcombe(
+    first: FloatArray, second: FloatArray, n: int, *, z: float
+) -> tuple[FloatArray, FloatArray]:
+    """Hybrid score interval of the difference of two independent proportions, in [-1, 1].
+
+    Source: Newcombe 1998, method 10. ``first``, ``second``: any shape, counts in [0, n].
+    """
+    p, q = np.asarray(first, np.float64) / n, np.asarray(second, np.float64) / n
+    (p_low, p_high), (q_low, q_high) = wilson(first, n, z=z), wilson(second, n, z=z)
+    down = np.sqrt((p - p_low) ** 2 + (q_high - q) ** 2)
+    up = np.sqrt((p_high - p) ** 2 + (q - q_low) ** 2)
+    return p - q - down, p - q + up
 
 
 def auroc(values: FloatArray, positive: BoolArray) -> float:

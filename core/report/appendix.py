@@ -1,0 +1,160 @@
+"""What stands behind a report as tables in one zip file; the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from core import __version__
+from core.annotate.exchange import OURS
+from core.measures.decisions import spuriosity_of
+from core.report import words
+from core.report.document import Report, Section
+from core.report.evidence import Evidence
+from core.report.findings import Finding
+from core.store import dumps
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time that every member of the zip file carries: the earliest that the format knows."""
+
+README = """Appendix of the report {fingerprint}, written by Spurioscope {version}.
+
+One folder per audit, every table as CSV and as Parquet:
+findings   one row per class with tagged cues: verdict, harm and the numbers behind it
+measures   the whole table of measures
+ranking    images of those classes by spuriosity, highest first; side is "high" or "low" where an
+           image belongs to the gap; affected images are those of the disadvantaged side that are
+           predicted wrong
+classes    images and accuracy of every class
+tags       standing tags; people are called person 1, person 2, …
+
+statements.json holds every sentence of the report with its numbers.
+"""
+
+
+def statements(report: Report) -> dict[str, Any]:
+    """Everything that the report says, for programs."""
+    return {
+        "title": report.title,
+        "author": report.author,
+        "version": __version__,
+        "fingerprint": report.fingerprint,
+        "statements": report.tests,
+        "audits": [_section(section) for section in report.sections],
+    }
+
+
+def _section(section: Section) -> dict[str, Any]:
+    audit = section.evidence.audit
+    return {
+        "id": audit.id,
+        "name": audit.name,
+        "fingerprint": audit.manifest["fingerprint"],
+        "headline": section.headline.text,
+        "missing": section.evidence.missing,
+        "findings": [_finding(finding) for finding in section.findings],
+        "questions": [asdict(question) for question in section.questions],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    said = words.of_finding(finding)
+    return {
+        **_row(finding),
+        "cues": [{"kind": c.kind.value, "component": c.component} for c in finding.cues],
+        "sentences": [{"text": s.text, "numbers": [asdict(n) for n in s.numbers]} for s in said],
+        "advice": words.advice(finding),
+        "affected": list(finding.affected),
+    }
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    """A finding as a row of a table; NaN where something was not measured."""
+    found: dict[str, Any] = {
+        **{"label": finding.label, "class_name": finding.name, "verdict": finding.verdict.value},
+        **{"harm": finding.harm, "cue": words.cue(finding), "helps": finding.helps},
+        **{"confuses": finding.confuses, "triggers": finding.triggers},
+        **{"detectable_gap": finding.detectable, "wanted_per_side": finding.wanted},
+        "n_affected": len(finding.affected),
+    }
+    for name in ("gap", "accuracy_high", "accuracy_low", "flip", "control"):
+        number = getattr(finding, name)
+        for part in ("value", "low", "high", "n"):
+            found[f"{name}_{part}"] = float("nan") if number is None else getattr(number, part)
+    return found
+
+
+def ranking(section: Section) -> pd.DataFrame:
+    """Images of the classes with findings, by class and descending spuriosity."""
+    parts = []
+    for finding in section.findings:
+        table = spuriosity_of(section.evidence.audit, finding.label, finding.cues)
+        table.insert(1, "path", section.evidence.audit.images.loc[table["image_id"], "path"].array)
+        table.insert(0, "label", finding.label)
+        k = finding.accuracy_high.n if finding.accuracy_high else 0
+        held = table.index[table["held_out"] & table["spuriosity"].notna()]
+        table["side"] = ""
+        table.loc[held[:k], "side"] = "high"
+        table.loc[held[len(held) - k :], "side"] = "low"
+        table["affected"] = table["image_id"].isin(finding.affected)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"label": [""][:0]})
+
+
+def tags(evidence: Evidence) -> pd.DataFrame:
+    """Standing tags without the names of people."""
+    table = evidence.answers[OURS].copy()
+    people = sorted(table["annotator"].unique())
+    names = {name: f"person {place}" for place, name in enumerate(people, 1)}
+    table["annotator"] = table["annotator"].map(names)
+    return table
+
+
+def tables(section: Section) -> dict[str, pd.DataFrame]:
+    """Every table of one audit."""
+    facts = ["class_idx", "label", "name", "n_images", "n_fitted", "n_held_out", "accuracy"]
+    return {
+        "findings": pd.DataFrame([_row(finding) for finding in section.findings]),
+        "measures": section.evidence.table,
+        "ranking": ranking(section),
+        "classes": pd.DataFrame(section.evidence.audit.classes).reindex(columns=facts),
+        "tags": tags(section.evidence),
+    }
+
+
+def appendix(report: Report) -> bytes:
+    """The zip file."""
+    readme = README.format(fingerprint=report.fingerprint, version=__version__)
+    members = [
+        ("README.txt", readme.encode()),
+        ("statements.json", f"{dumps(statements(report))}\n".encode("utf-8", "backslashreplace")),
+    ]
+    for section in report.sections:
+        for name, table in tables(section).items():
+            members += _both(f"{section.evidence.audit.id}/{name}", table)
+    return archive(members)
+
+
+def _both(name: str, table: pd.DataFrame) -> Sequence[tuple[str, bytes]]:
+    text = table.to_csv(index=False).encode("utf-8", "backslashreplace")
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return [(f"{name}.csv", text), (f"{name}.parquet", buffer.getvalue())]
+
+
+def archive(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """A zip file whose bytes depend on its members alone."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in members:
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            info.create_system = 3
+            file.writestr(info, content)
+    return buffer.getvalue()

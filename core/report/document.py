@@ -1,0 +1,192 @@
+"""The report as one HTML file that refers to nothing outside itself; the same input, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from core import __version__
+from core.errors import InputError
+from core.measures.decisions import spuriosity_of
+from core.report import cards, figures, pictures, words
+from core.report.evidence import Evidence, key
+from core.report.findings import Finding, Question, Verdict, family, find, questions
+from core.store import fingerprint
+from core.types import Progress, Reporter, silent
+
+TITLE = "Which cues the model uses, and what they cost"
+BRIEF = 6
+"""Findings that the one-page summary lists."""
+
+QUESTIONS = 12
+LISTED = 8
+"""Affected images that a finding lists by path; the appendix has all."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One audit of a report."""
+
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    questions: tuple[Question, ...]
+
+    @property
+    def headline(self) -> words.Sentence:
+        """What the audit found, in one sentence."""
+        return words.headline(self.findings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report says, before it is written down."""
+
+    title: str
+    author: str
+    sections: tuple[Section, ...]
+    tests: int
+    """Statements that the intervals are corrected for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that the report says."""
+        return fingerprint(
+            {
+                **{"title": self.title, "author": self.author, "tests": self.tests},
+                "audits": [
+                    [s.evidence.audit.name, key(s.evidence.audit, s.evidence.decisions)]
+                    for s in self.sections
+                ],
+                "tables": [s.evidence.table.to_csv(index=False) for s in self.sections],
+                "answers": [_answers(s.evidence) for s in self.sections],
+                "classes": [[f.label for f in s.findings] for s in self.sections],
+            }
+        )
+
+
+def _answers(evidence: Evidence) -> str:
+    return str(evidence.answers.drop(columns=["at"]).to_csv(index=False))
+
+
+def compose(
+    evidence: Sequence[Evidence],
+    *,
+    classes: Sequence[str] = (),
+    title: str = "",
+    author: str = "",
+) -> Report:
+    """Decide what a report says.
+
+    Parameters
+    ----------
+    classes : labels, names or ``#index``; all by default. Those that an audit lacks are left out
+        there, as long as one of the audits has them.
+
+    Raises
+    ------
+    InputError
+        If there is no audit, or no audit has one of the classes.
+    """
+    if not evidence:
+        raise InputError("a report needs at least one audit; python -m core list names them")
+    chosen = [_known(e, classes) for e in evidence]
+    for name in classes:
+        if not any(name in known for known in chosen):
+            evidence[0].audit.class_facts(name)
+    tests = family(evidence)
+    sections = tuple(
+        Section(e, tuple(find(e, tests, known)), tuple(questions(e, known)))
+        if known or not classes
+        else Section(e, (), ())
+        for e, known in zip(evidence, chosen, strict=True)
+    )
+    return Report(title or TITLE, author, sections, tests)
+
+
+def _known(evidence: Evidence, classes: Sequence[str]) -> list[str]:
+    found = []
+    for name in classes:
+        try:
+            evidence.audit.class_facts(name)
+        except InputError:
+            continue
+        found.append(name)
+    return found
+
+
+def render(report: Report, *, progress: Reporter = silent) -> str:
+    """The report as HTML."""
+    environment = Environment(
+        loader=PackageLoader("core.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals |= {"words": words, "figures": figures, "verdict": Verdict, "len": len}
+    every = [(s, f) for s in report.sections for f in s.findings]
+    drawn = []
+    for place, (section, finding) in enumerate(every):
+        progress(Progress("Drawing findings", place, len(every), "findings"))
+        pictured = place < pictures.PICTURED
+        drawn.append(_finding(section.evidence, finding, pictured=pictured))
+    rest = iter(drawn)
+    sections = [list(islice(rest, len(s.findings))) for s in report.sections]
+    template = environment.get_template("report.html.jinja")
+    return template.render(
+        report=report,
+        version=__version__,
+        sections=[_section(s, d, report) for s, d in zip(report.sections, sections, strict=True)],
+        terms=cards.TERMS,
+        definitions=cards.definitions([s.evidence for s in report.sections]),
+        brief=BRIEF,
+    )
+
+
+def _section(section: Section, drawn: list[dict[str, Any]], report: Report) -> dict[str, Any]:
+    evidence = section.evidence
+    listed, more = cards.classes(evidence)
+    return {
+        "audit": evidence.audit,
+        "headline": section.headline,
+        "findings": drawn,
+        "questions": [words.of_question(q) for q in section.questions[:QUESTIONS]],
+        "more_questions": max(len(section.questions) - QUESTIONS, 0),
+        "gaps": figures.gaps(section.findings),
+        "model": cards.model_card(evidence),
+        "data": cards.data_card(evidence),
+        "people": cards.people(evidence),
+        "limits": cards.limits(evidence, report.tests),
+        "classes": listed,
+        "more_classes": more,
+    }
+
+
+def _finding(evidence: Evidence, finding: Finding, *, pictured: bool) -> dict[str, Any]:
+    """Everything that the template shows of a finding."""
+    rows: tuple[pictures.Row, ...] = ()
+    missing = f"Only the first {pictures.PICTURED} findings of a report have pictures."
+    along = Markup("")
+    if pictured:
+        rows, missing = pictures.rows(evidence, finding)
+        table = spuriosity_of(evidence.audit, finding.label, finding.cues)
+        along = figures.along(finding, table)
+    paths = evidence.audit.images.loc[list(finding.affected[:LISTED]), "path"]
+    return {
+        "is": finding,
+        "cue": words.cue(finding),
+        "sentences": words.of_finding(finding),
+        "advice": words.advice(finding),
+        "rows": rows,
+        "missing": missing,
+        "along": along,
+        "flips": figures.flips(finding),
+        "affected": paths.tolist(),
+        "more_affected": max(len(finding.affected) - LISTED, 0),
+    }

@@ -1,0 +1,341 @@
+"""What an auditor may claim, and from which numbers.
+
+One family of statements per report: for every class whose tags decided a spurious candidate, that
+accuracy hangs on the cue, and that the cue alone triggers the class. All intervals hold together
+(Bonferroni over that family, whichever classes are printed), and a claim is made only where its
+interval allows nothing else. A class without such a candidate is never claimed anything about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.audit import Audit, Candidate
+from core.measures.decisions import spuriosity_of
+from core.report.evidence import Evidence
+from core.statistics import critical, newcombe, wilson
+from core.types import Kind
+
+CLAIMS = ("spurious_gap", "flip_rate")
+"""Measures about which the report makes statements."""
+
+WORTH = 20
+"""Points of accuracy. Where even an observed gap of this size could not be told from zero, the
+data is called too little. Chosen by this project."""
+
+MOST_IMAGES = 5000
+"""Images per side beyond which no number is recommended."""
+
+
+class Verdict(StrEnum):
+    """What may be said about a class with tagged cues."""
+
+    HARMED = "harmed"
+    OPEN = "not certain"
+    TOO_FEW = "too little data"
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number, as the table of measures has it."""
+
+    measure: str
+    subject: str
+    value: float
+    low: float
+    high: float
+    """95 % interval, corrected as ``note`` says; NaN where there is none."""
+    unit: str
+    """``points``, ``share`` or empty."""
+    n: int
+    split: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Everything that may be said about one class with tagged cues."""
+
+    label: str
+    name: str
+    """Displayed name of the class."""
+    class_idx: int
+    cues: tuple[Candidate, ...]
+    words: tuple[str, ...]
+    """What annotators wrote about the cues, sorted."""
+    gap: Number | None
+    accuracy_high: Number | None
+    accuracy_low: Number | None
+    flip: Number | None
+    control: Number | None
+    others: tuple[Number, ...]
+    """All further rows about the class."""
+    notes: tuple[str, ...]
+    helps: bool
+    """Accuracy is certainly higher where the cue is."""
+    confuses: bool
+    """Accuracy is certainly lower where the cue is."""
+    triggers: bool
+    """The cue alone certainly turns other classes' images into the class."""
+    detectable: float
+    """Smallest observed gap, points, that could be told from zero; infinite where none could."""
+    wanted: int
+    """Images per side from which an observed gap of WORTH points could; 0: beyond MOST_IMAGES."""
+    affected: tuple[str, ...]
+    """Held-out images of the disadvantaged side that are predicted wrong."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be said."""
+        if self.helps or self.confuses or self.triggers:
+            return Verdict.HARMED
+        return Verdict.TOO_FEW if self.too_few else Verdict.OPEN
+
+    @property
+    def too_few(self) -> bool:
+        """Whether a gap of WORTH points would have gone unnoticed."""
+        return self.detectable > WORTH
+
+    @property
+    def harm(self) -> float:
+        """What the cue costs at least, points: the larger certain part of gap and flips.
+
+        Points of the class's accuracy between images with and without the cue, or points of other
+        classes' images that the cue turns into the class beyond the control.
+        """
+        certain = [0.0]
+        if self.helps and self.gap:
+            certain.append(self.gap.low)
+        if self.confuses and self.gap:
+            certain.append(-self.gap.high)
+        if self.triggers and self.flip and self.control:
+            certain.append(100 * (self.flip.low - self.control.high))
+        return max(certain)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A class about which nothing is claimed, and what there is to look at."""
+
+    label: str
+    name: str
+    candidates: int
+    """Candidates whose gap certainly differs from zero and that nobody has judged."""
+    title: str
+    """The one with the largest certain gap; empty where there is none."""
+    gap: float
+    low: float
+    high: float
+    """Points; corrected for the class's candidates of its kind only."""
+
+    @property
+    def certain(self) -> float:
+        """The certain part of the gap, points; 0 where there is no such candidate."""
+        return max(self.low, -self.high) if self.candidates else 0.0
+
+
+def family(evidence: Sequence[Evidence]) -> int:
+    """Number of statements that the intervals of a report are corrected for."""
+    return sum(int(e.table["measure"].isin(CLAIMS).sum()) for e in evidence)
+
+
+def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Finding]:
+    """Findings of one audit, the most certain harm first.
+
+    Parameters
+    ----------
+    tests : :func:`family` of all audits of the report.
+    classes : labels, names or ``#index`` of the classes to print; all by default.
+
+    Raises
+    ------
+    core.errors.InputError
+        If a class does not exist.
+    """
+    wanted = labels(evidence.audit, classes)
+    z = critical(tests)
+    found = [
+        _find_class(evidence, label, z, tests)
+        for label in evidence.decisions.spurious
+        if label in wanted
+    ]
+    order = list(Verdict)
+    return sorted(found, key=lambda f: (order.index(f.verdict), -f.harm, -_size(f), f.label))
+
+
+def labels(audit: Audit, classes: Sequence[str]) -> set[str]:
+    """Raw labels of the wanted classes; of all where none is named."""
+    if classes:
+        return {audit.class_facts(name)["label"] for name in classes}
+    return {facts["label"] for facts in audit.classes}
+
+
+def _size(finding: Finding) -> float:
+    return abs(finding.gap.value) if finding.gap else 0.0
+
+
+def _find_class(evidence: Evidence, label: str, z: float, tests: int) -> Finding:
+    audit = evidence.audit
+    facts = audit.class_facts(label)
+    mine = evidence.table[evidence.table["label"] == label]
+    rows = {m: part.iloc[0] for m, part in mine.groupby("measure", sort=False)}
+    said = f"interval holds for all {tests} statements of this report (Bonferroni)"
+    gap, high, low = _gap(rows, z, said)
+    flip, control = (_share(rows.get(m), z, said) for m in ("flip_rate", "flip_rate_control"))
+    helps, confuses = gap is not None and gap.low > 0, gap is not None and gap.high < 0
+    detectable_gap, wanted = _power(high, low, z)
+    return Finding(
+        label=label,
+        name=facts["name"],
+        class_idx=int(facts["class_idx"]),
+        cues=tuple(evidence.decisions.spurious[label]),
+        words=_words(evidence, label),
+        gap=gap,
+        accuracy_high=high,
+        accuracy_low=low,
+        flip=flip,
+        control=control,
+        others=_others(mine),
+        notes=tuple(mine.loc[mine["measure"] == "note", "note"]),
+        helps=helps,
+        confuses=confuses,
+        triggers=flip is not None and control is not None and flip.low > control.high,
+        detectable=detectable_gap,
+        wanted=wanted,
+        affected=_affected(audit, label, evidence, high, at_low=helps) if helps or confuses else (),
+    )
+
+
+def number(row: Any, **changes: Any) -> Number:
+    """A row of the table of measures as a number."""
+    names = ("measure", "subject", "value", "low", "high", "unit", "n", "split", "source", "note")
+    return Number(**{**{name: row[name] for name in names}, **changes})
+
+
+def _gap(rows: dict[Any, Any], z: float, said: str) -> tuple[Number | None, ...]:
+    """The gap and both accuracies, with the intervals of this report."""
+    if "spurious_gap" not in rows:
+        return None, None, None
+    sides = [_share(rows[f"accuracy_{side}_spuriosity"], z, said) for side in ("high", "low")]
+    high, low = (side for side in sides if side)
+    bounds = newcombe(np.array(_hits(high)), np.array(_hits(low)), high.n, z=z)
+    points = [100 * float(bound) for bound in bounds]
+    gap = number(
+        rows["spurious_gap"], low=points[0], high=points[1], note=f"k = {high.n} a side; {said}"
+    )
+    return gap, high, low
+
+
+def _hits(accuracy: Number) -> float:
+    return float(round(accuracy.value * accuracy.n))
+
+
+def _share(row: Any, z: float, said: str) -> Number | None:
+    if row is None:
+        return None
+    found = number(row)
+    low, high = wilson(np.array(_hits(found)), found.n, z=z)
+    note = "; ".join(part for part in (_plain_note(found.note), said) if part)
+    return number(row, low=float(low), high=float(high), note=note)
+
+
+def _plain_note(note: str) -> str:
+    """A note without the correction that the table itself used."""
+    return "; ".join(part for part in note.split("; ") if "(Bonferroni)" not in part)
+
+
+def _others(mine: pd.DataFrame) -> tuple[Number, ...]:
+    told = {"note", "spurious_gap", "accuracy_high_spuriosity", "accuracy_low_spuriosity"}
+    told |= {"flip_rate", "flip_rate_control"}
+    return tuple(number(row) for row in mine.to_dict("records") if row["measure"] not in told)
+
+
+def _words(evidence: Evidence, label: str) -> tuple[str, ...]:
+    """What people wrote about the cues of a class, and of which kind they are."""
+    said = evidence.answers
+    cues = {(c.kind.value, c.component) for c in evidence.decisions.spurious[label]}
+    mine = said[(said["label"] == label) & (said["tag"] == "spurious")]
+    words = set()
+    for row in mine.to_dict("records"):
+        if (row["kind"], row["component"]) in cues and isinstance(row["reason"], str):
+            words.add(" ".join(row["reason"].split())[:120])
+    return tuple(sorted(words - {""}))
+
+
+def _power(high: Number | None, low: Number | None, z: float) -> tuple[float, int]:
+    """The detectable gap and the images per side wanted, at the class's own accuracy."""
+    accuracy = 0.5 if high is None or low is None else (high.value + low.value) / 2
+    now = detectable(high.n, accuracy, z) if high else float("inf")
+    sizes = range(5, MOST_IMAGES, 5)
+    wanted = next((k for k in sizes if detectable(k, accuracy, z) <= WORTH), 0)
+    return now, wanted
+
+
+def detectable(k: int, accuracy: float, z: float) -> float:
+    """Smallest observed gap, points, whose interval lies above zero with k images per side.
+
+    Both sides lie around ``accuracy`` as far as it allows. Infinite where there is none.
+    """
+    difference = np.arange(1, k + 1)
+    second = np.clip(np.round(k * accuracy - difference / 2), 0, k - difference)
+    low, _ = newcombe(second + difference, second, k, z=z) if k else (np.zeros(0), None)
+    certain = difference[low > 0]
+    return 100 * float(certain[0]) / k if len(certain) else float("inf")
+
+
+def _affected(
+    audit: Audit, label: str, evidence: Evidence, side: Number | None, *, at_low: bool
+) -> tuple[str, ...]:
+    """Wrong images among those with least (or most) of the cue, the most extreme first."""
+    if side is None:
+        return ()
+    table = spuriosity_of(audit, label, evidence.decisions.spurious[label])
+    table = table[table["held_out"] & table["spuriosity"].notna()]
+    rows = table.iloc[::-1].head(side.n) if at_low else table.head(side.n)
+    wrong = rows.loc[~rows["correct"].to_numpy(dtype=bool), "image_id"]
+    return tuple(wrong)
+
+
+def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]:
+    """Classes without a decided spurious cue, those with something to look at first."""
+    wanted = labels(evidence.audit, classes)
+    judged = {
+        (label, c.kind.value, c.component)
+        for label, candidates in evidence.decisions.core.items()
+        for c in candidates
+    }
+    found = [
+        _question(evidence.audit, facts, judged)
+        for facts in evidence.audit.classes
+        if facts["label"] in wanted and facts["label"] not in evidence.decisions.spurious
+    ]
+    return sorted(found, key=lambda q: (-q.certain, q.label))
+
+
+def _question(audit: Audit, facts: dict[str, Any], judged: set[Any]) -> Question:
+    table = audit.candidates[audit.candidates["class_idx"] == facts["class_idx"]]
+    table = table[(table["gap_low"] > 0) | (table["gap_high"] < 0)]
+    keys = zip(table["kind"], table["component"], strict=True)
+    table = table[[(facts["label"], kind, int(i)) not in judged for kind, i in keys]]
+    if table.empty:
+        nan = float("nan")
+        return Question(facts["label"], facts["name"], 0, "", nan, nan, nan)
+    certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
+    row = table.iloc[int(np.argmax(certain))]
+    title = _title(str(row["kind"]), int(row["component"]))
+    return Question(
+        *(facts["label"], facts["name"], len(table), title),
+        *(float(row[name]) for name in ("gap", "gap_low", "gap_high")),
+    )
+
+
+def _title(kind: str, component: int) -> str:
+    """As :attr:`core.audit.Candidate.title`, without reading the class."""
+    return f"component {component + 1}" if kind == Kind.PCA else f"neuron {component}"

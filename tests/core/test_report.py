@@ -1,0 +1,390 @@
+"""The report on a network wired by hand, whose class "leaf" leans on a red patch."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import zipfile
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import InputError
+from core.measures import table as measures
+from core.report import appendix, evidence, figures, findings, pdf, pictures, words
+from core.report.document import Report, compose, render
+from core.report.findings import Verdict
+from core.statistics import critical, newcombe
+from core.types import Kind, Tag
+from tests.core import test_planted
+from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of
+
+N = 96
+HOSTILE = "<script>alert(1)</script>\"'&<img src=https://evil.example/x>"
+
+
+@pytest.fixture(scope="module")
+def untagged(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """An audit whose class "leaf" leans on the patch; nothing is tagged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_planted, "load_white_box", load_white_box)
+        patch.setattr(test_planted, "N", {"train": N, "test": N})
+        return test_planted.audited(tmp_path_factory.mktemp("report"), 0.7)
+
+
+@pytest.fixture(autouse=True)
+def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.models.load.load_model", load_white_box)
+
+
+def copied(audit: Audit, tmp_path: Path) -> Audit:
+    """The audit in a workspace of its own."""
+    shutil.copytree(audit.folder, tmp_path / "workspace" / "audits" / audit.id)
+    return Audit(tmp_path / "workspace" / "audits" / audit.id)
+
+
+@pytest.fixture(scope="module")
+def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """The same with the patch tagged spurious and the leaf's colour tagged core."""
+    audit = copied(untagged, tmp_path_factory.mktemp("tagged"))
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS, reason="red patch")
+    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    return audit
+
+
+def gathered(audit: Audit, **more: object) -> evidence.Evidence:
+    return evidence.gather(audit, workspace_of(audit), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def proof(tagged: Audit) -> evidence.Evidence:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.models.load.load_model", load_white_box)
+        return gathered(tagged)
+
+
+@pytest.fixture(scope="module")
+def report(proof: evidence.Evidence) -> Report:
+    return compose([proof], title="A report", author="An author")
+
+
+@pytest.fixture(scope="module")
+def html(report: Report) -> str:
+    return render(report)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a document."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self._skip = "", False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._skip = tag == "style"
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.text += data
+
+    def named(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def alone(html: str) -> Page:
+    """Assert that a document refers to nothing outside itself and runs nothing."""
+    page = Page(html)
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "srcset", "action", "data", "poster", "background"):
+                assert str(value).startswith(("data:image/", "#"))
+    for style in re.findall(r"<style>(.*?)</style>", html, re.S):
+        assert "url(" not in style
+        assert "@import" not in style
+    assert "http://" not in html
+    assert "https://" not in html
+    return page
+
+
+def test_claims_equal_the_planted_truth(report: Report, html: str) -> None:
+    (section,) = report.sections
+    assert [(f.label, f.verdict) for f in section.findings] == [("leaf", Verdict.HARMED)]
+    said = Page(html).named("article")
+    assert [(a["data-label"], a["data-verdict"]) for a in said] == [("leaf", "harmed")]
+    assert {q.label for q in section.questions} == {"pond", "sky"}
+    assert section.headline.text == "The one class with tagged cues is harmed by them: “leaf”."
+    accusing = [line for line in words.of_finding(section.findings[0]) if "pond" in line.text]
+    assert not accusing
+
+
+def test_numbers_of_a_finding_are_those_of_the_table(
+    report: Report, proof: evidence.Evidence
+) -> None:
+    (finding,) = report.sections[0].findings
+    table = proof.table[proof.table["label"] == "leaf"].set_index("measure")
+    assert report.tests == 2
+    assert finding.gap is not None
+    assert finding.gap.value == table.at["spurious_gap", "value"]
+    high, low = (table.loc[f"accuracy_{side}_spuriosity"] for side in ("high", "low"))
+    bounds = newcombe(
+        np.array(high["value"] * high["n"]), np.array(low["value"] * low["n"]), high["n"],
+        z=critical(2),
+    )  # fmt: skip
+    assert (finding.gap.low, finding.gap.high) == pytest.approx([100 * float(b) for b in bounds])
+    assert finding.flip is not None
+    assert finding.flip.value == table.at["flip_rate", "value"]
+    assert finding.harm >= finding.gap.low
+
+
+def test_affected_images_are_wrong_and_show_least_of_the_cue(report: Report, tagged: Audit) -> None:
+    (finding,) = report.sections[0].findings
+    images = tagged.images.loc[list(finding.affected)]
+    assert not images["fair"].any()
+    assert (images["label"] == "leaf").all()
+    assert (images["split"] == "test").all()
+    alpha = tagged.features(images.index.tolist())[:, RED]
+    every = tagged.images.query("label == 'leaf' and split == 'test'").index.tolist()
+    assert alpha.max() <= np.median(tagged.features(every)[:, RED])
+    assert finding.accuracy_low is not None
+    k, accuracy = finding.accuracy_low.n, finding.accuracy_low.value
+    assert len(finding.affected) == round(k * (1 - accuracy))
+
+
+def test_the_same_input_gives_the_same_bytes(html: str, report: Report, tagged: Audit) -> None:
+    again = Audit(tagged.folder)
+    second = compose([gathered(again)], title="A report", author="An author")
+    assert render(second) == html
+    assert appendix.appendix(second) == appendix.appendix(report)
+
+
+def test_the_model_is_loaded_once(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    calls = []
+
+    def counted(audit: Audit, *arguments: object, **more: object) -> pd.DataFrame:
+        calls.append(arguments)
+        return measures.measure(audit, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evidence, "measure", counted)
+    assert not evidence.is_measured(audit, workspace_of(audit))
+    quick = gathered(audit, with_model=False)
+    assert "left out" in quick.missing
+    assert "flip_rate" not in set(quick.table["measure"])
+    calls.clear()
+    first, second = gathered(audit), gathered(audit)
+    assert len(calls) == 1
+    assert evidence.is_measured(audit, workspace_of(audit))
+    pd.testing.assert_frame_equal(first.table, second.table)
+    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    assert not evidence.is_measured(audit, workspace_of(audit))
+
+
+def test_it_refers_to_nothing_outside(html: str) -> None:
+    page = alone(html)
+    policy = [m.get("content") for m in page.named("meta") if "http-equiv" in m]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_every_picture_has_words(html: str) -> None:
+    page = Page(html)
+    assert len(page.named("img")) == 3 * pictures.SHOWN
+    assert all(str(image["alt"]).strip() for image in page.named("img"))
+    assert len(page.named("svg")) == 3
+    assert all(figure["role"] == "img" for figure in page.named("svg"))
+    for figure in re.findall(r"<svg.*?</svg>", html, re.S):
+        assert re.search(r"<title>[^<]+</title><desc>[^<]+</desc>", figure)
+
+
+def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) -> None:
+    (finding,) = report.sections[0].findings
+    text = " ".join(Page(html).text.split())
+    for sentence in words.of_finding(finding):
+        assert " ".join(sentence.text.split()) in text
+        for number in sentence.numbers:
+            assert f"{number.measure} = {words.figure(number)} {words.interval(number)}" in text
+
+
+def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
+    audit = Audit(proof.audit.folder)
+    audit.manifest["name"] = audit.manifest["model"]["name"] = HOSTILE
+    audit.manifest["data"]["source"] = audit.manifest["head"]["reason"] = HOSTILE
+    audit.summary["attributes"] = audit.summary["notes"] = [HOSTILE]
+    for facts in audit.classes:
+        facts["name"] = HOSTILE
+    answers = proof.answers.assign(reason=HOSTILE)
+    said = replace(proof, audit=audit, missing=HOSTILE, answers=answers)
+    written = render(compose([said], title=HOSTILE, author=HOSTILE))
+    assert "<script" not in written
+    assert "<img src=https" not in written
+    page = Page(written)
+    assert HOSTILE in page.text
+    assert all(str(i["src"]).startswith("data:image/jpeg;base64,") for i in page.named("img"))
+
+
+def test_nothing_tagged_is_said(untagged: Audit, tmp_path: Path) -> None:
+    audit = copied(untagged, tmp_path)
+    found = compose([gathered(audit)])
+    (section,) = found.sections
+    assert not section.findings
+    assert "makes no statement about any class" in section.headline.text
+    assert {q.label for q in section.questions} == {"leaf", "pond", "sky"}
+    page = alone(render(found))
+    assert not page.named("article")
+    assert "harmed by" not in page.text
+
+
+def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
+    table = proof.table.copy()
+    few = table["measure"].str.contains("spuriosity|spurious_gap", regex=True)
+    table.loc[few & (table["measure"] != "spurious_gap"), "n"] = 4
+    table.loc[table["measure"].isin(["flip_rate"]), "value"] = 0.0
+    table.loc[table["measure"] == "accuracy_high_spuriosity", "value"] = 0.75
+    table.loc[table["measure"] == "accuracy_low_spuriosity", "value"] = 0.5
+    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    assert finding.verdict is Verdict.TOO_FEW
+    assert finding.harm == 0
+    text = " ".join(s.text for s in words.of_finding(finding))
+    assert "too little data" in text
+    assert "harmed" not in text
+    assert f"from {finding.wanted} a side on" in " ".join(words.advice(finding))
+
+
+def test_a_gap_around_zero_is_no_claim(proof: evidence.Evidence) -> None:
+    table = proof.table.copy()
+    table.loc[table["measure"].str.startswith("accuracy_"), ["value", "n"]] = [0.8, 100]
+    table.loc[table["measure"] == "flip_rate", "value"] = 0.0
+    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    assert finding.verdict is Verdict.OPEN
+    assert not finding.affected
+    assert words.advice(finding) == [
+        "Nothing follows from these numbers; no change of the model is advised."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("k", "accuracy", "z"), [(25, 0.5, 1.96), (100, 0.9, 2.5), (30, 0.0, 3.0), (4, 0.5, 2.0)]
+)
+def test_detectable_gap_against_a_slow_replica(k: int, accuracy: float, z: float) -> None:
+    wanted = float("inf")
+    for difference in range(1, k + 1):
+        second = min(max(round(k * accuracy - difference / 2), 0), k - difference)
+        low, _ = newcombe(np.array(second + difference), np.array(second), k, z=z)
+        if low > 0:
+            wanted = 100 * difference / k
+            break
+    assert findings.detectable(k, accuracy, z) == pytest.approx(wanted)
+
+
+def test_printing_fewer_classes_does_not_loosen_an_interval(proof: evidence.Evidence) -> None:
+    twice = compose([proof, proof], classes=["leaf"])
+    assert twice.tests == 4
+    once = compose([proof])
+    wide, narrow = (r.sections[0].findings[0].gap for r in (twice, once))
+    assert wide.low < narrow.low
+    assert compose([proof], classes=["pond"]).tests == once.tests
+    assert not compose([proof], classes=["pond"]).sections[0].findings
+
+
+def test_unknown_class_is_named(proof: evidence.Evidence) -> None:
+    with pytest.raises(InputError, match="no class 'lead'; for example: leaf"):
+        compose([proof], classes=["lead"])
+    with pytest.raises(InputError, match="at least one audit"):
+        compose([])
+
+
+def test_images_that_are_gone_are_said(
+    proof: evidence.Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit(proof.audit.folder)
+    audit.manifest["data"]["root"] = "/nowhere"
+    page = alone(render(compose([replace(proof, audit=audit)])))
+    assert not page.named("img")
+    assert "is not there any more" in page.text
+
+
+def test_a_missing_model_is_said(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+
+    def gone(*_: object, **__: object) -> None:
+        raise InputError("the weights are gone")
+
+    monkeypatch.setattr("core.models.load.load_model", gone)
+    found = gathered(audit)
+    assert "the weights are gone" in found.missing
+    assert not evidence.is_measured(audit, workspace_of(audit))
+    assert "the weights are gone" in Page(render(compose([found]))).text
+
+
+def test_twenty_noisy_findings_fit_into_a_mail(rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    noise = rng.integers(0, 255, (pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
+    size = len(pictures.data_uri(Image.fromarray(noise)))
+    assert pictures.PICTURED * 3 * pictures.SHOWN * size < 7 * 2**20
+
+
+def test_where_an_overlay_is_strongest() -> None:
+    heat = np.zeros((7, 7))
+    heat[6, 0] = 1
+    assert pictures.region(heat) == "in the lower left"
+    assert pictures.region(heat.T) == "in the upper right"
+
+
+def test_the_appendix_is_readable_and_its_bytes_are_fixed(report: Report) -> None:
+    content = appendix.appendix(report)
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert {info.date_time for info in file.infolist()} == {appendix.EPOCH}
+        names = file.namelist()
+        folder = report.sections[0].evidence.audit.id
+        for name in ("findings", "measures", "ranking", "classes", "tags"):
+            both = [f"{folder}/{name}.csv", f"{folder}/{name}.parquet"]
+            assert set(both) <= set(names)
+            csv, parquet = (file.read(n) for n in both)
+            assert len(pd.read_csv(io.BytesIO(csv))) == len(pd.read_parquet(io.BytesIO(parquet)))
+        said = json.loads(file.read("statements.json"))
+        ranking = pd.read_parquet(io.BytesIO(file.read(f"{folder}/ranking.parquet")))
+        people = pd.read_csv(io.BytesIO(file.read(f"{folder}/tags.csv")))["annotator"]
+    assert said["audits"][0]["findings"][0]["verdict"] == "harmed"
+    (finding,) = report.sections[0].findings
+    assert set(ranking.loc[ranking["affected"], "image_id"]) == set(finding.affected)
+    assert (ranking["side"] == "high").sum() == finding.accuracy_high.n
+    assert set(people) == {"person 1"}
+
+
+def test_figures_escape_names(report: Report) -> None:
+    (finding,) = report.sections[0].findings
+    hostile = replace(finding, name=HOSTILE[:20])
+    for figure in (figures.gaps([hostile]), figures.flips(hostile)):
+        assert "<script" not in figure
+        assert "&lt;script" in figure
+
+
+def test_without_a_printer_a_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
+    monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
+    with pytest.raises(InputError, match="pip install weasyprint"):
+        pdf.to_pdf("<p>x</p>")
