@@ -64,7 +64,9 @@ class Report:
                 ],
                 "tables": [s.evidence.table.to_csv(index=False) for s in self.sections],
                 "answers": [_answers(s.evidence) for s in self.sections],
-                "classes": [[f.label for f in s.findings] for s in self.sections],
+                "missing": [s.evidence.missing for s in self.sections],
+                "findings": [[f.label for f in s.findings] for s in self.sections],
+                "questions": [[q.label for q in s.questions] for s in self.sections],
             }
         )
 

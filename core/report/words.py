@@ -75,6 +75,9 @@ def headline(findings: Sequence[Finding]) -> Sentence:
         )
     if len(findings) == 1:
         return Sentence(f"The one class with tagged cues is harmed by them: {names(harmed)}.")
+    if len(harmed) == len(findings):
+        every = "Both" if len(harmed) == 2 else f"All {len(harmed)}"
+        return Sentence(f"{every} classes with tagged cues are harmed by them: {names(harmed)}.")
     verb = "is" if len(harmed) == 1 else "are"
     return Sentence(
         f"Of the {len(findings)} classes with tagged cues {len(harmed)} {verb} harmed by them: "
@@ -93,7 +96,8 @@ def brief(finding: Finding) -> Sentence:
     if finding.helps or finding.confuses:
         parts.append(_accuracies(finding))
     if finding.triggers and finding.flip:
-        parts.append(f"its cue alone turns {percent(finding.flip.value)} of other images into it")
+        share = percent(finding.flip.value)
+        parts.append(f"its cue alone turns {share} of other classes' images into it")
     if not parts:
         return verdict(finding)
     return Sentence(f"“{finding.name}”: {'; '.join(parts)}.", _known(numbers))
@@ -214,7 +218,7 @@ def advice(finding: Finding) -> list[str]:
             "Add training images of other classes with the cue, or take the cue's part off the "
             "logit (SpuFix, Neuhaus et al. 2023).",
         ]
-    if finding.too_few:
+    if finding.too_few and not (finding.helps or finding.confuses):
         found.append(_wanted(finding))
     if finding.verdict is Verdict.HARMED:
         found.append("Then audit again with the same tags, and compare both reports.")

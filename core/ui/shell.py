@@ -31,6 +31,7 @@ PAGES = {
     "Cost": [
         ("pages/ranking.py", "Ranking", ":material/sort:", "ranking"),
         ("pages/measures.py", "Measures", ":material/straighten:", "measures"),
+        ("pages/report.py", "Report", ":material/description:", "report"),
     ],
     "Work": [("pages/new_audit.py", "New audit", ":material/add_circle:", "new")],
     "Help": [("pages/glossary.py", "Glossary", ":material/menu_book:", "glossary")],

@@ -1,0 +1,9 @@
+"""The audit as a document for people who will never open the app."""
+
+import streamlit as st
+
+from core.ui import report, shell
+
+audit = shell.current_audit()
+st.title("Report")
+report.show(audit)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.store import Workspace
+from core.types import Kind, Tag
+from tests.pages.conftest import Open, address, healthy
+
+TITLE = "Report"
+
+
+def preview(app: AppTest) -> str:
+    """The document in the preview."""
+    (frame,) = app.get("iframe")
+    return str(frame.proto.srcdoc)
+
+
+def tag(audit: Audit, workspace: Workspace, label: str = "eel") -> None:
+    store = TagStore.open(workspace)
+    store.add("ann", audit.id, label, Kind.PCA, 0, Tag.SPURIOUS, reason="snow")
+
+
+def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("report", audit=audit.id), TITLE)
+    assert "makes no statement about any class" in preview(app)
+    assert "data-verdict" not in preview(app)
+    assert not [b for b in app.button if "Measure" in b.label]
+    assert address(app) == {"audit": audit.id}
+
+
+def test_what_was_not_measured_is_measured_on_request(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    tag(audit, workspace)
+    app = healthy(opened("report", audit=audit.id), TITLE)
+    assert 'data-label="eel"' in preview(app)
+    assert "was not measured" in preview(app)
+    (button,) = [b for b in app.button if "Measure" in b.label]
+    button.click()
+    app.run()
+    healthy(app, TITLE)
+    assert "Pasted on" in preview(app)
+    assert not [b for b in app.button if "Measure" in b.label]
+
+
+def test_the_address_restores_the_report(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    for label in ("eel", "dog_*x*"):
+        tag(audit, workspace, label)
+    second = Audit.open(workspace, "second")
+    app = opened(
+        "report", audit=audit.id, audits=second.id, classes="dog_%2Ax%2A", title="<b>T</b>",
+        author="A, B",
+    )  # fmt: skip
+    html = preview(healthy(app, TITLE))
+    assert "<title>&lt;b&gt;T&lt;/b&gt;</title>" in html
+    assert "A, B" in html
+    assert 'data-label="dog_*x*"' in html
+    assert 'data-label="eel"' not in html
+    assert "The audits beside each other" in html
+    assert address(app)["classes"] == "dog_%2Ax%2A"
+    assert address(app)["audits"] == second.id
+
+
+def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("report", audit=audit.id, audits="x", classes="y"), TITLE)
+    assert set(address(app)) == {"audit"}
+
+
+def test_read_only_measures_nothing(
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag(audit, workspace)
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = healthy(opened("report", audit=audit.id), TITLE)
+    (button,) = [b for b in app.button if "Measure" in b.label]
+    assert button.disabled
+    assert not (audit.folder / "measures").exists()
