@@ -1,7 +1,7 @@
 """Run every benchmark: ``python -m benchmarks [part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, passes,
-components, clicks.
+``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, report,
+passes, components, clicks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PARTS = {
     "truth": "The planted truth of demo:cues",
     "workers": "A worker table of 25,000 answers",
     "measures": "What the planted cues cost",
+    "report": "The report of demo:cues",
     "passes": "The pass over the images",
     "components": "Class PCA",
     "clicks": "The app in headless Chromium",

@@ -72,7 +72,23 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
         written.append({**_write(options.pdf, content), "by": by})
     if options.appendix:
         written.append(_write(options.appendix, appendix.appendix(report)))
+    if options.export:
+        written += _export(report, *options.export, classes=options.classes)
     return {**appendix.statements(report), "files": written}, _text(report, written)
+
+
+def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> list[dict[str, Any]]:
+    """Images and labels of every audit; of several audits each in a folder of its own."""
+    from core.report.formats import export
+    from core.report.regions import labelled
+
+    found = []
+    for section in report.sections:
+        audit = section.evidence.audit
+        target = Path(folder) if len(report.sections) == 1 else Path(folder) / audit.id
+        n = export(audit, labelled(section.evidence, classes), name, target)
+        found.append({"path": str(target), "images": n, "format": name})
+    return found
 
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
@@ -94,6 +110,9 @@ def _text(report: Report, written: list[dict[str, Any]]) -> str:
         if section.evidence.missing:
             lines.append(f"  note: {section.evidence.missing}")
     for file in written:
+        if "images" in file:
+            lines.append(f"wrote {file['images']} images to {file['path']} ({file['format']})")
+            continue
         by = f", by {file['by']}" if "by" in file else ""
         lines.append(f"wrote {file['path']} ({file['bytes'] / 2**20:.2f} MiB{by})")
     return "\n".join(lines)
