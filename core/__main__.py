@@ -90,7 +90,13 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--neuron", type=int, metavar="J", help="feature index")
     export.add_argument("--images", metavar="ID,ID", help="only these images")
     export.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
-    from core import map_commands, measure_commands, report_commands, tag_commands
+    from core import (
+        map_commands,
+        measure_commands,
+        mitigate_commands,
+        report_commands,
+        tag_commands,
+    )
 
     tags = commands.add_parser("tags", help="tags: list, add, import, export, agreement")
     tag_commands.add_parser(tags, common)
@@ -101,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
     map_commands.add_parser(command("map", "compute the map of an audit: PCA and UMAP"))
     report_commands.add_parser(
         command("report", "audits as one HTML file for people who will never open the app")
+    )
+    mitigate_commands.add_mitigate(
+        command("mitigate", "correct a model for its tagged cues: a new audit, before and after")
+    )
+    mitigate_commands.add_export(
+        command("export-model", "write the audited model, corrected or not, and its card")
     )
     command("doctor", "versions, device, memory, disk, and what is optional and missing")
     return top

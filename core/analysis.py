@@ -29,7 +29,7 @@ from core.errors import DataError
 from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe, match_outputs
-from core.models.linear import Head, read_head
+from core.models.linear import Head, read_head, store_head
 from core.statistics import log_softmax
 from core.store import (
     fingerprint,
@@ -45,6 +45,9 @@ from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progr
 if TYPE_CHECKING:
     from core.models.model import Model
 
+GIVEN = "given"
+"""Entry of ``head.json`` for a head that was stored from outside: it is never fitted anew."""
+
 
 def analyse(
     folder: Path,
@@ -52,13 +55,14 @@ def analyse(
     table: ImageTable,
     images: pd.DataFrame,
     store: FeatureStore,
-    model: Model,
+    model: Model | None,
     report: Reporter,
 ) -> None:
     """Compute everything of an audit that follows from its features.
 
     Parameters
     ----------
+    model : None where a head was given (:data:`GIVEN`).
     images : the table joined with the store's rows (digest, width, height, readable, reason).
     """
     (folder / "summary.json").unlink(missing_ok=True)  # nobody reads half of two analyses
@@ -156,16 +160,21 @@ def _head(
     readable: pd.DataFrame,
     fitting: BoolArray,
     store: FeatureStore,
-    model: Model,
+    model: Model | None,
     key: str,
 ) -> Head:
-    """The model's own head, or a linear probe fitted on the training features."""
-    path = folder / "head"
-    if path.exists() and read_json(path / "head.json")["key"] == key:
+    """A given head, the model's own, or a linear probe fitted on the training features."""
+    path = folder / "head" / "head.json"
+    stored = read_json(path) if path.exists() else {}
+    if GIVEN in stored and stored["key"] != key:
+        write_json(path, {**stored, "key": key})
+    if GIVEN in stored or stored.get("key") == key:
         return read_head(folder)
-    facts: dict[str, Any] = {"key": key, "mode": manifest["head"]["mode"]}
-    if manifest["head"]["mode"] == "keep":
-        weight, bias, oof = model.weight, model.bias, None
+    assert model is not None
+    facts: dict[str, Any] = {"key": key}
+    mode = manifest["head"]["mode"]
+    if mode == "keep":
+        weight, bias, correction, oof = model.weight, model.bias, model.correction, None
         matched = match_outputs(table.labels, model)[0] or {}
         outputs = list(model.outputs or [str(i) for i in range(len(weight))])
         for label, output in matched.items():
@@ -178,7 +187,7 @@ def _head(
         names = display_names(outputs)
         labels = np.searchsorted(outputs, train["label"].to_numpy(dtype=str))
         probe = fit_probe(store.features(train["image_id"].tolist()), labels, len(outputs))
-        weight, bias, oof = probe.weight, probe.bias, probe.oof_logits
+        weight, bias, correction, oof = probe.weight, probe.bias, None, probe.oof_logits
         facts["probe"] = {
             "C": probe.C,
             "cross_validation": [asdict(row) for row in probe.cv],
@@ -186,13 +195,8 @@ def _head(
             "converged": probe.converged,
             "never_held_out": list(probe.never_held_out),
         }
-    facts |= {"outputs": outputs, "names": [names[label] for label in outputs]}
-    with replacing_folder(path) as temporary:
-        np.save(temporary / "weight.npy", np.asarray(weight, np.float32))
-        np.save(temporary / "bias.npy", np.asarray(bias, np.float32))
-        if oof is not None:
-            np.save(temporary / "oof.npy", np.asarray(oof, np.float32))
-        write_json(temporary / "head.json", facts)
+    shown = [names[label] for label in outputs]
+    store_head(folder, Head(weight, bias, outputs, shown, mode, correction), facts, oof)
     return read_head(folder)
 
 
@@ -424,7 +428,8 @@ def summarise(
         "splits": per_split,
         "classes": classes,
         "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
-        "held_out": held_out_basis(readable, fitting, head.mode),
+        "held_out": manifest["head"].get("held_out")
+        or held_out_basis(readable, fitting, head.mode),
         "head": read_only_head_facts(head),
         "attributes": list(table.attributes),
         "masks": [m for m in ("object_mask", "cue_mask", "x_min") if m in images.columns],
@@ -433,7 +438,7 @@ def summarise(
         "repeated": [list(row) for row in table.repeated],
         "planted": table.planted,
         "table": _table_key(table),
-        "notes": notes,
+        "notes": list(dict.fromkeys(notes)),
     }
 
 

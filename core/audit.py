@@ -316,19 +316,27 @@ class Audit:
             )
         return read_image(path).image
 
-    def load_model(self) -> Model:
-        """The audited model, on its device and at its precision."""
+    def load_model(self, *, exported: bool = False) -> Model:
+        """The audited model with the head that is explained, on its device, at its precision.
+
+        Parameters
+        ----------
+        exported : as it is, on the CPU in fp32.
+        """
         from core.models.device import choose_device
         from core.models.load import load_model
 
         facts, compute = self.manifest["model"], self.manifest["compute"]
-        checkpoint = Path(facts["checkpoint"]) if facts["checkpoint"] else None
+        checkpoint = self.folder / facts["checkpoint"] if facts["checkpoint"] else None
         model = load_model(facts["name"], checkpoint=checkpoint)
-        if model.weights_hash != self.manifest["parts"]["weights"]:
+        if model.weights_hash != facts.get("weights", self.manifest["parts"]["weights"]):
             raise WorkspaceError(
                 f"the weights of {facts['name']} are not those of audit {self.name!r}; restore "
                 "them, or run the audit again under another name"
             )
+        model.use_head(self.head)
+        if exported:
+            return model
         try:
             device = choose_device(compute["device"])
         except InputError:

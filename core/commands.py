@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import map_commands, measure_commands, report_commands, tag_commands
+from core import map_commands, measure_commands, mitigate_commands, report_commands, tag_commands
 from core.errors import InputError
 from core.store import Workspace, is_locked, read_json
 from core.types import Kind, Progress
@@ -40,6 +40,8 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "score": measure_commands.score,
         "map": map_,
         "report": report,
+        "mitigate": mitigate,
+        "export-model": mitigate_commands.export_model,
         "doctor": doctor,
     }[options.command]
     return command(options, workspace)
@@ -137,6 +139,12 @@ def report(options: argparse.Namespace, workspace: Workspace) -> Result:
         return report_commands.run(options, workspace, progress)
 
 
+def mitigate(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``mitigate``: a corrected model as an audit of its own."""
+    with _reporting(options, workspace) as (report, started):
+        return mitigate_commands.mitigate(options, workspace, report, started)
+
+
 class _Bar:
     """One progress line per stage on standard error, with rate and time left."""
 
@@ -164,6 +172,8 @@ class _Bar:
             )
         elif self.bar is not None:
             self.bar.update(progress.done - self.bar.n)
+        if self.bar is not None and progress.detail:
+            self.bar.set_postfix_str(progress.detail)
 
     def close(self) -> None:
         """End the current line."""

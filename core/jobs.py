@@ -147,7 +147,7 @@ def read(workspace: Workspace, job_id: str) -> Job:
         facts["title"],
         facts["arguments"],
         state,
-        Progress(progress["stage"], progress["done"], progress["total"], progress["unit"]),
+        Progress(*(progress.get(name, "") for name in Progress._fields)),
         rate,
         left,
         message,

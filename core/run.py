@@ -150,7 +150,7 @@ def run_audit(
             raise WorkspaceError(busy)  # another process began it since we looked
         write_json(folder / "manifest.json", manifest)
         started(manifest["id"])
-        _compute(folder, manifest, table, model, report, workers=request.workers)
+        compute(folder, manifest, table, model, report, workers=request.workers)
     return Audit(folder)
 
 
@@ -309,14 +309,14 @@ def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
     return "fit", reason
 
 
-def _compute(
+def compute(
     folder: Path,
     manifest: dict[str, Any],
     table: ImageTable,
     model: Model,
     report: Reporter,
     *,
-    workers: int | None,
+    workers: int | None = None,
 ) -> None:
     """The pass over what is missing, then the analysis."""
     for part in (folder, folder / "plan", folder / "shards", folder / "classes"):
@@ -326,7 +326,7 @@ def _compute(
     if len(plan):
         store.extend(plan)
     if store.missing:
-        _set_state(folder, manifest, "running")
+        set_state(folder, manifest, "running")
         extract(
             model,
             table.root,
@@ -351,13 +351,13 @@ def _compute(
         )
     if manifest["state"] == "finished" and is_current(folder, table, frame):
         return
-    _set_state(folder, manifest, "running")
+    set_state(folder, manifest, "running")
     write_frame(folder / "images.parquet", frame)
     analyse(folder, manifest, table, frame, store, model, report)
-    _set_state(folder, manifest, "finished")
+    set_state(folder, manifest, "finished")
 
 
-def _set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
+def set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
     """Record the state, and leave a name that was changed meanwhile."""
     if manifest["state"] != state:
         manifest["state"] = state

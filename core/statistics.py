@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -126,3 +127,52 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
     found: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
+
+
+def paired_change(
+    before: BoolArray, after: BoolArray, *, tests: int = 1
+) -> tuple[float, float, float]:
+    """Change of a proportion on the same images, share after minus share before, and its interval.
+
+    Square-and-add of Wilson intervals with the correlation of the pairs (Newcombe 1998 II, method
+    10). In [-1, 1]; NaN without images.
+
+    Parameters
+    ----------
+    before, after : (n,) the same images.
+    """
+    before, after = np.asarray(before, bool), np.asarray(after, bool)
+    n = len(before)
+    if not n:
+        return float("nan"), float("nan"), float("nan")
+    both, neither = float((before & after).sum()), float((~before & ~after).sum())
+    lost, won = float((before & ~after).sum()), float((~before & after).sum())
+    z = critical(tests)
+    (old_low, old_high), (new_low, new_high) = (
+        wilson(np.array(share), n, z=z) for share in (both + lost, both + won)
+    )
+    old, new = (both + lost) / n, (both + won) / n
+    product = (both + lost) * (won + neither) * (both + won) * (lost + neither)
+    above = both * neither - lost * won
+    above = max(above - n / 2, 0.0) if above > 0 else above
+    phi = above / np.sqrt(product) if product > 0 else 0.0
+    down, up = (
+        float(np.sqrt(np.maximum(a**2 - 2 * phi * a * b + b**2, 0)))
+        for a, b in ((new - new_low, old_high - old), (new_high - new, old - old_low))
+    )
+    change = new - old
+    return float(change), float(change - down), float(change + up)
+
+
+def combined(*parts: tuple[float, float, float], signs: Sequence[float]) -> tuple[float, ...]:
+    """A signed sum of independent estimates with the interval of the sum, (value, low, high).
+
+    Square-and-add of the distances to the limits (Zou & Donner 2008).
+    """
+    value = sum(s * p[0] for s, p in zip(signs, parts, strict=True))
+    ends = [
+        (s * p[0] - min(s * p[1], s * p[2]), max(s * p[1], s * p[2]) - s * p[0])
+        for s, p in zip(signs, parts, strict=True)
+    ]
+    down, up = (float(np.linalg.norm([e[i] for e in ends])) for i in (0, 1))
+    return float(value), float(value - down), float(value + up)

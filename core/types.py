@@ -30,6 +30,8 @@ class Progress(NamedTuple):
     done: int
     total: int
     unit: str = "images"
+    detail: str = ""
+    """Numbers so far, in words: "loss 0.31"."""
 
 
 Reporter = Callable[[Progress], None]

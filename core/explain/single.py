@@ -12,7 +12,7 @@ from core.types import FloatArray
 
 @dataclass(frozen=True)
 class LogitSum:
-    """logit = logit_mean + sum of alpha + residual, exactly; all in logit units."""
+    """logit = logit_mean + sum of alpha + residual + correction, exactly; all in logit units."""
 
     logit_mean: float
     """Mean logit of the class over its training images."""
@@ -20,11 +20,13 @@ class LogitSum:
     """(r,) contribution of every kept component."""
     residual: float
     """What the kept basis misses."""
+    correction: float = 0.0
+    """What a corrected head adds on this image; mostly negative."""
 
     @property
     def logit(self) -> float:
         """The logit of the class."""
-        return self.logit_mean + float(self.alpha.sum()) + self.residual
+        return self.logit_mean + float(self.alpha.sum()) + self.residual + self.correction
 
     def largest(self, count: int) -> tuple[list[int], float]:
         """The components with the largest contributions, and the sum of all others."""
@@ -32,15 +34,19 @@ class LogitSum:
         return order.tolist(), float(self.alpha.sum() - self.alpha[order].sum())
 
 
-def logit_sum(pca: ClassPCA, logit_mean: float, logit: float, phi: FloatArray) -> LogitSum:
+def logit_sum(
+    pca: ClassPCA, logit_mean: float, logit: float, phi: FloatArray, *, linear: float | None = None
+) -> LogitSum:
     """Take a class's logit apart.
 
     Parameters
     ----------
     phi : (D,) features of the image; ``logit`` must be theirs.
+    linear : the logit without the head's correction; default the same.
     """
     alpha = linear_alpha(phi[None], pca.directions, pca.offsets)[0]
-    return LogitSum(logit_mean, alpha, logit - logit_mean - float(alpha.sum()))
+    linear = logit if linear is None else linear
+    return LogitSum(logit_mean, alpha, linear - logit_mean - float(alpha.sum()), logit - linear)
 
 
 def switched_off(logits: FloatArray, class_idx: int, parts: LogitSum, off: list[int]) -> FloatArray:

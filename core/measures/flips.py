@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,24 +102,37 @@ def pasted(
     """Paste the cue of a class on held-out images of the other classes and predict."""
     cues = cues_of(audit, label, spurious, model)
     ids = trial_ids(audit, outside=label) if cues.masks else []
-    labels = audit.images.loc[ids, "label"].tolist()
-    picks = choose(ids, len(cues.masks), seed=seed) if ids else np.zeros(0, np.int64)
     now = np.full((len(ids), len(PASTES)), -1, np.int64)
-    size = audit.manifest["compute"]["batch_size"]
-    targets = pictures(audit, ids)
-    others = pictures(audit, _others(ids, labels, seed=seed))
-    for start in range(0, len(ids), size):
-        part = range(start, min(start + size, len(ids)))
-        trial = [_pastes(audit, ids[i], next(targets), next(others), cues, picks[i]) for i in part]
+    for part, trial in pastes(audit, ids, cues, seed=seed):
         for column, name in enumerate(PASTES):
             there = [i for i, images in zip(part, trial, strict=True) if name in images]
             changed = [images[name] for images in trial if name in images]
             now[there, column] = predictions_of(audit, model, changed)
+    labels = audit.images.loc[ids, "label"].tolist()
     table = pd.DataFrame({"image_id": ids, "label": labels})
     table["truth"] = [audit.head.index(name) for name in labels]
     table["before"] = audit.images.loc[ids, "prediction"].to_numpy(dtype=np.int64)
     table[list(PASTES)] = now
     return Pasted(table, cues.kind, len(cues.masks))
+
+
+def pastes(
+    audit: Audit, ids: Sequence[str], cues: Cues, *, seed: int = 0
+) -> Iterator[tuple[range, list[dict[str, np.ndarray]]]]:
+    """The changed versions of images, by PASTES, in batches of the audit's size."""
+    if not ids:
+        return
+    labels = audit.images.loc[list(ids), "label"].tolist()
+    picks = choose(ids, len(cues.masks), seed=seed)
+    size = audit.manifest["compute"]["batch_size"]
+    targets = pictures(audit, ids)
+    others = pictures(audit, _others(ids, labels, seed=seed))
+    for start in range(0, len(ids), size):
+        part = range(start, min(start + size, len(ids)))
+        yield (
+            part,
+            [_pastes(audit, ids[i], next(targets), next(others), cues, picks[i]) for i in part],
+        )
 
 
 def _pastes(

@@ -40,11 +40,16 @@ def pictures(audit: Audit, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
 
 def logits_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> FloatArray:
     """Logits (n, K) of the audit's head for images that the encoder is to see."""
+    return audit.head.logits(features_of(audit, model, pixels))
+
+
+def features_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> FloatArray:
+    """Features (n, D) float32 of images that the encoder is to see."""
     size = audit.manifest["compute"]["batch_size"]
-    parts = [np.zeros((0, len(audit.head.bias)), np.float32)]
+    parts = [np.zeros((0, audit.head.weight.shape[1]), np.float32)]
     for start in range(0, len(pixels), size):
         encoded = encode_padded(model, np.stack(pixels[start : start + size]), size)
-        parts.append(audit.head.logits(encoded.features.float().cpu().numpy()))
+        parts.append(encoded.features.float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import struct
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
+from core.models.linear import CORRECTION, Correction
 from core.models.trace import resize_head
 
 NESTS = (
@@ -50,6 +52,9 @@ NORMALIZER = re.compile(r"(?:^|\.)normali[sz]er?\.(?:.*[._])?(?P<part>mean|std|[
 
 SHOWN = 5
 """Names shown per list of an error."""
+
+FACTS = "spurioscope"
+"""Entry of a ``.safetensors`` header that holds what a corrected model is, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,45 @@ def _unwrap(content: Any, depth: int = 4) -> dict[str, Tensor]:
         if state:
             return state
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a corrected model says of itself: ``outputs`` (raw labels), ``mean``, ``std``, ….
+
+    Empty for every other file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return found if isinstance(found, dict) else {}
+
+
+def take_correction(state: dict[str, Tensor], source: str) -> Correction | None:
+    """Take the correction block out of a checkpoint's tensors; None where it has none.
+
+    Raises
+    ------
+    CheckpointError
+        If a part of it is missing or the parts do not fit together.
+    """
+    parts = {name: state.pop(f"correction.{name}", None) for name in CORRECTION}
+    if all(part is None for part in parts.values()):
+        return None
+    arrays = [part.float().numpy() for part in parts.values() if part is not None]
+    shapes = [array.shape for array in arrays]
+    fitting = [len(shape) for shape in shapes] == [2, 1, 2]
+    if not fitting or not shapes[0][0] == shapes[1][0] == shapes[2][1]:
+        raise CheckpointError(
+            f"{source} has an incomplete correction ({shapes}): it needs correction.read (M, D), "
+            "correction.offset (M,) and correction.write (K, M); export the model again"
+        )
+    return Correction(*arrays)
 
 
 def fit_checkpoint(

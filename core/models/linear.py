@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from core.store import read_array, read_json
+from core.store import read_array, read_json, replacing_folder, write_json
 from core.types import FloatArray
+
+CORRECTION = ("read", "offset", "write")
+"""Arrays of a correction, as files and in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Correction:
         found: FloatArray = logits - above @ self.write.T
         return found
 
+    def active(self, features: FloatArray) -> FloatArray:
+        """(n, M) 1.0 where a row acts on an image, else 0.0."""
+        above = np.asarray(features, np.float32) @ self.read.T - self.offset > 0
+        return above.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Head:
@@ -56,6 +66,20 @@ class Head:
         found: FloatArray = np.asarray(features, np.float32) @ self.weight.T + self.bias
         return self.correction.apply(features, found) if self.correction else found
 
+    def piece(self, features: FloatArray, output: int) -> tuple[FloatArray, FloatArray]:
+        """The linear function that a logit is around each image: gradient (n, D), constant (n,).
+
+        gradient . phi + constant is the logit; without a correction every image has the same.
+        """
+        n = len(features)
+        slope = np.repeat(np.asarray(self.weight[output], np.float64)[None], n, axis=0)
+        constant = np.full(n, float(self.bias[output]))
+        if self.correction is not None:
+            amount = self.correction.active(features) * self.correction.write[output]
+            slope -= amount @ np.asarray(self.correction.read, np.float64)
+            constant += amount @ np.asarray(self.correction.offset, np.float64)
+        return slope, constant
+
     def index(self, label: str) -> int:
         """Output of a raw label, -1 if it has none."""
         return self.outputs.index(label) if label in self.outputs else -1
@@ -67,9 +91,7 @@ def read_head(folder: Path) -> Head:
     facts = read_json(path / "head.json")
     correction = None
     if (path / "read.npy").exists():
-        correction = Correction(
-            *(read_array(path / f"{n}.npy") for n in ("read", "offset", "write"))
-        )
+        correction = Correction(*(read_array(path / f"{n}.npy") for n in CORRECTION))
     return Head(
         read_array(path / "weight.npy"),
         read_array(path / "bias.npy"),
@@ -78,3 +100,25 @@ def read_head(folder: Path) -> Head:
         facts["mode"],
         correction,
     )
+
+
+def store_head(
+    folder: Path, head: Head, facts: Mapping[str, Any], oof: FloatArray | None = None
+) -> None:
+    """Store a head with an audit, in one step.
+
+    Parameters
+    ----------
+    facts : further entries of ``head.json``, ``key`` among them.
+    oof : (n, K) out-of-fold logits of the images that the head was fitted on.
+    """
+    arrays = {"weight": head.weight, "bias": head.bias}
+    if oof is not None:
+        arrays["oof"] = oof
+    if head.correction is not None:
+        arrays |= {name: getattr(head.correction, name) for name in CORRECTION}
+    told = {"outputs": list(head.outputs), "names": list(head.names), "mode": head.mode}
+    with replacing_folder(folder / "head") as temporary:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", np.asarray(array, np.float32), allow_pickle=False)
+        write_json(temporary / "head.json", {**facts, **told})

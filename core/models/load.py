@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.models.checkpoint import CheckpointFit
+    from core.models.linear import Correction
     from core.models.model import Model
 
 PACKAGED = {
@@ -113,6 +114,7 @@ def _model(
     *,
     head_trained: bool = True,
     notes: Sequence[str] = (),
+    correction: Correction | None = None,
 ) -> Model:
     from core.models.head import short_names
     from core.models.model import Model
@@ -125,6 +127,7 @@ def _model(
         output_names=short_names(outputs) if outputs else None,
         head_trained=head_trained,
         notes=(*parts.notes, *notes),
+        correction=correction,
     )
 
 
@@ -144,14 +147,23 @@ def _with_new_head(name: str, parts: _Parts, rows: int) -> Model:
 
 
 def _from_checkpoint(name: str, parts: _Parts, path: Path, num_outputs: int | None) -> Model:
-    from core.models.checkpoint import fit_checkpoint, read_checkpoint
+    from core.models.checkpoint import (
+        fit_checkpoint,
+        read_checkpoint,
+        read_facts,
+        take_correction,
+    )
     from core.models.trace import find_head
 
     head = find_head(parts.network, parts.preprocess.input_size)
-    fit = fit_checkpoint(
-        read_checkpoint(path), parts.network, head=head, num_outputs=num_outputs, source=str(path)
-    )
+    state, facts = read_checkpoint(path), read_facts(path)
+    correction = take_correction(state, str(path))
+    fit = fit_checkpoint(state, parts.network, head=head, num_outputs=num_outputs, source=str(path))
     notes, preprocess = list(fit.notes), parts.preprocess
+    if facts:
+        preprocess = replace(preprocess, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+        parts = replace(parts, preprocess=preprocess)
+        return _model(name, parts, facts["outputs"], notes=notes, correction=correction)
     if fit.mean is not None and fit.std is not None:
         preprocess = replace(preprocess, mean=fit.mean, std=fit.std)
     outputs = _checkpoint_outputs(parts, fit)

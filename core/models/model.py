@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from core.models.linear import Correction, Head
 from core.models.trace import Layout, MapKind, MapSource, captured, trace_network
 from core.types import Preprocess
 
@@ -47,10 +48,11 @@ class CamPass:
 class Model:
     """An encoder with its linear head, ready to run.
 
-    The logits are ``features @ weight.T + bias``. With maps (``map_kind`` ``exact`` or
-    ``frozen_norm``) the features are the mean of the maps over positions, so that every logit is
-    the mean of a map of logits. ``frozen_norm``: a norm layer sits between pooling and head; its
-    statistics are those of the pooled vector of the same image, held fixed at every position.
+    The logits are ``features @ weight.T + bias``, less the correction where there is one. With maps
+    (``map_kind`` ``exact`` or ``frozen_norm``) the features are the mean of the maps over
+    positions, so that every linear logit is the mean of a map of logits. ``frozen_norm``: a norm
+    layer sits between pooling and head; its statistics are those of the pooled vector of the same
+    image, held fixed at every position.
 
     Parameters
     ----------
@@ -58,6 +60,7 @@ class Model:
     outputs : K raw labels, None where nothing says what the outputs mean.
     output_names : K names for people; by default the labels, or ``output 0`` and so on.
     head_trained : False where the head has random weights and must be fitted first.
+    correction : what a checkpoint takes off the linear logits.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Model:
         output_names: Sequence[str] | None = None,
         head_trained: bool = True,
         notes: Sequence[str] = (),
+        correction: Correction | None = None,
     ) -> None:
         self.name = name
         self.network = network.eval()
@@ -85,7 +89,8 @@ class Model:
         self.weight, self.bias = _head_arrays(self.network.get_submodule(self.trace.head))
         self.outputs = _checked(name, outputs, len(self.weight))
         self.output_names = tuple(output_names or self.outputs or _numbered(len(self.weight)))
-        self.weights_hash = weights_hash(self.network)
+        self.correction = correction
+        self.weights_hash = weights_hash(self.network, correction)
         self.notes = (*notes, *_notes(self.trace.map_kind))
         self.device = "cpu"
         self.precision: Precision = "fp32"
@@ -187,16 +192,27 @@ class Model:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (B, K) float32 of features (B, D)."""
-        return np.asarray(features, dtype=np.float32) @ self.weight.T + self.bias
+        found: NDArray[np.float32] = np.asarray(features, np.float32) @ self.weight.T + self.bias
+        return self.correction.apply(features, found) if self.correction else found
+
+    def use_head(self, head: Head) -> Model:
+        """Make the logits those of another head, in place; the network keeps its own."""
+        self.weight, self.bias = np.asarray(head.weight), np.asarray(head.bias)
+        self.correction, self.outputs = head.correction, tuple(head.outputs)
+        self.output_names = tuple(head.names)
+        return self
 
     def _run(self, batch: Tensor) -> None:
         images = batch.to(self.device, DTYPES[self.precision])
         self.network(images.contiguous(memory_format=torch.channels_last))
 
 
-def weights_hash(network: nn.Module) -> str:
+def weights_hash(network: nn.Module, correction: Correction | None = None) -> str:
     """32 hex digits from the names, types, shapes and bytes of all weights, in order of name."""
     digest = hashlib.blake2b(digest_size=16)
+    for array in (correction.read, correction.offset, correction.write) if correction else ():
+        digest.update(f"correction {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
     for name, tensor in sorted(network.state_dict().items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

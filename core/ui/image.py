@@ -126,7 +126,9 @@ def predictions(audit: Audit, before: FloatArray, after: FloatArray | None) -> N
 def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
     """Choose a class; all logits (K,) of the image, that class's as a sum, and its index."""
     phi = np.asarray(audit.features([image_id])[0], np.float64)
-    logits = np.asarray(audit.head.weight, np.float64) @ phi + audit.head.bias
+    linear = np.asarray(audit.head.weight, np.float64) @ phi + audit.head.bias
+    correction = audit.head.correction
+    logits = linear if correction is None else correction.apply(phi[None], linear[None])[0]
     names = class_names(audit)
     label = state.choose(
         st.selectbox,
@@ -141,7 +143,8 @@ def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
     class_idx = int(audit.class_facts(label)["class_idx"])
     arrays = opened.class_arrays(audit, class_idx)
     mean = float(arrays.facts["logit_mean"])
-    return logits, logit_sum(arrays.pca, mean, float(logits[class_idx]), phi), class_idx
+    value, plain_value = float(logits[class_idx]), float(linear[class_idx])
+    return logits, logit_sum(arrays.pca, mean, value, phi, linear=plain_value), class_idx
 
 
 def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:
@@ -178,6 +181,9 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
         values.append(others)
     names.append("residual")
     values.append(parts.residual)
+    if parts.correction:
+        names.append("correction")
+        values.append(parts.correction)
     name = audit.head.names[class_idx]
     st.markdown(f"**The logit of {plain(name)} as a sum of its components**")
     st.plotly_chart(
@@ -190,7 +196,7 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
 def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> None:
     """The photo with the map of one candidate, and how much of it lies inside the masks."""
     what, method, look = _chosen(audit, class_idx, parts)
-    candidate = pictures.target(audit, class_idx, *what.split("-"))
+    candidate = pictures.target(audit, class_idx, *what.split("-"), image_id=image_id)
     name = _name(what, parts)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index

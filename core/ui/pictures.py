@@ -83,10 +83,13 @@ def _target_path(candidate: Candidate) -> str:
     return f"{candidate.class_idx}/{kind}/{max(candidate.component, 0)}"
 
 
-def target(audit: Audit, class_idx: int, kind: str, component: str) -> Candidate:
+def target(
+    audit: Audit, class_idx: int, kind: str, component: str, *, image_id: str | None = None
+) -> Candidate:
     """What a map is drawn of: a component, a neuron, or with kind "logit" the whole logit.
 
-    The map of the logit averages to logit - class mean.
+    The map of the logit averages to logit - class mean; that of a corrected head is the linear
+    piece that the image lies in.
 
     Raises
     ------
@@ -95,9 +98,11 @@ def target(audit: Audit, class_idx: int, kind: str, component: str) -> Candidate
     """
     arrays = opened.class_arrays(audit, class_idx)
     if kind == LOGIT:
-        weight = np.asarray(audit.head.weight[class_idx], np.float64)
-        offset = float(arrays.facts["logit_mean"]) - float(audit.head.bias[class_idx])
-        return Candidate(class_idx, Kind.PCA, -1, -1, weight, offset)
+        size = audit.head.weight.shape[1]
+        phi = np.zeros((1, size)) if image_id is None else audit.features([image_id])
+        weight, constant = audit.head.piece(phi, class_idx)
+        offset = float(arrays.facts["logit_mean"]) - float(constant[0])
+        return Candidate(class_idx, Kind.PCA, -1, -1, weight[0], offset)
     if kind not in list(Kind) or not component.isdecimal():
         raise InputError(f"{kind}-{component}: neither a component nor a neuron")
     return arrays.candidate(Kind(kind), int(component))
@@ -159,7 +164,7 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
 def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     class_idx, kind, component, image_id = parts
-    candidate = target(audit, int(class_idx), kind, component)
+    candidate = target(audit, int(class_idx), kind, component, image_id=image_id)
     sign = params["parts"]
     if sign not in ("both", "positive", "negative"):
         raise InputError(f"parts {sign!r}: both, positive or negative")
@@ -217,7 +222,7 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.explain.attribution import attribute
 
     class_idx, what, component, method, image_id = parts
-    direction = target(audit, int(class_idx), what, component).direction
+    direction = target(audit, int(class_idx), what, component, image_id=image_id).direction
     pixels = apply(audit.preprocess, audit.image(image_id))
     found = attribute(opened.model_of(audit), pixels, direction, method)  # type: ignore[arg-type]
     if found.shape[0] > 32:

@@ -1,0 +1,1 @@
+"""Corrected models as audits of their own, and what the correction did to every class."""

@@ -1,0 +1,111 @@
+"""The model card: what was done to a model, what was measured, and what was not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from core.audit import Audit
+from core.export import ELSEWHERE
+from core.mitigation.effect import MEANING
+from core.mitigation.methods import methods
+from core.mitigation.stored import effect_table, facts_of, is_derived
+from core.store import replacing
+
+
+def write_card(audit: Audit, out: Path) -> Path:
+    """Write the card beside an exported model, ``NAME.card.md``; returns its path."""
+    path = out.with_name(f"{out.stem}.card.md")
+    with replacing(path, ELSEWHERE) as temporary:
+        temporary.write_text(card(audit), encoding="utf-8")
+    return path
+
+
+def card(audit: Audit) -> str:
+    """The card as Markdown; names from the data are shown as they are written."""
+    manifest, summary = audit.manifest, audit.summary
+    height, width = audit.preprocess.input_size
+    lines = [
+        f"# {_plain(audit.name)}",
+        "",
+        f"- Model: `{manifest['model']['name']}`, {audit.head.weight.shape[0]} outputs: "
+        + ", ".join(_plain(name) for name in audit.head.outputs[:12])
+        + (" …" if len(audit.head.outputs) > 12 else ""),
+        f"- Images: RGB, {height} x {width}, {audit.preprocess.interpolation}, shorter side to "
+        f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
+        f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
+        "`.onnx` files take values in [0, 1] and normalise them themselves.",
+        f"- Data: {_plain(manifest['data']['source'])}, {summary['readable']} images",
+        f"- Accuracy: {_share(summary['accuracy'])} on {_plain(summary['held_out'])}",
+    ]
+    lines += _done(audit) if is_derived(audit) else ["", "Nothing was corrected."]
+    return "\n".join([*lines, ""])
+
+
+def _done(audit: Audit) -> list[str]:
+    done = facts_of(audit)
+    method = methods().get(done["method"])
+    title = f"{method.title} ({method.source})" if method else done["method"]
+    lines = [
+        "",
+        "## What was done",
+        "",
+        f"- Method: {_plain(title)}, strength {done['strength']:g}"
+        + (" (chosen)" if done["asked_strength"] == "auto" else " (given)"),
+        f"- Made from: {_plain(done['parent_name'])} ({done['parent']})",
+        f"- Cues acted on, tagged spurious by people: {', '.join(map(_plain, done['cues']))}",
+        f"- Learnt from {done['learnt_from']} training images; with and without the cue told "
+        f"apart by {_plain(done['told_apart_by'])}",
+        f"- The encoder was {'changed' if done['encoder_changed'] else 'left as it is'}; the "
+        f"correction is {'no plain weight' if audit.head.correction else 'in the weights'}",
+    ]
+    if done["options"]:
+        options = ", ".join(f"{k} = {v}" for k, v in done["options"].items())
+        lines.append(f"- Options: {_plain(options)}")
+    if done.get("chosen_on"):
+        lines.append(f"- Strength chosen by {_plain(done['chosen_on'])}")
+    table = effect_table(audit)
+    there = table["before"].notna() | table["after"].notna()
+    lines += ["", "## What was measured", "", f"On {_plain(audit.summary['held_out'])}; 95 % "
+              "intervals, each by itself.", ""]  # fmt: skip
+    lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]
+    lines += [_cells(row) for _, row in table[there].iterrows()]
+    lines += ["", *(f"- {name}: {text}" for name, text in MEANING.items())]
+    lines += ["", "## What was not measured", ""]
+    lines += [
+        f"- {_plain(row['class_name'] or 'all classes')}, {row['measure']}: {_plain(row['note'])}"
+        for _, row in table[~there].iterrows()
+    ] or ["- Everything that this card lists was measured."]
+    lines.append("- Other data than these images, and cues that nobody tagged.")
+    return lines
+
+
+def _cells(row: pd.Series) -> str:
+    name = row["class_name"] or "all classes"
+    digits = 1 if row["unit"] == "points" else 3
+    cells = [_plain(name), row["measure"]]
+    for which in ("before", "after", "change"):
+        cells.append(_figure(row[which], row[f"{which}_low"], row[f"{which}_high"], digits))
+    return f"| {' | '.join([*cells, str(row['n'])])} |"
+
+
+def _figure(value: float, low: float, high: float, digits: int) -> str:
+    if value != value:
+        return ""
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
+    return f"{value:.{digits}f}{interval}"
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.1f} %"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{v:g}" for v in values) + ")"
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown leaves as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]()#!|<>])", r"\\\1", " ".join(str(text).split()))

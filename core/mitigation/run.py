@@ -1,0 +1,284 @@
+"""One mitigation from start to finish: tagged cues in, a derived audit and its before/after out.
+
+::
+
+    mitigation/effect.parquet     the table before and after (:mod:`core.mitigation.effect`)
+               tradeoff.parquet   every strength tried (:mod:`core.mitigation.tradeoff`)
+               changed.json       images whose prediction changed, for better and for worse
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.compare import correlation
+from core.errors import InputError
+from core.mitigate import methods as heads
+from core.mitigate.choice import sweep
+from core.mitigation.composites import training_pairs
+from core.mitigation.derived import Corrected, derive, plan
+from core.mitigation.effect import Effect, changed_images, effects
+from core.mitigation.findings import Findings, Gathered, find, gather, has
+from core.mitigation.methods import Method, NetworkMethod, Task, checked, method
+from core.mitigation.tradeoff import chosen_on, reported
+from core.store import Workspace, check_name, read_json, write_frame, write_json
+from core.types import Kind, Progress, Reporter, silent
+
+ALIKE = 0.9
+"""Correlation of alphas from which a component of the corrected head is the tagged one."""
+
+
+@dataclass(frozen=True)
+class MitigateRequest:
+    """What the user asked for; the command line and the page fill the same fields."""
+
+    audit: str
+    method: str
+    name: str
+    classes: Sequence[str] = ()
+    cues: Sequence[str] = ()
+    """``LABEL/kind-component``, among those decided spurious; default all."""
+    strength: float | None = None
+    """None: chosen on a held-out part of the training images."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    attribute: str | None = None
+    """Who shows the cue; default high against low alpha."""
+    masks: bool = False
+    """Whether drawn cue masks of training images may be used (these are decoded)."""
+    threshold: int | None = None
+    pictures: bool = True
+    """Whether to measure what needs images afterwards."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.strength is not None and not np.isfinite(self.strength):
+            raise InputError(f"--strength {self.strength}: give a number or auto")
+
+
+def run_mitigation(
+    request: MitigateRequest,
+    workspace: Workspace,
+    *,
+    report: Reporter = silent,
+    started: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Correct a model, audit it, and measure before and after; or open what was done already.
+
+    Raises
+    ------
+    InputError
+        If the audit, method, option, class or cue is unknown, nothing is tagged spurious, or the
+        method needs masks and there are none.
+    WorkspaceError
+        If the name belongs to something else, or the disk is full.
+    """
+    workspace.require_writable()
+    parent = Audit.open(workspace, request.audit)
+    if request.name == parent.name:
+        raise InputError(f"--name {request.name!r} is the audit itself; give another name")
+    chosen = method(request.method)
+    options = checked(chosen, request.options)
+    findings = find(
+        parent, workspace, classes=request.classes, cues=request.cues, threshold=request.threshold
+    )
+    if request.attribute is not None:
+        has(parent, request.attribute)
+    manifest = plan(parent, workspace, request.name, _asked(request, findings, options))
+    audit = workspace.folder(manifest["id"])
+    if not (audit / "summary.json").exists():
+        _correct(request, workspace, parent, chosen, options, findings, manifest, report, started)
+    found = Audit(audit)
+    started(found.id)
+    _measure(request, workspace, parent, found, findings, report)
+    return found
+
+
+def _asked(
+    request: MitigateRequest, findings: Findings, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "cues": findings.keys,
+        "options": dict(options),
+        "asked_strength": "auto" if request.strength is None else float(request.strength),
+        "attribute": request.attribute,
+        "masks": request.masks,
+        "seed": request.seed,
+    }
+
+
+def _correct(
+    request: MitigateRequest,
+    workspace: Workspace,
+    parent: Audit,
+    chosen: Method,
+    options: dict[str, Any],
+    findings: Findings,
+    manifest: dict[str, Any],
+    report: Reporter,
+    started: Callable[[str], None],
+) -> None:
+    """Run the method and write the derived audit."""
+    report(Progress("Reading features", 0, 0))
+    gathered = gather(parent, findings, attribute=request.attribute, seed=request.seed)
+    if request.masks and not isinstance(chosen, NetworkMethod):
+        gathered = _with_pairs(parent, findings, gathered, request.seed, report)
+    told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
+    if isinstance(chosen, NetworkMethod):
+        task = Task(parent, findings, gathered.evidence, gathered.rows, request.strength, options,
+                    request.seed)  # fmt: skip
+        corrected = chosen.apply(task, report)
+        told["strength"] = corrected.facts.get("strength", request.strength)
+        told["chosen_on"] = corrected.facts.get("chosen_on", "")
+        table = None
+    else:
+        corrected, facts, table = _correct_head(
+            request, parent, options, findings, gathered, report
+        )
+        told |= facts
+    audit = derive(
+        parent,
+        workspace,
+        manifest,
+        corrected,
+        told=told,
+        fitted_on=gathered.fitted_on,
+        report=report,
+        started=started,
+    )
+    if table is not None:
+        write_frame(audit.folder / "mitigation" / "tradeoff.parquet", table)
+    carry_tags(parent, audit, TagStore.open(workspace))
+
+
+def _with_pairs(
+    parent: Audit, findings: Findings, gathered: Gathered, seed: int, report: Reporter
+) -> Gathered:
+    from dataclasses import replace
+
+    pairs = training_pairs(parent, findings, gathered.rows, seed=seed, report=report)
+    return replace(gathered, evidence=replace(gathered.evidence, pairs=pairs))
+
+
+def _correct_head(
+    request: MitigateRequest,
+    parent: Audit,
+    options: dict[str, Any],
+    findings: Findings,
+    gathered: Gathered,
+    report: Reporter,
+) -> tuple[Corrected, dict[str, Any], Any]:
+    """A method of the head: the sweep on training images, then the fit on all of them."""
+    name, evidence = request.method, gathered.evidence
+    report(Progress("Choosing the strength", 0, 0))
+    tried = sweep(name, parent.head, evidence, **options)
+    strength = tried.strength if request.strength is None else float(request.strength)
+    facts = {
+        "strength": strength,
+        "chosen_on": f"{tried.n} trials on a held-out quarter of the training images: "
+        f"{tried.basis}",
+    }
+    head = heads.mitigate(name, parent.head, evidence, strength, **options)
+    table = chosen_on(tried, strength)
+    table = reported(
+        parent,
+        findings,
+        table,
+        lambda s: heads.mitigate(name, parent.head, evidence, s, **options),
+        kept=gathered.fitted_on,
+        attribute=request.attribute,
+        report=report,
+    )
+    return Corrected(head), facts, table
+
+
+def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
+    """Give a derived audit its parent's tags where their candidates still are; how many.
+
+    Neurons are the same features. A component is carried to the one whose alpha correlates with
+    its own by at least ALIKE on the class's training images; the tag of one that the correction
+    took away stays with the parent. Nothing is done where the audit has tags already.
+    """
+    if store.history(audit.id):
+        return 0
+    places: dict[str, dict[int, int]] = {}
+    known = {facts["label"] for facts in audit.classes}
+    rows = []
+    for event in store.current(parent.id):
+        if event.label not in known:
+            continue
+        place = event.component
+        if event.kind is Kind.PCA:
+            if event.label not in places:
+                places[event.label] = same_components(parent, audit, event.label)
+            if event.component not in places[event.label]:
+                continue
+            place = places[event.label][event.component]
+        rows.append(
+            {
+                **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence")},
+                **{"kind": event.kind.value, "component": place, "reason": event.reason},
+                "tag": event.tag.value if event.tag else None,
+                "subtype": event.subtype.value if event.subtype else None,
+            }
+        )
+    return store.add_many(audit.id, rows)
+
+
+def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
+    """Components of a class by their number in the parent, where the audit still has them."""
+    old, new = (a.class_arrays(a.class_facts(label)["class_idx"]) for a in (parent, audit))
+    r_old, r_new = old.pca.basis.shape[1], new.pca.basis.shape[1]
+    if not r_old or not r_new:
+        return {}
+    rows = np.flatnonzero(old.fitting)
+    between = correlation(
+        np.asarray(old.alpha[rows, :r_old], np.float64),
+        np.asarray(new.alpha[rows, :r_new], np.float64),
+    )
+    best = between.argmax(axis=1)
+    return {i: int(best[i]) for i in range(r_old) if between[i, best[i]] >= ALIKE}
+
+
+def _measure(
+    request: MitigateRequest,
+    workspace: Workspace,
+    parent: Audit,
+    audit: Audit,
+    findings: Findings,
+    report: Reporter,
+) -> None:
+    """Write the table before and after, unless it is there as it was asked for."""
+    folder = audit.folder / "mitigation"
+    path = folder / "changed.json"
+    if path.exists() and (read_json(path)["pictures"] or not request.pictures):
+        return
+    effect = Effect(parent, audit, findings.decisions, frozenset(findings.keys), request.attribute)
+    table = effects(effect, pictures=request.pictures, report=report)
+    write_frame(folder / "effect.parquet", table)
+    write_json(path, {**changed_images(effect), "pictures": request.pictures})
+
+
+def parse_options(given: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    found = {}
+    for text in given:
+        if not re.fullmatch(r"[^=]+=.+", text):
+            raise InputError(f"--option {text!r}: write NAME=VALUE")
+        name, _, value = text.partition("=")
+        found[name.strip().replace("-", "_")] = value.strip()
+    return found

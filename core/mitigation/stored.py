@@ -1,0 +1,71 @@
+"""What a mitigation left in the folder of its audit, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from core.audit import Audit
+from core.errors import InputError
+from core.store import Workspace, read_frame, read_json
+
+
+def is_derived(audit: Audit) -> bool:
+    """Whether an audit is of a corrected model."""
+    return "mitigation" in audit.manifest
+
+
+def facts_of(audit: Audit) -> dict[str, Any]:
+    """What was done to which parent.
+
+    Raises
+    ------
+    InputError
+        If the audit is of no corrected model.
+    """
+    if not is_derived(audit):
+        raise InputError(f"audit {audit.name!r} is of no corrected model")
+    found: dict[str, Any] = audit.manifest["mitigation"]
+    return found
+
+
+def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
+    """The audit that a derived one was made from; None where it was deleted."""
+    folder = workspace.folder(facts_of(audit)["parent"])
+    return Audit(folder) if (folder / "summary.json").exists() else None
+
+
+def effect_table(audit: Audit) -> pd.DataFrame:
+    """The table before and after (:data:`core.mitigation.effect.COLUMNS`).
+
+    Raises
+    ------
+    InputError
+        If it has not been measured to the end.
+    """
+    path = audit.folder / "mitigation" / "effect.parquet"
+    if not path.exists():
+        raise InputError(
+            f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
+            "command again"
+        )
+    return read_frame(path)
+
+
+def tradeoff_table(audit: Audit) -> pd.DataFrame | None:
+    """Every strength tried (:data:`core.mitigation.tradeoff.COLUMNS`); None without a sweep."""
+    path = audit.folder / "mitigation" / "tradeoff.parquet"
+    return read_frame(path) if path.exists() else None
+
+
+def changed(audit: Audit) -> dict[str, list[str]]:
+    """Images by what the correction did to their prediction: ``better``, ``worse``, ``other``."""
+    path = audit.folder / "mitigation" / "changed.json"
+    found = read_json(path) if path.exists() else {}
+    return {name: list(found.get(name, [])) for name in ("better", "worse", "other")}
+
+
+def children_of(workspace: Workspace, audit_id: str) -> list[dict[str, Any]]:
+    """Manifests of the audits that were derived from one, newest first."""
+    return [m for m in workspace.manifests() if m.get("mitigation", {}).get("parent") == audit_id]

@@ -1,0 +1,96 @@
+"""Every strength of a method as a trade-off: what the cue still does against what it costs.
+
+Two measurements stand beside each other: on a held-out part of the training images, where the
+strength is chosen, and on the images that are reported on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from core.analysis import fitting_rows
+from core.audit import Audit
+from core.mitigate.choice import Sweep
+from core.mitigation.findings import Findings, who_shows
+from core.models.linear import Head
+from core.types import BoolArray, IntArray, Progress, Reporter
+
+COLUMNS = [
+    *("strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"),
+    *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "agreement", "n"),
+]
+"""``chosen_flips`` and ``chosen_accuracy`` (cue-free, balanced) on held-out training images;
+``pareto``: no other row beats it in both. The rest on the reported images: ``accuracy`` over all,
+the others over the classes acted on, shares and (``gap``) points; ``n`` images reported on."""
+
+
+def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
+    """The sweep on training images as a table; ``strength`` is the one taken."""
+    table = pd.DataFrame(
+        {
+            "strength": tried.strengths,
+            "chosen_flips": tried.flips,
+            "chosen_accuracy": tried.accuracy,
+            "pareto": tried.pareto,
+        }
+    )
+    if not np.isclose(table["strength"], strength).any():  # given by hand, between two steps
+        table.loc[len(table)] = [strength, np.nan, np.nan, False]
+        table = table.sort_values("strength", ignore_index=True)
+    table["chosen"] = np.isclose(table["strength"], strength)
+    table["pareto"] = table["pareto"].astype(bool)
+    return table
+
+
+def reported(
+    parent: Audit,
+    findings: Findings,
+    table: pd.DataFrame,
+    fit: Callable[[float], Head],
+    *,
+    kept: IntArray | None,
+    attribute: str | None,
+    report: Reporter,
+) -> pd.DataFrame:
+    """Add what every strength does to the images that are reported on (COLUMNS).
+
+    Parameters
+    ----------
+    fit : the corrected head at a strength.
+    kept : rows of ``parent.images`` that were learnt from where there is no further split.
+    """
+    rows = fitting_rows(parent.images)
+    if kept is not None:
+        rows = np.zeros(len(parent.images), bool)
+        rows[kept] = True
+    images = parent.images[~rows]
+    features = parent.store.features(images.index.tolist())
+    truth = np.array([parent.head.index(label) for label in images["label"]], np.int64)
+    sides = []
+    for label in findings.chosen:
+        shows, _ = who_shows(parent, label, findings.decisions, images.index, attribute)
+        there = shows.fillna(False).to_numpy(bool)
+        sides.append((np.flatnonzero(there), np.flatnonzero((~shows).fillna(False).to_numpy(bool))))
+    before = images["prediction"].to_numpy()
+    found = []
+    for number, strength in enumerate(table["strength"]):
+        predicted = fit(float(strength)).logits(features).argmax(axis=1)
+        right = predicted == truth
+        row = {"accuracy": right.mean(), "agreement": (predicted == before).mean()}
+        row |= {
+            f"accuracy_{name}_cue": _mean([right[side[i]] for side in sides])
+            for i, name in enumerate(("with", "without"))
+        }
+        row["gap"] = 100 * (row["accuracy_with_cue"] - row["accuracy_without_cue"])
+        found.append({**row, "n": len(images)})
+        detail = f"strength {strength:g}: accuracy {row['accuracy']:.3f}, gap {row['gap']:+.1f}"
+        report(Progress("Trying strengths", number + 1, len(table), "strengths", detail))
+    return pd.concat([table, pd.DataFrame(found)], axis=1)[COLUMNS]
+
+
+def _mean(parts: list[BoolArray]) -> float:
+    shares = [part.mean() for part in parts if len(part)]
+    return float(np.mean(shares)) if shares else float("nan")
