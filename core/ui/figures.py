@@ -10,6 +10,7 @@ import numpy as np
 from core.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 RAISES = "#e66101"
@@ -130,6 +131,43 @@ def gap_scatter(classes: Sequence[dict[str, Any]]) -> go.Figure:
     figure.add_hline(y=0, line_width=1, line_color=NEUTRAL)
     figure.update_xaxes(title="accuracy of the class, %")
     return _plain(figure, height=420, y_title="largest gap, percentage points")
+
+
+def tradeoff_scatter(table: pd.DataFrame) -> go.Figure:
+    """Accuracy without the cue against flips, one point per strength; the Pareto set joined."""
+    import plotly.graph_objects as go
+
+    table = table[table["chosen_flips"].notna()]
+    x, y = 100 * table["chosen_flips"], 100 * table["chosen_accuracy"]
+    best = table["pareto"].to_numpy(bool)
+    front = sorted(zip(x[best], y[best], strict=True))
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=[p[0] for p in front],
+                y=[p[1] for p in front],
+                mode="lines",
+                line={"color": NEUTRAL, "width": 1},
+                hoverinfo="skip",
+            ),
+            go.Scatter(
+                x=x,
+                y=y,
+                mode="markers+text",
+                text=[f"{v:g}" for v in table["strength"]],
+                textposition="top center",
+                marker={
+                    "size": [15 if c else 9 for c in table["chosen"]],
+                    "symbol": ["star" if c else "circle" for c in table["chosen"]],
+                    "color": [RAISES if c else NEUTRAL for c in table["chosen"]],
+                },
+                hovertemplate="strength %{text}<br>flips %{x:.1f} %<br>accuracy %{y:.1f} %"
+                "<extra></extra>",
+            ),
+        ]
+    )
+    figure.update_xaxes(title="flips by the cue, % (left is better)")
+    return _plain(figure, height=360, y_title="accuracy without the cue, %")
 
 
 def _plain(figure: go.Figure, *, height: int, y_title: str) -> go.Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -162,15 +162,25 @@ def start(arguments: Sequence[str]) -> None:
         say(error)
 
 
-def job_list() -> None:
-    """Every job; looked at again every moment while one is running."""
-    running = any(job.state == "running" for job in jobs.jobs(opened.workspace()))
-    part(_job_list, run_every=1.5 if running else None)(running)
+Wanted = Callable[[jobs.Job], bool]
+OVERVIEW = ("pages/overview.py", "audit")
 
 
-def _job_list(running: bool) -> None:
+def job_list(wanted: Wanted = lambda _: True, opens: tuple[str, str] = OVERVIEW) -> None:
+    """The jobs that are wanted; looked at again every moment while one is running.
+
+    Parameters
+    ----------
+    opens : the page that shows what a job made, and its parameter for the audit.
+    """
+    shown = [job for job in jobs.jobs(opened.workspace()) if wanted(job)]
+    running = any(job.state == "running" for job in shown)
+    part(_job_list, run_every=1.5 if running else None)(running, wanted, opens)
+
+
+def _job_list(running: bool, wanted: Wanted, opens: tuple[str, str]) -> None:
     newest: dict[tuple[str, ...], jobs.Job] = {}
-    for job in jobs.jobs(opened.workspace()):
+    for job in filter(wanted, jobs.jobs(opened.workspace())):
         newest.setdefault(tuple(job.arguments), job)  # a resumed job takes the old one's place
     if not newest:
         st.caption("No job has been started here yet.")
@@ -184,12 +194,12 @@ def _job_list(running: bool) -> None:
                 elif job.message:
                     st.error(plain(job.message), icon=":material/error:")
             with right:
-                _buttons(job)
+                _buttons(job, opens)
     if running and not any(job.state == "running" for job in newest.values()):
         st.rerun()  # stop looking, and let the sidebar know the new audit
 
 
-def _buttons(job: jobs.Job) -> None:
+def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
     if job.state == "running":
         if st.button("Cancel", key=f"cancel-{job.id}", disabled=read_only()):
             jobs.cancel(opened.workspace(), job.id)
@@ -198,7 +208,7 @@ def _buttons(job: jobs.Job) -> None:
         if job.audit_id and st.button("Open", key=f"open-{job.id}", type="primary"):
             from core.ui import state
 
-            state.go("pages/overview.py", audit=job.audit_id)
+            state.go(opens[0], **{opens[1]: job.audit_id})
     elif st.button("Resume", key=f"resume-{job.id}", disabled=read_only()):
         jobs.resume(opened.workspace(), job.id)
         st.rerun()

@@ -33,6 +33,7 @@ PAGES = {
         ("pages/measures.py", "Measures", ":material/straighten:", "measures"),
         ("pages/report.py", "Report", ":material/description:", "report"),
     ],
+    "Repair": [("pages/mitigate.py", "Mitigate", ":material/healing:", "mitigate")],
     "Work": [("pages/new_audit.py", "New audit", ":material/add_circle:", "new")],
     "Help": [("pages/glossary.py", "Glossary", ":material/menu_book:", "glossary")],
 }
@@ -158,4 +159,6 @@ def show_progress(job: jobs.Job) -> None:
         text += f", about {max(job.seconds_left, 0):.0f} s left"
     if job.state == "running":
         text += f" ({time.time() - job.started:.0f} s so far)"
+    if job.progress.detail:
+        text += f" · {plain(job.progress.detail)}"
     st.progress(min(done / total, 1.0) if total else 0.0, text=text)

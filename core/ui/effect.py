@@ -1,0 +1,329 @@
+"""Blocks of the page Mitigate: before and after, the trade-off, changed images, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.audit import Audit
+from core.errors import SpurioscopeError
+from core.mitigation.card import card
+from core.mitigation.effect import MEANING
+from core.mitigation.package import FORMATS, export_model, missing_for
+from core.mitigation.stored import changed, effect_table, facts_of, parent_of, tradeoff_table
+from core.ui import blocks, opened, pictures, state
+from core.ui.figures import tradeoff_scatter
+from core.ui.gallery import Picture, gallery
+
+SHOWN = 12
+WAYS = {
+    "better": "now right",
+    "worse": "now wrong",
+    "other": "wrong before and after",
+}
+PARAMETERS = ["result", "rows", "way"]
+
+
+def said(audit: Audit) -> None:
+    """What was done, in a sentence or two."""
+    done = facts_of(audit)
+    how = "chosen" if done["asked_strength"] == "auto" else "given"
+    st.markdown(
+        f"**{blocks.plain(done['method'])}** at strength **{done['strength']:g}** ({how}), made "
+        f"from **{blocks.plain(done['parent_name'])}**, acting on "
+        f"{blocks.plain(', '.join(done['cues']))}. Learnt from {done['learnt_from']:,} training "
+        f"images, told apart by {blocks.plain(done['told_apart_by'])}; figures are of "
+        f"**{blocks.plain(audit.summary['held_out'])}**."
+    )
+    if done["strength"] == 0:
+        st.warning(
+            "No strength did better than leaving the model as it is, so nothing was changed. Try "
+            "another method, or give a strength.",
+            icon=":material/info:",
+        )
+
+
+def headline(table: pd.DataFrame) -> None:
+    """Accuracy, gap, flip rate and worst group, before and after."""
+    acted = table[table["acted_on"] & table["before"].notna()]
+    cells = blocks.metrics(4)
+    everywhere = table[table["class_idx"] < 0].set_index("measure")
+    _metric(cells[0], "Accuracy", everywhere.loc["accuracy"], good=1)
+    if "worst_group_accuracy" in everywhere.index:
+        _metric(cells[1], "Worst group", everywhere.loc["worst_group_accuracy"], good=1)
+    for cell, name, title in (
+        (cells[2], "flip_rate", "Flip rate"),
+        (cells[3], "spurious_gap", "Gap"),
+    ):
+        rows = acted[acted["measure"] == name]
+        if len(rows):
+            mean = rows[["before", "after", "change"]].mean()
+            _metric(cell, title, mean, good=-1 if name == "flip_rate" else 0)
+
+
+def _metric(cell: Any, title: str, row: pd.Series, *, good: int) -> None:
+    points = title == "Gap"
+    scale, unit = (1, " points") if points else (100, " %")
+    cell.metric(
+        title,
+        f"{scale * row['after']:{'+' if points else ''}.1f}{unit}",
+        f"{scale * row['change']:+.1f} points",
+        delta_color={1: "normal", -1: "inverse", 0: "off"}[good],
+        border=True,
+    )
+
+
+ROWS = {
+    "acted": "cues acted on",
+    "others": "every other tagged cue and class",
+    "all": "everything",
+}
+
+
+def table_of(audit: Audit, table: pd.DataFrame) -> None:
+    """The table before and after, filtered, with what it cannot say."""
+    which = state.choose(
+        st.segmented_control, "Show", "rows", list(ROWS), default="all",
+        format_func=ROWS.__getitem__,
+    )  # fmt: skip
+    if which != "all":
+        everywhere = table["class_idx"] < 0
+        table = table[everywhere | (table["acted_on"] == (which == "acted"))]
+    there = table["before"].notna() | table["after"].notna()
+    shown = pd.DataFrame(
+        {
+            "class": table["class_name"].replace("", "all classes"),
+            "measure": table["measure"],
+            "of": table["subject"],
+            **{name: table[name] for name in ("before", "after", "change")},
+            "interval of the change": [_interval(row) for _, row in table.iterrows()],
+            "images": table["n"],
+            "acted on": table["acted_on"],
+            "note": table["note"],
+        }
+    )
+    number = st.column_config.NumberColumn(format="%.3g")
+    st.dataframe(
+        shown[there],
+        hide_index=True,
+        width="stretch",
+        column_config=dict.fromkeys(("before", "after", "change"), number),
+    )
+    missing = shown[~there]
+    if len(missing):
+        with st.expander(f"{len(missing)} cells that need something that is missing"):
+            for _, row in missing.iterrows():
+                st.markdown(blocks.plain(f"{row['class']}, {row['measure']}: {row['note']}"))
+    with st.expander("What the measures mean"):
+        st.caption("Every interval is a 95 % one by itself, on the same images before and after.")
+        for name, text in MEANING.items():
+            st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(text)}")
+    st.download_button(
+        "Download the table", table.to_csv(index=False), file_name=f"before-after-{audit.id}.csv",
+        mime="text/csv", icon=":material/download:",
+    )  # fmt: skip
+
+
+def _interval(row: pd.Series) -> str:
+    low, high = row["change_low"], row["change_high"]
+    digits = 1 if row["unit"] == "points" else 3
+    return f"[{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else ""
+
+
+def tradeoff(audit: Audit) -> float | None:
+    """Every strength tried; returns another one when it is asked for."""
+    table = tradeoff_table(audit)
+    if table is None:
+        st.info("This method has no sweep over its strength.", icon=":material/info:")
+        return None
+    st.plotly_chart(tradeoff_scatter(table), width="stretch", key="tradeoff")
+    st.caption(
+        f"Points are strengths, on {blocks.plain(facts_of(audit)['chosen_on'])}. The line joins "
+        "those that no other beats in both; the star was taken. The table says what every strength "
+        "does to the images that are reported on, which were not used for the choice."
+    )
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "chosen_flips": st.column_config.NumberColumn("flips (training)", format="percent"),
+            "chosen_accuracy": st.column_config.NumberColumn(
+                "accuracy without cue (training)", format="percent"
+            ),
+            **dict.fromkeys(
+                ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "agreement"), percent
+            ),
+            "gap": st.column_config.NumberColumn(format="%+.1f points"),
+        },
+    )
+    strengths = [f"{value:g}" for value in table["strength"]]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        wanted = st.selectbox("Another strength", strengths, key="another")
+        pressed = st.button(
+            "Make it", icon=":material/play_arrow:", disabled=blocks.read_only(), key="make"
+        )
+    return float(wanted) if pressed else None
+
+
+def again(audit: Audit, strength: float, name: str) -> list[str]:
+    """The command that makes the same correction at another strength."""
+    done = facts_of(audit)
+    arguments = ["mitigate", done["parent"], "--method", done["method"]]
+    for cue in done["cues"]:
+        arguments += ["--cue", cue]
+    for option, value in done["options"].items():
+        arguments += ["--option", f"{option}={value}"]
+    if done["attribute"]:
+        arguments += ["--attribute", done["attribute"]]
+    if done["masks"]:
+        arguments.append("--masks")
+    return [*arguments, "--strength", f"{strength:g}", "--name", name]
+
+
+def moved_images(parent: Audit, audit: Audit) -> str | None:
+    """Images whose prediction changed, with overlays of both models; a clicked one."""
+    found = changed(audit)
+    way = state.choose(
+        st.segmented_control, "Predictions that are", "way", list(WAYS),
+        format_func=lambda w: f"{WAYS[w]} ({len(found[w])})",
+    )  # fmt: skip
+    ids = found[way][:SHOWN]
+    if not ids:
+        st.info(f"No held-out image is {WAYS[way]}.", icon=":material/info:")
+        return None
+    if len(found[way]) > SHOWN:
+        st.caption(f"{SHOWN} of {len(found[way])} images")
+    st.markdown("Before: what speaks for the class that the old model sees")
+    first = gallery(_explained(parent, ids), key="moved-before", size=130, opacity=0.8,
+                    controls=True, label="Before")  # fmt: skip
+    st.markdown("After: what speaks for the class that the corrected model sees")
+    second = gallery(_explained(audit, ids), key="moved-after", size=130, opacity=0.8,
+                     label="After")  # fmt: skip
+    return first or second
+
+
+def _explained(audit: Audit, image_ids: list[str]) -> tuple[Picture, ...]:
+    """Images with the map of the logit of the class that the model gives each of them."""
+    audited = {facts["class_idx"] for facts in audit.classes}
+    found: list[Picture] = []
+    for image_id in image_ids:
+        class_idx = int(audit.images.at[image_id, "prediction"])
+        candidate, scale = None, 1.0
+        if class_idx in audited:
+            candidate = pictures.target(audit, class_idx, pictures.LOGIT, "0")
+            scale = logit_scale(audit, class_idx)
+        found += blocks.photos(audit, [image_id], candidate=candidate, scale=scale)
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def logit_scale(audit: Audit, class_idx: int) -> float:
+    """Value at which the map of a class's logit is drawn at full strength."""
+    arrays = opened.class_arrays(audit, class_idx)
+    r = arrays.pca.basis.shape[1]
+    away = np.asarray(arrays.alpha[:, :r], np.float64).sum(axis=1) + arrays.residual
+    return 3 * float(np.quantile(np.abs(away), 0.9)) or 1.0
+
+
+def export(audit: Audit) -> None:
+    """The model as a file, and its card."""
+    with st.container(horizontal=True):
+        for kind, ending in FORMATS.items():
+            lacking = missing_for(kind)
+            st.download_button(
+                f"{ending}",
+                _file(audit, kind),
+                file_name=f"{audit.id}{ending}",
+                mime="application/octet-stream",
+                icon=":material/download:",
+                disabled=bool(lacking),
+                help=f"pip install {' '.join(lacking)}" if lacking else _FORMAT_HELP[kind],
+                key=f"export-{kind}",
+            )
+        st.download_button(
+            "Model card", card(audit), file_name=f"{audit.id}.card.md", mime="text/markdown",
+            icon=":material/description:",
+        )  # fmt: skip
+
+
+_FORMAT_HELP = {
+    "safetensors": "Weights with the correction; give them to --checkpoint.",
+    "pt2": "torch.export; images in [0, 1] in, logits out.",
+    "onnx": "ONNX; images in [0, 1] in, logits out.",
+}
+
+
+def _file(audit: Audit, kind: str) -> Callable[[], bytes]:
+    """Exports when the button is pressed, not before."""
+
+    def content() -> bytes:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / f"model{FORMATS[kind]}"
+            export_model(audit, kind, out)
+            return out.read_bytes()
+
+    return content
+
+
+def next_steps(audit: Audit, parent: Audit | None) -> None:
+    """Stack another method, compare, or roll back."""
+    with st.container(horizontal=True):
+        if st.button("Correct this one further", icon=":material/layers:", key="stack"):
+            state.go("pages/mitigate.py", audit=audit.id, result="", cues="", name="")
+        if parent is not None and st.button("Compare both", icon=":material/compare:", key="both"):
+            state.go("pages/compare.py", audit=parent.id, other=audit.id)
+        with st.popover("Roll back", icon=":material/undo:", disabled=blocks.read_only()):
+            st.markdown(
+                "Deletes this corrected model with its audit. The audit that it was made from, and "
+                "all tags, stay."
+            )
+            if st.button("Delete the corrected model", type="primary", key="rollback"):
+                _roll_back(audit, parent)
+
+
+def _roll_back(audit: Audit, parent: Audit | None) -> None:
+    try:
+        opened.workspace().delete(audit.id)
+    except SpurioscopeError as error:
+        blocks.say(error)
+        return
+    state.put("result", "")
+    if parent is not None and state.get("audit") == audit.id:
+        state.put("audit", parent.id)
+    st.rerun()
+
+
+def results(audit: Audit, derived: dict[str, dict[str, Any]]) -> Audit:
+    """Choose which corrected model to look at."""
+    default = audit.id if audit.id in derived else next(iter(derived))
+    chosen = state.choose(
+        st.selectbox,
+        "Corrected model",
+        "result",
+        list(derived),
+        default=default,
+        format_func=lambda i: derived[i]["name"] if i in derived else i,
+        resets=["rows", "way"],
+    )
+    return opened.open_audit(chosen)
+
+
+def parent(audit: Audit) -> Audit | None:
+    """What a corrected model was made from, held open with the others."""
+    found = parent_of(audit, opened.workspace())
+    return None if found is None else opened.open_audit(found.id)
+
+
+def measured(audit: Audit) -> pd.DataFrame:
+    """The table before and after."""
+    return effect_table(audit)

@@ -1,0 +1,172 @@
+"""Blocks of the page Mitigate: what to act on, how, and the jobs that do it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import streamlit as st
+
+from core import jobs
+from core.audit import Audit, Candidate
+from core.errors import SpurioscopeError
+from core.mitigate.methods import DEFAULT
+from core.mitigation.findings import key_of
+from core.mitigation.methods import Method, NetworkMethod, methods
+from core.ui import blocks, opened, state
+from core.ui.new_audit import job_list
+from core.ui.ranking import decisions
+
+AUTO, GIVEN = "auto", "given"
+STRENGTHS = {AUTO: "chosen on held-out training images", GIVEN: "given"}
+OWN = ["cues", "method", "how", "strength", "shown_by", "masks", "name"]
+"""Parameters of the form; those of the method's options come on top."""
+
+
+def form(audit: Audit) -> list[str] | None:
+    """Choose cues, method and strength; the command's arguments when Start is pressed."""
+    found = decisions(audit)
+    cues = {key_of(label, c): (label, c) for label, of in found.spurious.items() for c in of}
+    if not cues:
+        nothing_tagged()
+        return None
+    chosen = _cues(audit, cues)
+    method = _method()
+    st.caption(blocks.plain(f"{method.remark} Source: {method.source}."))
+    arguments = ["mitigate", audit.id, "--method", method.name]
+    for key in chosen:
+        arguments += ["--cue", key]
+    with st.expander("Strength, options and the published setting", icon=":material/tune:"):
+        arguments += _strength(method) + _options(method) + _evidence(audit, method)
+    name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))
+    pressed = st.button(
+        "Start", type="primary", icon=":material/play_arrow:",
+        disabled=blocks.read_only() or not chosen,
+    )  # fmt: skip
+    if not chosen:
+        st.info("Choose at least one cue.", icon=":material/info:")
+    return [*arguments, "--name", name.strip()] if pressed and chosen else None
+
+
+def nothing_tagged() -> None:
+    """No class has a spurious candidate yet."""
+    blocks.empty(
+        "No cue is tagged as spurious yet",
+        "A mitigation acts on the cues that people tagged as **spurious**. Tag some on the page "
+        "**Tagging** or **Components** first.",
+        icon=":material/sell:",
+    )
+
+
+def _cues(audit: Audit, cues: dict[str, tuple[str, Candidate]]) -> list[str]:
+    """Which of the tagged cues to act on; all of them at first."""
+    names = blocks.class_names(audit)
+
+    def shown(key: str) -> str:
+        label, candidate = cues[key]
+        return f"{names.get(label, label)}: {candidate.title}"
+
+    if state.get("cues") is None:
+        state.put("cues", ",".join(cues))
+    return state.several("Cues to act on", "cues", list(cues), format_func=shown)
+
+
+def _method() -> Method:
+    known = methods()
+    name = state.choose(
+        st.selectbox,
+        "Method",
+        "method",
+        list(known),
+        default=DEFAULT,
+        format_func=lambda n: known[n].title,
+        resets=["strength", "how", "name"],
+    )
+    return known[name]
+
+
+def _strength(method: Method) -> list[str]:
+    how = state.choose(
+        st.segmented_control, "Strength", "how", list(STRENGTHS), format_func=STRENGTHS.__getitem__
+    )
+    low, high = method.strengths[0], method.strengths[-1]
+    st.caption(f"From {low:g} (no change) to {high:g}; {method.published:g} is as published.")
+    if how == AUTO:
+        return ["--strength", AUTO]
+    text = state.text("Strength", "strength", default=f"{method.published:g}")
+    return ["--strength", text.strip()]
+
+
+def _options(method: Method) -> list[str]:
+    """One choice per option of the method, the default first."""
+    arguments = []
+    for option, values in method.options.items():
+        texts = [str(value) for value in values]
+        chosen = state.choose(
+            st.selectbox, option.replace("_", " ").capitalize(), f"o_{option}", texts
+        )
+        if chosen != texts[0]:
+            arguments += ["--option", f"{option}={chosen}"]
+    return arguments
+
+
+ALPHA = "high against low alpha of the tagged cue"
+
+
+def _evidence(audit: Audit, method: Method) -> list[str]:
+    """Who shows the cue, and whether masks may be used."""
+    choices = [ALPHA, *audit.summary["attributes"]]
+    by = state.choose(st.selectbox, "Images with and without the cue by", "shown_by", choices)
+    arguments = [] if by == ALPHA else ["--attribute", by]
+    if "cue_mask" in audit.summary["masks"] and not isinstance(method, NetworkMethod):
+        help_text = "Pastes the drawn cues on training images of other classes; decodes these."
+        if state.toggle("Use the cue masks of the data", "masks", help=help_text):
+            arguments.append("--masks")
+    return arguments
+
+
+def free_name(audit: Audit, method: str) -> str:
+    """A name that no audit has yet."""
+    taken = {m["name"] for m in opened.workspace().manifests()}
+    stem = f"{audit.name[:90]}-{method}"
+    return next(
+        n for i in range(1, len(taken) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in taken
+    )
+
+
+def parameters() -> list[str]:
+    """Every parameter of the page."""
+    options = {option for method in methods().values() for option in method.options}
+    return ["audit", *OWN, *(f"o_{option}" for option in sorted(options))]
+
+
+def start(arguments: list[str]) -> None:
+    """Start the job."""
+    title = f"{arguments[arguments.index('--name') + 1]} · {arguments[3]}"
+    try:
+        jobs.start(opened.workspace(), arguments, re.sub(r"\s+", " ", title))
+        state.put("name", "")
+        st.toast("Started; you may close the browser.", icon=":material/play_arrow:")
+    except SpurioscopeError as error:
+        blocks.say(error)
+
+
+def watch() -> None:
+    """The jobs of this kind."""
+
+    def mine(job: jobs.Job) -> bool:
+        return job.arguments[:1] == ["mitigate"]
+
+    if any(mine(job) for job in jobs.jobs(opened.workspace())):
+        st.subheader("Jobs")
+        job_list(mine, opens=("pages/mitigate.py", "result"))
+
+
+def derived_from(audit: Audit) -> dict[str, dict[str, Any]]:
+    """Finished corrected models to look at: this one if it is one, and those made from it."""
+    found = {}
+    for manifest in opened.finished_audits():
+        done = manifest.get("mitigation")
+        if done and (manifest["id"] == audit.id or done["parent"] == audit.id):
+            found[manifest["id"]] = manifest
+    return found

@@ -1,0 +1,54 @@
+"""Correct a model for its tagged cues, and see what that did to every class."""
+
+import streamlit as st
+
+from core.ui import blocks, effect, mitigate, shell, state
+
+audit = shell.current_audit()
+
+
+@blocks.part
+def correct() -> None:
+    """The form; a choice redraws it alone."""
+    arguments = mitigate.form(audit)
+    state.publish([*mitigate.parameters(), *effect.PARAMETERS])
+    if arguments:
+        mitigate.start(arguments)
+        st.rerun()
+
+
+@blocks.part
+def result() -> None:
+    """One corrected model: numbers, trade-off, images."""
+    chosen = effect.results(audit, derived)
+    parent = effect.parent(chosen)
+    effect.said(chosen)
+    effect.next_steps(chosen, parent)
+    table = effect.measured(chosen)
+    effect.headline(table)
+    effect.table_of(chosen, table)
+    st.subheader("Trade-off")
+    strength = effect.tradeoff(chosen)
+    st.subheader("Images whose prediction changed")
+    clicked = effect.moved_images(parent, chosen) if parent is not None else None
+    if parent is None:
+        st.info("The audit that this was made from was deleted.", icon=":material/info:")
+    st.subheader("Take the model elsewhere")
+    effect.export(chosen)
+    state.publish([*mitigate.parameters(), *effect.PARAMETERS])
+    if strength is not None and parent is not None:
+        method = str(chosen.manifest["mitigation"]["method"])
+        mitigate.start(effect.again(chosen, strength, mitigate.free_name(parent, method)))
+        st.rerun()
+    if clicked:
+        state.go("pages/image.py", audit=chosen.id, image=clicked, explain="")
+
+
+st.title("Mitigate")
+derived = mitigate.derived_from(audit)
+with st.expander("Correct the model", expanded=not derived, icon=":material/healing:"):
+    correct()
+mitigate.watch()
+if derived:
+    st.subheader("Before and after")
+    result()
