@@ -1,7 +1,6 @@
 """Run every benchmark: ``python -m benchmarks [part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md. Parts: truth, workers, measures, report,
-passes, components, clicks.
+``--write`` puts the tables into docs/performance.md; ``--help`` names the parts.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ PARTS = {
     "workers": "A worker table of 25,000 answers",
     "measures": "What the planted cues cost",
     "report": "The report of demo:cues",
+    "whitebox": "Corrections of the head on a network wired by hand",
+    "shortcuts": "Corrections of the head against planted shortcuts",
+    "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",
     "components": "Class PCA",
     "clicks": "The app in headless Chromium",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from benchmarks.measure import MODEL, PHOTOS
-from core.mitigate.evidence import UNKNOWN, Cue, Evidence, Pairs, high_against_low
+from core.mitigate.evidence import SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
 
 STICKER_CLASSES = ("n03028079", "n03417042", "n03888257")
 """Church, garbage truck, parachute; the first carries the sticker."""
@@ -30,7 +30,7 @@ class Case:
     name: str
     head: Any
     tags: Evidence
-    """From the tags alone."""
+    """From the tags alone; its pairs by the exact overlays of the tagged components."""
     pairs: Pairs
     """With the drawn cue masks: training images of other classes with and without the cue."""
     features: np.ndarray
@@ -81,14 +81,32 @@ def case_of(audit: Any, name: str) -> Case:
         without = (images["label"] != label) & (images[owners[label]] == 0)
         rows = np.flatnonzero(~train & without.to_numpy())
         pasted.append((rows, composites(audit, model, images.index[rows].tolist(), sources, 0)))
+    tags = Evidence(features[train], labels[train], cues, present)
+    tags = replace(tags, pairs=by_overlays(audit, images.index[train].tolist(), tags))
     parts = [np.concatenate(p) for p in (shown, hidden, number)]
     test = np.cumsum(~train) - 1
     truth = images[list(owners.values())].to_numpy() == 1
     return Case(
-        audit.name, audit.head, Evidence(features[train], labels[train], cues, present),
+        audit.name, audit.head, tags,
         Pairs(*parts, rows=np.concatenate(which)), features[~train], labels[~train], truth[~train],
         tuple((test[rows], found) for rows, found in pasted),
     )  # fmt: skip
+
+
+def by_overlays(audit: Any, ids: Sequence[str], evidence: Evidence) -> Pairs | None:
+    """The cue moved between stored maps: nothing is decoded or encoded."""
+    from core.explain.heatmaps import heatmaps
+    from core.mitigate.composites import joined, overlay_pairs
+
+    parts = []
+    for m, cue in enumerate(evidence.cues):
+        rows = np.flatnonzero(evidence.labels != cue.output)
+        rows = np.sort(np.random.default_rng(0).permutation(rows)[:PAIRS])
+        sources = audit.maps([ids[i] for i in evidence.rows(m, SHOWN)])
+        overlays = heatmaps(sources, cue.direction[None], np.array([cue.offset]))[:, 0]
+        targets = audit.maps([ids[i] for i in rows])
+        parts.append(overlay_pairs(sources, overlays, targets, rows, cue=m))
+    return joined(parts)
 
 
 def tagged(audit: Any, label: str, cue: str) -> Cue:

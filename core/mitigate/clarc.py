@@ -66,9 +66,9 @@ def to_levels(
 def aclarc(head: Head, evidence: Evidence, strength: float, *, cav: str = "auto") -> Head:
     """A-ClArC: refit on images that all seem to show the cue, so that it says nothing.
 
-    phi <- phi + strength (z_art - v . phi) v while fitting, left out afterwards. On a head the
-    augmented features do not vary along v, so that the fit has no reason to change what the head
-    does with the cue: it only stops rewarding it.
+    phi <- phi + strength (z_art - v . phi) v while fitting, left out afterwards. The augmented
+    features do not vary along v, so that what the head answers to v stays; but an image with the
+    cue now looks like all training images, and one without it like none.
 
     Parameters
     ----------

@@ -20,6 +20,9 @@ from core.types import FloatArray, IntArray
 SHOWN, HIDDEN, UNKNOWN = 1, 0, -1
 """Values of ``Evidence.present``."""
 
+BLOCK = 4096
+"""Images whose features are held in float64 at a time."""
+
 
 @dataclass(frozen=True)
 class Cue:
@@ -52,8 +55,9 @@ class Cue:
     def alpha(self, features: FloatArray) -> FloatArray:
         """Alpha (n,) float64 of any features (n, D); higher: more of the cue."""
         q, c = self.direction[None], np.array([self.offset])
-        found: FloatArray = linear_alpha(features, q, c)[:, 0]
-        return found
+        starts = range(0, len(features), BLOCK)
+        parts = [linear_alpha(features[i : i + BLOCK], q, c)[:, 0] for i in starts]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,16 @@ class Evidence:
             pairs=pairs,
         )
 
-    def split(self, share: float = 0.25) -> tuple[Evidence, Evidence]:
-        """Two disjoint parts, ``share`` of the images in the second, alike by class and state."""
-        return next(iter(self.folds(max(round(1 / share), 2))))
-
     def folds(self, count: int) -> Iterator[tuple[Evidence, Evidence]]:
         """Every image in the second part of exactly one of ``count`` splits.
 
         Images of one class with the same state of every cue are dealt out in turn.
         """
+        for fit, held in self.fold_rows(count):
+            yield self.take(fit), self.take(held)
+
+    def fold_rows(self, count: int) -> Iterator[tuple[IntArray, IntArray]]:
+        """The rows of :meth:`folds`, without a copy of the features."""
         order = np.random.default_rng(self.seed).permutation(len(self.labels))
         table = np.column_stack([self.labels, self.present])
         groups = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
@@ -162,7 +167,7 @@ class Evidence:
         for number in range(count):
             held = np.zeros(len(order), bool)
             held[order[number::count]] = True
-            yield self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
+            yield np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def high_against_low(alpha: FloatArray, share: float = 0.25) -> NDArray[np.int8]:

@@ -85,7 +85,8 @@ METHODS: dict[str, Method] = {
             SHARES,
             1.0,
             "Anders et al. 2022",
-            "On a head it stops rewarding the cue, but leaves what the head already answers to it.",
+            "The cue turns fewer images, since training shows it everywhere; images without it may "
+            "lose.",
             {"cav": ("auto", *KINDS)},
         ),
         Method(

@@ -9,10 +9,10 @@ import numpy as np
 from core.models.linear import Head
 from core.types import FloatArray, IntArray
 
-SUBSAMPLE = 20_000
-"""Images that a refit looks at, at most: 50 to 100 per class of ImageNet decide a head."""
+SUBSAMPLE = 5_000
+"""Images that a refit looks at, at most, the same share of every class."""
 
-ITERATIONS = 200
+ITERATIONS = 100
 
 Penalty = Callable[[FloatArray], tuple[float, FloatArray]]
 """Value and gradient (K, D) at a scaled weight (K, D)."""

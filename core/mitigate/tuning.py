@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.mitigate.corrections import with_weights
 from core.mitigate.evidence import HIDDEN, SHOWN, Evidence
 from core.models.linear import Head
-from core.types import FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray
 
 SIDE = 100
 """Images of lowest alpha per cue (published)."""
@@ -25,6 +25,8 @@ RATES = (1e-3, 1e-2, 1e-1, 1.0)
 """Step sizes; the first is published, for features of an ImageNet encoder."""
 GAP = 0.05
 """Tuning stops when the gap, accuracy at high minus at low alpha, is below."""
+STOPPING = 4
+"""One image in so many is kept for stopping."""
 VARIANTS = ("low", "contrast")
 
 
@@ -72,10 +74,13 @@ def tune_head(
 
     if variant not in VARIANTS:
         raise InputError(f"variant {variant!r}: choose {', '.join(VARIANTS)}")
-    tune, stop = evidence.split() if gap is not None else (evidence, evidence)
-    rows = tuning_rows(tune, variant)
-    x = torch.from_numpy(np.asarray(tune.features[rows], np.float32))
-    y = torch.from_numpy(tune.labels[rows])
+    stop = np.arange(len(evidence.labels))
+    rows = tuning_rows(evidence, variant)
+    if gap is not None:
+        kept, stop = next(iter(evidence.fold_rows(STOPPING)))
+        rows = tuning_rows(evidence, variant, kept)
+    x = torch.from_numpy(np.asarray(evidence.features[rows], np.float32))
+    y = torch.from_numpy(evidence.labels[rows])
     layer = torch.nn.Linear(*reversed(head.weight.shape))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.array(head.weight)))
@@ -83,7 +88,7 @@ def tune_head(
     taken = torch.from_numpy(_taken(head, x.numpy()))
     steps = torch.optim.SGD(layer.parameters(), lr=rate, momentum=MOMENTUM)
     order = torch.Generator().manual_seed(evidence.seed)
-    gaps = [gap_of(head, stop)]
+    gaps = [gap_of(head, evidence, stop)]
     for _ in range(epochs):
         if gap is not None and gaps[-1] < gap:
             break
@@ -93,7 +98,7 @@ def tune_head(
             loss.backward()  # type: ignore[no-untyped-call]
             steps.step()
         weight, bias = (p.detach().numpy().copy() for p in (layer.weight, layer.bias))
-        gaps.append(gap_of(with_weights(head, weight, bias), stop))
+        gaps.append(gap_of(with_weights(head, weight, bias), evidence, stop))
     weight, bias = (p.detach().numpy().copy() for p in (layer.weight, layer.bias))
     return Tuned(with_weights(head, weight, bias), tuple(gaps), rows)
 
@@ -110,48 +115,59 @@ def tuned(
     return with_weights(head, weight, head.bias + strength * (after.bias - head.bias))
 
 
-def tuning_rows(evidence: Evidence, variant: str = "low") -> IntArray:
+def tuning_rows(
+    evidence: Evidence, variant: str = "low", among: IntArray | None = None
+) -> IntArray:
     """Images to tune on: low ones of every cue's class, and as many of every other class.
+
+    Parameters
+    ----------
+    among : rows that may be taken; default all.
 
     Raises
     ------
     InputError
         If no image hides one of the cues.
     """
-    parts = [_lowest(evidence, m) for m in range(len(evidence.cues))]
+    free = np.ones(len(evidence.labels), bool)
+    if among is not None:
+        free[:] = False
+        free[among] = True
+    parts = [_lowest(evidence, m, free) for m in range(len(evidence.cues))]
     rng, side = np.random.default_rng(evidence.seed), max(len(part) for part in parts)
     owners = {cue.output for cue in evidence.cues}
     for output in evidence.classes:
         if int(output) not in owners:
-            rows = np.flatnonzero(evidence.labels == output)
+            rows = np.flatnonzero(free & (evidence.labels == output))
             parts.append(rng.permutation(rows)[:side])
     if variant == "contrast":
-        parts += [_foreign(evidence, m, side) for m in range(len(evidence.cues))]
+        parts += [_foreign(evidence, m, side, free) for m in range(len(evidence.cues))]
     return np.unique(np.concatenate(parts))
 
 
-def _lowest(evidence: Evidence, m: int) -> IntArray:
+def _lowest(evidence: Evidence, m: int, free: BoolArray) -> IntArray:
     rows = evidence.rows(m, HIDDEN)
+    rows = rows[free[rows]]
     if not len(rows):
         raise InputError(f"no image of output {evidence.cues[m].output} hides its cue")
     return rows[np.argsort(evidence.cues[m].alpha(evidence.features[rows]), kind="stable")[:SIDE]]
 
 
-def _foreign(evidence: Evidence, m: int, side: int) -> IntArray:
+def _foreign(evidence: Evidence, m: int, side: int, free: BoolArray) -> IntArray:
     """Images of other classes that show the cue most, by alpha."""
-    rows = np.flatnonzero(evidence.labels != evidence.cues[m].output)
-    alpha = evidence.cues[m].alpha(evidence.features[rows])
+    rows = np.flatnonzero(free & (evidence.labels != evidence.cues[m].output))
+    alpha = evidence.cues[m].alpha(evidence.features)[rows]
     return rows[np.argsort(-alpha, kind="stable")[:side]]
 
 
-def gap_of(head: Head, evidence: Evidence) -> float:
+def gap_of(head: Head, evidence: Evidence, among: IntArray) -> float:
     """Accuracy of the images that show a cue minus that of those that hide it, largest over cues.
 
-    NaN where no cue has both.
+    NaN where no cue has both. ``among``: the rows that count.
     """
     found = []
     for m in range(len(evidence.cues)):
-        sides = [evidence.rows(m, state) for state in (SHOWN, HIDDEN)]
+        sides = [np.intersect1d(evidence.rows(m, state), among) for state in (SHOWN, HIDDEN)]
         if all(len(rows) for rows in sides):
             high, low = (_accuracy(head, evidence, rows) for rows in sides)
             found.append(high - low)

@@ -16,7 +16,7 @@ from core.mitigate.evidence import HIDDEN, SHOWN, Evidence
 from core.mitigate.methods import METHODS, mitigate
 from core.mitigate.rrclarc import FORMS, TARGETS, automatic, closed, rr_penalty, rrclarc
 from core.mitigate.softmax import feature_scale, fit_softmax, sample_rows
-from core.mitigate.tuning import tune_head, tuning_rows
+from core.mitigate.tuning import STOPPING, tune_head, tuning_rows
 from core.models.linear import Head
 from tests.core.mitigation_fixture import make_evidence, make_head
 
@@ -255,6 +255,13 @@ def test_tuning_equals_steps_written_out(head: Head, evidence: Evidence) -> None
         weight, bias = weight - 0.01 * pace[0], bias - 0.01 * pace[1]
     np.testing.assert_allclose(found.head.weight, weight, atol=1e-4)
     np.testing.assert_allclose(found.head.bias, bias, atol=1e-4)
+
+
+def test_tuning_and_stopping_share_no_image(head: Head, evidence: Evidence) -> None:
+    found = tune_head(head, evidence, epochs=0)
+    _, stop = next(iter(evidence.fold_rows(STOPPING)))
+    assert len(found.rows) > 10
+    assert not set(found.rows) & set(stop)
 
 
 def test_tuning_takes_low_images_replays_others_and_on_request_high_ones(
