@@ -121,7 +121,7 @@ def fold_head(head: Head, evidence: Evidence) -> Head:
     k = len(head.bias)
     if len(evidence.classes) < k:
         return head
-    probe = fit_probe(np.asarray(evidence.features), evidence.labels, k)
+    probe = fit_probe(np.asarray(evidence.features), evidence.labels, k, folds=2)
     return with_weights(head, probe.weight, probe.bias)
 
 
