@@ -124,6 +124,8 @@ class Cell {
   async show(picture, turn) {
     this.wanted = picture;
     this.root.toggleAttribute("data-pending", true);
+    // Until the photo is there, whose alternative text names the button.
+    if (!this.shown) this.button.setAttribute("aria-label", picture.alt);
     await turn;
     if (this.wanted !== picture) return;
     const names = Object.keys(this.images);
@@ -151,6 +153,7 @@ class Cell {
   }
 
   describe(picture, failed) {
+    this.button.removeAttribute("aria-label");
     this.images.photo.alt = picture.alt;
     const missing = failed.has("photo");
     this.root.toggleAttribute("data-missing", missing);

@@ -45,8 +45,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets"
 
 
-def run(start: str = "overview") -> None:
-    """Draw one page; ``start`` is the one at the bare address."""
+def run(start: str = "") -> None:
+    """Draw one page; ``start`` is the one at the bare address: findings in a presentation."""
+    start = start or ("findings" if read_only() else "overview")
     st.set_page_config(page_title="Spurioscope", page_icon=str(ASSETS / "icon.png"), layout="wide")
     st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"), size="large")
     frame.dress()

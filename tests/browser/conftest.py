@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,8 +12,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.run import run_audit
+from core.store import Workspace
+from core.types import Kind, Tag
+from tests.conftest import tiny_request
+from tests.pages.conftest import draw_data, load_tiny
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -21,17 +34,85 @@ FLAGS = [
 ]
 
 
-@pytest.fixture
-def started() -> Iterator[Callable[[Path], str]]:
+RUNNING = '[data-testid="stApp"][data-test-script-state="running"]'
+
+
+class Watched:
+    """A page of the browser, with everything on it that must not be."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self._said(message))
+
+    def _asked(self, url: str) -> None:
+        inside = (self.address, "data:", "blob:", self.address.replace("http", "ws"))
+        if not url.startswith(inside):
+            self.foreign.append(url)
+
+    def _said(self, message: object) -> None:
+        # a deep link makes the frontend look for the server below the page's path first
+        if message.type == "error" and "/_stcore/" not in str(message.location):  # type: ignore[attr-defined]
+            self.errors.append(message.text)  # type: ignore[attr-defined]
+
+    def settle(self) -> None:
+        """Return when the page stands still."""
+        self.page.wait_for_timeout(400)
+        self.page.wait_for_selector(RUNNING, state="detached")
+        self.page.wait_for_timeout(400)
+
+    def title(self, text: str) -> None:
+        self.page.locator("h1", has_text=text).wait_for()
+        self.settle()
+
+    def parameter(self, name: str) -> str | None:
+        found = re.search(rf"[?&]{name}=([^&]*)", self.page.url)
+        return found[1] if found else None
+
+    def go(self, name: str) -> None:
+        self.page.locator('[data-testid="stSidebarNavLink"]', has_text=name).click()
+
+    def clean(self) -> None:
+        assert not self.foreign
+        assert not self.errors
+        assert self.page.locator('[data-testid="stException"]').count() == 0
+
+
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with two audits of the same images, and tags that agree and do not."""
+    root = tmp_path_factory.mktemp("browser")
+    data = draw_data(root)
+    workspace = Workspace(root / "workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.models.load.load_model", load_tiny)
+        for seed, name in enumerate(("first", "second")):
+            run_audit(tiny_request(data, model=f"tiny:{seed}", name=name), workspace)
+    for name in ("first", "second"):
+        audit, store = Audit.open(workspace, name), TagStore.open(workspace)
+        first, second = (facts["label"] for facts in audit.classes[:2])
+        for who, doubt in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
+            store.add(who, audit.id, first, Kind.PCA, 0, Tag.SPURIOUS)
+            store.add(who, audit.id, first, Kind.PCA, 1, Tag.SPURIOUS)
+            store.add(who, audit.id, second, Kind.PCA, 0, doubt)
+    return workspace.root
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Callable[..., str]]:
     """Start ``streamlit run app.py`` on a workspace; gives its address."""
     running = []
 
-    def start(workspace: Path) -> str:
+    def start(workspace: Path, **variables: str) -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-        environment = {**os.environ, "SPURIOSCOPE_WORKSPACE": str(workspace)}
+        environment = {**os.environ, **variables, "SPURIOSCOPE_WORKSPACE": str(workspace)}
         process = subprocess.Popen(
             [*command, "--server.port", str(port)], cwd=ROOT, env=environment
         )

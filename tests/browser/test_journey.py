@@ -5,63 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import FLAGS
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
+from tests.browser.conftest import FLAGS, Watched
 
 pytestmark = pytest.mark.browser
 
 PREPARED_MS = 240_000
-RUNNING = '[data-testid="stApp"][data-test-script-state="running"]'
-
-
-class Watched:
-    """A page of the browser, with everything on it that must not be."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page, self.address = page, address
-        self.foreign: list[str] = []
-        self.errors: list[str] = []
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda message: self._said(message))
-
-    def _asked(self, url: str) -> None:
-        inside = (self.address, "data:", "blob:", self.address.replace("http", "ws"))
-        if not url.startswith(inside):
-            self.foreign.append(url)
-
-    def _said(self, message: object) -> None:
-        # a deep link makes the frontend look for the server below the page's path first
-        if message.type == "error" and "/_stcore/" not in str(message.location):  # type: ignore[attr-defined]
-            self.errors.append(message.text)  # type: ignore[attr-defined]
-
-    def settle(self) -> None:
-        self.page.wait_for_timeout(400)
-        self.page.wait_for_selector(RUNNING, state="detached")
-        self.page.wait_for_timeout(400)
-
-    def title(self, text: str) -> None:
-        self.page.locator("h1", has_text=text).wait_for()
-        self.settle()
-
-    def parameter(self, name: str) -> str | None:
-        found = re.search(rf"[?&]{name}=([^&]*)", self.page.url)
-        return found[1] if found else None
-
-    def go(self, name: str) -> None:
-        self.page.locator('[data-testid="stSidebarNavLink"]', has_text=name).click()
-
-    def clean(self) -> None:
-        assert not self.foreign
-        assert not self.errors
-        assert self.page.locator('[data-testid="stException"]').count() == 0
 
 
 @pytest.fixture

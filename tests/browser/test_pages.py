@@ -1,0 +1,206 @@
+"""Every page in a real browser: axe-core, the keyboard, alternative texts, foreign requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.audit import Audit
+from core.store import Workspace
+from core.ui.shell import PAGES
+from tests.browser.conftest import FLAGS, Watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("axe_playwright_python", reason="pip install -r requirements-dev.txt")
+
+URLS = [entry[3] for entries in PAGES.values() for entry in entries]
+GRAVE = ("serious", "critical")
+PAINTED = """() => [...document.querySelectorAll("*")].every((node) => {
+  const gallery = node.shadowRoot?.querySelector(".gallery");
+  return !gallery || gallery.dataset.painted;
+})"""
+FOCUSED = """() => {
+  let node = document.activeElement;
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
+  if (!node || node === document.body) return null;
+  if (!node.dataset.reached) node.dataset.reached = "yes";
+  return node.tagName;
+}"""
+LEFT_OUT = """() => {
+  const found = [];
+  const search = (root) => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.shadowRoot) search(node.shadowRoot);
+      if (!node.matches("button, a[href], input, select, textarea")) continue;
+      const inside = node.closest('[data-testid="stMain"]') || root !== document;
+      const grouped = node.closest('[role="radiogroup"], [role="grid"], .js-plotly-plot');
+      const inGrid = node.closest('[data-testid="stDataFrame"], [data-testid="stElementToolbar"]');
+      if (!inside || grouped || inGrid || node.disabled || !node.checkVisibility()) continue;
+      if (node.closest('[inert], [aria-hidden="true"]')) continue;
+      if (node.type === "file" || node.dataset.reached) continue;
+      if (node.tabIndex < 0 && node.matches('[aria-haspopup="listbox"]')) continue;
+      found.push(node.outerHTML.slice(0, 160));
+    }
+  };
+  search(document);
+  return found;
+}"""
+"""Whatever can be pressed or typed into and was never reached. One of a group is reached by Tab,
+the others by the arrow keys; a table by Tab, its cells by its own keys; the arrow of a select box
+does what its field does."""
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(started: Callable[..., str], audited: Path) -> str:
+    return started(audited)
+
+
+@pytest.fixture(scope="module")
+def visits(chrome: Browser, address: str) -> dict[str, Watched]:
+    """One window for each colour scheme, in which every page is opened."""
+    size = {"width": 1440, "height": 900}
+    return {
+        scheme: Watched(chrome.new_context(viewport=size, color_scheme=scheme).new_page(), address)
+        for scheme in ("light", "dark")
+    }
+
+
+def view(url: str, audited: Path) -> str:
+    """The page with something on it: one image, a tagged class."""
+    audit = Audit.open(Workspace(audited), "first")
+    if url == "image":
+        label = audit.classes[0]["label"]
+        return f"image?audit={audit.id}&image={audit.images.index[0]}&explain={label}"
+    return f"{'' if url == 'overview' else url}?audit={audit.id}"
+
+
+def arrive(visit: Watched, url: str, audited: Path) -> None:
+    visit.errors.clear()
+    visit.page.goto(f"{visit.address}/{view(url, audited)}")
+    visit.page.locator("h1").first.wait_for()
+    visit.page.get_by_role("button", name="Copy link").wait_for()
+    visit.page.locator('ul[data-testid="stSidebarNavItems"][role="none"]').wait_for()
+    visit.settle()
+    visit.page.wait_for_function(PAINTED)
+
+
+def violations(visit: Watched) -> list[dict[str, Any]]:
+    """What axe-core finds, serious and critical."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(visit.page).response["violations"]
+    return [v for v in found if v["impact"] in GRAVE]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("url", URLS)
+def test_a_page_shuts_nobody_out(
+    url: str, scheme: str, visits: dict[str, Watched], audited: Path
+) -> None:
+    visit = visits[scheme]
+    arrive(visit, url, audited)
+    said = [
+        f"{v['id']}: {node['target']} {node['html'][:200]}"
+        for v in violations(visit)
+        for node in v["nodes"]
+    ]
+    assert not said, "\n".join(said)
+    if scheme == "light":
+        assert never_reached(visit) == []
+        assert too_wide(visit) <= 1
+    visit.clean()
+
+
+def never_reached(visit: Watched) -> list[str]:
+    """What the key Tab does not come by, going through the page once."""
+    for step in range(200):
+        visit.page.keyboard.press("Tab")
+        if visit.page.evaluate(FOCUSED) is None and step:
+            break
+    found: list[str] = visit.page.evaluate(LEFT_OUT)
+    return found
+
+
+def too_wide(visit: Watched) -> int:
+    """Pixels by which the page is wider than a narrow window."""
+    visit.page.set_viewport_size({"width": 900, "height": 900})
+    visit.settle()
+    over: int = visit.page.evaluate(
+        """() => { const main = document.querySelector('[data-testid="stMain"]');
+        return main.scrollWidth - main.clientWidth; }"""
+    )
+    visit.page.set_viewport_size({"width": 1440, "height": 900})
+    return over
+
+
+def test_a_link_is_copied_by_keyboard(chrome: Browser, address: str, audited: Path) -> None:
+    context = chrome.new_context(permissions=["clipboard-read", "clipboard-write"])
+    visit = Watched(context.new_page(), address)
+    arrive(visit, "findings", audited)
+    button = visit.page.get_by_role("button", name="Copy link")
+    button.focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_text("Copied").wait_for()
+    copied = visit.page.evaluate("navigator.clipboard.readText()")
+    assert copied == visit.page.url
+    assert "audit=" in copied
+    context.close()
+
+
+def test_the_tour_is_taken_and_ends_for_good(chrome: Browser, address: str, audited: Path) -> None:
+    context = chrome.new_context()
+    visit = Watched(context.new_page(), address)
+    page = visit.page
+    arrive(visit, "overview", audited)
+    tour = page.get_by_role("region", name="Tour")
+    tour.get_by_text("1 of 6").wait_for()
+    tour.get_by_role("button", name="Next: Components").click()
+    visit.title("Components of a class")
+    tour.get_by_text("2 of 6").wait_for()
+    tour.get_by_role("button", name="End the tour").click()
+    tour.wait_for(state="detached")
+    page.reload()
+    visit.title("Components of a class")
+    assert tour.count() == 0
+    visit.go("Glossary")
+    visit.title("Glossary")
+    page.get_by_role("button", name="Show the tour again").click()
+    tour.get_by_text("1 of 6").wait_for()
+    visit.clean()
+    context.close()
+
+
+def test_a_presentation_is_paged_with_the_arrow_keys(
+    chrome: Browser, started: Callable[..., str], audited: Path
+) -> None:
+    visit = Watched(chrome.new_page(), started(audited, SPURIOSCOPE_READONLY="1"))
+    visit.page.goto(visit.address)
+    visit.title("Findings")
+    visit.page.get_by_text("Finding 1 of").wait_for()
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.get_by_text("Finding 2 of").wait_for()
+    assert visit.parameter("finding") == "2"
+    visit.page.keyboard.press("ArrowLeft")
+    visit.page.get_by_text("Finding 1 of").wait_for()
+    size = visit.page.evaluate("getComputedStyle(document.documentElement).fontSize")
+    assert float(size.removesuffix("px")) >= 20
+    shown = visit.page.locator('[data-testid="stSidebarNavLink"]').all_inner_texts()
+    assert not [name for name in shown if "Tagging" in name or "New audit" in name]
+    visit.clean()
+    visit.page.close()
