@@ -20,8 +20,8 @@ from core.store import fingerprint
 from core.types import Progress, Reporter, silent
 
 TITLE = "Which cues the model uses, and what they cost"
-BRIEF = 6
-"""Findings that the one-page summary lists."""
+BRIEF = 5
+"""Findings that the one-page summary lists, of all audits together."""
 
 QUESTIONS = 12
 LISTED = 8
@@ -147,7 +147,7 @@ def render(report: Report, *, progress: Reporter = silent) -> str:
         sections=[_section(s, d, report) for s, d in zip(report.sections, sections, strict=True)],
         terms=cards.TERMS,
         definitions=cards.definitions([s.evidence for s in report.sections]),
-        brief=BRIEF,
+        brief=max(1, BRIEF // len(report.sections)),
     )
 
 

@@ -19,8 +19,8 @@ from core.statistics import critical, wilson
 HARM, OTHER = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (RAISES, LOWERS))
 INK, QUIET, ACCURACY = "#16202c", "#5b6673", "#00795a"
 WIDTH = 680
-ROWS = 14
-"""Classes that the figure of the summary holds at most."""
+ROWS = 8
+"""Classes that the figure of the summary holds at most, so that the summary stays one page."""
 
 
 def svg(height: int, title: str, text: str, parts: Sequence[Markup]) -> Markup:

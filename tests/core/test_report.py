@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -379,6 +380,33 @@ def test_figures_escape_names(report: Report) -> None:
     for figure in (figures.gaps([hostile]), figures.flips(hostile)):
         assert "<script" not in figure
         assert "&lt;script" in figure
+
+
+@pytest.mark.slow
+def test_the_summary_of_many_findings_is_one_page(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weasyprint = pytest.importorskip("weasyprint", exc_type=ImportError)
+    monkeypatch.setattr(pictures, "PICTURED", 0)
+    section = report.sections[0]
+    (finding,) = section.findings
+    long = "hard disc, hard disk, fixed disk, disk drive, Winchester"
+    many = tuple(replace(finding, name=f"{i} {long}", others=()) for i in range(10))
+    html = render(replace(report, sections=(replace(section, findings=many),)))
+    pages = weasyprint.HTML(string=html).render().pages
+    assert "findings-1" in pages[1].anchors
+    assert not pages[0].anchors.keys() & {"findings-1", "methods"}
+
+
+@pytest.mark.slow
+def test_the_pdf_is_tagged_and_its_bytes_are_fixed(html: str) -> None:
+    pytest.importorskip("weasyprint", exc_type=ImportError)
+    content, by = pdf.to_pdf(html)
+    assert by.startswith("WeasyPrint")
+    assert content.startswith(b"%PDF-")
+    streams = re.findall(rb"stream\n(.*?)\nendstream", content, re.S)
+    assert any(b"/StructTreeRoot" in zlib.decompress(s) for s in streams if s[:1] == b"x")
+    assert pdf.to_pdf(html)[0] == content
 
 
 def test_without_a_printer_a_sentence_says_what_to_install(
