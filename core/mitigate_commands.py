@@ -122,8 +122,10 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _line(row: dict[str, Any]) -> str:
     mark = "*" if row["acted_on"] else " "
     name = f"{mark} {row['class_name'] or 'all classes':<18.18} {row['measure']:<32.32}"
-    if row["before"] != row["before"] and row["after"] != row["after"]:
+    if row["after"] != row["after"]:
         return f"{name} {row['note']}"
+    if row["before"] != row["before"]:
+        return f"{name} {row['after']:>7.3f} ({row['note']})"
     digits = 1 if row["unit"] == "points" else 3
     figures = f"{row['before']:>7.{digits}f} -> {row['after']:>7.{digits}f}"
     low, high = row["change_low"], row["change_high"]

@@ -22,8 +22,10 @@ import pandas as pd
 from core.audit import Audit, Candidate
 from core.errors import InputError
 from core.measure.paste import sample
-from core.measures.flips import PASTES, Cues, cues_of, pastes
+from core.measures.decisions import values_of
+from core.measures.flips import PASTES, SOURCES, Cues, cues_of, pastes
 from core.measures.trials import features_of, trial_ids
+from core.mitigate.composites import joined, overlay_pairs
 from core.mitigate.evidence import Pairs
 from core.mitigation.findings import Findings, key_of
 from core.models.linear import Head
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-PAIRS = 400
+PAIRS = 180
 """Training images per cue that a cue is pasted on at most."""
 
 
@@ -150,14 +152,14 @@ def _encode(
         write_json(temporary / "facts.json", {"kind": cues.kind, "sources": len(cues.masks)})
 
 
-def training_pairs(
+def mask_pairs(
     audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0, report: Reporter = silent
 ) -> Pairs:
-    """The same training images with and without every chosen cue, its drawn mask pasted on them.
+    """Training images with and without every chosen cue, its drawn mask pasted on them.
 
     Parameters
     ----------
-    rows : of ``audit.images`` that may be learnt from.
+    rows : of ``audit.images`` that may be learnt from, in the order of the evidence.
 
     Raises
     ------
@@ -169,22 +171,56 @@ def training_pairs(
             f"audit {audit.name!r} has no cue masks: name them in the manifest's column cue_mask, "
             "or leave out --masks"
         )
-    model, images = audit.load_model(), audit.images.iloc[rows]
-    parts: list[tuple[FloatArray, FloatArray, IntArray, IntArray]] = []
-    number = 0
+    model, parts, number = audit.load_model(), [], 0
     for label, spurious in findings.chosen.items():
         report(Progress("Pasting cues on training images", number, len(findings.keys), "cues"))
         cues = cues_of(audit, label, spurious, model)
         if cues.kind != "cue masks":
             raise InputError(f"class {label!r} has no training image with a cue mask")
-        ids = sample(images.index[images["label"] != label].tolist(), PAIRS, seed=seed)
-        shown = [
+        ids, places = _targets(audit, label, rows, seed)
+        shown = [np.zeros((0, audit.head.weight.shape[1]), np.float32)] + [
             features_of(audit, model, [image["after"] for image in trial])
             for _, trial in pastes(audit, ids, cues, seed=seed)
         ]
-        truth = np.array([audit.head.index(v) for v in images.loc[ids, "label"]], np.int64)
-        for _ in spurious:
-            hidden = audit.features(ids)
-            parts.append((np.concatenate(shown), hidden, truth, np.full(len(ids), number)))
+        hidden = audit.features(ids) if ids else shown[0]
+        for cue in range(number, number + len(spurious)):
+            each = np.full(len(ids), cue, np.int64)
+            parts.append(Pairs(shown=np.concatenate(shown), hidden=hidden, rows=places, cue=each))
+        number += len(spurious)
+    found = joined(parts)
+    if found is None:
+        raise InputError("there is no training image of another class to paste a cue on")
+    return found
+
+
+def map_pairs(audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0) -> Pairs | None:
+    """Training images with and without every chosen cue, its overlay pasted between stored maps.
+
+    No image is decoded. None where the maps of the pass were not kept or are not exact.
+    """
+    if not audit.exact_maps:
+        return None
+    parts, number = [], 0
+    for label, spurious in findings.chosen.items():
+        ids, places = _targets(audit, label, rows, seed)
+        targets = audit.store.maps(ids) if ids and audit.store.has_maps(ids) else None
+        arrays = audit.class_arrays(spurious[0].class_idx)
+        for candidate in spurious:
+            alpha = values_of(audit, label, [candidate])[:, 0]
+            allowed = np.isin(audit.images.index.get_indexer(arrays.image_ids), rows)
+            order = np.argsort(-np.where(allowed, alpha, -np.inf), kind="stable")
+            top = [arrays.image_ids[i] for i in order[: min(SOURCES, int(allowed.sum()) // 4)]]
+            if targets is not None and top and audit.store.has_maps(top):
+                sources, overlays = audit.store.maps(top), audit.heatmaps(candidate, top)
+                parts.append(
+                    overlay_pairs(sources, overlays, targets, places, cue=number, seed=seed)
+                )
             number += 1
-    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return joined(parts)
+
+
+def _targets(audit: Audit, label: str, rows: IntArray, seed: int) -> tuple[list[str], IntArray]:
+    """Images of other classes to show a cue on, and their places among ``rows``."""
+    images = audit.images.iloc[rows]
+    ids = sample(images.index[images["label"] != label].tolist(), PAIRS, seed=seed)
+    return ids, np.asarray(images.index.get_indexer(ids), np.int64)

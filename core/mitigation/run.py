@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from core.compare import correlation
 from core.errors import InputError
 from core.mitigate import methods as heads
 from core.mitigate.choice import sweep
-from core.mitigation.composites import training_pairs
+from core.mitigation.composites import map_pairs, mask_pairs
 from core.mitigation.derived import Corrected, derive, plan
 from core.mitigation.effect import Effect, changed_images, effects
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, NetworkMethod, Task, checked, method
+from core.mitigation.stored import is_derived
 from core.mitigation.tradeoff import chosen_on, reported
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
@@ -129,8 +130,7 @@ def _correct(
     """Run the method and write the derived audit."""
     report(Progress("Reading features", 0, 0))
     gathered = gather(parent, findings, attribute=request.attribute, seed=request.seed)
-    if request.masks and not isinstance(chosen, NetworkMethod):
-        gathered = _with_pairs(parent, findings, gathered, request.seed, report)
+    gathered = _with_pairs(parent, findings, gathered, request, report)
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
     if isinstance(chosen, NetworkMethod):
         task = Task(parent, findings, gathered.evidence, gathered.rows, request.strength, options,
@@ -160,12 +160,24 @@ def _correct(
 
 
 def _with_pairs(
-    parent: Audit, findings: Findings, gathered: Gathered, seed: int, report: Reporter
+    parent: Audit,
+    findings: Findings,
+    gathered: Gathered,
+    request: MitigateRequest,
+    report: Reporter,
 ) -> Gathered:
-    from dataclasses import replace
-
-    pairs = training_pairs(parent, findings, gathered.rows, seed=seed, report=report)
-    return replace(gathered, evidence=replace(gathered.evidence, pairs=pairs))
+    """Add the same images with and without the cues: by drawn masks, else by stored maps."""
+    if request.masks:
+        pairs = mask_pairs(parent, findings, gathered.rows, seed=request.seed, report=report)
+    elif (found := map_pairs(parent, findings, gathered.rows, seed=request.seed)) is not None:
+        pairs = found
+    else:
+        return gathered
+    return replace(
+        gathered,
+        evidence=replace(gathered.evidence, pairs=pairs),
+        basis=f"{gathered.basis}; the cue moved between images by {pairs.basis}",
+    )
 
 
 def _correct_head(
@@ -179,12 +191,12 @@ def _correct_head(
     """A method of the head: the sweep on training images, then the fit on all of them."""
     name, evidence = request.method, gathered.evidence
     report(Progress("Choosing the strength", 0, 0))
-    tried = sweep(name, parent.head, evidence, **options)
+    first = not is_derived(parent)
+    tried = sweep(name, parent.head, evidence, refit=first, **options)
     strength = tried.strength if request.strength is None else float(request.strength)
     facts = {
         "strength": strength,
-        "chosen_on": f"{tried.n} trials on a held-out quarter of the training images: "
-        f"{tried.basis}",
+        "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
     }
     head = heads.mitigate(name, parent.head, evidence, strength, **options)
     table = chosen_on(tried, strength)
