@@ -26,7 +26,11 @@ OWN = ["cues", "method", "how", "strength", "shown_by", "masks", "name"]
 def form(audit: Audit) -> list[str] | None:
     """Choose cues, method and strength; the command's arguments when Start is pressed."""
     found = decisions(audit)
-    cues = {key_of(label, c): (label, c) for label, of in found.spurious.items() for c in of}
+    cues = {
+        f"{c.class_idx}.{c.kind.value}.{c.component}": (label, c)
+        for label, of in found.spurious.items()
+        for c in of
+    }
     if not cues:
         nothing_tagged()
         return None
@@ -34,8 +38,8 @@ def form(audit: Audit) -> list[str] | None:
     method = _method()
     st.caption(blocks.plain(f"{method.remark} Source: {method.source}."))
     arguments = ["mitigate", audit.id, "--method", method.name]
-    for key in chosen:
-        arguments += ["--cue", key]
+    for name in chosen:
+        arguments += ["--cue", key_of(*cues[name])]
     with st.expander("Strength, options and the published setting", icon=":material/tune:"):
         arguments += _strength(method) + _options(method) + _evidence(audit, method)
     name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))

@@ -1,0 +1,124 @@
+"""Mitigate, through the app's frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core import jobs
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.mitigation.run import MitigateRequest, run_mitigation
+from core.store import Workspace
+from core.types import Kind, Tag
+from tests.pages.conftest import Open, galleries, healthy
+
+
+@pytest.fixture
+def tagged(audit: Audit, workspace: Workspace) -> Audit:
+    """The first audit with a component of two classes tagged spurious."""
+    store = TagStore.open(workspace)
+    for facts in audit.classes[:2]:
+        store.add("Ann", audit.id, facts["label"], Kind.PCA, 0, Tag.SPURIOUS)
+    return audit
+
+
+@pytest.fixture
+def fixed(tagged: Audit, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Audit:
+    monkeypatch.setattr("core.mitigate.choice.fold_head", lambda head, _: head)
+    request = MitigateRequest(tagged.name, "projection", "fixed", strength=2.0)
+    return run_mitigation(request, workspace)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Arguments of the jobs that were started; none really is."""
+    found: list[list[str]] = []
+
+    def start(_: Workspace, arguments: list[str], title: str) -> None:
+        del title
+        found.append(list(arguments))
+
+    monkeypatch.setattr(jobs, "start", start)
+    return found
+
+
+def labelled(elements: Any, label: str) -> Any:
+    return next(e for e in elements if e.label == label)
+
+
+def test_nothing_tagged(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    assert any("No cue is tagged" in m.value for m in app.markdown)
+
+
+def test_defaults_alone_start_a_job(tagged: Audit, opened: Open, started: list[list[str]]) -> None:
+    app = healthy(opened("mitigate", audit=tagged.id), "Mitigate")
+    healthy(labelled(app.button, "Start").click().run(), "Mitigate")
+    (arguments,) = started
+    assert arguments[:4] == ["mitigate", tagged.id, "--method", "rrclarc"]
+    labels = [facts["label"] for facts in tagged.classes[:2]]
+    cues = [a for before, a in zip(arguments, arguments[1:], strict=False) if before == "--cue"]
+    assert cues == [f"{label}/pca-0" for label in labels]
+    assert arguments[-4:] == ["--strength", "auto", "--name", "first-rrclarc"]
+
+
+def test_every_choice_is_in_the_address(
+    tagged: Audit, opened: Open, started: list[list[str]]
+) -> None:
+    facts = tagged.classes[0]
+    label, cue = facts["label"], f"{facts['class_idx']}.pca.0"
+    app = opened("mitigate", audit=tagged.id, method="spufix", how="given", strength="0.5",
+                 o_reference="low", cues=cue, shown_by="snow", name="mine")  # fmt: skip
+    healthy(labelled(app.button, "Start").click().run(), "Mitigate")
+    assert started == [
+        ["mitigate", tagged.id, "--method", "spufix", "--cue", f"{label}/pca-0"]
+        + ["--strength", "0.5", "--option", "reference=low", "--attribute", "snow"]
+        + ["--name", "mine"]
+    ]
+
+
+def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
+    for audit in (tagged, fixed):  # from either end
+        app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+        assert {"Before and after", "Trade-off"} <= {s.value for s in app.subheader}
+        titles = [m.label for m in app.metric]
+        assert titles[:3] == ["Accuracy", "Worst group", "Flip rate"]
+        table = next(d.value for d in app.dataframe if "interval of the change" in d.value)
+        assert {"accuracy", "flip_rate", "spurious_gap", "tcav"} <= set(table["measure"])
+    ways = {w: opened("mitigate", audit=tagged.id, way=w) for w in ("better", "worse", "other")}
+    assert any(galleries(healthy(app, "Mitigate")) for app in ways.values())
+
+
+def test_another_strength_is_one_click(
+    fixed: Audit, opened: Open, started: list[list[str]]
+) -> None:
+    app = opened("mitigate", audit=fixed.id)
+    app.selectbox(key="another").set_value("1").run()
+    healthy(app.button(key="make").click().run(), "Mitigate")
+    assert started[0][1] == fixed.manifest["mitigation"]["parent"]
+    assert started[0][-4:] == ["--strength", "1", "--name", "first-projection"]
+
+
+def test_roll_back(fixed: Audit, tagged: Audit, workspace: Workspace, opened: Open) -> None:
+    app = opened("mitigate", audit=fixed.id)
+    healthy(app.button(key="rollback").click().run(), "Mitigate")
+    assert workspace.named("fixed") is None
+    assert workspace.named(tagged.name) is not None
+
+
+def test_a_deleted_parent_is_said(
+    fixed: Audit, tagged: Audit, workspace: Workspace, opened: Open
+) -> None:
+    workspace.delete(tagged.id)
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    assert any("was deleted" in info.value for info in app.info)
+
+
+@pytest.mark.parametrize("page", ["overview", "components", "image", "ranking", "measures"])
+def test_every_page_opens_a_corrected_model(fixed: Audit, opened: Open, page: str) -> None:
+    image = fixed.images.index[0]
+    app = opened(page, audit=fixed.id, image=image)
+    assert not app.exception
+    assert not app.error
