@@ -7,7 +7,16 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from core.statistics import accuracy_gaps, auroc, log_softmax, side_size
+from core.statistics import (
+    accuracy_gaps,
+    auroc,
+    combined,
+    critical,
+    log_softmax,
+    paired_change,
+    side_size,
+    wilson,
+)
 from tests import reference
 
 
@@ -83,3 +92,56 @@ def test_log_softmax_of_large_logits() -> None:
     found = log_softmax(np.array([[1000.0, 1000.0], [0.0, -1000.0]]))
     assert found[0] == pytest.approx(np.log([0.5, 0.5]))
     assert found[1] == pytest.approx([0, -1000])
+
+
+def newcombe_paired(both: int, lost: int, won: int, neither: int, z: float) -> tuple[float, float]:
+    """Method 10 of Newcombe 1998 (II) for the second share minus the first, cell by cell."""
+    n = both + lost + won + neither
+
+    def wilson_of(hits: int) -> tuple[float, float]:
+        p = hits / n
+        root = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        middle = p + z * z / (2 * n)
+        return (middle - root) / (1 + z * z / n), (middle + root) / (1 + z * z / n)
+
+    p1, p2 = (both + won) / n, (both + lost) / n
+    (l1, u1), (l2, u2) = wilson_of(both + won), wilson_of(both + lost)
+    product = (both + won) * (lost + neither) * (both + lost) * (won + neither)
+    top = both * neither - won * lost
+    top = max(top - n / 2, 0) if top > 0 else top
+    phi = top / np.sqrt(product) if product else 0
+    down = np.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
+    up = np.sqrt((u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2)
+    return p1 - p2 - down, p1 - p2 + up
+
+
+@pytest.mark.parametrize(
+    "cells", [(40, 3, 9, 8), (0, 5, 0, 7), (20, 0, 0, 0), (1, 1, 1, 1), (3, 30, 2, 5)]
+)
+def test_a_paired_change_equals_its_formula(cells: tuple[int, ...]) -> None:
+    before = np.repeat([True, True, False, False], cells)
+    after = np.repeat([True, False, True, False], cells)
+    change, low, high = paired_change(before, after)
+    assert change == pytest.approx((cells[2] - cells[1]) / sum(cells))
+    assert (low, high) == pytest.approx(newcombe_paired(*cells, critical()))
+    assert low <= change <= high
+    back = paired_change(after, before)
+    assert back == pytest.approx((-change, -high, -low))
+
+
+def test_nothing_has_no_change() -> None:
+    assert np.isnan(paired_change(np.zeros(0, bool), np.zeros(0, bool))).all()
+
+
+def test_a_combined_difference_is_newcombe_s() -> None:
+    correct = np.array([True] * 14 + [False] * 6 + [True] * 7 + [False] * 13)
+    values = np.repeat([1.0, 0.0], 20)[:, None]
+    gaps = accuracy_gaps(correct, values, k=20)
+    sides = [
+        (hits / 20, *(float(v) for v in wilson(np.array(hits), 20, z=critical())))
+        for hits in (14, 7)
+    ]
+    found = combined(*sides, signs=(1, -1))
+    assert [100 * v for v in found] == pytest.approx(
+        [gaps.gap[0], gaps.gap_low[0], gaps.gap_high[0]]
+    )
