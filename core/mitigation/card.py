@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -52,8 +53,7 @@ def _done(audit: Audit) -> list[str]:
         "",
         "## What was done",
         "",
-        f"- Method: {_plain(title)}, strength {done['strength']:g}"
-        + (" (chosen)" if done["asked_strength"] == "auto" else " (given)"),
+        f"- Method: {_plain(title)}, strength {done['strength']:g}" + f" ({how_chosen(done)})",
         f"- Made from: {_plain(done['parent_name'])} ({done['parent']})",
         f"- Cues acted on, tagged spurious by people: {', '.join(map(_plain, done['cues']))}",
         f"- Learnt from {done['learnt_from']} training images; with and without the cue told "
@@ -80,6 +80,13 @@ def _done(audit: Audit) -> list[str]:
     ] or ["- Everything that this card lists was measured."]
     lines.append("- Other data than these images, and cues that nobody tagged.")
     return lines
+
+
+def how_chosen(done: dict[str, Any]) -> str:
+    """Where the strength comes from, in a word."""
+    if done["asked_strength"] != "auto":
+        return "given"
+    return "chosen" if done.get("chosen_on") else "the method's default, not swept"
 
 
 def _cells(row: pd.Series) -> str:

@@ -26,8 +26,9 @@ from core.mitigation.composites import map_pairs, mask_pairs
 from core.mitigation.derived import Corrected, derive, plan
 from core.mitigation.effect import Effect, changed_images, effects
 from core.mitigation.findings import Findings, Gathered, find, gather, has
-from core.mitigation.methods import Method, NetworkMethod, Task, checked, method
+from core.mitigation.methods import Method, checked, method
 from core.mitigation.stored import is_derived
+from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
@@ -87,6 +88,7 @@ def run_mitigation(
         raise InputError(f"--name {request.name!r} is the audit itself; give another name")
     chosen = method(request.method)
     options = checked(chosen, request.options)
+    check_strength(chosen, request.strength)
     findings = find(
         parent, workspace, classes=request.classes, cues=request.cues, threshold=request.threshold
     )
@@ -100,6 +102,15 @@ def run_mitigation(
     started(found.id)
     _measure(request, workspace, parent, found, findings, report)
     return found
+
+
+def check_strength(chosen: Method, strength: float | None) -> None:
+    """Raise InputError unless a given strength is in the method's range."""
+    low, high = chosen.strengths[0], chosen.strengths[-1]
+    if strength is not None and not low <= strength <= high:
+        raise InputError(
+            f"--strength {strength:g}: {chosen.name} takes {low:g} to {high:g}, or auto"
+        )
 
 
 def _asked(
@@ -137,7 +148,7 @@ def _correct(
                     request.seed)  # fmt: skip
         corrected = chosen.apply(task, report)
         told["strength"] = corrected.facts.get("strength", request.strength)
-        told["chosen_on"] = corrected.facts.get("chosen_on", "")
+        told["chosen_on"] = ""
         table = None
     else:
         corrected, facts, table = _correct_head(

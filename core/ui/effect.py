@@ -13,7 +13,7 @@ import streamlit as st
 
 from core.audit import Audit
 from core.errors import SpurioscopeError
-from core.mitigation.card import card
+from core.mitigation.card import card, how_chosen
 from core.mitigation.effect import MEANING
 from core.mitigation.package import FORMATS, export_model, missing_for
 from core.mitigation.stored import changed, effect_table, facts_of, parent_of, tradeoff_table
@@ -33,7 +33,7 @@ PARAMETERS = ["result", "rows", "way"]
 def said(audit: Audit) -> None:
     """What was done, in a sentence or two."""
     done = facts_of(audit)
-    how = "chosen" if done["asked_strength"] == "auto" else "given"
+    how = how_chosen(done)
     st.markdown(
         f"**{blocks.plain(done['method'])}** at strength **{done['strength']:g}** ({how}), made "
         f"from **{blocks.plain(done['parent_name'])}**, acting on "

@@ -12,7 +12,8 @@ from core.audit import Audit, Candidate
 from core.errors import SpurioscopeError
 from core.mitigate.methods import DEFAULT
 from core.mitigation.findings import key_of
-from core.mitigation.methods import Method, NetworkMethod, methods
+from core.mitigation.methods import Method, methods
+from core.mitigation.task import NetworkMethod
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
 from core.ui.ranking import decisions

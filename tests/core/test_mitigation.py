@@ -24,7 +24,7 @@ from core.audit import Audit
 from core.errors import InputError, WorkspaceError
 from core.measures.decisions import decided, held_out
 from core.measures.table import measure
-from core.mitigation import methods as registry
+from core.mitigation import networks as registry
 from core.mitigation.composites import map_pairs, mask_pairs
 from core.mitigation.derived import CHECKPOINT, Corrected, image_table, link
 from core.mitigation.effect import COLUMNS, MEANING, object_shares
@@ -455,7 +455,7 @@ def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Au
         ({"classes": (), "cues": ("leaf/pca-9",)}, "cue 'leaf/pca-9' is not decided spurious"),
         ({"options": {"speed": "1"}}, "--option speed=1: rrclarc has cav="),
         ({"options": {"cav": "x"}}, "--option cav=x: rrclarc has cav="),
-        ({"strength": -1.0}, "strength -1 of rrclarc: must be from 0"),
+        ({"strength": -1.0}, "--strength -1: rrclarc takes 0 to"),
         ({"strength": float("nan")}, "--strength nan: give a number"),
         ({"attribute": "fog"}, "no attribute 'fog'"),
         ({"name": "a/b"}, "cannot be the name"),

@@ -1,0 +1,49 @@
+"""What a method of the network is given and what it gives back: the seam between both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.audit import Audit
+from core.mitigate.evidence import Evidence
+from core.mitigation.derived import Corrected
+from core.mitigation.findings import Findings
+from core.types import IntArray, Reporter
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method of the network works on."""
+
+    parent: Audit
+    findings: Findings
+    evidence: Evidence
+    """Stored features and pseudo-labels of the images that may be learnt from."""
+    rows: IntArray
+    """Their rows in ``parent.images``."""
+    strength: float | None
+    """None: the method's own."""
+    options: Mapping[str, Any]
+    seed: int = 0
+
+
+Apply = Callable[[Task, Reporter], Corrected]
+"""Trains; ``Corrected.facts`` holds the ``strength`` that was used."""
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """A method that needs images and may change the encoder."""
+
+    name: str
+    title: str
+    apply: Apply
+    strengths: tuple[float, ...]
+    """The first leaves the model as it is, the last is the strongest allowed."""
+    published: float
+    source: str
+    remark: str
+    options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    needs_pairs: bool = False
