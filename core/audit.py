@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from core.models.model import Model
 
 
+LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
+"""Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One candidate feature of one class: alpha = direction . phi - offset, logit units."""
@@ -179,6 +183,13 @@ class Audit:
         return images.join(predictions)
 
     @cached_property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool: the rows of ``images`` that figures are measured on."""
+        from core.analysis import fitting_rows, held_out_rows
+
+        return held_out_rows(self.folder, fitting_rows(self.images))
+
+    @cached_property
     def candidates(self) -> pd.DataFrame:
         """Every candidate of every class (:data:`core.discover.candidates.COLUMNS`)."""
         return read_frame(self.folder / "candidates.parquet")
@@ -220,7 +231,9 @@ class Audit:
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         folder = self.folder / "classes" / f"{class_idx:05d}"
-        arrays = {p.stem: read_array(p, mapped=True) for p in folder.glob("*.npy")}
+        arrays = {
+            p.stem: read_array(p, mapped=p.stem in LARGE_ARRAYS) for p in folder.glob("*.npy")
+        }
         facts = read_json(folder / "class.json")
         pca = ClassPCA(
             np.asarray(self.head.weight[class_idx], np.float64),
@@ -343,12 +356,16 @@ class Audit:
             device = "cpu"
         return model.to(device, compute["precision"])
 
-    def maps(self, image_ids: Sequence[str], model: Model | None = None) -> FloatArray:
+    def maps(
+        self, image_ids: Sequence[str], model: Model | None = None, *, padded: bool = True
+    ) -> FloatArray:
         """Pooled-layer maps (n, D, h, w) float32: from the pass, else computed as the pass did.
 
         Parameters
         ----------
         model : the loaded model, to save loading it here.
+        padded : in batches of the pass's size, so that the bits are those of the pass. A single
+            image to look at needs neither its bits nor its memory.
 
         Raises
         ------
@@ -374,24 +391,30 @@ class Audit:
             pixels = [
                 apply(self.preprocess, self.image(i)) for i in image_ids[start : start + size]
             ]
-            maps = encode_padded(model, np.stack(pixels), size).maps
+            batch = size if padded else len(pixels)
+            maps = encode_padded(model, np.stack(pixels), batch).maps
             assert maps is not None
             parts.append(maps.float().cpu().numpy())
         return np.concatenate(parts)
 
     def heatmaps(
-        self, candidate: Candidate, image_ids: Sequence[str], model: Model | None = None
+        self,
+        candidate: Candidate,
+        image_ids: Sequence[str],
+        model: Model | None = None,
+        *,
+        padded: bool = True,
     ) -> FloatArray:
         """Maps (n, h, w) float32 of one candidate; the mean over h, w is alpha where exact.
 
         Where the architecture has no exact map, Grad-CAM on alpha
-        (:func:`core.explain.attribution.grad_cam`).
+        (:func:`core.explain.attribution.grad_cam`). ``padded`` as for :meth:`maps`.
         """
         if not self.exact_maps:
             return self._approximate(candidate, image_ids, model)
         found, step = [], 64
         for start in range(0, len(image_ids), step):
-            maps = self.maps(image_ids[start : start + step], model)
+            maps = self.maps(image_ids[start : start + step], model, padded=padded)
             found.append(
                 heatmaps(maps, candidate.direction[None], np.array([candidate.offset]))[:, 0]
             )

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import ranking, shell, state
+from core.ui import ranking, shell, state, tagged
 
 audit = shell.current_audit()
 st.title("Ranking")
@@ -10,7 +10,7 @@ st.caption(
     "**Spuriosity** of an image: the mean z-score of its class's cues that were tagged as "
     "spurious. Above zero: more of them than usual in the class."
 )
-found = ranking.decisions(audit)
+found = tagged.decisions(audit)
 if found.spurious:
     ranking.browse(audit, found)
 else:

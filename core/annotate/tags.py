@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     insert,
     inspect,
     select,
@@ -203,14 +204,27 @@ class TagStore:
         query = select(EVENTS).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
         if annotator is not None:
             query = query.where(EVENTS.c.annotator == _name(annotator))
+        with self._reading() as connection:
+            return [_read(row) for row in connection.execute(query)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection; what cannot be read is said in a sentence."""
         try:
             with self.engine.connect() as connection:
-                return [_event(row._asdict()) for row in connection.execute(query)]
+                yield connection
         except DatabaseError as error:
             raise WorkspaceError(
                 f"the tags in {self.engine.url.database} cannot be read: {error.orig}; restore the "
                 "file from a backup"
             ) from error
+
+    def state(self, audit_id: str) -> tuple[int, int]:
+        """Number of entries of an audit's log and the newest one: changes with every entry."""
+        query = select(func.count(), func.max(EVENTS.c.id)).where(EVENTS.c.audit_id == audit_id)
+        with self._reading() as connection:
+            count, newest = connection.execute(query).one()
+        return int(count), int(newest or 0)
 
     def current(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
         """The standing tag of every annotator and candidate; taken-back ones left out."""
@@ -227,10 +241,22 @@ def _candidate(entry: TagEvent) -> tuple[str, Kind, int]:
 
 
 def _event(values: Mapping[str, Any]) -> TagEvent:
-    tag = Tag(values["tag"]) if values["tag"] else None
-    subtype = Subtype(values["subtype"]) if values["subtype"] else None
-    kind = Kind(values["kind"])
-    return TagEvent(**{**values, "kind": kind, "tag": tag, "subtype": subtype})
+    return _read([values[column.name] for column in EVENTS.columns])
+
+
+KINDS = {str(kind): kind for kind in Kind}
+TAGS = {str(tag): tag for tag in Tag}
+SUBTYPES = {str(subtype): subtype for subtype in Subtype}
+
+
+def _read(row: Sequence[Any]) -> TagEvent:
+    """An entry from the values of EVENTS' columns."""
+    number, at, annotator, audit_id, label, kind, component, tag, subtype, *more = row
+    said = TAGS[tag] if tag else None
+    which = SUBTYPES[subtype] if subtype else None
+    return TagEvent(
+        number, at, annotator, audit_id, label, KINDS[kind], component, said, which, *more
+    )
 
 
 @cache

@@ -111,10 +111,13 @@ def reliability(values: FloatArray, own: BoolArray) -> float:
     """How class-specific a high value is: share of the class among its n_c most activating images.
 
     Precision at n_c over all images, in [0, 1]; higher means more specific. Core features are
-    expected above spurious ones. ``values`` (N,), ``own`` (N,) images of the class.
+    expected above spurious ones. ``values`` (N,), ``own`` (N,) images of the class. Of equal
+    values the first ones count.
     """
     n = int(own.sum())
     if not n:
         return float("nan")
-    top = np.argsort(-values, kind="stable")[:n]
-    return float(own[top].mean())
+    least = np.partition(values, len(values) - n)[len(values) - n]
+    above = values > least
+    ties = np.flatnonzero(values == least)[: n - int(above.sum())]
+    return float(own[above].sum() + own[ties].sum()) / n

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.analysis import fitting_rows, held_out_rows
 from core.annotate.tags import TagStore
 from core.annotate.votes import KEYS, answers, count_votes
 from core.audit import Audit, Candidate
 from core.errors import InputError
 from core.measure.spuriosity import ranking, spuriosity
-from core.types import BoolArray, FloatArray, Kind, Tag
+from core.types import FloatArray, Kind, Tag
 
 
 class Tagged(Mapping[str, list[Candidate]]):
@@ -36,6 +35,9 @@ class Tagged(Mapping[str, list[Candidate]]):
             arrays = self._audit.class_arrays(self._audit.class_facts(label)["class_idx"])
             self._read[label] = [arrays.candidate(kind, number) for kind, number in keys]
         return self._read[label]
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.keys_of
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys_of)
@@ -88,11 +90,6 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     return Decisions(spurious, core, tuple(notes))
 
 
-def held_out(audit: Audit) -> BoolArray:
-    """(N,) rows of ``audit.images`` that figures are measured on."""
-    return held_out_rows(audit.folder, fitting_rows(audit.images))
-
-
 def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:
     """Alpha (n, m) float64 of some candidates on every image of their class."""
     arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
@@ -130,7 +127,7 @@ def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> 
         {
             "image_id": arrays.image_ids,
             "split": images["split"].to_numpy(),
-            "held_out": held_out(audit)[rows],
+            "held_out": audit.held_out[rows],
             "spuriosity": scores,
             "rank": 0,
             "correct": images["fair"].to_numpy(dtype=bool),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from core.audit import Audit
+from core.audit import Audit, Candidate
 from core.measure.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
-from core.measures.decisions import Decisions, held_out, spuriosity_of, values_of
+from core.measures.decisions import Decisions, spuriosity_of, values_of
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics import accuracy_gaps, critical, wilson
+from core.types import FloatArray
 
 Rows = list[dict[str, Any]]
 
 CHUNK = 4096
 """Images whose features are in memory at once."""
+
+BLOCK = 512
+"""Candidates whose alpha on every held-out image is in memory at once."""
 
 MANY_VALUES = 50
 """An attribute with more values than this is a quantity, not a group."""
@@ -83,7 +89,7 @@ def _candidate_rows(audit: Audit, facts: dict[str, Any], decisions: Decisions, t
     spurious = decisions.spurious[label]
     arrays = audit.class_arrays(facts["class_idx"])
     rows = audit.images.index.get_indexer(arrays.image_ids)
-    kept = held_out(audit)[rows]
+    kept = audit.held_out[rows]
     correct = audit.images["fair"].to_numpy(dtype=bool)[rows][kept]
     gaps = accuracy_gaps(correct, values_of(audit, label, spurious)[kept], tests=tests)
     said = _joined(f"k = {gaps.k} a side", _corrected(tests, "candidates"))
@@ -135,23 +141,34 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
     ]
     if not tagged:
         return []
-    images = audit.images[held_out(audit)]
-    directions = np.stack([candidate.direction for *_, candidate in tagged], axis=1)
-    ids = images.index.tolist()
-    values = np.concatenate(
-        [audit.features(ids[i : i + CHUNK]) @ directions for i in range(0, len(ids), CHUNK)]
-    )
+    images = audit.images[audit.held_out]
+    codes, labels = pd.factorize(images["label"])
+    place = {label: code for code, label in enumerate(labels)}
+    said = {"split": audit.summary["held_out"]}
     rows: Rows = []
-    for column, (label, tag, candidate) in enumerate(tagged):
-        own = (images["label"] == label).to_numpy(dtype=bool)
-        if n := int(own.sum()):
-            found = reliability(values[:, column], own)
-            rows.append(
-                row(audit.class_facts(label), "reliability", found, interval=share(found * n, n),
-                    n=n, subject=candidate.title, split=audit.summary["held_out"],
-                    reading=f"chance {own.mean():.3f}", note=f"tagged {tag}")
-            )  # fmt: skip
+    for start in range(0, len(tagged), BLOCK):
+        part = tagged[start : start + BLOCK]
+        values = _alphas(audit, [candidate for *_, candidate in part], images.index.tolist())
+        for value, (label, tag, candidate) in zip(values, part, strict=True):
+            own = codes == place.get(label, -1)
+            if n := int(own.sum()):
+                found = reliability(value, own)
+                rows.append(
+                    row(audit.class_facts(label), "reliability", found,
+                        interval=share(found * n, n), n=n, subject=candidate.title,
+                        reading=f"chance {own.mean():.3f}", note=f"tagged {tag}", **said)
+                )  # fmt: skip
     return rows
+
+
+def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
+    """Alpha but for its offset, (m, n) float32, of some candidates on any images."""
+    directions = np.stack([c.direction for c in candidates]).astype(np.float32)
+    found = np.empty((len(candidates), len(ids)), np.float32)
+    for start in range(0, len(ids), CHUNK):
+        part = slice(start, min(start + CHUNK, len(ids)))
+        found[:, part] = directions @ audit.features(ids[part]).T
+    return found
 
 
 def group_rows(audit: Audit) -> Rows:
@@ -159,7 +176,7 @@ def group_rows(audit: Audit) -> Rows:
     attributes = audit.summary["attributes"]
     if not attributes:
         return [note("the data has no attributes: groups need a manifest with further columns")]
-    images = audit.images[held_out(audit)]
+    images = audit.images[audit.held_out]
     rows: Rows = []
     for attribute in attributes:
         if images[attribute].nunique(dropna=False) > MANY_VALUES:

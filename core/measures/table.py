@@ -18,7 +18,7 @@ from core.errors import DataError, InputError
 from core.features.extract import cores, in_order, prepare
 from core.measure.noise import SIGMA
 from core.measure.score import SpuriousScore, spurious_score
-from core.measures.decisions import Decisions, decided, held_out
+from core.measures.decisions import Decisions, decided
 from core.measures.flips import flip_rows
 from core.measures.gaps import Rows, gap_rows, group_rows, reliability_rows, share
 from core.measures.regions import noise_rows
@@ -173,7 +173,7 @@ def score(
     """
     facts = audit.class_facts(label)
     class_idx = int(facts["class_idx"])
-    mine = audit.images[held_out(audit) & (audit.images["label"] == facts["label"]).to_numpy()]
+    mine = audit.images[audit.held_out & (audit.images["label"] == facts["label"]).to_numpy()]
     if mine.empty:
         raise InputError(f"class {facts['name']!r} has no image on {audit.summary['held_out']}")
     paths = _image_files(cue_images)

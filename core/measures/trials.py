@@ -19,7 +19,6 @@ from core.explain.heatmaps import heatmaps, upsample
 from core.features.extract import cores, encode_padded, in_order
 from core.measure.noise import unit_maps
 from core.measure.paste import sample
-from core.measures.decisions import held_out
 from core.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def mask_in_view(audit: Audit, image_id: str, column: str) -> BoolArray | None:
 
 def trial_ids(audit: Audit, *, inside: str = "", outside: str = "") -> list[str]:
     """Held-out images of a class, or of all others, at most IMAGES of them."""
-    images = audit.images[held_out(audit)]
+    images = audit.images[audit.held_out]
     rows = images["label"] == inside if inside else images["label"] != outside
     return sample(images.index[rows].tolist(), IMAGES)
 

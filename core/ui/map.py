@@ -264,6 +264,15 @@ def _below(audit: Audit, view: View, selected: int) -> None:
         )
 
 
+@lru_cache(maxsize=4)
+def _words(audit: Audit, found: ImageMap) -> list[str]:
+    """(n,) what is shown on pointing at an image: short, since the browser reads all of it."""
+    rows = drawn(audit, found)
+    wrong = (rows["verdict"] == "wrong").to_numpy()
+    said = zip(rows["name"], rows["predicted"], wrong, strict=True)
+    return [f"{name}, predicted {other}" if bad else name for name, other, bad in said]
+
+
 def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
     rows = drawn(audit, view.found)
     axes = ("", "")
@@ -273,12 +282,10 @@ def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
             f"principal component 1 ({100 * shares[0]:.0f} % of the variance)",
             f"principal component 2 ({100 * shares[1]:.0f} %)",
         )
-    wrong = (rows["verdict"] == "wrong").to_numpy()
-    said = zip(rows["name"], rows["predicted"], wrong, strict=True)
     return map_figure.scatter(
         view.found.points(view.projection),
         rows.index.tolist(),
-        [f"{name}, predicted {p} {'✗' if bad else '✓'}" for name, p, bad in said],
+        _words(audit, view.found),
         colours(audit, view, rows),
         chosen=rows.index.isin(list(selected)),
         axes=axes,

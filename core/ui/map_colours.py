@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.annotate.tags import TagStore
 from core.audit import Audit, Candidate
 from core.map import ImageMap, alpha_of
 from core.measure.spuriosity import spuriosity
-from core.measures.decisions import decided, values_of
+from core.measures.decisions import values_of
 from core.types import FloatArray
-from core.ui import blocks, map_figure, opened
+from core.ui import blocks, map_figure, opened, tagged
 
 OF_ATTRIBUTE = "attribute:"
 
@@ -59,8 +58,8 @@ def _alpha(audit: Audit, found: ImageMap, class_idx: int, named: Named) -> Float
 
 def spurious(audit: Audit) -> dict[str, tuple[Named, ...]]:
     """The candidates of every class that are decided spurious."""
-    tagged = decided(audit, TagStore.open(opened.workspace())).spurious
-    return {label: tuple((c.kind.value, c.component) for c in cs) for label, cs in tagged.items()}
+    keys = tagged.decisions(audit).spurious.keys_of
+    return {label: tuple(named) for label, named in keys.items()}
 
 
 @lru_cache(maxsize=4)

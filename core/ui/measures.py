@@ -11,7 +11,7 @@ from core.measures.rows import DEFINITIONS
 from core.measures.table import measure
 from core.types import Progress
 from core.ui import blocks, opened, state
-from core.ui.ranking import decisions
+from core.ui.tagged import decisions
 from core.ui.words import help_on
 
 QUICK = ("gap", "groups")

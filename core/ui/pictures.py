@@ -29,6 +29,8 @@ LOGIT = "logit"
 
 _drawing: dict[str, threading.Lock] = {}
 _guard = threading.Lock()
+_computing = threading.Lock()
+"""One picture at a time is encoded: the model uses every core, and memory for each image."""
 
 
 def photo_url(
@@ -186,8 +188,11 @@ def heatmap_of(audit: Audit, candidate: Candidate, image_id: str) -> FloatArray:
             return np.asarray(arrays.top_maps[candidate.row, ids.index(image_id)])
     stored = image_id.startswith("up") or audit.store.has_maps([image_id])
     needs_model = not audit.exact_maps or not stored
-    model = opened.model_of(audit) if needs_model else None
-    return np.asarray(audit.heatmaps(candidate, [image_id], model)[0])
+    if not needs_model:
+        return np.asarray(audit.heatmaps(candidate, [image_id])[0])
+    with _computing:
+        model = opened.model_of(audit)
+        return np.asarray(audit.heatmaps(candidate, [image_id], model, padded=False)[0])
 
 
 def top_ids(audit: Audit, candidate: Candidate) -> list[str]:

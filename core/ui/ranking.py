@@ -8,23 +8,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.annotate.tags import TagStore
 from core.audit import Audit, Candidate
 from core.measure.spuriosity import spurious_gap
-from core.measures.decisions import Decisions, decided, spuriosity_of
+from core.measures.decisions import Decisions, spuriosity_of
 from core.types import Kind
-from core.ui import blocks, opened, state
+from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
 from core.ui.words import help_on
 
 PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
 EVERY = "every image"
 SHOWN = 12
-
-
-def decisions(audit: Audit) -> Decisions:
-    """What the tags of an audit amount to."""
-    return decided(audit, TagStore.open(opened.workspace()))
 
 
 @lru_cache(maxsize=16)
@@ -74,7 +68,7 @@ def browse(audit: Audit, found: Decisions) -> None:
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
     headline(table)
-    st.plotly_chart(along(table), width="stretch", key="along")
+    st.html(along(table))
     with st.container():
         chosen = overlay_of(candidates)
     clicked = both_ends(audit, table, chosen, percent / 100)
@@ -134,25 +128,21 @@ def headline(table: pd.DataFrame) -> None:
     )
 
 
-def along(table: pd.DataFrame) -> object:
+def along(table: pd.DataFrame) -> str:
     """Accuracy and confidence along the ranking, in up to twelve slices of equal size."""
-    import plotly.graph_objects as go
-
-    from core.ui.figures import ACCURACY, NEUTRAL
-
     slices = np.array_split(np.arange(len(table)), min(12, max(len(table) // 8, 1)))
-    middle = [float(table["spuriosity"].iloc[s].mean()) for s in slices]
-    figure = go.Figure()
-    for column, name, colour in (
-        ("correct", "accuracy", ACCURACY),
-        ("confidence", "mean confidence", NEUTRAL),
-    ):
-        values = [100 * float(table[column].iloc[s].mean()) for s in slices]
-        figure.add_scatter(x=middle, y=values, name=name, mode="lines+markers", line_color=colour)
-    figure.update_xaxes(title="spuriosity (mean z-score of the tagged cues)")
-    figure.update_yaxes(title="%", range=[0, 104])
-    figure.update_layout(height=260, margin={"l": 10, "r": 10, "t": 10, "b": 10})
-    return figure
+    scores, correct, confidence = (
+        table[name].to_numpy(np.float64) for name in ("spuriosity", "correct", "confidence")
+    )
+    return figures.along_svg(
+        [float(scores[s].mean()) for s in slices],
+        {
+            "accuracy": (figures.ACCURACY, [float(correct[s].mean()) for s in slices]),
+            "mean confidence": (figures.NEUTRAL, [float(confidence[s].mean()) for s in slices]),
+        },
+        [len(s) for s in slices],
+        title="spuriosity (mean z-score of the tagged cues)",
+    )
 
 
 def overlay_of(candidates: list[Candidate]) -> Candidate:

@@ -30,6 +30,8 @@ def _load() -> None:
     with contextlib.suppress(SpurioscopeError, OSError, ValueError):
         if audits:
             overview.prepare(opened.open_audit(audits[0]["id"]))
-    from core.ui import cards, components  # the page after it
+    import plotly.graph_objects
 
-    del shell, cards, components
+    from core.ui import cards, components, map, ranking  # the pages after it
+
+    del shell, cards, components, map, ranking, plotly
