@@ -190,7 +190,7 @@ def _features(folder: Path, table: ImageTable, model: SimpleNamespace, seed: int
     for number, shard in enumerate(store.shards):
         rows = slice(start, start + len(shard.plan))
         start = rows.stop
-        noise = np.random.default_rng((seed, number)).normal(
+        noise = np.random.default_rng((seed, number + 1)).normal(
             size=(len(shard.plan), len(model.cue[0]))
         )
         features = CLASS * model.own[which[rows]] + noise.astype(np.float32)

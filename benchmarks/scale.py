@@ -27,6 +27,9 @@ PAGES = {
     "ranking": "both ends painted",
     "map": "50,000 points painted",
 }
+PATHS = {"overview": ""}
+"""Addresses that are not the page's name: the first page has the bare one."""
+
 SECONDS, GIGABYTES = 2.0, 1.5
 
 
@@ -81,7 +84,7 @@ def opening(page: Any, url: str, name: str) -> float:
     """Seconds from an address entered until what the page is about is painted, in a new tab."""
     with _blank(page):
         began = time.perf_counter()
-        page.goto(f"{url}/{name}", wait_until="commit")
+        page.goto(f"{url}/{PATHS.get(name, name)}", wait_until="commit")
         page.wait_for_function(_PAINTED, arg=name, timeout=120_000)
         taken = time.perf_counter() - began
         page.wait_for_selector(SETTLED, timeout=120_000)

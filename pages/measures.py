@@ -6,5 +6,5 @@ from core.ui import measures, shell
 
 audit = shell.current_audit()
 st.title("Measures")
-measures.run_slow(audit)
+measures.offer(audit)
 measures.show(audit)

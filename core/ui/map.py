@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core import jobs
 from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.map import ImageMap, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
-from core.ui import blocks, map_figure, opened, shell, state
+from core.ui import blocks, map_figure, opened, state, working
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 from core.ui.words import help_on
 
@@ -95,44 +94,24 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
         return
     label = None if scope == ALL else scope.removeprefix(OF_CLASS)
     wanted = arguments(audit.id, label)
-    job = next((j for j in jobs.jobs(opened.workspace()) if j.arguments == wanted), None)
-    if job is not None and job.state == "running":
-        blocks.part(_watch, run_every=1.0)(job.id)
-        return
-    if job is not None and job.state == "failed":
-        blocks.say(WorkspaceError(job.message))
-    if found is None:
-        text = "The map of this many images is computed in a process of its own. "
+    if found is None and (working.newest(wanted) is None):
         blocks.empty(
             "No map yet",
-            text + "The audit stays usable meanwhile, and you can close this page.",
+            "The map of this many images is computed in a process of its own. The audit stays "
+            "usable meanwhile, and you can close this page.",
             icon=":material/scatter_plot:",
         )
-    if blocks.read_only():
-        return
-    title = f"Map of {audit.name}" + ("" if label is None else f", class {label}")
-
-    def begin() -> None:
-        state.put("projection", "umap")
-        jobs.start(opened.workspace(), wanted, title)
-
-    st.button(
+    working.offer(
+        wanted,
+        f"Map of {audit.name}" + ("" if label is None else f", class {label}"),
         "Compute the map" if found is None else "Compute UMAP",
         key="map_begin",
         icon=":material/scatter_plot:",
-        on_click=begin,
-        type="primary" if found is None else "secondary",
         help="UMAP puts similar images together, which PCA often leaves on top of each other. It "
         "takes about a minute for a thousand images, and a few minutes for 50,000.",
+        primary=found is None,
+        before=lambda: state.put("projection", "umap"),
     )
-
-
-def _watch(job_id: str) -> None:
-    """Follow a job until there is a map to draw."""
-    job = jobs.read(opened.workspace(), job_id)
-    shell.show_progress(job)
-    if job.state != "running":
-        st.rerun()
 
 
 def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -> View:
@@ -153,12 +132,21 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
         "Colour",
         "colour",
         list(titles),
-        default="class" if class_idx is None else "alpha",
+        default=_first_colour(audit) if class_idx is None else "alpha",
         format_func=lambda v: titles.get(v, v),
         help=help_on("alpha", "spuriosity"),
     )
     candidate = _candidate(audit, class_idx) if colour == "alpha" else None
     return View(scope, class_idx, found, projection, colour, candidate)
+
+
+def _first_colour(audit: Audit) -> str:
+    """Of all images: by class, unless there are so many that nearly all would be grey."""
+    return "class" if len(audit.classes) <= 2 * len(map_figure.PALETTE) else "correct"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
@@ -245,8 +233,8 @@ def _below(audit: Audit, view: View, selected: int) -> None:
     if view.projection == "umap":
         text += " · UMAP: neighbours are similar; distances between far groups mean little"
     else:
-        kept = 100 * sum(facts["shares"])
-        text += f" · PCA: these two components hold {kept:.0f} % of the variance"
+        kept = _percent(sum(facts["shares"]))
+        text += f" · PCA: these two components hold {kept} of the variance"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(" · ".join([text, *facts["notes"]]))
         st.space("stretch")
@@ -279,8 +267,8 @@ def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
     if view.projection == "pca":
         shares = [*view.found.facts["shares"], 0, 0]
         axes = (
-            f"principal component 1 ({100 * shares[0]:.0f} % of the variance)",
-            f"principal component 2 ({100 * shares[1]:.0f} %)",
+            f"principal component 1 ({_percent(shares[0])} of the variance)",
+            f"principal component 2 ({_percent(shares[1])})",
         )
     return map_figure.scatter(
         view.found.points(view.projection),

@@ -2,97 +2,133 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.audit import Audit
-from core.measures.rows import DEFINITIONS
-from core.measures.table import measure
-from core.types import Progress
-from core.ui import blocks, opened, state
-from core.ui.tagged import decisions
-from core.ui.words import help_on
+from core.measure_commands import arguments
+from core.measures.rows import DEFINITIONS, POINTS, SHARE
+from core.measures.stored import is_stored, known
+from core.measures.table import SLOW, WHAT
+from core.ui import blocks, measure_figures, state, tagged, working
 
-QUICK = ("gap", "groups")
-SLOW = {"noise": "noise on the tagged cues", "flip": "cues pasted on other classes' images"}
-UNITS = {"points": "%+.1f points", "share": "%.3f"}
+PARAMETERS = ["audit", "view", "what", "classes", "order", "rows"]
+VIEWS = {"table": "Table", "gaps": "Classes by gap", "accuracy": "Gap against accuracy"}
+JOBS = {
+    "gap": "gaps of every class",
+    "groups": "accuracy of every group",
+    "noise": "noise on the tagged cues",
+    "flip": "cues pasted on other classes' images",
+}
+"""What is measured in a process of its own, in words."""
+
+AT_ONCE = 50
+"""Classes with spurious cues up to which gaps are measured while the page waits, in a second."""
+
+ORDERS = {"class": "Class", "high": "Value, highest first", "low": "Value, lowest first"}
+FORMATS = {POINTS: "+.1f", SHARE: ".3f"}
+"""How the numbers of a unit are written: points with a sign."""
+
+ROWS = 100
+"""Of the table on one screen."""
 
 
 def tables(audit: Audit) -> pd.DataFrame:
-    """What follows from stored numbers, and what was measured with the model in this session."""
-    kept = _measured()
-    key = _key(audit)
-    parts = [measure(audit, opened.workspace(), what) for what in QUICK]
-    parts += [kept[f"{key}/{what}"] for what in SLOW if f"{key}/{what}" in kept]
-    table = pd.concat([p for p in parts if len(p)] or [parts[0]], ignore_index=True)
-    return table.drop_duplicates(ignore_index=True)
+    """Everything that is known with these tags; of a small audit gaps are measured at once."""
+    found = tagged.decisions(audit)
+    return known(audit, found, quick=len(found.spurious) <= AT_ONCE)
 
 
-def _measured() -> dict[str, pd.DataFrame]:
-    """What this browser session has measured with the model."""
-    kept: dict[str, pd.DataFrame] = st.session_state.setdefault("measured", {})
-    return kept
-
-
-def _key(audit: Audit) -> str:
-    """Changes with the audit and with its tags."""
-    found = decisions(audit)
-    tagged = {
-        label: [(c.kind.value, c.component) for c in candidates]
-        for label, candidates in [*found.spurious.items(), *found.core.items()]
-    }
-    return f"{audit.id}/{opened.version(audit)}/{tagged}"
-
-
-def run_slow(audit: Audit) -> None:
-    """Buttons for what needs the model; none in a presentation."""
-    if blocks.read_only():
+def offer(audit: Audit) -> None:
+    """Offer to measure what is missing, each part as a job."""
+    found = tagged.decisions(audit)
+    if not found.spurious:
+        return
+    parts = WHAT if len(found.spurious) > AT_ONCE else SLOW
+    left = [part for part in parts if not is_stored(audit, found, part)]
+    if not left:
         return
     with st.container(horizontal=True):
-        for what, words in SLOW.items():
-            if st.button(f"Measure {words}", icon=":material/play_arrow:", key=f"run-{what}"):
-                bar = st.progress(0.0, text="Loading the model")
-
-                def report(progress: Progress, bar: DeltaGenerator = bar) -> None:
-                    done = progress.done / progress.total if progress.total else 0.0
-                    bar.progress(min(done, 1.0), text=progress.stage)
-
-                found = measure(audit, opened.workspace(), what, report=report)
-                _measured()[f"{_key(audit)}/{what}"] = found
-                st.rerun()
+        for part in left:
+            working.offer(
+                arguments(audit.id, part),
+                f"{audit.name}: {JOBS[part]}",
+                f"Measure {JOBS[part]}",
+                key=f"run-{part}",
+            )
 
 
+@blocks.part
 def show(audit: Audit) -> None:
-    """The table, filtered, with definitions."""
+    """The table or a figure of it; a choice redraws this alone."""
     table = tables(audit)
-    notes = table[table["measure"] == "note"]
-    table = table[table["measure"] != "note"]
-    for text in notes["note"].unique():
+    for text in table.loc[table["measure"] == "note", "note"].unique():
         st.info(blocks.plain(text), icon=":material/info:")
+    table = table[table["measure"] != "note"]
     if table.empty:
+        state.publish(["audit"])
         return
-    left, right = st.columns(2)
+    gaps = table[table["measure"] == "spurious_gap"]
+    views = list(VIEWS) if len(gaps) else ["table"]
+    view = state.choose(st.segmented_control, "Show", "view", views, format_func=VIEWS.__getitem__)
+    if view == "table":
+        _table(audit, table)
+    else:
+        _figure(audit, gaps, view)
+    _download(audit, table)
+    state.publish(PARAMETERS)
+
+
+def _figure(audit: Audit, gaps: pd.DataFrame, view: str) -> None:
+    """A figure of the gaps; a click on a class opens its ranking."""
+    if view == "gaps":
+        figure = measure_figures.ranked_gaps(gaps)
+    else:
+        accuracy = {facts["label"]: facts["accuracy"] for facts in audit.classes}
+        figure = measure_figures.gap_and_accuracy(gaps, accuracy)
+    event = st.plotly_chart(
+        figure, width="stretch", key=f"measures-{view}", on_select="rerun", selection_mode="points"
+    )
+    meaning = DEFINITIONS["spurious_gap"]
+    corrected = f"; intervals are corrected for {len(gaps)} classes (Bonferroni)"
+    st.caption(
+        f"{meaning.text} {meaning.direction.capitalize()}. 95 % intervals (Newcombe)"
+        f"{corrected if len(gaps) > 1 else ''}. {meaning.source}. Choose a point to see the "
+        "class's ranking."
+    )
+    points = event["selection"]["points"]
+    if points:
+        label = points[0]["customdata"]
+        state.go("pages/ranking.py", **{"class": label[0] if isinstance(label, list) else label})
+
+
+def _table(audit: Audit, table: pd.DataFrame) -> None:
+    """The filtered and ordered table, a screen at a time, its meaning on hover."""
+    left, middle, right = st.columns([3, 3, 2])
     with left:
         chosen = state.several("Measures", "what", sorted(table["measure"].unique()))
+    with middle:
+        names = sorted(set(table["class_name"]) - {""})
+        classes = state.several("Classes", "classes", names)
     with right:
-        classes = state.several("Classes", "classes", sorted(set(table["class_name"]) - {""}))
+        order = state.choose(
+            st.selectbox, "Order", "order", list(ORDERS), format_func=ORDERS.__getitem__
+        )
     if chosen:
         table = table[table["measure"].isin(chosen)]
     if classes:
         table = table[table["class_name"].isin(classes)]
-    st.dataframe(
-        table.drop(columns=["class_idx", "label"]),
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "class_name": "class",
-            "value": st.column_config.NumberColumn(format="%.3g"),
-            "low": st.column_config.NumberColumn(format="%.3g", help=help_on("interval")),
-            "high": st.column_config.NumberColumn(format="%.3g", help=help_on("interval")),
-            "split": st.column_config.TextColumn(help=help_on("split", "held-out images")),
-        },
-    )
+    if order != "class":
+        table = table.sort_values("value", ascending=order == "low", kind="stable")
+    first = 0
+    if len(table) > ROWS:
+        screens = -(-len(table) // ROWS)
+        words = f"Rows, {ROWS} at a time (of {len(table):,})"
+        first = ROWS * (state.number(st.number_input, words, "rows", 1, screens, 1) - 1)
+    st.html(rows_html(table.iloc[first : first + ROWS]))
     with st.expander("What the measures mean"):
         for name in sorted(table["measure"].unique()):
             meaning = DEFINITIONS[name]
@@ -100,11 +136,60 @@ def show(audit: Audit) -> None:
                 f"**{name}**: {blocks.plain(meaning.text)} {blocks.plain(meaning.direction)}. "
                 f"{blocks.plain(meaning.source)}."
             )
+
+
+def rows_html(table: pd.DataFrame) -> str:
+    """Rows of the table of measures, with definition, direction, n, interval, source on hover."""
+    heads = ("class", "measure", "of", "value", "95 % interval", "n", "images", "reading")
+    cells = "".join(f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads)
+    body = "".join(_row_html(row) for row in table.to_dict("records"))
+    return (
+        '<div style="overflow-x:auto"><table style="border-collapse:collapse;width:100%;'
+        f'font-size:.875rem"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+_CELL = (
+    "text-align:left;padding:.3rem .6rem;vertical-align:top;"
+    "border-bottom:1px solid color-mix(in srgb, currentColor 18%, transparent)"
+)
+
+
+def _row_html(row: dict[str, Any]) -> str:
+    value, low, high = (figure(row[name], row["unit"]) for name in ("value", "low", "high"))
+    interval = f"[{low}, {high}]" if row["low"] == row["low"] else ""
+    texts = (
+        *(row["class_name"] or "all classes", row["measure"].replace("_", " "), row["subject"]),
+        *(f"{value} points" if row["unit"] == POINTS else value, interval),
+        *(f"{row['n']:,}", row["split"], row["reading"]),
+    )
+    cells = "".join(f'<td style="{_CELL}">{escape(str(text))}</td>' for text in texts)
+    return f'<tr title="{escape(meaning_of(row, value, interval))}">{cells}</tr>'
+
+
+def figure(value: float, unit: str) -> str:
+    """A number as it is read: points with a sign, shares with three digits."""
+    return "" if value != value else f"{value:{FORMATS.get(unit, '.3g')}}"
+
+
+def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
+    """What is shown on pointing at a row."""
+    meaning = DEFINITIONS[row["measure"]]
+    lines = [
+        f"{row['measure']} = {value} {interval}".strip(),
+        meaning.text,
+        f"Direction: {meaning.direction}",
+        f"n = {row['n']:,}, {row['split']}" + (f"; {row['note']}" if row["note"] else ""),
+        f"Source: {meaning.source}",
+    ]
+    return "\n".join(lines)
+
+
+def _download(audit: Audit, table: pd.DataFrame) -> None:
     st.download_button(
-        "Download the table",
-        table.to_csv(index=False),
+        "Download the whole table",
+        lambda: table.to_csv(index=False),
         file_name=f"measures-{audit.id}.csv",
         mime="text/csv",
         icon=":material/download:",
     )
-    state.publish(["audit", "what", "classes"])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
+import time
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import jobs
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, answers, count_votes
 from core.audit import Audit
@@ -90,6 +96,26 @@ def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, op
     assert store.history(audit.id)[-1].annotator == ADJUDICATION
 
 
+def measures(app: AppTest) -> set[str]:
+    """The measures in the table on the page."""
+    (shown,) = [h.proto.body for h in app.get("html") if "<table" in h.proto.body]
+    return {cells[1] for row in ROW.findall(shown) if (cells := CELL.findall(row))}
+
+
+ROW, CELL = re.compile(r"<tr.*?</tr>", re.DOTALL), re.compile(r"<td[^>]*>(.*?)</td>", re.DOTALL)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run the command line with the network of these tests."""
+    code = (
+        "import sys, core.models.load; from tests.pages.conftest import load_tiny;"
+        "core.models.load.load_model = load_tiny;"
+        "from core.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", code))
+
+
 @pytest.fixture
 def tagged(audit: Audit, workspace: Workspace) -> str:
     label = str(audit.classes[0]["label"])
@@ -116,13 +142,48 @@ def test_ranking_shows_both_ends(audit: Audit, tagged: str, opened: Open) -> Non
 
 def test_measures_follow_from_tags(audit: Audit, tagged: str, opened: Open) -> None:
     app = healthy(opened("measures", audit=audit.id), "Measures")
-    table = app.dataframe[0].value
-    assert {"spurious_gap", "group_accuracy"} <= set(table["measure"])
+    assert {"spurious gap", "group accuracy"} <= measures(app)
     one = healthy(opened("measures", audit=audit.id, what="spurious_gap"), "Measures")
-    assert set(one.dataframe[0].value["measure"]) == {"spurious_gap"}
-    app.button(key="run-noise").click().run(timeout=60)
-    healthy(app, "Measures")
-    assert "core_accuracy" in set(app.dataframe[0].value["measure"])
+    assert measures(one) == {"spurious gap"}
+    (shown,) = [h.proto.body for h in one.get("html") if "<table" in h.proto.body]
+    assert "Accuracy on the k images of highest spuriosity minus" in shown
+    assert "Source: Moayeri et al. 2023" in shown
+
+
+@pytest.mark.usefixtures("command")
+def test_slow_measures_are_jobs(audit: Audit, tagged: str, opened: Open) -> None:
+    app = healthy(opened("measures", audit=audit.id), "Measures")
+    assert "core accuracy" not in measures(app)
+    app.button(key="run-noise").click().run()
+    where = Workspace(audit.folder.parent.parent)
+    (job,) = jobs.jobs(where)
+    assert job.arguments == ["measure", audit.id, "--what", "noise"]
+    deadline = time.monotonic() + 60
+    while job.state == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        job = jobs.read(where, job.id)
+    assert job.state == "finished", job.message
+    healthy(app.run(), "Measures")
+    assert "core accuracy" in measures(app)
+    assert [b.key for b in app.button if b.key.startswith("run-")] == ["run-flip"]
+
+
+def test_a_large_audit_measures_gaps_in_a_job(
+    audit: Audit, tagged: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.ui.measures.AT_ONCE", 0)
+    app = healthy(opened("measures", audit=audit.id), "Measures")
+    assert "run-gap" in [b.key for b in app.button]
+    assert any("gap is not measured with these tags yet" in i.value for i in app.info)
+
+
+@pytest.mark.parametrize("view", ["gaps", "accuracy"])
+def test_figures_of_gaps(audit: Audit, tagged: str, opened: Open, view: str) -> None:
+    app = healthy(opened("measures", audit=audit.id, view=view), "Measures")
+    (chart,) = app.get("plotly_chart")
+    (trace,) = json.loads(chart.proto.spec)["data"]
+    assert trace["customdata"] == [tagged]
+    assert trace["error_x" if view == "gaps" else "error_y"]["array"][0] > 0
 
 
 def test_measures_without_tags_say_so(audit: Audit, opened: Open) -> None:

@@ -1,0 +1,69 @@
+"""A command that a page starts as a job, follows, and shows when it has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from core import jobs
+from core.errors import JobError
+from core.ui import blocks, opened, shell
+
+
+def newest(arguments: Sequence[str]) -> jobs.Job | None:
+    """The newest job of exactly this command."""
+    wanted = list(arguments)
+    return next((job for job in jobs.jobs(opened.workspace()) if job.arguments == wanted), None)
+
+
+def offer(
+    arguments: Sequence[str],
+    title: str,
+    words: str,
+    *,
+    key: str,
+    icon: str = ":material/play_arrow:",
+    help: str | None = None,
+    primary: bool = False,
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """A button that starts a command; while it runs its progress, after a failure the reason.
+
+    A presentation has no such button.
+
+    Parameters
+    ----------
+    title : what the job is called on the page New audit.
+    words : on the button.
+    before : called before the job is started.
+    """
+    job = newest(arguments)
+    if job is not None and job.state == "running":
+        blocks.part(_watch, run_every=1.0)(job.id)
+        return
+    if job is not None and job.state == "failed":
+        blocks.say(JobError(job.message))
+    if blocks.read_only():
+        return
+
+    def begin() -> None:
+        before()
+        jobs.start(opened.workspace(), list(arguments), title)
+
+    st.button(
+        words,
+        key=key,
+        icon=icon,
+        on_click=begin,
+        help=help,
+        type="primary" if primary else "secondary",
+    )
+
+
+def _watch(job_id: str) -> None:
+    """Follow a job, and draw the whole page again when it has ended."""
+    job = jobs.read(opened.workspace(), job_id)
+    shell.show_progress(job)
+    if job.state != "running":
+        st.rerun()
