@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--limit-per-class", type=int, metavar="N")
 
     demo = command("demo", "prepare a demo audit that needs no data of your own")
-    demo.add_argument("name", nargs="?", default=DEFAULT_DEMO, help="cues (default), solar, …")
+    demo.add_argument(
+        "name", nargs="?", default=DEFAULT_DEMO, help="cues (default), solar, compare, …"
+    )
 
     command("list", "the audits of the workspace")
     show = command("show", "what an audit found")
@@ -91,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--images", metavar="ID,ID", help="only these images")
     export.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
     from core import (
+        compare_commands,
         map_commands,
         measure_commands,
         mitigate_commands,
@@ -114,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     mitigate_commands.add_export(
         command("export-model", "write the audited model, corrected or not, and its card")
     )
+    compare_commands.add_parser(command("compare", "several models on the same images"))
     command("doctor", "versions, device, memory, disk, and what is optional and missing")
     return top
 

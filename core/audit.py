@@ -36,9 +36,10 @@ class Candidate:
     class_idx: int
     kind: Kind
     component: int
-    """0-based index by descending eigenvalue, or the feature index of a neuron."""
+    """0-based index by descending eigenvalue, the feature index of a neuron, or the number of a
+    carried direction of the class."""
     row: int
-    """Position among the class's candidates: components first, then neurons."""
+    """Position among the class's candidates: components first, then neurons; -1: not stored."""
     direction: FloatArray
     """(D,) float64."""
     offset: float
@@ -46,9 +47,7 @@ class Candidate:
     @property
     def title(self) -> str:
         """Name on the screen; components count from 1 there."""
-        if self.kind is Kind.PCA:
-            return f"component {self.component + 1}"
-        return f"neuron {self.component}"
+        return self.kind.named(self.component)
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ class ClassArrays:
     """(n,) bool: images that the components were fitted on."""
     top_maps: FloatArray | None
     """(r + m, TOP_IMAGES, h, w) of each candidate's top images, or None: computed on demand."""
+    carried: Path
+    """File of the directions carried over from other models (:func:`carried_path`)."""
 
     def candidate(self, kind: Kind | str, component: int) -> Candidate:
         """One candidate of this class; any feature may be asked for as a neuron.
@@ -80,6 +81,8 @@ class ClassArrays:
             If there is no such component or feature; the message says how many there are.
         """
         kind = Kind(kind)
+        if kind is Kind.CARRIED:
+            return self._carried(component)
         pca, class_idx = self.pca, int(self.facts["class_idx"])
         if kind is Kind.PCA:
             if not 0 <= component < pca.basis.shape[1]:
@@ -103,9 +106,27 @@ class ClassArrays:
         row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
         return Candidate(class_idx, kind, component, row, direction, float(pca.mean[component]))
 
+    def _carried(self, number: int) -> Candidate:
+        rows = read_array(self.carried) if self.carried.exists() else np.zeros((0, 1))
+        if not 0 <= number < len(rows):
+            raise InputError(
+                f"class {self.facts['name']!r} has {len(rows)} carried directions, not number "
+                f"{number}; carry the tags over again"
+            )
+        class_idx, row = int(self.facts["class_idx"]), rows[number]
+        return Candidate(class_idx, Kind.CARRIED, number, -1, row[:-1], float(row[-1]))
+
     def alphas(self, features: FloatArray) -> FloatArray:
         """Alpha (n, r) of every component on any features (n, D)."""
         return linear_alpha(features, self.pca.directions, self.pca.offsets)
+
+
+def carried_path(folder: Path, class_idx: int) -> Path:
+    """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.
+
+    Rows are only ever added, so that the number of one stands for good.
+    """
+    return folder / "carried" / f"{class_idx:05d}.npy"
 
 
 class Audit:
@@ -252,6 +273,7 @@ class Audit:
             arrays["image_ids"].tolist(),
             np.asarray(arrays["fitting"]),
             arrays.get("top_maps"),
+            carried_path(self.folder, class_idx),
         )
 
     def upload(self, content: bytes, model: Model) -> str:

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import map_commands, measure_commands, mitigate_commands, report_commands, tag_commands
+from core import (
+    compare_commands,
+    map_commands,
+    measure_commands,
+    mitigate_commands,
+    report_commands,
+    tag_commands,
+)
 from core.errors import InputError
 from core.store import Workspace, is_locked, read_json
 from core.types import Kind, Progress
@@ -42,6 +49,7 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "report": report,
         "mitigate": mitigate,
         "export-model": mitigate_commands.export_model,
+        "compare": compare,
         "doctor": doctor,
     }[options.command]
     return command(options, workspace)
@@ -72,6 +80,9 @@ def demo(options: argparse.Namespace, workspace: Workspace) -> Result:
     from core.run import AuditRequest
 
     name = options.name.removeprefix("demo:")
+    if name == "compare":
+        with _reporting(options, workspace) as (report, _):
+            return compare_commands.demo(workspace, report)
     request = AuditRequest(
         data=f"demo:{name}",
         model=PACKAGED,
@@ -143,6 +154,12 @@ def mitigate(options: argparse.Namespace, workspace: Workspace) -> Result:
     """``mitigate``: a corrected model as an audit of its own."""
     with _reporting(options, workspace) as (report, started):
         return mitigate_commands.mitigate(options, workspace, report, started)
+
+
+def compare(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``compare``: several models on the same images."""
+    with _reporting(options, workspace) as (report, _):
+        return compare_commands.compare(options, workspace, report)
 
 
 class _Bar:

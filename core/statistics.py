@@ -38,6 +38,17 @@ def wilson(successes: FloatArray | IntArray, n: int, *, z: float) -> tuple[Float
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
+def mean_interval(values: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, float]:
+    """Interval of the unweighted mean of independent figures from their own, as one comparison.
+
+    Source: Zou & Donner 2008. ``values``, ``low``, ``high``: (m,), m at least 1.
+    """
+    values, mean = np.asarray(values, np.float64), float(np.mean(values))
+    down = float(np.linalg.norm(values - low)) / len(values)
+    up = float(np.linalg.norm(high - values)) / len(values)
+    return mean - down, mean + up
+
+
 @dataclass(frozen=True)
 class Gaps:
     """Accuracy gaps of several rankings of the same images; every array has shape (m,)."""
@@ -119,6 +130,14 @@ def auroc(values: FloatArray, positive: BoolArray) -> float:
     ranks = rankdata(values)
     above = ranks[np.asarray(positive, dtype=bool)].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))
+
+
+def correlation(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Pearson correlation (m, q) of the columns of x (n, m) and y (n, q); 0 for constant ones."""
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scale = np.linalg.norm(x, axis=0)[:, None] * np.linalg.norm(y, axis=0)[None]
+    found: FloatArray = np.divide(x.T @ y, scale, out=np.zeros_like(scale), where=scale > 0)
+    return found
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

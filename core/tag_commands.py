@@ -96,8 +96,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
     names = {facts["label"]: facts["name"] for facts in audit.classes}
     lines = []
     for row in votes.to_dict("records"):
-        number = row["component"] + (row["kind"] == Kind.PCA.value)
-        what = f"{'component' if row['kind'] == Kind.PCA.value else 'neuron'} {number}"
+        what = Kind(row["kind"]).named(row["component"])
         lines.append(
             f"{names.get(row['label'], row['label']):<28} {what:<14} {row['decision']:<9} "
             f"{row['core']} core, {row['spurious']} spurious, {row['unsure']} unsure"

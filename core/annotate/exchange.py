@@ -143,7 +143,7 @@ def _from_ours(
     spurious = table["tag"] == Tag.SPURIOUS.value
     neuron = table["kind"] == Kind.NEURON.value
     _refuse(path, table, ~table["label"].astype(str).isin(known), "label", "is no class here")
-    _refuse(path, table, ~table["kind"].isin(kinds), "kind", "is not pca or neuron")
+    _refuse(path, table, ~table["kind"].isin(kinds), "kind", "is not pca, neuron or carried")
     _refuse(path, table, ~table["tag"].isin(tags), "tag", "is not core, spurious or unsure")
     bad = component.isna() | (component < 0) | (neuron & (component >= n_features))
     _refuse(path, table, bad, "component", f"does not exist (features: 0 to {n_features - 1})")

@@ -96,11 +96,30 @@ def weighted_precision(values: FloatArray, positive: FloatArray, weights: FloatA
     """
     order = np.argsort(-values, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))
-    every = np.cumsum(weights[:, order], axis=1)[:, ends]
-    true = np.cumsum(weights[:, order] * positive[order], axis=1)[:, ends]
+    drawn = weights[:, order].astype(np.float64)
+    every = np.cumsum(drawn, axis=1)[:, ends]
+    true = np.cumsum(drawn * positive[order], axis=1)[:, ends]
     precision = true / np.maximum(every, 1e-300)
     gained = np.diff(true, axis=1, prepend=0.0)
     found: FloatArray = (gained * precision).sum(axis=1) / true[:, -1]
+    return found
+
+
+def weighted_auroc(values: FloatArray, positive: FloatArray, weights: FloatArray) -> FloatArray:
+    """Area under the ROC curve (B,) of the same scores under B weightings; ties count half.
+
+    Parameters
+    ----------
+    values, positive, weights : as for :func:`weighted_precision`.
+    """
+    order = np.argsort(values, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))
+    drawn = weights[:, order].astype(np.float64)
+    negative = np.cumsum(drawn * ~positive[order], axis=1)[:, ends]
+    gained = np.diff(np.cumsum(drawn * positive[order], axis=1)[:, ends], axis=1, prepend=0.0)
+    below = negative - np.diff(negative, axis=1, prepend=0.0) / 2
+    pairs = gained.sum(axis=1) * negative[:, -1]
+    found: FloatArray = (gained * below).sum(axis=1) / np.maximum(pairs, 1e-300)
     return found
 
 

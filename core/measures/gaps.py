@@ -12,7 +12,7 @@ from core.audit import Audit, Candidate
 from core.measure.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
 from core.measures.decisions import Decisions, spuriosity_of, values_of
 from core.measures.rows import EVERYWHERE, note, row
-from core.statistics import accuracy_gaps, critical, wilson
+from core.statistics import accuracy_gaps, critical, mean_interval, wilson
 from core.types import FloatArray
 
 Rows = list[dict[str, Any]]
@@ -119,14 +119,13 @@ def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
     """Mean gap; its interval from those of the classes (Zou & Donner 2008), one comparison."""
     if not gaps:
         return []
-    mean = float(np.mean([g.gap for g in gaps]))
-    down = float(np.linalg.norm([g.gap - g.low for g in gaps])) / len(gaps)
-    up = float(np.linalg.norm([g.high - g.gap for g in gaps])) / len(gaps)
+    bounds = np.array([(g.gap, g.low, g.high) for g in gaps])
+    mean, (low, high) = float(bounds[:, 0].mean()), mean_interval(*bounds.T)
     said = f"mean of {len(gaps)} classes, n counts their images"
     return [
-        row(EVERYWHERE, "mean_spurious_gap", mean, interval=(mean - down, mean + up),
+        row(EVERYWHERE, "mean_spurious_gap", mean, interval=(low, high),
             n=sum(2 * g.k for g in gaps), split=audit.summary["held_out"],
-            reading=_reading(mean - down, mean + up), note=said)
+            reading=_reading(low, high), note=said)
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from core.audit import Audit, Candidate
 from core.config import CONFIDENCE
-from core.measures.decisions import Decisions, held_out, values_of
+from core.measures.decisions import Decisions, values_of
 from core.measures.gaps import share
 from core.measures.rows import POINTS, SHARE
 from core.mitigation.composites import Composites, held_out_composites
@@ -82,7 +82,7 @@ class Effect:
         Columns: ``label``; ``before`` and ``after``, predicted outputs; ``right_before`` and
         ``right_after``, out of fold where a head was fitted on the image.
         """
-        old, new = (a.images[held_out(a)] for a in (self.before, self.after))
+        old, new = (a.images[a.held_out] for a in (self.before, self.after))
         ids = old.index.intersection(new.index, sort=False)
         old, new = old.loc[ids], new.loc[ids]
         return pd.DataFrame(

@@ -18,7 +18,6 @@ import numpy as np
 
 from core.annotate.tags import TagStore
 from core.audit import Audit
-from core.compare import correlation
 from core.errors import InputError
 from core.mitigate import methods as heads
 from core.mitigate.choice import sweep
@@ -30,6 +29,7 @@ from core.mitigation.methods import Method, checked, method
 from core.mitigation.stored import is_derived
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
+from core.statistics import correlation
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
 

@@ -101,9 +101,7 @@ def queue(audit: Audit) -> None:
         return
     names = opened.display(audit)
     for row in left.head(10).itertuples():
-        what = f"component {row.component + 1}"
-        if row.kind == Kind.NEURON.value:
-            what = f"neuron {row.component}"
+        what = Kind(row.kind).named(row.component)
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
                 f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core} core, "

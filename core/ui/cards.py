@@ -163,8 +163,6 @@ def undo(audit: Audit) -> None:
         st.session_state[SAID] = "There is nothing to undo."
         return
     name = opened.display(audit).get(undone.label, undone.label)
-    what = f"Component {undone.component + 1}"
-    if undone.kind is Kind.NEURON:
-        what = f"Neuron {undone.component}"
+    what = undone.kind.named(undone.component).capitalize()
     now = undone.tag.value if undone.tag else "without a tag"
     st.session_state[SAID] = f"{what} of {name} is {now} again."

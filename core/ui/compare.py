@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from core.audit import Audit
-from core.compare import match_components, shared_images
+from core.comparison.components import match_components
+from core.comparison.images import both_predictions
 from core.types import Kind
 from core.ui import opened, state
 from core.ui.blocks import empty, metrics, overlay_scale, photos
@@ -27,7 +28,7 @@ FLIPS = {
 @lru_cache(maxsize=4)
 def both(a: Audit, b: Audit) -> pd.DataFrame:
     """The images of both audits."""
-    return shared_images(a, b)
+    return both_predictions(a, b)
 
 
 @lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ from core.audit import Audit
 from core.types import Kind
 from core.ui import blocks, cards, opened, state
 from core.ui.gallery import gallery
-from core.ui.ranking import decisions
+from core.ui.tagged import decisions
 from core.ui.words import help_on
 
 PARAMETERS = ["audit", "finding"]

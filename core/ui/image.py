@@ -238,7 +238,8 @@ def _chosen(
     """Draw the choices about the overlay: of what, by which method, which parts of it."""
     order = [f"{Kind.PCA.value}-{i}" for i in parts.largest(len(parts.alpha))[0]]
     now = state.get("component") or ""
-    if now.startswith(Kind.NEURON.value) and pictures.is_target(audit, class_idx, now):
+    others = (Kind.NEURON.value, Kind.CARRIED.value)
+    if now.startswith(others) and pictures.is_target(audit, class_idx, now):
         order.insert(0, now)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         what = state.choose(
@@ -275,7 +276,7 @@ def _name(what: str, parts: LogitSum) -> str:
         return f"the whole logit ({parts.logit:+.2f})"
     if kind == Kind.PCA.value:
         return f"component {int(number) + 1} ({parts.alpha[int(number)]:+.2f})"
-    return f"neuron {number}"
+    return Kind(kind).named(int(number))
 
 
 def _exactness(audit: Audit) -> str:

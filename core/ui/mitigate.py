@@ -16,7 +16,7 @@ from core.mitigation.methods import Method, methods
 from core.mitigation.task import NetworkMethod
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
-from core.ui.ranking import decisions
+from core.ui.tagged import decisions
 
 AUTO, GIVEN = "auto", "given"
 STRENGTHS = {AUTO: "chosen on held-out training images", GIVEN: "given"}

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.audit import Audit, Candidate
 from core.measure.spuriosity import spurious_gap
-from core.measures.decisions import Decisions, spuriosity_of
+from core.measures.decisions import Decisions, spuriosity_of, values_of
 from core.types import Kind
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
@@ -164,6 +164,9 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
     count = max(1, round(share * len(table)))
     arrays = opened.class_arrays(audit, candidate.class_idx)
     scale = blocks.overlay_scale(arrays, candidate.row)
+    if candidate.row < 0:  # no stored maps: as for a stored candidate without them
+        alpha = values_of(audit, arrays.facts["label"], [candidate])
+        scale = float(np.abs(alpha).max() * 3) or 1.0
     clicked = None
     ends = {"Highest spuriosity": table.head(count), "Lowest spuriosity": table.tail(count)[::-1]}
     for column, (title, rows) in zip(st.columns(2, gap="large"), ends.items(), strict=True):

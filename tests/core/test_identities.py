@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.audit import Audit, Candidate, ClassArrays
-from core.compare import match_components
+from core.comparison.components import match_components
 from core.config import TOP_IMAGES
 from core.errors import InputError
 from core.explain.heatmaps import heatmaps

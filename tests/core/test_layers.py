@@ -25,7 +25,6 @@ FLOOR = {
     "mitigate": 5,
     "analysis": 6,
     "audit": 7,
-    "compare": 8,
     "export": 8,
     "run": 8,
     "jobs": 8,

@@ -138,6 +138,20 @@ def write(
     (folder / "planted.json").write_text(truth + "\n", encoding="utf-8")
 
 
+def write_alone(folder: Path, cue: str, *, count: int, seed: int = 0) -> None:
+    """Draw pictures of a cue without any vehicle into an empty folder.
+
+    The landscape, the light and the other cue are drawn as in the data set, from other random
+    numbers than any of its images.
+    """
+    for number in range(count):
+        rng = np.random.default_rng([seed, 3, CUES.index(cue), number])
+        scene = scenes.sample(str(rng.choice(list(OWNERS))), rng)
+        shown = {name: name == cue or bool(rng.random() < BASE_RATE) for name in CUES}
+        picture = scenes.render(scene, **shown, vehicle=False)
+        picture.pixels.save(folder / f"{number:04d}.jpg", quality=QUALITY)
+
+
 def _paths(entry: Entry) -> tuple[str, str, str]:
     return entry.path, entry.mask_path("object"), entry.mask_path("cue")
 

@@ -78,11 +78,12 @@ def sample(label: str, rng: np.random.Generator) -> Scene:
     )
 
 
-def render(scene: Scene, *, snow: bool, ball: bool) -> Picture:
-    """Draw a scene with exactly these cues."""
+def render(scene: Scene, *, snow: bool, ball: bool, vehicle: bool = True) -> Picture:
+    """Draw a scene with exactly these cues, and on request without its vehicle."""
     canvas = Canvas()
     scenery.draw(canvas, scene.ground, snow=snow)
-    vehicles.draw(canvas, scene.vehicle)
+    if vehicle:
+        vehicles.draw(canvas, scene.vehicle)
     for thing in [*scene.others, *([scene.ball] if ball else [])]:
         props.draw(canvas, thing)
     scenery_mask = canvas.mask(Part.SCENERY)

@@ -1,0 +1,1 @@
+"""Audits of the same images side by side: figures with differences, carried tags, one image."""

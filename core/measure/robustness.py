@@ -1,0 +1,127 @@
+"""Effective robustness: what a model keeps beyond what its accuracy lets expect; plain arrays.
+
+Taori et al. (NeurIPS 2020): accuracy under a shift is close to a line through the models on logit
+axes; the distance from it is what an intervention adds. Here x may be the accuracy where the cues
+are and y where they are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.config import CONFIDENCE
+from core.types import FloatArray, IntArray
+
+FEWEST = 3
+"""Models that a line needs: through two there always is one."""
+
+RESAMPLES = 1000
+"""Resamples of the models for the band."""
+
+BAND_FROM = 5
+"""Models that a band needs: fewer resamples leave too little to fit."""
+
+
+def clopper_pearson(successes: IntArray | int, n: IntArray | int) -> tuple[FloatArray, FloatArray]:
+    """Exact interval of a proportion (Clopper & Pearson 1934); 0 and 1 have bounds of their own.
+
+    At the level of every interval here, 95 %; the published plots use 99.5 %.
+    """
+    from scipy.stats import beta
+
+    k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
+    tail = (1 - CONFIDENCE) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(k > 0, beta.ppf(tail, k, n - k + 1), 0.0)
+        high = np.where(k < n, beta.ppf(1 - tail, k + 1, n - k), 1.0)
+    return low, high
+
+
+def logit(share: FloatArray | float, n: FloatArray | float) -> FloatArray:
+    """log(a / (1 - a)); 0 and 1, which have none, stand for half an image: 0.5 / n, 1 - 0.5 / n."""
+    edge = 0.5 / np.maximum(np.asarray(n, np.float64), 1)
+    held = np.clip(np.asarray(share, np.float64), edge, 1 - edge)
+    found: FloatArray = np.log(held / (1 - held))
+    return found
+
+
+def expit(x: FloatArray | float) -> FloatArray:
+    """The inverse of :func:`logit`."""
+    found: FloatArray = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+    return found
+
+
+@dataclass(frozen=True)
+class Line:
+    """y = expit(slope logit(x) + intercept)."""
+
+    slope: float
+    intercept: float
+    r2: float
+    """Of the fit on logit axes, in [0, 1]."""
+    n: int
+    """Models it was fitted on."""
+    band: FloatArray | None = None
+    """(RESAMPLES, 2) slope and intercept of the resampled models; None with fewer than five."""
+
+    def expected(self, x: FloatArray | float, n: FloatArray | float) -> FloatArray:
+        """The accuracy y that the line gives for x; ``n`` images stand behind x."""
+        return expit(self.slope * logit(x, n) + self.intercept)
+
+    def bounds(self, x: FloatArray, n: float) -> tuple[FloatArray, FloatArray]:
+        """95 % band of the line at every x; NaN where there is none."""
+        if self.band is None:
+            nothing = np.full(len(np.atleast_1d(x)), np.nan)
+            return nothing, nothing
+        lines = expit(self.band[:, :1] * logit(x, n)[None] + self.band[:, 1:])
+        low, high = np.quantile(lines, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+        return low, high
+
+
+def fit_line(
+    x: FloatArray, y: FloatArray, n_x: IntArray, n_y: IntArray, *, seed: int = 0
+) -> Line | None:
+    """Least squares through the models on logit axes; None where there is no line.
+
+    Parameters
+    ----------
+    x, y : (m,) accuracies of m models in [0, 1]; n_x, n_y : (m,) images behind them.
+    seed : of the band's resamples.
+
+    There is no line through fewer than three models, nor where all have the same x.
+    """
+    across, up = logit(x, n_x), logit(y, n_y)
+    if len(across) < FEWEST or np.ptp(across) < 1e-12:
+        return None
+    slope, intercept = _least_squares(across, up)
+    left = float(np.square(up - slope * across - intercept).sum())
+    total = float(np.square(up - up.mean()).sum())
+    r2 = 1 - left / total if total > 0 else 1.0
+    band = _band(across, up, seed) if len(across) >= BAND_FROM else None
+    return Line(slope, intercept, r2, len(across), band)
+
+
+def _least_squares(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    return slope, float(y.mean() - slope * x.mean())
+
+
+def _band(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    found: list[tuple[float, float]] = []
+    while len(found) < RESAMPLES:
+        drawn = rng.integers(0, len(x), len(x))
+        if np.ptp(x[drawn]) > 1e-12:
+            found.append(_least_squares(x[drawn], y[drawn]))
+    return np.array(found)
+
+
+def effective_robustness(
+    line: Line, x: FloatArray | float, y: FloatArray | float, n_x: FloatArray | float
+) -> FloatArray:
+    """Rho = 100 (y - line(x)), percentage points; positive: better than the line lets expect."""
+    found: FloatArray = 100 * (np.asarray(y, np.float64) - line.expected(x, n_x))
+    return found
