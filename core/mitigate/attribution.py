@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from core.mitigate.layers import Layer
 
 Attribution = Literal["ixg", "gradcam"]
+Target = Literal["margin", "logit"]
+
+TARGETS: dict[str, str] = {
+    "margin": "the logit minus the mean of all others",
+    "logit": "the logit of the class alone, as published",
+}
 
 ATTRIBUTIONS: dict[str, str] = {
     "ixg": "Input x gradient (for B-cos and bias-free networks the exact contributions)",
@@ -34,9 +40,10 @@ def attribution(
     layer: Layer,
     method: Attribution = "ixg",
     *,
+    target: Target = "margin",
     create_graph: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Attribution maps of one logit per image at a layer, and all logits.
+    """Attribution maps of one class per image at a layer, and all logits.
 
     ``ixg``: sum over channels of gradient times tensor. ``gradcam``: the tensor weighted by the
     spatial mean of the gradient, summed, negative parts cut. Nothing here reads a bias: in a
@@ -47,6 +54,7 @@ def attribution(
     ----------
     images : (n, 3, H, W) normalised.
     classes : (n,) output to explain.
+    target : ``logit`` (published) or ``margin``, the logit minus the mean of all others.
     create_graph : whether the maps can be differentiated with respect to the weights.
 
     Returns
@@ -61,12 +69,26 @@ def attribution(
     if method not in ATTRIBUTIONS:
         raise InputError(f"attribution {method!r}: choose {', '.join(ATTRIBUTIONS)}")
     with _explaining(network), seen(network, layer, images) as (logits, tensor):
-        target = logits.gather(1, classes[:, None]).sum()
-        (slope,) = torch.autograd.grad(target, tensor, create_graph=create_graph, retain_graph=True)
+        explained = explained_score(logits, classes, target).sum()
+        (slope,) = torch.autograd.grad(
+            explained, tensor, create_graph=create_graph, retain_graph=True
+        )
     maps, slopes = layer.layout.to_maps(tensor), layer.layout.to_maps(slope)
     if method == "gradcam":
         return (slopes.mean((2, 3), keepdim=True) * maps).sum(1).relu(), logits
     return (slopes * maps).sum(1), logits
+
+
+def explained_score(logits: Tensor, classes: Tensor, target: Target) -> Tensor:
+    """What the maps take apart, (n,): the logit of the class, or its margin.
+
+    A softmax decides by differences: with the logit alone a background may still decide, by what
+    it takes from the *other* classes. The margin counts both.
+    """
+    own = logits.gather(1, classes[:, None])[:, 0]
+    if target == "logit":
+        return own
+    return own - (logits.sum(1) - own) / max(logits.shape[1] - 1, 1)
 
 
 def _explaining(network: nn.Module) -> AbstractContextManager[object]:

