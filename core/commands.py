@@ -189,8 +189,8 @@ class _Bar:
             )
         elif self.bar is not None:
             self.bar.update(progress.done - self.bar.n)
-        if self.bar is not None and progress.detail:
-            self.bar.set_postfix_str(progress.detail)
+        if self.bar is not None and progress.figures:
+            self.bar.set_postfix_str(progress.figures)
 
     def close(self) -> None:
         """End the current line."""

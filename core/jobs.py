@@ -147,7 +147,7 @@ def read(workspace: Workspace, job_id: str) -> Job:
         facts["title"],
         facts["arguments"],
         state,
-        Progress(*(progress.get(name, "") for name in Progress._fields)),
+        Progress(**{name: progress[name] for name in Progress._fields if name in progress}),
         rate,
         left,
         message,

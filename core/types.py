@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -30,8 +30,13 @@ class Progress(NamedTuple):
     done: int
     total: int
     unit: str = "images"
-    detail: str = ""
-    """Numbers so far, in words: "loss 0.31"."""
+    values: Mapping[str, float] | None = None
+    """Loss and metrics as they stand, by name."""
+
+    @property
+    def figures(self) -> str:
+        """The values for people: "loss 0.31, accuracy 0.84"; empty where there are none."""
+        return ", ".join(f"{name} {value:.3g}" for name, value in (self.values or {}).items())
 
 
 Reporter = Callable[[Progress], None]

@@ -152,10 +152,10 @@ def train(
         seen = _Mean()
         for step, rows in enumerate(_batches(rng.permutation(len(examples)), recipe.batch_size)):
             seen.add(_step(network, objective, rows, optimiser, recipe.clip), len(rows))
-            report(Progress(stage, epoch * steps + step, total, "steps", in_words(seen.scores)))
+            report(Progress(stage, epoch * steps + step, total, "steps", seen.scores))
         network.eval()
         history.append({**seen.scores, **(evaluate(network) if evaluate else {})})
-        report(Progress(stage, (epoch + 1) * steps, total, "steps", in_words(history[-1])))
+        report(Progress(stage, (epoch + 1) * steps, total, "steps", history[-1]))
     state = {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
     return Trained(state, tuple(history))
 
@@ -235,8 +235,3 @@ def accuracies(network: nn.Module, model: Model, examples: Examples) -> Scores:
         groups = examples.groups
         scores["worst_group"] = min(float(correct[groups == g].mean()) for g in np.unique(groups))
     return scores
-
-
-def in_words(scores: Mapping[str, float]) -> str:
-    """Loss and metrics as they stand, for people: "loss 0.31, accuracy 0.84"."""
-    return ", ".join(f"{name} {value:.3g}" for name, value in scores.items())

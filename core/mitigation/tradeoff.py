@@ -86,8 +86,8 @@ def reported(
         }
         row["gap"] = 100 * (row["accuracy_with_cue"] - row["accuracy_without_cue"])
         found.append({**row, "n": len(images)})
-        detail = f"strength {strength:g}: accuracy {row['accuracy']:.3f}, gap {row['gap']:+.1f}"
-        report(Progress("Trying strengths", number + 1, len(table), "strengths", detail))
+        told = {"strength": float(strength), "accuracy": row["accuracy"], "gap": row["gap"]}
+        report(Progress("Trying strengths", number + 1, len(table), "strengths", told))
     return pd.concat([table, pd.DataFrame(found)], axis=1)[COLUMNS]
 
 

@@ -160,6 +160,6 @@ def show_progress(job: jobs.Job) -> None:
         text += f", about {max(job.seconds_left, 0):.0f} s left"
     if job.state == "running":
         text += f" ({time.time() - job.started:.0f} s so far)"
-    if job.progress.detail:
-        text += f" · {plain(job.progress.detail)}"
+    if job.progress.figures:
+        text += f" · {plain(job.progress.figures)}"
     st.progress(min(done / total, 1.0) if total else 0.0, text=text)

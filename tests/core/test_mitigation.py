@@ -262,7 +262,7 @@ def test_the_cue_is_unlearnt_and_the_table_says_so(workspace: Workspace, parent:
     assert cell(audit, "sensitivity")["after"] < cell(audit, "sensitivity")["before"] / 2
     assert cell(audit, "accuracy", "")["change_low"] > -0.04
     assert {"Choosing the strength", "Measuring before and after"} <= {p.stage for p in said}
-    assert any("accuracy" in p.detail for p in said)
+    assert any("accuracy" in p.figures for p in said)
     table = effect_table(audit)
     assert table.columns.tolist() == COLUMNS
     assert set(table["measure"]) <= set(MEANING)
