@@ -85,17 +85,20 @@ def run() -> list[Line]:
 
 def results(case: Case) -> Iterator[Result]:
     """The head before, then every way from tags, from overlays and from masks."""
+    from core.mitigate.choice import fold_heads
+
     yield judged(case, "before", case.head, 0.0)
+    starts = fold_heads(case.head, case.tags)
     plain, overlays = replace(case.tags, pairs=None), case.tags
     masks = replace(case.tags, pairs=case.pairs)
     for basis, evidence, ways in (
         ("tags", plain, PLAIN), ("tags, overlays", overlays, PAIRED), ("masks", masks, PAIRED)
     ):  # fmt: skip
         for way in ways:
-            yield tried(case, basis, evidence, way)
+            yield tried(case, basis, evidence, way, starts)
 
 
-def tried(case: Case, basis: str, evidence: Any, way: Way) -> Result:
+def tried(case: Case, basis: str, evidence: Any, way: Way, starts: list[Any]) -> Result:
     """One way on one case."""
     from core.mitigate.choice import sweep
     from core.mitigate.methods import METHODS, mitigate
@@ -103,7 +106,7 @@ def tried(case: Case, basis: str, evidence: Any, way: Way) -> Result:
     name, options, by = way
     strength = METHODS[name].published
     if by == "chosen":
-        strength = sweep(name, case.head, evidence, **options).strength
+        strength = sweep(name, case.head, evidence, starts=starts, **options).strength
     head = mitigate(name, case.head, evidence, strength, **options)
     said = " ".join([name, *(f"{k}={v}" for k, v in options.items()), f"({by})"])
     return judged(case, f"{basis}: {said}", head, strength)

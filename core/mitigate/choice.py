@@ -83,6 +83,7 @@ def sweep(
     strengths: Sequence[float] | None = None,
     loss: float = LOSS,
     refit: bool = True,
+    starts: Sequence[Head] | None = None,
     **options: Any,
 ) -> Sweep:
     """Try a method at every strength on images that it did not see, and choose.
@@ -97,12 +98,12 @@ def sweep(
     strengths : ascending, the first of them no change; default the method's own.
     loss : see :func:`choose`.
     refit : False: start every fold from the head as it is, as for a head that is corrected already.
+    starts : the folds' heads by :func:`fold_heads`, where several methods are tried.
     """
     tried = np.asarray(method(name).strengths if strengths is None else strengths, np.float64)
-    evidence = evidence.take(sample_rows(evidence.labels, LIMIT, evidence.seed))
+    starts = fold_heads(head, evidence, refit=refit) if starts is None else starts
     results = []
-    for fit, held in evidence.folds(FOLDS):
-        start = fold_head(head, fit) if refit and head.mode == "fit" else head
+    for start, (fit, held) in zip(starts, _sampled(evidence).folds(FOLDS), strict=True):
         trials = trials_of(fit, held)
         heads = [mitigate(name, start, fit, float(s), **options) for s in tried]
         results.append(([trials.turned(h) for h in heads], [clean(h, held) for h in heads]))
@@ -111,6 +112,17 @@ def sweep(
     accuracy = _by_class([hits for _, hits in results])
     row = choose(flips, accuracy, turned.shape[1], loss=loss)
     return Sweep(tried, flips, accuracy, turned.shape[1], trials.basis, row)
+
+
+def fold_heads(head: Head, evidence: Evidence, *, refit: bool = True) -> list[Head]:
+    """The head that each fold of a sweep starts from (see :func:`sweep`)."""
+    if not refit or head.mode != "fit":
+        return [head] * FOLDS
+    return [fold_head(head, fit) for fit, _ in _sampled(evidence).folds(FOLDS)]
+
+
+def _sampled(evidence: Evidence) -> Evidence:
+    return evidence.take(sample_rows(evidence.labels, LIMIT, evidence.seed))
 
 
 def fold_head(head: Head, evidence: Evidence) -> Head:
