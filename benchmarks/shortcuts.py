@@ -32,7 +32,7 @@ PLAIN: tuple[Way, ...] = (
     ("spufix", {}, "published"),
     ("spufix", {"reference": "low"}, "published"),
     ("head", {}, "published"),
-    ("head", {"variant": "contrast", "rate": 0.1}, "published"),
+    ("head", {"variant": "contrast"}, "published"),
     ("pclarc", SIGNAL, "published"),
     ("pclarc", {**SIGNAL, "fit": "refit"}, "published"),
     ("aclarc", SIGNAL, "published"),
