@@ -7,28 +7,23 @@ from pathlib import PurePath
 from typing import Any
 
 from core.annotate.agreement import agreement
+from core.glossary import term
 from core.measures.rows import DEFINITIONS, Definition
 from core.report.evidence import Evidence
 from core.report.words import percent
 
 Facts = list[tuple[str, str]]
 
-TERMS = {
-    "candidate": "A component or neuron of a class that people judge as core or spurious.",
-    "component": "A direction of the class's weighted features, by neural PCA (Neuhaus et al. "
-    "2023, section 3). Its contribution to the logit is called alpha, in logit units.",
-    "neuron": "One feature of the encoder, weighted by the class's row of the head (Singla & "
-    "Feizi 2022, section 3).",
-    "core, spurious": "Part of the object that makes the class, or not; decided by people.",
-    "spuriosity": "Mean z-score of a class's spurious candidates on an image; higher: more of the "
-    "cues (Moayeri et al. 2023, section 3).",
-    "overlay": "Where in the image the cue raises the logit (orange) or lowers it (blue); white "
-    "line: half of the maximum.",
-    "held out": "Images that neither components nor head were fitted on, or predictions of folds "
-    "that had not seen them.",
-    "interval": "Range that holds the true value in 95 of 100 audits like this one, for all "
-    "statements of the report together where it says so.",
-}
+WORDS = (
+    *("alpha", "candidate", "component", "core", "exact map", "held-out images", "interval"),
+    *("neuron", "ranking", "spuriosity", "spurious", "spurious gap", "tag"),
+)
+"""Terms of the glossary that a report uses."""
+
+
+def terms() -> dict[str, str]:
+    """What the words of a report mean."""
+    return {name: term(name).text for name in WORDS}
 
 
 def model_card(evidence: Evidence) -> Facts:

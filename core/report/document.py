@@ -145,7 +145,7 @@ def render(report: Report, *, progress: Reporter = silent) -> str:
         report=report,
         version=__version__,
         sections=[_section(s, d, report) for s, d in zip(report.sections, sections, strict=True)],
-        terms=cards.TERMS,
+        terms=cards.terms(),
         definitions=cards.definitions([s.evidence for s in report.sections]),
         brief=max(1, BRIEF // len(report.sections)),
     )

@@ -1,9 +1,8 @@
-"""What a report is written from: tags, and the table of measures, which is computed once."""
+"""What a report is written from: tags, and the table of measures, which is measured once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -13,12 +12,13 @@ from core.annotate.votes import answers
 from core.audit import Audit
 from core.errors import SpurioscopeError
 from core.measures.decisions import Decisions, decided
-from core.measures.table import measure
-from core.store import Workspace, fingerprint, read_frame, write_frame
+from core.measures.stored import is_stored, known, measured
+from core.measures.table import SLOW
+from core.store import Workspace, fingerprint
 from core.types import Reporter, silent
 
-QUICK = ("gap", "groups")
-"""Parts of the table that need no model."""
+WORDS = {"noise": "noise on the cues", "flip": "pasted cues"}
+"""Parts that need the model, in words."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,23 @@ class Evidence:
     answers: pd.DataFrame
     """Every standing tag (:func:`core.annotate.votes.answers`)."""
     missing: str = ""
-    """Why noise and flips were not measured; empty where they were, or nothing is tagged."""
+    """What was not measured, and why; empty where all was, or nothing is tagged."""
 
 
 def key(audit: Audit, decisions: Decisions) -> str:
     """Changes with the audit, with what its tags decide, and with the version."""
-    tagged = {
-        tag: {
-            label: [f"{c.kind.value} {c.component}" for c in candidates]
-            for label, candidates in found.items()
-        }
-        for tag, found in (("spurious", decisions.spurious), ("core", decisions.core))
-    }
+    tagged = {"spurious": decisions.spurious.keys_of, "core": decisions.core.keys_of}
     parts = {"audit": audit.manifest["fingerprint"], "summary": audit.summary, "tags": tagged}
     return fingerprint({**parts, "notes": decisions.notes, "code": __version__})
 
 
-def is_measured(audit: Audit, workspace: Workspace, threshold: int | None = None) -> bool:
-    """Whether a full report needs no model: it was measured before, or nothing is tagged."""
-    decisions = decided(audit, TagStore.open(workspace), threshold)
-    return not decisions.spurious or _path(audit, decisions).exists()
+def is_measured(audit: Audit, decisions: Decisions) -> bool:
+    """Whether a full report needs no model: all was measured before, or nothing is tagged."""
+    return not decisions.spurious or not _left(audit, decisions)
+
+
+def _left(audit: Audit, decisions: Decisions) -> list[str]:
+    return [part for part in SLOW if not is_stored(audit, decisions, part)]
 
 
 def gather(
@@ -62,40 +59,25 @@ def gather(
     with_model: bool = True,
     report: Reporter = silent,
 ) -> Evidence:
-    """Read the tags of an audit and measure what they cost, or take it from the audit's folder.
+    """Read the tags of an audit and what they cost, measured and stored where it is missing.
 
     Parameters
     ----------
     threshold : votes that decide a tag.
-    with_model : also measure noise and flips, which load the model; what was measured before is
-        used in any case. A model or an image that is gone is said in ``missing``.
+    with_model : also measure noise and flips where they are missing, which loads the model. A
+        model or an image that is gone is said in ``missing``.
     """
     store = TagStore.open(workspace)
     decisions = decided(audit, store, threshold)
+    reason = ""
+    if with_model and not is_measured(audit, decisions):
+        try:
+            measured(audit, workspace, threshold=threshold, report=report)
+        except SpurioscopeError as error:
+            reason = f" ({error})"
+    missing = ""
+    if not is_measured(audit, decisions):
+        parts = " and ".join(WORDS[part] for part in _left(audit, decisions))
+        missing = f"Not measured with these tags: {parts}{reason}."
     said = answers(store.current(audit.id))
-    path, missing = _path(audit, decisions), ""
-    if not path.exists() and decisions.spurious:
-        if with_model:
-            missing = _measure(audit, workspace, threshold, report)
-        else:
-            missing = "Noise and pasted cues were left out of this report on request."
-    if path.exists():
-        return Evidence(audit, decisions, read_frame(path), said)
-    parts = [measure(audit, workspace, what, threshold=threshold) for what in QUICK]
-    table = pd.concat(parts, ignore_index=True)
-    return Evidence(audit, decisions, table, said, missing)
-
-
-def _measure(audit: Audit, workspace: Workspace, threshold: int | None, report: Reporter) -> str:
-    """Measure everything and keep it; returns why that was not possible."""
-    decisions = decided(audit, TagStore.open(workspace), threshold)
-    try:
-        table = measure(audit, workspace, threshold=threshold, report=report)
-    except SpurioscopeError as error:
-        return f"Noise and pasted cues could not be measured: {error}"
-    write_frame(_path(audit, decisions), table)
-    return ""
-
-
-def _path(audit: Audit, decisions: Decisions) -> Path:
-    return audit.folder / "measures" / f"{key(audit, decisions)}.parquet"
+    return Evidence(audit, decisions, known(audit, decisions), said, missing)

@@ -307,9 +307,9 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
     """Classes without a decided spurious cue, those with something to look at first."""
     wanted = labels(evidence.audit, classes)
     judged = {
-        (label, c.kind.value, c.component)
-        for label, candidates in evidence.decisions.core.items()
-        for c in candidates
+        (label, kind, component)
+        for label, keys in evidence.decisions.core.keys_of.items()
+        for kind, component in keys
     }
     found = [
         _question(evidence.audit, facts, judged)

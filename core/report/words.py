@@ -207,7 +207,7 @@ def advice(finding: Finding) -> list[str]:
         found += [
             f"Do not rely on “{name}” where the cue is absent.",
             f"Add training images of “{name}” without the cue, or refit the head on its images "
-            "of low spuriosity (Moayeri et al. 2023).",
+            "of low spuriosity (Moayeri et al. 2023; here: python -m core mitigate --method head).",
         ]
     if finding.confuses:
         found.append(f"Add training images of “{name}” with the cue: they are now mistaken.")
@@ -216,7 +216,7 @@ def advice(finding: Finding) -> list[str]:
             f"Expect other classes to be taken for “{name}” where the cue appears; check such "
             "predictions by hand.",
             "Add training images of other classes with the cue, or take the cue's part off the "
-            "logit (SpuFix, Neuhaus et al. 2023).",
+            "logit (SpuFix, Neuhaus et al. 2023; here: python -m core mitigate --method spufix).",
         ]
     if finding.too_few and not (finding.helps or finding.confuses):
         found.append(_wanted(finding))

@@ -8,15 +8,14 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from core.annotate.tags import TagStore
-from core.annotate.votes import answers
 from core.audit import Audit
-from core.measures.decisions import decided
+from core.measure_commands import arguments
+from core.measures.stored import is_stored
+from core.measures.table import SLOW
 from core.report import appendix, evidence
 from core.report.document import TITLE, Report, compose, render
 from core.store import fingerprint
-from core.types import Progress
-from core.ui import blocks, opened, state
+from core.ui import blocks, opened, state, tagged, working
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author"]
 HEIGHT = 900
@@ -50,33 +49,24 @@ def choices(audit: Audit) -> tuple[list[Audit], list[str], str, str]:
     return audits, [unquote(q) for q in chosen], title.strip(), author.strip()
 
 
-def measure_missing(audits: Sequence[Audit]) -> None:
-    """Offer to measure what no report of these tags has measured yet."""
-    workspace = opened.workspace()
-    missing = [a for a in audits if not evidence.is_measured(a, workspace)]
+def offer(audits: Sequence[Audit]) -> None:
+    """Offer to measure, as a job, what was not measured with these tags."""
+    missing = [a for a in audits if not evidence.is_measured(a, tagged.decisions(a))]
     if not missing:
         return
-    names = ", ".join(blocks.plain(a.name) for a in missing)
     st.info(
-        f"Noise and pasted cues were not measured with these tags of {names}: the report says so. "
-        "Measuring loads the model and takes minutes; it is kept.",
+        "Noise and pasted cues were not all measured with these tags, and the report says so. "
+        "Measuring loads the model and takes minutes.",
         icon=":material/info:",
     )
-    if st.button(
-        "Measure noise and pasted cues", icon=":material/play_arrow:", disabled=blocks.read_only()
-    ):
-        bar = st.progress(0.0, text="Loading the model")
-
-        def report(progress: Progress) -> None:
-            done = progress.done / progress.total if progress.total else 0.0
-            bar.progress(min(done, 1.0), text=progress.stage)
-
+    with st.container(horizontal=True):
         for audit in missing:
-            found = evidence.gather(audit, workspace, report=report)
-            if found.missing:
-                blocks.say(found.missing)
-                return
-        st.rerun()
+            working.offer(
+                arguments(audit.id, "all"),
+                f"{audit.name}: what the tagged cues cost",
+                f"Measure {blocks.plain(audit.name)}",
+                key=f"measure-{audit.id}",
+            )
 
 
 @blocks.part
@@ -84,7 +74,7 @@ def show(audit: Audit) -> None:
     """Choices, preview and files."""
     audits, classes, title, author = choices(audit)
     state.publish(PARAMETERS)
-    measure_missing(audits)
+    offer(audits)
     known = tuple(_state(a) for a in audits)
     report, html = _written(tuple(audits), known, tuple(classes), title, author)
     _downloads(report, html)
@@ -95,14 +85,13 @@ def show(audit: Audit) -> None:
 
 def _state(audit: Audit) -> str:
     """Changes with the audit, its tags and what was measured with them."""
-    store = TagStore.open(opened.workspace())
-    said = answers(store.current(audit.id)).to_csv()
-    measured = evidence.is_measured(audit, opened.workspace())
-    version = opened.version(audit)
-    return fingerprint(
-        {"key": evidence.key(audit, decided(audit, store)), "said": said, "measured": measured,
-         "version": version}
-    )  # fmt: skip
+    decisions, store = tagged.decisions(audit), tagged.store()
+    parts = {
+        **{"key": evidence.key(audit, decisions), "tags": store.state(audit.id)},
+        **{"stored": [is_stored(audit, decisions, part) for part in SLOW]},
+        "version": opened.version(audit),
+    }
+    return fingerprint(parts)
 
 
 @lru_cache(maxsize=4)

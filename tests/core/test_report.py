@@ -19,7 +19,7 @@ import pytest
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import InputError
-from core.measures import table as measures
+from core.models.model import Model
 from core.report import appendix, evidence, figures, findings, pdf, pictures, words
 from core.report.document import Report, compose, render
 from core.report.findings import Verdict
@@ -180,22 +180,23 @@ def test_the_model_is_loaded_once(
     store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
     calls = []
 
-    def counted(audit: Audit, *arguments: object, **more: object) -> pd.DataFrame:
+    def counted(*arguments: object, **more: object) -> Model:
         calls.append(arguments)
-        return measures.measure(audit, *arguments, **more)  # type: ignore[arg-type]
+        return load_white_box(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evidence, "measure", counted)
-    assert not evidence.is_measured(audit, workspace_of(audit))
+    monkeypatch.setattr("core.models.load.load_model", counted)
     quick = gathered(audit, with_model=False)
-    assert "left out" in quick.missing
+    assert not calls
+    assert quick.missing == "Not measured with these tags: noise on the cues and pasted cues."
     assert "flip_rate" not in set(quick.table["measure"])
-    calls.clear()
+    assert not evidence.is_measured(audit, quick.decisions)
     first, second = gathered(audit), gathered(audit)
     assert len(calls) == 1
-    assert evidence.is_measured(audit, workspace_of(audit))
+    assert not first.missing
+    assert evidence.is_measured(audit, first.decisions)
     pd.testing.assert_frame_equal(first.table, second.table)
     store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
-    assert not evidence.is_measured(audit, workspace_of(audit))
+    assert gathered(audit, with_model=False).missing
 
 
 def test_it_refers_to_nothing_outside(html: str) -> None:
@@ -334,7 +335,7 @@ def test_a_missing_model_is_said(
     monkeypatch.setattr("core.models.load.load_model", gone)
     found = gathered(audit)
     assert "the weights are gone" in found.missing
-    assert not evidence.is_measured(audit, workspace_of(audit))
+    assert not evidence.is_measured(audit, found.decisions)
     assert "the weights are gone" in Page(render(compose([found]))).text
 
 

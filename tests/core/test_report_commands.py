@@ -61,7 +61,7 @@ def test_quick_loads_no_model(
     monkeypatch.setattr("core.models.load.load_model", refuse)
     out = tmp_path / "r.html"
     assert ran(audit, audit.id, "--out", out, "--quick") == 0
-    assert "was not measured" in out.read_text()
+    assert "Not measured with these tags" in out.read_text()
 
 
 @pytest.mark.parametrize(

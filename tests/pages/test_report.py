@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import jobs
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.report import evidence
 from core.store import Workspace
 from core.types import Kind, Tag
 from tests.pages.conftest import Open, address, healthy
@@ -32,16 +34,19 @@ def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:
 
 
 def test_what_was_not_measured_is_measured_on_request(
-    audit: Audit, workspace: Workspace, opened: Open
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
     tag(audit, workspace)
     app = healthy(opened("report", audit=audit.id), TITLE)
     assert 'data-label="eel"' in preview(app)
     assert "was not measured" in preview(app)
     (button,) = [b for b in app.button if "Measure" in b.label]
-    button.click()
-    app.run()
-    healthy(app, TITLE)
+    app = button.click().run()
+    assert started == [["measure", audit.id, "--what", "all"]]
+    evidence.gather(audit, workspace)
+    app = healthy(app.run(), TITLE)
     assert "Pasted on" in preview(app)
     assert not [b for b in app.button if "Measure" in b.label]
 
@@ -75,6 +80,5 @@ def test_read_only_measures_nothing(
     tag(audit, workspace)
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
     app = healthy(opened("report", audit=audit.id), TITLE)
-    (button,) = [b for b in app.button if "Measure" in b.label]
-    assert button.disabled
-    assert not (audit.folder / "measures").exists()
+    assert not [b for b in app.button if "Measure" in b.label]
+    assert not list((audit.folder / "measures").glob("flip-*"))
