@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,6 +21,9 @@ from core.types import Progress, Reporter, silent
 TITLE = "Which cues the model uses, and what they cost"
 BRIEF = 5
 """Findings that the one-page summary lists, of all audits together."""
+
+DETAILED = 40
+"""Findings of all audits together that are told at length; a table holds the rest."""
 
 QUESTIONS = 12
 LISTED = 8
@@ -132,32 +134,33 @@ def render(report: Report, *, progress: Reporter = silent) -> str:
         keep_trailing_newline=True,
     )
     environment.globals |= {"words": words, "figures": figures, "verdict": Verdict, "len": len}
-    every = [(s, f) for s in report.sections for f in s.findings]
-    drawn = []
-    for place, (section, finding) in enumerate(every):
-        progress(Progress("Drawing findings", place, len(every), "findings"))
-        pictured = place < pictures.PICTURED
-        drawn.append(_finding(section.evidence, finding, pictured=pictured))
-    rest = iter(drawn)
-    sections = [list(islice(rest, len(s.findings))) for s in report.sections]
     template = environment.get_template("report.html.jinja")
     return template.render(
         report=report,
         version=__version__,
-        sections=[_section(s, d, report) for s, d in zip(report.sections, sections, strict=True)],
+        sections=[_section(section, report, progress) for section in report.sections],
         terms=cards.terms(),
         definitions=cards.definitions([s.evidence for s in report.sections]),
         brief=max(1, BRIEF // len(report.sections)),
     )
 
 
-def _section(section: Section, drawn: list[dict[str, Any]], report: Report) -> dict[str, Any]:
-    evidence = section.evidence
+def _section(section: Section, report: Report, progress: Reporter) -> dict[str, Any]:
+    """Everything that the template shows of an audit; the audits share the room there is."""
+    evidence, audits = section.evidence, len(report.sections)
+    told = section.findings[: max(1, DETAILED // audits)]
+    drawn = []
+    for place, finding in enumerate(told):
+        progress(Progress("Drawing findings", place, len(told), "findings"))
+        pictured = place < max(1, pictures.PICTURED // audits)
+        drawn.append(_finding(evidence, finding, pictured=pictured))
     listed, more = cards.classes(evidence)
     return {
         "audit": evidence.audit,
         "headline": section.headline,
+        "all": section.findings,
         "findings": drawn,
+        "rest": section.findings[len(told) :],
         "questions": [words.of_question(q) for q in section.questions[:QUESTIONS]],
         "more_questions": max(len(section.questions) - QUESTIONS, 0),
         "gaps": figures.gaps(section.findings),
@@ -173,7 +176,7 @@ def _section(section: Section, drawn: list[dict[str, Any]], report: Report) -> d
 def _finding(evidence: Evidence, finding: Finding, *, pictured: bool) -> dict[str, Any]:
     """Everything that the template shows of a finding."""
     rows: tuple[pictures.Row, ...] = ()
-    missing = f"Only the first {pictures.PICTURED} findings of a report have pictures."
+    missing = "Only the first findings of a report have pictures."
     along = Markup("")
     if pictured:
         rows, missing = pictures.rows(evidence, finding)

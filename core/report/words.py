@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from core.report.findings import WORTH, Finding, Number, Question, Verdict
 
-UNITS = {"points": " points", "share": "", "": ""}
-
 
 @dataclass(frozen=True)
 class Sentence:
@@ -23,9 +21,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
-def points(value: float) -> str:
+def points(difference: float) -> str:
     """A difference of percentages for people."""
-    return f"{value:+.0f}\u00a0points"
+    return f"{difference:+.0f}\u00a0points"
 
 
 def interval(number: Number) -> str:
@@ -37,11 +35,14 @@ def interval(number: Number) -> str:
     return f"[{number.low:.3f}, {number.high:.3f}]"
 
 
+def value(number: Number) -> str:
+    """A number without unit and interval."""
+    return f"{number.value:+.1f}" if number.unit == "points" else f"{number.value:.3f}"
+
+
 def figure(number: Number) -> str:
     """A number with its unit, without its interval."""
-    if number.unit == "points":
-        return f"{number.value:+.1f} points"
-    return f"{number.value:.3f}"
+    return f"{value(number)} points" if number.unit == "points" else value(number)
 
 
 def names(items: Sequence[str]) -> str:

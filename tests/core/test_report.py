@@ -20,7 +20,16 @@ from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import InputError
 from core.models.model import Model
-from core.report import appendix, evidence, figures, findings, pdf, pictures, words
+from core.report import (
+    appendix,
+    document,
+    evidence,
+    figures,
+    findings,
+    pdf,
+    pictures,
+    words,
+)
 from core.report.document import Report, compose, render
 from core.report.findings import Verdict
 from core.statistics import critical, newcombe
@@ -345,6 +354,19 @@ def test_twenty_noisy_findings_fit_into_a_mail(rng: np.random.Generator) -> None
     noise = rng.integers(0, 255, (pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
     size = len(pictures.data_uri(Image.fromarray(noise)))
     assert pictures.PICTURED * 3 * pictures.SHOWN * size < 7 * 2**20
+
+
+def test_many_findings_stay_small(report: Report) -> None:
+    (section,) = report.sections
+    (finding,) = section.findings
+    many = tuple(replace(finding, name=f"leaf {i}") for i in range(60))
+    html = render(replace(report, sections=(replace(section, findings=many),)))
+    page = alone(html)
+    told, listed = page.named("article"), [r for r in page.named("tr") if "data-label" in r]
+    assert [len(told), len(listed)] == [document.DETAILED, 60 - document.DETAILED]
+    assert all(f"leaf {i}" in page.text for i in range(60))
+    assert len(page.named("img")) == pictures.PICTURED * 3 * pictures.SHOWN
+    assert len(html.encode()) < 8 * 2**20
 
 
 def test_where_an_overlay_is_strongest() -> None:
