@@ -410,8 +410,8 @@ def object_shares(
 ) -> FloatArray:
     """Share (n,) of the positive part of a class's map on the object; NaN without a mask.
 
-    The map is the gradient of the corrected logit times the pooled maps: with a correction every
-    image has the linear piece that it lies in.
+    The map averages to the corrected logit minus the class's mean logit, as everywhere in the app:
+    gradient times pooled maps, with a correction that of the linear piece that the image lies in.
     """
     from core.data.masks import mask_on_grid
     from core.explain.heatmaps import energy_share
@@ -425,12 +425,13 @@ def object_shares(
         return found
     if not audit.store.has_maps(ids) and audit.id not in models:
         models[audit.id] = audit.load_model()
-    slopes, _ = audit.head.piece(audit.features(ids), class_idx)
+    slopes, constants = audit.head.piece(audit.features(ids), class_idx)
+    level = float(audit.class_arrays(class_idx).facts["logit_mean"])
     for start in range(0, len(ids), 32):
         part = range(start, min(start + 32, len(ids)))
         maps = audit.maps([ids[i] for i in part], models.get(audit.id))
         for i, of_image in zip(part, maps, strict=True):
-            heat = np.tensordot(slopes[i], of_image, axes=1)
+            heat = np.tensordot(slopes[i], of_image, axes=1) + constants[i] - level
             mask = masks[there[i]]
             assert mask is not None
             inside = mask_on_grid(mask, (heat.shape[0], heat.shape[1]))

@@ -87,7 +87,7 @@ def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) 
     bias = trained.state.get(f"{name}.bias")
     head = Head(
         np.array(weight, np.float32),
-        np.zeros(len(weight), np.float32) if bias is None else np.array(bias, np.float32),
+        np.zeros(len(weight), np.float32) if bias is None else bias.numpy().copy(),
         parent.outputs,
         parent.names,
         parent.mode,
@@ -156,7 +156,7 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
 
 
 EPOCHS, RATES = (10, 3, 1, 30), (1e-4, 1e-3, 1e-5)
-LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "grad_cam")
+LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
 LAYERS = ("last", "input")
 TARGETS = ("all_logits_random", "all_logits", "max_logit", "target_logit", "logprobs")
 CHANGES = ("auto", "paste", "remove", "swap", "shuffle")

@@ -322,11 +322,27 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     assert taken["accuracy"] == pytest.approx(audit.summary["accuracy"])
 
 
-def test_object_shares_use_the_piece_that_an_image_lies_in(
-    workspace: Workspace, parent: Audit
-) -> None:
-    del workspace
-    assert np.isnan(object_shares(parent, parent.images.index[:3].tolist(), 0, {})).all()
+def test_object_shares_equal_their_formula(workspace: Workspace, parent: Audit) -> None:
+    from core.data.masks import mask_on_grid
+    from core.measures.trials import mask_in_view
+
+    audit = run(workspace, parent, "spufix", strength=1.0, **QUICK)
+    rows = audit.images[(audit.images["label"] == "leaf") & (audit.images["object_mask"] != "")]
+    ids = [*rows.index[:6], audit.images.index[audit.images["object_mask"] == ""][0]]
+    mean = audit.class_arrays(0).facts["logit_mean"]
+    for which in (parent, audit):
+        found = object_shares(which, ids, 0, {})
+        assert np.isnan(found[-1])
+        maps, logits = which.maps(ids[:-1]), which.head.logits(which.features(ids))[:, 0]
+        for i, image_id in enumerate(ids[:-1]):
+            w, c = which.head.piece(which.features([image_id]), 0)
+            heat = np.zeros(maps.shape[2:])
+            for y, x in np.ndindex(heat.shape):
+                heat[y, x] = w[0] @ maps[i, :, y, x] + c[0] - mean
+            assert heat.mean() == pytest.approx(logits[i] - mean, abs=1e-3)
+            mask = mask_on_grid(mask_in_view(which, image_id, "object_mask"), heat.shape)
+            positive = np.maximum(heat, 0)
+            assert found[i] == pytest.approx((positive * mask).sum() / positive.sum(), nan_ok=True)
 
 
 # The model of a derived audit
@@ -495,3 +511,81 @@ def test_the_command_line(
     for words in ("## What was done", "P-ClArC", "## What was measured", "## What was not"):
         assert words.lower() in text.lower()
     assert torch.is_tensor(core.models.checkpoint.read_checkpoint(out)["fc.weight"])
+
+
+# Methods that train the network
+
+
+@pytest.fixture
+def trainable(network: None, workspace: Workspace, parent: Audit) -> Audit:
+    """The parent with an object mask for every image: everything but a corner."""
+    from PIL import Image
+
+    mask = np.full((32, 32), 255, np.uint8)
+    mask[:8, :8] = 0
+    Image.fromarray(mask).save(parent.root / "object.png")
+    path = parent.folder / "images.parquet"
+    rows = pd.read_parquet(path)
+    rows["object_mask"] = "object.png"
+    rows.to_parquet(path, index=False)
+    return Audit(parent.folder)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("guidance", {"fraction": "0.1"}),
+        ("rrclarc-deep", {"layer": "conv", "parts": "head"}),
+        ("counterfactual", {"change": "paste"}),
+    ],
+)
+def test_a_method_of_the_network_from_start_to_finish(
+    workspace: Workspace,
+    trainable: Audit,
+    method: str,
+    options: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "layer" in options:
+        monkeypatch.setitem(registry.NETWORK[method].options, "layer", ("last", "conv"))
+    said: list[Progress] = []
+    request = MitigateRequest(
+        trainable.name, method, "trained", classes=("leaf",), pictures=False,
+        options={**options, "epochs": "1"},
+    )  # fmt: skip
+    audit = run_mitigation(request, workspace, report=said.append)
+    done = audit.manifest["mitigation"]
+    assert len(done["history"]) == 1
+    assert {"loss", "accuracy"} <= set(done["history"][0])
+    assert done["encoder_changed"]
+    assert any(progress.detail for progress in said)
+    ids = audit.images.index.tolist()
+    logits = audit.load_model().logits(audit.features(ids))
+    np.testing.assert_array_equal(logits, audit.head.logits(audit.features(ids)))
+    changed_weight = not np.array_equal(audit.head.weight, trainable.head.weight)
+    changed_encoder = np.abs(audit.features(ids) - trainable.features(ids)).max() > 1e-6
+    assert changed_weight or changed_encoder
+    assert len(effect_table(audit))
+
+
+def test_the_choices_are_those_of_the_methods() -> None:
+    from core.mitigate import attribution, compositing, counterfactual, localisation, right_reasons
+
+    assert set(registry.LOSSES) == set(localisation.LOSSES)
+    assert set(registry.ATTRIBUTIONS) == set(attribution.ATTRIBUTIONS)
+    assert registry.TARGETS == right_reasons.TARGETS
+    assert set(registry.CHANGES) == {"auto", *counterfactual.CHANGES}
+    assert set(compositing.OPERATIONS) < set(registry.CHANGES)
+
+
+def test_a_method_without_its_masks_is_refused(
+    workspace: Workspace, parent: Audit, network: None
+) -> None:
+    path = parent.folder / "images.parquet"
+    rows = pd.read_parquet(path).drop(columns=["object_mask", "cue_mask"], errors="ignore")
+    rows.to_parquet(path, index=False)
+    for method in ("guidance", "counterfactual"):
+        with pytest.raises(InputError, match="needs masks and no training image has one"):
+            run(workspace, Audit(parent.folder), method, **QUICK)
+    with pytest.raises(InputError, match="has no cue masks"):
+        run(workspace, Audit(parent.folder), masks=True, **QUICK)
