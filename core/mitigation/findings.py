@@ -100,15 +100,18 @@ def _named(found: dict[str, list[Candidate]], cues: Sequence[str]) -> dict[str, 
 
 
 def cue_of(audit: Audit, candidate: Candidate) -> Cue:
-    """A candidate as the methods take it."""
-    arrays = audit.class_arrays(candidate.class_idx)
-    pca = arrays.pca
+    """A candidate as the methods take it; its alpha stays what the candidate's is."""
+    pca = audit.class_arrays(candidate.class_idx).pca
+    weight, mean = np.asarray(pca.weight, np.float64), np.asarray(pca.mean, np.float64)
     if candidate.kind is Kind.PCA:
         unit = np.asarray(pca.basis[:, candidate.component], np.float64)
-    else:
-        unit = np.eye(1, len(pca.weight), candidate.component)[0]
-    mean = np.asarray(pca.mean, np.float64)
-    return Cue(candidate.class_idx, unit, np.asarray(pca.weight, np.float64), mean)
+    elif candidate.kind is Kind.NEURON:
+        unit = np.eye(1, len(weight), candidate.component)[0]
+    else:  # a carried direction is <1, v> v * w, from v of another model
+        unit = np.divide(candidate.direction, weight, out=np.zeros_like(weight), where=weight != 0)
+        unit = unit / max(float(np.linalg.norm(unit)), 1e-300)
+        mean = mean + (candidate.offset / unit.sum() - unit @ mean) * unit
+    return Cue(candidate.class_idx, unit, weight, mean)
 
 
 @dataclass(frozen=True)

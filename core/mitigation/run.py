@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from core.annotate.tags import TagStore
+from core.annotate.tags import TagEvent, TagStore
 from core.audit import Audit
 from core.errors import InputError
+from core.measures.decisions import values_of
 from core.mitigate import methods as heads
 from core.mitigate.choice import sweep
 from core.mitigation.composites import map_pairs, mask_pairs
-from core.mitigation.derived import Corrected, derive, plan
+from core.mitigation.derived import Corrected, derive, link_tree, plan
 from core.mitigation.effect import Effect, changed_images, effects
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, checked, method
-from core.mitigation.stored import is_derived
+from core.mitigation.stored import facts_of, is_derived
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
 from core.statistics import correlation
@@ -226,34 +227,50 @@ def _correct_head(
 def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     """Give a derived audit its parent's tags where their candidates still are; how many.
 
-    Neurons are the same features. A component is carried to the one whose alpha correlates with
-    its own by at least ALIKE on the class's training images; the tag of one that the correction
-    took away stays with the parent. Nothing is done where the audit has tags already.
+    A component is carried to the one whose alpha correlates with its own by at least ALIKE on the
+    class's training images, other candidates to themselves if their alpha does so. The tag of one
+    that the correction took away stays with the parent. Nothing is done where the audit has tags.
     """
     if store.history(audit.id):
         return 0
-    places: dict[str, dict[int, int]] = {}
+    same = not facts_of(audit)["encoder_changed"]
+    if same:
+        link_tree(parent.folder / "carried", audit.folder / "carried")
     known = {facts["label"] for facts in audit.classes}
+    places: dict[str, dict[int, int]] = {}
     rows = []
     for event in store.current(parent.id):
-        if event.label not in known:
+        if event.label not in known or (event.kind is Kind.CARRIED and not same):
             continue
-        place = event.component
-        if event.kind is Kind.PCA:
-            if event.label not in places:
-                places[event.label] = same_components(parent, audit, event.label)
-            if event.component not in places[event.label]:
-                continue
-            place = places[event.label][event.component]
-        rows.append(
-            {
-                **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence")},
-                **{"kind": event.kind.value, "component": place, "reason": event.reason},
-                "tag": event.tag.value if event.tag else None,
-                "subtype": event.subtype.value if event.subtype else None,
-            }
-        )
+        if event.kind is Kind.PCA and event.label not in places:
+            places[event.label] = same_components(parent, audit, event.label)
+        place = places.get(event.label, {}).get(event.component, -1)
+        if event.kind is not Kind.PCA:
+            alike = same or _alike(parent, audit, event)
+            place = event.component if alike else -1
+        if place >= 0:
+            rows.append(_row(event, place))
     return store.add_many(audit.id, rows)
+
+
+def _row(event: TagEvent, place: int) -> dict[str, Any]:
+    """An entry of the log for another audit."""
+    return {
+        **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence", "reason")},
+        **{"kind": event.kind.value, "component": place},
+        "tag": event.tag.value if event.tag else None,
+        "subtype": event.subtype.value if event.subtype else None,
+    }
+
+
+def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:
+    """Whether a neuron still says of the class's training images what it said in the parent."""
+    values = []
+    for which in (parent, audit):
+        arrays = which.class_arrays(which.class_facts(event.label)["class_idx"])
+        candidate = arrays.candidate(event.kind, event.component)
+        values.append(values_of(which, event.label, [candidate])[np.asarray(arrays.fitting)])
+    return bool(correlation(*values)[0, 0] >= ALIKE)
 
 
 def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:

@@ -20,9 +20,9 @@ import core.models.load
 from core.__main__ import main
 from core.analysis import fitting_rows
 from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audit import Audit, carried_path
 from core.errors import InputError, WorkspaceError
-from core.measures.decisions import decided, held_out
+from core.measures.decisions import decided
 from core.measures.table import measure
 from core.mitigation import networks as registry
 from core.mitigation.composites import map_pairs, mask_pairs
@@ -210,7 +210,7 @@ def test_one_split_alone_is_divided_and_said(workspace: Workspace, parent: Audit
     table, _ = image_table(parent)
     assert (table.frame["split"] == "train").all()
     audit = run(workspace, Audit(parent.folder), **QUICK)
-    held = held_out(audit)
+    held = audit.held_out
     assert held.sum() == len(rows) // 3
     assert audit.manifest["mitigation"]["learnt_from"] == (~held).sum()
     assert "held-out part of" in audit.summary["held_out"]
@@ -300,7 +300,7 @@ def test_composites_are_encoded_once_for_every_correction(
 def test_changed_images_are_the_flipped_predictions(workspace: Workspace, parent: Audit) -> None:
     audit = run(workspace, parent, **QUICK)
     found = changed(audit)
-    old, new = (a.images[held_out(a)] for a in (parent, audit))
+    old, new = (a.images[a.held_out] for a in (parent, audit))
     moved = old["prediction"] != new["prediction"]
     assert sorted(sum(found.values(), [])) == sorted(old.index[moved])
     assert new.loc[found["better"], "correct"].all()
@@ -411,6 +411,23 @@ def test_tags_of_components_that_are_gone_stay_with_the_parent(
     carried = {(e.label, e.kind, e.annotator) for e in store.current(audit.id)}
     assert ("leaf", Kind.NEURON, "ann") in carried
     assert carry_tags(parent, audit, store) == 0
+
+
+def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, parent: Audit) -> None:
+    arrays = parent.class_arrays(0)
+    component = arrays.candidate("pca", 0)
+    path = carried_path(parent.folder, 0)
+    path.parent.mkdir()
+    np.save(path, np.append(component.direction, component.offset - 1)[None])
+    store = TagStore.open(workspace)
+    store.add("other", parent.id, "leaf", Kind.CARRIED, 0, Tag.SPURIOUS)
+    carried = parent.class_arrays(0).candidate("carried", 0)
+    phi = parent.features(arrays.image_ids)
+    wanted = phi @ carried.direction - carried.offset
+    np.testing.assert_allclose(cue_of(parent, carried).alpha(phi), wanted, atol=1e-4)
+    audit = run(workspace, parent, cues=("leaf/carried-0",), **QUICK)
+    assert any(e.kind is Kind.CARRIED for e in store.current(audit.id))
+    audit.class_arrays(0).candidate("carried", 0)
 
 
 class Shifted:
