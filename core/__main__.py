@@ -31,6 +31,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where audits live (default: $SPURIOSCOPE_WORKSPACE, else ./workspace)",
     )
+    common.add_argument(
+        "--database",
+        metavar="URL",
+        help="where tags live, for a team (default: $SPURIOSCOPE_DATABASE, else a file of the "
+        "workspace); passwords are better given by the environment",
+    )
     common.add_argument("--json", action="store_true", help="print one JSON document")
     common.add_argument("--job", help=argparse.SUPPRESS)
     top = argparse.ArgumentParser(
@@ -129,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _terminated_like_interrupted():
             from core import commands
 
-            result, text = commands.run(options, Workspace.default(options.workspace))
+            workspace = Workspace.default(options.workspace, options.database)
+            result, text = commands.run(options, workspace)
     except SpurioscopeError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return error.exit_code

@@ -291,13 +291,22 @@ class Workspace:
     are written (:mod:`core.features.shards`, :mod:`core.analysis`).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, database: str | None = None) -> None:
         self.root = root.expanduser().absolute()
+        self.database = database
+        """URL of the database that holds the tags; None: a file of the workspace."""
 
     @classmethod
-    def default(cls, root: str | Path | None = None) -> Workspace:
-        """The given folder, else ``$SPURIOSCOPE_WORKSPACE``, else ``./workspace``."""
-        return cls(Path(root or os.environ.get("SPURIOSCOPE_WORKSPACE") or "workspace"))
+    def default(cls, root: str | Path | None = None, database: str | None = None) -> Workspace:
+        """The given folder and database, else those that the environment names.
+
+        ``$SPURIOSCOPE_WORKSPACE``, else ``./workspace``; ``$SPURIOSCOPE_DATABASE``, else a file of
+        the workspace.
+        """
+        return cls(
+            Path(root or os.environ.get("SPURIOSCOPE_WORKSPACE") or "workspace"),
+            database or os.environ.get("SPURIOSCOPE_DATABASE") or None,
+        )
 
     @property
     def audits(self) -> Path:

@@ -10,51 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import DatabaseError
 
+from core.annotate.database import EVENTS, engine_of, place, without_password
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace, disk_errors, refuse_if_read_only
+from core.store import Workspace, refuse_if_read_only
 from core.types import Kind, Subtype, Tag
 
-_metadata = MetaData()
-
-EVENTS = Table(
-    "tag_events",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("at", String(32), nullable=False),
-    Column("annotator", String(120), nullable=False, index=True),
-    Column("audit_id", String(32), nullable=False, index=True),
-    Column("label", String(500), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("component", Integer, nullable=False),
-    Column("tag", String(16), nullable=True),  # null: the tag was taken back
-    Column("subtype", String(32), nullable=True),
-    Column("confidence", Integer, nullable=True),
-    Column("reason", Text, nullable=True),
-    Column("undoes", Integer, nullable=True),
-)
+SAME = ("audit_id", "annotator", "label", "kind", "component")
+"""What two entries have in common if the newer one replaces the older."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +47,30 @@ class TagEvent:
     """In the annotator's words."""
     undoes: int | None = None
     """The entry that this one takes back."""
+    previous: int | None = None
+    """The entry before it of the same annotator on the same candidate."""
 
 
 class TagStore:
-    """The tags of a workspace, in its SQLite database (write-ahead log)."""
+    """The tags of a workspace: in its SQLite database, or in the one that it names by URL."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     @classmethod
     def open(cls, workspace: Workspace) -> TagStore:
-        """The workspace's database, made when it does not exist yet."""
-        return cls(_engine(str(workspace.root / "tags.sqlite")))
+        """The workspace's database, made or brought up to date where that is needed.
+
+        Raises
+        ------
+        InputError
+            If the URL is none, or its driver is not installed.
+        WorkspaceError
+            If the database cannot be opened, or was written by a newer version.
+        """
+        if workspace.database:
+            return cls(engine_of(workspace.database))
+        return cls(engine_of(f"sqlite:///{workspace.root / 'tags.sqlite'}"))
 
     def add(
         self,
@@ -136,9 +115,15 @@ class TagStore:
 
     def _append(self, values: dict[str, Any]) -> TagEvent:
         values = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}
+        before = select(func.max(EVENTS.c.id)).where(
+            *(EVENTS.c[name] == values[name] for name in SAME)
+        )
+        entry = insert(EVENTS).values(**values, previous=before.scalar_subquery())
         with self._writing() as connection:
-            number = connection.execute(insert(EVENTS).values(**values)).inserted_primary_key
-        return _event({"id": number[0] if number else 0, **values})
+            number, previous = connection.execute(
+                entry.returning(EVENTS.c.id, EVENTS.c.previous)
+            ).one()
+        return _event({"id": number, **values, "previous": previous})
 
     def add_many(self, audit_id: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Append many tags in one transaction; all or none. Returns how many were new.
@@ -157,11 +142,14 @@ class TagStore:
         for row in rows:
             entry = {**row, "audit_id": audit_id, "undoes": None, "at": row["at"] or now}
             entry["annotator"] = _name(row["annotator"])
+            entry["previous"] = None
             key = (entry["annotator"], row["label"], Kind(row["kind"]), row["component"])
             known = standing.get(key)
             said = (row["tag"], row["subtype"], row["confidence"], row["reason"])
             if known and said == (known.tag, known.subtype, known.confidence, known.reason):
                 continue
+            if known:
+                entry["previous"] = known.id
             new.append(entry)
         with self._writing() as connection:
             if new:
@@ -177,9 +165,10 @@ class TagStore:
                 yield connection
         except DatabaseError as error:
             raise WorkspaceError(
-                f"the tag could not be saved in {self.engine.url.database}: {error.orig}; check "
-                "that the workspace is writable and the disk is not full"
-            ) from error
+                f"the tag could not be saved in {place(self.engine.url)}: "
+                f"{without_password(error.orig, self.engine.url)}; check that it is writable and "
+                "the disk is not full"
+            ) from None
 
     def undo(self, annotator: str, audit_id: str) -> TagEvent | None:
         """Take back the annotator's last entry that still stands; None if there is none.
@@ -196,7 +185,8 @@ class TagStore:
         restored = asdict(before[-1] if before else replace(last, tag=None))
         if not before:
             restored |= {"subtype": None, "confidence": None, "reason": None}
-        del restored["id"], restored["at"]
+        for name in ("id", "at", "previous"):
+            del restored[name]
         return self._append({**restored, "undoes": last.id})
 
     def history(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
@@ -215,9 +205,9 @@ class TagStore:
                 yield connection
         except DatabaseError as error:
             raise WorkspaceError(
-                f"the tags in {self.engine.url.database} cannot be read: {error.orig}; restore the "
-                "file from a backup"
-            ) from error
+                f"the tags in {place(self.engine.url)} cannot be read: "
+                f"{without_password(error.orig, self.engine.url)}; restore them from a backup"
+            ) from None
 
     def state(self, audit_id: str) -> tuple[int, int]:
         """Number of entries of an audit's log and the newest one: changes with every entry."""
@@ -257,38 +247,3 @@ def _read(row: Sequence[Any]) -> TagEvent:
     return TagEvent(
         number, at, annotator, audit_id, label, KINDS[kind], component, said, which, *more
     )
-
-
-@cache
-def _engine(path: str) -> Engine:
-    """One engine per database and process."""
-    with disk_errors(Path(path)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    try:
-        _metadata.create_all(engine)
-        _migrate(engine)
-    except DatabaseError as error:
-        raise WorkspaceError(
-            f"cannot open the tags in {path}: {error.orig}; choose a writable --workspace, or "
-            "restore the file from a backup"
-        ) from error
-    return engine
-
-
-def _migrate(engine: Engine) -> None:
-    """Add the columns that an older version did not have; they are empty for its tags."""
-    known = {column["name"] for column in inspect(engine).get_columns(EVENTS.name)}
-    with engine.begin() as connection:
-        for column in EVENTS.columns:
-            if column.name not in known:
-                kind = column.type.compile(engine.dialect)
-                connection.execute(
-                    text(f"ALTER TABLE {EVENTS.name} ADD COLUMN {column.name} {kind}")
-                )

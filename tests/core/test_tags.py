@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
+from core.annotate import database
 from core.annotate.tags import TagStore
 from core.errors import InputError, WorkspaceError
 from core.store import Workspace
@@ -114,6 +116,46 @@ def test_tags_of_an_older_version_are_kept(workspace: Workspace) -> None:
     store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS, confidence=2)
     assert standing(store) == {("ann", 2): Tag.CORE, ("ann", 3): Tag.SPURIOUS}
     assert store.current("a1")[1].confidence == 2
+    with sqlite3.connect(workspace.root / "tags.sqlite") as new:
+        numbers = [row[0] for row in new.execute("SELECT number FROM tag_migrations")]
+    assert numbers == list(range(1, len(database.MIGRATIONS) + 1))
+
+
+def test_every_entry_names_the_one_before_it(store: TagStore) -> None:
+    first = store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.CORE)
+    store.add("bob", "a1", "wolf", Kind.PCA, 3, Tag.CORE)
+    second = store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS)
+    third = store.undo("ann", "a1")
+    assert (first.previous, second.previous, third.previous) == (None, first.id, second.id)
+    row = {"label": "wolf", "kind": "pca", "component": 3, "annotator": "ann", "tag": "unsure"}
+    row |= {"subtype": None, "confidence": None, "reason": None, "at": None}
+    store.add_many("a1", [row])
+    assert store.history("a1")[-1].previous == third.id
+
+
+def test_a_migration_that_fails_leaves_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(connection: object) -> None:
+        raise sqlalchemy.exc.OperationalError("ALTER", {}, Exception("no space"))
+
+    migrations = (*database.MIGRATIONS[:2], fails)
+    monkeypatch.setattr(database, "MIGRATIONS", migrations)
+    with pytest.raises(WorkspaceError, match="cannot open the tags"):
+        TagStore.open(workspace)
+    with sqlite3.connect(workspace.root / "tags.sqlite") as left:
+        assert left.execute("SELECT name FROM sqlite_master").fetchall() == []
+    monkeypatch.undo()
+    assert TagStore.open(workspace).add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE).id == 1
+
+
+def test_tags_of_a_newer_version_are_left_alone(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    with sqlite3.connect(workspace.root / "tags.sqlite") as new:
+        new.execute("CREATE TABLE tag_migrations (number INTEGER PRIMARY KEY, at TEXT)")
+        new.execute("INSERT INTO tag_migrations VALUES (99, 't')")
+    with pytest.raises(WorkspaceError, match="newer version .migration 99.*update Spurioscope"):
+        TagStore.open(workspace)
 
 
 def test_a_damaged_database_is_a_sentence(workspace: Workspace) -> None:

@@ -1,0 +1,171 @@
+"""Tags in a database that a URL names: PostgreSQL where there is one, addresses, passwords."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.annotate import database
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import InputError, WorkspaceError
+from core.store import Workspace
+from core.types import Kind, Tag
+
+PASSWORD = "secret-of-the-team"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def programs() -> Path | None:
+    """Folder of PostgreSQL's programs."""
+    found = [Path(p).parent for p in [shutil.which("initdb")] if p]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in found if (folder / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty PostgreSQL that asks for a password."""
+    pytest.importorskip("psycopg", reason="no driver: pip install 'psycopg[binary]'")
+    bin_ = programs()
+    if bin_ is None:
+        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+    root = tmp_path_factory.mktemp("postgres")
+    (root / "password").write_text(PASSWORD)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    user: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        if shutil.which("runuser") is None:
+            pytest.skip("PostgreSQL does not run as root, and there is no runuser")
+        user = ["runuser", "-u", "postgres", "--"]
+        for path in (root, *root.parents):
+            if "pytest" in path.name:
+                path.chmod(0o755)
+        shutil.chown(root, "postgres")
+        shutil.chown(root / "password", "postgres")
+
+    def run(*command: str) -> None:
+        subprocess.run([*user, *command], check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+    data, log = str(root / "data"), str(root / "log")
+    run(str(bin_ / "initdb"), "-D", data, "-U", "team", "-A", "scram-sha-256",
+        f"--pwfile={root / 'password'}", "--no-sync")  # fmt: skip
+    options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1"
+    run(str(bin_ / "pg_ctl"), "-D", data, "-o", options, "-l", log, "-w", "start")
+    yield f"postgresql://team:{PASSWORD}@127.0.0.1:{port}/postgres"
+    run(str(bin_ / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+
+
+@pytest.fixture
+def team(server: str, tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace whose tags are on the server; they are dropped afterwards."""
+    yield Workspace(tmp_path, server)
+    with database.engine_of(server).begin() as connection:
+        database._metadata.drop_all(connection)
+    database.engine_of.cache_clear()
+
+
+def test_a_log_on_postgresql(team: Workspace) -> None:
+    store = TagStore.open(team)
+    first = store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.CORE)
+    second = store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS, confidence=2, reason="é")
+    assert second.previous == first.id
+    assert store.state("a1") == (2, second.id)
+    assert store.undo("ann", "a1").tag is Tag.CORE
+    (entry,) = store.current("a1")
+    assert entry.tag is Tag.CORE
+    assert not (team.root / "tags.sqlite").exists()
+
+
+def test_an_older_schema_on_postgresql(team: Workspace, server: str) -> None:
+    engine = database._made(database.parse(server))
+    with engine.begin() as connection:
+        database._create(connection)
+        connection.exec_driver_sql(
+            "INSERT INTO tag_events (at, annotator, audit_id, label, kind, component, tag) "
+            "VALUES ('t', 'ann', 'a1', 'wolf', 'pca', 2, 'core')"
+        )
+    engine.dispose()
+    store = TagStore.open(team)
+    store.add("ann", "a1", "wolf", Kind.PCA, 3, Tag.SPURIOUS, confidence=2)
+    assert [(e.component, e.confidence) for e in store.current("a1")] == [(2, None), (3, 2)]
+
+
+def test_processes_tagging_at_once_on_postgresql(team: Workspace, server: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from core.annotate.tags import TagStore\n"
+        "from core.store import Workspace; from core.types import Kind, Tag\n"
+        "s = TagStore.open(Workspace.default('x'))\n"
+        "for i in range(10): s.add(sys.argv[1], 'a1', 'wolf', Kind.PCA, i, Tag.CORE)"
+    )
+    environment = {**os.environ, "SPURIOSCOPE_DATABASE": server}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, f"p{i}"], cwd=ROOT, env=environment)
+        for i in range(3)
+    ]
+    assert [process.wait() for process in running] == [0] * 3
+    history = TagStore.open(team).history("a1")
+    for person in ("p0", "p1", "p2"):
+        mine = [e.component for e in history if e.annotator == person]
+        assert mine == list(range(10))
+
+
+def test_commands_on_postgresql(
+    team: Workspace, server: str, tiny_audit: Audit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--workspace", str(tiny_audit.folder.parent.parent), "--database", server]
+    label = tiny_audit.classes[0]["label"]
+    tag = ["tags", "add", "tiny", "--class", label, "--component", "0", "--tag", "core"]
+    assert main([*tag, *where]) == 0
+    assert main(["tags", "list", "tiny", *where]) == 0
+    assert "1 core" in capsys.readouterr().out
+    assert len(TagStore.open(team).current(tiny_audit.id)) == 1
+
+
+def test_a_wrong_password_is_not_repeated(server: str, tmp_path: Path) -> None:
+    wrong = server.replace(PASSWORD, "wrong-and-secret")
+    with pytest.raises(WorkspaceError, match="cannot open the tags in postgresql") as caught:
+        TagStore.open(Workspace(tmp_path, wrong))
+    assert "wrong-and-secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("no url with secret-word", "is no database URL; give for example"),
+        ("nosuch://me:secret-word@host/db", "'nosuch' is no kind of database that is known"),
+        ("mysql://me:secret-word@host/db", "needs a driver: pip install"),
+    ],
+)
+def test_bad_addresses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        TagStore.open(Workspace(tmp_path, address))
+    assert "secret-word" not in str(caught.value)
+
+
+def test_passwords_stay_out_of_what_drivers_say() -> None:
+    url = database.parse("postgresql://me:hush@host/db?password=other")
+    assert database.place(url) == "postgresql+psycopg://me:***@host/db"
+    assert database.without_password("hush and\nother", url) == "*** and ***"
+
+
+def test_the_environment_names_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_DATABASE", f"sqlite:///{tmp_path}/team/tags.sqlite")
+    TagStore.open(Workspace.default(tmp_path)).add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    assert (tmp_path / "team" / "tags.sqlite").exists()
+    assert Workspace.default(tmp_path, "sqlite://").database == "sqlite://"
