@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,13 +33,14 @@ def programs() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """Address of an empty PostgreSQL that asks for a password."""
     pytest.importorskip("psycopg", reason="no driver: pip install 'psycopg[binary]'")
     bin_ = programs()
     if bin_ is None:
         pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
-    root = tmp_path_factory.mktemp("postgres")
+    # not below pytest's own folder, which nobody but its user may enter
+    root = Path(tempfile.mkdtemp(prefix="tags-postgres-"))
     (root / "password").write_text(PASSWORD)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,9 +50,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if shutil.which("runuser") is None:
             pytest.skip("PostgreSQL does not run as root, and there is no runuser")
         user = ["runuser", "-u", "postgres", "--"]
-        for path in (root, *root.parents):
-            if "pytest" in path.name:
-                path.chmod(0o755)
         shutil.chown(root, "postgres")
         shutil.chown(root / "password", "postgres")
 
@@ -64,6 +63,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run(str(bin_ / "pg_ctl"), "-D", data, "-o", options, "-l", log, "-w", "start")
     yield f"postgresql://team:{PASSWORD}@127.0.0.1:{port}/postgres"
     run(str(bin_ / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture
