@@ -1,35 +1,79 @@
-"""Two models on the same images: what they see alike, and which images flip."""
+"""Several models on the same images: their figures, where they agree, what sets them apart."""
 
 import streamlit as st
 
-from core.ui import blocks, compare, shell, state
+from core.ui import (
+    blocks,
+    compare,
+    compare_classes,
+    compare_image,
+    compare_pair,
+    compare_robustness,
+    compare_table,
+    compare_tags,
+    shell,
+    state,
+)
 
-audit = shell.current_audit()
-st.title("Compare two models")
-other = compare.second_audit(audit)
-if other is None:
+PARAMETERS = {
+    "table": ["class"],
+    "classes": [*compare_classes.PARAMETERS, "class"],
+    "robustness": compare_robustness.PARAMETERS,
+    "tags": compare_tags.PARAMETERS,
+    "pair": compare_pair.PARAMETERS,
+    "image": compare_image.PARAMETERS,
+}
+
+st.title("Compare models")
+audits = compare.choose_models(shell.current_audit())
+if len(audits) < 2:
+    if audits:
+        st.info("Choose at least one other model.", icon=":material/info:")
     state.publish(["audit"])
     st.stop()
-
-table = compare.both(audit, other)
-compare.headline(audit, other, table)
-names = compare.common_classes(audit, other)
-if not names:
-    st.info("The two audits have no class in common.")
-    st.stop()
+baseline = compare.choose_baseline(audits)
 
 
 @blocks.part
-def one_class() -> None:
-    """Everything about one class."""
-    label = state.choose(
-        st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
+def chosen() -> None:
+    """One view of the models."""
+    view = state.choose(
+        st.segmented_control,
+        "Look at",
+        "view",
+        list(compare.VIEWS),
+        format_func=compare.VIEWS.__getitem__,
     )
-    compare.matched(audit, other, label)
-    clicked = compare.flips(audit, other, table, label)
-    state.publish(["audit", "other", "class", "pair", "flip"])
-    if clicked:
-        state.go("pages/image.py", image=clicked, explain=label)
+    if view in ("pair", "image"):
+        two(view)
+    else:
+        context = compare.context_of(audits)
+        compare.summary(context)
+        if view == "table":
+            compare_table.show(context, compare.table_of(context, baseline), baseline)
+        else:
+            show = {
+                "classes": compare_classes,
+                "robustness": compare_robustness,
+                "tags": compare_tags,
+            }[view].show
+            show(context)
+    state.publish([*compare.FRAME, *PARAMETERS[view]])
 
 
-one_class()
+def two(view: str) -> None:
+    """The baseline against one of the others."""
+    other = compare_pair.second_audit(audits, baseline)
+    if view == "image":
+        compare_image.show(baseline, other, compare_pair.both(baseline, other))
+        return
+    if clicked := compare_pair.show(baseline, other):
+        state.publish([*compare.FRAME, *PARAMETERS[view]])
+        state.put("image", clicked)
+        state.put("view", "image")
+        for name in ("explain", "against", "part"):
+            state.put(name, "")
+        st.rerun()
+
+
+chosen()

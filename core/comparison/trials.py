@@ -61,8 +61,13 @@ class Trials:
     def __init__(self, audit: Audit, decisions: Decisions) -> None:
         self.audit, self.decisions = audit, decisions
 
-    def _frame(self, what: str, decisions: Decisions | None) -> pd.DataFrame | None:
-        path = trial_path(self.audit, what, decisions)
+    def path(self, what: str) -> Path:
+        """Where a trial of these tags is or will be."""
+        tagged = what in (NOISE, FLIPS)
+        return trial_path(self.audit, what, self.decisions if tagged else None)
+
+    def _frame(self, what: str) -> pd.DataFrame | None:
+        path = self.path(what)
         return read_frame(path) if path.exists() else None
 
     @property
@@ -72,12 +77,12 @@ class Trials:
         Columns: ``label``, ``image_id``, ``core_accuracy`` and ``spurious_accuracy`` (1 right, 0
         wrong, NaN where the image has no such region).
         """
-        return self._frame(NOISE, self.decisions)
+        return self._frame(NOISE)
 
     @property
     def flips(self) -> pd.DataFrame | None:
         """Columns: ``label`` of the cue's class, ``image_id`` (of another class), ``turned``."""
-        return self._frame(FLIPS, self.decisions)
+        return self._frame(FLIPS)
 
     @property
     def score(self) -> pd.DataFrame | None:
@@ -86,7 +91,7 @@ class Trials:
         Columns: ``label``, ``source`` (CLASS or CUE), ``image`` (id, or path below the folder),
         ``probability`` of the class, ``folder``.
         """
-        return self._frame(SCORE, None)
+        return self._frame(SCORE)
 
     @property
     def cost(self) -> dict[str, Any] | None:
@@ -95,7 +100,7 @@ class Trials:
         ``parameters`` of encoder and audited head; ``seconds`` per batch of ``batch`` images;
         ``device``, ``precision``, ``load`` of the machine and ``at`` (UTC).
         """
-        path = trial_path(self.audit, COST)
+        path = self.path(COST)
         found: dict[str, Any] | None = read_json(path) if path.exists() else None
         return found
 
@@ -104,7 +109,7 @@ class Trials:
         wanted = [COST]
         if self.decisions.spurious:
             wanted += [NOISE, FLIPS]
-        return [w for w in wanted if getattr(self, w) is None]
+        return [what for what in wanted if not self.path(what).exists()]
 
 
 def make_trials(

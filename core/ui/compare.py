@@ -1,180 +1,147 @@
-"""Blocks of the page Compare."""
+"""The frame of the page Compare: which models, differences to which, and what of them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
+from core import jobs
 from core.audit import Audit
-from core.comparison.components import match_components
-from core.comparison.images import both_predictions
-from core.types import Kind
+from core.comparison.cells import Context
+from core.comparison.table import Table, compare, open_context, state_of
 from core.ui import opened, state
-from core.ui.blocks import empty, metrics, overlay_scale, photos
-from core.ui.cards import card_pictures
-from core.ui.gallery import gallery
+from core.ui.blocks import empty, part, plain, read_only
+from core.ui.shell import show_progress
 
-FLIPS = {
-    "lost": "right only in A",
-    "won": "right only in B",
-    "differ": "predicted differently",
+VIEWS = {
+    "table": "Table",
+    "classes": "Classes",
+    "robustness": "Robustness",
+    "tags": "Carry tags",
+    "pair": "Two models",
+    "image": "One image",
 }
+FRAME = ["audit", "models", "baseline", "view"]
+"""Parameters of every view."""
+
+MOST = 8
+"""Models that are compared where nobody chose."""
 
 
-@lru_cache(maxsize=4)
-def both(a: Audit, b: Audit) -> pd.DataFrame:
-    """The images of both audits."""
-    return both_predictions(a, b)
+@lru_cache(maxsize=64)
+def _shares(first: Audit, second: Audit) -> bool:
+    """Whether two audits have an image in common."""
+    return not first.images.index.intersection(second.images.index).empty
 
 
-@lru_cache(maxsize=32)
-def matches(a: Audit, b: Audit, label: str) -> pd.DataFrame:
-    """Matched components of a class."""
-    return match_components(a, b, label)
-
-
-def second_audit(audit: Audit) -> Audit | None:
-    """Choose the other audit among those that share images."""
-    others = {m["id"]: m["name"] for m in opened.finished_audits() if m["id"] != audit.id}
-    fitting = {
-        i: name
-        for i, name in others.items()
-        if not audit.images.index.intersection(opened.open_audit(i).images.index[:2000]).empty
-    }
-    if not fitting:
+def choose_models(audit: Audit) -> list[Audit]:
+    """The audits to compare, the one of the sidebar first; empty where there is no other."""
+    manifests = [m for m in opened.finished_audits() if m["id"] != audit.id]
+    names = {m["id"]: m["name"] for m in manifests if _shares(audit, opened.open_audit(m["id"]))}
+    if not names:
         empty(
             "Nothing to compare with",
-            "Audit the same images with another model on the page **New audit**; then both can be "
-            "seen side by side here.",
+            "Audit the same images with another model on the page **New audit**; then all of them "
+            "can be seen side by side here. `python -m core demo compare` prepares three models "
+            "on the demo.",
             icon=":material/compare:",
             page="pages/new_audit.py",
             link="Audit with another model",
         )
-        return None
+        return []
+    if not state.get("models"):
+        state.put("models", ",".join(list(names)[:MOST]))
+    chosen = state.several(
+        f"Compare {audit.name} with", "models", list(names), format_func=lambda i: names.get(i, i)
+    )
+    return [audit, *(opened.open_audit(i) for i in chosen)]
+
+
+def choose_baseline(audits: list[Audit]) -> Audit:
+    """The audit that differences are to."""
+    names = {audit.id: audit.name for audit in audits}
     chosen = state.choose(
         st.selectbox,
-        f"Compare A = {audit.name} with B =",
-        "other",
-        list(fitting),
-        format_func=lambda i: fitting.get(i, i),
+        "Differences are to",
+        "baseline",
+        list(names),
+        format_func=lambda i: names.get(i, i),
     )
-    return opened.open_audit(chosen)
+    return next(audit for audit in audits if audit.id == chosen)
 
 
-def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
-    """Accuracies over the shared images and how many flip."""
-    cells = metrics(4)
-    n = len(table)
-    cells[0].metric("Shared images", f"{n:,}", border=True)
-    cells[1].metric("Accuracy of A", f"{100 * table['correct_a'].mean():.1f} %", border=True)
-    change = 100 * (table["correct_b"].mean() - table["correct_a"].mean())
-    cells[2].metric(
-        "Accuracy of B",
-        f"{100 * table['correct_b'].mean():.1f} %",
-        f"{change:+.1f} points",
-        border=True,
+def context_of(audits: list[Audit]) -> Context:
+    """What the figures are made of; kept as long as audits, tags and trials stay the same."""
+    now = open_context(audits, opened.workspace())
+    return _context(f"{opened.workspace().root}/{state_of(now)}", now)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _context(key: str, _now: Context) -> Context:
+    return _now
+
+
+def table_of(context: Context, baseline: Audit) -> Table:
+    """The table, made once."""
+    key = f"{opened.workspace().root}/{state_of(context)}"
+    return _table(key, baseline.id, context)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _table(key: str, baseline: str, _context: Context) -> Table:
+    return compare(_context, baseline)
+
+
+def summary(context: Context) -> None:
+    """How many images stand behind everything below."""
+    shared = context.shared
+    st.caption(
+        f"{len(context.audits)} models on {len(shared.images):,} shared images, figures over the "
+        f"{len(shared.held):,} held out in all of them"
     )
-    differ = int((table["prediction_a"] != table["prediction_b"]).sum())
-    cells[3].metric("Predicted differently", f"{differ:,}", border=True)
-    st.caption(f"A: {a.manifest['model']['name']} · B: {b.manifest['model']['name']}")
+    for note in shared.notes:
+        st.info(plain(note), icon=":material/info:")
 
 
-def common_classes(a: Audit, b: Audit) -> dict[str, str]:
-    """Classes audited in both, label to name."""
-    labels = {c["label"] for c in b.classes}
-    return {c["label"]: c["name"] for c in a.classes if c["label"] in labels}
+def measure_button(context: Context) -> None:
+    """Start the job that measures what is missing, or follow the one that does."""
+    ids = [audit.id for audit in context.audits]
+    running = next((job for job in _jobs(ids) if job.state == "running"), None)
+    if running:
+        part(_follow, run_every=1.0)(running.id)
+        return
+    failed = next(iter(_jobs(ids)), None)
+    if failed and failed.state == "failed":
+        st.error(plain(failed.message), icon=":material/error:")
+    missing = [audit.name for audit in context.audits if context.trials[audit.id].missing()]
+    if missing and st.button(
+        "Measure what needs the models",
+        icon=":material/play_arrow:",
+        disabled=read_only(),
+        help="Noise, pasted cues, size and speed; in a process of its own, kept for good.",
+    ):
+        start(["compare", *ids])
 
 
-def matched(a: Audit, b: Audit, label: str) -> None:
-    """The matched components, and the images of a chosen pair with both overlays."""
-    table = matches(a, b, label)
-    st.markdown("**Components that belong together**")
-    shown = table.head(20)
-    options = [str(i) for i in shown["component_a"]]
-    pick = state.choose(
-        st.selectbox,
-        "Component of A",
-        "pair",
-        options,
-        format_func=lambda i: _pair(table, int(i)),
-    )
-    row = table[table["component_a"] == int(pick)].iloc[0]
-    if row["correlation"] < 0.5:
-        st.warning(
-            "The best match is weak: this component of A has no clear counterpart in B.",
-            icon=":material/link_off:",
-        )
-    side_by_side(a, b, label, int(row["component_a"]), int(row["component_b"]))
-    st.dataframe(
-        shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "component_a": "Component of A",
-            "component_b": "Component of B",
-            "quality": st.column_config.NumberColumn(
-                "Best direction", format="%.2f", help="Correlation with the best direction in B"
-            ),
-            "correlation": st.column_config.NumberColumn("Correlation", format="%.2f"),
-            "share_a": st.column_config.NumberColumn("Share in A", format="percent"),
-            "share_b": st.column_config.NumberColumn("Share in B", format="percent"),
-        },
-    )
+def _jobs(ids: list[str]) -> list[jobs.Job]:
+    known = jobs.jobs(opened.workspace())
+    return [job for job in known if job.arguments[: len(ids) + 1] == ["compare", *ids]]
 
 
-def _pair(table: pd.DataFrame, component: int) -> str:
-    row = table[table["component_a"] == component].iloc[0]
-    return (
-        f"component {component + 1} of A ~ component {int(row['component_b']) + 1} of B "
-        f"(correlation {row['correlation']:.2f})"
-    )
+def start(arguments: list[str]) -> None:
+    """Start ``compare`` in a process of its own."""
+    jobs.start(opened.workspace(), arguments, f"Compare {len(arguments) - 1} models")
+    st.rerun()
 
 
-def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
-    """The same images, once with A's overlay and once with B's."""
-    left = opened.class_arrays(a, a.class_facts(label)["class_idx"])
-    first = card_pictures(a, left.candidate(Kind.PCA, in_a), top=8, weakest=0)
-    first = tuple(p for p in first if p.image_id in b.images.index)
-    right = opened.class_arrays(b, b.class_facts(label)["class_idx"])
-    candidate = right.candidate(Kind.PCA, in_b)
-    alpha = np.asarray(right.alpha[:, in_b], np.float64).tolist()
-    second = photos(
-        b,
-        [p.image_id for p in first],
-        candidate=candidate,
-        scale=overlay_scale(right, candidate.row),
-        alpha=dict(zip(right.image_ids, alpha, strict=True)),
-    )
-    st.markdown(f"A, component {in_a + 1}")
-    gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, component {in_b + 1}, same images")
-    gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
+def _follow(job_id: str) -> None:
+    job = jobs.read(opened.workspace(), job_id)
+    show_progress(job)
+    if job.state != "running":
+        st.rerun()
 
 
-def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
-    """The class's images on which the two models differ; returns a clicked one."""
-    which = state.choose(
-        st.segmented_control, "Images that are", "flip", list(FLIPS), format_func=FLIPS.__getitem__
-    )
-    rows = table[table["label"] == label]
-    right_a, right_b = rows["correct_a"].to_numpy(bool), rows["correct_b"].to_numpy(bool)
-    chosen = {
-        "lost": right_a & ~right_b,
-        "won": right_b & ~right_a,
-        "differ": (rows["prediction_a"] != rows["prediction_b"]).to_numpy(bool),
-    }[which]
-    ids = rows.index[chosen]
-    if ids.empty:
-        st.info(f"No image of this class is {FLIPS[which]}.")
-        return None
-    st.caption(f"{len(ids)} of {len(rows)} images")
-    first, second = photos(a, ids[:24]), photos(b, ids[:24])
-    both = [
-        replace(p, caption=f"A: {p.caption} · B: {q.caption}", good=None)
-        for p, q in zip(first, second, strict=True)
-    ]
-    return gallery(both, key="flips", size=130, label="Images that flip")
+def open_class(audit: str, label: str, page: str) -> None:
+    """Leave for a page about one class of one model."""
+    state.go(f"pages/{page}.py", **{"audit": audit, "class": label})

@@ -1,24 +1,134 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.comparison.carry import ANNOTATOR
+from core.comparison.table import MEASURES, open_context
+from core.comparison.trials import make_trials
 from core.store import Workspace
-from tests.pages.conftest import Open, address, gallery, healthy, send
+from core.types import Kind, Tag
+from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
-TITLE = "Compare two models"
+TITLE = "Compare models"
 
 
-def test_one_audit_says_what_to_do(audit: Audit, workspace: Workspace, opened: Open) -> None:
-    shutil.rmtree(workspace.folder(Audit.open(workspace, "second").id))
+@pytest.fixture
+def second(workspace: Workspace) -> Audit:
+    return Audit.open(workspace, "second")
+
+
+@pytest.fixture
+def tagged(audit: Audit, workspace: Workspace) -> Audit:
+    """The first audit, with a component of every class tagged."""
+    store = TagStore.open(workspace)
+    for facts in audit.classes:
+        store.add("ann", audit.id, facts["label"], Kind.PCA, 0, Tag.SPURIOUS)
+    return audit
+
+
+def html(app: AppTest) -> str:
+    return "".join(element.proto.body for element in app.get("html"))
+
+
+def swiped(app: AppTest) -> list[Any]:
+    found = [element.proto for element in app.get("bidi_component")]
+    return [proto for proto in found if proto.component_name == "spurioscope.swipe"]
+
+
+def test_one_audit_says_what_to_do(
+    audit: Audit, workspace: Workspace, second: Audit, opened: Open
+) -> None:
+    shutil.rmtree(second.folder)
     app = healthy(opened("compare", audit=audit.id), TITLE)
     assert any("Nothing to compare with" in text.value for text in app.markdown)
     assert address(app) == {"audit": audit.id}
 
 
-def test_both_models_on_the_same_images(audit: Audit, workspace: Workspace, opened: Open) -> None:
-    second = Audit.open(workspace, "second")
-    app = healthy(opened("compare", audit=audit.id, class_="eel"), TITLE)
+def test_table_without_tags_says_what_is_missing(audit: Audit, second: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id), TITLE)
+    shown = html(app)
+    assert all(measure.title in shown for measure in MEASURES.values())
+    assert "needs tags" in shown
+    assert "needs images of a cue alone" in shown
+    held = audit.images[audit.images["split"] == "test"]
+    assert f"{held['fair'].mean():.3f} [" in shown
+    assert "24 held out in all of them" in app.caption[0].value
+    assert address(app)["models"] == second.id
+    assert address(app)["view"] == "table"
+
+
+def test_table_with_everything_measured(
+    tagged: Audit, second: Audit, workspace: Workspace, opened: Open
+) -> None:
+    context = open_context([tagged, second], workspace)
+    for audit in (tagged, second):
+        make_trials(audit, context.decisions[audit.id], context.trials[audit.id].missing())
+    app = healthy(opened("compare", audit=tagged.id), TITLE)
+    assert "parameters" in html(app).lower()
+    assert "not measured yet" not in html(app)
+    assert not [b for b in app.button if b.label.startswith("Measure")]
+
+
+def test_names_from_data_are_escaped(
+    audit: Audit, second: Audit, workspace: Workspace, opened: Open
+) -> None:
+    workspace.update(second.id, name="<b>x")
+    app = healthy(opened("compare", audit=audit.id), TITLE)
+    assert "&lt;b&gt;x" in html(app)
+    assert "<b>x" not in html(app)
+
+
+def test_classes_lead_to_their_images(audit: Audit, second: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id, view="classes", class_="eel"), TITLE)
+    assert address(app)["of"] == "widest"
+    assert len(app.get("plotly_chart")) == 1
+    app.selectbox(key="w_of_model").set_value(second.id).run()
+    next(b for b in app.button if b.label == "Show its images").click().run()
+    assert app.title[0].value == "Components of a class"
+    assert address(app)["audit"] == second.id
+    assert address(app)["class"] == "eel"
+
+
+def test_tagged_gaps_ask_for_tags(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id, view="classes", of="tagged"), TITLE)
+    assert any("No class is tagged" in text.value for text in app.markdown)
+
+
+def test_robustness_between_groups(audit: Audit, opened: Open) -> None:
+    app = healthy(
+        opened("compare", audit=audit.id, view="robustness", x="snow = 0", y="snow = 1"), TITLE
+    )
+    assert len(app.get("plotly_chart")) == 1
+    assert any("a line needs 3" in info.value for info in app.info)
+    assert address(app)["y"] == "snow = 1"
+
+
+def test_tags_are_carried_over(
+    tagged: Audit, second: Audit, workspace: Workspace, opened: Open
+) -> None:
+    app = healthy(opened("compare", audit=tagged.id, view="tags"), TITLE)
+    table = app.dataframe[0].value
+    assert len(table) == len(tagged.classes)
+    next(b for b in app.button if b.label.startswith("Carry")).click().run()
+    healthy(app, TITLE)
+    carried = TagStore.open(workspace).current(second.id)
+    assert len(carried) == int((table["verdict"] == "carried over").sum())
+    assert all(e.annotator == f"{ANNOTATOR}first" for e in carried)
+
+
+def test_without_tags_there_is_nothing_to_carry(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id, view="tags"), TITLE)
+    assert any("No model has decided tags" in text.value for text in app.markdown)
+
+
+def test_both_models_on_the_same_images(audit: Audit, second: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id, view="pair", class_="eel"), TITLE)
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown["Shared images"] == "66"
     a, b = gallery(app, 0), gallery(app, 1)
@@ -28,21 +138,56 @@ def test_both_models_on_the_same_images(audit: Audit, workspace: Workspace, open
     assert address(app)["other"] == second.id
 
 
-def test_images_that_flip(audit: Audit, workspace: Workspace, opened: Open) -> None:
-    second = Audit.open(workspace, "second")
+def test_an_image_that_flips_opens_in_both(audit: Audit, second: Audit, opened: Open) -> None:
     differ = audit.images["prediction"] != second.images["prediction"].loc[audit.images.index]
     label = str(audit.images.loc[differ, "label"].iloc[0])
-    app = healthy(opened("compare", audit=audit.id, class_=label, flip="differ"), TITLE)
+    app = healthy(
+        opened("compare", audit=audit.id, view="pair", class_=label, flip="differ"), TITLE
+    )
     pictures = gallery(app, 2)["pictures"]
     expected = audit.images.index[differ & (audit.images["label"] == label)]
     assert {p["image_id"] for p in pictures} == set(expected)
     assert pictures[0]["caption"].startswith("A: ")
-    send(app, "picked", pictures[0]["image_id"], 2)
-    assert app.title[0].value == "Image"
+    send(app, "picked", pictures[0]["image_id"], len(galleries(app)) - 1)
+    healthy(app, TITLE)
+    assert address(app)["view"] == "image"
+    assert address(app)["image"] == pictures[0]["image_id"]
+    assert len(swiped(app)) == 1
+
+
+def test_one_image_in_two_models(audit: Audit, second: Audit, opened: Open) -> None:
+    image_id = str(audit.images.query("label == 'cat'").index[0])
+    app = healthy(
+        opened("compare", audit=audit.id, view="image", image=image_id, explain="cat",
+               against="eel"),
+        TITLE,
+    )  # fmt: skip
+    (swipe,) = swiped(app)
+    assert audit.id in swipe.json
+    assert second.id in swipe.json
+    numbers = app.dataframe[1].value
+    index = [audit.head.index(label) for label in ("cat", "eel")]
+    logits = second.head.logits(second.features([image_id]))[0]
+    assert numbers["in B"].sum() == pytest.approx(logits[index[0]] - logits[index[1]], abs=1e-3)
+    assert numbers["difference"].abs().is_monotonic_decreasing
+
+
+def test_an_unknown_image_offers_those_that_flip(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("compare", audit=audit.id, view="image", image="x"), TITLE)
+    assert any("not in both audits" in text.value for text in app.warning)
 
 
 def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
-    app = opened("compare", audit=audit.id, other="x", class_="y", pair="z", flip="w")
+    app = opened(
+        "compare", audit=audit.id, other="x", class_="y", pair="z", flip="w", view="pair",
+        models="q", baseline="r",
+    )  # fmt: skip
+    if len(app.selectbox) < 2:  # none of the named models exists
+        assert any("at least one other model" in info.value for info in app.info)
     healthy(app, TITLE)
-    assert address(app)["class"] == "cat"
-    assert address(app)["flip"] == "lost"
+
+
+@pytest.mark.parametrize("view", ["table", "classes", "robustness", "tags", "pair", "image", "x"])
+def test_every_view_opens(audit: Audit, opened: Open, view: str) -> None:
+    app = healthy(opened("compare", audit=audit.id, view=view), TITLE)
+    assert address(app)["view"] == (view if view != "x" else "table")

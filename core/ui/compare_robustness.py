@@ -1,0 +1,72 @@
+"""Effective robustness on the page Compare."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.comparison.cells import Context
+from core.comparison.robustness import axes, robustness
+from core.ui import state
+from core.ui.blocks import empty, plain
+from core.ui.figures import robustness_figure
+
+PARAMETERS = ["x", "y", "line"]
+
+
+def show(context: Context) -> None:
+    """Models between two sets of images, and their distance from the line."""
+    names = axes(context)
+    if len(names) < 2:
+        empty(
+            "There is only one set of images",
+            "Tag cues as **spurious**, or bring data with several held-out splits or with "
+            "attributes, so that there are two accuracies to compare.",
+        )
+        return
+    models = {audit.id: audit.name for audit in context.audits}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        x = state.choose(st.selectbox, "Across: accuracy on", "x", names)
+        y = state.choose(st.selectbox, "Up: accuracy on", "y", names, default=names[1])
+        if not state.get("line"):
+            state.put("line", ",".join(models))
+        line = state.several(
+            "Models that make the line",
+            "line",
+            list(models),
+            format_func=lambda i: models.get(i, i),
+            help="The usual ones. Leave out a model with a remedy to see how far it moves from "
+            "what they let expect.",
+        )
+    found = robustness(context, x, y, line)
+    if found.points.empty:
+        empty("No model has both accuracies", "Choose other sets of images.")
+        return
+    st.plotly_chart(robustness_figure(found), width="stretch", key="robustness")
+    if found.note:
+        st.info(plain(found.note), icon=":material/info:")
+    table = found.points.drop(columns="audit")
+    percent = st.column_config.NumberColumn(format="percent")
+    columns = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            **dict.fromkeys(columns, percent),
+            "rho": st.column_config.NumberColumn(
+                "effective robustness",
+                format="%+.1f points",
+                help="Accuracy up minus what the line gives for the accuracy across.",
+            ),
+        },
+    )
+    fit = ""
+    if found.line:
+        fit = (
+            f" Line: logit(y) = {found.line.slope:.2f} logit(x) {found.line.intercept:+.2f}, "
+            f"R² {found.line.r2:.2f} over {found.line.n} models."
+        )
+    st.caption(
+        "Logit axes, 95 % Clopper-Pearson bars (Taori et al. 2020). High and low spuriosity are "
+        "each model's own ends of its ranking." + fit
+    )
