@@ -388,6 +388,7 @@ class Workspace:
 
     def rename(self, audit: str, name: str) -> dict[str, Any]:
         """Give an audit another name; its id stays."""
+        refuse_if_read_only()
         manifest = self.find(audit)
         check_name(name)
         if (other := self.named(name)) and other["id"] != manifest["id"]:
@@ -409,6 +410,7 @@ class Workspace:
         WorkspaceError
             If the audit is being computed right now.
         """
+        refuse_if_read_only()
         manifest = self._matching(audit)
         folder = self.folder(manifest["id"])
         busy = f"audit {manifest['name']!r} is being computed; cancel it first"

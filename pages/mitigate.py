@@ -46,8 +46,11 @@ def result() -> None:
 
 st.title("Mitigate")
 derived = mitigate.derived_from(audit)
-with st.expander("Correct the model", expanded=not derived, icon=":material/healing:"):
-    correct()
+if not blocks.read_only():
+    with st.expander("Correct the model", expanded=not derived, icon=":material/healing:"):
+        correct()
+elif not derived:
+    blocks.empty("No corrected model", "Nobody has corrected this model yet.")
 mitigate.watch()
 if derived:
     st.subheader("Before and after")

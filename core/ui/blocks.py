@@ -20,8 +20,8 @@ from core.errors import SpurioscopeError
 from core.explain.pictures import Parts
 from core.store import read_only as read_only
 from core.ui import opened, pictures, state
-from core.ui.figures import LOWERS, RAISES
 from core.ui.gallery import Picture
+from core.ui.palette import LOWERS, RAISES
 
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 

@@ -165,11 +165,11 @@ def tradeoff(audit: Audit) -> float | None:
         },
     )
     strengths = [f"{value:g}" for value in table["strength"]]
+    if blocks.read_only():
+        return None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.selectbox("Another strength", strengths, key="another")
-        pressed = st.button(
-            "Make it", icon=":material/play_arrow:", disabled=blocks.read_only(), key="make"
-        )
+        pressed = st.button("Make it", icon=":material/play_arrow:", key="make")
     return float(wanted) if pressed else None
 
 
@@ -278,11 +278,15 @@ def _file(audit: Audit, kind: str) -> Callable[[], bytes]:
 def next_steps(audit: Audit, parent: Audit | None) -> None:
     """Stack another method, compare, or roll back."""
     with st.container(horizontal=True):
-        if st.button("Correct this one further", icon=":material/layers:", key="stack"):
+        if not blocks.read_only() and st.button(
+            "Correct this one further", icon=":material/layers:", key="stack"
+        ):
             state.go("pages/mitigate.py", audit=audit.id, result="", cues="", name="")
         if parent is not None and st.button("Compare both", icon=":material/compare:", key="both"):
             state.go("pages/compare.py", audit=parent.id, other=audit.id)
-        with st.popover("Roll back", icon=":material/undo:", disabled=blocks.read_only()):
+        if blocks.read_only():
+            return
+        with st.popover("Roll back", icon=":material/undo:"):
             st.markdown(
                 "Deletes this corrected model with its audit. The audit that it was made from, and "
                 "all tags, stay."

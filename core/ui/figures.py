@@ -1,4 +1,4 @@
-"""Figures: small ones as SVG, large ones by plotly. One palette, the same meaning everywhere."""
+"""Figures: small ones as SVG, large ones by plotly; colours from :mod:`core.ui.palette`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.types import BoolArray, FloatArray
+from core.ui.palette import ACCURACY, DIVERGING, LOWERS, NEUTRAL, QUIET, RAISES, SEQUENTIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
     from core.comparison.robustness import Robustness
     from core.measure.robustness import Line
-
-RAISES = "#e66101"
-LOWERS = "#3370d6"
-NEUTRAL = "#8a94a3"
-ACCURACY = "#009e73"
 
 
 def histogram_svg(
@@ -67,10 +63,10 @@ def histogram_svg(
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{ACCURACY}"/>' for x, y in points
     )
-    text = f'font-size="10" font-family="sans-serif" fill="{NEUTRAL}"'
+    text = f'font-size="10" font-family="sans-serif" fill="{QUIET}"'
     return (
         f'<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">{bars}'
-        f'<line x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}" stroke="{NEUTRAL}"/>'
+        f'<line x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}" stroke="{QUIET}"/>'
         f'<polyline points="{line}" fill="none" stroke="{ACCURACY}" '
         f'stroke-width="1.8"/>{dots}'
         f'<text x="{left}" y="{height - 5}" {text}>{low:.2g}</text>'
@@ -261,7 +257,7 @@ def class_heat(
     classes = dict(zip(table["label"], table["class_name"], strict=True))
     top = float(table["value"].abs().max()) or 1.0
     low = -top if signed else float(table["value"].min())
-    scale = [(0.0, LOWERS), (0.5, "#c9cdd3"), (1.0, RAISES)] if signed else "Viridis"
+    scale = DIVERGING if signed else SEQUENTIAL
     words = [
         f"{name}, {names[audit]}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]<br>{n} images"
         + (f"<br>{subject}" if subject else "")

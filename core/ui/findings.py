@@ -1,76 +1,42 @@
-"""Blocks of the page Findings: what harms most, one finding per screen."""
+"""Blocks of the page Findings: what the report says, one class per screen, the worst first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from functools import lru_cache
 
-import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
+from core.audit import Audit, Candidate
+from core.report import evidence, words
+from core.report.document import compose
+from core.report.findings import Finding, Question, Verdict
 from core.types import Kind
 from core.ui import blocks, cards, opened, state
 from core.ui.gallery import gallery
-from core.ui.tagged import decisions
+from core.ui.report import state_of
 from core.ui.words import help_on
 
 PARAMETERS = ["audit", "finding"]
 SHOWN = 6
+SIGNS = {
+    Verdict.HARMED: ":material/warning:",
+    Verdict.OPEN: ":material/help:",
+    Verdict.TOO_FEW: ":material/hourglass_empty:",
+}
 
 
-class Finding(NamedTuple):
-    """One candidate on which accuracy hangs."""
-
-    label: str
-    kind: Kind
-    component: int
-    row: pd.Series
-    """Of :attr:`core.audit.Audit.candidates`."""
-    judged: bool
-    """Whether people decided that it is spurious."""
-
-    @property
-    def harm(self) -> float:
-        """Points of accuracy that certainly hang on it: the gap's bound nearer to zero, or 0."""
-        low, high = float(self.row["gap_low"]), float(self.row["gap_high"])
-        return max(low, -high, 0.0)
+def findings(audit: Audit) -> tuple[Finding | Question, ...]:
+    """What the report finds, in its order: by certain harm, then what nobody has judged yet."""
+    return _found(audit, state_of(audit))
 
 
-def findings(audit: Audit) -> list[Finding]:
-    """What people decided is spurious, then what nobody has decided but certainly opens a gap.
-
-    Both by harm, largest first. Of a class without a decision only its candidate of largest harm
-    is a finding; what people decided is core is none. Without held-out images there is no gap, and
-    only what people decided is listed.
-    """
-    found = [*_judged(audit), *_open(audit)]
-    return sorted(found, key=lambda f: (not f.judged, -f.harm, f.label, f.component))
-
-
-def _judged(audit: Audit) -> Iterator[Finding]:
-    for label, candidates in decisions(audit).spurious.items():
-        table = opened.class_table(audit, audit.class_facts(label)["class_idx"])
-        for c in candidates:
-            if c.row >= 0:  # the table knows the candidates of the audit alone
-                yield Finding(label, c.kind, c.component, table.iloc[c.row], True)
-
-
-def _open(audit: Audit) -> Iterator[Finding]:
-    decided = decisions(audit)
-    for facts in audit.classes:
-        if facts["label"] in decided.spurious:
-            continue
-        core = {(c.kind.value, c.component) for c in decided.core.get(facts["label"], [])}
-        table = opened.class_table(audit, facts["class_idx"])
-        rows = [
-            Finding(facts["label"], Kind(row["kind"]), int(row["component"]), row, False)
-            for _, row in table.iterrows()
-            if (row["kind"], int(row["component"])) not in core and row["gap"] == row["gap"]
-        ]
-        if rows and (worst := max(rows, key=lambda f: f.harm)).harm > 0:
-            yield worst
+@lru_cache(maxsize=16)
+def _found(audit: Audit, known: str) -> tuple[Finding | Question, ...]:
+    del known  # part of the key only
+    gathered = evidence.gather(audit, opened.workspace(), with_model=False)
+    (section,) = compose([gathered]).sections
+    return (*section.findings, *(q for q in section.questions if q.candidates))
 
 
 @blocks.part
@@ -89,8 +55,7 @@ def browse(audit: Audit) -> None:
         return
     at = state.peek_number("finding", 1, len(found), 1)
     _paging(at, len(found))
-    shown = found[at - 1]
-    _show(audit, shown)
+    _show(audit, found[at - 1])
     state.put("finding", str(at))
     state.publish(PARAMETERS)
 
@@ -116,53 +81,56 @@ def _paging(at: int, total: int) -> None:
         st.markdown(f"**Finding {at} of {total}**")
 
 
-def _show(audit: Audit, finding: Finding) -> None:
-    facts = audit.class_facts(finding.label)
-    arrays = opened.class_arrays(audit, facts["class_idx"])
-    candidate = arrays.candidate(finding.kind, finding.component)
-    st.header(
-        f"{blocks.plain(facts['name'])}: {candidate.title}",
-        help=help_on("accuracy gap", "component", "neuron"),
-    )
-    st.markdown(_sentence(finding, str(facts["name"])))
-    st.caption(_status(finding))
-    pictures = cards.card_pictures(audit, candidate, top=SHOWN, weakest=SHOWN)
-    high = tuple(p for p in pictures if not p.badge)
-    low = tuple(replace(p, badge="") for p in pictures if p.badge)
+def _show(audit: Audit, found: Finding | Question) -> None:
+    if isinstance(found, Finding):
+        st.header(
+            blocks.plain(f"{found.name}: {words.cue(found)}"),
+            help=help_on("spurious gap", "spurious", "component", "neuron"),
+        )
+        _judged(found)
+        if found.cues:
+            _pictures(audit, found.label, found.cues[0])
+    else:
+        st.header(
+            blocks.plain(f"{found.name}: {found.title}"),
+            help=help_on("accuracy gap", "certain gap", "component", "neuron"),
+        )
+        st.markdown(":material/help: **not judged yet**")
+        st.markdown(blocks.plain(words.of_question(found)))
+        _pictures(audit, found.label, _candidate(audit, found))
+
+
+def _judged(found: Finding) -> None:
+    """Verdict and sentences about a class whose cue people decided is spurious."""
+    cost = f", costs at least {found.harm:.0f} points" if found.harm > 0 else ""
+    st.markdown(f"{SIGNS[found.verdict]} **{found.verdict}**{cost}")
+    for sentence in words.of_finding(found)[1:] or [words.verdict(found)]:
+        st.markdown(blocks.plain(sentence.text))
+
+
+def _candidate(audit: Audit, found: Question) -> Candidate:
+    """The candidate that a question is about."""
+    class_idx = int(audit.class_facts(found.label)["class_idx"])
+    arrays, table = opened.class_arrays(audit, class_idx), opened.class_table(audit, class_idx)
+    known = zip(table["kind"], table["component"], strict=True)
+    candidates = (arrays.candidate(Kind(kind), int(number)) for kind, number in known)
+    return next(c for c in candidates if c.title == found.title)
+
+
+def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
+    """The images that show a candidate most beside those that show it least."""
+    shown = cards.card_pictures(audit, candidate, top=SHOWN, weakest=SHOWN)
+    ends = {
+        "Shows it most": tuple(p for p in shown if not p.badge),
+        "Shows it least": tuple(replace(p, badge="") for p in shown if p.badge),
+    }
     clicked = None
-    columns = st.columns(2, gap="large")
-    for column, title, cells in zip(
-        columns, ("Shows it most", "Shows it least"), (high, low), strict=True
-    ):
+    for column, (title, cells) in zip(st.columns(2, gap="large"), ends.items(), strict=True):
         with column:
             st.subheader(title)
             key = f"finding-{title}"
             picked = gallery(cells, key=key, columns=3, size=140, opacity=0.8, label=title)
             clicked = picked or clicked
     if clicked:
-        name = f"{finding.kind.value}-{finding.component}"
-        state.go("pages/image.py", image=clicked, component=name, explain=finding.label)
-
-
-def _sentence(finding: Finding, name: str) -> str:
-    """The gap in words."""
-    row = finding.row
-    if row["gap"] != row["gap"]:
-        return "There are no held-out images to measure a gap on."
-    k = int(row["gap_k"])
-    return (
-        f"Of the {k} held-out images of **{blocks.plain(name)}** that show this most, "
-        f"**{100 * row['accuracy_high']:.0f} %** are recognised; of the {k} that show it least, "
-        f"**{100 * row['accuracy_low']:.0f} %**. The gap is "
-        f"**{blocks.plain(blocks.gap_text(row))}**."
-    )
-
-
-def _status(finding: Finding) -> str:
-    certain = "" if finding.harm > 0 else " The interval holds zero: the harm is not certain."
-    if finding.judged:
-        return f"People decided that this is spurious.{certain}"
-    return (
-        "Nobody has decided whether this is part of the object or a spurious cue: the gap says "
-        "that the accuracy hangs on it, not that it should not."
-    )
+        name = f"{candidate.kind.value}-{candidate.component}"
+        state.go("pages/image.py", image=clicked, component=name, explain=label)

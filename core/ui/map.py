@@ -14,6 +14,7 @@ from core.map import ImageMap, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
 from core.ui import blocks, map_figure, opened, state, working
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
+from core.ui.palette import CLASSES
 from core.ui.words import help_on
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
 
 def _first_colour(audit: Audit) -> str:
     """Of all images: by class, unless there are so many that nearly all would be grey."""
-    return "class" if len(audit.classes) <= 2 * len(map_figure.PALETTE) else "correct"
+    return "class" if len(audit.classes) <= 2 * len(CLASSES) else "correct"
 
 
 def _percent(share: float) -> str:

@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 
 from core.types import BoolArray, FloatArray
-from core.ui.figures import LOWERS, NEUTRAL, RAISES
+from core.ui.palette import CLASSES, DIVERGING, NEUTRAL, SEQUENTIAL
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"]
-"""Told apart with every kind of colour blindness (Okabe & Ito 2008)."""
 
 OTHER = "other"
 HEIGHT = 560
@@ -49,10 +46,10 @@ def categories(values: Sequence[object], title: str, order: Sequence[str] = ()) 
     frequent = sorted(counts.index, key=lambda name: (-counts[name], name))
     known = [name for name in order if name in counts.index]
     kept = [*known, *(name for name in frequent if name not in set(known))]
-    if len(kept) > len(PALETTE):
-        kept = frequent[: len(PALETTE)]
+    if len(kept) > len(CLASSES):
+        kept = frequent[: len(CLASSES)]
     names = [*kept, *([OTHER] if len(kept) < len(counts) else [])]
-    colours = [*PALETTE[: len(kept)], NEUTRAL][: len(names)]
+    colours = [*CLASSES[: len(kept)], NEUTRAL][: len(names)]
     codes = texts.map({name: i for i, name in enumerate(kept)}).fillna(len(kept))
     n = len(names)
     scale = [(edge / n, c) for i, c in enumerate(colours) for edge in (i, i + 1)]
@@ -71,15 +68,14 @@ def diverging(values: FloatArray, title: str) -> Colours:
     """Blue below zero, orange above; full colour at the 98th percentile of the absolute value."""
     finite = np.abs(values[np.isfinite(values)])
     top = (float(np.percentile(finite, 98)) if len(finite) else 0.0) or 1.0
-    return _numbers(values, title, -top, top, [(0.0, LOWERS), (0.5, "#c9cdd3"), (1.0, RAISES)])
+    return _numbers(values, title, -top, top, DIVERGING)
 
 
 def sequential(values: FloatArray, title: str) -> Colours:
     """From dark to light along a number; single values far out do not stretch the scale."""
     finite = values[np.isfinite(values)]
     low, high = (float(v) for v in np.percentile(finite, [1, 99])) if len(finite) else (0.0, 1.0)
-    viridis = [(0.0, "#440154"), (0.33, "#31688e"), (0.67, "#35b779"), (1.0, "#e5d51f")]
-    return _numbers(values, title, low, high if high > low else low + 1, viridis)
+    return _numbers(values, title, low, high if high > low else low + 1, SEQUENTIAL)
 
 
 def _numbers(
@@ -103,10 +99,10 @@ def _numbers(
 
 def attribute(values: pd.Series, title: str) -> Colours:
     """An attribute: numbers with many values along a scale, everything else as categories."""
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 2 * len(PALETTE):
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 2 * len(CLASSES):
         return sequential(values.to_numpy(np.float64), title)
     names = sorted(values.dropna().astype(str).unique())
-    return categories(values.tolist(), title, names if len(names) <= len(PALETTE) else ())
+    return categories(values.tolist(), title, names if len(names) <= len(CLASSES) else ())
 
 
 def scatter(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.ui.figures import LOWERS, NEUTRAL, RAISES
+from core.ui.palette import LOWERS, NEUTRAL, RAISES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -46,7 +46,7 @@ def form(audit: Audit) -> list[str] | None:
     name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))
     pressed = st.button(
         "Start", type="primary", icon=":material/play_arrow:",
-        disabled=blocks.read_only() or not chosen,
+        disabled=not chosen,
     )  # fmt: skip
     if not chosen:
         st.info("Choose at least one cue.", icon=":material/info:")

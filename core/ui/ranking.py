@@ -130,6 +130,8 @@ def headline(table: pd.DataFrame) -> None:
 
 def along(table: pd.DataFrame) -> str:
     """Accuracy and confidence along the ranking, in up to twelve slices of equal size."""
+    from core.ui.palette import ACCURACY, NEUTRAL
+
     slices = np.array_split(np.arange(len(table)), min(12, max(len(table) // 8, 1)))
     scores, correct, confidence = (
         table[name].to_numpy(np.float64) for name in ("spuriosity", "correct", "confidence")
@@ -137,8 +139,8 @@ def along(table: pd.DataFrame) -> str:
     return figures.along_svg(
         [float(scores[s].mean()) for s in slices],
         {
-            "accuracy": (figures.ACCURACY, [float(correct[s].mean()) for s in slices]),
-            "mean confidence": (figures.NEUTRAL, [float(confidence[s].mean()) for s in slices]),
+            "accuracy": (ACCURACY, [float(correct[s].mean()) for s in slices]),
+            "mean confidence": (NEUTRAL, [float(confidence[s].mean()) for s in slices]),
         },
         [len(s) for s in slices],
         title="spuriosity (mean z-score of the tagged cues)",

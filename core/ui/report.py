@@ -59,6 +59,8 @@ def offer(audits: Sequence[Audit]) -> None:
         "Measuring loads the model and takes minutes.",
         icon=":material/info:",
     )
+    if blocks.read_only():
+        return
     with st.container(horizontal=True):
         for audit in missing:
             working.offer(
@@ -75,7 +77,7 @@ def show(audit: Audit) -> None:
     audits, classes, title, author = choices(audit)
     state.publish(PARAMETERS)
     offer(audits)
-    known = tuple(_state(a) for a in audits)
+    known = tuple(state_of(a) for a in audits)
     report, html = _written(tuple(audits), known, tuple(classes), title, author)
     _downloads(report, html)
     # the document forbids scripts and requests to itself (its Content-Security-Policy), so that
@@ -83,7 +85,7 @@ def show(audit: Audit) -> None:
     st.iframe(html, height=HEIGHT, alt=f"Preview of the report {report.title}")
 
 
-def _state(audit: Audit) -> str:
+def state_of(audit: Audit) -> str:
     """Changes with the audit, its tags and what was measured with them."""
     decisions, store = tagged.decisions(audit), tagged.store()
     parts = {

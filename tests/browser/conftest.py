@@ -94,10 +94,10 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run_audit(tiny_request(data, model=f"tiny:{seed}", name=name), workspace)
     for name in ("first", "second"):
         audit, store = Audit.open(workspace, name), TagStore.open(workspace)
-        first, second = (facts["label"] for facts in audit.classes[:2])
+        first, second, third = (facts["label"] for facts in audit.classes[:3])
         for who, doubt in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
             store.add(who, audit.id, first, Kind.PCA, 0, Tag.SPURIOUS)
-            store.add(who, audit.id, first, Kind.PCA, 1, Tag.SPURIOUS)
+            store.add(who, audit.id, third, Kind.PCA, 1, Tag.SPURIOUS)
             store.add(who, audit.id, second, Kind.PCA, 0, doubt)
     return workspace.root
 

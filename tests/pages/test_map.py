@@ -257,7 +257,7 @@ def test_many_categories_share_grey() -> None:
     assert len(found.bar["ticktext"]) == 8
     assert found.bar["ticktext"][0] == "c0 (20)"
     assert found.bar["ticktext"][-1] == "5 others (55)"
-    assert found.scale[-1] == (1.0, "#8a94a3")
+    assert found.scale[-1] == (1.0, "#646870")
     assert found.values.max() == 7
 
 
@@ -283,7 +283,7 @@ def test_images_without_a_value_are_grey() -> None:
     assert (
         found.values[[0, 2, 3]] >= found.scale[1][0] * (found.high - found.low) + found.low
     ).all()
-    assert found.scale[0][1] == found.scale[1][1] == "#8a94a3"
+    assert found.scale[0][1] == found.scale[1][1] == "#646870"
     assert found.bar["ticktext"][0] == "none (1)"
     plain = map_figure.sequential(np.arange(100.0), "size")
     assert "ticktext" not in plain.bar

@@ -83,19 +83,34 @@ def test_tags_jobs_and_uploads_are_refused(tagged: None, audit: Audit, tmp_path:
     assert not (workspace.root / "jobs").exists()
 
 
-def test_findings_are_ordered_by_harm_and_paged(tagged: None, audit: Audit, opened: Open) -> None:
+def test_findings_are_those_of_the_report_and_paged(
+    tagged: None, workspace: Workspace, audit: Audit, opened: Open
+) -> None:
+    from core.report.document import compose
+    from core.report.evidence import gather
+    from core.report.findings import Finding
     from core.ui.findings import findings
 
     found = findings(audit)
-    assert found[0].judged
-    assert found[0].label == audit.classes[0]["label"]
-    rest = [f.harm for f in found if not f.judged]
-    assert rest == sorted(rest, reverse=True)
-    assert all(harm > 0 for harm in rest)
+    assert isinstance(found[0], Finding)
+    (section,) = compose([gather(audit, workspace, with_model=False)]).sections
+    asked = [q.label for q in section.questions if q.candidates]
+    assert [f.label for f in found] == [*(f.label for f in section.findings), *asked]
     app = healthy(opened("findings", audit=audit.id), "Findings")
-    assert "People decided that this is spurious" in " ".join(c.value for c in app.caption)
+    assert found[0].name in app.header[0].value
     assert len(gallery(app)["pictures"]) == 6
     assert app.button(key="finding-left").disabled
-    if len(found) > 1:
-        app.button(key="finding-right").click().run()
-        assert address(app)["finding"] == "2"
+    assert app.button(key="finding-right").disabled == (len(found) == 1)
+
+
+def test_arrows_go_to_the_next_finding(workspace: Workspace, audit: Audit, opened: Open) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPURIOSCOPE_READONLY", "0")
+        for facts in audit.classes[:2]:
+            store = TagStore.open(workspace)
+            store.add("anna", audit.id, facts["label"], Kind.PCA, 0, Tag.SPURIOUS)
+    app = healthy(opened("findings", audit=audit.id), "Findings")
+    first = app.header[0].value
+    app.button(key="finding-right").click().run()
+    assert address(app)["finding"] == "2"
+    assert app.header[0].value != first
