@@ -22,6 +22,7 @@ PARTS = {
     "workers": "A worker table of 25,000 answers",
     "measures": "What the planted cues cost",
     "report": "The report of demo:cues",
+    "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",
     "shortcuts": "Corrections of the head against planted shortcuts",
     "heads": "Corrections of the head on 100,000 features",
