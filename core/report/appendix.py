@@ -45,6 +45,7 @@ def statements(report: Report) -> dict[str, Any]:
         "version": __version__,
         "fingerprint": report.fingerprint,
         "statements": report.tests,
+        "compared": asdict(report.compared) if report.compared else None,
         "audits": [_section(section) for section in report.sections],
     }
 

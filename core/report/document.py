@@ -13,6 +13,7 @@ from core import __version__
 from core.errors import InputError
 from core.measures.decisions import spuriosity_of
 from core.report import cards, figures, pictures, words
+from core.report.beside import Beside, beside
 from core.report.evidence import Evidence, key
 from core.report.findings import Finding, Question, Verdict, family, find, questions
 from core.store import fingerprint
@@ -37,11 +38,13 @@ class Section:
     evidence: Evidence
     findings: tuple[Finding, ...]
     questions: tuple[Question, ...]
+    chosen: bool = False
+    """Whether only some classes were asked for."""
 
     @property
     def headline(self) -> words.Sentence:
         """What the audit found, in one sentence."""
-        return words.headline(self.findings)
+        return words.headline(self.findings, chosen=self.chosen)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Report:
     sections: tuple[Section, ...]
     tests: int
     """Statements that the intervals are corrected for."""
+    compared: Beside | None = None
+    """The audits beside each other, where there are several."""
 
     @property
     def fingerprint(self) -> str:
@@ -66,6 +71,7 @@ class Report:
                 ],
                 "tables": [s.evidence.table.to_csv(index=False) for s in self.sections],
                 "answers": [_answers(s.evidence) for s in self.sections],
+                "compared": repr(self.compared),
                 "missing": [s.evidence.missing for s in self.sections],
                 "findings": [[f.label for f in s.findings] for s in self.sections],
                 "questions": [[q.label for q in s.questions] for s in self.sections],
@@ -104,12 +110,12 @@ def compose(
             evidence[0].audit.class_facts(name)
     tests = family(evidence)
     sections = tuple(
-        Section(e, tuple(find(e, tests, known)), tuple(questions(e, known)))
+        Section(e, tuple(find(e, tests, known)), tuple(questions(e, known)), bool(classes))
         if known or not classes
-        else Section(e, (), ())
+        else Section(e, (), (), True)
         for e, known in zip(evidence, chosen, strict=True)
     )
-    return Report(title or TITLE, author, sections, tests)
+    return Report(title or TITLE, author, sections, tests, beside(evidence))
 
 
 def _known(evidence: Evidence, classes: Sequence[str]) -> list[str]:

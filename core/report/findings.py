@@ -104,20 +104,23 @@ class Finding:
         return self.detectable > WORTH
 
     @property
-    def harm(self) -> float:
-        """What the cue costs at least, points: the larger certain part of gap and flips.
+    def lost(self) -> float:
+        """Points of the class's accuracy that certainly hang on the cue; 0 where none do."""
+        if self.gap is None or not (self.helps or self.confuses):
+            return 0.0
+        return self.gap.low if self.helps else -self.gap.high
 
-        Points of the class's accuracy between images with and without the cue, or points of other
-        classes' images that the cue turns into the class beyond the control.
-        """
-        certain = [0.0]
-        if self.helps and self.gap:
-            certain.append(self.gap.low)
-        if self.confuses and self.gap:
-            certain.append(-self.gap.high)
-        if self.triggers and self.flip and self.control:
-            certain.append(100 * (self.flip.low - self.control.high))
-        return max(certain)
+    @property
+    def taken(self) -> float:
+        """Points of other classes' images that the cue certainly turns beyond the control."""
+        if self.flip is None or self.control is None or not self.triggers:
+            return 0.0
+        return 100 * (self.flip.low - self.control.high)
+
+    @property
+    def harm(self) -> float:
+        """What the cue costs at least, points: the larger of both."""
+        return max(self.lost, self.taken)
 
 
 @dataclass(frozen=True)

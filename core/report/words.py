@@ -61,12 +61,16 @@ def cue(finding: Finding) -> str:
     return f"{said} ({titles})" if said else titles
 
 
-def headline(findings: Sequence[Finding]) -> Sentence:
-    """The first sentence of a summary."""
+def headline(findings: Sequence[Finding], *, chosen: bool = False) -> Sentence:
+    """The first sentence of a summary; ``chosen``: of some classes alone."""
+    if not findings and chosen:
+        return Sentence(
+            "For none of the chosen classes a candidate is decided to be spurious, so nothing is "
+            "claimed about them."
+        )
     if not findings:
         return Sentence(
-            "No candidate is decided to be spurious, so this report makes no statement about any "
-            "class."
+            "No candidate is decided to be spurious, so nothing is claimed about any class."
         )
     harmed = [f.name for f in findings if f.verdict is Verdict.HARMED]
     if not harmed:
@@ -116,6 +120,15 @@ def _accuracies(finding: Finding) -> str:
 
 def _known(numbers: Sequence[Number | None]) -> tuple[Number, ...]:
     return tuple(number for number in numbers if number is not None)
+
+
+def cost(finding: Finding) -> str:
+    """What the cue costs at least; empty where nothing is certain."""
+    if not finding.harm:
+        return ""
+    if finding.lost >= finding.taken:
+        return f"at least {finding.lost:.0f} points of its accuracy hang on the cue"
+    return f"at least {finding.taken:.0f} of 100 images of other classes are turned by the cue"
 
 
 def verdict(finding: Finding) -> Sentence:

@@ -30,6 +30,7 @@ from core.report import (
     pictures,
     words,
 )
+from core.report.beside import beside
 from core.report.document import Report, compose, render
 from core.report.findings import Verdict
 from core.statistics import critical, newcombe
@@ -38,6 +39,7 @@ from tests.core import test_planted
 from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of
 
 N = 96
+HTML_OF_HOSTILE = "https://evil.example"
 HOSTILE = "<script>alert(1)</script>\"'&<img src=https://evil.example/x>"
 
 
@@ -255,7 +257,7 @@ def test_nothing_tagged_is_said(untagged: Audit, tmp_path: Path) -> None:
     found = compose([gathered(audit)])
     (section,) = found.sections
     assert not section.findings
-    assert "makes no statement about any class" in section.headline.text
+    assert "nothing is claimed about any class" in section.headline.text
     assert {q.label for q in section.questions} == {"leaf", "pond", "sky"}
     page = alone(render(found))
     assert not page.named("article")
@@ -311,7 +313,41 @@ def test_printing_fewer_classes_does_not_loosen_an_interval(proof: evidence.Evid
     wide, narrow = (r.sections[0].findings[0].gap for r in (twice, once))
     assert wide.low < narrow.low
     assert compose([proof], classes=["pond"]).tests == once.tests
-    assert not compose([proof], classes=["pond"]).sections[0].findings
+    (pond,) = compose([proof], classes=["pond"]).sections
+    assert not pond.findings
+    assert pond.headline.text.startswith("For none of the chosen classes")
+
+
+def test_several_audits_stand_beside_each_other(
+    proof: evidence.Evidence, untagged: Audit, tmp_path: Path
+) -> None:
+    assert compose([proof]).compared is None
+    target = tmp_path / "workspace" / "audits" / "0123456789ab"
+    shutil.copytree(untagged.folder, target)
+    other = Audit(target)
+    other.manifest["id"], other.manifest["name"] = target.name, HOSTILE
+    both = compose([proof, gathered(other)])
+    assert both.compared is not None
+    accuracy = next(line for line in both.compared.lines if line.title == "Accuracy")
+    value = f"{proof.audit.images['fair'][proof.audit.held_out].mean():.3f}"
+    assert [cell[0].split()[0] for cell in accuracy.cells] == [value, value]
+    assert accuracy.cells[0][1] == ""
+    gap = next(line for line in both.compared.lines if line.title == "Mean spurious gap")
+    assert gap.cells[1] == ("", "")
+    assert both.compared.absent
+    page = alone(render(both).replace(HTML_OF_HOSTILE, ""))
+    assert "held-out images that all of them share" in page.text
+    assert "not known" in page.text
+
+
+def test_audits_of_other_images_say_so(proof: evidence.Evidence) -> None:
+    other = Audit(proof.audit.folder)
+    other.manifest["id"] = "0123456789ab"
+    other.__dict__["images"] = other.images.rename(index=lambda i: f"{i}x")
+    found = beside([proof, replace(proof, audit=other)])
+    assert found is not None
+    assert not found.lines
+    assert "none of them held out in all" in found.notes[0]
 
 
 def test_unknown_class_is_named(proof: evidence.Evidence) -> None:

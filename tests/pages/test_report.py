@@ -27,7 +27,7 @@ def tag(audit: Audit, workspace: Workspace, label: str = "eel") -> None:
 
 def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:
     app = healthy(opened("report", audit=audit.id), TITLE)
-    assert "makes no statement about any class" in preview(app)
+    assert "nothing is claimed about any class" in preview(app)
     assert "data-verdict" not in preview(app)
     assert not [b for b in app.button if "Measure" in b.label]
     assert address(app) == {"audit": audit.id}
