@@ -29,6 +29,7 @@ PARTS = {
     "passes": "The pass over the images",
     "components": "Class PCA",
     "clicks": "The app in headless Chromium",
+    "tagstore": "Eight processes tagging at once",
     "tagging": "Sixty candidates tagged with the keyboard",
     "scale": "1,000 classes, 64 components, 100,000 images",
 }

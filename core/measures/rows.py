@@ -129,6 +129,19 @@ DEFINITIONS = {
         SHARE,
         "this project",
     ),
+    "watermark_flip_rate": Definition(
+        "Share of other classes' images that become the class when the ImageNet-W watermark is "
+        "drawn on them.",
+        "higher: the class takes this shortcut",
+        SHARE,
+        "Li et al. 2023 (A Whac-A-Mole Dilemma), section 3",
+    ),
+    "watermark_accuracy": Definition(
+        "Accuracy on held-out images without and with the ImageNet-W watermark.",
+        "lower with it: the watermark misleads",
+        SHARE,
+        "Li et al. 2023 (A Whac-A-Mole Dilemma), section 3",
+    ),
     "average_precision": Definition(
         "Area under the precision-recall curve: class images against cue-only images.",
         "higher is better; chance is the share of class images",

@@ -23,6 +23,7 @@ from core.measure.noise import SIGMA
 from core.measures.decisions import Decisions, decided
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.table import SLOW, WHAT, check, measure_parts, missing
+from core.measures.watermark import available
 from core.store import Workspace, fingerprint, locked, read_frame, read_json, write_frame
 from core.types import Reporter, silent
 
@@ -139,6 +140,8 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["attributes"] = rows.to_numpy().tobytes().hex()
     else:
         depends |= {"spurious": decisions.spurious.keys_of, "core": decisions.core.keys_of}
+    if part == "flip":
+        depends["watermark"] = available()
     if part == "noise":
         depends["sigmas"] = [float(sigma) for sigma in sigmas]
     return folder_of(audit) / f"{part}-{fingerprint(depends)}.parquet"

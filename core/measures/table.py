@@ -24,6 +24,7 @@ from core.measures.gaps import Rows, gap_rows, group_rows, reliability_rows, sha
 from core.measures.regions import noise_rows
 from core.measures.rows import as_table, note, row
 from core.measures.trials import logits_of
+from core.measures.watermark import watermark_rows
 from core.statistics import log_softmax
 from core.store import Workspace
 from core.types import FloatArray, Progress, Reporter, silent
@@ -111,7 +112,8 @@ def measure_parts(
         elif part == "noise":
             yield part, noise_rows(audit, decisions, model, sigmas=sigmas, report=report)
         else:
-            yield part, flip_rows(audit, decisions, model, report=report)
+            rows = flip_rows(audit, decisions, model, report=report)
+            yield part, rows + watermark_rows(audit, [*decisions.spurious], model, report=report)
 
 
 def missing(audit: Audit, decisions: Decisions) -> Rows:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from benchmarks import tagstore
 from core.annotate import database
 from core.annotate.tags import TagStore
 from core.errors import InputError, WorkspaceError
@@ -163,3 +164,8 @@ def test_a_damaged_database_is_a_sentence(workspace: Workspace) -> None:
     (workspace.root / "tags.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(WorkspaceError, match="cannot open the tags in .*restore the file"):
         TagStore.open(workspace)
+
+
+def test_killed_while_tagging() -> None:
+    for line in (*tagstore.at_once(2, 10), *tagstore.killed(2, 40)):
+        assert line.holds is not False, line.row()

@@ -1,0 +1,122 @@
+"""Rows about the ImageNet-W watermark: a shortcut that many ImageNet classifiers are known to take.
+
+Li et al. 2023 (A Whac-A-Mole Dilemma, section 3): photos of cartons often carry a watermark, so
+that one drawn on any image turns it into a carton. The text and its font come from the optional
+package ``imagenet-w``, whose licence (CC BY-NC 4.0) does not allow commercial use; nothing of it is
+drawn, and nothing imitated, where it is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module, util
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.audit import Audit
+from core.measures.gaps import Rows, share
+from core.measures.rows import EVERYWHERE, note, row
+from core.measures.trials import pictures, predictions_of, trial_ids, trial_split
+from core.types import IntArray, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+PACKAGE = "imagenet_w"
+
+CARTON = "n02971356"
+"""WordNet id of ImageNet's class carton."""
+
+MISSING = (
+    "the ImageNet-W watermark is not drawn: pip install imagenet-w (optional; its licence, "
+    "CC BY-NC 4.0, allows no commercial use)"
+)
+
+
+def available() -> bool:
+    """Whether the package is installed."""
+    return util.find_spec(PACKAGE) is not None
+
+
+def watermark_rows(
+    audit: Audit, labels: Sequence[str], model: Model, *, report: Reporter = silent
+) -> Rows:
+    """How often the watermark turns held-out images into a class, and what it does to accuracy.
+
+    Parameters
+    ----------
+    labels : classes to report; carton, where it is an output, and the class that the watermark
+        attracts most are reported as well.
+    """
+    if not available():
+        return [note(MISSING)]
+    ids = trial_ids(audit, outside="")
+    if not ids:
+        return [note("no held-out image to draw the ImageNet-W watermark on")]
+    report(Progress("Drawing the watermark", 0, len(ids)))
+    images = audit.images.loc[ids]
+    truth = np.array([audit.head.index(label) for label in images["label"]], np.int64)
+    before = images["prediction"].to_numpy(dtype=np.int64)
+    after = _predicted(audit, ids, model, report)
+    split = trial_split(audit)
+    rows: Rows = []
+    for name, predicted in (("without the watermark", before), ("with the watermark", after)):
+        hits = float((predicted == truth).sum())
+        rows.append(
+            row(EVERYWHERE, "watermark_accuracy", hits / len(ids), interval=share(hits, len(ids)),
+                n=len(ids), subject=name, split=split)
+        )  # fmt: skip
+    chosen = _reported(audit, labels, truth, before, after)
+    for class_idx in chosen:
+        others = truth != class_idx
+        if n := int(others.sum()):
+            turned = float(((after == class_idx) & (before != class_idx))[others].sum())
+            rows.append(
+                row(_facts(audit, class_idx), "watermark_flip_rate", turned / n,
+                    interval=share(turned, n, len(audit.head.outputs)), n=n, split=split,
+                    note=f"interval corrected for {len(audit.head.outputs)} classes (Bonferroni)")
+            )  # fmt: skip
+    return rows
+
+
+def _predicted(audit: Audit, ids: Sequence[str], model: Model, report: Reporter) -> IntArray:
+    """Predicted output (n,) of images with the watermark on what the encoder sees."""
+    draw = _drawer(audit.preprocess.input_size[0])
+    size = audit.manifest["compute"]["batch_size"]
+    seen, parts = pictures(audit, ids), []
+    for start in range(0, len(ids), size):
+        report(Progress("Drawing the watermark", start, len(ids)))
+        parts.append(
+            predictions_of(audit, model, [draw(next(seen)) for _ in ids[start : start + size]])
+        )
+    report(Progress("Drawing the watermark", len(ids), len(ids)))
+    return np.concatenate(parts)
+
+
+def _drawer(side: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The package's own transform at its own settings, on (h, w, 3) uint8."""
+    from PIL import Image
+
+    add = import_module(PACKAGE).AddWatermark(side)
+    return lambda pixels: np.asarray(add(Image.fromarray(pixels)), np.uint8)
+
+
+def _reported(
+    audit: Audit, labels: Sequence[str], truth: IntArray, before: IntArray, after: IntArray
+) -> list[int]:
+    """Outputs to report, each once."""
+    turned = after[(after != before) & (after != truth)]
+    found = [audit.head.index(label) for label in (*labels, CARTON, "carton")]
+    if len(turned):
+        found.append(int(np.bincount(turned).argmax()))
+    return [index for index in dict.fromkeys(found) if index >= 0]
+
+
+def _facts(audit: Audit, class_idx: int) -> dict[str, object]:
+    """A class of the head, which need not be one of the audit's."""
+    return {
+        "class_idx": class_idx,
+        "label": audit.head.outputs[class_idx],
+        "name": audit.head.names[class_idx],
+    }
