@@ -85,6 +85,7 @@ def held_out_composites(
     seen_by: Audit | None = None,
     models: dict[str, Model] | None = None,
     seed: int = 0,
+    report: Reporter = silent,
 ) -> Composites:
     """Composites of a class's cue, encoded where they are missing.
 
@@ -99,7 +100,7 @@ def held_out_composites(
     if not folder.exists():
         cues = cues_of(audit, label, spurious, _model(audit, models))
         ids = trial_ids(audit, outside=label) if cues.masks else []
-        _encode(audit, seen_by, ids, cues, _model(seen_by, models), folder, seed)
+        _encode(audit, seen_by, ids, cues, _model(seen_by, models), folder, seed, report)
     table, facts = read_frame(folder / "table.parquet"), read_json(folder / "facts.json")
     ids = table["image_id"].tolist()
     return Composites(
@@ -133,15 +134,24 @@ def _folder(
 
 
 def _encode(
-    audit: Audit, seen_by: Audit, ids: list[str], cues: Cues, model: Model, folder: Path, seed: int
+    audit: Audit,
+    seen_by: Audit,
+    ids: list[str],
+    cues: Cues,
+    model: Model,
+    folder: Path,
+    seed: int,
+    report: Reporter,
 ) -> None:
     shape = (len(ids), seen_by.head.weight.shape[1])
     arrays = {name: np.full(shape, np.nan, np.float32) for name in PASTES}
     for part, trial in pastes(audit, ids, cues, seed=seed):
+        report(Progress("Pasting cues", part.start, len(ids)))
         for name, array in arrays.items():
             there = [i for i, images in zip(part, trial, strict=True) if name in images]
             changed = [images[name] for images in trial if name in images]
             array[there] = features_of(seen_by, model, changed)
+    report(Progress("Pasting cues", len(ids), len(ids)))
     labels = audit.images.loc[ids, "label"].tolist()
     truth = [audit.head.index(label) for label in labels]
     with replacing_folder(folder) as temporary:

@@ -138,7 +138,7 @@ def effects(
         rows += _cue_rows(effect, label)
         rows += _direction_rows(effect, label)
         if pictures:
-            rows += _flip_rows(effect, label, models)
+            rows += _flip_rows(effect, label, models, report)
         else:
             rows.append(_missing(effect, label, "flip_rate", "needs pictures; not asked for"))
         rows += _object_rows(effect, label, models, pictures=pictures)
@@ -336,14 +336,16 @@ def _mean(values: FloatArray) -> Cell:
     return float(values.mean()), float(low), float(high)
 
 
-def _flip_rows(effect: Effect, label: str, models: dict[str, Model]) -> list[dict[str, Any]]:
+def _flip_rows(
+    effect: Effect, label: str, models: dict[str, Model], report: Reporter
+) -> list[dict[str, Any]]:
     """Flip rates with the very same composites, and the spurious score on them."""
     spurious = effect.decisions.spurious[label]
-    old = held_out_composites(effect.before, label, spurious, models=models)
+    old = held_out_composites(effect.before, label, spurious, models=models, report=report)
     new = old
     if not effect.same_encoder:
         new = held_out_composites(
-            effect.before, label, spurious, seen_by=effect.after, models=models
+            effect.before, label, spurious, seen_by=effect.after, models=models, report=report
         )
     class_idx = int(effect.facts(label)["class_idx"])
     if not len(old.ids):
@@ -367,7 +369,7 @@ def _score_row(
     rows = old.usable(class_idx, "after")
     if not mine or not rows.any():
         return _missing(effect, label, measure, "needs held-out images of the class and of others")
-    cells = []
+    cells, values = [], []
     for audit, seen in ((effect.before, old), (effect.after, new)):
         p_in, p_cue = (
             np.exp(log_softmax(audit.head.logits(phi))[:, class_idx])
@@ -375,8 +377,29 @@ def _score_row(
         )
         found = spurious_score(p_in, p_cue)
         cells.append((found.average_precision, found.ap_low, found.ap_high))
-    return _row(effect, label, measure, cells[0], cells[1], n=len(mine) + int(rows.sum()), unit="",
+        values.append(np.concatenate([p_in, p_cue]))
+    change = _precision_change(values[0], values[1], len(mine))
+    return _row(effect, label, measure, cells[0], cells[1], change,
+                n=len(mine) + int(rows.sum()), unit="",
                 note="cue-only images: the cue pasted on other classes' images")  # fmt: skip
+
+
+def _precision_change(before: FloatArray, after: FloatArray, n_in: int) -> Cell:
+    """Change of the average precision; both models are looked at through the same resamples."""
+    from core.measure.score import weighted_precision
+
+    n, rng = len(before), np.random.default_rng(0)
+    positive = np.arange(n) < n_in
+    weights = np.concatenate(
+        [rng.multinomial(m, np.full(m, 1 / m), RESAMPLES) for m in (n_in, n - n_in)], axis=1
+    ).astype(np.float64)
+    ones = np.ones((1, n))
+    value, samples = (
+        weighted_precision(after, positive, w) - weighted_precision(before, positive, w)
+        for w in (ones, weights)
+    )
+    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(value[0]), float(low), float(high)
 
 
 MAPS = 100

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from core.errors import InputError
 from core.measures.decisions import values_of
 from core.mitigate import methods as heads
 from core.mitigate.choice import sweep
-from core.mitigation.composites import map_pairs, mask_pairs
+from core.mitigation.composites import Composites, held_out_composites, map_pairs, mask_pairs
 from core.mitigation.derived import Corrected, derive, link_tree, plan
 from core.mitigation.effect import Effect, changed_images, effects
 from core.mitigation.findings import Findings, Gathered, find, gather, has
@@ -33,6 +33,9 @@ from core.mitigation.tradeoff import chosen_on, reported
 from core.statistics import correlation
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 ALIKE = 0.9
 """Correlation of alphas from which a component of the corrected head is the tagged one."""
@@ -211,17 +214,28 @@ def _correct_head(
         "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
     }
     head = heads.mitigate(name, parent.head, evidence, strength, **options)
-    table = chosen_on(tried, strength)
     table = reported(
         parent,
         findings,
-        table,
+        chosen_on(tried, strength),
         lambda s: heads.mitigate(name, parent.head, evidence, s, **options),
         kept=gathered.fitted_on,
         attribute=request.attribute,
+        composites=_composites(parent, findings, report) if request.pictures else {},
         report=report,
     )
     return Corrected(head), facts, table
+
+
+def _composites(parent: Audit, findings: Findings, report: Reporter) -> dict[int, Composites]:
+    """Composites of every class acted on, by its output; the table before and after uses them."""
+    models: dict[str, Model] = {}
+    return {
+        int(parent.class_facts(label)["class_idx"]): held_out_composites(
+            parent, label, findings.decisions.spurious[label], models=models, report=report
+        )
+        for label in findings.chosen
+    }
 
 
 def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:

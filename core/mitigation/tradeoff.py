@@ -6,7 +6,7 @@ strength is chosen, and on the images that are reported on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,21 @@ import pandas as pd
 from core.analysis import fitting_rows
 from core.audit import Audit
 from core.mitigate.choice import Sweep
+from core.mitigation.composites import Composites
 from core.mitigation.findings import Findings, who_shows
 from core.models.linear import Head
-from core.types import BoolArray, IntArray, Progress, Reporter
+from core.store import read_array
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 COLUMNS = [
     *("strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"),
-    *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "agreement", "n"),
+    *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "flip_rate", "agreement"),
+    "n",
 ]
 """``chosen_flips`` and ``chosen_accuracy`` (cue-free, balanced) on held-out training images;
 ``pareto``: no other row beats it in both. The rest on the reported images: ``accuracy`` over all,
-the others over the classes acted on, shares and (``gap``) points; ``n`` images reported on."""
+the others over the classes acted on, shares and (``gap``) points; ``flip_rate`` is NaN until the
+composites have been encoded; ``n`` images reported on."""
 
 
 def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
@@ -53,6 +57,7 @@ def reported(
     *,
     kept: IntArray | None,
     attribute: str | None,
+    composites: Mapping[int, Composites],
     report: Reporter,
 ) -> pd.DataFrame:
     """Add what every strength does to the images that are reported on (COLUMNS).
@@ -60,6 +65,7 @@ def reported(
     Parameters
     ----------
     fit : the corrected head at a strength.
+    composites : by output of the class that is acted on, as far as they have been encoded.
     kept : rows of ``parent.images`` that were learnt from where there is no further split.
     """
     rows = fitting_rows(parent.images)
@@ -74,10 +80,12 @@ def reported(
         shows, _ = who_shows(parent, label, findings.decisions, images.index, attribute)
         there = shows.fillna(False).to_numpy(bool)
         sides.append((np.flatnonzero(there), np.flatnonzero((~shows).fillna(False).to_numpy(bool))))
-    before = images["prediction"].to_numpy()
+    unseen = _unseen(parent, features, ~rows)
+    before = (parent.head.logits(features) + unseen).argmax(axis=1)
     found = []
     for number, strength in enumerate(table["strength"]):
-        predicted = fit(float(strength)).logits(features).argmax(axis=1)
+        head = fit(float(strength))
+        predicted = (head.logits(features) + unseen).argmax(axis=1)
         right = predicted == truth
         row = {"accuracy": right.mean(), "agreement": (predicted == before).mean()}
         row |= {
@@ -85,10 +93,20 @@ def reported(
             for i, name in enumerate(("with", "without"))
         }
         row["gap"] = 100 * (row["accuracy_with_cue"] - row["accuracy_without_cue"])
-        found.append({**row, "n": len(images)})
+        turned = [seen.turned(head, class_idx) for class_idx, seen in composites.items()]
+        found.append({**row, "flip_rate": _mean(turned), "n": len(images)})
         told = {"strength": float(strength), "accuracy": row["accuracy"], "gap": row["gap"]}
         report(Progress("Trying strengths", number + 1, len(table), "strengths", told))
     return pd.concat([table, pd.DataFrame(found)], axis=1)[COLUMNS]
+
+
+def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:
+    """What to add to logits of images that the parent's probe was fitted on: out of fold minus."""
+    path = parent.folder / "head" / "oof.npy"
+    if not path.exists() or not fitting_rows(parent.images).all():
+        return 0.0
+    out_of_fold: FloatArray = read_array(path)[rows] - parent.head.logits(features)
+    return out_of_fold
 
 
 def _mean(parts: list[BoolArray]) -> float:

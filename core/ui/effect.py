@@ -15,8 +15,10 @@ from core.audit import Audit
 from core.errors import SpurioscopeError
 from core.mitigation.card import card, how_chosen
 from core.mitigation.effect import MEANING
+from core.mitigation.methods import methods
 from core.mitigation.package import FORMATS, export_model, missing_for
 from core.mitigation.stored import changed, effect_table, facts_of, parent_of, tradeoff_table
+from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.figures import tradeoff_scatter
 from core.ui.gallery import Picture, gallery
@@ -33,12 +35,14 @@ PARAMETERS = ["result", "rows", "way"]
 def said(audit: Audit) -> None:
     """What was done, in a sentence or two."""
     done = facts_of(audit)
-    how = how_chosen(done)
+    method = methods().get(done["method"])
+    title, how = method.title if method else done["method"], how_chosen(done)
     st.markdown(
-        f"**{blocks.plain(done['method'])}** at strength **{done['strength']:g}** ({how}), made "
-        f"from **{blocks.plain(done['parent_name'])}**, acting on "
-        f"{blocks.plain(', '.join(done['cues']))}. Learnt from {done['learnt_from']:,} training "
-        f"images, told apart by {blocks.plain(done['told_apart_by'])}; figures are of "
+        f"**{blocks.plain(title)}** at strength **{done['strength']:g}** ({how}), made from "
+        f"**{blocks.plain(done['parent_name'])}**, acting on "
+        f"{blocks.plain(', '.join(cue_title(audit, cue) for cue in done['cues']))}. Learnt from "
+        f"{done['learnt_from']:,} training images, told apart by "
+        f"{blocks.plain(done['told_apart_by'])}; figures are of "
         f"**{blocks.plain(audit.summary['held_out'])}**."
     )
     if done["strength"] == 0:
@@ -47,10 +51,24 @@ def said(audit: Audit) -> None:
             "another method, or give a strength.",
             icon=":material/info:",
         )
+    if history := done.get("history"):
+        with st.expander("Loss and metrics of every epoch"):
+            st.dataframe(pd.DataFrame(history), width="stretch")
+
+
+def cue_title(audit: Audit, key: str) -> str:
+    """A cue in words: ``van/pca-0`` is "van: component 1"."""
+    label, _, candidate = key.rpartition("/")
+    kind, _, number = candidate.partition("-")
+    return f"{opened.display(audit).get(label, label)}: {Kind(kind).named(int(number))}"
+
+
+LOST = 20.0
+"""Points of accuracy that a class must surely lose to be named."""
 
 
 def headline(table: pd.DataFrame) -> None:
-    """Accuracy, gap, flip rate and worst group, before and after."""
+    """Accuracy, worst group, flip rate and gap, before and after; and which classes pay for it."""
     acted = table[table["acted_on"] & table["before"].notna()]
     cells = blocks.metrics(4)
     everywhere = table[table["class_idx"] < 0].set_index("measure")
@@ -65,16 +83,26 @@ def headline(table: pd.DataFrame) -> None:
         if len(rows):
             mean = rows[["before", "after", "change"]].mean()
             _metric(cell, title, mean, good=-1 if name == "flip_rate" else 0)
+    pays = table[(table["measure"] == "accuracy") & (100 * table["change_high"] < -LOST)]
+    if names := [str(name) for name in pays["class_name"] if name]:
+        st.warning(
+            f"**{blocks.plain(', '.join(names))}**: recognised far less often than before. A class "
+            "that the model knew by its cue alone is lost with it: it then takes training images "
+            "without the cue, or a weaker correction.",
+            icon=":material/warning:",
+        )
 
 
 def _metric(cell: Any, title: str, row: pd.Series, *, good: int) -> None:
     points = title == "Gap"
-    scale, unit = (1, " points") if points else (100, " %")
+    scale, unit = (1, "") if points else (100, " %")
+    sign = "+" if points else ""
+    moved = round(scale * row["change"], 1) != 0
     cell.metric(
         title,
-        f"{scale * row['after']:{'+' if points else ''}.1f}{unit}",
+        f"{scale * row['before']:{sign}.0f} → {scale * row['after']:{sign}.0f}{unit}",
         f"{scale * row['change']:+.1f} points",
-        delta_color={1: "normal", -1: "inverse", 0: "off"}[good],
+        delta_color={1: "normal", -1: "inverse", 0: "off"}[good if moved else 0],
         border=True,
     )
 
@@ -113,6 +141,7 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
         shown[there],
         hide_index=True,
         width="stretch",
+        height=min(36 * (int(there.sum()) + 1) + 3, 720),
         column_config=dict.fromkeys(("before", "after", "change"), number),
     )
     missing = shown[~there]
@@ -159,7 +188,8 @@ def tradeoff(audit: Audit) -> float | None:
                 "accuracy without cue (training)", format="percent"
             ),
             **dict.fromkeys(
-                ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "agreement"), percent
+                ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "flip_rate", "agreement"),
+                percent,
             ),
             "gap": st.column_config.NumberColumn(format="%+.1f points"),
         },

@@ -309,8 +309,12 @@ def test_changed_images_are_the_flipped_predictions(workspace: Workspace, parent
 
 
 def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) -> None:
-    audit = run(workspace, parent, strength=7.0, **QUICK)
+    audit = run(workspace, parent, strength=7.0)
     table = tradeoff_table(audit)
+    taken = table[table["chosen"]].iloc[0]
+    for row, which in ((table.iloc[0], "before"), (taken, "after")):
+        assert row["flip_rate"] == pytest.approx(cell(audit, "flip_rate")[which])
+    assert cell(audit, "spurious_score_average_precision")["change_low"] > 0
     assert table["strength"].is_monotonic_increasing
     assert table.loc[table["chosen"], "strength"].tolist() == [7.0]
     assert audit.manifest["mitigation"]["strength"] == 7.0
@@ -318,7 +322,6 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     first = table.iloc[0]
     assert first["agreement"] == 1
     assert first["accuracy"] == pytest.approx(parent.summary["accuracy"])
-    taken = table[table["chosen"]].iloc[0]
     assert taken["accuracy"] == pytest.approx(audit.summary["accuracy"])
 
 
