@@ -578,7 +578,7 @@ def test_a_method_of_the_network_from_start_to_finish(
     assert len(done["history"]) == 1
     assert {"loss", "accuracy"} <= set(done["history"][0])
     assert done["encoder_changed"]
-    assert any(progress.detail for progress in said)
+    assert any(progress.figures for progress in said)
     ids = audit.images.index.tolist()
     logits = audit.load_model().logits(audit.features(ids))
     np.testing.assert_array_equal(logits, audit.head.logits(audit.features(ids)))
