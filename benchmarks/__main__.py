@@ -28,6 +28,8 @@ PARTS = {
     "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",
     "components": "Class PCA",
+    "guidance": "Model guidance on a rendered Waterbirds-100",
+    "mnist": "Counterfactual training on dressed digits",
     "clicks": "The app in headless Chromium",
     "tagstore": "Eight processes tagging at once",
     "tagging": "Sixty candidates tagged with the keyboard",

@@ -33,7 +33,7 @@ from core.types import IntArray, Reporter, silent
 if TYPE_CHECKING:
     from core.models.model import Model
 
-WEIGHTS = {"energy": 1.0, "l1": 1.0, "ppce": 0.1, "rrr": 0.01}
+WEIGHTS = {"energy": 1.0, "l1": 1.0, "ppce": 0.02, "rrr": 0.05}
 """Default weight of each loss, chosen on rendered Waterbirds (``python -m benchmarks guidance``).
 Published sweeps differ by orders of magnitude between losses, as these do."""
 

@@ -71,8 +71,12 @@ def train_classifier(
 def predict(network: Classifier, pixels: NDArray[np.uint8]) -> IntArray:
     """Predicted labels (n,) of images (n, 32, 32, 3)."""
     with torch.no_grad():
-        parts = [network(_images(part)).argmax(1) for part in np.array_split(pixels, 8)]
-    return torch.cat(parts).numpy()
+        parts = [
+            network(_images(pixels[start : start + 256])).argmax(1)
+            for start in range(0, len(pixels), 256)
+        ]
+    found: IntArray = torch.cat(parts).numpy()
+    return found
 
 
 def _images(pixels: NDArray[np.uint8]) -> Tensor:
