@@ -63,22 +63,27 @@ class Result:
     flips: float
     """Mean over the cues."""
     accuracy: float
+    """Of images without any cue, averaged over classes."""
     strength: float
+    overall: float
+    """Accuracy of all test images, most of whose cues fit their class."""
 
 
 def run() -> list[Line]:
     """Every way on every case; means over the seeds."""
     from core.store import Workspace
 
+    with tempfile.TemporaryDirectory() as folder:
+        return run_in(Workspace(Path(folder)))
+
+
+def run_in(workspace: Any) -> list[Line]:
+    """The same in a workspace, whose finished audits of the cases are used."""
     lines = []
     for name in ("cues", "sticker"):
         if name == "sticker" and not PHOTOS.is_dir():
             continue
-        found: list[list[Result]] = []
-        for seed in SEEDS:
-            with tempfile.TemporaryDirectory() as folder:
-                audit = prepare(name, seed, Workspace(Path(folder)))
-                found.append(list(results(case_of(audit, name))))
+        found = [list(results(case_of(prepare(name, seed, workspace), name))) for seed in SEEDS]
         lines += summary(name, found)
     return lines
 
@@ -121,7 +126,7 @@ def judged(case: Case, way: str, head: Any, strength: float) -> Result:
         rates.append((after & (predicted[rows] != cue.output)).mean())
     right = predicted == case.labels
     shares = [right[clean & (case.labels == k)].mean() for k in np.unique(case.labels)]
-    return Result(way, float(np.mean(rates)), float(np.mean(shares)), strength)
+    return Result(way, float(np.mean(rates)), float(np.mean(shares)), strength, float(right.mean()))
 
 
 def summary(name: str, found: list[list[Result]]) -> list[Line]:
@@ -132,6 +137,8 @@ def summary(name: str, found: list[list[Result]]) -> list[Line]:
         Line(f"{name}: flip rate before", flips, f"> {FROM:g}", "", flips > FROM),
         Line(f"{name}: accuracy without the cue before",
              100 * float(np.mean([r.accuracy for r in before])), "", "%"),
+        Line(f"{name}: accuracy on all test images before",
+             100 * float(np.mean([r.overall for r in before])), "", "%"),
     ]  # fmt: skip
     first = {f"{basis}: rrclarc (chosen)": limit
              for basis, limit in (("tags, overlays", TAGS), ("masks", MASKS))}  # fmt: skip
@@ -150,4 +157,7 @@ def summary(name: str, found: list[list[Result]]) -> list[Line]:
                  "" if limit is None else f"<= {LOST:g}", "points",
                  None if limit is None else lost <= LOST),
         ]  # fmt: skip
+        if limit is not None:
+            overall = 100 * float(np.mean([r.overall for r in same]))
+            lines.append(Line(f"{name}, {way}: accuracy on all test images", overall, "", "%"))
     return lines

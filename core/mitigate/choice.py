@@ -122,7 +122,17 @@ def fold_heads(head: Head, evidence: Evidence, *, refit: bool = True) -> list[He
 
 
 def _sampled(evidence: Evidence) -> Evidence:
-    return evidence.take(sample_rows(evidence.labels, LIMIT, evidence.seed))
+    """At most LIMIT images; those of the cues' classes and of the pairs first."""
+    labels, seed = evidence.labels, evidence.seed
+    if len(labels) <= LIMIT:
+        return evidence
+    first = np.isin(labels, [cue.output for cue in evidence.cues])
+    if evidence.pairs is not None:
+        first[evidence.pairs.rows] = True
+    kept, rest = np.flatnonzero(first), np.flatnonzero(~first)
+    kept = kept[sample_rows(labels[kept], LIMIT // 2, seed)]
+    rest = rest[sample_rows(labels[rest], LIMIT - len(kept), seed)]
+    return evidence.take(np.sort(np.concatenate([kept, rest])))
 
 
 def fold_head(head: Head, evidence: Evidence) -> Head:

@@ -22,6 +22,8 @@ def sample_rows(labels: IntArray, limit: int, seed: int) -> IntArray:
     """At most ``limit`` rows, the same share of every class, ascending."""
     if len(labels) <= limit:
         return np.arange(len(labels))
+    if limit < 1:
+        return np.zeros(0, np.int64)
     rng, share = np.random.default_rng(seed), limit / len(labels)
     order = rng.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]

@@ -10,7 +10,7 @@ import torch
 
 from core.discover.pca import class_pca, linear_alpha
 from core.errors import InputError
-from core.mitigate.choice import Sweep, choose, clean, fold_head, sweep, trials_of
+from core.mitigate.choice import Sweep, _sampled, choose, clean, fold_head, sweep, trials_of
 from core.mitigate.composites import joined, overlay_pairs, pasted_features, strong
 from core.mitigate.concepts import KINDS, alignment, concept_of, fit_concept
 from core.mitigate.corrections import with_correction
@@ -311,6 +311,20 @@ def test_a_fold_refits_a_fitted_probe_alone(evidence: Evidence, head: Head) -> N
     assert right.mean() > 0.9
     missing = evidence.take(np.flatnonzero(evidence.labels != 2))
     assert fold_head(head, missing) is head
+
+
+def test_a_sweep_of_many_images_keeps_those_that_speak_of_the_cue(
+    rng: np.random.Generator, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = make_evidence(rng, head, n=300, pairs=True)
+    few = evidence.pairs.take(np.arange(20))
+    evidence = replace(evidence, pairs=few)
+    monkeypatch.setattr("core.mitigate.choice.LIMIT", 250)
+    seen = _sampled(evidence)
+    assert len(seen.labels) <= 252
+    assert (seen.labels == 0).sum() == 100
+    assert len(seen.pairs.rows) == 20
+    np.testing.assert_array_equal(seen.features[seen.pairs.rows], few.hidden)
 
 
 def test_trials_without_pairs_move_images_by_real_differences(
