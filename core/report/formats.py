@@ -1,8 +1,9 @@
 """Labels in the published formats of other tools: COCO, CVAT for images, FiftyOne.
 
 Written from the formats' public documentation: COCO's "data format" page (object detection), CVAT's
-"XML annotation format" 1.1, and FiftyOne's ``FiftyOneDataset`` (``metadata.json`` and
-``samples.json``). The same images give the same bytes; ids are counted or hashed.
+"XML annotation format" 1.1, and FiftyOne's ``LegacyFiftyOneDataset`` (``metadata.json`` and
+``samples.json``; the newer ``FiftyOneDataset`` is a dump of its database). The same images give the
+same bytes; ids are counted or hashed.
 """
 
 from __future__ import annotations
@@ -174,20 +175,11 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def fiftyone(name: str, images: Sequence[Labelled]) -> Files:
     """``metadata.json`` and ``samples.json``: classifications, detections, facts as fields."""
-    fields = [
-        *(("filepath", "StringField"), ("split", "StringField"), ("held_out", "BooleanField")),
-        *(("correct", "BooleanField"), ("spuriosity", "FloatField"), ("rank", "IntField")),
-    ]
     metadata = {
         "name": name,
         "media_type": "image",
         "info": {"written_by": f"Spurioscope {__version__}"},
-        "sample_fields": [
-            {"name": field, "ftype": f"fiftyone.core.fields.{kind}", "embedded_doc_type": None,
-             "subfield": None}
-            for field, kind in fields
-        ],
-    }  # fmt: skip
+    }
     samples = [_sample(image) for image in images]
     return {
         "metadata.json": f"{dumps(metadata)}\n",
