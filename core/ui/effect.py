@@ -17,7 +17,14 @@ from core.mitigation.card import card, how_chosen
 from core.mitigation.effect import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.package import FORMATS, export_model, missing_for
-from core.mitigation.stored import changed, effect_table, facts_of, parent_of, tradeoff_table
+from core.mitigation.stored import (
+    changed,
+    children_of,
+    effect_table,
+    facts_of,
+    parent_of,
+    tradeoff_table,
+)
 from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.figures import tradeoff_scatter
@@ -282,6 +289,8 @@ def export(audit: Audit) -> None:
             "Model card", card(audit), file_name=f"{audit.id}.card.md", mime="text/markdown",
             icon=":material/description:",
         )  # fmt: skip
+    with st.expander("The model card"):
+        st.markdown(card(audit))
 
 
 _FORMAT_HELP = {
@@ -312,8 +321,13 @@ def next_steps(audit: Audit, parent: Audit | None) -> None:
             "Correct this one further", icon=":material/layers:", key="stack"
         ):
             state.go("pages/mitigate.py", audit=audit.id, result="", cues="", name="")
-        if parent is not None and st.button("Compare both", icon=":material/compare:", key="both"):
-            state.go("pages/compare.py", audit=parent.id, other=audit.id)
+        if parent is not None and st.button(
+            "Compare with its kind", icon=":material/compare:", key="both",
+            help="The audit that it was made from, and everything that was made from that.",
+        ):  # fmt: skip
+            models = [audit.id, *(i for i in siblings(parent) if i != audit.id)]
+            state.go("pages/compare.py", audit=parent.id, models=",".join(models[:SIBLINGS]),
+                     baseline=parent.id)  # fmt: skip
         if blocks.read_only():
             return
         with st.popover("Roll back", icon=":material/undo:"):
@@ -323,6 +337,16 @@ def next_steps(audit: Audit, parent: Audit | None) -> None:
             )
             if st.button("Delete the corrected model", type="primary", key="rollback"):
                 _roll_back(audit, parent)
+
+
+SIBLINGS = 7
+"""Corrected models of one audit that are put beside each other at first."""
+
+
+def siblings(parent: Audit) -> list[str]:
+    """Finished audits that were made from one, newest first."""
+    made = children_of(opened.workspace(), parent.id)
+    return [m["id"] for m in made if m["state"] == "finished"]
 
 
 def _roll_back(audit: Audit, parent: Audit | None) -> None:

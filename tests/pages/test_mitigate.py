@@ -12,7 +12,8 @@ from core.audit import Audit
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.store import Workspace
 from core.types import Kind, Tag
-from tests.pages.conftest import Open, galleries, healthy
+from core.ui.effect import siblings
+from tests.pages.conftest import Open, address, galleries, healthy
 
 
 @pytest.fixture
@@ -99,6 +100,17 @@ def test_another_strength_is_one_click(
     healthy(app.button(key="make").click().run(), "Mitigate")
     assert started[0][1] == fixed.manifest["mitigation"]["parent"]
     assert started[0][-4:] == ["--strength", "1", "--name", "first-projection"]
+
+
+def test_the_set_goes_to_the_page_compare(
+    fixed: Audit, tagged: Audit, workspace: Workspace, opened: Open
+) -> None:
+    request = MitigateRequest(tagged.name, "spufix", "other", strength=1.0, pictures=False)
+    other = run_mitigation(request, workspace)
+    assert siblings(tagged) == [other.id, fixed.id]
+    app = opened("mitigate", audit=tagged.id, result=fixed.id).button(key="both").click().run()
+    assert address(app)["models"].split(",") == [fixed.id, other.id]
+    assert not app.exception
 
 
 def test_roll_back(fixed: Audit, tagged: Audit, workspace: Workspace, opened: Open) -> None:
