@@ -160,7 +160,8 @@ def worst_gap(context: Context) -> Figures:
         sampled = Sampled(gaps[worst].gap.gap, np.max([g.samples for g in gaps], axis=0))
         label = [name for name in context.tagged if (audit.id, name) in context.gaps][worst]
         name = audit.class_facts(label)["name"]
-        return Figure(sampled, bootstrap_interval(sampled), 2 * gaps[worst].gap.k, name)
+        low, high = bootstrap_interval(sampled)
+        return Figure(sampled, (max(low, -100), min(high, 100)), 2 * gaps[worst].gap.k, name)
 
     return _over_gaps(context, of)
 
@@ -172,7 +173,7 @@ def _over_gaps(context: Context, of: Callable[[Audit, list[ClassGap], str], Figu
             found[audit.id] = NEEDS_TAGS
             continue
         gaps = [g for (owner, _), g in context.gaps.items() if owner == audit.id]
-        names = f"{len(gaps)} of {len(context.shared.labels)} classes"
+        names = f"{len(gaps)} of {len(context.shared.labels)} classes are tagged"
         found[audit.id] = of(audit, gaps, names) if gaps else TOO_FEW
     return found
 
@@ -259,35 +260,45 @@ def core_sensitivity(context: Context) -> Figures:
 
 
 def _noise(context: Context, what: str) -> Figures:
+    def part(table: pd.DataFrame, label: str) -> Part | None:
+        if what == "relative_core_sensitivity":
+            return _sensitivity(context, table, label)
+        return _hits(context, table[what].to_numpy(dtype=np.float64), label, NOISY)
+
+    return _over_trials(context, NOISY, part, NEEDS_CORE)
+
+
+def _over_trials(
+    context: Context,
+    what: str,
+    part: Callable[[pd.DataFrame, str], Part | None],
+    otherwise: str,
+) -> Figures:
+    """Mean over the classes that have a figure in every model that has any."""
     found: Figures = {}
+    parts: dict[str, dict[str, Part]] = {}
     for audit in context.audits:
-        table = context.trials[audit.id].noise if context.has_tags(audit) else None
-        if not context.has_tags(audit):
-            found[audit.id] = NEEDS_TAGS
-        elif table is None:
-            found[audit.id] = NEEDS_TRIALS
-        else:
-            found[audit.id] = _noise_figure(context, table, what)
+        found[audit.id] = NEEDS_TRIALS if context.has_tags(audit) else NEEDS_TAGS
+        table = getattr(context.trials[audit.id], what) if context.has_tags(audit) else None
+        if table is not None:
+            shared = {label: _on_shared(context, table, label) for label in context.tagged}
+            made = {label: part(mine, label) for label, mine in shared.items()}
+            parts[audit.id] = {label: p for label, p in made.items() if p is not None}
+    sets = [set(mine) for mine in parts.values() if mine]
+    common = sorted(set.intersection(*sets)) if sets else []
+    for key, mine in parts.items():
+        kept = [mine[label] for label in common] if mine else []
+        found[key] = _mean(kept, len(context.tagged), otherwise)
     return found
 
 
-def _noise_figure(context: Context, table: pd.DataFrame, what: str) -> Figure | str:
-    parts = []
-    for label in context.tagged:
-        mine = _on_shared(context, table[table["label"] == label])
-        if what == "relative_core_sensitivity":
-            parts.append(_sensitivity(context, mine, label))
-        else:
-            parts.append(_hits(context, mine[what].to_numpy(dtype=np.float64), label, NOISY))
-    return _mean([part for part in parts if part], NEEDS_CORE)
+NOISY, FLIPPED = "noise", "flips"
 
 
-NOISY = "noise"
-
-
-def _on_shared(context: Context, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows about shared held-out images, by id: every model in the same order."""
-    return table[table["image_id"].isin(context.shared.held.index)].sort_values("image_id")
+def _on_shared(context: Context, table: pd.DataFrame, label: str) -> pd.DataFrame:
+    """A class's rows about shared held-out images, by id: every model in the same order."""
+    mine = table[table["label"] == label]
+    return mine[mine["image_id"].isin(context.shared.held.index)].sort_values("image_id")
 
 
 class Part(NamedTuple):
@@ -326,36 +337,23 @@ def _sensitivity(context: Context, table: pd.DataFrame, label: str) -> Part | No
     return Part(value, *bootstrap_interval(sampled), sampled.samples, int(both.sum()))
 
 
-def _mean(parts: list[Part], otherwise: str) -> Figure | str:
-    """Unweighted mean over classes, as published."""
+def _mean(parts: list[Part], classes: int, otherwise: str) -> Figure | str:
+    """Unweighted mean over classes, as published; ``classes`` are tagged."""
     if not parts:
         return otherwise
     values, lows, highs = (np.array([part[i] for part in parts]) for i in range(3))
     sampled = Sampled(float(values.mean()), np.mean([part.samples for part in parts], axis=0))
-    plural = "class" if len(parts) == 1 else "classes"
-    return Figure(
-        sampled, mean_interval(values, lows, highs), sum(p.n for p in parts),
-        f"{len(parts)} {plural}",
-    )  # fmt: skip
+    note = f"{len(parts)} of {classes} tagged classes"
+    return Figure(sampled, mean_interval(values, lows, highs), sum(p.n for p in parts), note)
 
 
 def flip_rate(context: Context) -> Figures:
     """Mean share of other classes' images that a pasted cue turns into its class."""
-    found: Figures = {}
-    for audit in context.audits:
-        table = context.trials[audit.id].flips if context.has_tags(audit) else None
-        if not context.has_tags(audit):
-            found[audit.id] = NEEDS_TAGS
-        elif table is None:
-            found[audit.id] = NEEDS_TRIALS
-        else:
-            parts = []
-            for label in context.tagged:
-                mine = _on_shared(context, table[table["label"] == label])
-                hits = mine["turned"].to_numpy(dtype=np.float64)
-                parts.append(_hits(context, hits, label, "flips"))
-            found[audit.id] = _mean([p for p in parts if p], "no cue could be cut out")
-    return found
+
+    def part(table: pd.DataFrame, label: str) -> Part | None:
+        return _hits(context, table["turned"].to_numpy(dtype=np.float64), label, FLIPPED)
+
+    return _over_trials(context, FLIPPED, part, "no cue could be cut out")
 
 
 def worst_group(context: Context) -> Figures:

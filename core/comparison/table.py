@@ -29,7 +29,7 @@ from core.measures.rows import PLAIN, POINTS, SHARE
 from core.store import Workspace, fingerprint
 from core.types import Reporter, silent
 
-MCNEMAR, BOOTSTRAP, UNPAIRED, EXACT = "McNemar", "paired bootstrap", "bootstrap", "exact"
+MCNEMAR, BOOTSTRAP, TIMED, EXACT = "McNemar", "paired bootstrap", "not tested", "exact"
 
 
 class Measure(NamedTuple):
@@ -85,7 +85,7 @@ MEASURES = {
         cells.size),
     "images_per_second": Measure(
         "Speed", "Images per second of the encoder, on the machine that measured it.", 1,
-        "images/s", UNPAIRED, cells.speed),
+        "images/s", TIMED, cells.speed),
 }  # fmt: skip
 
 
@@ -171,6 +171,9 @@ def measure_missing(
     report: Reporter = silent,
 ) -> None:
     """Make every trial that is not stored yet; ``cue_images`` by label, name or ``#index``."""
+    for audit in context.audits:  # timed one after the other, before anything else is done
+        if COST in context.trials[audit.id].missing():
+            make_trials(audit, context.trials[audit.id].decisions, [COST], report=report)
     for audit in context.audits:
         folders = {audit.class_facts(k)["label"]: v for k, v in (cue_images or {}).items()}
         trials = context.trials[audit.id]
@@ -240,7 +243,8 @@ def _change(
         low, high = paired_interval(lost, won, len(mine))
         return value, scale * low, scale * high, mcnemar(lost, won)
     low, high = bootstrap_interval(change)
-    return value, scale * low, scale * high, bootstrap_p(change)
+    p = float("nan") if measure.test == TIMED else bootstrap_p(change)
+    return value, scale * low, scale * high, p
 
 
 def value_text(cell: Cell, unit: str) -> str:
@@ -258,10 +262,13 @@ def change_text(cell: Cell, unit: str) -> str:
         return ""
     form = "{:+.1f}" if unit in (SHARE, POINTS) else _FORMS[unit].replace(":", ":+")
     shown = form.format(cell.difference) + (" points" if unit in (SHARE, POINTS) else "")
+    if cell.difference_low == cell.difference_high:
+        return shown if cell.p_holm != cell.p_holm else f"{shown} (the same in every resample)"
+    low, high = form.format(cell.difference_low), form.format(cell.difference_high)
+    shown = f"{shown} [{low}, {high}]"
     if cell.p_holm != cell.p_holm:
         return shown
-    low, high = form.format(cell.difference_low), form.format(cell.difference_high)
-    return f"{shown} [{low}, {high}] p {cell.p_holm:.3f}{' *' if cell.certain else ''}"
+    return f"{shown} p {cell.p_holm:.3f}{' *' if cell.certain else ''}"
 
 
 _FORMS = {

@@ -6,13 +6,11 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core import jobs
 from core.audit import Audit
 from core.comparison.cells import Context
 from core.comparison.table import Table, compare, open_context, state_of
-from core.ui import opened, state
-from core.ui.blocks import empty, part, plain, read_only
-from core.ui.shell import show_progress
+from core.ui import opened, state, working
+from core.ui.blocks import empty, plain
 
 VIEWS = {
     "table": "Table",
@@ -38,7 +36,8 @@ def _shares(first: Audit, second: Audit) -> bool:
 def choose_models(audit: Audit) -> list[Audit]:
     """The audits to compare, the one of the sidebar first; empty where there is no other."""
     manifests = [m for m in opened.finished_audits() if m["id"] != audit.id]
-    names = {m["id"]: m["name"] for m in manifests if _shares(audit, opened.open_audit(m["id"]))}
+    found = [m for m in manifests if _shares(audit, opened.open_audit(m["id"]))]
+    names = {m["id"]: m["name"] for m in sorted(found, key=lambda m: str(m["name"]))}
     if not names:
         empty(
             "Nothing to compare with",
@@ -105,41 +104,16 @@ def summary(context: Context) -> None:
 
 
 def measure_button(context: Context) -> None:
-    """Start the job that measures what is missing, or follow the one that does."""
+    """Offer the job that measures what is missing, or follow the one that does."""
     ids = [audit.id for audit in context.audits]
-    running = next((job for job in _jobs(ids) if job.state == "running"), None)
-    if running:
-        part(_follow, run_every=1.0)(running.id)
-        return
-    failed = next(iter(_jobs(ids)), None)
-    if failed and failed.state == "failed":
-        st.error(plain(failed.message), icon=":material/error:")
-    missing = [audit.name for audit in context.audits if context.trials[audit.id].missing()]
-    if missing and st.button(
-        "Measure what needs the models",
-        icon=":material/play_arrow:",
-        disabled=read_only(),
-        help="Noise, pasted cues, size and speed; in a process of its own, kept for good.",
-    ):
-        start(["compare", *ids])
-
-
-def _jobs(ids: list[str]) -> list[jobs.Job]:
-    known = jobs.jobs(opened.workspace())
-    return [job for job in known if job.arguments[: len(ids) + 1] == ["compare", *ids]]
-
-
-def start(arguments: list[str]) -> None:
-    """Start ``compare`` in a process of its own."""
-    jobs.start(opened.workspace(), arguments, f"Compare {len(arguments) - 1} models")
-    st.rerun()
-
-
-def _follow(job_id: str) -> None:
-    job = jobs.read(opened.workspace(), job_id)
-    show_progress(job)
-    if job.state != "running":
-        st.rerun()
+    if any(context.trials[audit.id].missing() for audit in context.audits):
+        working.offer(
+            ["compare", *ids],
+            f"Compare {len(ids)} models",
+            "Measure what needs the models",
+            key="measure",
+            help="Noise, pasted cues, size and speed; in a process of its own, kept for good.",
+        )
 
 
 def open_class(audit: str, label: str, page: str) -> None:

@@ -57,7 +57,7 @@ def _heat(table: pd.DataFrame, names: dict[str, str], kind: str) -> tuple[str, s
     figure = class_heat(table[table["label"].isin(shown)], shown, names, signed=kind != ACCURACY)
     key = f"heat-{kind}"
     event: Any = st.plotly_chart(
-        figure, key=key, on_select="rerun", selection_mode="points", width="stretch"
+        figure, key=key, on_select="rerun", selection_mode="points", width="content"
     )
     st.caption(
         "Click a cell to see its images. The interval of each is shown on pointing at it"

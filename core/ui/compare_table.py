@@ -11,7 +11,7 @@ import streamlit as st
 from core.audit import Audit
 from core.comparison.cells import Context
 from core.comparison.table import MEASURES, Cell, Measure, Table, change_text, value_text
-from core.ui import blocks, compare, state
+from core.ui import blocks, compare, state, working
 from core.ui.new_audit import allowed
 
 STYLE = """<style>
@@ -34,7 +34,8 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
     st.caption(
         "95 % intervals. Differences: McNemar's exact test for accuracy, a bootstrap of the same "
         f"images for the others; p after Holm's correction over the {table.tests} tests of this "
-        "table, **bold** below 0.05. Intervals of differences are not corrected."
+        "table, **bold** below 0.05. Intervals of differences are not corrected. Speeds are not "
+        "tested: they were measured one after the other, at the load that stands beside them."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         compare.measure_button(context)
@@ -108,8 +109,13 @@ def _cue_images(context: Context) -> None:
             st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
         )
         folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
-        if st.button("Score", disabled=blocks.read_only() or not folder):
+        if folder:
             allowed(folder)
             path = Path(folder).expanduser().absolute()
             ids = [audit.id for audit in context.audits]
-            compare.start(["compare", *ids, "--cue-images", f"{label}={path}"])
+            working.offer(
+                ["compare", *ids, "--cue-images", f"{label}={path}"],
+                f"Score {len(ids)} models with {path.name}",
+                "Score every model",
+                key="score",
+            )

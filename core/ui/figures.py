@@ -267,7 +267,16 @@ def class_heat(
         )
     ]
     height = 26 if len(labels) > 20 else 40
+    grid = np.full((len(labels), len(names)), np.nan)
+    for audit, label, value in zip(table["audit"], table["label"], table["value"], strict=True):
+        grid[down[label], across[audit]] = value
     figure = go.Figure(
+        go.Heatmap(
+            z=grid, colorscale=scale, zmin=low, zmax=top, xgap=3, ygap=3, hoverinfo="skip",
+            colorbar={"thickness": 12, "title": {"text": "points" if signed else "%"}},
+        )
+    )  # fmt: skip
+    figure.add_trace(  # carries the clicks, which a heat map does not report
         go.Scatter(
             x=[across[audit] for audit in table["audit"]],
             y=[down[label] for label in table["label"]],
@@ -279,16 +288,7 @@ def class_heat(
             customdata=table[["audit", "label"]].to_numpy().tolist(),
             selected={"marker": {"opacity": 1.0}},
             unselected={"marker": {"opacity": 1.0}},
-            marker={
-                "symbol": "square",
-                "size": height - 6,
-                "color": table["value"],
-                "colorscale": scale,
-                "cmin": low,
-                "cmax": top,
-                "showscale": True,
-                "colorbar": {"thickness": 12, "title": {"text": "points" if signed else "%"}},
-            },
+            marker={"symbol": "square", "size": height - 6, "color": "rgba(0,0,0,0.003)"},
         )
     )
     figure.update_xaxes(
@@ -300,7 +300,8 @@ def class_heat(
         range=[len(labels) - 0.5, -0.5], showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_layout(
-        height=90 + height * len(labels), margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        height=max(90 + height * len(labels), 200), width=300 + 150 * len(names),
+        margin={"l": 10, "r": 10, "t": 40, "b": 10}, hoverdistance=80,
         clickmode="event+select", dragmode=False,
     )  # fmt: skip
     return figure
