@@ -21,6 +21,7 @@ PARTS = {
     "truth": "The planted truth of demo:cues",
     "workers": "A worker table of 25,000 answers",
     "measures": "What the planted cues cost",
+    "compare": "Three models side by side",
     "report": "The report of demo:cues",
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",

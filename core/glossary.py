@@ -83,6 +83,12 @@ _ALL = (
         "What can be tagged: a component or a single neuron of a class.",
     ),
     Term(
+        "carried direction",
+        "What a tagged candidate of another model corresponds to in this one: the direction of its "
+        "features that varies most with that candidate on the same images.",
+        source=f"{_NEUHAUS}, section 5",
+    ),
+    Term(
         "certain gap",
         "An accuracy gap whose interval, corrected for the number of candidates, lies above zero.",
     ),
@@ -115,6 +121,14 @@ _ALL = (
         "What enough people say about a candidate: more than half of its answers, unless another "
         "number is asked for.",
         source=f"{_SINGLA}: 3 of 5",
+    ),
+    Term(
+        "effective robustness",
+        "How far a model's accuracy on one set of images is from the line through all models, "
+        "given its accuracy on another set.",
+        "percentage points",
+        "positive: better than the other models let expect",
+        "Taori et al. 2020",
     ),
     Term("encoder", "The part of a model that turns an image into features."),
     Term(
@@ -154,6 +168,12 @@ _ALL = (
         "where there is only one split.",
     ),
     Term(
+        "Holm's correction",
+        "Makes p-values larger so that among all differences of a table the chance of calling any "
+        "of them certain by accident stays below 5 %.",
+        source="Holm 1979",
+    ),
+    Term(
         "integrated gradients",
         "Where a number comes from, by gradients along a path from a black image.",
         source="Sundararajan et al. 2017",
@@ -189,6 +209,12 @@ _ALL = (
         "occlusion",
         "Where a number comes from, by covering one patch of the image after the other.",
         source="Zeiler & Fergus 2014",
+    ),
+    Term(
+        "paired bootstrap",
+        "The images are drawn again many times, the same ones for every model; how much a "
+        "difference moves says how certain it is.",
+        source="Efron & Tibshirani 1993, section 16",
     ),
     Term(
         "planted cue",

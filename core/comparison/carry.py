@@ -120,13 +120,20 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
     r = mine.pca.basis.shape[1]
     own = np.asarray(mine.alpha[:, :r], np.float64)[right][~fitting]
     near = correlation(alpha[~fitting], own)[0] if r else np.zeros(0)
-    refused = ""
-    if not quality >= QUALITY:
-        refused = f"weak match: correlation {quality:.2f}, at least {QUALITY:.2f} is asked for"
     return Match(
         label, tag, subtype, candidate, quality, int(fitting.sum()), int((~fitting).sum()),
-        direction, offset, int(near.argmax()) if r else -1, float(near.max(initial=0)), refused,
+        direction, offset, int(near.argmax()) if r else -1, float(near.max(initial=0)),
+        _refusal(quality),
     )  # fmt: skip
+
+
+def _refusal(quality: float) -> str:
+    """Why a match of this quality is none; empty for a good one."""
+    if quality >= QUALITY:
+        return ""
+    if quality <= -QUALITY:
+        return f"reversed: what raises the logit there lowers it here (correlation {quality:.2f})"
+    return f"weak match: correlation {quality:.2f}, at least {QUALITY:.2f} is asked for"
 
 
 def _tagged_by_people(target: Audit, label: str, store: TagStore) -> bool:

@@ -11,6 +11,7 @@ from core.comparison.cells import Context
 from core.comparison.table import Table, compare, open_context, state_of
 from core.ui import opened, state, working
 from core.ui.blocks import empty, plain
+from core.ui.words import help_on
 
 VIEWS = {
     "table": "Table",
@@ -66,6 +67,7 @@ def choose_baseline(audits: list[Audit]) -> Audit:
         "baseline",
         list(names),
         format_func=lambda i: names.get(i, i),
+        help=help_on("interval", "paired bootstrap", "Holm's correction"),
     )
     return next(audit for audit in audits if audit.id == chosen)
 

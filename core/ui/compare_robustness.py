@@ -9,6 +9,7 @@ from core.comparison.robustness import axes, robustness
 from core.ui import state
 from core.ui.blocks import empty, plain
 from core.ui.figures import robustness_figure
+from core.ui.words import help_on
 
 PARAMETERS = ["x", "y", "line"]
 
@@ -26,7 +27,14 @@ def show(context: Context) -> None:
     models = {audit.id: audit.name for audit in context.audits}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         x = state.choose(st.selectbox, "Across: accuracy on", "x", names)
-        y = state.choose(st.selectbox, "Up: accuracy on", "y", names, default=names[1])
+        y = state.choose(
+            st.selectbox,
+            "Up: accuracy on",
+            "y",
+            names,
+            default=names[1],
+            help=help_on("effective robustness"),
+        )
         if not state.get("line"):
             state.put("line", ",".join(models))
         line = state.several(

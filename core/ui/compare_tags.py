@@ -12,6 +12,7 @@ from core.comparison.cells import Context
 from core.errors import SpurioscopeError
 from core.ui import opened, state
 from core.ui.blocks import empty, plain, read_only, say
+from core.ui.words import help_on
 
 PARAMETERS = ["source"]
 
@@ -35,6 +36,7 @@ def show(context: Context) -> None:
     chosen = state.choose(
         st.selectbox, "Tags of", "source", list(sources),
         format_func=lambda i: sources[i].name if i in sources else i,
+        help=help_on("carried direction"),
     )  # fmt: skip
     source = sources[chosen]
     others = [audit for audit in context.audits if audit.id != source.id]

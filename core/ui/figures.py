@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.types import BoolArray, FloatArray
-from core.ui.palette import ACCURACY, DIVERGING, LOWERS, NEUTRAL, QUIET, RAISES, SEQUENTIAL
+from core.ui.palette import ACCURACY, DIVERGING, LOWERS, NEUTRAL, QUIET, RAISES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,7 +257,8 @@ def class_heat(
     classes = dict(zip(table["label"], table["class_name"], strict=True))
     top = float(table["value"].abs().max()) or 1.0
     low = -top if signed else float(table["value"].min())
-    scale = DIVERGING if signed else SEQUENTIAL
+    pale = [(0.0, "#eef1f5"), (1.0, ACCURACY)]  # dark numbers can be read on all of it
+    scale = DIVERGING if signed else pale
     words = [
         f"{name}, {names[audit]}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]<br>{n} images"
         + (f"<br>{subject}" if subject else "")
@@ -282,7 +283,13 @@ def class_heat(
             y=[down[label] for label in table["label"]],
             mode="markers+text",
             text=[f"{value:+.0f}" if signed else f"{value:.0f}" for value in table["value"]],
-            textfont={"size": 12, "color": "#10141a"},
+            textfont={
+                "size": 12,
+                "color": [
+                    "#ffffff" if signed and value < -top / 2 else "#10141a"
+                    for value in table["value"]
+                ],
+            },
             hovertext=words,
             hovertemplate="%{hovertext}<extra></extra>",
             customdata=table[["audit", "label"]].to_numpy().tolist(),
