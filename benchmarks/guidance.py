@@ -128,7 +128,7 @@ def network() -> Any:
 
 
 def unguided(train: Any) -> Any:
-    """The encoder with a new head, fine-tuned on Waterbirds-100: the model that takes the bait."""
+    """The encoder with a new head, fitted on Waterbirds-100: the model that takes the bait."""
     from core.mitigate.guidance import Guidance, guide
     from core.mitigate.training import Recipe, corrected, with_head
     from core.models.linear import Head
@@ -136,5 +136,5 @@ def unguided(train: Any) -> Any:
     zeros = np.zeros((2, 32), np.float32)
     names = ["landbird", "waterbird"]
     model = with_head(pretrained(), Head(zeros, zeros[:, 0], names, names, "fit"))
-    recipe = Recipe(epochs=BASE_EPOCHS, rate=RATE)
+    recipe = Recipe(epochs=BASE_EPOCHS, rate=1e-2, parts="head")
     return corrected(model, guide(model, train, Guidance(weight=0.0), recipe).state)

@@ -113,6 +113,9 @@ def parser() -> argparse.ArgumentParser:
     measure_commands.add_score(
         command("score", "the spurious score of a class for images of its cue")
     )
+    measure_commands.add_factors(
+        command("factors", "what the model decides by: shape, texture or background")
+    )
     map_commands.add_parser(command("map", "compute the map of an audit: PCA and UMAP"))
     report_commands.add_parser(
         command("report", "audits as one HTML file for people who will never open the app")

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "tags": tag_commands.run,
         "measure": measure,
         "score": measure_commands.score,
+        "factors": measure_commands.factors,
         "map": map_,
         "report": report,
         "mitigate": mitigate,

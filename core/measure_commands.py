@@ -48,6 +48,14 @@ def add_score(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_factors(command: argparse.ArgumentParser) -> None:
+    """The options of ``factors``."""
+    command.add_argument("audit", metavar="AUDIT")
+    command.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="label, name or #index (default: all)"
+    )
+
+
 def arguments(audit_id: str, what: str) -> list[str]:
     """What the page starts: the same command."""
     return ["measure", audit_id, "--what", what]
@@ -101,6 +109,32 @@ def score(options: argparse.Namespace, workspace: Workspace) -> Result:
     result |= {"split": audit.summary["held_out"], "images": _records(found.images)}
     result["unreadable"] = unreadable
     lines = [_text(found.table), *(f"left out: {p} ({reason})" for p, reason in found.unreadable)]
+    return result, "\n".join(lines)
+
+
+def factors(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``factors``: what the model decides by, from images put together anew."""
+    from core.audit import Audit
+    from core.measures.factors import factors as decided_by
+
+    audit = Audit.open(workspace, options.audit)
+    found = decided_by(audit, class_name=options.class_name, report=_say)
+    effects = found.effects
+    result = {"audit": audit.id, "split": audit.summary["held_out"], "images": found.n}
+    result |= {"main": effects.main, "standard_errors": effects.errors}
+    result["interactions"] = {" x ".join(n): v for n, v in effects.interactions.items()}
+    result["cells"] = {"".join(map(str, cell)): share for cell, share in effects.cells.items()}
+    result |= {"shape_bias": found.shape_bias, "background_gap": found.background_gap}
+    lines = [f"{found.n} images, each put together in eight ways; {audit.summary['held_out']}"]
+    lines += [
+        f"{name:<32} {value:>7.3f} +- {effects.errors[name]:.3f}  decided by, -1 to 1"
+        for name, value in effects.main.items()
+    ]
+    lines += [
+        f"{' x '.join(n):<32} {v:>7.3f}  interaction" for n, v in effects.interactions.items()
+    ]
+    lines.append(f"{'shape bias':<32} {found.shape_bias:>7.3f}  of shape and texture, 0 to 1")
+    lines.append(f"{'background gap':<32} {found.background_gap:>7.3f}  own minus random ones")
     return result, "\n".join(lines)
 
 

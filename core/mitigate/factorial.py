@@ -13,9 +13,16 @@ from itertools import combinations, product
 import numpy as np
 
 from core.errors import InputError
-from core.mitigate.compositing import Pixels, compose, filled_background, filled_texture, partners
+from core.mitigate.compositing import (
+    Pixels,
+    challenge,
+    compose,
+    filled_background,
+    filled_texture,
+    partners,
+)
 from core.mitigate.examples import Examples
-from core.types import BoolArray, FloatArray, IntArray
+from core.types import BoolArray, IntArray
 
 FACTORS = ("shape", "texture", "background")
 CELLS = tuple(product((0, 1), repeat=3))
@@ -140,40 +147,46 @@ class Decides:
     """Images that were taken apart."""
 
 
-def decides_by(examples: Examples, predict: Predict, *, seed: int = 0) -> Decides:
+def decides_by(
+    examples: Examples, predict: Predict, *, only: int | None = None, seed: int = 0
+) -> Decides:
     """Take images apart, put them together in all ways, and ask the model about each.
+
+    Parameters
+    ----------
+    only : class whose images are asked about; the others serve to change them.
 
     Raises
     ------
     InputError
-        If no image has an object mask, or there is only one class.
+        If no image has an object mask, there is only one class, or none of ``only``.
     """
     composed = factorial_images(examples, seed=seed)
     own = examples.labels[composed.rows]
-    predicted = predict(composed.pixels)
-    conflict = composed.labels[:, 0] != composed.labels[:, 1]
-    part = examples.take(np.unique(composed.rows))
+    asked = np.flatnonzero(own == only) if only is not None else np.arange(len(own))
+    if not len(asked):
+        raise InputError("no image of this class has a mask: choose another class")
+    own, kinds = own[asked], composed.labels[asked]
+    predicted = predict(composed.pixels[asked])
+    conflict = kinds[:, 0] != kinds[:, 1]
     return Decides(
-        effects=factor_effects(predicted == own, composed.levels),
-        shape_bias=shape_bias(
-            predicted[conflict], composed.labels[conflict, 0], composed.labels[conflict, 1]
-        ),
-        background_gap=_background_gap(part, predict, seed),
-        n=len(part),
+        effects=factor_effects(predicted == own, composed.levels[asked]),
+        shape_bias=shape_bias(predicted[conflict], kinds[conflict, 0], kinds[conflict, 1]),
+        background_gap=_gap_on(examples.take(np.unique(composed.rows)), predict, only, seed),
+        n=len(asked) // len(CELLS),
     )
 
 
-def _background_gap(examples: Examples, predict: Predict, seed: int) -> float:
+def _gap_on(examples: Examples, predict: Predict, only: int | None, seed: int) -> float:
     assert examples.objects is not None  # they have been taken apart
     rng = np.random.default_rng([seed, 1])
-    backgrounds = filled_background(examples.pixels, examples.objects)
-    everyone = np.arange(len(examples))
-    random = rng.permutation(everyone)
-    right = [
-        predict(compose(examples.objects, examples.pixels, backgrounds[source])) == examples.labels
-        for source in (partners(examples.labels, rng, same=True), random)
-    ]
-    return background_gap(right[0], right[1])
+    versions = challenge(examples.pixels, examples.labels, examples.objects, rng)
+    asked = np.ones(len(examples), bool) if only is None else examples.labels == only
+    same, random = (
+        predict(versions[name][asked]) == examples.labels[asked]
+        for name in ("mixed_same", "mixed_rand")
+    )
+    return background_gap(same, random)
 
 
 def shape_bias(predicted: IntArray, shape: IntArray, texture: IntArray) -> float:
@@ -201,10 +214,3 @@ def mutual_information(first: IntArray, second: IntArray) -> float:
     from sklearn.metrics import mutual_info_score
 
     return float(mutual_info_score(first, second))
-
-
-def chance_levels(labels: IntArray) -> FloatArray:
-    """(K,) share of each label, what guessing by frequency gets right."""
-    counts = np.bincount(labels)
-    found: FloatArray = counts / max(counts.sum(), 1)
-    return found

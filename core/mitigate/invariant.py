@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.mitigate.generator import images_of
 from core.types import IntArray, Progress, Reporter, silent
 
 
@@ -58,7 +59,7 @@ def train_classifier(
         order = rng.permutation(len(pixels))
         for start in range(0, len(order), 64):
             rows = order[start : start + 64]
-            loss = F.cross_entropy(network(_images(pixels[rows])), torch.from_numpy(labels[rows]))
+            loss = F.cross_entropy(network(images_of(pixels[rows])), torch.from_numpy(labels[rows]))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -72,12 +73,8 @@ def predict(network: Classifier, pixels: NDArray[np.uint8]) -> IntArray:
     """Predicted labels (n,) of images (n, 32, 32, 3)."""
     with torch.no_grad():
         parts = [
-            network(_images(pixels[start : start + 256])).argmax(1)
+            network(images_of(pixels[start : start + 256])).argmax(1)
             for start in range(0, len(pixels), 256)
         ]
     found: IntArray = torch.cat(parts).numpy()
     return found
-
-
-def _images(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255

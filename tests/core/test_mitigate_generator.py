@@ -8,6 +8,7 @@ from core.errors import InputError
 from core.mitigate.factorial import mutual_information
 from core.mitigate.generator import (
     EDGE,
+    LATENT,
     Generator,
     Parts,
     Schedule,
@@ -60,7 +61,7 @@ def test_mechanisms_depend_on_their_own_label_alone():
     def parts(shape, texture, background):
         torch.manual_seed(0)
         with torch.no_grad():
-            return made(shape, texture, background)
+            return made(shape, texture, background, torch.zeros(2, LATENT))
 
     base, other = parts(one, one, one), parts(two, one, one)
     assert not torch.equal(base.mask, other.mask)
@@ -101,6 +102,15 @@ def test_counterfactual_labels_are_independent():
     assert (found.labels[:, 0] == found.labels[:, 1]).mean() == pytest.approx(1 / 3, abs=0.06)
 
 
+def test_shapes_are_drawn_among_those_of_their_label():
+    made = Generator(classes=3).eval()
+    made.remember(torch.rand(30, 3, 32, 32), torch.arange(30) % 3)
+    labels = torch.tensor([0, 1, 2, 2, 1])
+    for label, code in zip(labels, made.drawn(labels), strict=True):
+        pool = made.codes[made.code_labels == label]
+        assert bool((pool == code).all(dim=1).any())
+
+
 def test_a_few_steps_learn_the_colours_and_are_repeatable(patches):
     schedule, reports = Schedule(steps=30, batch_size=8), []
     weights = Weights(style=(0.1, 0.0, 0.0, 0.0))
@@ -110,7 +120,8 @@ def test_a_few_steps_learn_the_colours_and_are_repeatable(patches):
         torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True)
     )
     assert reports[-1].done == reports[-1].total == 30
-    assert "adversarial" in reports[-1].figures
+    assert "pixels" in reports[-1].figures
+    assert made.codes.shape == (40, LATENT)
     with torch.no_grad():
         red, blue = (made(*torch.full((3, 16), k)).image.mean((0, 2, 3)) for k in (0, 1))
     assert red[0] - red[2] > blue[0] - blue[2]
@@ -125,5 +136,5 @@ def test_the_classifier_learns_and_predicts_few_images(patches):
 
 @pytest.mark.parametrize("pixels", [np.zeros((40, 28, 28, 3), np.uint8), np.zeros((4, 32, 32, 3))])
 def test_wrong_images_are_named(pixels):
-    with pytest.raises(InputError, match="the generator needs 16 or more of 32 x 32"):
+    with pytest.raises(InputError, match="the generator needs 32 or more of 32 x 32"):
         train_generator(pixels, np.zeros(len(pixels), int))
