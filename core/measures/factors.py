@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.measure.paste import sample
-from core.measures.decisions import held_out
 from core.measures.trials import predictions_of
 from core.mitigate.factorial import Decides, decides_by
 from core.types import IntArray, Progress, Reporter, silent
@@ -35,7 +34,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
     from core.mitigate.examples import read_examples
 
     facts = None if class_name is None else audit.class_facts(class_name)
-    images = audit.images[held_out(audit)]
+    images = audit.images[audit.held_out]
     images = images.loc[sample(images.index.tolist(), IMAGES)]
     labels = np.array([audit.head.index(label) for label in images["label"]], np.int64)
     examples = read_examples(

@@ -210,7 +210,7 @@ class Generator(nn.Module):
     def drawn(self, labels: Tensor) -> Tensor:
         """Codes (n, LATENT) of random training images of the labels; noise before any training."""
         found = torch.randn(len(labels), LATENT)
-        for label in labels.unique():
+        for label in torch.unique(labels):
             pool = (self.code_labels == label).nonzero()[:, 0]
             if len(pool):
                 mine = labels == label
@@ -220,7 +220,7 @@ class Generator(nn.Module):
     def remember(self, images: Tensor, labels: Tensor) -> None:
         """Keep the codes of training images (n, 3, 32, 32) to draw shapes from."""
         with torch.no_grad():
-            self.codes = torch.cat([self.code(part) for part in images.split(250)])
+            self.codes = torch.cat([self.code(part) for part in torch.split(images, 250)])
         self.code_labels = labels
 
 
