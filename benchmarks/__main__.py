@@ -33,6 +33,7 @@ PARTS = {
     "mnist": "Counterfactual training on dressed digits",
     "clicks": "The app in headless Chromium",
     "tagstore": "Eight processes tagging at once",
+    "pages": "From click to painted on every page",
     "tagging": "Sixty candidates tagged with the keyboard",
     "scale": "1,000 classes, 64 components, 100,000 images",
 }
