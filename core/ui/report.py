@@ -121,11 +121,11 @@ def _pdf(html: str) -> bytes:
 def _downloads(report: Report, html: str) -> None:
     """The files; PDF and appendix are made when they are asked for."""
     name = f"report-{report.fingerprint}"
-    size = len(html.encode("utf-8", "backslashreplace")) / 2**20
+    content = html.encode("utf-8", "backslashreplace")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            f"HTML ({size:.1f} MiB)",
-            html.encode("utf-8", "backslashreplace"),
+            f"HTML ({len(content) / 1000:,.0f} kB)",
+            content,
             file_name=f"{name}.html",
             mime="text/html",
             icon=":material/download:",
