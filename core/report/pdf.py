@@ -62,8 +62,6 @@ def _by_chromium(html: str) -> tuple[bytes, str]:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SpurioscopeError(f"{browser} did not print the report: {error}") from error
         if not out.exists():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise SpurioscopeError(
-                f"{browser} did not print the report: {said[-1:] or 'no reason'}"
-            )
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+            raise SpurioscopeError(f"{browser} did not print the report: {said[-1]}")
         return out.read_bytes(), Path(browser).name

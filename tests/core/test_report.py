@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import zipfile
 import zlib
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 
 from core.annotate.tags import TagStore
 from core.audit import Audit
-from core.errors import InputError
+from core.errors import InputError, SpurioscopeError
 from core.models.model import Model
 from core.report import (
     appendix,
@@ -471,7 +472,26 @@ def test_the_pdf_is_tagged_and_its_bytes_are_fixed(html: str) -> None:
 def test_without_a_printer_a_sentence_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
     monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
     with pytest.raises(InputError, match="pip install weasyprint"):
         pdf.to_pdf("<p>x</p>")
+
+
+@pytest.mark.parametrize(("ending", "works"), [("cp $page $out", True), ("echo no >&2", False)])
+def test_a_browser_prints_where_there_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, works: bool
+) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text(
+        "#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) out=${a#*=};; "
+        f"file://*) page=${{a#file://}};; esac; done\n{ending}\n"
+    )
+    browser.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: str(tmp_path / name))
+    if works:
+        assert pdf.to_pdf("<p>x</p>") == (b"<p>x</p>", "chromium")
+    else:
+        with pytest.raises(SpurioscopeError, match="did not print the report: .*no"):
+            pdf.to_pdf("<p>x</p>")
