@@ -41,6 +41,11 @@ def card(audit: Audit) -> str:
         f"- Data: {_plain(manifest['data']['source'])}, {summary['readable']} images",
         f"- Accuracy: {_share(summary['accuracy'])} on {_plain(summary['held_out'])}",
     ]
+    if (precision := manifest["compute"]["precision"]) != "fp32":
+        lines.append(
+            f"- The figures were computed in {precision}; the exported files compute in fp32, so "
+            "that logits differ by that rounding."
+        )
     lines += _done(audit) if is_derived(audit) else ["", "Nothing was corrected."]
     return "\n".join([*lines, ""])
 

@@ -12,7 +12,7 @@ from core.audit import Audit, Candidate
 from core.errors import SpurioscopeError
 from core.mitigate.methods import DEFAULT
 from core.mitigation.findings import key_of
-from core.mitigation.methods import Method, methods
+from core.mitigation.methods import PUBLISHED, Method, methods
 from core.mitigation.task import NetworkMethod
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
@@ -42,6 +42,7 @@ def form(audit: Audit) -> list[str] | None:
     for name in chosen:
         arguments += ["--cue", key_of(*cues[name])]
     with st.expander("Strength, options and the published setting", icon=":material/tune:"):
+        _published(method)
         arguments += _strength(method) + _options(method) + _evidence(audit, method)
     name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))
     pressed = st.button(
@@ -90,12 +91,23 @@ def _method() -> Method:
     return known[name]
 
 
+def _published(method: Method) -> None:
+    """One click to what the paper did."""
+    low, high = method.strengths[0], method.strengths[-1]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Use the published setting", icon=":material/menu_book:", key="as-published"):
+            for option in method.options:
+                state.put(f"o_{option}", PUBLISHED.get(method.name, {}).get(option, ""))
+            state.put("how", GIVEN)
+            state.put("strength", f"{method.published:g}")
+            st.rerun()
+        st.caption(f"Strengths from {low:g} to {high:g}; {method.published:g} is as published.")
+
+
 def _strength(method: Method) -> list[str]:
     how = state.choose(
         st.segmented_control, "Strength", "how", list(STRENGTHS), format_func=STRENGTHS.__getitem__
     )
-    low, high = method.strengths[0], method.strengths[-1]
-    st.caption(f"From {low:g} (no change) to {high:g}; {method.published:g} is as published.")
     if how == AUTO:
         return ["--strength", AUTO]
     text = state.text("Strength", "strength", default=f"{method.published:g}")
@@ -108,12 +120,29 @@ def _options(method: Method) -> list[str]:
     for option, values in method.options.items():
         texts = [str(value) for value in values]
         chosen = state.choose(
-            st.selectbox, option.replace("_", " ").capitalize(), f"o_{option}", texts
+            st.selectbox, WORDS.get(option, option.capitalize()), f"o_{option}", texts
         )
         if chosen != texts[0]:
             arguments += ["--option", f"{option}={chosen}"]
     return arguments
 
+
+WORDS = {
+    "cav": "Concept vector",
+    "fit": "Head afterwards: kept, or refitted",
+    "target": "Gradient of",
+    "form": "Form of the penalty",
+    "reference": "Taken off: what exceeds the mean of all of the class, or of its low images",
+    "variant": "Images tuned on",
+    "rate": "Learning rate",
+    "read": "Direction read along",
+    "write": "Direction taken away",
+    "loss": "Localisation loss",
+    "fraction": "Share of the masks that is used",
+    "parts": "What is trained",
+    "change": "Counterfactuals",
+}
+"""Options for people; others by their own name."""
 
 ALPHA = "high against low alpha of the tagged cue"
 
