@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 Result = tuple[dict[str, Any], str]
 
+METHODS = (
+    *("spufix", "head", "pclarc", "aclarc", "rclarc", "projection", "rrclarc"),
+    *("guidance", "rrclarc-deep", "counterfactual"),
+)
+"""Names of :func:`core.mitigation.methods.methods`, which take long to import."""
+
 
 def add_mitigate(command: argparse.ArgumentParser) -> None:
     """The options of ``mitigate``."""
     command.add_argument("audit", metavar="AUDIT")
-    command.add_argument("--method", required=True, metavar="METHOD", help="spufix, head, …")
+    command.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
     command.add_argument("--name", required=True, metavar="NEW", help="name of the new audit")
     command.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="NAME",

@@ -35,6 +35,7 @@ from core.store import (
     locked,
     read_array,
     read_frame,
+    read_json,
     remove_unfinished,
     temporary_beside,
     write_json,
@@ -78,10 +79,11 @@ def plan(
     """
     check_name(name)
     source = parent.manifest
+    analysed = read_json(parent.folder / "head" / "head.json")["key"]  # changes with its images
     parts = {
         **source["parts"],
         "code": core.__version__,
-        "parent": f"{parent.id} {source['fingerprint']}",
+        "parent": f"{parent.id} {source['fingerprint']} {analysed}",
         "mitigation": dict(asked),
     }
     old = workspace.named(name)

@@ -22,6 +22,7 @@ from core.errors import InputError
 from core.measures.decisions import values_of
 from core.mitigate import methods as heads
 from core.mitigate.choice import sweep
+from core.mitigate.concepts import KINDS
 from core.mitigation.composites import Composites, held_out_composites, map_pairs, mask_pairs
 from core.mitigation.derived import Corrected, derive, link_tree, plan
 from core.mitigation.effect import Effect, changed_images, effects
@@ -30,6 +31,7 @@ from core.mitigation.methods import Method, checked, method
 from core.mitigation.stored import facts_of, is_derived
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
+from core.mitigation.vectors import QUICK, concept_rows
 from core.statistics import correlation
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
@@ -209,10 +211,12 @@ def _correct_head(
     first = not is_derived(parent)
     tried = sweep(name, parent.head, evidence, refit=first, **options)
     strength = tried.strength if request.strength is None else float(request.strength)
-    facts = {
+    facts: dict[str, Any] = {
         "strength": strength,
         "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
     }
+    kinds = dict.fromkeys([*QUICK, *(v for v in options.values() if v in KINDS)])
+    facts["concepts"] = concept_rows(evidence, findings.keys, tuple(kinds))
     head = heads.mitigate(name, parent.head, evidence, strength, **options)
     table = reported(
         parent,

@@ -58,6 +58,16 @@ def said(audit: Audit) -> None:
             "another method, or give a strength.",
             icon=":material/info:",
         )
+    if concepts := done.get("concepts"):
+        with st.expander("Concept vectors of the cues"):
+            st.caption(
+                "Fitted on three quarters of the training images, judged on the rest. "
+                "Separability: chance 0.5, best 1. Alignment: cosine with what the cue really "
+                "does to the features of an image, best 1."
+            )
+            table = pd.DataFrame(concepts)
+            table["cue"] = [cue_title(audit, cue) for cue in table["cue"]]
+            st.dataframe(table, hide_index=True, width="stretch")
     if history := done.get("history"):
         with st.expander("Loss and metrics of every epoch"):
             st.dataframe(pd.DataFrame(history), width="stretch")

@@ -31,6 +31,8 @@ from core.mitigation.effect import COLUMNS, MEANING, object_shares
 from core.mitigation.findings import cue_of, find, gather, has
 from core.mitigation.run import MitigateRequest, carry_tags, parse_options, run_mitigation
 from core.mitigation.stored import changed, effect_table, is_derived, parent_of, tradeoff_table
+from core.mitigation.vectors import QUICK as QUICK_KINDS
+from core.mitigation.vectors import concept_rows
 from core.models.linear import Correction, Head, read_head, store_head
 from core.store import Workspace, read_json
 from core.types import Kind, Progress, Tag
@@ -325,6 +327,25 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     assert taken["accuracy"] == pytest.approx(audit.summary["accuracy"])
 
 
+def test_concept_vectors_are_judged_on_other_images(workspace: Workspace, parent: Audit) -> None:
+    findings = find(parent, workspace, classes=["leaf"])
+    gathered = gather(parent, findings)
+    pairs = map_pairs(parent, findings, gathered.rows)
+    evidence = replace(gathered.evidence, pairs=pairs)
+    rows = concept_rows(evidence, findings.keys)
+    assert [row["kind"] for row in rows] == list(QUICK_KINDS)
+    for row in rows:
+        assert row["separability"] > 0.9
+        assert row["alignment"] > 0.5
+        assert row["alignment_error"] > 0
+    without = concept_rows(gathered.evidence, findings.keys)
+    assert "needs images with and without" in without[0]["note"]
+    assert np.isnan(without[1]["alignment"])
+    audit = run(workspace, parent, strength=1.0, **QUICK)
+    stored = audit.manifest["mitigation"]["concepts"]
+    assert [row["alignment"] for row in stored] == pytest.approx([r["alignment"] for r in rows])
+
+
 def test_object_shares_equal_their_formula(workspace: Workspace, parent: Audit) -> None:
     from core.data.masks import mask_on_grid
     from core.measures.trials import mask_in_view
@@ -586,6 +607,21 @@ def test_a_method_of_the_network_from_start_to_finish(
     changed_encoder = np.abs(audit.features(ids) - trainable.features(ids)).max() > 1e-6
     assert changed_weight or changed_encoder
     assert len(effect_table(audit))
+
+
+def test_the_command_line_names_every_method() -> None:
+    from core.mitigate_commands import METHODS
+    from core.mitigation.methods import methods
+
+    assert list(METHODS) == list(methods())
+
+
+def test_a_parent_with_new_images_is_another_one(workspace: Workspace, parent: Audit) -> None:
+    run(workspace, parent, **QUICK)
+    path = parent.folder / "head" / "head.json"
+    path.write_text(path.read_text().replace(read_json(path)["key"], "0123456789abcdef"))
+    with pytest.raises(WorkspaceError, match="exists with other settings: parent was"):
+        run(workspace, Audit(parent.folder), **QUICK)
 
 
 def test_the_choices_are_those_of_the_methods() -> None:
