@@ -170,8 +170,8 @@ def make_map(
     if umap and len(sample) < FEWEST:
         notes.append(f"no UMAP of {len(sample)} images: it needs {FEWEST}; PCA shows them")
     elif umap:
-        report(Progress(f"UMAP of {len(sample):,} images", 0, 0))
-        found = umap_plane(seen, seed=SEED)
+        report(Progress(f"Neighbours of {len(sample):,} images for UMAP", 0, 0))
+        found = umap_plane(seen, seed=SEED, report=report)
     facts = {
         "key": map_key(audit, class_idx),
         "scope": scope_name(class_idx),

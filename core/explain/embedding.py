@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from core.config import CONFIDENCE
-from core.types import BoolArray, FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 COMPONENTS = 50
 """Principal components that UMAP sees."""
@@ -75,7 +75,25 @@ def neighbours(n: int) -> int:
     return 0 if n < FEWEST else min(NEIGHBOURS, n - 1)
 
 
-def umap_plane(values: FloatArray, *, seed: int = 0) -> FloatArray | None:
+class _Epochs:
+    """A file for tqdm that reports the epochs of UMAP instead of drawing a bar."""
+
+    def __init__(self, stage: str, report: Reporter) -> None:
+        self.stage, self.report = stage, report
+
+    def write(self, text: str) -> int:
+        done, _, total = text.strip().partition("/")
+        if done.isdecimal() and total.isdecimal():
+            self.report(Progress(self.stage, int(done), int(total), "epochs"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+def umap_plane(
+    values: FloatArray, *, seed: int = 0, report: Reporter = silent
+) -> FloatArray | None:
     """UMAP coordinates (n, 2) float32 of rows (n, k); None below ten rows.
 
     One thread and a fixed seed: the same rows give the same picture. Distances between far groups
@@ -88,7 +106,9 @@ def umap_plane(values: FloatArray, *, seed: int = 0) -> FloatArray | None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # disconnected graphs of repeated images
-        reducer = UMAP(n_neighbors=neighbours(n), random_state=seed, n_jobs=1)
+        shown = {"file": _Epochs(f"UMAP of {n:,} images", report), "disable": False}
+        shown |= {"bar_format": "{n_fmt}/{total_fmt}", "mininterval": 0.5, "ascii": True}
+        reducer = UMAP(n_neighbors=neighbours(n), random_state=seed, n_jobs=1, tqdm_kwds=shown)
         found = np.asarray(reducer.fit_transform(np.asarray(values, np.float32)), np.float32)
     middle = np.nanmedian(found, axis=0) if np.isfinite(found).any() else np.zeros(2)
     return np.where(np.isfinite(found), found, middle).astype(np.float32)

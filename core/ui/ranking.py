@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import lru_cache
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -68,7 +70,12 @@ def browse(audit: Audit, found: Decisions) -> None:
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
     headline(table)
-    st.html(along(table))
+    picture, words = along(table)
+    content = b64encode(picture.encode()).decode()
+    st.html(
+        f'<img src="data:image/svg+xml;base64,{content}" alt="{escape(words)}" '
+        'style="width:100%;max-height:280px">'
+    )
     with st.container():
         chosen = overlay_of(candidates)
     clicked = both_ends(audit, table, chosen, percent / 100)
@@ -128,11 +135,11 @@ def headline(table: pd.DataFrame) -> None:
     )
 
 
-def along(table: pd.DataFrame) -> str:
+def along(table: pd.DataFrame) -> tuple[str, str]:
     """Accuracy and confidence along the ranking, in up to twelve slices of equal size."""
     from core.ui.palette import ACCURACY, NEUTRAL
 
-    slices = np.array_split(np.arange(len(table)), min(12, max(len(table) // 8, 1)))
+    slices = np.array_split(np.arange(len(table))[::-1], min(12, max(len(table) // 8, 1)))
     scores, correct, confidence = (
         table[name].to_numpy(np.float64) for name in ("spuriosity", "correct", "confidence")
     )
@@ -142,7 +149,6 @@ def along(table: pd.DataFrame) -> str:
             "accuracy": (ACCURACY, [float(correct[s].mean()) for s in slices]),
             "mean confidence": (NEUTRAL, [float(confidence[s].mean()) for s in slices]),
         },
-        [len(s) for s in slices],
         title="spuriosity (mean z-score of the tagged cues)",
     )
 

@@ -71,8 +71,7 @@ def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[Item, ..
 
 def controls() -> tuple[tuple[str, ...], int, bool]:
     """Which candidates are asked, and whether others' tags are shown."""
-    left, middle, right = st.columns([2, 3, 2], vertical_alignment="bottom")
-    with left:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = state.choose(
             st.segmented_control,
             "Candidates",
@@ -81,11 +80,10 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             format_func={**KINDS, "both": "both"}.__getitem__,
             resets=["at"],
             help=help_on("component", "neuron"),
+            width="content",
         )
-    with middle:
-        depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8)
-    with right:
-        others = state.toggle("Show what others said", "others")
+        depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8, width=240)
+        others = state.toggle("Show what others said", "others", width="content")
     return tuple(KINDS) if kind == "both" else (kind,), depth, others
 
 
@@ -143,8 +141,8 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
     )
     if facts["definition"]:
         st.caption(blocks.plain(facts["definition"]))
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    with left:
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with row.container(width="stretch"):
         shown = cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST)
         clicked = gallery(
             shown,
@@ -156,7 +154,7 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
             label=f"Images of {candidate.title}, highest first, then the weakest",
             token=f"{audit.id}/{candidate.class_idx}/{candidate.kind}/{candidate.component}",
         )
-    with right:
+    with row.container(width=200):
         url, alt = pictures.histogram_url(audit, candidate), "Histogram of alpha with accuracy"
         st.html(f'<img src="{escape(url)}" alt="{escape(alt)}" style="width:100%">')
     if clicked:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from core import map_commands
 from core.audit import Audit
@@ -33,9 +34,12 @@ class FakeUmap:
     asked: list[dict[str, object]] = []
 
     def __init__(self, **settings: object) -> None:
+        self.bar = settings.pop("tqdm_kwds")
         self.asked.append(settings)
 
     def fit_transform(self, values: np.ndarray) -> np.ndarray:
+        for _ in tqdm(range(3), **self.bar):
+            pass
         found = values[:, :2].astype(np.float32) * 2
         found[0] = np.nan  # what UMAP gives a point without neighbours
         return found
@@ -105,7 +109,10 @@ def test_neighbours_never_exceed_the_other_points(n: int, wanted: int) -> None:
 def test_umap_is_asked_for_one_thread_and_a_seed(
     rng: np.random.Generator, fake_umap: list[dict[str, object]]
 ) -> None:
-    found = umap_plane(blobs(rng, 12), seed=5)
+    said: list[Progress] = []
+    found = umap_plane(blobs(rng, 12), seed=5, report=said.append)
+    assert said[0] == Progress("UMAP of 12 images", 0, 3, "epochs")
+    assert said[-1] == Progress("UMAP of 12 images", 3, 3, "epochs")
     assert fake_umap == [{"n_neighbors": 11, "random_state": 5, "n_jobs": 1}]
     assert found is not None
     assert found.shape == (12, 2)

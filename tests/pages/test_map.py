@@ -29,7 +29,7 @@ import core.map
 from core import map_commands
 from core.store import Workspace
 
-core.map.umap_plane = lambda values, seed: np.asarray(values[:, :2], np.float32)
+core.map.umap_plane = lambda values, seed, report: np.asarray(values[:, :2], np.float32)
 parser = argparse.ArgumentParser()
 map_commands.add_parser(parser)
 parser.add_argument("--workspace")
