@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.annotate.votes import ADJUDICATION, KEYS
+from core.annotate.votes import GOLD, KEYS, of_people
 from core.types import Tag
 
 MOST_PAIRS = 1000
@@ -28,7 +28,7 @@ def agreement(table: pd.DataFrame) -> dict[str, Any]:
     ``unanimous``: share of candidates with at least 2 answers on which all say the same. 1 is
     full agreement, 0 what chance gives; None where it is not defined.
     """
-    table = table[table["annotator"] != ADJUDICATION]
+    table = of_people(table)
     said = table["subtype"].where(table["subtype"].notna(), table["tag"])
     everything = table.assign(answer=said)
     binary = everything[everything["tag"] != Tag.UNSURE.value].assign(answer=lambda t: t["tag"])
@@ -87,10 +87,12 @@ def people(table: pd.DataFrame) -> pd.DataFrame:
     """Per annotator: answers, share of each tag, mean confidence, agreement with the others.
 
     ``agreement``: share of this person's answers that equal the majority of everybody else's on
-    the same candidate (ties left out); NaN where there is none.
+    the same candidate (ties left out); NaN where there is none. ``gold`` and ``gold_answers``:
+    share of this person's answers to gold questions that are right, and how many there are.
     """
     rows = []
-    table = table[table["annotator"] != ADJUDICATION]
+    known = table[table["annotator"] == GOLD].set_index(KEYS)["tag"]
+    table = of_people(table)
     for name, mine in table.groupby("annotator"):
         shares = {t.value: float((mine["tag"] == t.value).mean()) for t in Tag}
         rows.append(
@@ -100,9 +102,18 @@ def people(table: pd.DataFrame) -> pd.DataFrame:
                 **shares,
                 "confidence": mine["confidence"].astype("float64").mean(),
                 "agreement": _with_others(table, str(name)),
+                **_on_gold(mine, known),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _on_gold(mine: pd.DataFrame, known: pd.Series) -> dict[str, float]:
+    """How one person answered the questions whose answers are known."""
+    said = mine.set_index(KEYS)["tag"]
+    said = said[said.index.isin(known.index)]
+    right = (said == known.reindex(said.index)).mean() if len(said) else float("nan")
+    return {"gold": float(right), "gold_answers": len(said)}
 
 
 def _with_others(table: pd.DataFrame, name: str) -> float:
@@ -126,7 +137,7 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn.metrics import cohen_kappa_score
 
-    table = table[table["annotator"] != ADJUDICATION]
+    table = of_people(table)
     wide = table.pivot_table(index=KEYS, columns="annotator", values="tag", aggfunc="last")
     known = wide.notna().to_numpy().astype(int)
     common = known.T @ known

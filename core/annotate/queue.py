@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+T = TypeVar("T")
+
 PER_CLASS = 8
 """Candidates of every class and kind in the queue; the pages show all of them."""
+
+GOLD_EVERY = 8
+"""Places of a person's queue of which one is a gold question, as long as there are any."""
 
 COLUMNS = ["class_idx", "kind", "component", "gap", "variance_share"]
 
@@ -44,3 +50,26 @@ def tagging_queue(
         [shown["component"], -shown["variance_share"], -gap, ~certain, found["tagged"]]
     )
     return found.iloc[order].reset_index(drop=True)
+
+
+def mixed(order: Sequence[T], gold: Collection[T], who: str) -> list[T]:
+    """A queue with its gold questions spread over it, at places that differ from person to person.
+
+    One of every GOLD_EVERY places, in the order of ``gold`` shuffled for ``who``; gold questions
+    that are left over when the queue ends follow at its end. Without any the queue as it is.
+
+    Parameters
+    ----------
+    order : the queue; entries that are gold questions are taken out of their own place.
+    """
+    rng = np.random.default_rng([*who.encode()] or 0)
+    left = sorted(set(gold), key=str)
+    left = [left[i] for i in rng.permutation(len(left))]
+    rest = [item for item in order if item not in set(left)]
+    found: list[T] = []
+    for start in range(0, len(rest), GOLD_EVERY - 1):
+        part = rest[start : start + GOLD_EVERY - 1]
+        if left:
+            part.insert(int(rng.integers(0, len(part) + 1)), left.pop())
+        found += part
+    return [*found, *left]

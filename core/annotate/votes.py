@@ -16,8 +16,17 @@ OPEN = "open"
 ADJUDICATION = "adjudication"
 """The annotator whose tag settles a candidate; it is no vote and counts in no agreement."""
 
+GOLD = "gold"
+"""The annotator whose tags are known answers: mixed into everybody's queue, and people are held
+against them. Neither a vote nor a decision."""
+
 KEYS = ["label", "kind", "component"]
 COLUMNS = [*KEYS, "n", "core", "spurious", "separate_object", "background", "unsure"]
+
+
+def of_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The answers that people gave: neither adjudicated tags nor known answers."""
+    return table[~table["annotator"].isin([ADJUDICATION, GOLD])]
 
 
 def needed(n: int, threshold: int | None = None) -> int:
@@ -66,7 +75,7 @@ def count_votes(table: pd.DataFrame, *, threshold: int | None = None) -> pd.Data
     ``confidence`` (mean, NaN where nobody said).
     """
     settled = table[table["annotator"] == ADJUDICATION].set_index(KEYS)
-    everybody, table = table, table[table["annotator"] != ADJUDICATION]
+    everybody, table = table[table["annotator"] != GOLD], of_people(table)
     if everybody.empty:
         return pd.DataFrame(columns=[*COLUMNS, "decision", "subtype", "confidence"])
     if table.empty:

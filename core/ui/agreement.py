@@ -57,6 +57,13 @@ def persons(table: pd.DataFrame) -> None:
                 "agrees with the majority", format="percent"
             ),
             "confidence": st.column_config.NumberColumn(format="%.1f"),
+            "gold": st.column_config.NumberColumn(
+                "right on gold",
+                format="percent",
+                help="Of the gold questions that this person answered: candidates tagged by the "
+                'annotator "gold", mixed into every queue.',
+            ),
+            "gold_answers": st.column_config.NumberColumn("gold questions"),
         },
     )
     couples = pairs(table)

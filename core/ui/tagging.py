@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from core.annotate.queue import tagging_queue
+from core.annotate.queue import mixed, tagging_queue
 from core.annotate.tags import TagStore
-from core.annotate.votes import answers, count_votes
+from core.annotate.votes import GOLD, answers, count_votes
 from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
 from core.types import Kind, Subtype, Tag
@@ -69,6 +69,19 @@ def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[Item, ..
     return tuple(Item(int(c), str(k), int(n)) for c, k, n in rows)
 
 
+def gold_questions(audit: Audit) -> frozenset[Item]:
+    """Candidates whose answers are known (given by the annotator "gold")."""
+    return frozenset(my_tags(audit, GOLD))
+
+
+@lru_cache(maxsize=32)
+def _queue(
+    audit: Audit, kinds: tuple[str, ...], depth: int, gold: frozenset[Item], who: str
+) -> tuple[Item, ...]:
+    """What one person is asked: everything, gold questions mixed in."""
+    return tuple(mixed(_ordered(audit, kinds, depth), gold, who))
+
+
 def controls() -> tuple[tuple[str, ...], int, bool]:
     """Which candidates are asked, and whether others' tags are shown."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -110,7 +123,8 @@ def annotate(audit: Audit) -> None:
     """One candidate; a key tags it and brings the next."""
     kinds, depth, others = controls()
     who = cards.annotator()
-    order, mine = _ordered(audit, kinds, depth), my_tags(audit, who)
+    mine = my_tags(audit, who)
+    order = _queue(audit, kinds, depth, gold_questions(audit), who)
     if not order:
         blocks.empty("Nothing to tag", "This audit has no components. Choose another audit.")
         return
@@ -244,6 +258,7 @@ def buttons(
 def show_others(audit: Audit, label: str, item: Item) -> None:
     """What everybody said about this candidate."""
     table = answers(TagStore.open(opened.workspace()).current(audit.id))
+    table = table[table["annotator"] != GOLD]
     here = (table["label"] == label) & (table["kind"] == item.kind)
     table = table[here & (table["component"] == item.component)]
     if table.empty:

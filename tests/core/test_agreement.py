@@ -20,9 +20,9 @@ from core.annotate.agreement import (
     people,
 )
 from core.annotate.exchange import WORKERS, export_tags, read_tags
-from core.annotate.queue import tagging_queue
+from core.annotate.queue import GOLD_EVERY, mixed, tagging_queue
 from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, answers, count_votes, needed
+from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes, needed
 from core.errors import InputError
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag
@@ -258,3 +258,31 @@ def test_bad_files(tmp_path: Path, name: str, content: str, match: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=match):
         read_tags(tmp_path / name, outputs=OUTPUTS, n_features=9, annotator="x")
+
+
+def test_gold_is_no_vote_and_everybody_is_held_against_it(workspace: Workspace) -> None:
+    store = TagStore.open(workspace)
+    for component, known in ((0, Tag.CORE), (1, Tag.SPURIOUS), (2, Tag.CORE)):
+        store.add(GOLD, "a1", "wolf", Kind.PCA, component, known)
+    for component, said in ((0, Tag.CORE), (1, Tag.CORE), (9, Tag.SPURIOUS)):
+        store.add("ann", "a1", "wolf", Kind.PCA, component, said)
+    table = answers(store.current("a1"))
+    votes = count_votes(table).set_index("component")
+    assert votes.index.tolist() == [0, 1, 9]
+    assert votes.loc[1, "decision"] == "core"
+    assert agreement(table)["annotators"] == 1
+    (ann,) = people(table).to_dict("records")
+    assert (ann["gold"], ann["gold_answers"]) == (0.5, 2)
+
+
+def test_gold_is_spread_over_a_queue() -> None:
+    order, gold = list(range(70)), [3, 100, 101]
+    found = mixed(order, gold, "ann")
+    assert sorted(found) == sorted({*order, *gold})
+    assert [item for item in found if item not in gold] == [i for i in order if i != 3]
+    places = [found.index(item) for item in gold]
+    assert max(places) < 3 * GOLD_EVERY
+    assert found == mixed(order, gold, "ann")
+    assert found != mixed(order, gold, "bob")
+    assert mixed(order, [], "ann") == order
+    assert sorted(mixed([1], [5, 6, 7], "")) == [1, 5, 6, 7]

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import jobs
 from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, answers, count_votes
+from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes
 from core.audit import Audit
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag
@@ -76,6 +76,21 @@ def test_others_are_hidden_unless_asked_for(
     assert not blind.dataframe
     seen = healthy(opened("tagging", audit=audit.id, at=at, others="1"), "Tagging")
     assert seen.dataframe[0].value["annotator"].tolist() == ["Ann"]
+
+
+def test_gold_questions_are_mixed_in_and_hidden(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    store, facts = TagStore.open(workspace), audit.classes[1]
+    store.add(GOLD, audit.id, facts["label"], Kind.PCA, 5, Tag.SPURIOUS)
+    at = f"{facts['class_idx']}.pca.5"
+    page = healthy(opened("tagging", audit=audit.id, depth="2", at=at, others="1"), "Tagging")
+    assert shown(page).endswith("component 6")  # beyond the depth, but asked all the same
+    assert not page.dataframe
+    press(page, "1")
+    app = healthy(opened("agreement", audit=audit.id), "Agreement")
+    (row,) = app.dataframe[0].value.to_dict("records")
+    assert (row["annotator"], row["gold"], row["gold_answers"]) == ("anonymous", 0.0, 1)
 
 
 def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, opened: Open) -> None:
