@@ -249,6 +249,11 @@ class Audit:
             f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
         )
 
+    def carried(self, class_idx: int) -> int:
+        """How many directions were carried over to a class from other models."""
+        path = carried_path(self.folder, class_idx)
+        return len(read_array(path, mapped=True)) if path.exists() else 0
+
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         folder = self.folder / "classes" / f"{class_idx:05d}"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from core.audit import Audit
 from core.measure.noise import SIGMA
-from core.measures.decisions import Decisions, Tagged
+from core.measures.decisions import Decisions
 from core.measures.flips import pasted
 from core.measures.regions import noise_trial
 from core.measures.table import score
@@ -127,6 +127,7 @@ def make_trials(
     wanted : some of NOISE, FLIPS and COST.
     cue_images : folder of cue-only images by raw label, for the score.
     """
+    cue_images = {k: v for k, v in (cue_images or {}).items() if not _scored_before(audit, k, v)}
     if not wanted and not cue_images:
         return
     report(Progress(f"{audit.name}: loading the model", 0, 0))
@@ -167,12 +168,29 @@ def _flips(audit: Audit, decisions: Decisions, model: Model, report: Reporter) -
     return pd.concat(parts, ignore_index=True)
 
 
+def _scored_before(audit: Audit, label: str, folder: Path) -> bool:
+    """Whether the stored score is of this folder, and no file of it is newer."""
+    path = trial_path(audit, SCORE)
+    if not path.exists() or not folder.is_dir():
+        return False
+    table = read_frame(path)
+    mine = table[(table["label"] == label) & (table["source"] == CUE)]
+    if mine.empty or mine["folder"].iloc[0] != str(folder.absolute()):
+        return False
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    names = {str(file.relative_to(folder)) for file in files}
+    made = path.stat().st_mtime
+    return set(mine["image"]) <= names and all(f.stat().st_mtime <= made for f in files)
+
+
 def _scored(
     audit: Audit, model: Model, cue_images: Mapping[str, Path], report: Reporter
 ) -> pd.DataFrame:
     """Scores of the given classes, beside those stored before of others."""
-    before = Trials(audit, Decisions(Tagged(audit, {}), Tagged(audit, {}))).score
-    parts = [] if before is None else [before[~before["label"].isin(list(cue_images))]]
+    path, parts = trial_path(audit, SCORE), []
+    if path.exists():
+        before = read_frame(path)
+        parts.append(before[~before["label"].isin(list(cue_images))])
     for label, folder in cue_images.items():
         found = score(audit, label, folder, model=model, report=report)
         mine = audit.images[audit.held_out & (audit.images["label"] == label).to_numpy()]

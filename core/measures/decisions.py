@@ -81,10 +81,14 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
         there = 0 if facts is None else features
         if facts is not None and kind == Kind.PCA:
             there = facts["n_components"]
+        if facts is not None and kind == Kind.CARRIED:
+            there = audit.carried(facts["class_idx"])
         if 0 <= component < there:
             found[decision].setdefault(label, []).append((kind, int(component)))
             continue
-        why = "the class is not audited" if facts is None else f"it has numbers 0 to {there - 1}"
+        why = "the class is not audited" if facts is None else "there is none"
+        if there:
+            why = f"it has numbers 0 to {there - 1}"
         notes.append(f"the tag on {kind} {component} of {label!r} is left out: {why}")
     spurious, core = (Tagged(audit, found[tag]) for tag in (Tag.SPURIOUS, Tag.CORE))
     return Decisions(spurious, core, tuple(notes))

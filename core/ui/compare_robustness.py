@@ -36,7 +36,8 @@ def show(context: Context) -> None:
             help=help_on("effective robustness"),
         )
         if not state.get("line"):
-            state.put("line", ",".join(models))
+            usual = [a.id for a in context.audits if "mitigation" not in a.manifest]
+            state.put("line", ",".join(usual or models))
         line = state.several(
             "Models that make the line",
             "line",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.types import BoolArray, FloatArray
-from core.ui.palette import ACCURACY, DIVERGING, LOWERS, NEUTRAL, QUIET, RAISES
+from core.ui.palette import ACCURACY, CLASSES, DIVERGING, LOWERS, NEUTRAL, QUIET, RAISES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +343,11 @@ def robustness_figure(found: Robustness) -> go.Figure:
         "off the line: %{customdata[2]:+.1f} points<extra></extra>",
         error_x=_bars(place, "x"),
         error_y=_bars(place, "y"),
-        marker={"size": 10, "color": [RAISES if used else LOWERS for used in points["in_line"]]},
+        marker={
+            "size": 10,
+            "color": CLASSES[0],
+            "symbol": ["circle" if used else "circle-open" for used in points["in_line"]],
+        },
     )
     for update, title in ((figure.update_xaxes, found.x), (figure.update_yaxes, found.y)):
         update(
@@ -387,7 +391,7 @@ def terms_figure(names: Sequence[str], a: Sequence[float], b: Sequence[float]) -
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for values, name, colour in ((a, "A", LOWERS), (b, "B", RAISES)):
+    for values, name, colour in ((a, "A", CLASSES[0]), (b, "B", CLASSES[1])):
         figure.add_bar(
             y=list(names), x=list(values), name=name, orientation="h", marker_color=colour
         )

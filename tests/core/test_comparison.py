@@ -210,6 +210,16 @@ def test_a_weak_match_is_refused(wired: Workspace) -> None:
     assert carried == [m.tag for m in matches if not m.refused]
 
 
+def test_a_direction_that_is_gone_is_a_note(wired: Workspace) -> None:
+    one, two = audits(wired)
+    store = TagStore.open(wired)
+    carry_tags(one, two, store)
+    shutil.rmtree(two.folder / "carried")
+    found = decided(two, store)
+    assert not found.spurious
+    assert "the tag on carried 0 of 'leaf' is left out: there is none" in found.notes
+
+
 def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace) -> None:
     one, two = audits(wired)
     store = TagStore.open(wired)
@@ -259,6 +269,9 @@ def test_every_cell_is_there_after_measuring(wired: Workspace, tmp_path: Path) -
             assert cell.difference - 1e-9 <= cell.difference_high, name
     assert table.rows["parameters", one.id].value == 16 * 28 + 17 * 3
     assert [w for a in (one, two) for w in context.trials[a.id].missing()] == []
+    written = context.trials[one.id].path("score").stat().st_mtime_ns
+    measure_missing(context, {"leaf": tmp_path / "cue"})
+    assert context.trials[one.id].path("score").stat().st_mtime_ns == written
 
 
 def test_trials_are_made_once_and_only_with_the_model(
