@@ -38,6 +38,8 @@ class Method:
     """One sentence that a user should read before choosing it."""
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Further keyword arguments and their values, the default first."""
+    published_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options that it was published with, where the default is another."""
     needs_pairs: bool = False
     """Whether it needs ``evidence.pairs``, hence masks or cut-out cues."""
 
@@ -77,6 +79,7 @@ METHODS: dict[str, Method] = {
             "Anders et al. 2022",
             "Every image is seen as if it hid the cue; refitting afterwards relearns it.",
             {"cav": ("auto", *KINDS), "fit": ("kept", "refit")},
+            {"cav": "signal"},
         ),
         Method(
             "aclarc",
@@ -88,6 +91,7 @@ METHODS: dict[str, Method] = {
             "The cue turns fewer images, since training shows it everywhere; images without it may "
             "lose.",
             {"cav": ("auto", *KINDS)},
+            {"cav": "signal"},
         ),
         Method(
             "rclarc",
@@ -98,6 +102,7 @@ METHODS: dict[str, Method] = {
             "Bareeva et al. 2024",
             "Images without the cue are left as they are.",
             {"cav": ("auto", *KINDS)},
+            {"cav": "signal"},
         ),
         Method(
             "projection",
@@ -123,6 +128,7 @@ METHODS: dict[str, Method] = {
                 "target": TARGETS,
                 "form": FORMS,
             },
+            {"cav": "signal", "fit": "refit"},
         ),
     )
 }

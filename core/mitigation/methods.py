@@ -16,9 +16,6 @@ from core.mitigation.task import NetworkMethod
 
 Method = heads.Method | NetworkMethod
 
-PUBLISHED: dict[str, dict[str, str]] = {"rrclarc": {"cav": "signal", "fit": "refit"}}
-"""Options of the published form, by method, where they are not its defaults here."""
-
 
 def methods() -> dict[str, Method]:
     """Every method by name, those of the head first."""

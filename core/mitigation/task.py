@@ -46,4 +46,5 @@ class NetworkMethod:
     source: str
     remark: str
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    published_options: Mapping[str, Any] = field(default_factory=dict)
     needs_pairs: bool = False

@@ -12,7 +12,7 @@ from core.audit import Audit, Candidate
 from core.errors import SpurioscopeError
 from core.mitigate.methods import DEFAULT
 from core.mitigation.findings import key_of
-from core.mitigation.methods import PUBLISHED, Method, methods
+from core.mitigation.methods import Method, methods
 from core.mitigation.task import NetworkMethod
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
@@ -97,7 +97,7 @@ def _published(method: Method) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Use the published setting", icon=":material/menu_book:", key="as-published"):
             for option in method.options:
-                state.put(f"o_{option}", PUBLISHED.get(method.name, {}).get(option, ""))
+                state.put(f"o_{option}", str(method.published_options.get(option, "")))
             state.put("how", GIVEN)
             state.put("strength", f"{method.published:g}")
             st.rerun()

@@ -56,6 +56,13 @@ def test_every_option_of_every_method_runs(name: str, head: Head, evidence: Evid
             assert np.isfinite(found.logits(evidence.features)).all()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_published_options_are_options(name: str) -> None:
+    method = METHODS[name]
+    for option, value in method.published_options.items():
+        assert value in method.options[option][1:]
+
+
 @pytest.mark.parametrize("cues", [1, 3])
 def test_fused_spufix_equals_the_loop_over_images(
     cues: int, rng: np.random.Generator, head: Head

@@ -9,7 +9,6 @@ import pytest
 from core import jobs
 from core.annotate.tags import TagStore
 from core.audit import Audit
-from core.mitigation.methods import PUBLISHED, methods
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.store import Workspace
 from core.types import Kind, Tag
@@ -90,12 +89,6 @@ def test_the_published_setting_is_one_click(
     given = [v for k, v in zip(arguments, arguments[1:], strict=False) if k == "--option"]
     assert given == ["cav=signal", "fit=refit"]
     assert arguments[arguments.index("--strength") + 1] == "100"
-
-
-def test_published_options_exist() -> None:
-    for name, options in PUBLISHED.items():
-        for option, value in options.items():
-            assert value in methods()[name].options[option]
 
 
 def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
