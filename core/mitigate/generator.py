@@ -210,7 +210,7 @@ class Generator(nn.Module):
     def drawn(self, labels: Tensor) -> Tensor:
         """Codes (n, LATENT) of random training images of the labels; noise before any training."""
         found = torch.randn(len(labels), LATENT)
-        for label in torch.unique(labels):
+        for label in range(self.classes):
             pool = (self.code_labels == label).nonzero()[:, 0]
             if len(pool):
                 mine = labels == label
@@ -321,10 +321,10 @@ def train_generator(
     for step in range(schedule.steps):
         rows = rng.choice(len(pixels), schedule.batch_size, replace=False)
         real, names = images_of(pixels[rows]), torch.from_numpy(labels[rows])
-        losses = _losses(made, real, names, weights, step / schedule.steps)
+        parts = made(names, names, names, made.code(real))
+        losses = _losses(parts, real, weights, step / schedule.steps)
         if step % STYLE_EVERY == 0:
-            styles = style(made(names, names, names, made.code(real)).image, real, weights.style)
-            losses["style"] = STYLE_EVERY * styles
+            losses["style"] = STYLE_EVERY * style(parts.image, real, weights.style)
         optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -336,11 +336,8 @@ def train_generator(
     return made
 
 
-def _losses(
-    made: Generator, real: Tensor, labels: Tensor, weights: Weights, done: float
-) -> dict[str, Tensor]:
+def _losses(parts: Parts, real: Tensor, weights: Weights, done: float) -> dict[str, Tensor]:
     """Every term but the style, weighted; ``done`` is the share of the training behind us."""
-    parts = made(labels, labels, labels, made.code(real))
     return {
         "pixels": weights.pixels * (parts.image - real).abs().mean(),
         "binary": done * weights.binary * binary_entropy(parts.mask),

@@ -72,9 +72,8 @@ def train_classifier(
 def predict(network: Classifier, pixels: NDArray[np.uint8]) -> IntArray:
     """Predicted labels (n,) of images (n, 32, 32, 3)."""
     with torch.no_grad():
-        parts = [
-            network(images_of(pixels[start : start + 256])).argmax(1)
-            for start in range(0, len(pixels), 256)
-        ]
+        parts = [torch.zeros(0, dtype=torch.long)]
+        for start in range(0, len(pixels), 256):
+            parts.append(network(images_of(pixels[start : start + 256])).argmax(1))
     found: IntArray = torch.cat(parts).numpy()
     return found
