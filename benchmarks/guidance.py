@@ -6,6 +6,7 @@ often, so a model that reads the background is right in half of it and its worst
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from PIL import Image
 from benchmarks.measure import Line
 
 SIDE = 64
-TRAIN, TEST, PAIRS = 160, 60, 120
+TRAIN, TEST, PAIRS = 160, 60, 200
 """Images per class for training; per group of the test; per group for the encoder."""
 FRACTIONS = (0.01, 0.1, 1.0)
-PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 20, 6, 10, 1e-3
+PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 30, 6, 10, 1e-3
 
 
 def run() -> list[Line]:
@@ -26,14 +27,17 @@ def run() -> list[Line]:
 
     from core.mitigate.guidance import Guidance, guide, measure_guidance
     from core.mitigate.localisation import LOSSES
-    from core.mitigate.training import Recipe, corrected
+    from core.mitigate.training import Recipe, accuracies, corrected
 
     torch.set_num_threads(2)
     train, test = examples()
-    base = unguided(train)
+    encoder = pretrained()
+    base = unguided(encoder, train)
     recipe = Recipe(epochs=EPOCHS, rate=RATE)
     plain = guide(base, train, Guidance(weight=0.0), recipe)
-    lines = rows("unguided, trained as long", measure_guidance(corrected(base, plain.state), test))
+    named = accuracies(encoder.network, encoder, replace(test, labels=test.groups))["accuracy"]
+    lines = [Line("the encoder before: names bird and place (chance 0.25)", named, "")]
+    lines += rows("unguided, trained as long", measure_guidance(corrected(base, plain.state), test))
     for loss in LOSSES:
         for fraction in FRACTIONS:
             guided = guide(base, train, Guidance(loss, fraction=fraction), recipe)  # type: ignore[arg-type]
@@ -96,7 +100,7 @@ def pretrained() -> Any:
     """A small encoder that tells birds and places apart, as one trained on photographs would.
 
     Trained from nothing on other pictures in which all four combinations are equally frequent, to
-    name the combination. Without it no small network ever sees the bird on Waterbirds-100.
+    name the combination. A small network trained on Waterbirds-100 alone sees the place and no more.
     """
     import torch
 
@@ -109,7 +113,7 @@ def pretrained() -> Any:
     preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
     model = Model("small", network(), preprocess)
     both = balanced()
-    recipe = Recipe(epochs=PRETRAINING, rate=5e-3, frozen_norms=False)
+    recipe = Recipe(epochs=PRETRAINING, rate=2e-3, frozen_norms=False)
     return corrected(model, guide(model, both, Guidance(weight=0.0), recipe).state)
 
 
@@ -127,7 +131,7 @@ def network() -> Any:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4))
 
 
-def unguided(train: Any) -> Any:
+def unguided(encoder: Any, train: Any) -> Any:
     """The encoder with a new head, fitted on Waterbirds-100: the model that takes the bait."""
     from core.mitigate.guidance import Guidance, guide
     from core.mitigate.training import Recipe, corrected, with_head
@@ -135,6 +139,6 @@ def unguided(train: Any) -> Any:
 
     zeros = np.zeros((2, 32), np.float32)
     names = ["landbird", "waterbird"]
-    model = with_head(pretrained(), Head(zeros, zeros[:, 0], names, names, "fit"))
+    model = with_head(encoder, Head(zeros, zeros[:, 0], names, names, "fit"))
     recipe = Recipe(epochs=BASE_EPOCHS, rate=1e-2, parts="head")
     return corrected(model, guide(model, train, Guidance(weight=0.0), recipe).state)
