@@ -100,7 +100,7 @@ def pretrained() -> Any:
     """A small encoder that tells birds and places apart, as one trained on photographs would.
 
     Trained from nothing on other pictures in which all four combinations are equally frequent, to
-    name the combination. A small network trained on Waterbirds-100 alone sees the place and no more.
+    name the combination. A small network trained on Waterbirds-100 alone sees only the place.
     """
     import torch
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from core.models.model import Model
 
 WEIGHTS = {"energy": 1.0, "l1": 1.0, "ppce": 0.02, "rrr": 0.05}
-"""Default weight of each loss, chosen on rendered Waterbirds (``python -m benchmarks guidance``).
-Published sweeps differ by orders of magnitude between losses, as these do."""
+"""Default weight of each loss, so that all start at the same order of magnitude as the
+classification. Published sweeps differ by orders of magnitude between losses, as these do."""
 
 EVALUATED = 200
 """Images on which localisation is measured after an epoch, at most."""
