@@ -27,7 +27,7 @@ FROM, TAGS, MASKS, LOST = 0.6, 0.3, 0.2, 4.0
 Way = tuple[str, dict[str, str], str]
 """Method, options, and what chooses its strength: ``published`` or ``chosen``."""
 
-SIGNAL = {"cav": "signal"}
+SIGNAL = {"cav": "signal", "bias": "kept"}
 PLAIN: tuple[Way, ...] = (
     ("spufix", {}, "published"),
     ("spufix", {"reference": "low"}, "published"),
@@ -35,24 +35,28 @@ PLAIN: tuple[Way, ...] = (
     ("head", {"variant": "contrast"}, "published"),
     ("pclarc", SIGNAL, "published"),
     ("pclarc", {**SIGNAL, "fit": "refit"}, "published"),
-    ("aclarc", SIGNAL, "published"),
+    ("aclarc", {"cav": "signal"}, "published"),
     ("rclarc", SIGNAL, "published"),
-    ("projection", {"write": "signal"}, "published"),
+    ("projection", {"write": "signal", "bias": "kept"}, "published"),
     ("projection", {"write": "signal"}, "chosen"),
     ("rrclarc", {**SIGNAL, "fit": "refit"}, "published"),
-    ("rrclarc", SIGNAL, "published"),
+    ("rrclarc", {"cav": "signal"}, "chosen"),
+    ("pclarc", {"cav": "signal"}, "chosen"),
 )
 """From the tags, by differences between images of high and of low alpha."""
 
 PAIRED: tuple[Way, ...] = (
     ("projection", {}, "chosen"),
     ("pclarc", {}, "chosen"),
+    ("pclarc", {"bias": "kept"}, "chosen"),
+    ("rclarc", {}, "chosen"),
     ("pclarc", {"fit": "refit"}, "published"),
     ("aclarc", {}, "published"),
     ("rrclarc", {"fit": "refit"}, "published"),
+    ("rrclarc", {"bias": "kept"}, "chosen"),
     ("rrclarc", {}, "chosen"),
 )
-"""By pairs of features with and without the cue. The last is what is offered first."""
+"""By pairs of features with and without the cue; ``pclarc`` as it is offered first."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def summary(name: str, found: list[list[Result]]) -> list[Line]:
         Line(f"{name}: accuracy on all test images before",
              100 * float(np.mean([r.overall for r in before])), "", "%"),
     ]  # fmt: skip
-    first = {f"{basis}: rrclarc (chosen)": limit
+    first = {f"{basis}: pclarc (chosen)": limit
              for basis, limit in (("tags, overlays", TAGS), ("masks", MASKS))}  # fmt: skip
     for same in list(zip(*found, strict=True))[1:]:
         way = same[0].way

@@ -188,6 +188,8 @@ def corrected(f: Fixture) -> dict[str, Any]:
             f.head, f.attribute, strength / unit, cav="signal", fit="refit"
         )
     heads["rrclarc kept"] = mitigate("rrclarc", f.head, f.attribute, 1000.0, cav="signal")
+    plain = {"cav": "signal", "bias": "kept"}
+    heads["pclarc, intercepts kept"] = mitigate("pclarc", f.head, f.attribute, 1.0, **plain)
     for name in ("pclarc", "aclarc", "rclarc"):
         heads[name] = mitigate(name, f.head, f.attribute, 1.0, cav="signal")
     heads["projection"] = mitigate("projection", f.head, f.attribute, 1.0)

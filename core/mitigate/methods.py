@@ -11,6 +11,7 @@ from core.mitigate.clarc import aclarc, pclarc, projection, rclarc
 from core.mitigate.concepts import KINDS
 from core.mitigate.evidence import Evidence
 from core.mitigate.rrclarc import FORMS, TARGETS, rrclarc
+from core.mitigate.softmax import SUBSAMPLE, rebalanced, sample_rows
 from core.mitigate.spufix import spufix
 from core.mitigate.tuning import RATES, VARIANTS, tuned
 from core.models.linear import Head
@@ -37,13 +38,17 @@ class Method:
     remark: str
     """One sentence that a user should read before choosing it."""
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Further keyword arguments and their values, the default first."""
+    """Further choices and their values, the default first. ``bias`` is served by
+    :func:`mitigate`: ``refit`` fits one intercept per class after a correction that does not train
+    (:func:`core.mitigate.softmax.rebalanced`), ``kept`` (published) does not; the rest are keyword
+    arguments of ``fit``."""
     published_options: Mapping[str, Any] = field(default_factory=dict)
     """Options that it was published with, where the default is another."""
     needs_pairs: bool = False
     """Whether it needs ``evidence.pairs``, hence masks or cut-out cues."""
 
 
+BIAS = ("refit", "kept")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 METHODS: dict[str, Method] = {
@@ -78,8 +83,8 @@ METHODS: dict[str, Method] = {
             1.0,
             "Anders et al. 2022",
             "Every image is seen as if it hid the cue; refitting afterwards relearns it.",
-            {"cav": ("auto", *KINDS), "fit": ("kept", "refit")},
-            {"cav": "signal"},
+            {"cav": ("auto", *KINDS), "fit": ("kept", "refit"), "bias": BIAS},
+            {"cav": "signal", "bias": "kept"},
         ),
         Method(
             "aclarc",
@@ -101,8 +106,8 @@ METHODS: dict[str, Method] = {
             1.0,
             "Bareeva et al. 2024",
             "Images without the cue are left as they are.",
-            {"cav": ("auto", *KINDS)},
-            {"cav": "signal"},
+            {"cav": ("auto", *KINDS), "bias": BIAS},
+            {"cav": "signal", "bias": "kept"},
         ),
         Method(
             "projection",
@@ -112,7 +117,11 @@ METHODS: dict[str, Method] = {
             1.0,
             "P-ClArC, read along the whitened and written along the plain difference of means",
             "Above 1 it takes away more than images of the cue's own class show.",
-            {"read": ("fisher", *(k for k in KINDS if k != "fisher")), "write": ("auto", *KINDS)},
+            {
+                "read": ("fisher", *(k for k in KINDS if k != "fisher")),
+                "write": ("auto", *KINDS),
+                "bias": BIAS,
+            },
         ),
         Method(
             "rrclarc",
@@ -125,17 +134,19 @@ METHODS: dict[str, Method] = {
             {
                 "cav": ("auto", "shifts", *KINDS),
                 "fit": ("kept", "refit"),
+                "bias": BIAS,
                 "target": TARGETS,
                 "form": FORMS,
             },
-            {"cav": "signal", "fit": "refit"},
+            {"cav": "signal", "fit": "refit", "bias": "kept"},
         ),
     )
 }
 """By name."""
 
-DEFAULT = "rrclarc"
-"""What is offered first: of all methods here the one that unlearned every planted cue."""
+DEFAULT = "pclarc"
+"""What is offered first: the least change here that unlearned every planted cue and still predicts
+its class."""
 
 
 def method(name: str) -> Method:
@@ -173,4 +184,10 @@ def mitigate(name: str, head: Head, evidence: Evidence, strength: float, **optio
         if known is None or value not in known:
             values = ", ".join(f"{o}={'|'.join(map(str, v))}" for o, v in chosen.options.items())
             raise InputError(f"{name} has no option {option}={value}; it has {values or 'none'}")
-    return chosen.fit(head, evidence, strength, **options)
+    balance = chosen.options.get("bias", ("kept",))[0]
+    balance = options.pop("bias", balance)
+    found = chosen.fit(head, evidence, strength, **options)
+    if balance == "kept" or not strength or options.get("fit") == "refit":
+        return found
+    rows = sample_rows(evidence.labels, SUBSAMPLE, evidence.seed)
+    return rebalanced(found, head, evidence.features[rows], evidence.labels[rows])

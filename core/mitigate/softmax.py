@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,9 @@ SUBSAMPLE = 5_000
 """Images that a refit looks at, at most, the same share of every class."""
 
 ITERATIONS = 100
+
+STIFF = 1e-4
+"""Penalty on the squared shift of an intercept, so that separable classes have one."""
 
 Penalty = Callable[[FloatArray], tuple[float, FloatArray]]
 """Value and gradient (K, D) at a scaled weight (K, D)."""
@@ -98,6 +102,47 @@ def fit_softmax(
     ).x
     weight = found[: k * d].reshape(k, d) / scale
     return weight, found[k * d :] - weight @ mean
+
+
+def rebalanced(head: Head, before: Head, features: FloatArray, labels: IntArray) -> Head:
+    """The head with intercepts that suit what its weights have become.
+
+    A class that lost its cue loses its logit with it, and would hardly be predicted any more. One
+    number per class cannot learn the cue again: of each head the shift of the intercepts of least
+    cross-entropy is found, over the classes that have images, and what the new head needs more
+    than the old one is added. Shifts have mean zero, so that outputs without images keep their
+    place.
+
+    Parameters
+    ----------
+    before : the head before the correction, which for an equal head makes the shift zero.
+    features : (n, D); labels : (n,) outputs.
+    """
+    classes, targets = np.unique(labels, return_inverse=True)
+    shifts = [
+        _intercepts(h.logits(features)[:, classes].astype(np.float64), targets.reshape(-1))
+        for h in (head, before)
+    ]
+    bias = head.bias.astype(np.float64)
+    bias[classes] += shifts[0] - shifts[1]
+    return replace(head, bias=bias.astype(np.float32))
+
+
+def _intercepts(logits: FloatArray, targets: IntArray) -> FloatArray:
+    """Shift (C,) of mean zero that makes the mean cross-entropy of logits (n, C) least."""
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    shares = np.bincount(targets, minlength=logits.shape[1]) / len(targets)
+    rows = np.arange(len(targets))
+
+    def loss(shift: FloatArray) -> tuple[float, FloatArray]:
+        logs = log_softmax(logits + shift, axis=1)
+        slope = np.exp(logs).mean(axis=0) - shares + STIFF * shift
+        return float(STIFF / 2 * shift @ shift - logs[rows, targets].mean()), slope
+
+    found: FloatArray = minimize(loss, np.zeros(len(shares)), jac=True, method="L-BFGS-B").x
+    return np.asarray(found - found.mean())
 
 
 def _taken(head: Head, features: FloatArray) -> FloatArray | float:

@@ -129,6 +129,7 @@ def _options(method: Method) -> list[str]:
 
 WORDS = {
     "cav": "Concept vector",
+    "bias": "Intercepts afterwards: refitted, or kept",
     "fit": "Head afterwards: kept, or refitted",
     "target": "Gradient of",
     "form": "Form of the penalty",

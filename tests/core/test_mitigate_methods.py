@@ -15,7 +15,7 @@ from core.mitigate.corrections import with_correction, without_directions
 from core.mitigate.evidence import HIDDEN, SHOWN, Evidence
 from core.mitigate.methods import METHODS, mitigate
 from core.mitigate.rrclarc import FORMS, TARGETS, automatic, closed, rr_penalty, rrclarc
-from core.mitigate.softmax import feature_scale, fit_softmax, sample_rows
+from core.mitigate.softmax import feature_scale, fit_softmax, rebalanced, sample_rows
 from core.mitigate.tuning import STOPPING, tune_head, tuning_rows
 from core.models.linear import Head
 from tests.core.mitigation_fixture import make_evidence, make_head
@@ -123,8 +123,10 @@ def test_the_reactive_projection_equals_the_projection_above_the_level_alone(
 ) -> None:
     concept = concept_of(evidence, 0)
     above = evidence.features @ concept.vector > concept.hidden + 1e-3
-    full = mitigate("pclarc", head, evidence, 1.0).logits(evidence.features)
-    reactive = mitigate("rclarc", head, evidence, 1.0).logits(evidence.features)
+    full, reactive = (
+        mitigate(name, head, evidence, 1.0, bias="kept").logits(evidence.features)
+        for name in ("pclarc", "rclarc")
+    )
     plain = head.logits(evidence.features)
     np.testing.assert_allclose(reactive[above], full[above], atol=1e-4)
     below = evidence.features @ concept.vector < concept.hidden - 1e-3
@@ -134,7 +136,7 @@ def test_the_reactive_projection_equals_the_projection_above_the_level_alone(
 def test_a_projection_takes_the_mean_shift_from_an_average_image_with_the_cue(
     head: Head, evidence: Evidence
 ) -> None:
-    found = mitigate("projection", head, evidence, 1.0, write="signal")
+    found = mitigate("projection", head, evidence, 1.0, write="signal", bias="kept")
     rows = {state: evidence.rows(0, state) for state in (SHOWN, HIDDEN)}
     high, low = (evidence.features[r].mean(axis=0, keepdims=True) for r in rows.values())
     np.testing.assert_allclose(found.logits(high), head.logits(low), atol=1e-4)
@@ -230,6 +232,44 @@ def test_a_refit_works_around_a_correction_that_the_head_carries(
     assert found.correction is corrected.correction
     right = (found.logits(evidence.features).argmax(axis=1) == evidence.labels).mean()
     assert right > 0.95
+
+
+def test_rebalanced_intercepts_are_the_least_loss_and_an_equal_head_keeps_its_own(
+    head: Head, evidence: Evidence
+) -> None:
+    x, y = evidence.features, evidence.labels
+    np.testing.assert_array_equal(rebalanced(head, head, x, y).bias, head.bias)
+    best = fitted_intercepts(head, x, y)
+    lower = replace(best, bias=best.bias - np.array([9, 0, 0], np.float32))
+    again = rebalanced(lower, best, x, y)
+    assert (
+        cross_entropy(again, x, y) < cross_entropy(best, x, y) + 5e-3 < cross_entropy(lower, x, y)
+    )
+    np.testing.assert_array_equal(again.weight, best.weight)
+
+
+def cross_entropy(head: Head, x: np.ndarray, y: np.ndarray) -> float:
+    logits = torch.tensor(head.logits(x))
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(y)))
+
+
+def test_rebalancing_leaves_outputs_without_images_in_place(head: Head, evidence: Evidence) -> None:
+    rows = np.flatnonzero(evidence.labels != 2)
+    lower = replace(head, bias=head.bias - np.array([9, 0, 0], np.float32))
+    found = rebalanced(lower, head, evidence.features[rows], evidence.labels[rows])
+    assert found.bias[2] == lower.bias[2]
+    assert found.bias[:2].sum() == pytest.approx(lower.bias[:2].sum(), abs=1e-4)
+    assert found.bias[0] > lower.bias[0]
+
+
+def fitted_intercepts(head: Head, x: np.ndarray, y: np.ndarray) -> Head:
+    """Intercepts by plain gradient descent."""
+    bias = head.bias.astype(np.float64)
+    for _ in range(3000):
+        z = x @ head.weight.T + bias
+        p = np.exp(z - z.max(1, keepdims=True))
+        bias -= 2.0 * (p / p.sum(1, keepdims=True) - np.eye(3)[y]).mean(0)
+    return replace(head, bias=bias.astype(np.float32))
 
 
 def test_corrections_stack_as_sums(rng: np.random.Generator, head: Head) -> None:
