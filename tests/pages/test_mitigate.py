@@ -58,11 +58,11 @@ def test_defaults_alone_start_a_job(tagged: Audit, opened: Open, started: list[l
     app = healthy(opened("mitigate", audit=tagged.id), "Mitigate")
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
     (arguments,) = started
-    assert arguments[:4] == ["mitigate", tagged.id, "--method", "rrclarc"]
+    assert arguments[:4] == ["mitigate", tagged.id, "--method", "pclarc"]
     labels = [facts["label"] for facts in tagged.classes[:2]]
     cues = [a for before, a in zip(arguments, arguments[1:], strict=False) if before == "--cue"]
     assert cues == [f"{label}/pca-0" for label in labels]
-    assert arguments[-4:] == ["--strength", "auto", "--name", "first-rrclarc"]
+    assert arguments[-4:] == ["--strength", "auto", "--name", "first-pclarc"]
 
 
 def test_every_choice_is_in_the_address(
