@@ -419,6 +419,7 @@ def doctor(_: argparse.Namespace, workspace: Workspace) -> Result:
     names += ["scikit-learn", "SQLAlchemy", "Pillow", "plotly", "umap-learn", "safetensors"]
     versions = {name: metadata.version(name) for name in names}
     optional = {"datasets": "hf:NAME data", "elpv_dataset": "demo:solar"}
+    optional |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export-model --format onnx")
     missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}
     device = choose_device("auto")
     there = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())
