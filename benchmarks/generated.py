@@ -91,6 +91,7 @@ def _model(classes: int, width: int | None, seed: int) -> SimpleNamespace:
         name=MODEL if found else "generated:",
         weight=own + cue,
         bias=np.zeros(classes, np.float32),
+        correction=None,
         outputs=outputs,
         head_trained=True,
         own=own,

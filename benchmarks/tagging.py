@@ -6,6 +6,7 @@ images with overlays.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def lines(times: list[float], whole: float, saved: int) -> list[Line]:
         Line("key press to next candidate painted, median", float(np.median(times)), "", "ms"),
         Line("key press to next candidate painted, p95", late, f"< {P95:.0f}", "ms", late < P95),
         Line("key press to next candidate painted, slowest", max(times), "", "ms"),
+        Line("load of the machine in the last minute", os.getloadavg()[0], ""),
     ]
 
 

@@ -138,7 +138,7 @@ def test_lasso_names_the_planted_component_first(
     name = f"component {planted + 1}"
     said = page.get_by_text("differ from the other").inner_text()
     assert re.search(rf"show (more|less) of {name} \(AUROC", said), said
-    first = page.locator(".card").first
+    first = page.locator(".gallery .card").first
     assert name.capitalize() in first.inner_text()
     photos = first.locator("img.photo")
     photos.first.wait_for()

@@ -1,0 +1,40 @@
+"""Audits with generated features: complete, tagged, and readable like any other."""
+
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+import pytest
+
+from benchmarks.generated import ASKED, PEOPLE, make
+from core.annotate.tags import TagStore
+from core.map import compute_map
+from core.measures.decisions import decided
+from core.measures.stored import stored
+from core.statistics import auroc
+from core.store import Workspace
+
+
+def test_a_generated_audit(workspace: Workspace) -> None:
+    audit = make(workspace, classes=4, per_class=120, width=90)
+    assert len(audit.images) == 480
+    assert [facts["n_components"] for facts in audit.classes] == [64] * 4
+    assert audit.summary["accuracy"] > 0.5
+    store = TagStore.open(workspace)
+    assert len(store.current(audit.id)) == 4 * ASKED * PEOPLE
+    assert len(decided(audit, store).spurious) == 4
+    assert compute_map(audit, umap=False).facts["n"] == 480
+    assert "spurious_gap" in set(stored(audit, workspace)["measure"])
+    arrays = audit.class_arrays(0)  # the strongest component leans to the cue
+    cue = audit.images.loc[arrays.image_ids, "cue"].to_numpy() == 1
+    assert auroc(np.asarray(arrays.alpha[:, 0]), cue) > 0.6
+
+
+@pytest.mark.slow
+def test_a_quarter_of_the_largest(workspace: Workspace) -> None:
+    audit = make(workspace, classes=250, per_class=100, width=256)
+    table = stored(audit, workspace)
+    assert (table["measure"] == "spurious_gap").sum() > 240
+    assert compute_map(audit, umap=False).facts["shown"] == 25_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 * 2**20  # KiB
