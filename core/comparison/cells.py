@@ -356,36 +356,43 @@ def flip_rate(context: Context) -> Figures:
     return _over_trials(context, FLIPPED, part, "no cue could be cut out")
 
 
+class Group(NamedTuple):
+    """The held-out images of a class with one value of an attribute."""
+
+    name: str
+    label: str
+    n: int
+    """Images of the class."""
+    rows: FloatArray
+    """Places of the group among all held-out images."""
+    inside: FloatArray
+    """The same among those of the class."""
+
+
 def worst_group(context: Context) -> Figures:
     """The lowest accuracy of any class with any value of an attribute."""
-    found: Figures = {}
     groups = _groups(context)
-    for audit in context.audits:
-        if not groups:
-            found[audit.id] = NEEDS_ATTRIBUTES
-            continue
-        right = context.shared.correct(audit).astype(np.float64)
-        accuracies = np.array([right[rows].mean() for _, _, rows, _ in groups])
-        samples = np.stack(
-            [
-                weighted_share(right[rows], context.weights(label, n)[:, inside])
-                for label, n, rows, inside in groups
-            ]
-        )
-        worst = int(accuracies.argmin())
-        n = len(groups[worst][2])
-        sampled = Sampled(float(accuracies[worst]), np.nanmin(samples, axis=0))
-        interval = share(float(accuracies[worst] * n), n, len(groups))
-        found[audit.id] = Figure(sampled, interval, n, _group_name(context, groups, worst))
-    return found
+    if not groups:
+        return dict.fromkeys((audit.id for audit in context.audits), NEEDS_ATTRIBUTES)
+    return {audit.id: _worst_of(context, audit, groups) for audit in context.audits}
 
 
-Group = tuple[str, int, FloatArray, FloatArray]
-"""Label, images of the class, places of the group among all held-out images and in the class."""
+def _worst_of(context: Context, audit: Audit, groups: list[Group]) -> Figure:
+    right = context.shared.correct(audit).astype(np.float64)
+    accuracies = np.array([right[group.rows].mean() for group in groups])
+    samples = [
+        weighted_share(right[g.rows], context.weights(g.label, g.n)[:, g.inside]) for g in groups
+    ]
+    worst = int(accuracies.argmin())
+    value, n = float(accuracies[worst]), len(groups[worst].rows)
+    interval = share(value * n, n, len(groups))
+    note = f"{groups[worst].name}; {len(groups)} groups (Bonferroni)"
+    return Figure(Sampled(value, np.nanmin(samples, axis=0)), interval, n, note)
 
 
 def _groups(context: Context) -> list[Group]:
-    held, found = context.shared.held, []
+    held = context.shared.held
+    found: list[Group] = []
     for attribute in context.audits[0].summary["attributes"]:
         values = held[attribute].astype(str).to_numpy()
         if len(set(values)) > MANY_VALUES:
@@ -394,20 +401,9 @@ def _groups(context: Context) -> list[Group]:
             rows = context.shared.rows(label)
             for value in sorted(set(values[rows])):
                 inside = np.flatnonzero(values[rows] == value)
-                found.append((label, len(rows), rows[inside], inside))
+                name = f"{label}, {attribute} = {value}"
+                found.append(Group(name, label, len(rows), rows[inside], inside))
     return found
-
-
-def _group_name(context: Context, groups: list[Group], worst: int) -> str:
-    label, _, rows, _ = groups[worst]
-    held = context.shared.held
-    for attribute in context.audits[0].summary["attributes"]:
-        values = held[attribute].astype(str).to_numpy()
-        mine = values[context.shared.rows(label)]
-        same = set(values[rows])
-        if len(same) == 1 and int((mine == next(iter(same))).sum()) == len(rows):
-            return f"{label}, {attribute} = {next(iter(same))}; {len(groups)} groups (Bonferroni)"
-    return label
 
 
 def calibration(context: Context) -> Figures:

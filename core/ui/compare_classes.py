@@ -11,7 +11,7 @@ from core.comparison.cells import Context
 from core.comparison.classes import ACCURACY, KINDS, TAGGED, WIDEST, class_table, correlations
 from core.ui import compare, state
 from core.ui.blocks import empty, plain
-from core.ui.figures import class_heat
+from core.ui.compare_figures import class_heat
 
 PARAMETERS = ["of", "of_model"]
 PAGES = {TAGGED: "ranking", WIDEST: "components", ACCURACY: "image"}

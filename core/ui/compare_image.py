@@ -12,7 +12,7 @@ from core.statistics import log_softmax
 from core.types import FloatArray, Kind
 from core.ui import compare_pair, opened, pictures, state
 from core.ui.blocks import empty, legend, plain
-from core.ui.figures import terms_figure
+from core.ui.compare_figures import terms_figure
 from core.ui.swipe import Layer, swipe
 
 PARAMETERS = ["other", "class", "image", "explain", "against", "part"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.comparison.cells import Context
-from core.comparison.robustness import axes, robustness
+from core.comparison.robustness import Robustness, axes, robustness
 from core.ui import state
 from core.ui.blocks import empty, plain
-from core.ui.figures import robustness_figure
+from core.ui.compare_figures import robustness_figure
 from core.ui.words import help_on
 
 PARAMETERS = ["x", "y", "line"]
@@ -24,7 +24,22 @@ def show(context: Context) -> None:
             "attributes, so that there are two accuracies to compare.",
         )
         return
+    found = robustness(context, *_choose(context, names))
+    if found.points.empty:
+        empty("No model has both accuracies", "Choose other sets of images.")
+        return
+    st.plotly_chart(robustness_figure(found), width="stretch", key="robustness")
+    if found.note:
+        st.info(plain(found.note), icon=":material/info:")
+    _numbers(found)
+
+
+def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
+    """Both sets of images, and the models that make the line."""
     models = {audit.id: audit.name for audit in context.audits}
+    if not state.get("line"):
+        usual = [a.id for a in context.audits if "mitigation" not in a.manifest]
+        state.put("line", ",".join(usual or models))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         x = state.choose(st.selectbox, "Across: accuracy on", "x", names)
         y = state.choose(
@@ -35,9 +50,6 @@ def show(context: Context) -> None:
             default=names[1],
             help=help_on("effective robustness"),
         )
-        if not state.get("line"):
-            usual = [a.id for a in context.audits if "mitigation" not in a.manifest]
-            state.put("line", ",".join(usual or models))
         line = state.several(
             "Models that make the line",
             "line",
@@ -46,18 +58,15 @@ def show(context: Context) -> None:
             help="The usual ones. Leave out a model with a remedy to see how far it moves from "
             "what they let expect.",
         )
-    found = robustness(context, x, y, line)
-    if found.points.empty:
-        empty("No model has both accuracies", "Choose other sets of images.")
-        return
-    st.plotly_chart(robustness_figure(found), width="stretch", key="robustness")
-    if found.note:
-        st.info(plain(found.note), icon=":material/info:")
-    table = found.points.drop(columns="audit")
+    return x, y, line
+
+
+def _numbers(found: Robustness) -> None:
+    """The same in numbers."""
     percent = st.column_config.NumberColumn(format="percent")
     columns = ("x", "x_low", "x_high", "y", "y_low", "y_high")
     st.dataframe(
-        table,
+        found.points.drop(columns="audit"),
         hide_index=True,
         width="stretch",
         column_config={
