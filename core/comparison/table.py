@@ -14,7 +14,7 @@ from core.audit import Audit
 from core.comparison import cells
 from core.comparison.cells import Context, Figure, Figures
 from core.comparison.images import Shared, shared_images
-from core.comparison.trials import COST, FLIPS, NOISE, SCORE, Trials, make_trials
+from core.comparison.trials import COST, Trials, make_trials
 from core.errors import InputError
 from core.measure.paired import (
     bootstrap_interval,
@@ -26,7 +26,7 @@ from core.measure.paired import (
 )
 from core.measures.decisions import decided
 from core.measures.rows import PLAIN, POINTS, SHARE
-from core.store import Workspace, fingerprint
+from core.store import Workspace
 from core.types import Reporter, silent
 
 MCNEMAR, BOOTSTRAP, TIMED, EXACT = "McNemar", "paired bootstrap", "not tested", "exact"
@@ -150,18 +150,6 @@ def open_context(audits: Sequence[Audit], workspace: Workspace) -> Context:
     decisions = {audit.id: decided(audit, store) for audit in audits}
     trials = {audit.id: Trials(audit, decisions[audit.id]) for audit in audits}
     return Context(shared_images(audits), decisions, trials)
-
-
-def state_of(context: Context) -> str:
-    """Changes with the audits, their tags and their stored trials, in this order of the models."""
-    parts = []
-    for audit in context.audits:
-        trials = context.trials[audit.id]
-        for what in (NOISE, FLIPS, SCORE, COST):
-            path = trials.path(what)
-            parts.append((path.name, path.stat().st_mtime_ns if path.exists() else 0))
-        parts.append((audit.id, len(audit.images)))
-    return fingerprint({"parts": parts})
 
 
 def measure_missing(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import streamlit as st
 
+from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.comparison.cells import Context
-from core.comparison.table import Table, compare, open_context, state_of
+from core.comparison.table import Table, compare, open_context
 from core.ui import opened, state, working
 from core.ui.blocks import empty, plain
 from core.ui.words import help_on
@@ -74,23 +76,34 @@ def choose_baseline(audits: list[Audit]) -> Audit:
 
 def context_of(audits: list[Audit]) -> Context:
     """What the figures are made of; kept as long as audits, tags and trials stay the same."""
-    now = open_context(audits, opened.workspace())
-    return _context(f"{opened.workspace().root}/{state_of(now)}", now)
+    return _context(_state(audits), audits)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _context(key: str, _now: Context) -> Context:
-    return _now
+def _context(state_of: str, _audits: list[Audit]) -> Context:
+    del state_of  # part of the key only
+    return open_context(_audits, opened.workspace())
+
+
+def _state(audits: Sequence[Audit]) -> str:
+    """Changes with the audits, their tags and their stored trials."""
+    store, parts = TagStore.open(opened.workspace()), []
+    for audit in audits:
+        trials = audit.folder / "trials"
+        made = trials.stat().st_mtime_ns if trials.is_dir() else 0
+        known = (str(audit.folder), audit.name, opened.version(audit))
+        parts.append((*known, store.state(audit.id), made))
+    return str(parts)
 
 
 def table_of(context: Context, baseline: Audit) -> Table:
     """The table, made once."""
-    key = f"{opened.workspace().root}/{state_of(context)}"
-    return _table(key, baseline.id, context)
+    return _table(_state(context.audits), baseline.id, context)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _table(key: str, baseline: str, _context: Context) -> Table:
+def _table(state_of: str, baseline: str, _context: Context) -> Table:
+    del state_of  # part of the key only
     return compare(_context, baseline)
 
 
