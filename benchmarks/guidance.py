@@ -18,7 +18,7 @@ SIDE = 64
 TRAIN, TEST, PAIRS = 160, 60, 200
 """Images per class for training; per group of the test; per group for the encoder."""
 FRACTIONS = (0.01, 0.1, 1.0)
-PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 30, 6, 10, 1e-3
+PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 24, 6, 10, 1e-3
 
 
 def run() -> list[Line]:
@@ -113,7 +113,7 @@ def pretrained() -> Any:
     preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
     model = Model("small", network(), preprocess)
     both = balanced()
-    recipe = Recipe(epochs=PRETRAINING, rate=2e-3, frozen_norms=False)
+    recipe = Recipe(epochs=PRETRAINING, rate=3e-3, frozen_norms=False)
     return corrected(model, guide(model, both, Guidance(weight=0.0), recipe).state)
 
 
