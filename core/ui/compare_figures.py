@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.types import FloatArray
-from core.ui.palette import ACCURACY, CLASSES, DIVERGING, NEUTRAL
+from core.ui.palette import ACCURACY, CLASSES, DIVERGING, INK, NEUTRAL, PALE, PAPER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def class_heat(
     classes = dict(zip(table["label"], table["class_name"], strict=True))
     top = float(table["value"].abs().max()) or 1.0
     low = -top if signed else float(table["value"].min())
-    pale = [(0.0, "#eef1f5"), (1.0, ACCURACY)]  # dark numbers can be read on all of it
+    pale = [(0.0, PALE), (1.0, ACCURACY)]  # dark numbers can be read on all of it
     scale = DIVERGING if signed else pale
     words = [
         f"{name}, {names[audit]}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]<br>{n} images"
@@ -65,8 +65,7 @@ def class_heat(
             textfont={
                 "size": 12,
                 "color": [
-                    "#ffffff" if signed and value < -top / 2 else "#10141a"
-                    for value in table["value"]
+                    PAPER if signed and value < -top / 2 else INK for value in table["value"]
                 ],
             },
             hovertext=words,

@@ -20,6 +20,12 @@ NEUTRAL = "#646870"
 QUIET = "#7a828e"
 """Words and axes in pictures that lie on light and on dark pages."""
 
+INK, PAPER = "#10141a", "#ffffff"
+"""Words on light and on dark colours of a figure."""
+
+PALE = "#eef1f5"
+"""The low end of a scale that ends in ACCURACY: INK can be read on all of it."""
+
 ACCURACY = "#009e73"
 
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"]
