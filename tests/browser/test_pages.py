@@ -43,7 +43,7 @@ LEFT_OUT = """() => {
       const inGrid = node.closest('[data-testid="stDataFrame"], [data-testid="stElementToolbar"]');
       if (!inside || grouped || inGrid || node.disabled || !node.checkVisibility()) continue;
       if (node.closest('[inert], [aria-hidden="true"]')) continue;
-      if (node.type === "file" || node.dataset.reached) continue;
+      if (node.type === "file" || node.dataset.reached || node.closest("[data-tag]")) continue;
       if (node.tabIndex < 0 && node.matches('[aria-haspopup="listbox"]')) continue;
       found.push(node.outerHTML.slice(0, 160));
     }
@@ -53,7 +53,7 @@ LEFT_OUT = """() => {
 }"""
 """Whatever can be pressed or typed into and was never reached. One of a group is reached by Tab,
 the others by the arrow keys; a table by Tab, its cells by its own keys; the arrow of a select box
-does what its field does."""
+does what its field does, and a chosen value is reached itself: Delete takes it away."""
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_a_presentation_is_paged_with_the_arrow_keys(
     visit.page.get_by_text("Finding 1 of").wait_for()
     visit.page.keyboard.press("ArrowRight")
     visit.page.get_by_text("Finding 2 of").wait_for()
-    assert visit.parameter("finding") == "2"
+    visit.page.wait_for_url("**finding=2**")
     visit.page.keyboard.press("ArrowLeft")
     visit.page.get_by_text("Finding 1 of").wait_for()
     size = visit.page.evaluate("getComputedStyle(document.documentElement).fontSize")
