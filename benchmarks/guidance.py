@@ -18,7 +18,7 @@ SIDE = 64
 TRAIN, TEST, PAIRS = 160, 60, 200
 """Images per class for training; per group of the test; per group for the encoder."""
 FRACTIONS = (0.01, 0.1, 1.0)
-PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 24, 6, 10, 1e-3
+PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 24, 6, 10, 3e-4
 
 
 def run() -> list[Line]:
