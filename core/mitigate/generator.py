@@ -4,8 +4,8 @@ Sauer & Geiger, *Counterfactual Generative Networks* (ICLR 2021), section 3. Of 
 losses: L1 to a given image (there one of BigGAN with the same noise, here the training image, whose
 shape code comes from a small encoder), binary entropy and area hinge of the mask, and the style
 (Gram matrix) term. Departures: no discriminator (the released MNIST code has a least squares GAN,
-which takes more steps than two processor cores allow); style features are those of the packaged
-EfficientNet-Lite0 instead of VGG16; foreground and background are fully convolutional on a field of
+which was not tried to its end here); style features are those of the packaged EfficientNet-Lite0
+instead of VGG16; foreground and background are fully convolutional on a field of
 noise, hence alike everywhere, so that the digit's shape cannot hide in them.
 """
 
