@@ -111,14 +111,19 @@ def test_shapes_are_drawn_among_those_of_their_label():
         assert bool((pool == code).all(dim=1).any())
 
 
-def test_a_few_steps_learn_the_colours_and_are_repeatable(patches):
-    schedule, reports = Schedule(steps=30, batch_size=8), []
-    weights = Weights(style=(0.1, 0.0, 0.0, 0.0))
-    made = train_generator(*patches, weights, schedule, report=reports.append)
-    again = train_generator(*patches, weights, Schedule(steps=30, batch_size=8))
-    assert all(
-        torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True)
-    )
+SHALLOW = Weights(style=(0.1, 0.0, 0.0, 0.0))
+
+
+def test_training_is_repeatable(patches):
+    twice = [train_generator(*patches, SHALLOW, Schedule(steps=3, batch_size=8)) for _ in "ab"]
+    states = [made.state_dict() for made in twice]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_few_steps_learn_the_colours(patches):
+    reports = []
+    schedule = Schedule(steps=30, batch_size=8)
+    made = train_generator(*patches, SHALLOW, schedule, report=reports.append)
     assert reports[-1].done == reports[-1].total == 30
     assert "pixels" in reports[-1].figures
     assert made.codes.shape == (40, LATENT)

@@ -9,6 +9,7 @@ import pytest
 from core import jobs
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.mitigation.methods import methods
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.store import Workspace
 from core.types import Kind, Tag
@@ -87,8 +88,10 @@ def test_the_published_setting_is_one_click(
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
     (arguments,) = started
     given = [v for k, v in zip(arguments, arguments[1:], strict=False) if k == "--option"]
-    assert given == ["cav=signal", "fit=refit"]
-    assert arguments[arguments.index("--strength") + 1] == "100"
+    method = methods()[arguments[arguments.index("--method") + 1]]
+    assert given == [f"{option}={value}" for option, value in method.published_options.items()]
+    assert given
+    assert arguments[arguments.index("--strength") + 1] == f"{method.published:g}"
 
 
 def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
