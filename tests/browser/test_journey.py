@@ -74,7 +74,7 @@ def test_from_nothing_to_a_tag_and_a_what_if(visit: Watched) -> None:
     visit.clean()
 
     visit.go("Compare")
-    visit.title("Compare two models")
+    visit.title("Compare models")
     page.get_by_text("Nothing to compare with").wait_for()
     visit.go("New audit")
     visit.title("New audit")
