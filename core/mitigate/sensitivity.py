@@ -29,16 +29,6 @@ class Answer:
     """Standard error of that mean; 0 without a correction, where every image answers alike."""
 
 
-def gradients(head: Head, features: FloatArray, output: int) -> FloatArray:
-    """Gradient (n, D) of a logit by the features: w_k, less the correction where it acts."""
-    plain = np.repeat(head.weight[output][None].astype(np.float64), len(features), axis=0)
-    if (c := head.correction) is None:
-        return plain
-    acts = np.asarray(features, np.float32) @ c.read.T > c.offset
-    found: FloatArray = plain - (acts * c.write[output]) @ c.read
-    return found
-
-
 def answer(head: Head, features: FloatArray, vector: FloatArray, output: int) -> Answer:
     """TCAV and sensitivity of one class at the head.
 
@@ -48,7 +38,7 @@ def answer(head: Head, features: FloatArray, vector: FloatArray, output: int) ->
     vector : (D,) concept vector, of length 1.
     output : column of the head.
     """
-    steps = gradients(head, features, output) @ np.asarray(vector, np.float64)
+    steps = head.piece(features, output)[0] @ np.asarray(vector, np.float64)
     up, down = int((steps > 0).sum()), int((steps < 0).sum())
     share = up / (up + down) if up + down else float("nan")
     error = float(np.sqrt(share * (1 - share) / (up + down))) if up + down else float("nan")

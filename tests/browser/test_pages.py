@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pytest
 from core.audit import Audit
 from core.store import Workspace
 from core.ui.shell import PAGES
-from tests.browser.conftest import FLAGS, Watched
+from tests.browser.conftest import Watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -54,16 +54,6 @@ LEFT_OUT = """() => {
 """Whatever can be pressed or typed into and was never reached. One of a group is reached by Tab,
 the others by the arrow keys; a table by Tab, its cells by its own keys; the arrow of a select box
 does what its field does, and a chosen value is reached itself: Delete takes it away."""
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from core.audit import Audit
 from core.report.document import compose, render
 from core.report.evidence import gather
 from core.store import Workspace
-from tests.browser.conftest import FLAGS, Watched
+from tests.browser.conftest import Watched
 from tests.pages.conftest import load_tiny
 
 if TYPE_CHECKING:
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 FAILED = "() => [...document.images].filter((i) => !i.complete || !i.naturalWidth).length"
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

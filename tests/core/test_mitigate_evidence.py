@@ -23,7 +23,7 @@ from core.mitigate.evidence import (
     Pairs,
     high_against_low,
 )
-from core.mitigate.sensitivity import answer, gradients
+from core.mitigate.sensitivity import answer
 from core.mitigate.transfer import matched_cue
 from core.models.linear import Head
 from tests.core.mitigation_fixture import make_evidence, make_head
@@ -240,7 +240,7 @@ def test_gradients_of_a_corrected_head_are_those_of_autograd(
     read, offset, write = (torch.tensor(t, dtype=torch.float32) for t in terms)
     logits = x @ torch.tensor(head.weight).T + torch.tensor(head.bias)
     (logits - torch.relu(x @ read.T - offset) @ write.T)[:, 1].sum().backward()
-    np.testing.assert_allclose(gradients(corrected, phi, 1), x.grad.numpy(), atol=1e-5)
+    np.testing.assert_allclose(corrected.piece(phi, 1)[0], x.grad.numpy(), atol=1e-5)
 
 
 def test_tcav_of_both_directions_sums_to_one_and_sensitivity_is_alike(
