@@ -14,6 +14,7 @@ from core.audit import Audit
 from core.ui import frame, opened, state
 from core.ui.blocks import part, plain, read_only, sentences
 from core.ui.remember import remember
+from core.ui.warm import FIRST
 
 PAGES = {
     "Audit": [
@@ -73,6 +74,7 @@ def run(start: str = "") -> None:
         return
     with sentences():
         page.run()
+    FIRST.set()
 
 
 def pages() -> dict[str, list[tuple[str, str, str, str]]]:

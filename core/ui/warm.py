@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Mapping
+
+FIRST = threading.Event()
+"""Set when the first page was drawn: what later pages need must not slow that one down."""
+PATIENCE = 10.0
+"""Seconds after which the rest is loaded although nobody came."""
 
 
 def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str] | None:
@@ -30,6 +36,8 @@ def _load() -> None:
     with contextlib.suppress(SpurioscopeError, OSError, ValueError):
         if audits:
             overview.prepare(opened.open_audit(audits[0]["id"]))
+    if FIRST.wait(PATIENCE):
+        time.sleep(1.0)  # its pictures are still being fetched
     import plotly.graph_objects
 
     from core.ui import cards, components, map, ranking  # the pages after it
