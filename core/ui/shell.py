@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,24 @@ def run(start: str = "") -> None:
     st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"), size="large")
     frame.dress()
     shown = pages()
-    page = st.navigation(
-        {
-            section: [
-                st.Page(ROOT / file, title=title, icon=icon, url_path=url, default=url == start)
-                for file, title, icon, url in entries
-            ]
-            for section, entries in shown.items()
-        },
-        expanded=True,
-    )
+    listed = {
+        section: [
+            st.Page(
+                ROOT / file,
+                title=title,
+                icon=icon,
+                url_path="" if url == start else url,
+                default=url == start,
+            )
+            for file, title, icon, url in entries
+        ]
+        for section, entries in shown.items()
+    }
+    first = next(page for page in chain(*listed.values()) if page.url_path == "")
+    named = st.Page(lambda: _go(first), title=first.title, url_path=start, visibility="hidden")
+    page = st.navigation({**listed, "": [named]}, expanded=True)
+    if page is named:
+        page.run()
     state.arrive(page.title)
     audits = opened.finished_audits()
     if audits:
@@ -75,6 +84,11 @@ def run(start: str = "") -> None:
     with sentences():
         page.run()
     FIRST.set()
+
+
+def _go(page: st.Page) -> None:
+    """From the first page's own name, which Streamlit does not know, to the bare address."""
+    st.switch_page(page, query_params=st.query_params.to_dict())
 
 
 def pages() -> dict[str, list[tuple[str, str, str, str]]]:
