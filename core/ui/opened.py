@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -63,7 +65,15 @@ def model_of(audit: Audit) -> Model:
 
 @lru_cache(maxsize=2)
 def _model(audit: Audit) -> Model:
-    return audit.load_model()
+    model = audit.load_model()
+    _trim()
+    return model
+
+
+def _trim() -> None:
+    """Hand back to the system what loading has freed: glibc keeps hundreds of megabytes of it."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @lru_cache(maxsize=64)
