@@ -100,11 +100,15 @@ def limits(evidence: Evidence, tests: int) -> list[str]:
         "the people who tagged it.",
         "People saw the gaps of candidates while they tagged, on the images that are measured "
         "here: a gap may be smaller on new images.",
-        f"Intervals hold together for the {tests} statements of this report, whichever classes "
-        "are printed; those in the tables of further numbers are corrected as noted there.",
         "A cue that no candidate shows, or that every image of a class shares, is not found.",
         "A pasted cue is a cut-out, not a photo: its flip rate is compared with that of a control.",
     ]
+    if tests:
+        found.append(
+            f"Intervals hold together for all statements of this report ({tests}), whichever "
+            "classes are printed; those in the tables of further numbers are corrected as noted "
+            "there."
+        )
     if len(evidence.answers) and evidence.answers["annotator"].nunique() == 1:
         found.append("Every tag comes from one person.")
     if audit.summary["held_out"] in ("out-of-fold",) or "all images" in audit.summary["held_out"]:

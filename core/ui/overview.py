@@ -126,7 +126,7 @@ def class_table(audit: Audit) -> str | None:
     if table.empty:
         empty("No class matches", "Change the search or the filters above.")
         return None
-    columns = ["picture", "class", "accuracy", "gap", "interval", "by", "images"]
+    columns = ["picture", "class", "gap", "interval", "by", "accuracy", "images"]
     if table["meaning"].any():
         columns.append("meaning")
     event = st.dataframe(
@@ -144,9 +144,11 @@ def class_table(audit: Audit) -> str | None:
                 "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
             ),
             "gap": st.column_config.NumberColumn(
-                "Largest gap, points", format="%+.0f", help=help_on("accuracy gap")
+                "Gap, points", format="%+.0f", width="small", help=help_on("accuracy gap")
             ),
-            "interval": st.column_config.TextColumn("Interval", help=help_on("interval")),
+            "interval": st.column_config.TextColumn(
+                "Interval", width="small", help=help_on("interval")
+            ),
             "by": st.column_config.TextColumn("Opened by", help=help_on("component", "neuron")),
             "images": st.column_config.NumberColumn("Images"),
             "class": st.column_config.TextColumn("Class", width="medium"),
