@@ -77,7 +77,7 @@ def view(url: str, audited: Path) -> str:
     if url == "image":
         label = audit.classes[0]["label"]
         return f"image?audit={audit.id}&image={audit.images.index[0]}&explain={label}"
-    return f"{'' if url == 'overview' else url}?audit={audit.id}"
+    return f"{url}?audit={audit.id}"
 
 
 def arrive(visit: Watched, url: str, audited: Path) -> None:
