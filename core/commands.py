@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
         "tags": tag_commands.run,
         "measure": measure,
         "score": measure_commands.score,
-        "factors": measure_commands.factors,
+        "factors": factors,
         "map": map_,
         "report": report,
         "mitigate": mitigate,
@@ -143,6 +143,13 @@ def measure(options: argparse.Namespace, workspace: Workspace) -> Result:
     with _reporting(options, workspace) as (report, started):
         started(workspace.find(options.audit)["id"])
         return measure_commands.measure(options, workspace, report)
+
+
+def factors(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """``factors``: what the model decides by."""
+    with _reporting(options, workspace) as (report, started):
+        started(workspace.find(options.audit)["id"])
+        return measure_commands.factors(options, workspace, report)
 
 
 def report(options: argparse.Namespace, workspace: Workspace) -> Result:

@@ -112,30 +112,32 @@ def score(options: argparse.Namespace, workspace: Workspace) -> Result:
     return result, "\n".join(lines)
 
 
-def factors(options: argparse.Namespace, workspace: Workspace) -> Result:
-    """``factors``: what the model decides by, from images put together anew."""
+def factors(
+    options: argparse.Namespace, workspace: Workspace, report: Reporter | None = None
+) -> Result:
+    """``factors``: what the model decides by, from images put together anew; stored."""
     from core.audit import Audit
-    from core.measures.factors import factors as decided_by
+    from core.measures.factors import factor_table
 
     audit = Audit.open(workspace, options.audit)
-    found = decided_by(audit, class_name=options.class_name, report=_say)
-    effects = found.effects
-    result = {"audit": audit.id, "split": audit.summary["held_out"], "images": found.n}
-    result |= {"main": effects.main, "standard_errors": effects.errors}
-    result["interactions"] = {" x ".join(n): v for n, v in effects.interactions.items()}
-    result["cells"] = {"".join(map(str, cell)): share for cell, share in effects.cells.items()}
-    result |= {"shape_bias": found.shape_bias, "background_gap": found.background_gap}
-    lines = [f"{found.n} images, each put together in eight ways; {audit.summary['held_out']}"]
-    lines += [
-        f"{name:<32} {value:>7.3f} +- {effects.errors[name]:.3f}  decided by, -1 to 1"
-        for name, value in effects.main.items()
-    ]
-    lines += [
-        f"{' x '.join(n):<32} {v:>7.3f}  interaction" for n, v in effects.interactions.items()
-    ]
-    lines.append(f"{'shape bias':<32} {found.shape_bias:>7.3f}  of shape and texture, 0 to 1")
-    lines.append(f"{'background gap':<32} {found.background_gap:>7.3f}  own minus random ones")
-    return result, "\n".join(lines)
+    table = factor_table(audit, class_name=options.class_name, report=report or _say)
+    values = {
+        name: dict(zip(rows["subject"], rows["value"], strict=True))
+        for name, rows in table.groupby("measure")
+    }
+    main = table[table["measure"] == "decided_by"]
+    result: dict[str, Any] = {"audit": audit.id, "split": str(main["split"].iloc[0])}
+    result |= {"images": int(main["n"].iloc[0]), "main": values["decided_by"]}
+    result |= {"interactions": values["factor_interaction"], "cells": values["composed_accuracy"]}
+    result |= {name: values[name][""] for name in ("shape_bias", "background_gap")}
+    result["measures"] = _records(table)
+    head = f"{result['images']} images, each put together in eight ways"
+    return result, f"{head}\n{_text(table)}"
+
+
+def factor_arguments(audit_id: str, label: str | None) -> list[str]:
+    """What the page starts for ``factors``: the same command."""
+    return ["factors", audit_id, *(["--class", label] if label is not None else [])]
 
 
 def _say(progress: Progress) -> None:

@@ -26,6 +26,7 @@ class Definition(NamedTuple):
 
 
 _RANKINGS = "Moayeri et al. 2023, section 3"
+_FACTORIAL = "this project, on images composed as by Sauer & Geiger 2021"
 _SALIENT = "Singla & Feizi 2022, section 5"
 
 DEFINITIONS = {
@@ -161,6 +162,41 @@ DEFINITIONS = {
     "mean_probability": Definition(
         "Mean probability of the class.", "cue-only: lower is better", PLAIN,
         "Neuhaus et al. 2023, section 5",
+    ),
+    "decided_by": Definition(
+        "Share of composed images still called their class where the factor is the class's own, "
+        "minus where it is another class's: the main effect in the 2x2x2 factorial of shape, "
+        "texture and background.",
+        "in [-1, 1]; positive: the model decides by it; 0: it does not matter",
+        SHARE,
+        _FACTORIAL,
+    ),
+    "factor_interaction": Definition(
+        "Half the difference of one factor's effect between the levels of another; for three "
+        "factors once more.",
+        "in [-1, 1]; positive: they count together more than apart",
+        SHARE,
+        _FACTORIAL,
+    ),
+    "composed_accuracy": Definition(
+        "Share of images still called their class where only the named factors are the class's "
+        "own.",
+        "higher: these factors are enough",
+        SHARE,
+        _FACTORIAL,
+    ),
+    "shape_bias": Definition(
+        "Decisions for the shape's class among those for the shape's or the texture's class, on "
+        "images where the two differ.",
+        "in [0, 1]; 1: by shape alone, 0: by texture alone",
+        SHARE,
+        "Geirhos et al. 2019 (shape and texture)",
+    ),
+    "background_gap": Definition(
+        "Accuracy of objects on backgrounds of their own class minus that on random ones.",
+        "in [-1, 1]; positive: leans on the background; near 0 is better",
+        SHARE,
+        "Xiao et al. 2021 (Noise or Signal)",
     ),
     "note": Definition("Something that is missing, and why.", "", PLAIN, ""),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from core.mitigate.compositing import (
     partners,
 )
 from core.mitigate.examples import Examples
+from core.statistics import combined, critical, paired_change, wilson
 from core.types import BoolArray, IntArray
 
 FACTORS = ("shape", "texture", "background")
@@ -30,6 +31,9 @@ CELLS = tuple(product((0, 1), repeat=3))
 
 Predict = Callable[[Pixels], IntArray]
 """Images (n, h, w, 3) to predicted outputs (n,)."""
+
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,14 @@ class Effects:
     main: dict[str, float]
     """Share correct with the factor kept minus with it changed, averaged over the cells of the
     others: in [-1, 1]; positive: the model decides by it."""
-    errors: dict[str, float]
-    """Standard error of each main effect, from the binomial variance of the cells."""
     interactions: dict[tuple[str, ...], float]
     """For two factors, half the difference of one's effect between the other's levels; for three
     the same once more. In [-1, 1]; positive: they count together more than apart."""
+    intervals: dict[tuple[str, ...], Interval]
+    """95 % interval of each effect, by the factors that it is of: Wilson intervals of the cells,
+    squared and added (Zou & Donner 2008). Cells share their images, which mostly are right or wrong
+    together, so that the intervals are rather too wide; they never have no width. NaN where a cell
+    has no image."""
 
 
 def factor_effects(
@@ -68,22 +75,30 @@ def factor_effects(
         raise InputError(f"levels {levels.shape} of {len(names)} factors: give (n, F) of 0 and 1")
     cells = tuple(product((0, 1), repeat=len(names)))
     members = [(levels == cell).all(axis=1) for cell in cells]
-    shares = np.array([correct[m].mean() if m.any() else np.nan for m in members])
-    counts = np.array([m.sum() for m in members])
-    signs = 2 * np.array(cells) - 1
-    half = len(cells) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = float(np.sqrt((shares * (1 - shares) / counts).sum()) / half)
+    parts = [_proportion(correct[m]) for m in members]
+    found = {}
+    for chosen in _subsets(len(names)):
+        signs = (2 * np.array(cells) - 1)[:, chosen].prod(axis=1) / (len(cells) / 2)
+        found[tuple(names[f] for f in chosen)] = combined(*parts, signs=signs.tolist())
     return Effects(
-        cells=dict(zip(cells, shares.tolist(), strict=True)),
-        main={name: float(signs[:, f] @ shares / half) for f, name in enumerate(names)},
-        errors=dict.fromkeys(names, spread),
-        interactions={
-            tuple(names[f] for f in chosen): float(signs[:, chosen].prod(axis=1) @ shares / half)
-            for size in range(2, len(names) + 1)
-            for chosen in combinations(range(len(names)), size)
-        },
+        cells={cell: part[0] for cell, part in zip(cells, parts, strict=True)},
+        main={name: found[(name,)][0] for name in names},
+        interactions={key: value for key, (value, *_) in found.items() if len(key) > 1},
+        intervals={key: (low, high) for key, (_, low, high) in found.items()},
     )
+
+
+def _subsets(n: int) -> list[list[int]]:
+    """Every choice of some of n things, single ones first."""
+    return [list(c) for size in range(1, n + 1) for c in combinations(range(n), size)]
+
+
+def _proportion(hits: BoolArray) -> tuple[float, float, float]:
+    """A share with its 95 % Wilson interval; NaN of nothing."""
+    if not len(hits):
+        return (float("nan"),) * 3
+    low, high = wilson(np.array(hits.sum(), np.float64), len(hits), z=critical())
+    return float(hits.mean()), float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,14 @@ class Decides:
     effects: Effects
     shape_bias: float
     """See :func:`shape_bias`; NaN without a decision for either."""
+    shape_bias_interval: Interval
+    """Wilson, as if every image that decided for either had decided once: rather too wide."""
+    decided: int
+    """Images that decided for shape or texture at least once."""
     background_gap: float
     """Accuracy on backgrounds of the own class minus on random ones; positive: leans on them."""
+    background_gap_interval: Interval
+    """Of a paired difference (:func:`core.statistics.paired_change`)."""
     n: int
     """Images that were taken apart."""
 
@@ -169,15 +190,32 @@ def decides_by(
     own, kinds = own[asked], composed.labels[asked]
     predicted = predict(composed.pixels[asked])
     conflict = kinds[:, 0] != kinds[:, 1]
+    bias = shape_bias(predicted[conflict], kinds[conflict, 0], kinds[conflict, 1])
+    either = conflict & (predicted[:, None] == kinds[:, :2]).any(axis=1)
+    decided = len(np.unique(composed.rows[asked][either]))
+    same, random = _on_backgrounds(examples.take(np.unique(composed.rows)), predict, only, seed)
     return Decides(
         effects=factor_effects(predicted == own, composed.levels[asked]),
-        shape_bias=shape_bias(predicted[conflict], kinds[conflict, 0], kinds[conflict, 1]),
-        background_gap=_gap_on(examples.take(np.unique(composed.rows)), predict, only, seed),
+        shape_bias=bias,
+        shape_bias_interval=_wilson_of(bias, decided),
+        decided=decided,
+        background_gap=background_gap(same, random),
+        background_gap_interval=paired_change(random, same)[1:],
         n=len(asked) // len(CELLS),
     )
 
 
-def _gap_on(examples: Examples, predict: Predict, only: int | None, seed: int) -> float:
+def _wilson_of(share: float, n: int) -> Interval:
+    if not n:
+        return float("nan"), float("nan")
+    low, high = wilson(np.array(share * n, np.float64), n, z=critical())
+    return float(low), float(high)
+
+
+def _on_backgrounds(
+    examples: Examples, predict: Predict, only: int | None, seed: int
+) -> tuple[BoolArray, BoolArray]:
+    """Whether every image is right on a background of its own class, and on a random one."""
     assert examples.objects is not None  # they have been taken apart
     rng = np.random.default_rng([seed, 1])
     versions = challenge(examples.pixels, examples.labels, examples.objects, rng)
@@ -186,7 +224,7 @@ def _gap_on(examples: Examples, predict: Predict, only: int | None, seed: int) -
         predict(versions[name][asked]) == examples.labels[asked]
         for name in ("mixed_same", "mixed_rand")
     )
-    return background_gap(same, random)
+    return same, random
 
 
 def shape_bias(predicted: IntArray, shape: IntArray, texture: IntArray) -> float:

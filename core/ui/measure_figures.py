@@ -36,7 +36,7 @@ def ranked_gaps(gaps: pd.DataFrame) -> go.Figure:
     for reading, rows in gaps.groupby("reading", sort=True):
         places = rows["class_name"] if named else rows.index
         figure.add_trace(
-            _trace(rows, str(reading), y=places, x=rows["value"], error_x=_interval(rows))
+            _trace(rows, str(reading), y=places, x=rows["value"], error_x=interval(rows))
         )
     figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
     figure.update_xaxes(title="spurious gap, percentage points", zeroline=False)
@@ -48,7 +48,7 @@ def ranked_gaps(gaps: pd.DataFrame) -> go.Figure:
         showticklabels=named,
         zeroline=False,
     )
-    return _finished(figure, height=140 + (24 * len(gaps) if named else 560))
+    return finished(figure, height=140 + (24 * len(gaps) if named else 560))
 
 
 def gap_and_accuracy(gaps: pd.DataFrame, accuracy: dict[str, float | None]) -> go.Figure:
@@ -64,12 +64,12 @@ def gap_and_accuracy(gaps: pd.DataFrame, accuracy: dict[str, float | None]) -> g
     figure = go.Figure()
     for reading, rows in gaps.groupby("reading", sort=True):
         x = [_percent(accuracy.get(label)) for label in rows["label"]]
-        error = _interval(rows) | {"visible": len(gaps) <= NAMED}
+        error = interval(rows) | {"visible": len(gaps) <= NAMED}
         figure.add_trace(_trace(rows, str(reading), x=x, y=rows["value"], error_y=error))
     figure.add_hline(y=0, line_width=1, line_color=NEUTRAL)
     figure.update_xaxes(title="accuracy of the class on held-out images, %", zeroline=False)
     figure.update_yaxes(title="spurious gap, percentage points", zeroline=False)
-    return _finished(figure, height=460)
+    return finished(figure, height=460)
 
 
 def _percent(share: float | None) -> float:
@@ -100,7 +100,8 @@ def _trace(rows: pd.DataFrame, reading: str, **places: Any) -> go.Scatter:
     )
 
 
-def _interval(rows: pd.DataFrame) -> dict[str, Any]:
+def interval(rows: pd.DataFrame) -> dict[str, Any]:
+    """Error bars from ``value`` to ``low`` and ``high``."""
     return {
         "type": "data",
         "symmetric": False,
@@ -112,7 +113,8 @@ def _interval(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _finished(figure: go.Figure, *, height: int) -> go.Figure:
+def finished(figure: go.Figure, *, height: int) -> go.Figure:
+    """The figure with this page's margins and legend."""
     figure.update_layout(
         height=height,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},

@@ -13,10 +13,16 @@ from core.measure_commands import arguments
 from core.measures.rows import DEFINITIONS, POINTS, SHARE
 from core.measures.stored import is_stored, known
 from core.measures.table import SLOW, WHAT
-from core.ui import blocks, measure_figures, state, tagged, working
+from core.ui import blocks, factors, measure_figures, state, tagged, working
 
-PARAMETERS = ["audit", "view", "what", "classes", "order", "rows"]
-VIEWS = {"table": "Table", "gaps": "Classes by gap", "accuracy": "Gap against accuracy"}
+PARAMETERS = ["audit", "view", "what", "classes", "order", "rows", "of"]
+DECIDES = "factors"
+VIEWS = {
+    "table": "Table",
+    "gaps": "Classes by gap",
+    "accuracy": "Gap against accuracy",
+    DECIDES: "What it decides by",
+}
 JOBS = {
     "gap": "gaps of every class",
     "groups": "accuracy of every group",
@@ -65,20 +71,27 @@ def offer(audit: Audit) -> None:
 def show(audit: Audit) -> None:
     """The table or a figure of it; a choice redraws this alone."""
     table = tables(audit)
-    for text in table.loc[table["measure"] == "note", "note"].unique():
-        st.info(blocks.plain(text), icon=":material/info:")
+    notes = table.loc[table["measure"] == "note", "note"].unique()
     table = table[table["measure"] != "note"]
-    if table.empty:
-        state.publish(["audit"])
-        return
     gaps = table[table["measure"] == "spurious_gap"]
-    views = list(VIEWS) if len(gaps) else ["table"]
+    there = {"table": True, "gaps": len(gaps), "accuracy": len(gaps), DECIDES: True}
+    views = [view for view in VIEWS if there[view]]
     view = state.choose(st.segmented_control, "Show", "view", views, format_func=VIEWS.__getitem__)
-    if view == "table":
-        _table(audit, table)
-    else:
-        _figure(audit, gaps, view)
-    _download(audit, table)
+    if view != DECIDES:  # tags have no part in it
+        for text in notes:
+            st.info(blocks.plain(text), icon=":material/info:")
+    if view == DECIDES:
+        found = factors.measured(audit)
+        if found is not None:
+            factors.headline(found)
+            _table(audit, found)
+            _download(audit, found, "factors")
+    elif len(table):
+        if view == "table":
+            _table(audit, table)
+        else:
+            _figure(audit, gaps, view)
+        _download(audit, table)
     state.publish(PARAMETERS)
 
 
@@ -185,11 +198,11 @@ def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
     return "\n".join(lines)
 
 
-def _download(audit: Audit, table: pd.DataFrame) -> None:
+def _download(audit: Audit, table: pd.DataFrame, name: str = "measures") -> None:
     st.download_button(
         "Download the whole table",
         lambda: table.to_csv(index=False),
-        file_name=f"measures-{audit.id}.csv",
+        file_name=f"{name}-{audit.id}.csv",
         mime="text/csv",
         icon=":material/download:",
     )

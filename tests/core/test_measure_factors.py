@@ -5,11 +5,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from core.__main__ import main
+from core.errors import InputError
+from core.measures.factors import factor_table, factors, lacking, stored_factors
 from core.run import run_audit
+from core.store import read_json
 from tests.conftest import tiny_request
 
 
@@ -39,9 +43,48 @@ def test_colour_alone_decides_between_equal_squares_on_equal_noise(masked, works
     assert abs(found["main"]["background"]) < 0.1
     assert main(["factors", "masked", "--class", "red", *where]) == 0
     assert capsys.readouterr().out.startswith("6 images, each put together in eight ways")
+    rows = {(r["measure"], r["subject"]): r for r in found["measures"]}
+    assert rows["composed_accuracy", "texture"]["value"] > 0.9
+    assert rows["composed_accuracy", "shape + background"]["value"] < 0.1
+    assert len([name for name, _ in rows if name == "composed_accuracy"]) == 8
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["low"] < row["high"]
+        assert row["source"]
+    assert rows["shape_bias", ""]["value"] < 0.1
+
+
+def test_it_is_measured_once_and_stored(masked, monkeypatch):
+    first = factor_table(masked, class_name="red")
+    monkeypatch.setattr("core.measures.factors.decides_by", None)
+    pd.testing.assert_frame_equal(factor_table(masked, class_name="red"), first)
+    assert stored_factors(masked) is None
+    path = masked.folder / "head" / "head.json"
+    path.write_text(path.read_text().replace(read_json(path)["key"], "0123456789abcdef"))
+    assert stored_factors(masked, class_name="red") is None
+    with pytest.raises(InputError, match="no class 'green'"):
+        factor_table(masked, class_name="green")
+
+
+def test_half_of_the_images_are_of_the_class_asked_about(masked, monkeypatch):
+    monkeypatch.setattr("core.measures.factors.IMAGES", 4)
+    assert factors(masked, class_name="blue").n == 2
+    assert factors(masked).n == 4
 
 
 def test_without_masks_it_says_what_is_missing(folder, tiny_model, workspace, capsys):
     run_audit(tiny_request(folder), workspace)
     assert main(["factors", "tiny", "--workspace", str(workspace.root)]) == 2
-    assert "add the column object_mask" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no held-out image of audit 'tiny' has an object mask" in said
+    assert "add the column object_mask" in said
+
+
+def test_a_box_stands_in_for_a_mask(masked, tiny_audit):
+    assert lacking(tiny_audit)
+    assert not lacking(masked)
+    masked.images["object_mask"] = ""
+    assert lacking(masked)
+    for side, value in (("x_min", 16.0), ("y_min", 16.0), ("x_max", 32.0), ("y_max", 32.0)):
+        masked.images[side] = value
+    assert not lacking(masked)

@@ -167,9 +167,18 @@ def test_a_classifier_that_decides_by_one_factor_is_found_out(predict, factor, p
     assert max(map(abs, found.effects.interactions.values())) < 1e-12
     if factor != "background":
         assert found.shape_bias == (1.0 if factor == "shape" else 0.0)
+        assert found.decided == found.n
+        edges = wilson_by_formula(found.shape_bias, found.n)
+        assert found.shape_bias_interval == pytest.approx(edges)
         assert found.background_gap == 0
     else:
         assert found.background_gap > 0.4
+    low, high = found.background_gap_interval
+    assert low < found.background_gap < high
+    for key, (low, high) in found.effects.intervals.items():
+        value = found.effects.main[key[0]] if len(key) == 1 else found.effects.interactions[key]
+        assert low - 1e-12 <= value <= high + 1e-12
+        assert high - low > 0.05
 
 
 def test_factorial_images_keep_and_change_what_they_say(planted):
@@ -183,6 +192,13 @@ def test_factorial_images_keep_and_change_what_they_say(planted):
         assert np.array_equal(predict(found.pixels), found.labels[:, column])
 
 
+def wilson_by_formula(p: float, n: int) -> tuple[float, float]:
+    z = 1.959963984540054
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
 def test_effects_of_a_table_by_hand():
     shares = {(0, 0): 0.1, (0, 1): 0.2, (1, 0): 0.5, (1, 1): 1.0}
     correct = np.concatenate([np.arange(10) < round(10 * p) for p in shares.values()])
@@ -191,10 +207,19 @@ def test_effects_of_a_table_by_hand():
     assert found.main == pytest.approx({"a": 0.6, "b": 0.3})
     assert found.interactions == pytest.approx({("a", "b"): 0.2})
     assert found.cells == pytest.approx(shares)
-    spread = np.sqrt((0.09 + 0.16 + 0.25) / 10) / 2
-    assert found.errors == pytest.approx({"a": spread, "b": spread})
+    limits = {p: wilson_by_formula(p, 10) for p in shares.values()}
+    signs = {("a",): (-1, -1, 1, 1), ("b",): (-1, 1, -1, 1), ("a", "b"): (1, -1, -1, 1)}
+    for key, sign in signs.items():
+        ends = [
+            (p - limits[p][0], limits[p][1] - p)[::s]
+            for p, s in zip(shares.values(), sign, strict=True)
+        ]
+        down, up = np.linalg.norm(ends, axis=0) / 2
+        value = found.main[key[0]] if len(key) == 1 else found.interactions[key]
+        assert found.intervals[key] == pytest.approx((value - down, value + up))
     missing = factor_effects(correct[:30], levels[:30], ("a", "b"))
     assert np.isnan(missing.main["a"])
+    assert np.isnan(missing.intervals[("a",)]).all()
     with pytest.raises(InputError, match="give"):
         factor_effects(correct, levels + 1, ("a", "b"))
 
