@@ -35,6 +35,9 @@ IMAGES = 200
 """Held-out images taken apart at most, a fixed random part; each gives eight. Of these half are of
 the class where one is asked about."""
 
+ASKED = ("what was put together", "backgrounds of the own class", "random backgrounds")
+"""What the model is asked about, in the order of :func:`core.mitigate.factorial.decides_by`."""
+
 VERSION = 1
 """Of the measures; another one measures again."""
 
@@ -170,13 +173,16 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
     report(Progress("Loading the model", 0, 0))
     model = audit.load_model()
 
+    asked = iter(ASKED)
+
     def predict(pixels: Pixels) -> IntArray:
+        stage = f"Asking about {next(asked)}"
         step = 4 * audit.manifest["compute"]["batch_size"]
         found = []
         for start in range(0, len(pixels), step):
-            report(Progress("Asking the model", start, len(pixels)))
+            report(Progress(stage, start, len(pixels)))
             found.append(predictions_of(audit, model, list(pixels[start : start + step])))
-        report(Progress("Asking the model", len(pixels), len(pixels)))
+        report(Progress(stage, len(pixels), len(pixels)))
         return np.concatenate(found)
 
     return decides_by(examples, predict, only=None if label is None else audit.head.index(label))
