@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.store import Workspace
-from core.types import Progress, Reporter
+from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +60,7 @@ def arguments(audit_id: str, what: str) -> list[str]:
     return ["measure", audit_id, "--what", what]
 
 
-def measure(
-    options: argparse.Namespace, workspace: Workspace, report: Reporter | None = None
-) -> Result:
+def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``measure``: the table of measures, stored in the audit's folder."""
     import pandas as pd
 
@@ -77,7 +74,6 @@ def measure(
     if options.what == "score" and not wants_score:
         raise InputError("measure --what score needs --class NAME and --cue-images DIR")
     audit = Audit.open(workspace, options.audit)
-    report = report or _say
     tables = []
     if options.what != "score":
         sigmas = options.sigma or (SIGMA,)
@@ -92,7 +88,7 @@ def measure(
     return {"audit": audit.id, "measures": _records(table)}, _text(table)
 
 
-def score(options: argparse.Namespace, workspace: Workspace) -> Result:
+def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``score``: the spurious score of one class."""
     from dataclasses import asdict
 
@@ -101,7 +97,7 @@ def score(options: argparse.Namespace, workspace: Workspace) -> Result:
 
     audit = Audit.open(workspace, options.audit)
     facts = audit.class_facts(options.class_name)
-    found = scored(audit, options.class_name, options.cue_images, report=_say)
+    found = scored(audit, options.class_name, options.cue_images, report=report)
     unreadable = [{"path": path, "reason": reason} for path, reason in found.unreadable]
     result = {"audit": audit.id, "class_idx": facts["class_idx"], "label": facts["label"]}
     result |= {"class_name": facts["name"], **asdict(found.score)}
@@ -112,15 +108,13 @@ def score(options: argparse.Namespace, workspace: Workspace) -> Result:
     return result, "\n".join(lines)
 
 
-def factors(
-    options: argparse.Namespace, workspace: Workspace, report: Reporter | None = None
-) -> Result:
+def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``factors``: what the model decides by, from images put together anew; stored."""
     from core.audit import Audit
     from core.measures.factors import factor_table
 
     audit = Audit.open(workspace, options.audit)
-    table = factor_table(audit, class_name=options.class_name, report=report or _say)
+    table = factor_table(audit, class_name=options.class_name, report=report)
     values = {
         name: dict(zip(rows["subject"], rows["value"], strict=True))
         for name, rows in table.groupby("measure")
@@ -138,12 +132,6 @@ def factors(
 def factor_arguments(audit_id: str, label: str | None) -> list[str]:
     """What the page starts for ``factors``: the same command."""
     return ["factors", audit_id, *(["--class", label] if label is not None else [])]
-
-
-def _say(progress: Progress) -> None:
-    """The stage and how far it is, on standard error."""
-    count = f" {progress.done} of {progress.total} {progress.unit}" if progress.total else " …"
-    sys.stderr.write(f"{progress.stage}{count}\n")
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,28 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.store import Workspace
-from core.types import Reporter
+from core.terminal import Terminal
+from core.types import Reporter, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from core.audit import Audit
 
 Result = tuple[dict[str, Any], str]
 
-METHODS = (
-    *("spufix", "head", "pclarc", "aclarc", "rclarc", "projection", "rrclarc"),
-    *("guidance", "rrclarc-deep", "counterfactual"),
-)
-"""Names of :func:`core.mitigation.methods.methods`, which take long to import."""
+
+def methods_text() -> str:
+    """Every method in a line, for the help."""
+    from core.mitigation.methods import methods
+
+    lines = [f"  {name:<15} {method.title}. {method.source}" for name, method in methods().items()]
+    return "\n".join(["methods:", *lines])
 
 
 def add_mitigate(command: argparse.ArgumentParser) -> None:
     """The options of ``mitigate``."""
     command.add_argument("audit", metavar="AUDIT")
-    command.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
+    command.add_argument("--method", required=True, metavar="METHOD", help="one of those below")
     command.add_argument("--name", required=True, metavar="NEW", help="name of the new audit")
     command.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="NAME",
@@ -64,12 +65,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, type=Path, metavar="FILE")
 
 
-def mitigate(
-    options: argparse.Namespace,
-    workspace: Workspace,
-    report: Reporter,
-    started: Callable[[str], None],
-) -> Result:
+def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
     """``mitigate``: a derived audit, and the table before and after."""
     from core.mitigation.run import MitigateRequest, parse_options, run_mitigation
 
@@ -87,7 +83,7 @@ def mitigate(
         pictures=not options.quick,
         seed=options.seed,
     )
-    audit = run_mitigation(request, workspace, report=report, started=started)
+    audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)
     return _described(audit)
 
 
@@ -139,7 +135,9 @@ def _line(row: dict[str, Any]) -> str:
     return f"{name} {figures}  {row['change']:+.{digits}f} {interval:<18} n = {row['n']}"
 
 
-def export_model(options: argparse.Namespace, workspace: Workspace) -> Result:
+def export_model(
+    options: argparse.Namespace, workspace: Workspace, report: Reporter = silent
+) -> Result:
     """``export-model``: the audited model and its card as files."""
     from core.audit import Audit
     from core.mitigation.card import write_card

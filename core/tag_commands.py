@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
 from core.store import Workspace
-from core.types import Kind, Subtype, Tag
+from core.terminal import common_options
+from core.types import Kind, Reporter, Subtype, Tag, silent
 
 if TYPE_CHECKING:
     from core.audit import Audit
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 Result = tuple[dict[str, Any], str]
 
 
-def add_parser(tags: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+def add_parser(tags: argparse.ArgumentParser) -> None:
     """The options of every tags command."""
+    common = common_options()
     commands = tags.add_subparsers(dest="tags", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -45,7 +47,7 @@ def add_parser(tags: argparse.ArgumentParser, common: argparse.ArgumentParser) -
     command("agreement", "how far annotators agree")
 
 
-def run(options: argparse.Namespace, workspace: Workspace) -> Result:
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """Run one tags command."""
     from core.audit import Audit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core import commands
 from core.__main__ import main
 from core.audit import Audit
 from core.store import Workspace
@@ -394,16 +396,22 @@ def test_a_full_disk_keeps_what_is_finished(
     assert cli(*audit_command).code == 0
 
 
+def replaced(monkeypatch: pytest.MonkeyPatch, name: str, run: Any) -> None:
+    """A command that does something else."""
+    other = dataclasses.replace(commands.COMMANDS[name], run=run)
+    monkeypatch.setitem(commands.COMMANDS, name, other)
+
+
 def test_interrupted(cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("core.commands.show", interrupted)
+    replaced(monkeypatch, "show", interrupted)
     refused(cli("show", "tiny", at=there), "interrupted; what is finished stays", code=130)
 
 
 def test_what_nobody_expected(cli, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.commands.show", lambda *_: {}["gone"])
+    replaced(monkeypatch, "show", lambda *_: {}["gone"])
     refused(cli("show", "tiny", at=there), "error: KeyError: 'gone' (please report this)", code=1)
 
 

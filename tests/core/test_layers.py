@@ -33,15 +33,18 @@ FLOOR = {
     "comparison": 9,
     "mitigation": 9,
     "report": 10,
+    "terminal": 9,
     "tag_commands": 11,
     "measure_commands": 11,
     "map_commands": 11,
     "compare_commands": 11,
     "report_commands": 11,
     "mitigate_commands": 11,
-    "commands": 12,
-    "__main__": 13,
-    "ui": 13,
+    "doctor": 11,
+    "audit_commands": 12,
+    "commands": 13,
+    "__main__": 14,
+    "ui": 14,
 }
 """Height of every room of core; imports go down or stay in the room, never up."""
 

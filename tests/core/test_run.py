@@ -19,7 +19,7 @@ from PIL import Image
 import core.features.extract
 from core.analysis import require_two_classes
 from core.audit import Audit
-from core.commands import relocate
+from core.audit_commands import relocate
 from core.errors import DataError, InputError, WorkspaceError
 from core.run import AuditRequest, run_audit
 from core.store import Workspace, locked, read_json

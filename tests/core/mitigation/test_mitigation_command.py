@@ -17,6 +17,7 @@ from core.__main__ import main
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import InputError
+from core.mitigation.methods import methods
 from core.mitigation.run import parse_options
 from core.store import Workspace
 from core.types import Kind
@@ -74,8 +75,14 @@ def test_the_command_line(
     assert torch.is_tensor(core.models.checkpoint.read_checkpoint(out)["fc.weight"])
 
 
-def test_the_command_line_names_every_method() -> None:
-    from core.mitigate_commands import METHODS
-    from core.mitigation.methods import methods
-
-    assert list(METHODS) == list(methods())
+def test_the_help_has_a_line_for_every_method(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["mitigate", "--help"])
+    said = capsys.readouterr().out.partition("methods:")[2].strip().splitlines()
+    assert [line.split()[0] for line in said] == list(methods())
+    assert all(
+        method.title in line and method.source in line
+        for line, method in zip(said, methods().values(), strict=True)
+    )
