@@ -68,7 +68,9 @@ def aclarc(head: Head, evidence: Evidence, strength: float, *, cav: str = "auto"
 
     phi <- phi + strength (z_art - v . phi) v while fitting, left out afterwards. The augmented
     features do not vary along v, so that what the head answers to v stays; but an image with the
-    cue now looks like all training images, and one without it like none.
+    cue now looks like all training images, and one without it like none. Intercepts are those of
+    images that all show the cue: ``bias=refit`` of :func:`core.mitigate.methods.mitigate` fits
+    them again to images as they are (not published). One number per class cannot learn the cue.
 
     Parameters
     ----------

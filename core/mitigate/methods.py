@@ -49,6 +49,7 @@ class Method:
 
 
 BIAS = ("refit", "kept")
+KEPT_FIRST = BIAS[::-1]
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 METHODS: dict[str, Method] = {
@@ -63,7 +64,7 @@ METHODS: dict[str, Method] = {
             "Neuhaus et al. 2023, section 5",
             "Takes off only what exceeds the reference: by the class's mean, a cue that most of "
             "its images show stays; weights of other classes stay in any case.",
-            {"reference": ("mean", "low")},
+            {"reference": ("mean", "low"), "bias": KEPT_FIRST},
         ),
         Method(
             "head",
@@ -95,7 +96,7 @@ METHODS: dict[str, Method] = {
             "Anders et al. 2022",
             "The cue turns fewer images, since training shows it everywhere; images without it may "
             "lose.",
-            {"cav": ("auto", *KINDS)},
+            {"cav": ("auto", *KINDS), "bias": KEPT_FIRST},
             {"cav": "signal"},
         ),
         Method(

@@ -21,7 +21,10 @@ def spufix(head: Head, evidence: Evidence, strength: float, *, reference: str = 
 
     beta_i = <1, v_i> lambda_i with lambda = (V^T V)^-1 V^T (psi_k - reference), the non-orthogonal
     projection; one product for every class instead of the published loop over classes. Nothing
-    but the cue's class changes, and its logit never rises.
+    but the cue's class changes, and its logit never rises. Since it falls on images without the
+    cue as well, where these exceed the reference by chance, the class may be predicted too seldom:
+    ``bias=refit`` of :func:`core.mitigate.methods.mitigate` then fits the intercepts of all
+    classes again (not published), after which neither of the two holds.
 
     Parameters
     ----------
