@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,15 +30,18 @@ from core.mitigation.derived import Corrected, derive, link_tree, plan
 from core.mitigation.effect import Effect, changed_images, effects
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, checked, method
-from core.mitigation.stored import facts_of, is_derived
+from core.mitigation.stored import facts_of, is_derived, tradeoff_table
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
 from core.mitigation.vectors import QUICK, concept_rows
+from core.models.linear import Head
 from core.statistics import correlation
 from core.store import Workspace, check_name, read_json, write_frame, write_json
 from core.types import Kind, Progress, Reporter, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.models.model import Model
 
 ALIKE = 0.9
@@ -101,13 +106,50 @@ def run_mitigation(
     if request.attribute is not None:
         has(parent, request.attribute)
     manifest = plan(parent, workspace, request.name, _asked(request, findings, options))
+    work = _Work(request, parent, chosen, options, findings, report)
     audit = workspace.folder(manifest["id"])
     if not (audit / "summary.json").exists():
-        _correct(request, workspace, parent, chosen, options, findings, manifest, report, started)
+        _correct(work, workspace, manifest, started)
     found = Audit(audit)
     started(found.id)
-    _measure(request, workspace, parent, found, findings, report)
+    _measure(work, found)
     return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One mitigation at work: what was asked for, on what it acts, and what it may learn from."""
+
+    request: MitigateRequest
+    parent: Audit
+    chosen: Method
+    options: dict[str, Any]
+    findings: Findings
+    report: Reporter
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """Features and pseudo-labels, with images with and without the cue where there are some."""
+        request, parent, findings = self.request, self.parent, self.findings
+        self.report(Progress("Reading features", 0, 0))
+        found = gather(parent, findings, attribute=request.attribute, seed=request.seed)
+        if request.masks:
+            pairs = mask_pairs(parent, findings, found.rows, seed=request.seed, report=self.report)
+        elif (stored := map_pairs(parent, findings, found.rows, seed=request.seed)) is not None:
+            pairs = stored
+        else:
+            return found
+        return replace(
+            found,
+            evidence=replace(found.evidence, pairs=pairs),
+            basis=f"{found.basis}; the cue moved between images by {pairs.basis}",
+        )
+
+    def head(self, strength: float) -> Head:
+        """The head that a method of the head makes at a strength."""
+        return heads.mitigate(
+            self.request.method, self.parent.head, self.gathered.evidence, strength, **self.options
+        )
 
 
 def check_strength(chosen: Method, strength: float | None) -> None:
@@ -134,32 +176,19 @@ def _asked(
 
 
 def _correct(
-    request: MitigateRequest,
-    workspace: Workspace,
-    parent: Audit,
-    chosen: Method,
-    options: dict[str, Any],
-    findings: Findings,
-    manifest: dict[str, Any],
-    report: Reporter,
-    started: Callable[[str], None],
+    work: _Work, workspace: Workspace, manifest: dict[str, Any], started: Callable[[str], None]
 ) -> None:
     """Run the method and write the derived audit."""
-    report(Progress("Reading features", 0, 0))
-    gathered = gather(parent, findings, attribute=request.attribute, seed=request.seed)
-    gathered = _with_pairs(parent, findings, gathered, request, report)
+    request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
+    table = None
     if isinstance(chosen, NetworkMethod):
-        task = Task(parent, findings, gathered.evidence, gathered.rows, request.strength, options,
-                    request.seed)  # fmt: skip
-        corrected = chosen.apply(task, report)
-        told["strength"] = corrected.facts.get("strength", request.strength)
-        told["chosen_on"] = ""
-        table = None
+        task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.strength,
+                    work.options, request.seed)  # fmt: skip
+        corrected = chosen.apply(task, work.report)
+        told |= {"strength": corrected.facts.get("strength", request.strength), "chosen_on": ""}
     else:
-        corrected, facts, table = _correct_head(
-            request, parent, options, findings, gathered, report
-        )
+        corrected, facts, table = _correct_head(work)
         told |= facts
     audit = derive(
         parent,
@@ -168,77 +197,42 @@ def _correct(
         corrected,
         told=told,
         fitted_on=gathered.fitted_on,
-        report=report,
+        report=work.report,
         started=started,
     )
     if table is not None:
-        write_frame(audit.folder / "mitigation" / "tradeoff.parquet", table)
+        write_frame(_tradeoff_path(audit), table)
     carry_tags(parent, audit, TagStore.open(workspace))
 
 
-def _with_pairs(
-    parent: Audit,
-    findings: Findings,
-    gathered: Gathered,
-    request: MitigateRequest,
-    report: Reporter,
-) -> Gathered:
-    """Add the same images with and without the cues: by drawn masks, else by stored maps."""
-    if request.masks:
-        pairs = mask_pairs(parent, findings, gathered.rows, seed=request.seed, report=report)
-    elif (found := map_pairs(parent, findings, gathered.rows, seed=request.seed)) is not None:
-        pairs = found
-    else:
-        return gathered
-    return replace(
-        gathered,
-        evidence=replace(gathered.evidence, pairs=pairs),
-        basis=f"{gathered.basis}; the cue moved between images by {pairs.basis}",
-    )
+def _tradeoff_path(audit: Audit) -> Path:
+    return audit.folder / "mitigation" / "tradeoff.parquet"
 
 
-def _correct_head(
-    request: MitigateRequest,
-    parent: Audit,
-    options: dict[str, Any],
-    findings: Findings,
-    gathered: Gathered,
-    report: Reporter,
-) -> tuple[Corrected, dict[str, Any], Any]:
+def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]:
     """A method of the head: the sweep on training images, then the fit on all of them."""
-    name, evidence = request.method, gathered.evidence
-    report(Progress("Choosing the strength", 0, 0))
+    request, evidence, parent = work.request, work.gathered.evidence, work.parent
+    work.report(Progress("Choosing the strength", 0, 0))
     first = not is_derived(parent)
-    tried = sweep(name, parent.head, evidence, refit=first, **options)
+    tried = sweep(request.method, parent.head, evidence, refit=first, **work.options)
     strength = tried.strength if request.strength is None else float(request.strength)
-    facts: dict[str, Any] = {
+    kinds = dict.fromkeys([*QUICK, *(v for v in work.options.values() if v in KINDS)])
+    facts = {
         "strength": strength,
         "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
+        "concepts": concept_rows(evidence, work.findings.keys, tuple(kinds)),
     }
-    kinds = dict.fromkeys([*QUICK, *(v for v in options.values() if v in KINDS)])
-    facts["concepts"] = concept_rows(evidence, findings.keys, tuple(kinds))
-    head = heads.mitigate(name, parent.head, evidence, strength, **options)
-    table = reported(
-        parent,
-        findings,
-        chosen_on(tried, strength),
-        lambda s: heads.mitigate(name, parent.head, evidence, s, **options),
-        kept=gathered.fitted_on,
-        attribute=request.attribute,
-        composites=_composites(parent, findings, report) if request.pictures else {},
-        report=report,
-    )
-    return Corrected(head), facts, table
+    return Corrected(work.head(strength)), facts, chosen_on(tried, strength)
 
 
-def _composites(parent: Audit, findings: Findings, report: Reporter) -> dict[int, Composites]:
-    """Composites of every class acted on, by its output; the table before and after uses them."""
-    models: dict[str, Model] = {}
+def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
+    """Composites of every class acted on, by its output; the table before and after has them."""
+    spurious = work.findings.decisions.spurious
     return {
-        int(parent.class_facts(label)["class_idx"]): held_out_composites(
-            parent, label, findings.decisions.spurious[label], models=models, report=report
+        int(work.parent.class_facts(label)["class_idx"]): held_out_composites(
+            work.parent, label, spurious[label], models=models, report=work.report
         )
-        for label in findings.chosen
+        for label in work.findings.chosen
     }
 
 
@@ -306,23 +300,34 @@ def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
     return {i: int(best[i]) for i in range(r_old) if between[i, best[i]] >= ALIKE}
 
 
-def _measure(
-    request: MitigateRequest,
-    workspace: Workspace,
-    parent: Audit,
-    audit: Audit,
-    findings: Findings,
-    report: Reporter,
-) -> None:
-    """Write the table before and after, unless it is there as it was asked for."""
-    folder = audit.folder / "mitigation"
+def _measure(work: _Work, audit: Audit) -> None:
+    """Write the table before and after and the trade-off, unless they are as they were asked for.
+
+    What needs pictures may be measured later: both then gain it.
+    """
+    request, findings, folder = work.request, work.findings, audit.folder / "mitigation"
     path = folder / "changed.json"
     if path.exists() and (read_json(path)["pictures"] or not request.pictures):
         return
-    effect = Effect(parent, audit, findings.decisions, frozenset(findings.keys), request.attribute)
-    table = effects(effect, pictures=request.pictures, report=report)
+    models: dict[str, Model] = {}
+    acted_on, pictures = frozenset(findings.keys), request.pictures
+    effect = Effect(work.parent, audit, findings.decisions, acted_on, request.attribute)
+    table = effects(effect, pictures=pictures, models=models, report=work.report)
     write_frame(folder / "effect.parquet", table)
-    write_json(path, {**changed_images(effect), "pictures": request.pictures})
+    tried = tradeoff_table(audit)
+    if tried is not None and not isinstance(work.chosen, NetworkMethod):
+        curve = reported(
+            work.parent,
+            findings,
+            tried,
+            work.head,
+            kept=work.gathered.fitted_on,
+            attribute=request.attribute,
+            composites=_composites(work, models) if pictures else {},
+            report=work.report,
+        )
+        write_frame(_tradeoff_path(audit), curve)
+    write_json(path, {**changed_images(effect), "pictures": pictures})
 
 
 def parse_options(given: Sequence[str]) -> dict[str, str]:

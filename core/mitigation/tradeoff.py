@@ -20,8 +20,9 @@ from core.models.linear import Head
 from core.store import read_array
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
+SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]
 COLUMNS = [
-    *("strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"),
+    *SWEPT,
     *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "flip_rate", "agreement"),
     "n",
 ]
@@ -32,7 +33,10 @@ composites have been encoded; ``n`` images reported on."""
 
 
 def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
-    """The sweep on training images as a table; ``strength`` is the one taken."""
+    """The sweep on training images as a table; ``strength`` is the one taken.
+
+    Columns COLUMNS; those of the reported images are NaN until :func:`reported` has filled them.
+    """
     table = pd.DataFrame(
         {
             "strength": tried.strengths,
@@ -46,7 +50,7 @@ def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
         table = table.sort_values("strength", ignore_index=True)
     table["chosen"] = np.isclose(table["strength"], strength)
     table["pareto"] = table["pareto"].astype(bool)
-    return table
+    return table.reindex(columns=COLUMNS)
 
 
 def reported(
@@ -64,6 +68,7 @@ def reported(
 
     Parameters
     ----------
+    table : the sweep (SWEPT); what was reported before is done again.
     fit : the corrected head at a strength.
     composites : by output of the class that is acted on, as far as they have been encoded.
     kept : rows of ``parent.images`` that were learnt from where there is no further split.
@@ -97,7 +102,7 @@ def reported(
         found.append({**row, "flip_rate": _mean(turned), "n": len(images)})
         told = {"strength": float(strength), "accuracy": row["accuracy"], "gap": row["gap"]}
         report(Progress("Trying strengths", number + 1, len(table), "strengths", told))
-    return pd.concat([table, pd.DataFrame(found)], axis=1)[COLUMNS]
+    return pd.concat([table[SWEPT], pd.DataFrame(found)], axis=1)[COLUMNS]
 
 
 def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.measures.decisions import decided
 from core.measures.table import measure
 from core.mitigation.composites import map_pairs
-from core.mitigation.effect import COLUMNS, MEANING, object_shares
+from core.mitigation.effect import COLUMNS, MEANING, Effect, effects, object_shares
 from core.mitigation.findings import find, gather
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.stored import changed, effect_table, tradeoff_table
@@ -95,6 +98,21 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     assert taken["accuracy"] == pytest.approx(audit.summary["accuracy"])
 
 
+def test_what_is_measured_later_reaches_both_tables(workspace: Workspace, parent: Audit) -> None:
+    audit = run(workspace, parent, **QUICK)
+    first, rest = tradeoff_table(audit), ["strength", "chosen_flips", "accuracy", "gap"]
+    assert first["flip_rate"].isna().all()
+    assert first["accuracy"].notna().all()
+    assert run(workspace, parent).id == audit.id
+    later = tradeoff_table(audit)
+    pd.testing.assert_frame_equal(later[rest], first[rest])
+    at_once = run(workspace, parent, name="at once")
+    pd.testing.assert_frame_equal(later, tradeoff_table(at_once))
+    taken = later[later["chosen"]].iloc[0]
+    assert taken["flip_rate"] == pytest.approx(cell(audit, "flip_rate")["after"])
+    assert later["flip_rate"].notna().all()
+
+
 def test_concept_vectors_are_judged_on_other_images(workspace: Workspace, parent: Audit) -> None:
     findings = find(parent, workspace, classes=["leaf"])
     gathered = gather(parent, findings)
@@ -135,3 +153,26 @@ def test_object_shares_equal_their_formula(workspace: Workspace, parent: Audit) 
             mask = mask_on_grid(mask_in_view(which, image_id, "object_mask"), heat.shape)
             positive = np.maximum(heat, 0)
             assert found[i] == pytest.approx((positive * mask).sum() / positive.sum(), nan_ok=True)
+
+
+def test_an_empty_cell_says_what_would_fill_it(workspace: Workspace, parent: Audit) -> None:
+    audit = run(workspace, parent, **QUICK)
+    assert "run the same command without it" in cell(audit, "epg")["note"]
+    for which in (parent, audit):
+        path = which.folder / "manifest.json"
+        path.write_text(path.read_text().replace('"map_kind": "exact"', '"map_kind": "none"'))
+        assert not Audit(which.folder).exact_maps
+    effect = Effect(
+        Audit(parent.folder),
+        Audit(audit.folder),
+        decided(parent, TagStore.open(workspace)),
+        frozenset(),
+    )
+    table = effects(effect, pictures=False)
+    (why,) = set(table.loc[table["measure"] == "epg", "note"])
+    assert f"{parent.manifest['model']['name']} has no exact maps" in why
+    assert "Audit a network that ends in average pooling" in why
+    parent.images.drop(columns="object_mask", inplace=True)
+    table = effects(replace(effect, before=parent), pictures=False)
+    (why,) = set(table.loc[table["measure"] == "epg", "note"])
+    assert "add the column object_mask to the manifest" in why
