@@ -140,7 +140,7 @@ def effects(
         if pictures:
             rows += _flip_rows(effect, label, models, report)
         else:
-            rows.append(_missing(effect, label, "flip_rate", "needs pictures; not asked for"))
+            rows.append(_missing(effect, label, "flip_rate", NOT_ASKED))
         rows += _object_rows(effect, label, models, pictures=pictures)
     report(Progress("Measuring before and after", len(labels), len(labels), "classes"))
     return pd.DataFrame([*rows, *_worst_groups(effect, labels)], columns=COLUMNS)
@@ -402,6 +402,22 @@ def _precision_change(before: FloatArray, after: FloatArray, n_in: int) -> Cell:
     return float(value[0]), float(low), float(high)
 
 
+NO_MASKS = (
+    "needs object masks in the data: add the column object_mask to the manifest, and audit it"
+)
+NOT_ASKED = "needs pictures, which --quick left out: run the same command without it"
+
+
+def no_exact_maps(audit: Audit) -> str:
+    """Why a share of a map cannot be told for an architecture, and what to do instead."""
+    return (
+        f"{audit.manifest['model']['name']} has no exact maps: its head does not read the mean of "
+        "one layer's maps, and of an approximation the share would say as much about the "
+        "approximation as about the model. Audit a network that ends in average pooling and one "
+        "linear layer, or judge by the flip rate and the sensitivity"
+    )
+
+
 MAPS = 100
 """Images per class whose maps are held against the object's mask."""
 
@@ -411,11 +427,11 @@ def _object_rows(
 ) -> list[dict[str, Any]]:
     """Energy-based pointing game of the class's logit on the object's mask."""
     if "object_mask" not in effect.before.images.columns:
-        return [_missing(effect, label, "epg", "needs object masks in the data")]
-    if not pictures:
-        return [_missing(effect, label, "epg", "needs pictures; not asked for")]
+        return [_missing(effect, label, "epg", NO_MASKS)]
     if not (effect.before.exact_maps and effect.after.exact_maps):
-        return [_missing(effect, label, "epg", "the architecture has no exact maps")]
+        return [_missing(effect, label, "epg", no_exact_maps(effect.before))]
+    if not pictures:
+        return [_missing(effect, label, "epg", NOT_ASKED)]
     ids = effect.images.index[effect.images["label"] == label].tolist()[:MAPS]
     class_idx = int(effect.facts(label)["class_idx"])
     shares = [

@@ -155,17 +155,13 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
     )
     number = st.column_config.NumberColumn(format="%.3g")
     st.dataframe(
-        shown[there],
+        pd.concat([shown[there], shown[~there]]),
         hide_index=True,
         width="stretch",
-        height=min(36 * (int(there.sum()) + 1) + 3, 720),
+        height=min(36 * (len(shown) + 1) + 3, 720),
         column_config=dict.fromkeys(("before", "after", "change"), number),
     )
-    missing = shown[~there]
-    if len(missing):
-        with st.expander(f"{len(missing)} cells that need something that is missing"):
-            for _, row in missing.iterrows():
-                st.markdown(blocks.plain(f"{row['class']}, {row['measure']}: {row['note']}"))
+    _missing(shown[~there])
     with st.expander("What the measures mean"):
         st.caption("Every interval is a 95 % one by itself, on the same images before and after.")
         for name, text in MEANING.items():
@@ -174,6 +170,19 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
         "Download the table", table.to_csv(index=False), file_name=f"before-after-{audit.id}.csv",
         mime="text/csv", icon=":material/download:",
     )  # fmt: skip
+
+
+def _missing(rows: pd.DataFrame) -> None:
+    """Why cells are empty and what would fill them, a line per measure and reason."""
+    if rows.empty:
+        return
+    with st.expander(f"{len(rows)} empty cells, and what would fill them"):
+        for (measure, why), found in rows.groupby(["measure", "note"], sort=False):
+            names = [str(name) for name in found["class"].unique()]
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            of = ", ".join(names[:5]) + more
+            st.markdown(f"**{blocks.plain(str(measure))}** ({blocks.plain(of)}): "
+                        f"{blocks.plain(str(why))}.")  # fmt: skip
 
 
 def _interval(row: pd.Series) -> str:
