@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import InputError
 from core.store import Workspace
+from core.terminal import folders
 from core.types import Reporter
 
 if TYPE_CHECKING:
@@ -63,23 +63,6 @@ def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter)
         cue_images=folders(options.cue_images),
         stored=options.stored,
     )
-
-
-def folders(pairs: Sequence[str]) -> dict[str, Path]:
-    """``CLASS=DIR`` arguments as a mapping.
-
-    Raises
-    ------
-    InputError
-        If one has no equals sign.
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise InputError(f"--cue-images {pair!r}: give CLASS=DIR")
-        found[name] = Path(folder)
-    return found
 
 
 def demo(workspace: Workspace, report: Reporter) -> Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.store import Workspace
-from core.terminal import Terminal
+from core.terminal import Terminal, folders
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ def add_mitigate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--quick", action="store_true", help="decode no image: leave out what needs pictures"
     )
+    command.add_argument(
+        "--cue-images", nargs="+", default=[], metavar="CLASS=DIR",
+        help="images that show the cue of a class but not the object, for the spurious score; "
+        "may be given later, with the same command",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, default=0, metavar="N")
 
 
@@ -81,6 +86,7 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
         masks=options.masks,
         threshold=options.threshold,
         pictures=not options.quick,
+        cue_images=folders(options.cue_images),
         seed=options.seed,
     )
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)

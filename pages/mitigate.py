@@ -27,6 +27,8 @@ def result() -> None:
     table = effect.measured(chosen)
     effect.headline(table)
     effect.table_of(chosen, table)
+    if parent is not None:
+        effect.measure_more(chosen, table)
     st.subheader("Trade-off")
     strength = effect.tradeoff(chosen)
     st.subheader("Images whose prediction changed")

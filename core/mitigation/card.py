@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.audit import Audit
 from core.export import ELSEWHERE
-from core.mitigation.effect import MEANING
+from core.mitigation.effect_rows import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.stored import effect_table, facts_of, is_derived
 from core.store import replacing

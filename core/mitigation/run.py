@@ -27,7 +27,8 @@ from core.mitigate.choice import sweep
 from core.mitigate.concepts import KINDS
 from core.mitigation.composites import Composites, held_out_composites, map_pairs, mask_pairs
 from core.mitigation.derived import Corrected, derive, link_tree, plan
-from core.mitigation.effect import Effect, changed_images, effects
+from core.mitigation.effect import changed_images, effects
+from core.mitigation.effect_rows import Effect
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, checked, method
 from core.mitigation.stored import facts_of, is_derived, tradeoff_table
@@ -68,6 +69,8 @@ class MitigateRequest:
     threshold: int | None = None
     pictures: bool = True
     """Whether to measure what needs images afterwards."""
+    cue_images: Mapping[str, Path] = field(default_factory=dict)
+    """Folder of images of the cue alone by class, for the spurious score before and after."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -106,7 +109,8 @@ def run_mitigation(
     if request.attribute is not None:
         has(parent, request.attribute)
     manifest = plan(parent, workspace, request.name, _asked(request, findings, options))
-    work = _Work(request, parent, chosen, options, findings, report)
+    folders = cue_folders(parent, request.cue_images)
+    work = _Work(request, parent, chosen, options, findings, folders, report)
     audit = workspace.folder(manifest["id"])
     if not (audit / "summary.json").exists():
         _correct(work, workspace, manifest, started)
@@ -125,6 +129,8 @@ class _Work:
     chosen: Method
     options: dict[str, Any]
     findings: Findings
+    folders: dict[str, Path]
+    """Of images of the cue alone, by raw label."""
     report: Reporter
 
     @cached_property
@@ -150,6 +156,26 @@ class _Work:
         return heads.mitigate(
             self.request.method, self.parent.head, self.gathered.evidence, strength, **self.options
         )
+
+
+def cue_folders(parent: Audit, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Folders of images of the cue alone by raw label, checked before any work.
+
+    Raises
+    ------
+    InputError
+        If a class is unknown, or a folder is none.
+    """
+    found = {}
+    for name, folder in given.items():
+        label = str(parent.class_facts(name)["label"])
+        if not folder.expanduser().is_dir():
+            raise InputError(
+                f"--cue-images {name}={folder}: {folder} is not a folder; give one with images "
+                "that show the cue and not the object"
+            )
+        found[label] = folder.expanduser().absolute()
+    return found
 
 
 def check_strength(chosen: Method, strength: float | None) -> None:
@@ -303,16 +329,22 @@ def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
 def _measure(work: _Work, audit: Audit) -> None:
     """Write the table before and after and the trade-off, unless they are as they were asked for.
 
-    What needs pictures may be measured later: both then gain it.
+    What needs pictures, or images of a cue alone, may be measured later: both then gain it.
     """
     request, findings, folder = work.request, work.findings, audit.folder / "mitigation"
     path = folder / "changed.json"
-    if path.exists() and (read_json(path)["pictures"] or not request.pictures):
+    before = read_json(path) if path.exists() else None
+    known = {label: Path(text) for label, text in (before or {}).get("cue_images", {}).items()}
+    pictures = request.pictures or bool(before and before["pictures"])
+    if before and before["pictures"] == pictures and work.folders.items() <= known.items():
         return
     models: dict[str, Model] = {}
-    acted_on, pictures = frozenset(findings.keys), request.pictures
+    acted_on = frozenset(findings.keys)
+    folders = {label: of for label, of in known.items() if of.is_dir()} | work.folders
     effect = Effect(work.parent, audit, findings.decisions, acted_on, request.attribute)
-    table = effects(effect, pictures=pictures, models=models, report=work.report)
+    table = effects(
+        effect, pictures=pictures, cue_images=folders, models=models, report=work.report
+    )
     write_frame(folder / "effect.parquet", table)
     tried = tradeoff_table(audit)
     if tried is not None and not isinstance(work.chosen, NetworkMethod):
@@ -327,7 +359,8 @@ def _measure(work: _Work, audit: Audit) -> None:
             report=work.report,
         )
         write_frame(_tradeoff_path(audit), curve)
-    write_json(path, {**changed_images(effect), "pictures": pictures})
+    stored = {label: str(of) for label, of in folders.items()}
+    write_json(path, {**changed_images(effect), "pictures": pictures, "cue_images": stored})
 
 
 def parse_options(given: Sequence[str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
 
 
 def effect_table(audit: Audit) -> pd.DataFrame:
-    """The table before and after (:data:`core.mitigation.effect.COLUMNS`).
+    """The table before and after (:data:`core.mitigation.effect_rows.COLUMNS`).
 
     Raises
     ------

@@ -14,9 +14,10 @@ import streamlit as st
 from core.audit import Audit
 from core.errors import SpurioscopeError
 from core.mitigation.card import card, how_chosen
-from core.mitigation.effect import MEANING
+from core.mitigation.effect_rows import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.package import FORMATS, export_model, missing_for
+from core.mitigation.pictured import NOT_ASKED
 from core.mitigation.stored import (
     changed,
     children_of,
@@ -26,9 +27,10 @@ from core.mitigation.stored import (
     tradeoff_table,
 )
 from core.types import Kind
-from core.ui import blocks, opened, pictures, state
+from core.ui import blocks, opened, pictures, state, working
 from core.ui.figures import tradeoff_scatter
 from core.ui.gallery import Picture, gallery
+from core.ui.new_audit import allowed
 
 SHOWN = 12
 WAYS = {
@@ -231,6 +233,17 @@ def tradeoff(audit: Audit) -> float | None:
 
 def again(audit: Audit, strength: float, name: str) -> list[str]:
     """The command that makes the same correction at another strength."""
+    return [*_asked(audit), "--strength", f"{strength:g}", "--name", name]
+
+
+def same(audit: Audit) -> list[str]:
+    """The very command that made a corrected model, which measures what has been left out."""
+    strength = facts_of(audit)["asked_strength"]
+    text = strength if isinstance(strength, str) else repr(strength)
+    return [*_asked(audit), "--strength", text, "--name", audit.name]
+
+
+def _asked(audit: Audit) -> list[str]:
     done = facts_of(audit)
     arguments = ["mitigate", done["parent"], "--method", done["method"]]
     for cue in done["cues"]:
@@ -241,7 +254,45 @@ def again(audit: Audit, strength: float, name: str) -> list[str]:
         arguments += ["--attribute", done["attribute"]]
     if done["masks"]:
         arguments.append("--masks")
-    return [*arguments, "--strength", f"{strength:g}", "--name", name]
+    return [*arguments, *(["--seed", str(done["seed"])] if done["seed"] else [])]
+
+
+def measure_more(audit: Audit, table: pd.DataFrame) -> None:
+    """Offer what was left out: everything that needs pictures, and images of a cue alone."""
+    if blocks.read_only():
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if (table["note"] == NOT_ASKED).any():
+            working.offer(
+                same(audit),
+                f"{audit.name}: flips, scores and maps",
+                "Measure what needs pictures",
+                key="pictures",
+            )
+        _cue_images(audit)
+
+
+def _cue_images(audit: Audit) -> None:
+    """Name a folder with images of a cue alone, and score both models with it."""
+    names = blocks.class_names(audit)
+    with st.popover("Images of a cue alone", icon=":material/add_photo_alternate:"):
+        st.markdown(
+            "A folder of images that show the cue of a class and not its object gives the "
+            "spurious score before and after."
+        )
+        label = st.selectbox(
+            "Class", list(names), format_func=lambda v: names.get(v, v), key="cue-class"
+        )
+        folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
+        if folder:
+            allowed(folder)
+            path = Path(folder).expanduser().absolute()
+            working.offer(
+                [*same(audit), "--cue-images", f"{label}={path}"],
+                f"{audit.name}: spurious score with {path.name}",
+                "Score both models",
+                key="score",
+            )
 
 
 def moved_images(parent: Audit, audit: Audit) -> str | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core import jobs
+from core.__main__ import parser
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.mitigate_commands import mitigate
 from core.mitigation.methods import methods
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.store import Workspace
+from core.terminal import Terminal
 from core.types import Kind, Tag
 from core.ui.effect import siblings
 from tests.pages.conftest import Open, address, galleries, healthy
@@ -104,6 +108,36 @@ def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
         assert {"accuracy", "flip_rate", "spurious_gap", "tcav"} <= set(table["measure"])
     ways = {w: opened("mitigate", audit=tagged.id, way=w) for w in ("better", "worse", "other")}
     assert any(galleries(healthy(app, "Mitigate")) for app in ways.values())
+
+
+def test_what_was_left_out_can_be_measured(
+    tagged: Audit,
+    workspace: Workspace,
+    opened: Open,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("core.mitigate.choice.fold_head", lambda head, _: head)
+    request = MitigateRequest(
+        tagged.name, "spufix", "quick", strength=0.3, options={"bias": "refit"}, pictures=False,
+        seed=3,
+    )  # fmt: skip
+    quick = run_mitigation(request, workspace)
+    app = opened("mitigate", audit=quick.id)
+    healthy(app.button(key="pictures").click().run(), "Mitigate")
+    label = str(tagged.classes[1]["label"])
+    app.selectbox(key="cue-class").set_value(label).run()
+    app.text_input(key="cue-folder").set_value(str(tmp_path)).run()
+    healthy(app.button(key="score").click().run(), "Mitigate")
+    first, second = started
+    assert second == [*first, "--cue-images", f"{label}={tmp_path}"]
+    options = parser().parse_args(first)  # the very same mitigation: nothing is corrected again
+    monkeypatch.setattr("core.mitigation.run.derive", None)
+    again = mitigate(options, workspace, Terminal(workspace))[0]
+    assert again["id"] == quick.id
+    app = healthy(opened("mitigate", audit=quick.id), "Mitigate")
+    assert "pictures" not in [b.key for b in app.button]
 
 
 def test_another_strength_is_one_click(

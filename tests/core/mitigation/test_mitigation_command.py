@@ -37,6 +37,8 @@ def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Au
         ({"strength": float("nan")}, "--strength nan: give a number"),
         ({"attribute": "fog"}, "no attribute 'fog'"),
         ({"name": "a/b"}, "cannot be the name"),
+        ({"cue_images": {"sun": Path("/")}}, "has no class 'sun'"),
+        ({"cue_images": {"leaf": Path("/none")}}, "--cue-images leaf=/none: /none is not a folder"),
     ):
         given: dict[str, Any] = {"method": "rrclarc", **QUICK, **more}
         with pytest.raises(InputError, match=said):

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.measures.decisions import decided
-from core.measures.table import measure
+from core.measures.table import measure, score
 from core.mitigation.composites import map_pairs
-from core.mitigation.effect import COLUMNS, MEANING, Effect, effects, object_shares
+from core.mitigation.effect import effects
+from core.mitigation.effect_rows import COLUMNS, MEANING, Effect
 from core.mitigation.findings import find, gather
+from core.mitigation.pictured import object_shares
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.stored import changed, effect_table, tradeoff_table
 from core.mitigation.vectors import QUICK as QUICK_KINDS
 from core.mitigation.vectors import concept_rows
 from core.store import Workspace
 from core.types import Progress
-from tests.core.mitigation.conftest import QUICK, cell, run
+from tests.core.mitigation.conftest import QUICK, N, cell, run
 
 
 def test_the_cue_is_unlearnt_and_the_table_says_so(workspace: Workspace, parent: Audit) -> None:
@@ -176,3 +180,46 @@ def test_an_empty_cell_says_what_would_fill_it(workspace: Workspace, parent: Aud
     table = effects(replace(effect, before=parent), pictures=False)
     (why,) = set(table.loc[table["measure"] == "epg", "note"])
     assert "add the column object_mask to the manifest" in why
+
+
+@pytest.fixture
+def patches(tmp_path: Path) -> Path:
+    """Images of the red patch alone."""
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(90, 130, (32, 32, 3)).astype(np.uint8)
+        pixels[2 + i : 12 + i, 4:14] = (230, 20, 20)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def test_images_of_the_cue_alone_give_a_spurious_score(
+    workspace: Workspace, parent: Audit, patches: Path
+) -> None:
+    audit = run(workspace, parent, **QUICK)
+    assert "spurious_score_average_precision" not in set(effect_table(audit)["measure"])
+    again = run(workspace, parent, cue_images={"leaf": patches}, **QUICK)
+    assert again.id == audit.id
+    found = cell(audit, "spurious_score_average_precision")
+    assert found["subject"] == "patches"
+    for which, name in ((parent, "before"), (audit, "after")):
+        wanted = score(which, "leaf", patches).score
+        assert found[name] == pytest.approx(wanted.average_precision)
+        assert found[f"{name}_low"] == pytest.approx(wanted.ap_low)
+    assert found["change"] == pytest.approx(found["after"] - found["before"])
+    assert found["change_low"] <= found["change"] <= found["change_high"]
+    assert found["n"] == 6 + N
+
+
+def test_what_was_measured_before_stays(
+    workspace: Workspace, parent: Audit, patches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = run(workspace, parent)
+    run(workspace, parent, cue_images={"leaf": patches}, **QUICK)
+    assert cell(audit, "flip_rate")["n"] > 0
+    scores = effect_table(audit).query("measure == 'spurious_score_average_precision'")
+    assert {"pasted cues", "patches"} <= set(scores["subject"])
+    monkeypatch.setattr("core.mitigation.run.effects", None)  # nothing is measured again
+    run(workspace, parent, cue_images={"leaf": patches}, **QUICK)
+    run(workspace, parent)
