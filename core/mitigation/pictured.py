@@ -123,7 +123,7 @@ def cue_image_row(
         scored = score(audit, label, folder, model=models[owner.id], report=report)
         found.append(scored.images.set_index("path")["probability"])
         given.append(_probability(audit, audit.features(mine), class_idx))
-    paths = found[0].index.intersection(found[1].index)
+    paths = sorted(found[0].index.intersection(found[1].index))  # as they were read
     alone = [values.loc[paths].to_numpy() for values in found]
     return _scored(effect, label, given, alone, subject=folder.name,
                    note=f"{len(paths)} cue-only images of {folder}")  # fmt: skip

@@ -84,10 +84,10 @@ def empty(
             st.page_link(state.ROOT / page, label=link, icon=":material/arrow_forward:")
 
 
-def metrics(count: int) -> list[DeltaGenerator]:
+def metrics(count: int, *, width: int = 200) -> list[DeltaGenerator]:
     """Places for numbers beside each other; on a narrow screen they go below each other."""
     row = st.container(horizontal=True)
-    return [row.container(width=200) for _ in range(count)]
+    return [row.container(width=width) for _ in range(count)]
 
 
 def numbers(cells: Sequence[tuple[str, str]]) -> None:

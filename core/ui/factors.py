@@ -57,7 +57,7 @@ def measured(audit: Audit) -> pd.DataFrame | None:
 def headline(table: pd.DataFrame) -> None:
     """The three main effects, shape bias and background gap, and a figure of all effects."""
     main = table[table["measure"] == "decided_by"].set_index("subject")
-    cells = blocks.metrics(5)
+    cells = blocks.metrics(5, width=180)
     for cell, (name, found) in zip(cells, main.iterrows(), strict=False):
         _metric(cell, f"By {name}", found)
     for cell, name, title in zip(
