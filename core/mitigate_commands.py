@@ -41,7 +41,9 @@ def add_mitigate(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--strength", default="auto", metavar="S",
-        help="a number, or auto: chosen on a held-out part of the training images",
+        help="a number, or auto: chosen on a held-out part of the training images (methods of the "
+        "network: their own default), or sweep: a method of the network trains at several and one "
+        "is chosen, which takes as many times as long",
     )  # fmt: skip
     command.add_argument(
         "--option", dest="options", action="append", default=[], metavar="NAME=VALUE",
@@ -81,6 +83,7 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
         classes=tuple(options.classes),
         cues=tuple(options.cues),
         strength=_strength(options.strength),
+        sweep=options.strength == "sweep",
         options=parse_options(options.options),
         attribute=options.attribute,
         masks=options.masks,
@@ -96,12 +99,12 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
 def _strength(text: str) -> float | None:
     from core.errors import InputError
 
-    if text == "auto":
+    if text in ("auto", "sweep"):
         return None
     try:
         return float(text)
     except ValueError as error:
-        raise InputError(f"--strength {text!r}: give a number or auto") from error
+        raise InputError(f"--strength {text!r}: give a number, auto or sweep") from error
 
 
 def _described(audit: Audit) -> Result:

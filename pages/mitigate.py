@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import blocks, effect, mitigate, shell, state
+from core.ui import blocks, effect, mitigate, shell, state, tradeoff
 
 audit = shell.current_audit()
 
@@ -28,9 +28,9 @@ def result() -> None:
     effect.headline(table)
     effect.table_of(chosen, table)
     if parent is not None:
-        effect.measure_more(chosen, table)
+        tradeoff.measure_more(chosen, table)
     st.subheader("Trade-off")
-    strength = effect.tradeoff(chosen)
+    strength = tradeoff.tradeoff(chosen)
     st.subheader("Images whose prediction changed")
     clicked = effect.moved_images(parent, chosen) if parent is not None else None
     if parent is None:
@@ -40,7 +40,7 @@ def result() -> None:
     state.publish([*mitigate.parameters(), *effect.PARAMETERS])
     if strength is not None and parent is not None:
         method = str(chosen.manifest["mitigation"]["method"])
-        mitigate.start(effect.again(chosen, strength, mitigate.free_name(parent, method)))
+        mitigate.start(tradeoff.again(chosen, strength, mitigate.free_name(parent, method)))
         st.rerun()
     if clicked:
         state.go("pages/image.py", audit=chosen.id, image=clicked, explain="")

@@ -207,11 +207,17 @@ def clean(head: Head, evidence: Evidence) -> Hits:
 
     Of a cue's own class those known to hide it, of other classes those not known to show it.
     """
-    kept = ~(evidence.present == SHOWN).any(axis=1)
-    for m, cue in enumerate(evidence.cues):
-        kept &= (evidence.labels != cue.output) | (evidence.present[:, m] == HIDDEN)
+    kept = cue_free(evidence)
     labels = evidence.labels[kept]
     return head.logits(evidence.features[kept]).argmax(axis=1) == labels, labels
+
+
+def cue_free(evidence: Evidence) -> BoolArray:
+    """Images (N,) without the cues, as far as it is known; see :func:`clean`."""
+    kept: BoolArray = ~(evidence.present == SHOWN).any(axis=1)
+    for m, cue in enumerate(evidence.cues):
+        kept &= (evidence.labels != cue.output) | (evidence.present[:, m] == HIDDEN)
+    return kept
 
 
 def _by_class(folds: list[list[Hits]]) -> FloatArray:

@@ -2,11 +2,12 @@
 
 They start from the parent's model with its head as the last layer, train on a part of the images
 that may be learnt from, and are watched on the rest of these. Their strength is given or their own
-default: training at every strength of a sweep would take a multiple of the time.
+default; a coarse sweep (:mod:`core.mitigation.coarse`) trains several times where it is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class Prepared:
     watched: Examples
     places: IntArray
     """(N,) which images of the evidence ``train`` holds."""
+    held: IntArray
+    """(M,) which images of the evidence ``watched`` holds."""
 
     def known(self, task: Task, cue: int) -> tuple[Examples, BoolArray]:
         """Training images of which it is known whether they show a cue, and whether they do."""
@@ -69,7 +72,7 @@ def prepare(task: Task, report: Reporter) -> Prepared:
     labels = np.asarray(task.evidence.labels[places], np.int64)
     found = read_examples(rows, parent.root, parent.preprocess, labels, report=report)
     held = np.random.default_rng(task.seed).random(len(places)) < WATCHED
-    return Prepared(model, found.take(~held), found.take(held), places[~held])
+    return Prepared(model, found.take(~held), found.take(held), places[~held], places[held])
 
 
 def recipe(task: Task, parts: str) -> Recipe:
@@ -98,6 +101,10 @@ def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) 
         "history": [dict(scores) for scores in trained.history],
         "trained_on": len(prepared.train),
     }
+    if task.judged:
+        from core.mitigation.coarse import judged
+
+        facts["judged"] = judged(task, prepared, trained.state)
     return Corrected(head, state, facts)
 
 
@@ -155,6 +162,13 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
     return finished(task, prepared, trained, float(copies))
 
 
+def around_the_weight(options: Mapping[str, Any]) -> tuple[float, ...]:
+    """Strengths around the default weight of the chosen localisation loss."""
+    from core.mitigate.guidance import WEIGHTS
+
+    return tuple(WEIGHTS[options.get("loss", LOSSES[0])] * factor for factor in (0.3, 1.0, 3.0))
+
+
 EPOCHS, RATES = (10, 3, 1, 30), (1e-4, 1e-3, 1e-5)
 LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
 LAYERS = ("last", "input")
@@ -178,6 +192,7 @@ NETWORK: dict[str, NetworkMethod] = {
                 **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS[::-1]},
                 **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
             },
+            tried=around_the_weight,
         ),
         NetworkMethod(
             "rrclarc-deep",
@@ -192,6 +207,7 @@ NETWORK: dict[str, NetworkMethod] = {
                 **{"form": ("l2", "l1", "cosine"), "target": TARGETS, "layer": LAYERS},
                 **{"parts": ("after", "all", "head"), **TRAINING},
             },
+            tried=lambda _: (1.0, 1e3, 1e6),
         ),
         NetworkMethod(
             "counterfactual",
@@ -203,6 +219,7 @@ NETWORK: dict[str, NetworkMethod] = {
             "Trains on images whose background or cue no longer goes with the class; needs object "
             "or cue masks. The strength is the number of counterfactuals per image.",
             {"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
+            tried=lambda _: (1.0, 2.0, 4.0),
         ),
     )
 }

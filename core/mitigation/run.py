@@ -18,35 +18,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.annotate.tags import TagEvent, TagStore
+from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import InputError
-from core.measures.decisions import values_of
 from core.mitigate import methods as heads
-from core.mitigate.choice import sweep
+from core.mitigate.choice import Sweep, sweep
 from core.mitigate.concepts import KINDS
+from core.mitigation.coarse import swept
 from core.mitigation.composites import Composites, held_out_composites, map_pairs, mask_pairs
-from core.mitigation.derived import Corrected, derive, link_tree, plan
+from core.mitigation.derived import Corrected, derive, plan
 from core.mitigation.effect import changed_images, effects
 from core.mitigation.effect_rows import Effect
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, checked, method
-from core.mitigation.stored import facts_of, is_derived, tradeoff_table
+from core.mitigation.stored import is_derived, tradeoff_table
+from core.mitigation.tags import carry_tags
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
 from core.mitigation.vectors import QUICK, concept_rows
 from core.models.linear import Head
-from core.statistics import correlation
 from core.store import Workspace, check_name, read_json, write_frame, write_json
-from core.types import Kind, Progress, Reporter, silent
+from core.types import Progress, Reporter, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from core.models.model import Model
-
-ALIKE = 0.9
-"""Correlation of alphas from which a component of the corrected head is the tagged one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,9 @@ class MitigateRequest:
     cues: Sequence[str] = ()
     """``LABEL/kind-component``, among those decided spurious; default all."""
     strength: float | None = None
-    """None: chosen on a held-out part of the training images."""
+    """None: chosen on a held-out part of the training images, or a network method's own."""
+    sweep: bool = False
+    """Whether a method of the network trains at several strengths, to choose one."""
     options: Mapping[str, str] = field(default_factory=dict)
     attribute: str | None = None
     """Who shows the cue; default high against low alpha."""
@@ -103,6 +102,8 @@ def run_mitigation(
     chosen = method(request.method)
     options = checked(chosen, request.options)
     check_strength(chosen, request.strength)
+    if request.sweep and not isinstance(chosen, NetworkMethod):
+        raise InputError(f"--strength sweep: {chosen.name} always tries its strengths; give auto")
     findings = find(
         parent, workspace, classes=request.classes, cues=request.cues, threshold=request.threshold
     )
@@ -158,6 +159,12 @@ class _Work:
         )
 
 
+def _asked_strength(request: MitigateRequest) -> str | float:
+    if request.sweep:
+        return "sweep"
+    return "auto" if request.strength is None else float(request.strength)
+
+
 def cue_folders(parent: Audit, given: Mapping[str, Path]) -> dict[str, Path]:
     """Folders of images of the cue alone by raw label, checked before any work.
 
@@ -194,7 +201,7 @@ def _asked(
         "method": request.method,
         "cues": findings.keys,
         "options": dict(options),
-        "asked_strength": "auto" if request.strength is None else float(request.strength),
+        "asked_strength": _asked_strength(request),
         "attribute": request.attribute,
         "masks": request.masks,
         "seed": request.seed,
@@ -211,8 +218,14 @@ def _correct(
     if isinstance(chosen, NetworkMethod):
         task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.strength,
                     work.options, request.seed)  # fmt: skip
-        corrected = chosen.apply(task, work.report)
-        told |= {"strength": corrected.facts.get("strength", request.strength), "chosen_on": ""}
+        tried = None
+        if request.sweep:
+            corrected, tried = swept(chosen, task, work.report)
+            table = chosen_on(tried, tried.strength)
+        else:
+            corrected = chosen.apply(task, work.report)
+        told["strength"] = corrected.facts.get("strength", request.strength)
+        told["chosen_on"] = _on_held_back(tried) if tried else ""
     else:
         corrected, facts, table = _correct_head(work)
         told |= facts
@@ -229,6 +242,10 @@ def _correct(
     if table is not None:
         write_frame(_tradeoff_path(audit), table)
     carry_tags(parent, audit, TagStore.open(workspace))
+
+
+def _on_held_back(tried: Sweep) -> str:
+    return f"{tried.n} trials on training images that were held back: {tried.basis}"
 
 
 def _tradeoff_path(audit: Audit) -> Path:
@@ -260,70 +277,6 @@ def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
         )
         for label in work.findings.chosen
     }
-
-
-def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
-    """Give a derived audit its parent's tags where their candidates still are; how many.
-
-    A component is carried to the one whose alpha correlates with its own by at least ALIKE on the
-    class's training images, other candidates to themselves if their alpha does so. The tag of one
-    that the correction took away stays with the parent. Nothing is done where the audit has tags.
-    """
-    if store.history(audit.id):
-        return 0
-    same = not facts_of(audit)["encoder_changed"]
-    if same:
-        link_tree(parent.folder / "carried", audit.folder / "carried")
-    known = {facts["label"] for facts in audit.classes}
-    places: dict[str, dict[int, int]] = {}
-    rows = []
-    for event in store.current(parent.id):
-        if event.label not in known or (event.kind is Kind.CARRIED and not same):
-            continue
-        if event.kind is Kind.PCA and event.label not in places:
-            places[event.label] = same_components(parent, audit, event.label)
-        place = places.get(event.label, {}).get(event.component, -1)
-        if event.kind is not Kind.PCA:
-            alike = same or _alike(parent, audit, event)
-            place = event.component if alike else -1
-        if place >= 0:
-            rows.append(_row(event, place))
-    return store.add_many(audit.id, rows)
-
-
-def _row(event: TagEvent, place: int) -> dict[str, Any]:
-    """An entry of the log for another audit."""
-    return {
-        **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence", "reason")},
-        **{"kind": event.kind.value, "component": place},
-        "tag": event.tag.value if event.tag else None,
-        "subtype": event.subtype.value if event.subtype else None,
-    }
-
-
-def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:
-    """Whether a neuron still says of the class's training images what it said in the parent."""
-    values = []
-    for which in (parent, audit):
-        arrays = which.class_arrays(which.class_facts(event.label)["class_idx"])
-        candidate = arrays.candidate(event.kind, event.component)
-        values.append(values_of(which, event.label, [candidate])[np.asarray(arrays.fitting)])
-    return bool(correlation(*values)[0, 0] >= ALIKE)
-
-
-def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
-    """Components of a class by their number in the parent, where the audit still has them."""
-    old, new = (a.class_arrays(a.class_facts(label)["class_idx"]) for a in (parent, audit))
-    r_old, r_new = old.pca.basis.shape[1], new.pca.basis.shape[1]
-    if not r_old or not r_new:
-        return {}
-    rows = np.flatnonzero(old.fitting)
-    between = correlation(
-        np.asarray(old.alpha[rows, :r_old], np.float64),
-        np.asarray(new.alpha[rows, :r_new], np.float64),
-    )
-    best = between.argmax(axis=1)
-    return {i: int(best[i]) for i in range(r_old) if between[i, best[i]] >= ALIKE}
 
 
 def _measure(work: _Work, audit: Audit) -> None:

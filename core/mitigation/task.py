@@ -27,6 +27,9 @@ class Task:
     """None: the method's own."""
     options: Mapping[str, Any]
     seed: int = 0
+    judged: bool = False
+    """Whether to try the trained network on the held-out part of the training images, for a choice
+    between strengths (``Corrected.facts["judged"]``)."""
 
 
 Apply = Callable[[Task, Reporter], Corrected]
@@ -47,4 +50,6 @@ class NetworkMethod:
     remark: str
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     published_options: Mapping[str, Any] = field(default_factory=dict)
+    tried: Callable[[Mapping[str, Any]], tuple[float, ...]] | None = None
+    """Strengths that ``--strength sweep`` trains with, by the options; None: it has no sweep."""
     needs_pairs: bool = False

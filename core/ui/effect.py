@@ -17,20 +17,16 @@ from core.mitigation.card import card, how_chosen
 from core.mitigation.effect_rows import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.package import FORMATS, export_model, missing_for
-from core.mitigation.pictured import NOT_ASKED
 from core.mitigation.stored import (
     changed,
     children_of,
     effect_table,
     facts_of,
     parent_of,
-    tradeoff_table,
 )
 from core.types import Kind
-from core.ui import blocks, opened, pictures, state, working
-from core.ui.figures import tradeoff_scatter
+from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery
-from core.ui.new_audit import allowed
 
 SHOWN = 12
 WAYS = {
@@ -150,18 +146,22 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
             "of": table["subject"],
             **{name: table[name] for name in ("before", "after", "change")},
             "interval of the change": [_interval(row) for _, row in table.iterrows()],
+            "note": table["note"],
             "images": table["n"],
             "acted on": table["acted_on"],
-            "note": table["note"],
         }
     )
-    number = st.column_config.NumberColumn(format="%.3g")
+    number = st.column_config.NumberColumn(format="%.3g", width=70)
+    widths = {"class": 90, "measure": 170, "of": 120, "interval of the change": 130, "note": 300}
     st.dataframe(
         pd.concat([shown[there], shown[~there]]),
         hide_index=True,
         width="stretch",
         height=min(36 * (len(shown) + 1) + 3, 720),
-        column_config=dict.fromkeys(("before", "after", "change"), number),
+        column_config={
+            **dict.fromkeys(("before", "after", "change"), number),
+            **{name: st.column_config.Column(width=width) for name, width in widths.items()},
+        },
     )
     _missing(shown[~there])
     with st.expander("What the measures mean"):
@@ -191,108 +191,6 @@ def _interval(row: pd.Series) -> str:
     low, high = row["change_low"], row["change_high"]
     digits = 1 if row["unit"] == "points" else 3
     return f"[{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else ""
-
-
-def tradeoff(audit: Audit) -> float | None:
-    """Every strength tried; returns another one when it is asked for."""
-    table = tradeoff_table(audit)
-    if table is None:
-        st.info("This method has no sweep over its strength.", icon=":material/info:")
-        return None
-    st.plotly_chart(tradeoff_scatter(table), width="stretch", key="tradeoff")
-    st.caption(
-        f"Points are strengths, on {blocks.plain(facts_of(audit)['chosen_on'])}. The line joins "
-        "those that no other beats in both; the star was taken. The table says what every strength "
-        "does to the images that are reported on, which were not used for the choice."
-    )
-    percent = st.column_config.NumberColumn(format="percent")
-    st.dataframe(
-        table,
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "chosen_flips": st.column_config.NumberColumn("flips (training)", format="percent"),
-            "chosen_accuracy": st.column_config.NumberColumn(
-                "accuracy without cue (training)", format="percent"
-            ),
-            **dict.fromkeys(
-                ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "flip_rate", "agreement"),
-                percent,
-            ),
-            "gap": st.column_config.NumberColumn(format="%+.1f points"),
-        },
-    )
-    strengths = [f"{value:g}" for value in table["strength"]]
-    if blocks.read_only():
-        return None
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        wanted = st.selectbox("Another strength", strengths, key="another")
-        pressed = st.button("Make it", icon=":material/play_arrow:", key="make")
-    return float(wanted) if pressed else None
-
-
-def again(audit: Audit, strength: float, name: str) -> list[str]:
-    """The command that makes the same correction at another strength."""
-    return [*_asked(audit), "--strength", f"{strength:g}", "--name", name]
-
-
-def same(audit: Audit) -> list[str]:
-    """The very command that made a corrected model, which measures what has been left out."""
-    strength = facts_of(audit)["asked_strength"]
-    text = strength if isinstance(strength, str) else repr(strength)
-    return [*_asked(audit), "--strength", text, "--name", audit.name]
-
-
-def _asked(audit: Audit) -> list[str]:
-    done = facts_of(audit)
-    arguments = ["mitigate", done["parent"], "--method", done["method"]]
-    for cue in done["cues"]:
-        arguments += ["--cue", cue]
-    for option, value in done["options"].items():
-        arguments += ["--option", f"{option}={value}"]
-    if done["attribute"]:
-        arguments += ["--attribute", done["attribute"]]
-    if done["masks"]:
-        arguments.append("--masks")
-    return [*arguments, *(["--seed", str(done["seed"])] if done["seed"] else [])]
-
-
-def measure_more(audit: Audit, table: pd.DataFrame) -> None:
-    """Offer what was left out: everything that needs pictures, and images of a cue alone."""
-    if blocks.read_only():
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        if (table["note"] == NOT_ASKED).any():
-            working.offer(
-                same(audit),
-                f"{audit.name}: flips, scores and maps",
-                "Measure what needs pictures",
-                key="pictures",
-            )
-        _cue_images(audit)
-
-
-def _cue_images(audit: Audit) -> None:
-    """Name a folder with images of a cue alone, and score both models with it."""
-    names = blocks.class_names(audit)
-    with st.popover("Images of a cue alone", icon=":material/add_photo_alternate:"):
-        st.markdown(
-            "A folder of images that show the cue of a class and not its object gives the "
-            "spurious score before and after."
-        )
-        label = st.selectbox(
-            "Class", list(names), format_func=lambda v: names.get(v, v), key="cue-class"
-        )
-        folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
-        if folder:
-            allowed(folder)
-            path = Path(folder).expanduser().absolute()
-            working.offer(
-                [*same(audit), "--cue-images", f"{label}={path}"],
-                f"{audit.name}: spurious score with {path.name}",
-                "Score both models",
-                key="score",
-            )
 
 
 def moved_images(parent: Audit, audit: Audit) -> str | None:

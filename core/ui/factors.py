@@ -39,7 +39,7 @@ def measured(audit: Audit) -> pd.DataFrame | None:
     if table is None:
         blocks.empty(
             "Not measured yet",
-            f"Up to {IMAGES} held-out images are taken apart by their object masks and put "
+            f"{_how_many(chosen)} are taken apart by their object masks and put "
             "together in eight ways, with shape, texture and background each the class's own or "
             "another class's. The model is asked about every one: some minutes without a GPU.",
             icon=":material/texture:",
@@ -52,6 +52,13 @@ def measured(audit: Audit) -> pd.DataFrame | None:
             primary=True,
         )
     return table
+
+
+def _how_many(label: str | None) -> str:
+    if label is None:
+        return f"Up to {IMAGES} held-out images"
+    half = IMAGES // 2
+    return f"Up to {half} held-out images of this class and as many of others to change them with"
 
 
 def headline(table: pd.DataFrame) -> None:

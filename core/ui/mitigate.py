@@ -18,8 +18,13 @@ from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
 from core.ui.tagged import decisions
 
-AUTO, GIVEN = "auto", "given"
+AUTO, GIVEN, SWEEP = "auto", "given", "sweep"
 STRENGTHS = {AUTO: "chosen on held-out training images", GIVEN: "given"}
+OF_NETWORKS = {
+    AUTO: "its default",
+    GIVEN: "given",
+    SWEEP: "several tried on held-out training images",
+}
 OWN = ["cues", "method", "how", "strength", "shown_by", "masks", "name"]
 """Parameters of the form; those of the method's options come on top."""
 
@@ -105,11 +110,14 @@ def _published(method: Method) -> None:
 
 
 def _strength(method: Method) -> list[str]:
+    words = OF_NETWORKS if isinstance(method, NetworkMethod) else STRENGTHS
     how = state.choose(
-        st.segmented_control, "Strength", "how", list(STRENGTHS), format_func=STRENGTHS.__getitem__
+        st.segmented_control, "Strength", "how", list(words), format_func=words.__getitem__
     )
-    if how == AUTO:
-        return ["--strength", AUTO]
+    if how == SWEEP:
+        st.caption("Trains once per strength: several times as long. Needs cue masks.")
+    if how != GIVEN:
+        return ["--strength", how]
     text = state.text("Strength", "strength", default=f"{method.published:g}")
     return ["--strength", text.strip()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from core import jobs
@@ -14,6 +15,7 @@ from core.audit import Audit
 from core.mitigate_commands import mitigate
 from core.mitigation.methods import methods
 from core.mitigation.run import MitigateRequest, run_mitigation
+from core.mitigation.tradeoff import SWEPT
 from core.store import Workspace
 from core.terminal import Terminal
 from core.types import Kind, Tag
@@ -138,6 +140,28 @@ def test_what_was_left_out_can_be_measured(
     assert again["id"] == quick.id
     app = healthy(opened("mitigate", audit=quick.id), "Mitigate")
     assert "pictures" not in [b.key for b in app.button]
+
+
+def test_a_coarse_sweep_is_a_way_to_the_strength(
+    tagged: Audit, opened: Open, started: list[list[str]]
+) -> None:
+    app = opened("mitigate", audit=tagged.id, method="guidance", how="sweep")
+    healthy(labelled(app.button, "Start").click().run(), "Mitigate")
+    (arguments,) = started
+    assert arguments[arguments.index("--strength") + 1] == "sweep"
+    app = opened("mitigate", audit=tagged.id, method="pclarc", how="sweep")  # it always tries all
+    healthy(labelled(app.button, "Start").click().run(), "Mitigate")
+    assert started[1][started[1].index("--strength") + 1] == "auto"
+
+
+def test_a_tradeoff_of_held_back_images_alone(fixed: Audit, opened: Open) -> None:
+    path = fixed.folder / "mitigation" / "tradeoff.parquet"
+    table = pd.read_parquet(path)
+    table[SWEPT].reindex(columns=table.columns).to_parquet(path, index=False)
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    assert any("would take an audit of each" in c.value for c in app.caption)
+    (shown,) = [d.value for d in app.dataframe if "chosen_flips" in d.value]
+    assert list(shown) == SWEPT
 
 
 def test_another_strength_is_one_click(

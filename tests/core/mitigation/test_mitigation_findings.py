@@ -14,8 +14,8 @@ from core.measures.decisions import decided
 from core.mitigation.composites import map_pairs, mask_pairs
 from core.mitigation.derived import image_table
 from core.mitigation.findings import cue_of, find, gather, has
-from core.mitigation.run import carry_tags
 from core.mitigation.stored import effect_table
+from core.mitigation.tags import carry_tags
 from core.models.linear import store_head
 from core.store import Workspace, read_json
 from core.types import Kind, Tag

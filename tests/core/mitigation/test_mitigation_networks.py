@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from core.audit import Audit
 from core.errors import InputError
+from core.mitigation import coarse
 from core.mitigation import networks as registry
-from core.mitigation.derived import CHECKPOINT
+from core.mitigation.derived import CHECKPOINT, Corrected
 from core.mitigation.run import MitigateRequest, run_mitigation
-from core.mitigation.stored import effect_table
+from core.mitigation.stored import effect_table, tradeoff_table
 from core.store import Workspace
 from core.types import Progress
-from tests.core.mitigation.conftest import QUICK, cell, run
+from tests.core.mitigation.conftest import QUICK, N, cell, run
 
 
 def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
@@ -96,3 +100,99 @@ def test_a_method_without_its_masks_is_refused(
             run(workspace, Audit(parent.folder), method, **QUICK)
     with pytest.raises(InputError, match="has no cue masks"):
         run(workspace, Audit(parent.folder), masks=True, **QUICK)
+
+
+SWEEP: dict[str, Any] = {
+    "options": {"change": "paste", "epochs": "1"},
+    "sweep": True,
+    **QUICK,
+}
+
+
+def says(*after: tuple[int, float]) -> Any:
+    """Stands for ``judged``: of 40 images 20 turned before, accuracy 0.9, then what is given."""
+    left = iter(after)
+
+    def judged(*_: Any) -> dict[str, dict[str, float]]:
+        pairs = {"before": (20, 0.9), "after": next(left)}
+        return {
+            name: {"turned": turned, "trials": 40, "accuracy": accuracy}
+            for name, (turned, accuracy) in pairs.items()
+        }
+
+    return judged
+
+
+def test_a_coarse_sweep_trains_at_every_strength_and_keeps_one(
+    workspace: Workspace, trainable: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[float] = []
+    measured: list[dict[str, dict[str, float]]] = []
+    method, judged = registry.NETWORK["counterfactual"], coarse.judged
+    said = says((4, 0.9), (0, 0.9), (0, 0.9))
+
+    def counted(task: Any, report: Any) -> Corrected:
+        trained.append(task.strength)
+        return method.apply(task, report)
+
+    def watched(*given: Any) -> dict[str, dict[str, float]]:
+        measured.append(judged(*given))
+        return said()
+
+    monkeypatch.setitem(registry.NETWORK, method.name, replace(method, apply=counted))
+    monkeypatch.setattr("core.mitigation.coarse.judged", watched)
+    audit = run(workspace, trainable, method.name, **SWEEP)
+    assert trained == [1.0, 2.0, 4.0]
+    done, table = audit.manifest["mitigation"], tradeoff_table(audit)
+    assert table["strength"].tolist() == [0.0, *trained]
+    assert table.loc[table["chosen"], "strength"].tolist() == [2.0]
+    assert table["accuracy"].isna().all()
+    assert "40 trials on training images that were held back: drawn" in done["chosen_on"]
+    assert (done["asked_strength"], done["strength"]) == ("sweep", 2.0)
+    before = measured[0]["before"]
+    assert all(found["before"] == before for found in measured)
+    assert 0.1 < before["turned"] / before["trials"] < 1
+    assert 0 < before["trials"] < 2 * N / 2
+    assert before["accuracy"] > 0.5
+    assert any(found["after"] != before for found in measured)
+    given = {**SWEEP, "sweep": False, "strength": 2.0}
+    same = run(workspace, trainable, method.name, name="given", **given)
+    np.testing.assert_array_equal(same.head.weight, audit.head.weight)
+    ids = audit.images.index.tolist()
+    np.testing.assert_array_equal(same.features(ids), audit.features(ids))
+
+
+@pytest.mark.parametrize(
+    ("after", "strength"),
+    [
+        ([(4, 0.90), (1, 0.89), (0, 0.50)], 2.0),  # the last loses too much without the cue
+        ([(1, 0.90), (1, 0.90), (1, 0.90)], 1.0),  # of equals the weakest
+        ([(0, 0.10), (0, 0.10), (0, 0.10)], 0.0),  # none is allowed: the network as it is
+    ],
+    ids=["loss", "equals", "none"],
+)
+def test_the_choice_of_a_coarse_sweep_by_hand(
+    workspace: Workspace,
+    trainable: Audit,
+    monkeypatch: pytest.MonkeyPatch,
+    after: list[tuple[int, float]],
+    strength: float,
+) -> None:
+    monkeypatch.setattr("core.mitigation.coarse.judged", says(*after))
+    audit = run(workspace, trainable, "counterfactual", **SWEEP)
+    done = audit.manifest["mitigation"]
+    assert done["strength"] == strength
+    assert done["encoder_changed"] == (strength > 0)
+    assert tradeoff_table(audit)["chosen_flips"].tolist() == [0.5, *(n / 40 for n, _ in after)]
+
+
+def test_a_coarse_sweep_needs_drawn_cues_and_a_method_of_the_network(
+    workspace: Workspace, trainable: Audit
+) -> None:
+    with pytest.raises(InputError, match="pclarc always tries its strengths; give auto"):
+        run(workspace, trainable, "pclarc", sweep=True)
+    path = trainable.folder / "images.parquet"
+    pd.read_parquet(path).drop(columns="cue_mask").to_parquet(path, index=False)
+    with pytest.raises(InputError, match="add the column cue_mask to the manifest, or give a"):
+        run(workspace, Audit(trainable.folder), "counterfactual",
+            **{**SWEEP, "options": {"change": "swap", "epochs": "1"}})  # fmt: skip
