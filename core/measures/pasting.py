@@ -126,7 +126,7 @@ def said(
 ) -> Pasted:
     """What the audit's head says of versions of images, by their features (T, D)."""
     labels = audit.images.loc[list(ids), "label"].tolist()
-    table = pd.DataFrame({"image_id": pd.Series(list(ids), dtype=object), "label": labels})
+    table = pd.DataFrame({"image_id": pd.Series(list(ids), dtype=str), "label": labels})
     table["truth"] = np.array([audit.head.index(name) for name in labels], np.int64)
     table["before"] = audit.images.loc[list(ids), "prediction"].to_numpy(dtype=np.int64)
     for name in PASTES:

@@ -84,7 +84,7 @@ def noise_trial(
             logits = audit.head.logits(np.stack(list(of_region.values())))
             hits[name][list(of_region)] = logits.argmax(axis=1) == class_idx
     clean = (audit.images.loc[ids, "prediction"] == class_idx).to_numpy(dtype=np.float64)
-    table = pd.DataFrame({"image_id": pd.Series(ids, dtype=object), "clean": clean, **hits})
+    table = pd.DataFrame({"image_id": pd.Series(ids, dtype=str), "clean": clean, **hits})
     return NoiseTrial(table.assign(**{f"area_{name}": areas[name] for name in REGIONS}))
 
 

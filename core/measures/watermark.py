@@ -53,7 +53,7 @@ def watermark_trial(
     images = audit.images.loc[ids]
     return pd.DataFrame(
         {
-            "image_id": pd.Series(ids, dtype=object),
+            "image_id": pd.Series(ids, dtype=str),
             "truth": np.array([audit.head.index(label) for label in images["label"]], np.int64),
             "before": images["prediction"].to_numpy(dtype=np.int64),
             "after": _predicted(audit, ids, model, seen or Seen(audit), report),
