@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from core.audit import Audit
+from core.measures import outcomes
 from core.measures.decisions import Decisions
 from core.measures.outcomes import Outcomes, base_key, outcomes_folder
-from core.measures.scores import cue_table, is_scored, own_probability, stored_cues
+from core.measures.scores import cue_table, every_stored_cue, is_scored, own_probability
 from core.measures.stored import make_outcomes
 from core.store import fingerprint, read_json, write_json
 from core.types import Progress, Reporter, silent
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 NOISE, FLIPS, COST = "noise", "flips", "cost"
 
-PARTS = {NOISE: "noise", FLIPS: "flip"}
-"""The part of the table of measures that each is made for."""
+KINDS = {NOISE: outcomes.NOISE, FLIPS: outcomes.PASTED}
+"""The outcome that each is made of."""
 
 BATCHES = 12
 """Timed batches, after one that is not timed."""
@@ -54,7 +55,7 @@ class Trials:
         """
 
         def of(label: str) -> pd.DataFrame | None:
-            trial = self.outcomes.noise(label)
+            trial = self.outcomes.noise(label, kinds=[outcomes.NOISE])
             return None if trial is None else trial.table.assign(label=label)
 
         return self._together(of)
@@ -64,7 +65,7 @@ class Trials:
         """Columns: ``label`` of the cue's class, ``image_id`` (of another class), ``turned``."""
 
         def of(label: str) -> pd.DataFrame | None:
-            found = self.outcomes.pasted(label)
+            found = self.outcomes.pasted(label, [outcomes.PASTED])
             if found is None:
                 return None
             class_idx = int(self.audit.class_facts(label)["class_idx"])
@@ -92,10 +93,9 @@ class Trials:
         ``probability`` of the class, ``folder``.
         """
         parts = []
-        for facts in self.audit.classes:
-            cues = stored_cues(self.audit, facts["label"])
-            if cues is not None and (cues["reason"] == "").any():
-                parts += _score_rows(self.audit, facts["label"], cues[cues["reason"] == ""])
+        for label, cues in every_stored_cue(self.audit).items():
+            if (cues["reason"] == "").any():
+                parts += _score_rows(self.audit, label, cues[cues["reason"] == ""])
         return pd.concat(parts, ignore_index=True) if parts else None
 
     @property
@@ -112,7 +112,7 @@ class Trials:
     def missing(self) -> list[str]:
         """Trials that could be made now and are not stored."""
         wanted = [] if cost_path(self.audit).exists() else [COST]
-        return wanted + [name for name, part in PARTS.items() if self.outcomes.missing([part])]
+        return wanted + [name for name, kind in KINDS.items() if self.outcomes.missing([kind])]
 
 
 def _score_rows(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFrame]:
@@ -166,8 +166,8 @@ def make_trials(
         cue_table(audit, label, folder, model=model, report=said)
     if COST in wanted:
         write_json(cost_path(audit), cost(audit, model))
-    if parts := [part for name, part in PARTS.items() if name in wanted]:
-        make_outcomes(audit, decisions, parts, model=model, report=said)
+    if kinds := [kind for name, kind in KINDS.items() if name in wanted]:
+        make_outcomes(audit, decisions, kinds, model=model, report=said)
 
 
 def cost(audit: Audit, model: Model) -> dict[str, Any]:

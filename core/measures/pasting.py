@@ -84,7 +84,7 @@ class Pasted:
 
     table: pd.DataFrame
     """Columns: ``image_id``, ``label``; output indices ``truth`` and ``before``, and one per
-    PASTES, -1 where the image has no such version."""
+    version (PASTES, or those that were asked for), -1 where the image has no such version."""
     kind: str
     """How the cue was cut out (:class:`Cues`)."""
     sources: int
@@ -124,15 +124,15 @@ def pasted(
 def said(
     audit: Audit, ids: Sequence[str], kind: str, sources: int, features: Mapping[str, FloatArray]
 ) -> Pasted:
-    """What the audit's head says of versions of images, by their features (T, D)."""
+    """What the audit's head says of versions of images, by their features (T, D) per version."""
     labels = audit.images.loc[list(ids), "label"].tolist()
     table = pd.DataFrame({"image_id": pd.Series(list(ids), dtype=str), "label": labels})
     table["truth"] = np.array([audit.head.index(name) for name in labels], np.int64)
     table["before"] = audit.images.loc[list(ids), "prediction"].to_numpy(dtype=np.int64)
-    for name in PASTES:
-        there = ~np.isnan(features[name][:, 0])
+    for name, array in features.items():
+        there = ~np.isnan(array[:, 0])
         now = np.full(len(ids), -1, np.int64)
-        now[there] = audit.head.logits(features[name][there]).argmax(axis=1)
+        now[there] = audit.head.logits(array[there]).argmax(axis=1)
         table[name] = now
     return Pasted(table, kind, sources)
 
@@ -144,6 +144,7 @@ def encoded(
     encoder: Encoder,
     *,
     names: Sequence[str] = PASTES,
+    known: FloatArray | None = None,
     seed: int = 0,
     seen: Seen | None = None,
     report: Reporter = silent,
@@ -154,8 +155,11 @@ def encoded(
     ----------
     encoder : sees them; of this audit or of another one with the same preprocessing.
     names : some of PASTES.
+    known : features of ``after`` where they are known and not asked for; the same pictures need
+        not be encoded again.
     """
     found = {name: np.full((len(ids), encoder.width), np.nan, np.float32) for name in names}
+    after = found.get("after", known)
     same: list[int] = []
     versions = pastes(audit, ids, cues, names=names, seed=seed, seen=seen or Seen(audit))
 
@@ -164,15 +168,15 @@ def encoded(
             if row % encoder.size == 0:
                 report(Progress("Pasting cues", row, len(ids)))
             for name, pixels in images.items():
-                if pixels is images.get("after") and name != "after":
-                    same.append(row)  # only in_front can be the very same picture
-                else:
+                if name == "in_front" and pixels is images["after"] and after is not None:
+                    same.append(row)
+                elif name in names:
                     yield (name, row), pixels
 
     for (name, row), features in encoder.each(changed()):
         found[name][row] = features
-    if same:
-        found["in_front"][same] = found["after"][same]
+    if after is not None and same:
+        found["in_front"][same] = after[same]
     report(Progress("Pasting cues", len(ids), len(ids)))
     return found
 
@@ -186,7 +190,7 @@ def pastes(
     seed: int = 0,
     seen: Seen,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The changed versions of every image, in order, put together in threads.
+    """The changed versions of every image, in order, put together in threads; always ``after``.
 
     ``in_front`` is the very array of ``after`` where the cue hides nothing of the object.
     """

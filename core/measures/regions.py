@@ -22,8 +22,13 @@ from core.types import FloatArray
 if TYPE_CHECKING:
     from core.models.model import Model
 
-REGIONS = ("core_accuracy", "spurious_accuracy", "background", "foreground")
-"""What noise leaves readable (the first two) or covers (the others)."""
+TAGGED = ("core_accuracy", "spurious_accuracy")
+"""Accuracies with noise on what is tagged spurious, and on what is tagged core."""
+
+MASKED = ("background", "foreground")
+"""Accuracies with noise outside and inside of the object's mask; no tag is needed."""
+
+REGIONS = (*TAGGED, *MASKED)
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class NoiseTrial:
 
     table: pd.DataFrame
     """Columns: ``image_id``; ``clean``, 1.0 where the image is predicted correctly without noise;
-    the same with noise, by REGIONS, NaN where an image has no such region; and ``area_…``, the mean
-    of the mask in [0, 1], NaN likewise."""
+    the same with noise, by REGIONS (all, or those that were asked for), NaN where an image has no
+    such region; and ``area_…``, the mean of the mask in [0, 1], NaN likewise."""
 
     @property
     def clean(self) -> FloatArray:
@@ -44,7 +49,8 @@ class NoiseTrial:
     @property
     def correct(self) -> dict[str, FloatArray]:
         """(n,) the same with noise, by REGIONS."""
-        return {name: self.table[name].to_numpy(np.float64) for name in REGIONS}
+        there = [name for name in REGIONS if name in self.table.columns]
+        return {name: self.table[name].to_numpy(np.float64) for name in there}
 
     def area(self, name: str) -> float:
         """Mean of the masks that were used, in [0, 1]."""
@@ -59,24 +65,34 @@ def noise_trial(
     core: Sequence[Candidate],
     model: Model,
     *,
+    names: Sequence[str] = REGIONS,
     sigma: float = SIGMA,
     seed: int = 0,
     seen: Seen | None = None,
 ) -> NoiseTrial:
-    """Noise on the tagged regions, and on object and background where there are masks."""
+    """Noise on the tagged regions, and on object and background where there are masks.
+
+    Parameters
+    ----------
+    names : some of REGIONS.
+    """
     ids, class_idx = trial_ids(audit, inside=label), audit.head.index(label)
     encoder, seen = Encoder(audit, model), seen or Seen(audit)
-    hits = {name: np.full(len(ids), np.nan) for name in REGIONS}
-    areas = {name: np.full(len(ids), np.nan) for name in REGIONS}
+    hits = {name: np.full(len(ids), np.nan) for name in names}
+    areas = {name: np.full(len(ids), np.nan) for name in names}
+    tagged = [
+        candidates if name in names else []
+        for name, candidates in zip(TAGGED, (spurious, core), strict=True)
+    ]
 
     def noisy() -> Iterator[tuple[tuple[str, int], np.ndarray]]:
-        changed = _noisy(audit, ids, (spurious, core), model, sigma, seed, seen)
+        changed = _noisy(audit, ids, tagged, names, model, sigma, seed, seen)
         for place, images in enumerate(changed):
             for name, (pixels, area) in images.items():
                 areas[name][place] = area
                 yield (name, place), pixels
 
-    features: dict[str, dict[int, FloatArray]] = {name: {} for name in REGIONS}
+    features: dict[str, dict[int, FloatArray]] = {name: {} for name in names}
     for (name, place), found in encoder.each(noisy()):
         features[name][place] = found
     for name, of_region in features.items():
@@ -85,13 +101,14 @@ def noise_trial(
             hits[name][list(of_region)] = logits.argmax(axis=1) == class_idx
     clean = (audit.images.loc[ids, "prediction"] == class_idx).to_numpy(dtype=np.float64)
     table = pd.DataFrame({"image_id": pd.Series(ids, dtype=str), "clean": clean, **hits})
-    return NoiseTrial(table.assign(**{f"area_{name}": areas[name] for name in REGIONS}))
+    return NoiseTrial(table.assign(**{f"area_{name}": areas[name] for name in names}))
 
 
 def _noisy(
     audit: Audit,
     ids: Sequence[str],
-    tagged: tuple[Sequence[Candidate], Sequence[Candidate]],
+    tagged: Sequence[Sequence[Candidate]],
+    names: Sequence[str],
     model: Model,
     sigma: float,
     seed: int,
@@ -108,8 +125,8 @@ def _noisy(
 
     def one(given: tuple[str, FloatArray, FloatArray]) -> dict[str, tuple[np.ndarray, float]]:
         image_id, spurious, core = given
-        masks = {"core_accuracy": spurious, "spurious_accuracy": core}
-        inside = seen.mask(image_id, "object_mask")
+        masks = dict(zip(TAGGED, (spurious, core), strict=True))
+        inside = seen.mask(image_id, "object_mask") if set(MASKED) & set(names) else None
         if inside is not None:
             masks |= {
                 "background": (~inside).astype(np.float32),
@@ -123,7 +140,7 @@ def _noisy(
                 float(mask.mean()),
             )
             for name, mask in masks.items()
-            if mask.any()
+            if name in names and mask.any()
         }
 
     yield from in_order(one, masked(), workers=min(8, cores()), ahead=32)

@@ -132,6 +132,16 @@ def stored_cues(audit: Audit, label: str) -> pd.DataFrame | None:
     return read_frame(path) if path.exists() else None
 
 
+def every_stored_cue(audit: Audit) -> dict[str, pd.DataFrame]:
+    """:func:`stored_cues` of every class that has some, by raw label."""
+    key, found = fingerprint(base_key(audit)), {}
+    labels = {f"score-{int(f['class_idx']):05d}-{key}.parquet": f["label"] for f in audit.classes}
+    for path in sorted(outcomes_folder(audit).glob(f"score-*-{key}.parquet")):
+        if path.name in labels:
+            found[labels[path.name]] = read_frame(path)
+    return found
+
+
 def is_scored(audit: Audit, label: str, folder: Path) -> bool:
     """Whether the images of a folder, as they are now, were read before."""
     return folder.is_dir() and _known(audit, label, folder, _listed(folder)) is not None

@@ -25,7 +25,7 @@ from core.audit import Audit
 from core.errors import WorkspaceError
 from core.measure.noise import SIGMA
 from core.measures.decisions import Decisions, decided
-from core.measures.outcomes import SLOW, Outcomes, outcomes_folder
+from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.table import WHAT, check, measure_parts, missing
 from core.measures.watermark import available
@@ -86,7 +86,7 @@ def measured_parts(
     """
     found = _read(audit, decisions, parts, sigmas)
     outcomes = Outcomes(audit, decisions)
-    if not outcomes.missing([part for part in parts if part not in found], sigmas):
+    if not outcomes.missing(kinds_of([part for part in parts if part not in found]), sigmas):
         return found | _measure(outcomes, parts, sigmas, report)
     with _alone(audit):
         return found | _measure(outcomes, parts, sigmas, report)
@@ -95,15 +95,16 @@ def measured_parts(
 def make_outcomes(
     audit: Audit,
     decisions: Decisions,
-    parts: Sequence[str] = SLOW,
+    kinds: Sequence[str],
     *,
     model: Model | None = None,
     report: Reporter = silent,
 ) -> None:
-    """Make the outcomes of some parts that are missing, and store what follows from them.
+    """Make outcomes that are missing; no other process does it at the same time.
 
     Parameters
     ----------
+    kinds : some of those in :data:`core.measures.outcomes.KINDS`.
     model : the loaded model, to save loading it here.
 
     Raises
@@ -113,8 +114,7 @@ def make_outcomes(
     """
     outcomes = Outcomes(audit, decisions)
     with _alone(audit):
-        outcomes.make(parts, model=model, report=report)
-    _measure(outcomes, parts, (SIGMA,), report)
+        outcomes.make(kinds, model=model, report=report)
 
 
 def _alone(audit: Audit) -> contextlib.AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from core.measure.noise import SIGMA
 from core.measures.decisions import Decisions, decided
 from core.measures.flips import flip_rows
 from core.measures.gaps import Rows, gap_rows, group_rows, reliability_rows
-from core.measures.outcomes import SLOW, Outcomes
+from core.measures.outcomes import Outcomes, kinds_of
 from core.measures.regions import noise_rows
 from core.measures.rows import as_table, note
 from core.measures.watermark import watermark_rows
@@ -88,7 +88,7 @@ def measure_parts(
 ) -> Iterator[tuple[str, Rows]]:
     """Some parts of WHAT in that order, each with its rows; missing outcomes are made first."""
     audit, decisions = outcomes.audit, outcomes.decisions
-    outcomes.make([part for part in parts if part in SLOW], sigmas, report=report)
+    outcomes.make(kinds_of(parts), sigmas, report=report)
     for part in parts:
         if part == "gap":
             report(Progress("Measuring gaps", 0, 0))

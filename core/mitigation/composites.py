@@ -6,16 +6,15 @@ Those of held-out images are the outcomes that the table of measures counts its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.audit import Audit, Candidate
+from core.audit import Audit
 from core.errors import InputError
 from core.measure.paste import sample
-from core.measures.decisions import values_of
+from core.measures.decisions import Decisions, values_of
 from core.measures.outcomes import pasted_features
 from core.measures.pasting import SOURCES, cues_of, encoded
 from core.measures.trials import Encoder, Seen
@@ -64,7 +63,7 @@ class Composites:
 def held_out_composites(
     audit: Audit,
     label: str,
-    spurious: Sequence[Candidate],
+    decisions: Decisions,
     *,
     seen_by: Audit | None = None,
     models: dict[str, Model] | None = None,
@@ -74,7 +73,7 @@ def held_out_composites(
 
     Parameters
     ----------
-    audit : whose cues are cut out.
+    audit : whose cues are cut out, by its decisions.
     seen_by : whose encoder sees them; default ``audit``.
     models : loaded models by audit id, filled where one is needed.
     """
@@ -85,7 +84,9 @@ def held_out_composites(
             models[of.id] = of.load_model()
         return models[of.id]
 
-    found, features = pasted_features(audit, label, spurious, model, seen_by=seen_by, report=report)
+    found, features = pasted_features(
+        audit, label, decisions, model, seen_by=seen_by, report=report
+    )
     ids = found.table["image_id"].tolist()
     width = seen_by.head.weight.shape[1]
     return Composites(

@@ -340,12 +340,12 @@ def _flip_rows(
     effect: Effect, label: str, models: dict[str, Model], report: Reporter
 ) -> list[dict[str, Any]]:
     """Flip rates with the very same composites, and the spurious score on them."""
-    spurious = effect.decisions.spurious[label]
-    old = held_out_composites(effect.before, label, spurious, models=models, report=report)
+    tags = effect.decisions
+    old = held_out_composites(effect.before, label, tags, models=models, report=report)
     new = old
     if not effect.same_encoder:
         new = held_out_composites(
-            effect.before, label, spurious, seen_by=effect.after, models=models, report=report
+            effect.before, label, tags, seen_by=effect.after, models=models, report=report
         )
     class_idx = int(effect.facts(label)["class_idx"])
     if not len(old.ids):

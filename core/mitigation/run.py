@@ -236,7 +236,7 @@ def _composites(parent: Audit, findings: Findings, report: Reporter) -> dict[int
     models: dict[str, Model] = {}
     return {
         int(parent.class_facts(label)["class_idx"]): held_out_composites(
-            parent, label, findings.decisions.spurious[label], models=models, report=report
+            parent, label, findings.decisions, models=models, report=report
         )
         for label in findings.chosen
     }

@@ -15,14 +15,27 @@ from core.comparison.trials import Trials, make_trials
 from core.errors import WorkspaceError
 from core.measures import outcomes, pasting, scores, trials
 from core.measures.decisions import Decisions, decided
-from core.measures.outcomes import Outcomes, outcomes_folder, pasted_features, read_features
+from core.measures.outcomes import (
+    CONTROL,
+    MASKED,
+    NOISE,
+    PASTED,
+    Outcomes,
+    kinds_of,
+    outcomes_folder,
+    pasted_features,
+    read_array_of,
+)
 from core.measures.regions import REGIONS, noise_trial
 from core.measures.scores import is_scored, score, stored_cues
 from core.measures.stored import measured
+from core.measures.table import measure
 from core.mitigation.composites import held_out_composites
 from core.store import Workspace, read_json, write_json
 from core.types import Kind, Tag
-from tests.core.conftest import GREEN, RED, load_white_box, workspace_of
+from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of
+
+ALL = kinds_of(["noise", "flip"])
 
 pytestmark = pytest.mark.usefixtures("white_box")
 
@@ -61,30 +74,40 @@ def test_what_was_measured_is_there_for_models_and_corrections(
     rates = table.set_index(["label", "measure"])["value"]
     assert flips["turned"].mean() == pytest.approx(rates["leaf", "flip_rate"], abs=1e-12)
     assert noise["core_accuracy"].mean() == pytest.approx(rates["leaf", "core_accuracy"], abs=1e-12)
-    seen = held_out_composites(copied, "leaf", decisions.spurious["leaf"])
-    for name, measure in (("after", "flip_rate"), ("control", "flip_rate_control")):
+    seen = held_out_composites(copied, "leaf", decisions)
+    for name, of in (("after", "flip_rate"), ("control", "flip_rate_control")):
         turned = seen.turned(copied.head, 0, name)
-        assert turned.mean() == pytest.approx(rates["leaf", measure], abs=1e-12)
+        assert turned.mean() == pytest.approx(rates["leaf", of], abs=1e-12)
 
 
-def test_what_was_made_for_models_is_measured(
+def test_what_was_made_for_models_is_not_made_again(
     copied: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decisions = tags(copied)
+    decisions, encoded = tags(copied), []
     make_trials(copied, decisions, ["noise", "flips"])
-    forbid(monkeypatch)
-    assert {"flip_rate", "core_accuracy"} <= set(measured(copied, workspace_of(copied))["measure"])
+    assert [s.kind for s in Outcomes(copied, decisions).missing(ALL)] == [MASKED, CONTROL]
+    forward = trials.encode_padded
+    monkeypatch.setattr(
+        trials, "encode_padded", lambda m, x, n: (encoded.append(len(x)), forward(m, x, n))[1]
+    )
+    table = measured(copied, workspace_of(copied))
+    assert {"flip_rate", "flip_rate_control", "core_accuracy"} <= set(table["measure"])
+    held = copied.images.query("label == 'leaf' and split == 'test'")
+    objects = int((held["object_mask"] != "").sum())
+    assert sum(encoded) == 2 * N + 2 * objects  # controls; object and background of the class
+    afresh = measure(copied, workspace_of(copied))
+    pd.testing.assert_frame_equal(table, afresh)
 
 
 def test_stored_and_fresh_outcomes_are_the_same(copied: Audit) -> None:
     decisions, model = tags(copied), load_white_box("x")
     kept = Outcomes(copied, decisions)
-    kept.make(model=model)
+    kept.make(ALL, model=model)
     read, afresh = Outcomes(copied, decisions), Outcomes(copied, decisions, stored=False)
-    assert read.missing() == []
-    assert {step.part for step in afresh.missing()} >= {"noise", "flip"}
+    assert read.missing(ALL) == []
+    assert {step.kind for step in afresh.missing(ALL)} == {NOISE, MASKED, PASTED, CONTROL}
     before = names(copied)
-    afresh.make(model=model)
+    afresh.make(ALL, model=model)
     assert names(copied) == before
     pd.testing.assert_frame_equal(read.noise("leaf").table, afresh.noise("leaf").table)
     pd.testing.assert_frame_equal(read.pasted("leaf").table, afresh.pasted("leaf").table)
@@ -94,33 +117,30 @@ def test_stored_and_fresh_outcomes_are_the_same(copied: Audit) -> None:
 
 
 def test_another_tag_elsewhere_leaves_a_class_in_place(copied: Audit) -> None:
-    Outcomes(copied, tags(copied)).make(model=load_white_box("x"))
+    Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
     before, store = names(copied), TagStore.open(workspace_of(copied))
     store.add("ann", copied.id, "pond", Kind.NEURON, GREEN, Tag.SPURIOUS)
-    steps = Outcomes(copied, tags(copied)).missing()
+    steps = Outcomes(copied, tags(copied)).missing(ALL)
     assert {step.label for step in steps} == {"pond"}
     store.add("ann", copied.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
-    steps = Outcomes(copied, tags(copied)).missing()
-    assert {(s.part, s.label) for s in steps if s.label == "leaf"} == {
-        ("noise", "leaf"),
-        ("flip", "leaf"),
-    }
+    steps = Outcomes(copied, tags(copied)).missing(ALL)
+    assert {s.kind for s in steps if s.label == "leaf"} == {NOISE, PASTED, CONTROL}
     assert names(copied) == before
 
 
 def test_core_tags_change_the_noise_alone(copied: Audit) -> None:
-    Outcomes(copied, tags(copied)).make(model=load_white_box("x"))
+    Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
     TagStore.open(workspace_of(copied)).add("ann", copied.id, "leaf", Kind.NEURON, GREEN, None)
-    assert [s.part for s in Outcomes(copied, tags(copied)).missing()] == ["noise"]
+    assert [s.kind for s in Outcomes(copied, tags(copied)).missing(ALL)] == [NOISE]
 
 
 @pytest.mark.parametrize("changed", ["audit", "head", "sigma"])
 def test_keys_change_with_what_they_depend_on(copied: Audit, changed: str) -> None:
     decisions = tags(copied)
     first = Outcomes(copied, decisions)
-    paths = {first.noise_path("leaf"), first.pasted_path("leaf"), first.watermark_path()}
+    paths = {first.path(kind, "leaf") for kind in ALL}
     if changed == "sigma":
-        assert first.noise_path("leaf", 0.5) not in paths
+        assert not paths & {first.path(kind, "leaf", 0.5) for kind in (NOISE, MASKED)}
         return
     if changed == "audit":
         copied.manifest = {**copied.manifest, "fingerprint": "another"}
@@ -128,11 +148,7 @@ def test_keys_change_with_what_they_depend_on(copied: Audit, changed: str) -> No
         path = copied.folder / "head" / "head.json"
         write_json(path, {**read_json(path), "key": "another"})
     second = Outcomes(copied, decisions)
-    assert not paths & {
-        second.noise_path("leaf"),
-        second.pasted_path("leaf"),
-        second.watermark_path(),
-    }
+    assert not paths & {second.path(kind, "leaf") for kind in ALL}
 
 
 def test_features_are_left_out_beyond_the_budget(
@@ -141,24 +157,24 @@ def test_features_are_left_out_beyond_the_budget(
     monkeypatch.setattr(outcomes, "PASTED_BUDGET", 0)
     decisions, model = tags(copied), load_white_box("x")
     made = Outcomes(copied, decisions)
-    made.make(["flip"], model=model)
-    assert read_features(made.pasted_path("leaf")) is None
+    made.make([PASTED, CONTROL], model=model)
+    assert read_array_of(made.path(PASTED, "leaf"), "after") is None
     before = Outcomes(copied, decisions).pasted("leaf").table
-    found, features = pasted_features(copied, "leaf", decisions.spurious["leaf"], lambda _: model)
+    found, features = pasted_features(copied, "leaf", decisions, lambda _: model)
     pd.testing.assert_frame_equal(found.table, before)
     assert set(features) == set(pasting.PASTES)
-    assert read_features(made.pasted_path("leaf")) is not None
+    assert read_array_of(made.path(PASTED, "leaf"), "after") is not None
 
 
 def test_no_more_than_are_kept(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "KEPT", {"noise": 2, "pasted": 1})
+    monkeypatch.setattr(outcomes, "KEPT", {NOISE: 2, MASKED: 1, PASTED: 1, CONTROL: 1})
     store, model = TagStore.open(workspace_of(copied)), load_white_box("x")
     for neuron in (RED, GREEN, 2):
         store.add("ann", copied.id, "leaf", Kind.NEURON, neuron, Tag.SPURIOUS)
-        Outcomes(copied, tags(copied)).make(model=model)
+        Outcomes(copied, tags(copied)).make(ALL, model=model)
     kinds = sorted(name.partition("-")[0] for name in names(copied))
-    assert kinds == ["noise", "noise", "pasted"]
-    assert Outcomes(copied, tags(copied)).missing() == []
+    assert kinds == ["control", "masked", "noise", "noise", "pasted"]
+    assert Outcomes(copied, tags(copied)).missing(ALL) == []
 
 
 def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +184,8 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("write_frame", "replacing_folder"):
         monkeypatch.setattr(outcomes, name, full)
     made = Outcomes(copied, tags(copied))
-    made.make(model=load_white_box("x"))
-    assert made.missing() == []
+    made.make(ALL, model=load_white_box("x"))
+    assert made.missing(ALL) == []
     assert made.pasted("leaf").sources == 20
 
 
@@ -183,11 +199,11 @@ def test_a_killed_run_keeps_the_classes_that_it_finished(copied: Audit) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Outcomes(copied, decisions).make(model=load_white_box("x"), report=stop)
-    left = Outcomes(copied, decisions).missing()
-    assert [(step.part, step.label) for step in left if step.label] == [
-        ("flip", [*decisions.spurious][1])
-    ]
+        Outcomes(copied, decisions).make(ALL, model=load_white_box("x"), report=stop)
+    left = Outcomes(copied, decisions).missing(ALL)
+    second = [*decisions.spurious][1]
+    assert [(s.kind, s.label) for s in left if s.kind == PASTED] == [(PASTED, second)]
+    assert not [s for s in left if s.kind in (NOISE, MASKED)]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.measures import watermark
 from core.measures.decisions import decided
-from core.measures.outcomes import Outcomes
+from core.measures.outcomes import Outcomes, kinds_of
 from core.measures.rows import as_table
 from core.measures.trials import predictions_of, trial_ids
 from tests.core.conftest import load_white_box, workspace_of
@@ -69,7 +69,7 @@ def test_without_the_package_nothing_is_drawn(
     monkeypatch.setattr(watermark, "available", lambda: False)
     decisions = decided(planted, TagStore.open(workspace_of(planted)))
     outcomes = Outcomes(planted, decisions, stored=False)
-    assert "watermark" not in {step.part for step in outcomes.missing()}
+    assert "watermark" not in {step.kind for step in outcomes.missing(kinds_of(["flip"]))}
     (row,) = watermark.watermark_rows(planted, ["leaf"], outcomes.watermark())
     assert row["measure"] == "note"
     assert "pip install imagenet-w (optional; its licence" in row["note"]
