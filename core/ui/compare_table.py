@@ -33,7 +33,8 @@ padding:.45rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 .models.many .value{font-size:.875rem}
 .models.many thead th{font-size:.8125rem}
 .models-frame>table{min-width:var(--least)}
-.models th:first-child{position:sticky;left:0;background:light-dark(LIGHT,DARK)}
+.models th:first-child{position:sticky;left:0;z-index:1;background:light-dark(LIGHT,DARK);
+box-shadow:inset 0 -1px color-mix(in srgb,currentColor 18%,transparent)}
 @container (max-width:46rem){
 .models th,.models td{padding:.4rem .4rem}
 .models col.measure{width:8.5rem}
