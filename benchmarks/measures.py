@@ -107,7 +107,7 @@ def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
 
 def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) -> list[Line]:
     """Where the pasted cue sends the held-out images of the other classes."""
-    from core.measures.flips import pasted
+    from core.measures.pasting import pasted
 
     found = pasted(audit, label, decisions.spurious[label], model)
     own = audit.class_facts(label)["class_idx"]

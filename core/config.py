@@ -29,5 +29,9 @@ CONFIDENCE = 0.95
 MAP_BUDGET = 4 * 2**30
 """Bytes of pooled-layer maps an audit may keep on disk; beyond it maps are recomputed."""
 
+PASTED_BUDGET = 2**30
+"""Bytes of features that pasted cues may keep on disk per audit and set of tags; beyond it a
+correction encodes the images again."""
+
 MAX_PIXELS = 200_000_000
 """Images above this many pixels are listed as unreadable, not decoded."""

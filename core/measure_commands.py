@@ -67,8 +67,8 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     from core.audit import Audit
     from core.errors import InputError
     from core.measure.noise import SIGMA
+    from core.measures.scores import score as scored
     from core.measures.stored import measured
-    from core.measures.table import score as scored
 
     wants_score = options.class_name is not None and options.cue_images is not None
     if options.what == "score" and not wants_score:
@@ -93,7 +93,7 @@ def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = 
     from dataclasses import asdict
 
     from core.audit import Audit
-    from core.measures.table import score as scored
+    from core.measures.scores import score as scored
 
     audit = Audit.open(workspace, options.audit)
     facts = audit.class_facts(options.class_name)

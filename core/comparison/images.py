@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from core.audit import Audit
 from core.errors import InputError
 from core.statistics import log_softmax
 from core.store import read_array
-from core.types import BoolArray, FloatArray
+from core.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Shared:
     """What was left out, in words."""
     _kept: dict[str, FloatArray] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def held(self) -> pd.DataFrame:
         """The rows that every figure is measured on."""
         return self.images[self.images["held_out"]]
@@ -48,14 +49,21 @@ class Shared:
             self._kept[key] = values.loc[self.held.index].to_numpy(dtype=np.float64)
         return self._kept[key]
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Labels of the held-out images, sorted."""
         return sorted(self.held["label"].unique().tolist())
 
-    def rows(self, label: str) -> FloatArray:
+    def rows(self, label: str) -> IntArray:
         """Places among the held-out images of those of a class."""
-        return np.flatnonzero((self.held["label"] == label).to_numpy())
+        return self._places.get(label, np.zeros(0, np.int64))
+
+    @cached_property
+    def _places(self) -> dict[str, IntArray]:
+        labels = self.held["label"]
+        return {
+            str(label): rows for label, rows in labels.groupby(labels.to_numpy()).indices.items()
+        }
 
 
 def _fair_confidence(audit: Audit) -> pd.Series:

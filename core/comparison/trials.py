@@ -1,14 +1,15 @@
-"""What only the loaded model can say, measured once per audit and set of tags, and kept.
+"""What only the loaded model can say of the audits of a comparison: stored outcomes, and the cost.
 
-``trials/`` of an audit's folder holds one table per trial and key; the key changes with the audit
-and with its tags, so that a stored trial is never that of something else.
+The outcomes are those that the table of measures is made of (:mod:`core.measures.outcomes`): an
+audit that was measured is not measured again here, nor the other way round. The size and speed of a
+model lie beside them, in ``outcomes/cost-4f0c….json``.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +17,21 @@ import numpy as np
 import pandas as pd
 
 from core.audit import Audit
-from core.measure.noise import SIGMA
+from core.measures import outcomes
 from core.measures.decisions import Decisions
-from core.measures.flips import pasted
-from core.measures.regions import noise_trial
-from core.measures.table import score
-from core.measures.trials import trial_ids
-from core.statistics import log_softmax
-from core.store import fingerprint, read_frame, read_json, write_frame, write_json
+from core.measures.outcomes import Outcomes, base_key, outcomes_folder
+from core.measures.scores import cue_table, every_stored_cue, is_scored, own_probability
+from core.measures.stored import make_outcomes
+from core.store import fingerprint, read_json, write_json
 from core.types import Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
 
-NOISE, FLIPS, SCORE, COST = "noise", "flips", "score", "cost"
+NOISE, FLIPS, COST = "noise", "flips", "cost"
+
+KINDS = {NOISE: outcomes.NOISE, FLIPS: outcomes.PASTED}
+"""The outcome that each is made of."""
 
 BATCHES = 12
 """Timed batches, after one that is not timed."""
@@ -38,60 +40,63 @@ CLASS, CUE = "class", "cue"
 """Rows of a score: an image of the class, an image of its cue alone."""
 
 
-def _tags(found: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {
-        label: sorted(f"{c.kind.value} {c.component}" for c in candidates)
-        for label, candidates in sorted(found.items())
-    }
-
-
-def trial_path(audit: Audit, what: str, decisions: Decisions | None = None) -> Path:
-    """Where a trial of an audit, as it is now, is kept; of its tags where it depends on them."""
-    parts: dict[str, Any] = {"audit": audit.manifest["fingerprint"], "summary": audit.summary}
-    if decisions is not None:
-        parts |= {"spurious": _tags(decisions.spurious), "core": _tags(decisions.core)}
-        parts["sigma"] = SIGMA
-    ending = "json" if what == COST else "parquet"
-    return audit.folder / "trials" / f"{what}-{fingerprint(parts)}.{ending}"
-
-
 class Trials:
-    """The stored trials of one audit; None where one was not made yet."""
+    """What is stored of one audit; None where it was not made yet."""
 
     def __init__(self, audit: Audit, decisions: Decisions) -> None:
         self.audit, self.decisions = audit, decisions
-
-    def path(self, what: str) -> Path:
-        """Where a trial of these tags is or will be."""
-        tagged = what in (NOISE, FLIPS)
-        return trial_path(self.audit, what, self.decisions if tagged else None)
-
-    def _frame(self, what: str) -> pd.DataFrame | None:
-        path = self.path(what)
-        return read_frame(path) if path.exists() else None
+        self.outcomes = Outcomes(audit, decisions)
 
     @property
     def noise(self) -> pd.DataFrame | None:
         """Every image under noise.
 
-        Columns: ``label``, ``image_id``, ``core_accuracy`` and ``spurious_accuracy`` (1 right, 0
-        wrong, NaN where the image has no such region).
+        Columns: ``label``, and those of :class:`core.measures.regions.NoiseTrial`.
         """
-        return self._frame(NOISE)
+
+        def of(label: str) -> pd.DataFrame | None:
+            trial = self.outcomes.noise(label, kinds=[outcomes.NOISE])
+            return None if trial is None else trial.table.assign(label=label)
+
+        return self._together(of)
 
     @property
     def flips(self) -> pd.DataFrame | None:
         """Columns: ``label`` of the cue's class, ``image_id`` (of another class), ``turned``."""
-        return self._frame(FLIPS)
+
+        def of(label: str) -> pd.DataFrame | None:
+            found = self.outcomes.pasted(label, [outcomes.PASTED])
+            if found is None:
+                return None
+            class_idx = int(self.audit.class_facts(label)["class_idx"])
+            ids = found.others(class_idx)["image_id"].tolist()
+            turned = found.turned(class_idx)
+            return pd.DataFrame({"label": label, "image_id": ids, "turned": turned})
+
+        return self._together(of)
+
+    def _together(self, of: Callable[[str], pd.DataFrame | None]) -> pd.DataFrame | None:
+        """The tables of every tagged class below each other, if all of them are there."""
+        parts = []
+        for label in self.decisions.spurious:
+            part = of(label)
+            if part is None:
+                return None
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True) if parts else None
 
     @property
     def score(self) -> pd.DataFrame | None:
-        """Every image of a spurious score.
+        """Every image of the spurious scores.
 
         Columns: ``label``, ``source`` (CLASS or CUE), ``image`` (id, or path below the folder),
         ``probability`` of the class, ``folder``.
         """
-        return self._frame(SCORE)
+        parts = []
+        for label, cues in every_stored_cue(self.audit).items():
+            if (cues["reason"] == "").any():
+                parts += _score_rows(self.audit, label, cues[cues["reason"] == ""])
+        return pd.concat(parts, ignore_index=True) if parts else None
 
     @property
     def cost(self) -> dict[str, Any] | None:
@@ -100,16 +105,36 @@ class Trials:
         ``parameters`` of encoder and audited head; ``seconds`` per batch of ``batch`` images;
         ``device``, ``precision``, ``load`` of the machine and ``at`` (UTC).
         """
-        path = self.path(COST)
+        path = cost_path(self.audit)
         found: dict[str, Any] | None = read_json(path) if path.exists() else None
         return found
 
     def missing(self) -> list[str]:
         """Trials that could be made now and are not stored."""
-        wanted = [COST]
-        if self.decisions.spurious:
-            wanted += [NOISE, FLIPS]
-        return [what for what in wanted if not self.path(what).exists()]
+        wanted = [] if cost_path(self.audit).exists() else [COST]
+        return wanted + [name for name, kind in KINDS.items() if self.outcomes.missing([kind])]
+
+
+def _score_rows(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFrame]:
+    """The class's own held-out images, then those of its cue."""
+    mine = audit.images.index[audit.held_out & (audit.images["label"] == label).to_numpy()].tolist()
+    folder = str(cues["folder"].iloc[0])
+    sides = {
+        CLASS: (mine, own_probability(audit, label, mine) if mine else np.zeros(0)),
+        CUE: (cues["path"].tolist(), cues["probability"].to_numpy()),
+    }
+    return [
+        pd.DataFrame(
+            {"label": label, "source": source, "image": images, "probability": probability,
+             "folder": folder}
+        )
+        for source, (images, probability) in sides.items()
+    ]  # fmt: skip
+
+
+def cost_path(audit: Audit) -> Path:
+    """Where the size and speed of an audit's model are or will be."""
+    return outcomes_folder(audit) / f"cost-{fingerprint(base_key(audit))}.json"
 
 
 def make_trials(
@@ -127,8 +152,9 @@ def make_trials(
     wanted : some of NOISE, FLIPS and COST.
     cue_images : folder of cue-only images by raw label, for the score.
     """
-    cue_images = {k: v for k, v in (cue_images or {}).items() if not _scored_before(audit, k, v)}
-    if not wanted and not cue_images:
+    given = cue_images or {}
+    cues = {k: folder for k, folder in given.items() if not is_scored(audit, k, folder)}
+    if not wanted and not cues:
         return
     report(Progress(f"{audit.name}: loading the model", 0, 0))
     model = audit.load_model()
@@ -136,79 +162,12 @@ def make_trials(
     def said(progress: Progress) -> None:
         report(progress._replace(stage=f"{audit.name}: {progress.stage.lower()}"))
 
-    if cue_images:
-        write_frame(trial_path(audit, SCORE), _scored(audit, model, cue_images, said))
+    for label, folder in cues.items():
+        cue_table(audit, label, folder, model=model, report=said)
     if COST in wanted:
-        write_json(trial_path(audit, COST), cost(audit, model))
-    for what, make in ((NOISE, _noise), (FLIPS, _flips)):
-        if what in wanted:
-            write_frame(trial_path(audit, what, decisions), make(audit, decisions, model, said))
-
-
-def _noise(audit: Audit, decisions: Decisions, model: Model, report: Reporter) -> pd.DataFrame:
-    parts = []
-    for done, (label, spurious) in enumerate(decisions.spurious.items()):
-        report(Progress("Adding noise", done, len(decisions.spurious), "classes"))
-        trial = noise_trial(audit, label, spurious, decisions.core.get(label, []), model)
-        part = pd.DataFrame({"label": label, "image_id": trial_ids(audit, inside=label)})
-        for name in ("core_accuracy", "spurious_accuracy"):
-            part[name] = trial.correct[name]
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def _flips(audit: Audit, decisions: Decisions, model: Model, report: Reporter) -> pd.DataFrame:
-    parts = []
-    for done, (label, spurious) in enumerate(decisions.spurious.items()):
-        report(Progress("Pasting cues", done, len(decisions.spurious), "classes"))
-        found = pasted(audit, label, spurious, model)
-        ids = found.table["image_id"].tolist()
-        turned = found.turned(int(audit.class_facts(label)["class_idx"]))
-        parts.append(pd.DataFrame({"label": label, "image_id": ids, "turned": turned}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _scored_before(audit: Audit, label: str, folder: Path) -> bool:
-    """Whether the stored score is of this folder, and no file of it is newer."""
-    path = trial_path(audit, SCORE)
-    if not path.exists() or not folder.is_dir():
-        return False
-    table = read_frame(path)
-    mine = table[(table["label"] == label) & (table["source"] == CUE)]
-    if mine.empty or mine["folder"].iloc[0] != str(folder.absolute()):
-        return False
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    names = {str(file.relative_to(folder)) for file in files}
-    made = path.stat().st_mtime
-    return set(mine["image"]) <= names and all(f.stat().st_mtime <= made for f in files)
-
-
-def _scored(
-    audit: Audit, model: Model, cue_images: Mapping[str, Path], report: Reporter
-) -> pd.DataFrame:
-    """Scores of the given classes, beside those stored before of others."""
-    path, parts = trial_path(audit, SCORE), []
-    if path.exists():
-        before = read_frame(path)
-        parts.append(before[~before["label"].isin(list(cue_images))])
-    for label, folder in cue_images.items():
-        found = score(audit, label, folder, model=model, report=report)
-        mine = audit.images[audit.held_out & (audit.images["label"] == label).to_numpy()]
-        logits = audit.head.logits(audit.features(mine.index.tolist()))
-        own = np.exp(log_softmax(logits)[:, audit.class_facts(label)["class_idx"]])
-        parts += [
-            _score_rows(label, CLASS, mine.index.tolist(), own, folder),
-            _score_rows(label, CUE, found.images["path"].tolist(),
-                        found.images["probability"].to_numpy(), folder),
-        ]  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
-
-
-def _score_rows(
-    label: str, source: str, images: Sequence[str], probability: Any, folder: Path
-) -> pd.DataFrame:
-    columns = {"label": label, "source": source, "image": list(images)}
-    return pd.DataFrame({**columns, "probability": probability, "folder": str(folder.absolute())})
+        write_json(cost_path(audit), cost(audit, model))
+    if kinds := [kind for name, kind in KINDS.items() if name in wanted]:
+        make_outcomes(audit, decisions, kinds, model=model, report=said)
 
 
 def cost(audit: Audit, model: Model) -> dict[str, Any]:

@@ -37,8 +37,20 @@ def unit_maps(maps: FloatArray) -> FloatArray:
     return found
 
 
+def noise_of(image_id: str, shape: tuple[int, ...], *, seed: int = 0) -> FloatArray:
+    """The standard normal noise (h, w, 3) float32 of an image, the same under every mask."""
+    rng = np.random.default_rng(image_seed(image_id, seed))
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
 def add_noise(
-    pixels: np.ndarray, mask: FloatArray, image_id: str, *, sigma: float = SIGMA, seed: int = 0
+    pixels: np.ndarray,
+    mask: FloatArray,
+    image_id: str,
+    *,
+    sigma: float = SIGMA,
+    seed: int = 0,
+    noise: FloatArray | None = None,
 ) -> np.ndarray:
     """Noisy pixels clip(x + sigma z m, 0, 1), z normal, before normalisation; uint8 in, uint8 out.
 
@@ -49,6 +61,7 @@ def add_noise(
     pixels : (h, w, 3) uint8, what the encoder sees.
     mask : (h, w) in [0, 1].
     sigma : standard deviation of the noise on values in [0, 1].
+    noise : that of the image (:func:`noise_of`), to save drawing it here.
 
     Raises
     ------
@@ -61,7 +74,6 @@ def add_noise(
         raise ValueError(f"a mask {mask.shape} does not fit an image {pixels.shape[:2]}")
     if not (mask.min(initial=0) >= 0 and mask.max(initial=0) <= 1):
         raise ValueError("a mask leaves [0, 1]")
-    rng = np.random.default_rng(image_seed(image_id, seed))
-    z = rng.standard_normal(pixels.shape, dtype=np.float32)
+    z = noise_of(image_id, pixels.shape, seed=seed) if noise is None else noise
     noisy = pixels.astype(np.float32) + 255 * sigma * z * mask[:, :, None]
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

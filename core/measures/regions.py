@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,38 +10,52 @@ import numpy as np
 import pandas as pd
 
 from core.audit import Audit, Candidate
-from core.measure.noise import SIGMA, add_noise
+from core.features.extract import cores, in_order
+from core.measure.noise import SIGMA, add_noise, noise_of
 from core.measure.score import relative_core_sensitivity, sensitivity_interval
 from core.measures.decisions import Decisions
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
-from core.measures.trials import (
-    mask_in_view,
-    pictures,
-    predictions_of,
-    region,
-    trial_ids,
-    trial_split,
-)
-from core.types import FloatArray, Progress, Reporter, silent
+from core.measures.trials import Encoder, Seen, regions, trial_ids, trial_split
+from core.types import FloatArray
 
 if TYPE_CHECKING:
     from core.models.model import Model
 
-REGIONS = ("core_accuracy", "spurious_accuracy", "background", "foreground")
-"""What noise leaves readable (the first two) or covers (the others)."""
+TAGGED = ("core_accuracy", "spurious_accuracy")
+"""Accuracies with noise on what is tagged spurious, and on what is tagged core."""
+
+MASKED = ("background", "foreground")
+"""Accuracies with noise outside and inside of the object's mask; no tag is needed."""
+
+REGIONS = (*TAGGED, *MASKED)
 
 
 @dataclass(frozen=True)
 class NoiseTrial:
-    """One class under noise; NaN where an image has no such region."""
+    """One class under noise."""
 
-    clean: FloatArray
-    """(n,) 1 where the image is predicted correctly without noise."""
-    correct: dict[str, FloatArray]
-    """(n,) the same with noise: REGIONS."""
-    area: dict[str, float]
-    """Mean of the masks that were used, in [0, 1]."""
+    table: pd.DataFrame
+    """Columns: ``image_id``; ``clean``, 1.0 where the image is predicted correctly without noise;
+    the same with noise, by REGIONS (all, or those that were asked for), NaN where an image has no
+    such region; and ``area_…``, the mean of the mask in [0, 1], NaN likewise."""
+
+    @property
+    def clean(self) -> FloatArray:
+        """(n,) 1 where the image is predicted correctly without noise."""
+        found: FloatArray = self.table["clean"].to_numpy(np.float64)
+        return found
+
+    @property
+    def correct(self) -> dict[str, FloatArray]:
+        """(n,) the same with noise, by REGIONS."""
+        there = [name for name in REGIONS if name in self.table.columns]
+        return {name: self.table[name].to_numpy(np.float64) for name in there}
+
+    def area(self, name: str) -> float:
+        """Mean of the masks that were used, in [0, 1]."""
+        areas = self.table[f"area_{name}"].to_numpy(np.float64)
+        return float(np.mean(areas[~np.isnan(areas)]))
 
 
 def noise_trial(
@@ -51,80 +65,110 @@ def noise_trial(
     core: Sequence[Candidate],
     model: Model,
     *,
+    names: Sequence[str] = REGIONS,
     sigma: float = SIGMA,
     seed: int = 0,
+    seen: Seen | None = None,
 ) -> NoiseTrial:
-    """Noise on the tagged regions, and on object and background where there are masks."""
+    """Noise on the tagged regions, and on object and background where there are masks.
+
+    Parameters
+    ----------
+    names : some of REGIONS.
+    """
     ids, class_idx = trial_ids(audit, inside=label), audit.head.index(label)
-    hits: dict[str, list[float]] = {name: [] for name in REGIONS}
-    areas: dict[str, list[float]] = {name: [] for name in REGIONS}
-    size = audit.manifest["compute"]["batch_size"]
-    seen = pictures(audit, ids)
-    for start in range(0, len(ids), size):
-        part = ids[start : start + size]
-        pixels = [next(seen) for _ in part]
-        masks = _regions(audit, part, spurious, core, model)
-        for name in REGIONS:
-            there = [i for i, mask in enumerate(masks[name]) if mask.any()]
-            noisy = [
-                add_noise(pixels[i], masks[name][i], part[i], sigma=sigma, seed=seed) for i in there
-            ]
-            found = np.full(len(part), np.nan)
-            if noisy:
-                found[there] = predictions_of(audit, model, noisy) == class_idx
-            hits[name] += found.tolist()
-            areas[name] += [float(masks[name][i].mean()) for i in there]
+    encoder, seen = Encoder(audit, model), seen or Seen(audit)
+    hits = {name: np.full(len(ids), np.nan) for name in names}
+    areas = {name: np.full(len(ids), np.nan) for name in names}
+    tagged = [
+        candidates if name in names else []
+        for name, candidates in zip(TAGGED, (spurious, core), strict=True)
+    ]
+
+    def noisy() -> Iterator[tuple[tuple[str, int], np.ndarray]]:
+        changed = _noisy(audit, ids, tagged, names, model, sigma, seed, seen)
+        for place, images in enumerate(changed):
+            for name, (pixels, area) in images.items():
+                areas[name][place] = area
+                yield (name, place), pixels
+
+    features: dict[str, dict[int, FloatArray]] = {name: {} for name in names}
+    for (name, place), found in encoder.each(noisy()):
+        features[name][place] = found
+    for name, of_region in features.items():
+        if of_region:
+            logits = audit.head.logits(np.stack(list(of_region.values())))
+            hits[name][list(of_region)] = logits.argmax(axis=1) == class_idx
     clean = (audit.images.loc[ids, "prediction"] == class_idx).to_numpy(dtype=np.float64)
-    return NoiseTrial(
-        clean,
-        {name: np.array(values) for name, values in hits.items()},
-        {name: float(np.mean(values)) for name, values in areas.items() if values},
-    )
+    table = pd.DataFrame({"image_id": pd.Series(ids, dtype=str), "clean": clean, **hits})
+    return NoiseTrial(table.assign(**{f"area_{name}": areas[name] for name in names}))
 
 
-def _regions(
+def _noisy(
     audit: Audit,
-    image_ids: Sequence[str],
-    spurious: Sequence[Candidate],
-    core: Sequence[Candidate],
+    ids: Sequence[str],
+    tagged: Sequence[Sequence[Candidate]],
+    names: Sequence[str],
     model: Model,
-) -> dict[str, FloatArray]:
-    """Masks (n, h, w) of every region; zeros where an image has none."""
-    objects = [mask_in_view(audit, i, "object_mask") for i in image_ids]
-    nothing = np.zeros(audit.preprocess.input_size, bool)
-    inside = np.stack([nothing if mask is None else mask for mask in objects])
-    outside = np.stack([nothing if mask is None else ~mask for mask in objects])
-    return {
-        "core_accuracy": region(audit, spurious, image_ids, model),
-        "spurious_accuracy": region(audit, core, image_ids, model),
-        "background": outside.astype(np.float32),
-        "foreground": inside.astype(np.float32),
-    }
+    sigma: float,
+    seed: int,
+    seen: Seen,
+) -> Iterator[dict[str, tuple[np.ndarray, float]]]:
+    """Every image with noise on each region that it has, and that region's area; in threads."""
+
+    def masked() -> Iterator[tuple[str, FloatArray, FloatArray]]:
+        size = int(audit.manifest["compute"]["batch_size"])
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            spurious, core = regions(audit, tagged, part, model)
+            yield from zip(part, spurious, core, strict=True)
+
+    def one(given: tuple[str, FloatArray, FloatArray]) -> dict[str, tuple[np.ndarray, float]]:
+        image_id, spurious, core = given
+        masks = dict(zip(TAGGED, (spurious, core), strict=True))
+        inside = seen.mask(image_id, "object_mask") if set(MASKED) & set(names) else None
+        if inside is not None:
+            masks |= {
+                "background": (~inside).astype(np.float32),
+                "foreground": inside.astype(np.float32),
+            }
+        pixels = seen.picture(image_id)
+        noise = noise_of(image_id, pixels.shape, seed=seed)
+        return {
+            name: (
+                add_noise(pixels, mask, image_id, sigma=sigma, seed=seed, noise=noise),
+                float(mask.mean()),
+            )
+            for name, mask in masks.items()
+            if name in names and mask.any()
+        }
+
+    yield from in_order(one, masked(), workers=min(8, cores()), ahead=32)
 
 
 def noise_rows(
     audit: Audit,
     decisions: Decisions,
-    model: Model,
+    noise: Callable[[str, float], NoiseTrial],
     *,
     sigmas: Sequence[float] = (SIGMA,),
-    report: Reporter = silent,
 ) -> Rows:
-    """Core, spurious and clean accuracy and both sensitivities, per class and their means."""
+    """Core, spurious and clean accuracy and both sensitivities, per class and their means.
+
+    Parameters
+    ----------
+    noise : the trial of a class, by its raw label, at a sigma.
+    """
     rows: Rows = []
-    steps = [(sigma, label) for sigma in sigmas for label in decisions.spurious]
-    for done, (sigma, label) in enumerate(steps):
-        report(Progress("Adding noise", done, len(steps), "classes"))
-        core = decisions.core.get(label, [])
-        facts = audit.class_facts(label)
-        trial = noise_trial(audit, label, decisions.spurious[label], core, model, sigma=sigma)
-        if not core:
-            rows.append(
-                note("no candidate is tagged core: no spurious accuracy, no relative core "
-                     "sensitivity", facts=facts)
-            )  # fmt: skip
-        rows += _noise_class(facts, trial, f"sigma {sigma:g}", trial_split(audit))
-    report(Progress("Adding noise", len(steps), len(steps), "classes"))
+    for sigma in sigmas:
+        for label in decisions.spurious:
+            facts = audit.class_facts(label)
+            if not decisions.core.get(label):
+                rows.append(
+                    note("no candidate is tagged core: no spurious accuracy, no relative core "
+                         "sensitivity", facts=facts)
+                )  # fmt: skip
+            rows += _noise_class(facts, noise(label, sigma), f"sigma {sigma:g}", trial_split(audit))
     return rows + _noise_means(rows, trial_split(audit))
 
 
@@ -140,7 +184,7 @@ def _noise_class(facts: dict[str, Any], trial: NoiseTrial, sigma: str, split: st
         hits = trial.correct[name]
         there = ~np.isnan(hits)
         if there.any():
-            said = f"the mask covers {100 * trial.area[name]:.0f} % on average"
+            said = f"the mask covers {100 * trial.area(name):.0f} % on average"
             same = f"{sigma}, {measure}"
             rows += [
                 _share_row(facts, measure, hits[there], sigma, split, said),

@@ -6,6 +6,9 @@
 
 The name ends with the key of everything that the part depends on: the images and predictions of
 the audit, the decided tags, the noise. Tags that change and change back find their table again.
+Noise and flips are counted from the stored outcomes of every image (:mod:`core.measures.outcomes`),
+which the comparison of models and the effect of a correction are made of as well; intervals by
+bootstrap take a while, which is why their rows are kept, too.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,13 +25,17 @@ from core.audit import Audit
 from core.errors import WorkspaceError
 from core.measure.noise import SIGMA
 from core.measures.decisions import Decisions, decided
+from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
 from core.measures.rows import COLUMNS, as_table, note
-from core.measures.table import SLOW, WHAT, check, measure_parts, missing
+from core.measures.table import WHAT, check, measure_parts, missing
 from core.measures.watermark import available
 from core.store import Workspace, fingerprint, locked, read_frame, read_json, write_frame
 from core.types import Reporter, silent
 
-VERSION = 1
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+VERSION = 2
 """Of the measures; another one measures everything again."""
 
 KEPT = 16
@@ -54,17 +62,64 @@ def measured(
     """
     parts = check(what, sigmas)
     decisions = decided(audit, TagStore.open(workspace), threshold)
-    found = _read(audit, decisions, parts, sigmas)
-    if set(SLOW) & (set(parts) - set(found)):
-        busy = f"audit {audit.name!r} is being measured by another process; wait for it"
-        with locked(folder_of(audit) / "lock", busy):
-            found |= _measure(audit, decisions, parts, sigmas, report)
-    else:
-        found |= _measure(audit, decisions, parts, sigmas, report)
+    found = measured_parts(audit, decisions, parts, sigmas=sigmas, report=report)
     tables = [found[part] for part in parts]
     if what != "groups":
         tables.append(as_table(missing(audit, decisions)))
     return _joined(tables)
+
+
+def measured_parts(
+    audit: Audit,
+    decisions: Decisions,
+    parts: Sequence[str],
+    *,
+    sigmas: Sequence[float] = (SIGMA,),
+    report: Reporter = silent,
+) -> dict[str, pd.DataFrame]:
+    """Some parts for given decisions, measured and stored where they are missing.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process measures the same with the model right now.
+    """
+    found = _read(audit, decisions, parts, sigmas)
+    outcomes = Outcomes(audit, decisions)
+    if not outcomes.missing(kinds_of([part for part in parts if part not in found]), sigmas):
+        return found | _measure(outcomes, parts, sigmas, report)
+    with _alone(audit):
+        return found | _measure(outcomes, parts, sigmas, report)
+
+
+def make_outcomes(
+    audit: Audit,
+    decisions: Decisions,
+    kinds: Sequence[str],
+    *,
+    model: Model | None = None,
+    report: Reporter = silent,
+) -> None:
+    """Make outcomes that are missing; no other process does it at the same time.
+
+    Parameters
+    ----------
+    kinds : some of those in :data:`core.measures.outcomes.KINDS`.
+    model : the loaded model, to save loading it here.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process measures the same with the model right now.
+    """
+    outcomes = Outcomes(audit, decisions)
+    with _alone(audit):
+        outcomes.make(kinds, model=model, report=report)
+
+
+def _alone(audit: Audit) -> contextlib.AbstractContextManager[None]:
+    busy = f"audit {audit.name!r} is being measured by another process; wait for it"
+    return locked(outcomes_folder(audit) / "lock", busy)
 
 
 def stored(
@@ -104,7 +159,8 @@ def known(
     check("all", sigmas)
     found = _read(audit, decisions, WHAT, sigmas)
     if quick:
-        found |= _measure(audit, decisions, [p for p in WHAT if p not in SLOW], sigmas, silent)
+        quickly = [part for part in WHAT if part not in SLOW]
+        found |= _measure(Outcomes(audit, decisions), quickly, sigmas, silent)
     rows = missing(audit, decisions)
     rows += [
         note(f"{part} is not measured with these tags yet: python -m core measure {audit.name!r} "
@@ -156,16 +212,13 @@ def _read(
 
 
 def _measure(
-    audit: Audit,
-    decisions: Decisions,
-    parts: Sequence[str],
-    sigmas: Sequence[float],
-    report: Reporter,
+    outcomes: Outcomes, parts: Sequence[str], sigmas: Sequence[float], report: Reporter
 ) -> dict[str, pd.DataFrame]:
     """Every part, from the disk or measured; what cannot be stored is returned all the same."""
+    audit, decisions = outcomes.audit, outcomes.decisions
     found = _read(audit, decisions, parts, sigmas)
     left = [part for part in parts if part not in found]
-    for part, rows in measure_parts(audit, decisions, left, sigmas=sigmas, report=report):
+    for part, rows in measure_parts(outcomes, left, sigmas=sigmas, report=report):
         found[part] = as_table(rows)
         with contextlib.suppress(WorkspaceError):  # a workspace that only shows
             _write(_path(audit, decisions, part, sigmas), found[part])

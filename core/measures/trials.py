@@ -6,8 +6,9 @@ clean predictions are those that the audit stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,8 +25,52 @@ from core.types import BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     from core.models.model import Model
 
+K = TypeVar("K")
+
 IMAGES = 500
 """Held-out images per class that a trial uses at most, a fixed random part of them."""
+
+MEMORY = 2**28
+"""Bytes of decoded pixels that are kept: 1,700 images of 224 x 224 pixels."""
+
+
+class Seen:
+    """What the encoder sees of an audit's images and masks, decoded once. Safe in many threads."""
+
+    def __init__(self, audit: Audit) -> None:
+        self.audit = audit
+        self._pixels: dict[str, np.ndarray] = {}
+        self._masks: dict[tuple[str, str], np.ndarray | None] = {}
+        self._room = MEMORY
+        self._locks = [threading.Lock() for _ in range(64)]
+
+    def picture(self, image_id: str) -> np.ndarray:
+        """What the encoder sees of an image, (h, w, 3) uint8; not to be written to."""
+        with self._locks[hash(image_id) % len(self._locks)]:  # two threads may want it at once
+            known = self._pixels.get(image_id)
+            if known is None:
+                known = apply(self.audit.preprocess, self.audit.image(image_id))
+                if known.nbytes <= self._room:
+                    self._room -= known.nbytes
+                    self._pixels[image_id] = known
+        return known
+
+    def pictures(self, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
+        """The same of each image, decoded in threads."""
+        return in_order(self.picture, image_ids, workers=min(8, cores()), ahead=32)
+
+    def mask(self, image_id: str, column: str) -> BoolArray | None:
+        """:func:`mask_in_view`; kept at a bit per pixel."""
+        key = (image_id, column)
+        if key not in self._masks:
+            found = mask_in_view(self.audit, image_id, column)
+            self._masks[key] = None if found is None else np.packbits(found, axis=1)
+            return found
+        packed = self._masks[key]
+        if packed is None:
+            return None
+        width = self.audit.preprocess.input_size[1]
+        return np.unpackbits(packed, axis=1, count=width).astype(bool)
 
 
 def pictures(audit: Audit, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
@@ -37,6 +82,37 @@ def pictures(audit: Audit, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
     return in_order(one, image_ids, workers=min(8, cores()), ahead=32)
 
 
+class Encoder:
+    """A model at the batch size of its audit, fed with full batches."""
+
+    def __init__(self, audit: Audit, model: Model) -> None:
+        self.size = int(audit.manifest["compute"]["batch_size"])
+        self.width = int(audit.head.weight.shape[1])
+        self.model = model
+
+    def each(self, images: Iterable[tuple[K, np.ndarray]]) -> Iterator[tuple[K, FloatArray]]:
+        """Features (D,) float32 of every image (h, w, 3) uint8, under its key, in order."""
+        keys: list[K] = []
+        pixels: list[np.ndarray] = []
+        for key, image in images:
+            keys.append(key)
+            pixels.append(image)
+            if len(pixels) == self.size:
+                yield from zip(keys, self.features(pixels), strict=True)
+                keys, pixels = [], []
+        if pixels:
+            yield from zip(keys, self.features(pixels), strict=True)
+
+    def features(self, pixels: Sequence[np.ndarray]) -> FloatArray:
+        """Features (n, D) float32 of images that the encoder is to see."""
+        parts = [np.zeros((0, self.width), np.float32)]
+        for start in range(0, len(pixels), self.size):
+            batch = np.stack(pixels[start : start + self.size])
+            encoded = encode_padded(self.model, batch, self.size)
+            parts.append(encoded.features.float().cpu().numpy())
+        return np.concatenate(parts)
+
+
 def logits_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> FloatArray:
     """Logits (n, K) of the audit's head for images that the encoder is to see."""
     return audit.head.logits(features_of(audit, model, pixels))
@@ -44,12 +120,7 @@ def logits_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> Float
 
 def features_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> FloatArray:
     """Features (n, D) float32 of images that the encoder is to see."""
-    size = audit.manifest["compute"]["batch_size"]
-    parts = [np.zeros((0, audit.head.weight.shape[1]), np.float32)]
-    for start in range(0, len(pixels), size):
-        encoded = encode_padded(model, np.stack(pixels[start : start + size]), size)
-        parts.append(encoded.features.float().cpu().numpy())
-    return np.concatenate(parts)
+    return Encoder(audit, model).features(pixels)
 
 
 def predictions_of(audit: Audit, model: Model, pixels: Sequence[np.ndarray]) -> IntArray:
@@ -62,16 +133,37 @@ def region(
     audit: Audit, candidates: Sequence[Candidate], image_ids: Sequence[str], model: Model
 ) -> FloatArray:
     """Where the candidates support the class, (n, h, w) in [0, 1]: the union of their maps."""
-    size = audit.preprocess.input_size
-    if not candidates:
-        return np.zeros((len(image_ids), *size), np.float32)
-    if audit.exact_maps:
-        directions = np.stack([c.direction for c in candidates])
-        offsets = np.array([c.offset for c in candidates])
-        maps = heatmaps(audit.maps(image_ids, model), directions, offsets)
-    else:
-        maps = np.stack([audit.heatmaps(c, image_ids, model) for c in candidates], axis=1)
-    unions = [np.max([upsample(m, size) for m in unit_maps(of_image)], axis=0) for of_image in maps]
+    return regions(audit, [candidates], image_ids, model)[0]
+
+
+def regions(
+    audit: Audit,
+    groups: Sequence[Sequence[Candidate]],
+    image_ids: Sequence[str],
+    model: Model,
+) -> list[FloatArray]:
+    """:func:`region` of several groups of candidates; the images' maps are made once."""
+    shape = (len(image_ids), *audit.preprocess.input_size)
+    maps = audit.maps(image_ids, model) if audit.exact_maps and any(groups) else None
+    found = []
+    for candidates in groups:
+        if not candidates:
+            found.append(np.zeros(shape, np.float32))
+            continue
+        if maps is not None:
+            directions = np.stack([c.direction for c in candidates])
+            offsets = np.array([c.offset for c in candidates])
+            heats = heatmaps(maps, directions, offsets)
+        else:
+            heats = np.stack([audit.heatmaps(c, image_ids, model) for c in candidates], axis=1)
+        found.append(_union(heats, audit.preprocess.input_size))
+    return found
+
+
+def _union(heats: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Largest of the unit maps (n, m, h, w) at every pixel, (n, height, width) in [0, 1]."""
+    unions = [np.max([upsample(m, size) for m in unit_maps(of_image)], axis=0)
+              for of_image in heats]  # fmt: skip
     found: FloatArray = np.clip(np.stack(unions), 0.0, 1.0)
     return found
 

@@ -13,11 +13,12 @@ from importlib import import_module, util
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from core.audit import Audit
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
-from core.measures.trials import pictures, predictions_of, trial_ids, trial_split
+from core.measures.trials import Seen, predictions_of, trial_ids, trial_split
 from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -39,33 +40,48 @@ def available() -> bool:
     return util.find_spec(PACKAGE) is not None
 
 
-def watermark_rows(
-    audit: Audit, labels: Sequence[str], model: Model, *, report: Reporter = silent
-) -> Rows:
+def watermark_trial(
+    audit: Audit, model: Model, *, seen: Seen | None = None, report: Reporter = silent
+) -> pd.DataFrame:
+    """What the model says of held-out images with the watermark; needs the package.
+
+    Returns
+    -------
+    Columns: ``image_id``; output indices ``truth``, ``before`` and ``after``.
+    """
+    ids = trial_ids(audit, outside="")
+    images = audit.images.loc[ids]
+    return pd.DataFrame(
+        {
+            "image_id": pd.Series(ids, dtype=str),
+            "truth": np.array([audit.head.index(label) for label in images["label"]], np.int64),
+            "before": images["prediction"].to_numpy(dtype=np.int64),
+            "after": _predicted(audit, ids, model, seen or Seen(audit), report),
+        }
+    )
+
+
+def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | None) -> Rows:
     """How often the watermark turns held-out images into a class, and what it does to accuracy.
 
     Parameters
     ----------
     labels : classes to report; carton, where it is an output, and the class that the watermark
         attracts most are reported as well.
+    trial : of :func:`watermark_trial`; None where the package is not installed.
     """
-    if not available():
+    if trial is None:
         return [note(MISSING)]
-    ids = trial_ids(audit, outside="")
-    if not ids:
+    if trial.empty:
         return [note("no held-out image to draw the ImageNet-W watermark on")]
-    report(Progress("Drawing the watermark", 0, len(ids)))
-    images = audit.images.loc[ids]
-    truth = np.array([audit.head.index(label) for label in images["label"]], np.int64)
-    before = images["prediction"].to_numpy(dtype=np.int64)
-    after = _predicted(audit, ids, model, report)
-    split = trial_split(audit)
+    truth, before, after = (trial[name].to_numpy() for name in ("truth", "before", "after"))
+    split, n_all = trial_split(audit), len(trial)
     rows: Rows = []
     for name, predicted in (("without the watermark", before), ("with the watermark", after)):
         hits = float((predicted == truth).sum())
         rows.append(
-            row(EVERYWHERE, "watermark_accuracy", hits / len(ids), interval=share(hits, len(ids)),
-                n=len(ids), subject=name, split=split)
+            row(EVERYWHERE, "watermark_accuracy", hits / n_all, interval=share(hits, n_all),
+                n=n_all, subject=name, split=split)
         )  # fmt: skip
     chosen = _reported(audit, labels, truth, before, after)
     for class_idx in chosen:
@@ -80,15 +96,19 @@ def watermark_rows(
     return rows
 
 
-def _predicted(audit: Audit, ids: Sequence[str], model: Model, report: Reporter) -> IntArray:
+def _predicted(
+    audit: Audit, ids: Sequence[str], model: Model, seen: Seen, report: Reporter
+) -> IntArray:
     """Predicted output (n,) of images with the watermark on what the encoder sees."""
+    if not ids:
+        return np.zeros(0, np.int64)
     draw = _drawer(audit.preprocess.input_size[0])
     size = audit.manifest["compute"]["batch_size"]
-    seen, parts = pictures(audit, ids), []
+    pictures, parts = seen.pictures(ids), []
     for start in range(0, len(ids), size):
         report(Progress("Drawing the watermark", start, len(ids)))
         parts.append(
-            predictions_of(audit, model, [draw(next(seen)) for _ in ids[start : start + size]])
+            predictions_of(audit, model, [draw(next(pictures)) for _ in ids[start : start + size]])
         )
     report(Progress("Drawing the watermark", len(ids), len(ids)))
     return np.concatenate(parts)

@@ -1,48 +1,31 @@
-"""Features of images with a pasted cue, encoded once and kept: every head is tried on the same.
+"""Images with a pasted cue, as features: every head is tried on the same.
 
-::
-
-    mitigation/pasted-4f0c…/after.npy, control.npy, in_front.npy   (T, D) each, NaN where missing
-                            table.parquet                          image_id, truth
-                            facts.json                             how the cues were cut out
-
-The name ends with the key of everything it depends on: the images, the encoder, the tagged cues.
+Those of held-out images are the outcomes that the table of measures counts its flips from
+(:mod:`core.measures.outcomes`): what was measured is not encoded again, nor the other way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from core.audit import Audit, Candidate
+from core.audit import Audit
 from core.errors import InputError
 from core.measure.paste import sample
-from core.measures.decisions import values_of
-from core.measures.flips import PASTES, SOURCES, Cues, cues_of, pastes
-from core.measures.trials import features_of, trial_ids
+from core.measures.decisions import Decisions, values_of
+from core.measures.outcomes import pasted_features
+from core.measures.pasting import SOURCES, cues_of, encoded
+from core.measures.trials import Encoder, Seen
 from core.mitigate.composites import joined, overlay_pairs
 from core.mitigate.evidence import Pairs
-from core.mitigation.findings import Findings, key_of
+from core.mitigation.findings import Findings
 from core.models.linear import Head
-from core.store import (
-    fingerprint,
-    read_array,
-    read_frame,
-    read_json,
-    replacing_folder,
-    write_json,
-)
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
-
-VERSION = 1
 
 PAIRS = 180
 """Training images per cue that a cue is pasted on at most."""
@@ -59,7 +42,7 @@ class Composites:
     plain: FloatArray
     """(T, D) without the cue."""
     pasted: dict[str, FloatArray]
-    """(T, D) by :data:`core.measures.flips.PASTES`; rows of NaN where an image has none."""
+    """(T, D) by :data:`core.measures.pasting.PASTES`; rows of NaN where an image has none."""
     kind: str
     sources: int
 
@@ -80,86 +63,40 @@ class Composites:
 def held_out_composites(
     audit: Audit,
     label: str,
-    spurious: Sequence[Candidate],
+    decisions: Decisions,
     *,
     seen_by: Audit | None = None,
     models: dict[str, Model] | None = None,
-    seed: int = 0,
     report: Reporter = silent,
 ) -> Composites:
     """Composites of a class's cue, encoded where they are missing.
 
     Parameters
     ----------
-    audit : whose cues are cut out.
+    audit : whose cues are cut out, by its decisions.
     seen_by : whose encoder sees them; default ``audit``.
     models : loaded models by audit id, filled where one is needed.
     """
     seen_by, models = seen_by or audit, {} if models is None else models
-    folder = _folder(audit, seen_by, label, spurious, seed)
-    if not folder.exists():
-        cues = cues_of(audit, label, spurious, _model(audit, models))
-        ids = trial_ids(audit, outside=label) if cues.masks else []
-        _encode(audit, seen_by, ids, cues, _model(seen_by, models), folder, seed, report)
-    table, facts = read_frame(folder / "table.parquet"), read_json(folder / "facts.json")
-    ids = table["image_id"].tolist()
+
+    def model(of: Audit) -> Model:
+        if of.id not in models:
+            models[of.id] = of.load_model()
+        return models[of.id]
+
+    found, features = pasted_features(
+        audit, label, decisions, model, seen_by=seen_by, report=report
+    )
+    ids = found.table["image_id"].tolist()
+    width = seen_by.head.weight.shape[1]
     return Composites(
         ids,
-        table["truth"].to_numpy(np.int64),
-        seen_by.features(ids) if ids else np.zeros((0, seen_by.head.weight.shape[1]), np.float32),
-        {name: read_array(folder / f"{name}.npy") for name in PASTES},
-        facts["kind"],
-        facts["sources"],
+        found.table["truth"].to_numpy(np.int64),
+        seen_by.features(ids) if ids else np.zeros((0, width), np.float32),
+        features,
+        found.kind,
+        found.sources,
     )
-
-
-def _model(audit: Audit, models: dict[str, Model]) -> Model:
-    if audit.id not in models:
-        models[audit.id] = audit.load_model()
-    return models[audit.id]
-
-
-def _folder(
-    audit: Audit, seen_by: Audit, label: str, spurious: Sequence[Candidate], seed: int
-) -> Path:
-    key = {
-        "version": VERSION,
-        "images": read_json(audit.folder / "head" / "head.json")["key"],
-        "cut": audit.manifest["fingerprint"],
-        "encoder": seen_by.manifest["model"].get("weights", seen_by.manifest["parts"]["weights"]),
-        "cues": [key_of(label, c) for c in spurious],
-        "seed": seed,
-    }
-    return seen_by.folder / "mitigation" / f"pasted-{fingerprint(key)}"
-
-
-def _encode(
-    audit: Audit,
-    seen_by: Audit,
-    ids: list[str],
-    cues: Cues,
-    model: Model,
-    folder: Path,
-    seed: int,
-    report: Reporter,
-) -> None:
-    shape = (len(ids), seen_by.head.weight.shape[1])
-    arrays = {name: np.full(shape, np.nan, np.float32) for name in PASTES}
-    for part, trial in pastes(audit, ids, cues, seed=seed):
-        report(Progress("Pasting cues", part.start, len(ids)))
-        for name, array in arrays.items():
-            there = [i for i, images in zip(part, trial, strict=True) if name in images]
-            changed = [images[name] for images in trial if name in images]
-            array[there] = features_of(seen_by, model, changed)
-    report(Progress("Pasting cues", len(ids), len(ids)))
-    labels = audit.images.loc[ids, "label"].tolist()
-    truth = [audit.head.index(label) for label in labels]
-    with replacing_folder(folder) as temporary:
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        table = pd.DataFrame({"image_id": pd.Series(ids, dtype=object), "truth": truth})
-        table.to_parquet(temporary / "table.parquet", index=False)
-        write_json(temporary / "facts.json", {"kind": cues.kind, "sources": len(cues.masks)})
 
 
 def mask_pairs(
@@ -181,21 +118,19 @@ def mask_pairs(
             f"audit {audit.name!r} has no cue masks: name them in the manifest's column cue_mask, "
             "or leave out --masks"
         )
-    model, parts, number = audit.load_model(), [], 0
+    model, seen, parts, number = audit.load_model(), Seen(audit), [], 0
     for label, spurious in findings.chosen.items():
         report(Progress("Pasting cues on training images", number, len(findings.keys), "cues"))
-        cues = cues_of(audit, label, spurious, model)
+        cues = cues_of(audit, label, spurious, model, seen)
         if cues.kind != "cue masks":
             raise InputError(f"class {label!r} has no training image with a cue mask")
         ids, places = _targets(audit, label, rows, seed)
-        shown = [np.zeros((0, audit.head.weight.shape[1]), np.float32)] + [
-            features_of(audit, model, [image["after"] for image in trial])
-            for _, trial in pastes(audit, ids, cues, seed=seed)
-        ]
-        hidden = audit.features(ids) if ids else shown[0]
+        encoder = Encoder(audit, model)
+        shown = encoded(audit, ids, cues, encoder, names=("after",), seed=seed, seen=seen)["after"]
+        hidden = audit.features(ids) if ids else shown
         for cue in range(number, number + len(spurious)):
             each = np.full(len(ids), cue, np.int64)
-            parts.append(Pairs(shown=np.concatenate(shown), hidden=hidden, rows=places, cue=each))
+            parts.append(Pairs(shown=shown, hidden=hidden, rows=places, cue=each))
         number += len(spurious)
     found = joined(parts)
     if found is None:

@@ -30,12 +30,12 @@ def flip_rows(
     effect: Effect, label: str, models: dict[str, Model], report: Reporter
 ) -> list[dict[str, Any]]:
     """Flip rates with the very same composites, and the spurious score on them."""
-    spurious = effect.decisions.spurious[label]
-    old = held_out_composites(effect.before, label, spurious, models=models, report=report)
+    tags = effect.decisions
+    old = held_out_composites(effect.before, label, tags, models=models, report=report)
     new = old
     if not effect.same_encoder:
         new = held_out_composites(
-            effect.before, label, spurious, seen_by=effect.after, models=models, report=report
+            effect.before, label, tags, seen_by=effect.after, models=models, report=report
         )
     class_idx = int(effect.facts(label)["class_idx"])
     if not len(old.ids):
@@ -101,7 +101,7 @@ def cue_image_row(
 ) -> dict[str, Any]:
     """The spurious score with the images of a folder for images of the cue alone.
 
-    Both models read the same files (:func:`core.measures.table.score`).
+    Both models read the same files (:func:`core.measures.scores.score`).
 
     Raises
     ------
@@ -110,7 +110,7 @@ def cue_image_row(
     InputError
         If the class has no held-out image.
     """
-    from core.measures.table import score
+    from core.measures.scores import score
 
     report(Progress(f"Reading {folder.name}", 0, 0))
     found, given = [], []

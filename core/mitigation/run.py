@@ -270,10 +270,9 @@ def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]
 
 def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
     """Composites of every class acted on, by its output; the table before and after has them."""
-    spurious = work.findings.decisions.spurious
     return {
         int(work.parent.class_facts(label)["class_idx"]): held_out_composites(
-            work.parent, label, spurious[label], models=models, report=work.report
+            work.parent, label, work.findings.decisions, models=models, report=work.report
         )
         for label in work.findings.chosen
     }

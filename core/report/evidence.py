@@ -12,8 +12,8 @@ from core.annotate.votes import answers
 from core.audit import Audit
 from core.errors import SpurioscopeError
 from core.measures.decisions import Decisions, decided
+from core.measures.outcomes import SLOW
 from core.measures.stored import is_stored, known, measured
-from core.measures.table import SLOW
 from core.store import Workspace, fingerprint
 from core.types import Reporter, silent
 

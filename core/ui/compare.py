@@ -11,6 +11,7 @@ from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.comparison.cells import Context
 from core.comparison.table import Table, compare, open_context
+from core.measures.outcomes import outcomes_folder
 from core.ui import opened, state, working
 from core.ui.blocks import empty, plain
 from core.ui.words import help_on
@@ -86,11 +87,11 @@ def _context(state_of: str, _audits: list[Audit]) -> Context:
 
 
 def _state(audits: Sequence[Audit]) -> str:
-    """Changes with the audits, their tags and their stored trials."""
+    """Changes with the audits, their tags and their stored outcomes."""
     store, parts = TagStore.open(opened.workspace()), []
     for audit in audits:
-        trials = audit.folder / "trials"
-        made = trials.stat().st_mtime_ns if trials.is_dir() else 0
+        outcomes = outcomes_folder(audit)
+        made = outcomes.stat().st_mtime_ns if outcomes.is_dir() else 0
         known = (str(audit.folder), audit.name, opened.version(audit))
         parts.append((*known, store.state(audit.id), made))
     return str(parts)

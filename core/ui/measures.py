@@ -10,9 +10,10 @@ import streamlit as st
 
 from core.audit import Audit
 from core.measure_commands import arguments
+from core.measures.outcomes import SLOW
 from core.measures.rows import DEFINITIONS, POINTS, SHARE
 from core.measures.stored import is_stored, known
-from core.measures.table import SLOW, WHAT
+from core.measures.table import WHAT
 from core.ui import blocks, factors, measure_figures, state, tagged, working
 
 PARAMETERS = ["audit", "view", "what", "classes", "order", "rows", "of"]

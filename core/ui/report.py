@@ -10,8 +10,8 @@ import streamlit as st
 
 from core.audit import Audit
 from core.measure_commands import arguments
+from core.measures.outcomes import SLOW
 from core.measures.stored import is_stored
-from core.measures.table import SLOW
 from core.report import appendix, evidence
 from core.report.document import TITLE, Report, compose, render
 from core.store import fingerprint

@@ -26,6 +26,7 @@ from core.comparison.trials import Trials
 from core.errors import InputError
 from core.measure.paired import mcnemar
 from core.measures.decisions import decided, spuriosity_of
+from core.measures.scores import score_path
 from core.models.model import Model
 from core.run import run_audit
 from core.statistics import auroc
@@ -269,9 +270,9 @@ def test_every_cell_is_there_after_measuring(wired: Workspace, tmp_path: Path) -
             assert cell.difference - 1e-9 <= cell.difference_high, name
     assert table.rows["parameters", one.id].value == 16 * 28 + 17 * 3
     assert [w for a in (one, two) for w in context.trials[a.id].missing()] == []
-    written = context.trials[one.id].path("score").stat().st_mtime_ns
+    written = score_path(one, "leaf").stat().st_mtime_ns
     measure_missing(context, {"leaf": tmp_path / "cue"})
-    assert context.trials[one.id].path("score").stat().st_mtime_ns == written
+    assert score_path(one, "leaf").stat().st_mtime_ns == written
 
 
 def test_trials_are_made_once_and_only_with_the_model(
@@ -284,6 +285,8 @@ def test_trials_are_made_once_and_only_with_the_model(
     measure_missing(open_context(audits(wired), wired))
     store = TagStore.open(wired)
     store.add("ann", one.id, "leaf", Kind.NEURON, GREEN, None)
+    assert Trials(one, decided(one, store)).missing() == ["noise"]  # a core tag cuts out no cue
+    store.add("ann", one.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
     assert Trials(one, decided(one, store)).missing() == ["noise", "flips"]
 
 

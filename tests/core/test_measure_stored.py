@@ -14,6 +14,7 @@ from core.audit import Audit
 from core.errors import WorkspaceError
 from core.measures import stored, table
 from core.measures.decisions import decided
+from core.measures.outcomes import outcomes_folder
 from core.measures.stored import folder_of, is_stored, measured
 from core.store import Workspace, locked
 from core.types import Kind, Tag
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("white_box")
 def copied(planted: Audit, tmp_path: Path) -> Audit:
     """The planted audit and its tags in a workspace of this test's own."""
     shutil.copytree(workspace_of(planted).root, tmp_path / "workspace")
-    shutil.rmtree(tmp_path / "workspace" / "audits" / planted.id / "measures", ignore_errors=True)
+    for name in ("measures", "outcomes"):
+        shutil.rmtree(tmp_path / "workspace" / "audits" / planted.id / name, ignore_errors=True)
     return Audit.open(Workspace(tmp_path / "workspace"), planted.id)
 
 
@@ -121,7 +123,7 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_two_measuring_the_same(copied: Audit) -> None:
     with (
-        locked(folder_of(copied) / "lock", ""),
+        locked(outcomes_folder(copied) / "lock", ""),
         pytest.raises(WorkspaceError, match="is being measured by another process; wait"),
     ):
         measured(copied, workspace_of(copied), "flip")

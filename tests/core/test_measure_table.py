@@ -16,10 +16,12 @@ from core import measure_commands
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import DataError, InputError
-from core.measures import flips, regions, trials
+from core.measure.paste import choose, paste
+from core.measures import pasting, regions, trials
 from core.measures.decisions import decided, spuriosity_of, values_of
 from core.measures.rows import COLUMNS, DEFINITIONS
-from core.measures.table import measure, score
+from core.measures.scores import score
+from core.measures.table import measure
 from core.measures.watermark import MISSING
 from core.store import Workspace, dumps
 from core.types import Kind, Tag
@@ -123,11 +125,11 @@ def test_without_masks_overlays_are_pasted(planted: Audit) -> None:
     audit, model = Audit(planted.folder), load_white_box("x")
     audit.images = planted.images.drop(columns=["cue_mask", "object_mask"])
     spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
-    found = flips.pasted(audit, "leaf", spurious, model)
+    found = pasting.pasted(audit, "leaf", spurious, model)
     assert found.kind == "overlays above half of their maximum"
     assert (found.table["in_front"] == -1).all()
     assert found.turned(0).mean() > found.turned(0, "control").mean() + 0.1
-    cues = flips.cues_of(audit, "leaf", spurious, model)
+    cues = pasting.cues_of(audit, "leaf", spurious, model)
     assert np.mean([mask[:14, :14].sum() / mask.sum() for mask in cues.masks]) > 0.9
 
 
@@ -168,22 +170,63 @@ def test_noise_does_not_depend_on_the_batch(planted: Audit) -> None:
     assert (found[0].correct["spurious_accuracy"] != found[0].clean).any()
 
 
-def test_every_image_is_encoded_once_per_trial(
+def test_every_image_is_encoded_and_decoded_once_per_trial(
     planted: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = []
-    forward = trials.encode_padded
+    counted, read = [], []
+    forward, image = trials.encode_padded, Audit.image
 
     def counting(model, pixels, size):
         counted.append(len(pixels))
         return forward(model, pixels, size)
 
     monkeypatch.setattr(trials, "encode_padded", counting)
+    monkeypatch.setattr(Audit, "image", lambda self, i: (read.append(i), image(self, i))[1])
     spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
-    flips.pasted(planted, "leaf", spurious, load_white_box("x"))
-    assert sum(counted) == 2 * 2 * N + 60
+    found = pasting.pasted(planted, "leaf", spurious, load_white_box("x")).table
+    assert sum(counted) == 2 * 2 * N  # no cue hides an object: in front of it is the same picture
+    assert set(counted[:-1]) == {64}
+    assert len(read) == 2 * N + found_sources(planted)
+    front = found[found["in_front"] >= 0]
+    assert len(front) == 60
+    assert (front["in_front"] == front["after"]).all()
     monkeypatch.setattr(trials, "IMAGES", 50)
-    assert len(flips.pasted(planted, "leaf", spurious, load_white_box("x")).table) == 50
+    assert len(pasting.pasted(planted, "leaf", spurious, load_white_box("x")).table) == 50
+
+
+def found_sources(audit: Audit) -> int:
+    """Images that the cue is cut out of: training images of the class, read besides the targets."""
+    shown = audit.images.query("label == 'leaf' and split == 'train' and cue_mask != ''")
+    return min(len(shown), pasting.SOURCES)
+
+
+def test_pasted_equals_a_slow_replica(planted: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = np.zeros((32, 32), bool)
+    half[:, :8] = True  # an object that the cue, in the corner, hides in part
+    masks = {"object_mask": half}
+    real = trials.mask_in_view
+    monkeypatch.setattr(trials, "mask_in_view", lambda a, i, c: masks.get(c, real(a, i, c)))
+    monkeypatch.setattr(trials, "MEMORY", 40 * 32 * 32 * 3)  # room for some of the pictures
+    spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
+    model = load_white_box("x")
+    cues = pasting.cues_of(planted, "leaf", spurious, model)
+    found = pasting.pasted(planted, "leaf", spurious, model)
+    ids = trials.trial_ids(planted, outside="leaf")
+    assert found.table["image_id"].tolist() == ids
+    labels = planted.images.loc[ids, "label"].tolist()
+    others = pasting._others(ids, labels, seed=0)
+    slow = dict(zip([*ids], trials.pictures(planted, ids), strict=True))
+    for row, pick in enumerate(choose(ids[:40], len(cues.masks))):
+        target, source, mask = slow[ids[row]], cues.pixels[pick], cues.masks[pick]
+        changed = {
+            "after": paste(target, source, mask),
+            "control": paste(target, slow[others[row]], mask),
+            "in_front": paste(target, source, mask & ~half),
+        }
+        for name, pixels in changed.items():
+            (expected,) = trials.predictions_of(planted, model, [pixels])
+            assert found.table[name].iloc[row] == expected
+    assert (found.table["in_front"] != found.table["after"]).any()
 
 
 def test_reliability(planted: Audit, table: pd.DataFrame) -> None:

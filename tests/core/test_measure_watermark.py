@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.measures import watermark
+from core.measures.decisions import decided
+from core.measures.outcomes import Outcomes, kinds_of
 from core.measures.rows import as_table
 from core.measures.trials import predictions_of, trial_ids
-from tests.core.conftest import load_white_box
+from tests.core.conftest import load_white_box, workspace_of
 
 
 class RedCorner:
@@ -38,7 +41,8 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("package")
 def test_flips_equal_a_slow_replica(planted: Audit) -> None:
     model = load_white_box("x")
-    found = as_table(watermark.watermark_rows(planted, ["pond"], model))
+    trial = watermark.watermark_trial(planted, model)
+    found = as_table(watermark.watermark_rows(planted, ["pond"], trial))
     rates = found.query("measure == 'watermark_flip_rate'").set_index("label")
     assert rates.index.tolist() == ["pond", "leaf"]  # asked for; attracted most
     ids = trial_ids(planted, outside="")
@@ -63,7 +67,10 @@ def test_without_the_package_nothing_is_drawn(
     planted: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watermark, "available", lambda: False)
-    (row,) = watermark.watermark_rows(planted, ["leaf"], load_white_box("x"))
+    decisions = decided(planted, TagStore.open(workspace_of(planted)))
+    outcomes = Outcomes(planted, decisions, stored=False)
+    assert "watermark" not in {step.kind for step in outcomes.missing(kinds_of(["flip"]))}
+    (row,) = watermark.watermark_rows(planted, ["leaf"], outcomes.watermark())
     assert row["measure"] == "note"
     assert "pip install imagenet-w (optional; its licence" in row["note"]
 

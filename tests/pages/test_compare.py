@@ -9,10 +9,11 @@ from streamlit.testing.v1 import AppTest
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.comparison.carry import ANNOTATOR
-from core.comparison.table import MEASURES, open_context
+from core.comparison.table import MEASURES, compare, open_context
 from core.comparison.trials import make_trials
 from core.store import Workspace
 from core.types import Kind, Tag
+from core.ui import compare_table
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
 TITLE = "Compare models"
@@ -57,7 +58,7 @@ def test_table_without_tags_says_what_is_missing(audit: Audit, second: Audit, op
     assert "needs tags" in shown
     assert "needs images of a cue alone" in shown
     held = audit.images[audit.images["split"] == "test"]
-    assert f"{held['fair'].mean():.3f} [" in shown
+    assert f"<i>{held['fair'].mean():.3f}</i> <i>[" in shown
     assert "24 held out in all of them" in app.caption[0].value
     assert address(app)["models"] == second.id
     assert address(app)["view"] == "table"
@@ -73,6 +74,21 @@ def test_table_with_everything_measured(
     assert "parameters" in html(app).lower()
     assert "not measured yet" not in html(app)
     assert not [b for b in app.button if b.label.startswith("Measure")]
+
+
+def test_many_models_get_short_cells(
+    audit: Audit, second: Audit, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context([audit, second], workspace)
+    table = compare(context)
+    full = compare_table.html(context, table, audit)
+    monkeypatch.setattr(compare_table, "FULL", 1)
+    short = compare_table.html(context, table, audit)
+    cell = table.rows["accuracy", second.id]
+    assert f"{cell.value:.3f}</i> <i>[{cell.low:.3f}" in full
+    assert f'<span class="value">{cell.value:.3f}</span>' in short
+    assert f'title="{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]; ' in short
+    assert short.count('<td colspan="2">') == full.count('<td colspan="2">') > 0
 
 
 def test_names_from_data_are_escaped(

@@ -13,7 +13,8 @@ from PIL import Image
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.measures.decisions import decided
-from core.measures.table import measure, score
+from core.measures.scores import score
+from core.measures.table import measure
 from core.mitigation.composites import map_pairs
 from core.mitigation.effect import effects
 from core.mitigation.effect_rows import COLUMNS, MEANING, Effect
@@ -69,7 +70,7 @@ def test_composites_are_encoded_once_for_every_correction(
     workspace: Workspace, parent: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(workspace, parent)
-    monkeypatch.setattr("core.mitigation.composites.features_of", None)
+    monkeypatch.setattr("core.measures.outcomes.encoded", None)
     audit = run(workspace, parent, "spufix", name="second")
     assert cell(audit, "flip_rate")["n"] > 0
 

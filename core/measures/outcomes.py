@@ -1,0 +1,355 @@
+"""What the slow trials say of every image, kept once; every figure about them follows from this.
+
+::
+
+    outcomes/noise-00003-4f0c….parquet   a class with noise on its tagged regions
+             masked-00003-4f0c….parquet  the same on object and background, for which no tag matters
+             pasted-00003-4f0c…/         a class's cue pasted on images of the others
+             control-00003-4f0c…/        the same without the cue, and behind the object
+                 table.parquet           predictions (pasting.Pasted)
+                 facts.json              how the cues were cut out
+                 after.npy …             features (T, D) per version, rows of NaN where missing
+             watermark-4f0c….parquet     images of every class (watermark.watermark_trial)
+
+A name ends with the key of everything that the outcome depends on: the images and predictions of
+the audit, the tags of that class, the noise. Tagging another class leaves it in place, and a run
+that is killed keeps the classes that it finished. The table of measures needs all of this, the
+comparison of models ``noise`` and ``pasted`` alone. The features are there so that a corrected head
+is tried on the same images; of audits with very many tagged classes they are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from core.audit import Audit, Candidate
+from core.config import PASTED_BUDGET
+from core.errors import WorkspaceError
+from core.measure.noise import SIGMA
+from core.measures import regions, watermark
+from core.measures.decisions import Decisions, Tagged
+from core.measures.pasting import PASTES, Pasted, cues_of, encoded, said
+from core.measures.regions import NoiseTrial, noise_trial
+from core.measures.trials import IMAGES, Encoder, Seen, trial_ids
+from core.store import (
+    fingerprint,
+    read_array,
+    read_frame,
+    read_json,
+    replacing_folder,
+    write_frame,
+    write_json,
+)
+from core.types import FloatArray, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+VERSION = 1
+"""Of the trials; another one makes all of them again."""
+
+KEPT = {"noise": 16, "masked": 16, "pasted": 4, "control": 4, "watermark": 4}
+"""Outcomes of a class and kind that stay; of more, those that were made first are deleted."""
+
+SLOW = ("noise", "flip")
+"""Parts of the table of measures that are made of outcomes."""
+
+NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "control", "watermark"
+
+KINDS = {"noise": (NOISE, MASKED), "flip": (PASTED, CONTROL, WATERMARK)}
+"""Outcomes that a part is made of."""
+
+COMPARED = (NOISE, PASTED)
+"""Outcomes that the comparison of models is made of."""
+
+VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
+"""Versions of an image in each outcome of a pasted cue."""
+
+TITLES = {
+    NOISE: "Adding noise",
+    MASKED: "Adding noise to objects and backgrounds",
+    PASTED: "Pasting cues",
+    CONTROL: "Pasting controls",
+}
+
+
+class Step(NamedTuple):
+    """One outcome to be made."""
+
+    kind: str
+    label: str = ""
+    sigma: float = SIGMA
+
+
+def outcomes_folder(audit: Audit) -> Path:
+    """Where the outcomes of an audit lie."""
+    return audit.folder / "outcomes"
+
+
+def base_key(audit: Audit) -> dict[str, Any]:
+    """What every outcome of an audit depends on: its images, its encoder and its head."""
+    return {
+        "version": VERSION,
+        "audit": audit.manifest["fingerprint"],
+        "predictions": read_json(audit.folder / "head" / "head.json")["key"],
+    }
+
+
+class Outcomes:
+    """The outcomes of one audit with its tags.
+
+    Parameters
+    ----------
+    stored : whether they are read from and written to the audit's folder; else they are made
+        afresh and kept in memory alone.
+    """
+
+    def __init__(self, audit: Audit, decisions: Decisions, *, stored: bool = True) -> None:
+        self.audit, self.decisions, self.stored = audit, decisions, stored
+        self._base = base_key(audit)
+        self._numbers = {facts["label"]: int(facts["class_idx"]) for facts in audit.classes}
+        self._held: dict[Path, Any] = {}
+
+    def path(self, kind: str, label: str = "", sigma: float = SIGMA) -> Path:
+        """Where an outcome is or will be."""
+        folder, key = outcomes_folder(self.audit), dict(self._base)
+        if kind == WATERMARK:
+            return folder / f"{kind}-{fingerprint(key)}.parquet"
+        if kind != MASKED:
+            key["spurious"] = _keys(self.decisions.spurious, label)
+        if kind == NOISE:
+            key["core"] = _keys(self.decisions.core, label)
+        if kind in (NOISE, MASKED):
+            key["sigma"] = float(sigma)
+        ending = "" if kind in VERSIONS else ".parquet"
+        return folder / f"{kind}-{self._numbers[label]:05d}-{fingerprint(key)}{ending}"
+
+    def noise(
+        self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = KINDS["noise"]
+    ) -> NoiseTrial | None:
+        """A class under noise; None where some of it was not made."""
+        tables = [self._read(self.path(kind, label, sigma), read_frame) for kind in kinds]
+        if any(table is None for table in tables):
+            return None
+        new = [table.drop(columns=["image_id", "clean"]) for table in tables[1:]]
+        return NoiseTrial(pd.concat([tables[0], *new], axis=1))
+
+    def pasted(self, label: str, kinds: Sequence[str] = (PASTED, CONTROL)) -> Pasted | None:
+        """The cue of a class on images of the others; None where some of it was not made."""
+        parts = [self._read(self.path(kind, label), read_pasted) for kind in kinds]
+        return None if any(part is None for part in parts) else together(parts)
+
+    def watermark(self) -> pd.DataFrame | None:
+        """Images with the watermark; None where it was not drawn, or cannot be."""
+        found: pd.DataFrame | None = None
+        if watermark.available():
+            found = self._read(self.path(WATERMARK), read_frame)
+        return found
+
+    def _read(self, path: Path, read: Callable[[Path], Any]) -> Any:
+        if path not in self._held and self.stored and path.exists():
+            self._held[path] = read(path)
+        return self._held.get(path)
+
+    def missing(self, kinds: Sequence[str], sigmas: Sequence[float] = (SIGMA,)) -> list[Step]:
+        """The outcomes of some kinds that are not there yet; none where nothing is spurious."""
+        steps = []
+        labels = list(self.decisions.spurious)
+        for kind in kinds:
+            if kind in (NOISE, MASKED):
+                steps += [Step(kind, label, sigma) for sigma in sigmas for label in labels]
+            elif kind in VERSIONS:
+                steps += [Step(kind, label) for label in labels]
+            elif labels and watermark.available():
+                steps.append(Step(kind))
+        return [step for step in steps if not self._there(self.path(*step))]
+
+    def _there(self, path: Path) -> bool:
+        return path in self._held or (self.stored and path.exists())
+
+    def make(
+        self,
+        kinds: Sequence[str],
+        sigmas: Sequence[float] = (SIGMA,),
+        *,
+        model: Model | None = None,
+        report: Reporter = silent,
+    ) -> None:
+        """Make what is missing; the model is loaded once, and only if there is work.
+
+        What cannot be written (a full disk, a workspace that only shows) is held in memory.
+        """
+        steps = self.missing(kinds, sigmas)
+        if not steps:
+            return
+        if model is None:
+            report(Progress("Loading the model", 0, 0))
+            model = self.audit.load_model()
+        seen = Seen(self.audit)
+        for kind, title in TITLES.items():
+            mine = [step for step in steps if step.kind == kind]
+            make = self._pasted if kind in VERSIONS else self._noise
+            for done, step in enumerate(mine):
+                report(Progress(title, done, len(mine), "classes"))
+                make(step, model, seen)
+            if mine:
+                report(Progress(title, len(mine), len(mine), "classes"))
+        if Step(WATERMARK) in steps:
+            trial = watermark.watermark_trial(self.audit, model, seen=seen, report=report)
+            self._keep(self.path(WATERMARK), trial, lambda path: write_frame(path, trial))
+
+    def _noise(self, step: Step, model: Model, seen: Seen) -> None:
+        trial = noise_trial(
+            self.audit,
+            step.label,
+            self.decisions.spurious[step.label],
+            self.decisions.core.get(step.label, []),
+            model,
+            names=regions.TAGGED if step.kind == NOISE else regions.MASKED,
+            sigma=step.sigma,
+            seen=seen,
+        )
+        self._keep(self.path(*step), trial.table, lambda path: write_frame(path, trial.table))
+
+    def _pasted(self, step: Step, model: Model, seen: Seen) -> None:
+        audit, label = self.audit, step.label
+        spurious = self.decisions.spurious[label]
+        after = read_array_of(self.path(PASTED, label), "after") if self.stored else None
+        found, features = paste_and_say(
+            audit, label, spurious, VERSIONS[step.kind], model, model, known=after, seen=seen
+        )
+        size = 4 * len(PASTES) * IMAGES * audit.head.weight.shape[1]
+        kept = features if len(self.decisions.spurious) * size <= PASTED_BUDGET else {}
+        self._keep(self.path(*step), found, lambda path: write_pasted(path, found, kept))
+
+    def _keep(self, path: Path, found: Any, write: Callable[[Path], None]) -> None:
+        self._held[path] = found
+        if self.stored:
+            with contextlib.suppress(WorkspaceError):
+                write(path)
+                prune(path)
+
+
+def kinds_of(parts: Sequence[str]) -> list[str]:
+    """The outcomes that some parts of the table of measures are made of."""
+    return [kind for part in parts for kind in KINDS.get(part, ())]
+
+
+def _keys(tagged: Tagged, label: str) -> list[str]:
+    return sorted(f"{kind} {component}" for kind, component in tagged.keys_of.get(label, []))
+
+
+def paste_and_say(
+    audit: Audit,
+    label: str,
+    spurious: Sequence[Candidate],
+    versions: Sequence[str],
+    model: Model,
+    sees: Model,
+    *,
+    by: Audit | None = None,
+    known: FloatArray | None = None,
+    seen: Seen | None = None,
+    report: Reporter = silent,
+) -> tuple[Pasted, dict[str, FloatArray]]:
+    """Versions of the images that a class's cue is pasted on: predictions, and features (T, D).
+
+    Parameters
+    ----------
+    model : of the audit, whose cue is cut out.
+    sees : of the audit ``by`` (default the same), which says what it sees.
+    known : features of ``after``, where they are known.
+    """
+    by, seen = by or audit, seen or Seen(audit)
+    cues = cues_of(audit, label, spurious, model, seen)
+    ids = trial_ids(audit, outside=label) if cues.masks else []
+    features = encoded(
+        audit, ids, cues, Encoder(by, sees), names=versions, known=known, seen=seen, report=report
+    )
+    return said(by, ids, cues.kind, len(cues.masks), features), features
+
+
+def together(parts: Sequence[Pasted]) -> Pasted:
+    """Several versions of the same images as one table."""
+    given = ["image_id", "label", "truth", "before"]
+    new = [part.table.drop(columns=given) for part in parts[1:]]
+    table = pd.concat([parts[0].table, *new], axis=1)
+    return Pasted(table, parts[0].kind, parts[0].sources)
+
+
+def prune(path: Path) -> None:
+    """Delete all but the newest outcomes of the same kind and class."""
+    start = path.name.rpartition("-")[0]
+    kept = sorted(path.parent.glob(f"{start}-*"), key=lambda p: p.stat().st_mtime_ns)
+    for old in kept[: -KEPT[start.partition("-")[0]]]:
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+
+
+def write_pasted(path: Path, found: Pasted, features: dict[str, FloatArray]) -> None:
+    """Write the outcome of a pasted cue, complete or not at all."""
+    with replacing_folder(path) as temporary:
+        for name, array in features.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        write_frame(temporary / "table.parquet", found.table)
+        write_json(temporary / "facts.json", {"kind": found.kind, "sources": found.sources})
+
+
+def read_pasted(path: Path) -> Pasted:
+    """The outcome of a pasted cue."""
+    facts = read_json(path / "facts.json")
+    return Pasted(read_frame(path / "table.parquet"), facts["kind"], facts["sources"])
+
+
+def read_array_of(path: Path, version: str) -> FloatArray | None:
+    """Features (T, D) of a version of a pasted cue; None where they were not kept."""
+    file = path / f"{version}.npy"
+    return read_array(file) if file.exists() else None
+
+
+def pasted_features(
+    audit: Audit,
+    label: str,
+    decisions: Decisions,
+    model: Callable[[Audit], Model],
+    *,
+    seen_by: Audit | None = None,
+    report: Reporter = silent,
+) -> tuple[Pasted, dict[str, FloatArray]]:
+    """The outcome of a pasted cue with its features by PASTES, made where they are missing.
+
+    Parameters
+    ----------
+    decisions : of ``audit``.
+    model : the loaded model of an audit; asked only where it is needed.
+    seen_by : whose model sees the images, if it is another with the same preprocessing; its
+        outcome lies in its own folder.
+    """
+    by, own = seen_by or audit, Outcomes(audit, decisions)
+    parts: list[Pasted] = []
+    features: dict[str, FloatArray] = {}
+    for kind, versions in VERSIONS.items():
+        path = own.path(kind, label)
+        if by.id != audit.id:
+            key = fingerprint({"cut": path.name, "seen_by": base_key(by)})
+            path = outcomes_folder(by) / f"{path.name.rpartition('-')[0]}-{key}"
+        kept = {name: read_array_of(path, name) for name in versions}
+        there = {name: array for name, array in kept.items() if array is not None}
+        if len(there) == len(versions):
+            found = read_pasted(path)
+        else:
+            found, there = paste_and_say(
+                audit, label, decisions.spurious[label], versions, model(audit), model(by),
+                by=by, known=features.get("after"), report=report,
+            )  # fmt: skip
+            write_pasted(path, found, there)
+            prune(path)
+        parts.append(found)
+        features |= there
+    return together(parts), features

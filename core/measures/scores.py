@@ -1,0 +1,274 @@
+"""The spurious score of a class: what the model says of images that show its cue alone.
+
+::
+
+    outcomes/score-00003-4f0c….parquet   the images of one folder, read once (COLUMNS)
+
+The name ends with the key of the audit's images and predictions; the folder's files are compared
+with those that were read, and all read again where one of them changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.audit import Audit
+from core.data.folder import is_image_name
+from core.errors import DataError, InputError, WorkspaceError
+from core.features.extract import cores, in_order, prepare
+from core.measure.score import SpuriousScore, spurious_score
+from core.measures.gaps import Rows, share
+from core.measures.outcomes import base_key, outcomes_folder
+from core.measures.rows import as_table, row
+from core.measures.trials import Encoder
+from core.statistics import log_softmax
+from core.store import fingerprint, read_frame, write_frame
+from core.types import FloatArray, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+COLUMNS = ["path", "size", "modified", "probability", "prediction", "reason", "folder"]
+"""``path`` below ``folder``, bytes and time (ns) of the file, probability of the class, predicted
+output, and why an image could not be read (empty where it could; then NaN and -1)."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The spurious score of a class for a folder of cue-only images."""
+
+    score: SpuriousScore
+    images: pd.DataFrame
+    """Columns: ``path``, ``probability`` of the class, ``prediction`` (raw label); one row per
+    cue-only image, highest probability first."""
+    share_in: float
+    """Share of the class's own images that the model gives the class."""
+    share_cue: float
+    """The same of the cue-only images; lower is better."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Path and reason of every file that is no image."""
+    table: pd.DataFrame
+    """The same figures as rows of the table of measures."""
+
+
+def score(
+    audit: Audit,
+    label: str,
+    cue_images: Path,
+    *,
+    model: Model | None = None,
+    report: Reporter = silent,
+) -> ClassScore:
+    """Does the cue alone look like the class? Neuhaus et al. 2023, section 5.
+
+    Positives are the class's held-out images by their stored features, negatives the images of
+    ``cue_images``, which show the cue and not the object; those are read once and kept.
+
+    Parameters
+    ----------
+    label : raw label, displayed name or ``#index``.
+    cue_images : a folder; images at any depth, hidden names left out.
+    model : the loaded model, to save loading it here.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist or holds no readable image.
+    InputError
+        If the class is unknown or has no held-out image.
+    """
+    facts = audit.class_facts(label)
+    class_idx = int(facts["class_idx"])
+    mine = audit.images[audit.held_out & (audit.images["label"] == facts["label"]).to_numpy()]
+    if mine.empty:
+        raise InputError(f"class {facts['name']!r} has no image on {audit.summary['held_out']}")
+    table = cue_table(audit, facts["label"], cue_images, model=model, report=report)
+    read, bad = table[table["reason"] == ""], table[table["reason"] != ""]
+    if read.empty:
+        raise DataError(
+            f"{cue_images}: none of {len(table)} files could be read ({bad['reason'].iloc[0]}); "
+            "give images that show the cue"
+        )
+    p_in = own_probability(audit, facts["label"], mine.index.tolist())
+    p_cue = read["probability"].to_numpy()
+    outputs = np.array(audit.head.outputs, object)
+    images = pd.DataFrame(
+        {
+            "path": read["path"].tolist(),
+            "probability": p_cue,
+            "prediction": outputs[read["prediction"].to_numpy()],
+        }
+    ).sort_values("probability", ascending=False, kind="stable", ignore_index=True)
+    found = spurious_score(p_in, p_cue)
+    own = float((mine["prediction"] == class_idx).mean())
+    cue = float((read["prediction"] == class_idx).mean())
+    unreadable = tuple(zip(bad["path"], bad["reason"], strict=True))
+    rows = _score_rows(audit, facts, found, own, cue)
+    return ClassScore(found, images, own, cue, unreadable, as_table(rows))
+
+
+def own_probability(audit: Audit, label: str, image_ids: Sequence[str]) -> FloatArray:
+    """Probability (n,) of a class on images of the audit, by their stored features."""
+    return _probability(audit.head.logits(audit.features(image_ids)), audit.head.index(label))
+
+
+def score_path(audit: Audit, label: str) -> Path:
+    """Where the images of a class's cue are or will be."""
+    number = int(audit.class_facts(label)["class_idx"])
+    return outcomes_folder(audit) / f"score-{number:05d}-{fingerprint(base_key(audit))}.parquet"
+
+
+def stored_cues(audit: Audit, label: str) -> pd.DataFrame | None:
+    """The images of a class's cue that were read last (COLUMNS); None if none were."""
+    path = score_path(audit, label)
+    return read_frame(path) if path.exists() else None
+
+
+def every_stored_cue(audit: Audit) -> dict[str, pd.DataFrame]:
+    """:func:`stored_cues` of every class that has some, by raw label."""
+    key, found = fingerprint(base_key(audit)), {}
+    labels = {f"score-{int(f['class_idx']):05d}-{key}.parquet": f["label"] for f in audit.classes}
+    for path in sorted(outcomes_folder(audit).glob(f"score-*-{key}.parquet")):
+        if path.name in labels:
+            found[labels[path.name]] = read_frame(path)
+    return found
+
+
+def is_scored(audit: Audit, label: str, folder: Path) -> bool:
+    """Whether the images of a folder, as they are now, were read before."""
+    return folder.is_dir() and _known(audit, label, folder, _listed(folder)) is not None
+
+
+def cue_table(
+    audit: Audit,
+    label: str,
+    folder: Path,
+    *,
+    model: Model | None = None,
+    report: Reporter = silent,
+) -> pd.DataFrame:
+    """What the model says of every image of a folder (COLUMNS), read where it was not before.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist or holds no image.
+    """
+    files = _listed(folder)
+    known = _known(audit, label, folder, files)
+    if known is not None:
+        return known
+    report(Progress("Loading the model", 0, 0))
+    model = model or audit.load_model()
+    table = files.assign(folder=str(folder.absolute()))
+    table = _read(audit, model, folder, table, audit.head.index(label), report)
+    with contextlib.suppress(WorkspaceError):  # a workspace that only shows
+        write_frame(score_path(audit, label), table)
+    return table
+
+
+def _known(audit: Audit, label: str, folder: Path, files: pd.DataFrame) -> pd.DataFrame | None:
+    """The stored table, if it is of these very files."""
+    known = stored_cues(audit, label)
+    if (
+        known is None
+        or len(known) != len(files)
+        or known["folder"].iloc[0] != str(folder.absolute())
+    ):
+        return None
+    return known if known[[*files.columns]].equals(files) else None
+
+
+def _listed(folder: Path) -> pd.DataFrame:
+    """The image files below a folder: ``path``, ``size``, ``modified``."""
+    paths = _image_files(folder)
+    status = [(folder / path).stat() for path in paths]
+    return pd.DataFrame(
+        {
+            "path": paths,
+            "size": np.array([s.st_size for s in status], np.int64),
+            "modified": np.array([s.st_mtime_ns for s in status], np.int64),
+        }
+    )
+
+
+def _probability(logits: FloatArray, class_idx: int) -> FloatArray:
+    found: FloatArray = np.exp(log_softmax(logits)[:, class_idx])
+    return found
+
+
+def _image_files(folder: Path) -> list[str]:
+    """Images below a folder, relative, sorted; hidden names left out.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give one with images that show the cue")
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if is_image_name(name):
+                found.append(str((Path(parent) / name).relative_to(folder)))
+    if not found:
+        raise DataError(f"{folder} holds no image; give one with images that show the cue")
+    return sorted(found)
+
+
+def _read(
+    audit: Audit, model: Model, folder: Path, table: pd.DataFrame, class_idx: int, report: Reporter
+) -> pd.DataFrame:
+    """The table with probability, prediction and reason."""
+    encoder, paths = Encoder(audit, model), table["path"].tolist()
+    images = in_order(
+        lambda path: prepare(folder / path, audit.preprocess),
+        paths,
+        workers=min(8, cores()),
+        ahead=2 * encoder.size,
+    )
+    reasons: list[str] = []
+    features = [np.zeros((0, encoder.width), np.float32)]
+    for start in range(0, len(paths), encoder.size):
+        report(Progress("Reading images", start, len(paths)))
+        part = [next(images) for _ in paths[start : start + encoder.size]]
+        reasons += [image.reason for image in part]
+        features.append(encoder.features([image.pixels for image in part if not image.reason]))
+    report(Progress("Reading images", len(paths), len(paths)))
+    logits = audit.head.logits(np.concatenate(features))
+    there = np.array([not reason for reason in reasons], bool)
+    probability, prediction = np.full(len(paths), np.nan), np.full(len(paths), -1, np.int64)
+    probability[there] = _probability(logits, class_idx)
+    prediction[there] = logits.argmax(axis=1)
+    found: dict[str, Any] = {"probability": probability, "prediction": prediction}
+    return table.assign(**found, reason=reasons)[COLUMNS]
+
+
+def _score_rows(audit: Audit, facts: dict[str, object], s: SpuriousScore, own: float, cue: float
+) -> Rows:  # fmt: skip
+    split = str(audit.summary["held_out"])
+    n = s.n_in + s.n_cue
+    return [
+        row(facts, "average_precision", s.average_precision, interval=(s.ap_low, s.ap_high), n=n,
+            split=split, reading=f"chance {s.chance:.3f}",
+            note=f"{s.n_in} class images, {s.n_cue} cue-only; interval by bootstrap"),
+        row(facts, "auroc", s.auroc, interval=(s.auroc_low, s.auroc_high), n=n, split=split,
+            reading="chance 0.500", note=f"{s.n_in} class images, {s.n_cue} cue-only"),
+        row(facts, "share_classified", own, interval=share(own * s.n_in, s.n_in), n=s.n_in,
+            subject="class images", split=split),
+        row(facts, "share_classified", cue, interval=share(cue * s.n_cue, s.n_cue), n=s.n_cue,
+            subject="cue-only images", split="given"),
+        row(facts, "mean_probability", s.mean_p_in, n=s.n_in, subject="class images", split=split),
+        row(facts, "mean_probability", s.mean_p_cue, n=s.n_cue, subject="cue-only images",
+            split="given"),
+    ]  # fmt: skip
