@@ -66,9 +66,6 @@ NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "contro
 KINDS = {"noise": (NOISE, MASKED), "flip": (PASTED, CONTROL, WATERMARK)}
 """Outcomes that a part is made of."""
 
-COMPARED = (NOISE, PASTED)
-"""Outcomes that the comparison of models is made of."""
-
 VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
 """Versions of an image in each outcome of a pasted cue."""
 
