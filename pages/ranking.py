@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import ranking, shell, state, tagged
+from core.ui import blocks, ranking, shell, state, tagged
 
 audit = shell.current_audit()
 st.title("Ranking")
@@ -15,4 +15,4 @@ if found.spurious:
     ranking.browse(audit, found)
 else:
     state.publish(["audit"])
-    ranking.nothing_tagged()
+    blocks.no_cue("Images are ranked by")

@@ -84,6 +84,18 @@ def empty(
             st.page_link(state.ROOT / page, label=link, icon=":material/arrow_forward:")
 
 
+def no_cue(what: str) -> None:
+    """No class has a spurious candidate yet; ``what`` begins a sentence about those cues."""
+    empty(
+        "No cue is tagged as spurious yet",
+        f"{what} the cues that people tagged as **spurious**. Tag some on the page **Tagging** or "
+        "**Components** first.",
+        icon=":material/sell:",
+        page="pages/tagging.py",
+        link="Tag cues",
+    )
+
+
 def metrics(count: int, *, width: int = 200) -> list[DeltaGenerator]:
     """Places for numbers beside each other; on a narrow screen they go below each other."""
     row = st.container(horizontal=True)

@@ -55,9 +55,7 @@ def choose_models(audit: Audit) -> list[Audit]:
         return []
     if not state.get("models"):
         state.put("models", ",".join(list(names)[:MOST]))
-    chosen = state.several(
-        f"Compare {audit.name} with", "models", list(names), format_func=lambda i: names.get(i, i)
-    )
+    chosen = state.several(f"Compare {audit.name} with", "models", names)
     return [audit, *(opened.open_audit(i) for i in chosen)]
 
 
@@ -68,8 +66,7 @@ def choose_baseline(audits: list[Audit]) -> Audit:
         st.selectbox,
         "Differences are to",
         "baseline",
-        list(names),
-        format_func=lambda i: names.get(i, i),
+        names,
         help=help_on("interval", "paired bootstrap", "Holm's correction"),
     )
     return next(audit for audit in audits if audit.id == chosen)

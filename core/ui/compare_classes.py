@@ -72,9 +72,7 @@ def _by_keyboard(table: pd.DataFrame, names: dict[str, str], kind: str) -> None:
     """The same without pointing."""
     classes = dict(zip(table["label"], table["class_name"], strict=True))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = state.choose(
-            st.selectbox, "Class", "class", list(classes), format_func=lambda v: classes.get(v, v)
-        )
+        label = state.choose(st.selectbox, "Class", "class", classes)
         having = table.loc[table["label"] == label, "audit"].tolist()
         audit = state.choose(
             st.selectbox, "Model", "of_model", having, format_func=lambda v: names.get(v, v)

@@ -129,9 +129,7 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
     for term in terms:
         if term.label == label and term.component_a is not None and term.component_b is not None:
             parts[f"{term.component_a}-{term.component_b}"] = term.title
-    chosen = state.choose(
-        st.selectbox, "Where is", "part", list(parts), format_func=lambda v: parts.get(v, v)
-    )
+    chosen = state.choose(st.selectbox, "Where is", "part", parts)
     numbers = (0, 0) if chosen == LOGIT else tuple(int(n) for n in chosen.split("-"))
     kind = LOGIT if chosen == LOGIT else Kind.PCA.value
     candidates = [

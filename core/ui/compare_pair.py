@@ -45,8 +45,7 @@ def second_audit(audits: list[Audit], first: Audit) -> Audit:
         st.selectbox,
         f"A = {first.name}, B =",
         "other",
-        list(names),
-        format_func=lambda i: names.get(i, i),
+        names,
     )
     return next(audit for audit in audits if audit.id == chosen)
 
@@ -68,9 +67,7 @@ def common_class(a: Audit, b: Audit) -> str | None:
     if not names:
         st.info("The two audits have no class in common.", icon=":material/info:")
         return None
-    return state.choose(
-        st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
-    )
+    return state.choose(st.selectbox, "Class", "class", names)
 
 
 def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
@@ -165,9 +162,7 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
 
 def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
     """The class's images on which the two models differ; returns a clicked one."""
-    which = state.choose(
-        st.segmented_control, "Images that are", "flip", list(FLIPS), format_func=FLIPS.__getitem__
-    )
+    which = state.choose(st.segmented_control, "Images that are", "flip", FLIPS)
     rows = table[table["label"] == label]
     right_a, right_b = rows["correct_a"].to_numpy(bool), rows["correct_b"].to_numpy(bool)
     chosen = {

@@ -53,8 +53,7 @@ def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
         line = state.several(
             "Models that make the line",
             "line",
-            list(models),
-            format_func=lambda i: models.get(i, i),
+            models,
             help="The usual ones. Leave out a model with a remedy to see how far it moves from "
             "what they let expect.",
         )

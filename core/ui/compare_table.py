@@ -178,9 +178,7 @@ def _cue_images(context: Context) -> None:
     names = blocks.class_names(context.audits[0])
     with st.popover("Images of a cue alone", icon=":material/add_photo_alternate:"):
         st.markdown("A folder of images that show the cue of a class and not its object.")
-        label = state.choose(
-            st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
-        )
+        label = state.choose(st.selectbox, "Class", "class", names)
         folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
         if folder:
             allowed(folder)

@@ -90,16 +90,14 @@ def controls(audit: Audit, shown: View) -> None:
             st.selectbox,
             "Class",
             "class",
-            list(names),
-            format_func=lambda v: names.get(v, v),
+            names,
             resets=["page"],
         )
         state.choose(
             st.segmented_control,
             "Candidates",
             "kind",
-            list(KINDS),
-            format_func=KINDS.__getitem__,
+            KINDS,
             resets=["page"],
             help=help_on("component", "neuron"),
         )

@@ -55,16 +55,14 @@ def browse(audit: Audit) -> str | None:
             st.selectbox,
             "Class",
             "class",
-            list(names),
-            format_func=lambda v: names.get(v, v),
+            names,
             resets=["sheet"],
         )
         which = state.choose(
             st.segmented_control,
             "Show",
             "which",
-            list(WHICH),
-            format_func=WHICH.__getitem__,
+            WHICH,
             resets=["sheet"],
         )
     images = audit.images[audit.images["label"] == label]
@@ -254,14 +252,11 @@ def _chosen(
             st.selectbox,
             "Method",
             "method",
-            list(METHODS),
-            format_func=METHODS.__getitem__,
+            METHODS,
             help=help_on("exact map", "Grad-CAM", "integrated gradients", "occlusion"),
         )
         with st.popover("Display", icon=":material/tune:"):
-            sign = state.choose(
-                st.segmented_control, "Heatmap", "parts", list(PARTS), format_func=PARTS.__getitem__
-            )
+            sign = state.choose(st.segmented_control, "Heatmap", "parts", PARTS)
             contour = state.toggle("Line at half of the maximum", "contour", default=True)
             outline = False
             if audit.summary["masks"]:

@@ -46,8 +46,7 @@ def scope(audit: Audit) -> tuple[str, int | None]:
         st.selectbox,
         "Images",
         "scope",
-        list(titles),
-        format_func=lambda v: titles.get(v, v),
+        titles,
         resets=["colour", "component", "group"],
     )
     if chosen == ALL:
@@ -123,8 +122,7 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
             st.segmented_control,
             "Projection",
             "projection",
-            list(PROJECTIONS),
-            format_func=PROJECTIONS.__getitem__,
+            PROJECTIONS,
             help=help_on("UMAP"),
         )
     titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary["attributes"]}
@@ -158,8 +156,7 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
             st.selectbox,
             "Of class",
             "class",
-            list(names),
-            format_func=lambda v: names.get(v, v),
+            names,
             resets=["component"],
         )
         class_idx = int(audit.class_facts(label)["class_idx"])

@@ -78,8 +78,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         st.segmented_control,
         "What sets the group apart most",
         "kind",
-        list(KINDS),
-        format_func=KINDS.__getitem__,
+        KINDS,
     )
     state.publish(PARAMETERS)
     table = tables[kind]

@@ -79,8 +79,11 @@ def show(audit: Audit) -> None:
     views = [view for view in VIEWS if there[view]]
     view = state.choose(st.segmented_control, "Show", "view", views, format_func=VIEWS.__getitem__)
     if view != DECIDES:  # tags have no part in it
-        for text in notes:
-            st.info(blocks.plain(text), icon=":material/info:")
+        if tagged.decisions(audit).spurious:
+            for text in notes:
+                st.info(blocks.plain(text), icon=":material/info:")
+        else:
+            blocks.no_cue("The measures tell the cost of")
     if view == DECIDES:
         found = factors.measured(audit)
         if found is not None:
@@ -128,9 +131,7 @@ def _table(audit: Audit, table: pd.DataFrame) -> None:
         names = sorted(set(table["class_name"]) - {""})
         classes = state.several("Classes", "classes", names)
     with right:
-        order = state.choose(
-            st.selectbox, "Order", "order", list(ORDERS), format_func=ORDERS.__getitem__
-        )
+        order = state.choose(st.selectbox, "Order", "order", ORDERS)
     if chosen:
         table = table[table["measure"].isin(chosen)]
     if classes:

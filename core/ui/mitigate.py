@@ -38,7 +38,7 @@ def form(audit: Audit) -> list[str] | None:
         for c in of
     }
     if not cues:
-        nothing_tagged()
+        blocks.no_cue("A mitigation acts on")
         return None
     chosen = _cues(audit, cues)
     method = _method()
@@ -57,16 +57,6 @@ def form(audit: Audit) -> list[str] | None:
     if not chosen:
         st.info("Choose at least one cue.", icon=":material/info:")
     return [*arguments, "--name", name.strip()] if pressed and chosen else None
-
-
-def nothing_tagged() -> None:
-    """No class has a spurious candidate yet."""
-    blocks.empty(
-        "No cue is tagged as spurious yet",
-        "A mitigation acts on the cues that people tagged as **spurious**. Tag some on the page "
-        "**Tagging** or **Components** first.",
-        icon=":material/sell:",
-    )
 
 
 def _cues(audit: Audit, cues: dict[str, tuple[str, Candidate]]) -> list[str]:
@@ -111,9 +101,7 @@ def _published(method: Method) -> None:
 
 def _strength(method: Method) -> list[str]:
     words = OF_NETWORKS if isinstance(method, NetworkMethod) else STRENGTHS
-    how = state.choose(
-        st.segmented_control, "Strength", "how", list(words), format_func=words.__getitem__
-    )
+    how = state.choose(st.segmented_control, "Strength", "how", words)
     if how == SWEEP:
         st.caption("Trains once per strength: several times as long. Needs cue masks.")
     if how != GIVEN:

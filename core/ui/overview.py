@@ -111,9 +111,7 @@ def class_table(audit: Audit) -> str | None:
     """The ranked classes with search and filters; returns the label of a chosen row."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = state.text("Search", "q", placeholder="name or label of a class")
-        order = state.choose(
-            st.selectbox, "Sort by", "sort", list(SORTS), format_func=SORTS.__getitem__
-        )
+        order = state.choose(st.selectbox, "Sort by", "sort", SORTS)
         only = state.toggle("Only classes with a certain gap", "only", help=help_on("certain gap"))
     table = _table(audit)
     words = table["class"].str.casefold() + " " + table["label"].str.casefold()

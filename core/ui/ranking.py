@@ -32,27 +32,13 @@ def _ranked(audit: Audit, label: str, keys: tuple[tuple[str, int], ...]) -> pd.D
     return pd.concat([table, attributes.reset_index(drop=True)], axis=1)
 
 
-def nothing_tagged() -> None:
-    """No class has a spurious candidate yet."""
-    blocks.empty(
-        "No cue is tagged as spurious yet",
-        "Images are ranked by the cues that people tagged as **spurious**. Tag some on the page "
-        "**Tagging** or **Components** first.",
-        icon=":material/sell:",
-        page="pages/tagging.py",
-        link="Tag cues",
-    )
-
-
 @blocks.part
 def browse(audit: Audit, found: Decisions) -> None:
     """One class: its ranking, both ends, and what follows."""
     names = {k: v for k, v in blocks.class_names(audit).items() if k in found.spurious}
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
-        label = state.choose(
-            st.selectbox, "Class", "class", list(names), format_func=lambda v: names.get(v, v)
-        )
+        label = state.choose(st.selectbox, "Class", "class", names)
     candidates = found.spurious[label]
     table = _ranked(audit, label, tuple((c.kind.value, c.component) for c in candidates))
     with row:

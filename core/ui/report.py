@@ -29,8 +29,7 @@ def choices(audit: Audit) -> tuple[list[Audit], list[str], str, str]:
         more = state.several(
             f"Beside {blocks.plain(audit.name)}",
             "audits",
-            list(names),
-            format_func=lambda i: names.get(i, i),
+            names,
             help="Each audit gets a section of its own, and a table sets them beside each other.",
         )
         title = state.text("Title", "title", placeholder=TITLE)

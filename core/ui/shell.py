@@ -104,9 +104,7 @@ def _sidebar(audits: list[dict[str, Any]]) -> None:
     """Which audit, and who is looking."""
     names = {m["id"]: m["name"] for m in audits}
     with st.sidebar:
-        state.choose(
-            st.selectbox, "Audit", "audit", list(names), format_func=lambda i: names.get(i, i)
-        )
+        state.choose(st.selectbox, "Audit", "audit", names)
         if read_only():
             st.caption("A presentation: everything can be looked at, nothing can be changed.")
             return

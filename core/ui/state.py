@@ -8,7 +8,7 @@ default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def choose(
     widget: Callable[..., Any],
     label: str,
     name: str,
-    options: Sequence[str],
+    options: Sequence[str] | Mapping[str, str],
     *,
     default: str | None = None,
     resets: Sequence[str] = (),
@@ -95,10 +95,13 @@ def choose(
 
     Parameters
     ----------
-    options : the texts that stand in the address; ``format_func`` shows them.
+    options : the texts that stand in the address, with what is shown for each of them; without,
+        ``format_func`` shows them.
     default : what is chosen where the address says nothing; else the first option.
     resets : parameters that go back to their default when another option is chosen.
     """
+    if isinstance(options, Mapping):
+        options = _shown(options, more)
     key = f"w_{name}"
     value = peek(name, options, default)
     if st.session_state.get(key) != value:  # a segmented control may be cleared, too
@@ -163,8 +166,23 @@ def text(label: str, name: str, *, default: str = "", **more: Any) -> str:
     return found
 
 
-def several(label: str, name: str, options: Sequence[str], **more: Any) -> list[str]:
-    """A multiple choice whose choices, joined by commas, are the parameter ``name``."""
+def _shown(titles: Mapping[str, str], more: dict[str, Any]) -> list[str]:
+    """The texts of the address; what is shown for each goes to the widget."""
+    more["format_func"] = lambda value: titles.get(value, value)
+    return list(titles)
+
+
+def several(
+    label: str, name: str, options: Sequence[str] | Mapping[str, str], **more: Any
+) -> list[str]:
+    """A multiple choice whose choices, joined by commas, are the parameter ``name``.
+
+    Parameters
+    ----------
+    options : as of :func:`choose`.
+    """
+    if isinstance(options, Mapping):
+        options = _shown(options, more)
     key = f"w_{name}"
     if key not in st.session_state or not set(st.session_state[key]) <= set(options):
         wanted = (get(name) or "").split(",")
