@@ -7,7 +7,7 @@ Rao, Böhle et al., *Studying How to Efficiently and Effectively Guide Models wi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.errors import InputError
 from core.mitigate.attribution import ATTRIBUTIONS, TARGETS, Attribution, Target, attribution
 from core.mitigate.examples import Examples, annotated
-from core.mitigate.layers import INPUT, Layer, find_layer, parameters_after
+from core.mitigate.layers import LAST, Layer, find_layer, parameters_after
 from core.mitigate.localisation import LOSSES, attribution_iou, epg, guidance_loss, resized
 from core.mitigate.training import (
     Recipe,
@@ -33,9 +33,11 @@ from core.types import IntArray, Reporter, silent
 if TYPE_CHECKING:
     from core.models.model import Model
 
-WEIGHTS = {"energy": 1.0, "l1": 1.0, "ppce": 0.02, "rrr": 0.05}
-"""Default weight of each loss, so that all start at the same order of magnitude as the
-classification. Published sweeps differ by orders of magnitude between losses, as these do."""
+ENERGY_WEIGHT = 1.0
+"""Default weight of Energy, whose loss lies in [0, 1] whatever the network and the resolution."""
+
+BALANCED = 64
+"""Images on which the weights of the other losses are found, at most."""
 
 EVALUATED = 200
 """Images on which localisation is measured after an epoch, at most."""
@@ -53,10 +55,11 @@ class Guidance:
 
     loss: Literal["energy", "l1", "ppce", "rrr"] = "energy"
     weight: float | None = None
-    """Of the localisation loss; None: the loss's own in ``WEIGHTS``."""
+    """Of the localisation loss; None: see :func:`balanced_weight`."""
     attribution: Attribution = "ixg"
-    layer: str = INPUT
-    """``input``, ``last`` or a module's name."""
+    layer: str = LAST
+    """``last``, ``input`` or a module's name. Only at ``last`` does ``ixg`` hold all that the decision
+    is made of in a network with biases; see :func:`guide`."""
     target: Target = "margin"
     """What is explained: ``margin``, or ``logit`` as published."""
     fraction: float = 1.0
@@ -76,11 +79,6 @@ class Guidance:
         if not 0 < self.fraction <= 1:
             raise InputError(f"fraction {self.fraction}: must be above 0 and at most 1")
 
-    @property
-    def strength(self) -> float:
-        """The weight that is used."""
-        return WEIGHTS[self.loss] if self.weight is None else self.weight
-
 
 def guide(
     model: Model,
@@ -97,6 +95,11 @@ def guide(
     cross-entropy); each step draws its annotated images from all annotated ones, so that a small
     fraction guides every step, and the loss is their mean (published: the sum over those that
     happen to be in the batch).
+
+    Where it fails: no attribution holds what a bias contributes. A unit that fires *unless* it sees
+    land says "water" by its bias alone, with an empty map. At ``input`` and in the middle of a
+    network with biases a loss can therefore be met while the background still decides; at ``last``,
+    where a pooled map meets a linear head, the map sums to the logit less the head's bias.
 
     Parameters
     ----------
@@ -115,6 +118,8 @@ def guide(
     """
     guidance, recipe = guidance or Guidance(), recipe or Recipe()
     layer = find_layer(model, guidance.layer)
+    if guidance.weight is None:
+        guidance = replace(guidance, weight=balanced_weight(model, examples, guidance, recipe))
     objective = _Objective(model, examples, guidance, layer, _guided(examples, guidance, recipe))
     measured = None if held is None else _Measured(model, held, guidance, layer)
     return train(
@@ -129,6 +134,78 @@ def guide(
     )
 
 
+def balanced_weight(
+    model: Model, examples: Examples, guidance: Guidance, recipe: Recipe | None = None
+) -> float:
+    """Weight at which a loss pulls, before the first step, as hard as Energy at ``ENERGY_WEIGHT``.
+
+    The ratio of the lengths of both gradients with respect to what the recipe moves, on some of the
+    annotated images. No fixed number would do: RRR* is a sum over pixels, and the slope of PPCE
+    is that of a logarithm near 0, so that weights differ by orders of magnitude between losses (as
+    in the published sweeps), layers and resolutions.
+
+    Raises
+    ------
+    InputError
+        If no image has a mask, or no image has positive attribution, so that nothing pulls.
+    """
+    if guidance.loss == "energy":
+        return ENERGY_WEIGHT
+    recipe, layer = recipe or Recipe(), find_layer(model, guidance.layer)
+    rows = annotated(examples.with_objects("guidance"), examples.labels, guidance.fraction,
+                     seed=recipe.seed)  # fmt: skip
+    rows = rows[np.linspace(0, len(rows) - 1, min(BALANCED, len(rows))).astype(np.int64)]
+    network = trainable_copy(model, moving(model, recipe, layer))
+    energy = _pull(network, model, examples, rows, replace(guidance, loss="energy"), layer)
+    own = _pull(network, model, examples, rows, guidance, layer)
+    if not energy or not own:
+        raise InputError(
+            f"no gradient of the localisation at the layer {guidance.layer}, so that no weight can "
+            "be found: give a weight, or choose another layer or more parts to train"
+        )
+    return ENERGY_WEIGHT * energy / own
+
+
+def _pull(
+    network: nn.Module,
+    model: Model,
+    examples: Examples,
+    rows: IntArray,
+    guidance: Guidance,
+    layer: Layer,
+) -> float:
+    """Length of the gradient of the mean localisation loss."""
+    loss = localisation_loss(network, model, examples, rows, guidance, layer)
+    if not loss.requires_grad:
+        return 0.0
+    weights = [p for p in network.parameters() if p.requires_grad]
+    slopes = torch.autograd.grad(loss, weights, allow_unused=True)
+    return float(sum(float(s.double().square().sum()) for s in slopes if s is not None) ** 0.5)
+
+
+def localisation_loss(
+    network: nn.Module,
+    model: Model,
+    examples: Examples,
+    rows: IntArray,
+    guidance: Guidance,
+    layer: Layer,
+) -> Tensor:
+    """Mean localisation loss of some images, a scalar that can be differentiated."""
+    images, labels = batch_of(model, examples, rows)
+    maps, _ = attribution(
+        network,
+        images,
+        labels,
+        layer,
+        guidance.attribution,
+        target=guidance.target,
+        create_graph=True,
+    )
+    masks = masks_of(examples, rows, guidance, images)
+    return guidance_loss(maps, masks, guidance.loss).mean()
+
+
 def moving(model: Model, recipe: Recipe, layer: Layer) -> list[str] | None:
     """Names of the parameters that a recipe moves, None for all of them."""
     if recipe.parts == "head":
@@ -138,7 +215,7 @@ def moving(model: Model, recipe: Recipe, layer: Layer) -> list[str] | None:
 
 def _guided(examples: Examples, guidance: Guidance, recipe: Recipe) -> Iterator[IntArray]:
     """Batches of annotated rows without end; none are asked for at weight 0."""
-    if guidance.strength == 0:
+    if guidance.weight == 0:
         return iter(())
     rows, labels = examples.with_objects("guidance"), examples.labels
     return _cycle(annotated(rows, labels, guidance.fraction, seed=recipe.seed), recipe)
@@ -173,20 +250,16 @@ class _Objective:
     def __call__(self, network: nn.Module, rows: IntArray) -> tuple[Tensor, Scores]:
         images, labels = batch_of(self.model, self.examples, rows)
         classification = F.cross_entropy(network(images), labels)
-        if self.guidance.strength == 0:
+        if not self.guidance.weight:
             return classification, {"classification": float(classification.detach())}
-        localisation = self._localisation(network, next(self.guided))
+        localisation = localisation_loss(
+            network, self.model, self.examples, next(self.guided), self.guidance, self.layer
+        )
         parts = {
             "classification": float(classification.detach()),
             "localisation": float(localisation.detach()),
         }
-        return classification + self.guidance.strength * localisation, parts
-
-    def _localisation(self, network: nn.Module, rows: IntArray) -> Tensor:
-        images, labels = batch_of(self.model, self.examples, rows)
-        g = self.guidance
-        maps, _ = attribution(network, images, labels, self.layer, g.attribution, create_graph=True)
-        return guidance_loss(maps, masks_of(self.examples, rows, g, images), g.loss).mean()
+        return classification + self.guidance.weight * localisation, parts
 
 
 def batch_of(model: Model, examples: Examples, rows: IntArray) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,7 @@ default; a coarse sweep (:mod:`core.mitigation.coarse`) trains several times whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,18 +109,19 @@ def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) 
 
 def guided(task: Task, report: Reporter) -> Corrected:
     """Model guidance (:mod:`core.mitigate.guidance`)."""
-    from core.mitigate.guidance import WEIGHTS, Guidance, guide
+    from core.mitigate.guidance import Guidance, balanced_weight, guide
 
-    chosen = dict(task.options)
-    loss = chosen.get("loss", LOSSES[0])
-    weight = WEIGHTS[loss] if task.strength is None else task.strength
-    what = {n: chosen[n] for n in ("attribution", "layer", "fraction") if n in chosen}
-    prepared = prepare(task, report)
+    names = ("loss", "attribution", "layer", "fraction")
+    wanted = Guidance(**{n: task.options[n] for n in names if n in task.options})
+    prepared, how = prepare(task, report), recipe(task, "all")
+    strength = 1.0 if task.strength is None else task.strength
+    weight = strength * balanced_weight(prepared.model, prepared.train, wanted, how)
     trained = guide(
-        prepared.model, prepared.train, Guidance(loss=loss, weight=weight, **what),
-        recipe(task, "all"), held=prepared.watched, report=report,
+        prepared.model, prepared.train, replace(wanted, weight=weight), how,
+        held=prepared.watched, report=report,
     )  # fmt: skip
-    return finished(task, prepared, trained, weight)
+    done = finished(task, prepared, trained, strength)
+    return replace(done, facts={**done.facts, "weight": weight})
 
 
 def unlearnt(task: Task, report: Reporter) -> Corrected:
@@ -187,9 +187,11 @@ NETWORK: dict[str, NetworkMethod] = {
             1.0,
             "Rao et al. 2023",
             "Trains the network so that its attributions lie on the object; needs object masks or "
-            "boxes, of a part of the images.",
+            "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
+            "as hard as Energy at weight 1. In a network with biases the layer input can be "
+            "satisfied while the background still decides.",
             {
-                **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS[::-1]},
+                **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
                 **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
             },
             tried=around_the_weight,

@@ -11,7 +11,14 @@ from torch import nn
 from core.errors import InputError
 from core.mitigate.attribution import attribution
 from core.mitigate.examples import Examples, annotated, read_examples
-from core.mitigate.guidance import Guidance, guide, measure_guidance
+from core.mitigate.guidance import (
+    Guidance,
+    balanced_weight,
+    batch_of,
+    guide,
+    localisation_loss,
+    measure_guidance,
+)
 from core.mitigate.layers import find_layer, layer_names, parameters_after
 from core.mitigate.localisation import (
     LOSSES,
@@ -21,7 +28,7 @@ from core.mitigate.localisation import (
     guidance_loss,
     masks_of_heatmaps,
 )
-from core.mitigate.training import Recipe, corrected, train, with_head
+from core.mitigate.training import Recipe, corrected, train, trainable_copy, with_head
 from core.models.linear import Correction, Head
 from core.models.model import Model
 from core.types import Preprocess
@@ -233,28 +240,116 @@ def test_without_biases_the_maps_sum_to_the_logit_and_can_be_guided(network, exa
     assert last < first
 
 
-@pytest.mark.parametrize("kind", LOSSES)
-def test_the_guided_gradient_is_that_of_finite_differences(kind, examples):
-    network = BiasFree().double()
-    layer = find_layer(as_model(BiasFree()), "input")
-    images = torch.from_numpy(examples.pixels[:2]).permute(0, 3, 1, 2).double() / 255 - 0.4
-    masks = torch.from_numpy(examples.objects[:2]).double()
-    classes = torch.tensor([0, 1])
+class Biased(nn.Module):
+    """Two convolutions, each with biases, a batch norm between them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = nn.Conv2d(3, 6, 4, 4), nn.BatchNorm2d(6)
+        self.second, self.act = nn.Conv2d(6, 8, 3, padding=1), nn.ReLU()
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.normal_(parameter, std=0.3)
+
+    def forward(self, images):
+        made = self.act(self.second(self.norm(self.first(images)).relu()))
+        return self.fc(self.pool(made).flatten(1))
+
+
+def pulled(kind, name, target, examples):
+    """A network in double precision and its localisation loss as a function of nothing."""
+    network, layer = Biased().double().eval(), find_layer(as_model(Biased()), name)
+    images = torch.from_numpy(examples.pixels[:3]).permute(0, 3, 1, 2).double() / 255 - 0.4
+    masks = torch.from_numpy(examples.objects[:3]).double()
+    classes = torch.tensor([0, 1, 2])
 
     def loss():
-        maps, _ = attribution(network, images, classes, layer, create_graph=True)
-        return guidance_loss(maps, masks, kind).mean()
+        found, _ = attribution(network, images, classes, layer, target=target, create_graph=True)
+        return guidance_loss(found, masks, kind).mean()
 
-    weight = network.fc.weight
-    (slope,) = torch.autograd.grad(loss(), weight)
-    step = torch.zeros_like(weight)
-    step[0, 3] = 1e-6
+    return network, loss
+
+
+@pytest.mark.parametrize("target", ["margin", "logit"])
+@pytest.mark.parametrize("name", ["input", "norm", "act"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_guided_gradient_is_that_of_finite_differences(kind, name, target, examples):
+    network, loss = pulled(kind, name, target, examples)
+    names, weights = zip(*network.named_parameters(), strict=True)
+    slopes = torch.autograd.grad(loss(), weights, allow_unused=True)
+    generator = torch.Generator().manual_seed(3)
+    for which, weight, slope in zip(names, weights, slopes, strict=True):
+        step = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        step *= 1e-7 / step.norm()
+        values = []
+        for sign in (1, -2):
+            with torch.no_grad():
+                weight += sign * step
+            values.append(float(loss().detach()))
+        with torch.no_grad():
+            weight += step
+        along = 0.0 if slope is None else float((slope * step).sum() / 1e-7)
+        measured = (values[0] - values[1]) / 2e-7
+        assert along == pytest.approx(measured, rel=1e-4, abs=1e-5), which
+
+
+@pytest.mark.parametrize(
+    ("name", "reached"),
+    [
+        ("input", {"first.weight", "norm.weight", "second.weight", "fc.weight"}),
+        (
+            "act",
+            {"first.weight", "first.bias", "norm.weight", "norm.bias", "second.weight",
+             "second.bias", "fc.weight"},
+        ),
+    ],
+)  # fmt: skip
+def test_at_the_image_no_bias_is_reached_and_at_the_last_layer_all_but_the_heads(
+    name, reached, examples
+):
+    network, loss = pulled("rrr", name, "margin", examples)
+    names, weights = zip(*network.named_parameters(), strict=True)
+    slopes = torch.autograd.grad(loss(), weights, allow_unused=True)
+    moved = {n for n, s in zip(names, slopes, strict=True) if s is not None and s.abs().max() > 0}
+    assert moved == reached
+
+
+def test_a_background_can_decide_through_a_bias_without_any_attribution():
+    """Water is where no land is: the unit that says so has a bias and no input."""
+    network = BiasFree()
+    network.body[0] = nn.Conv2d(3, 8, 1)
+    network.fc = nn.Linear(8, 2)
     with torch.no_grad():
-        weight += step
-    up = float(loss().detach())
-    with torch.no_grad():
-        weight -= 2 * step
-    assert (up - float(loss().detach())) / 2e-6 == pytest.approx(float(slope[0, 3]), rel=1e-3)
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.body[0].weight[0, 2], network.body[0].bias[0] = -1.0, 1.0  # no blue: unit 0
+        network.body[0].weight[1, 0] = 0.01  # the object's red: unit 1
+        network.fc.weight[0, :2] = 1.0
+        network.fc.bias[1] = 0.5
+    model, masks = as_model(network), torch.zeros(2, 32, 32)
+    images = torch.zeros(2, 3, 32, 32)
+    images[1, 2] = 1.0  # the same object on another ground
+    masks[:, 8:16, 8:16], images[:, 0, 8:16, 8:16] = 1.0, 1.0
+    classes = torch.zeros(2, dtype=torch.long)
+    found, logits = attribution(network, images, classes, find_layer(model, "input"))
+    assert logits.argmax(1).tolist() == [0, 1]  # the ground decides
+    assert epg(found, masks)[0].tolist() == pytest.approx([1, 1])  # the map says: the object
+    found, _ = attribution(network, images, classes, find_layer(model, "last"))
+    assert float(epg(found, masks)[0][0]) < 0.07  # the last layer's map does not
+
+
+@pytest.mark.parametrize("target", ["margin", "logit"])
+def test_training_explains_what_it_was_asked_to(target, examples):
+    model, whole = load_tiny("x"), Recipe(epochs=1, batch_size=12)
+    asked = Guidance("energy", layer="input", target=target)
+    images, labels = batch_of(model, examples, np.arange(12))
+    maps, _ = attribution(model.network, images, labels, find_layer(model, "input"), target=target)
+    masks = torch.from_numpy(examples.objects).float()
+    expected = float(guidance_loss(maps.detach(), masks, "energy").mean())
+    first = guide(model, examples, asked, whole).history[0]["localisation"]  # before the one step
+    assert first == pytest.approx(expected, rel=1e-5)
 
 
 def test_energy_moves_evidence_onto_the_object_and_leaves_the_model_alone(examples):
@@ -282,6 +377,99 @@ def test_training_is_the_same_twice_and_without_a_report(examples):
         for report in (lambda _: None, lambda progress: progress.figures)
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def ground_pictures(count, together, seed):
+    """Squares of two colours (red more or less) on two grounds (blue more or less), 32 pixels.
+
+    ``together``: the ground goes with the square; else all four combinations are as frequent.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    grounds = labels if together else np.arange(count) // 2 % 2
+    pixels = rng.integers(100, 150, (count, 32, 32, 3))
+    masks = np.zeros((count, 32, 32), bool)
+    for i in range(count):
+        top, left = rng.integers(0, 5, 2) * 4
+        masks[i, top : top + 12, left : left + 12] = True
+        pixels[i, ..., 0] += np.where(masks[i], 80 * labels[i] - 40, 0)
+        pixels[i, ..., 2] += np.where(masks[i], 0, 160 * grounds[i] - 80)
+    clipped = np.clip(pixels, 0, 255).astype(np.uint8)
+    return Examples(clipped, labels, masks, None, 2 * labels + grounds)
+
+
+class Squares(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act = nn.Conv2d(3, 16, 4, 4), nn.ReLU()
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(16, 2)
+
+    def forward(self, images):
+        return self.fc(self.pool(self.act(self.conv(images))).flatten(1))
+
+
+LONG = Recipe(epochs=40, rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def misled():
+    """A network that was trained where the ground goes with the square, and those pictures."""
+    shown, model = ground_pictures(64, True, 0), as_model(Squares())
+    return corrected(model, guide(model, shown, Guidance(weight=0.0), LONG).state), shown
+
+
+def test_without_guidance_the_ground_decides_though_the_square_could(misled):
+    model, _ = misled
+    test, other = ground_pictures(64, False, 1), ground_pictures(64, False, 2)
+    assert measure_guidance(model, test)["worst_group"] == 0
+    able = guide(model, other, Guidance(weight=0.0), LONG).state
+    assert measure_guidance(corrected(model, able), test)["worst_group"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fraction"), [("energy", 1.0), ("l1", 1.0), ("rrr", 1.0), ("energy", 0.1)]
+)
+def test_guidance_at_the_last_layer_moves_the_decision_to_the_object(kind, fraction, misled):
+    model, shown = misled
+    guided = corrected(model, guide(model, shown, Guidance(kind, fraction=fraction), LONG).state)
+    test = ground_pictures(64, False, 1)
+    before, after = measure_guidance(model, test), measure_guidance(guided, test)
+    assert before["worst_group"] == 0
+    assert after["worst_group"] > 0.9
+    assert after["epg"] > before["epg"] + 0.15
+
+
+def test_ppce_alone_leaves_the_ground_in_charge_since_it_is_blind_to_it(misled):
+    model, shown = misled
+    guided = guide(model, shown, Guidance("ppce"), LONG)
+    assert guided.history[-1]["localisation"] < 0.9 * guided.history[0]["localisation"]
+    scores = measure_guidance(corrected(model, guided.state), ground_pictures(64, False, 1))
+    assert scores["worst_group"] < 0.1
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_balanced_weight_pulls_as_hard_as_energy(kind, misled):
+    model, shown = misled
+    weight = balanced_weight(model, shown, Guidance(kind), LONG)
+    pulls = {}
+    for loss in ("energy", kind):
+        network = trainable_copy(model)
+        mean = localisation_loss(
+            network, model, shown, np.arange(64), Guidance(loss), find_layer(model, "last")
+        )
+        weights = list(network.parameters())
+        slopes = torch.autograd.grad(mean, weights, allow_unused=True)
+        pulls[loss] = torch.cat([s.flatten() for s in slopes if s is not None]).norm()
+    assert weight * float(pulls[kind]) == pytest.approx(float(pulls["energy"]), rel=1e-4)
+
+
+def test_no_weight_can_be_found_where_nothing_pulls(misled):
+    model, shown = misled
+    zeros, names = np.zeros((2, 16), np.float32), ["a", "b"]
+    silent = with_head(model, Head(zeros, zeros[:, 0], names, names, "fit"))
+    with pytest.raises(InputError, match="no gradient of the localisation at the layer last"):
+        balanced_weight(silent, shown, Guidance("l1"))
 
 
 def test_inverted_guidance_leaves_the_masked_region(examples):
