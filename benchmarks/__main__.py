@@ -30,6 +30,7 @@ PARTS = {
     "passes": "The pass over the images",
     "components": "Class PCA",
     "guidance": "Model guidance on a rendered Waterbirds-100",
+    "guidance_choice": "Settings of model guidance, chosen on held-out training images",
     "mnist": "Counterfactual training on dressed digits",
     "clicks": "The app in headless Chromium",
     "tagstore": "Eight processes tagging at once",

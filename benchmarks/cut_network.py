@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks.measure import MODEL
 
+KEPT = "kept"
+"""Name of the part that is not trained."""
+
 CHUNK = 16
 
 
@@ -55,7 +58,7 @@ def network(outputs: int) -> Any:
     whole: Any = packaged.network
     head = nn.Linear(packaged.n_features, outputs)
     cut = nn.Sequential()
-    cut.add_module("kept", Remembered(whole.conv_stem, whole.bn1, *whole.blocks))
+    cut.add_module(KEPT, Remembered(whole.conv_stem, whole.bn1, *whole.blocks))
     cut.add_module("conv", whole.conv_head)
     cut.add_module("norm", whole.bn2)
     cut.add_module("pool", nn.AdaptiveAvgPool2d(1))

@@ -1,7 +1,10 @@
 """Model guidance on a rendered Waterbirds-100: four losses, three shares of annotated images.
 
 The background goes with the bird in all training images; the test holds all four groups equally
-often, so a model that reads the background is right in half of it and its worst group near 0.
+often, so a model that reads the background is right in half of it and its worst group near 0. The
+network is pretrained on ImageNet, as published; its stages before the last convolution are left as
+they are (published: everything moves). Settings were chosen by ``python -m benchmarks
+guidance_choice`` on training images alone, of another seed.
 """
 
 from __future__ import annotations
@@ -10,70 +13,129 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.cut_network import KEPT, network
 from benchmarks.measure import Line
 
-SIDE = 64
-TRAIN, TEST, PAIRS = 160, 60, 200
-"""Images per class for training; per group of the test; per group for the encoder."""
+SEED = 0
+TRAIN, TEST, PAIRS = 160, 40, 80
+"""Images per class for training; per group of the test; per group of the upper bound."""
 FRACTIONS = (0.01, 0.1, 1.0)
-PRETRAINING, BASE_EPOCHS, EPOCHS, RATE = 24, 6, 10, 3e-4
+EPOCHS, RATE = 8, 1e-3
+STRENGTHS = {"energy": 1.0, "l1": 10.0, "ppce": 10.0, "rrr": 10.0}
+"""Multiples of the computed weights."""
+GREY = 124
+"""Ground of the pictures that show a bird alone."""
 
 
 def run() -> list[Line]:
-    """Train one small network, then guide copies of it."""
-    import torch
-
-    from core.mitigate.guidance import Guidance, guide, measure_guidance
+    """Fit a head on Waterbirds-100, then guide copies of the network."""
+    from core.mitigate.guidance import Guidance
     from core.mitigate.localisation import LOSSES
-    from core.mitigate.training import Recipe, accuracies, corrected
 
-    torch.set_num_threads(2)
-    train, test = examples()
-    encoder = pretrained()
-    base = unguided(encoder, train)
-    recipe = Recipe(epochs=EPOCHS, rate=RATE)
-    plain = guide(base, train, Guidance(weight=0.0), recipe)
-    named = accuracies(encoder.network, encoder, replace(test, labels=test.groups))["accuracy"]
-    lines = [Line("the encoder before: names bird and place (chance 0.25)", named, "")]
-    lines += rows("unguided, trained as long", measure_guidance(corrected(base, plain.state), test))
+    train, test = examples(SEED)
+    start = network(2)
+    base = misled(start, train)
+    plain = trained(base, train, Guidance(weight=0.0))
+    lines = [*able(start, train, test), *scores("unguided, trained as long", plain, test)]
     for loss in LOSSES:
-        for fraction in FRACTIONS:
-            guided = guide(base, train, Guidance(loss, fraction=fraction), recipe)  # type: ignore[arg-type]
-            scores = measure_guidance(corrected(base, guided.state), test)
-            lines += rows(f"{loss}, {fraction:.0%} of masks", scores)
+        lines += guided(loss, base, train, test)
+    inner = weighed(Guidance("energy", layer=KEPT), base, train)
+    lines += scores("energy before the last convolution", trained(base, train, inner), test, KEPT)
     return lines
 
 
-def rows(what: str, scores: dict[str, float]) -> list[Line]:
-    """Worst-group accuracy and EPG; chance for the latter is the area of the bird."""
+def recipe() -> Any:
+    """How long and how fast everything here is trained."""
+    from core.mitigate.training import Recipe
+
+    return Recipe(epochs=EPOCHS, rate=RATE)
+
+
+def guided(loss: Any, base: Any, train: Any, test: Any) -> list[Line]:
+    """One loss with every share of the masks, and the weight that was computed for it."""
+    from core.mitigate.guidance import Guidance
+
+    lines, weight = [], 0.0
+    for fraction in FRACTIONS:
+        guidance = weighed(Guidance(loss, fraction=fraction), base, train)
+        weight = guidance.weight
+        lines += scores(f"{loss}, {fraction:.0%} of masks", trained(base, train, guidance), test)
+    return [Line(f"{loss}: weight with all masks", weight, ""), *lines]
+
+
+def weighed(guidance: Any, base: Any, train: Any) -> Any:
+    """The guidance with its weight: so many times the one that pulls as hard as Energy at 1."""
+    from core.mitigate.guidance import balanced_weight
+
+    weight = STRENGTHS[guidance.loss] * balanced_weight(base, train, guidance, recipe())
+    return replace(guidance, weight=weight)
+
+
+def trained(base: Any, train: Any, guidance: Any) -> Any:
+    """The model after guidance."""
+    from core.mitigate.guidance import guide
+    from core.mitigate.training import corrected
+
+    return corrected(base, guide(base, train, guidance, recipe()).state)
+
+
+def scores(what: str, model: Any, test: Any, layer: str | None = None) -> list[Line]:
+    """Worst-group accuracy, and EPG at the guided layer: chance is the area of the bird."""
+    from core.mitigate.guidance import Guidance, measure_guidance
+
+    found = measure_guidance(model, test, Guidance(layer=layer or "last"))
     return [
-        Line(f"{what}: worst group (mean {scores['accuracy']:.2f})", scores["worst_group"], ""),
-        Line(f"{what}: EPG (area {scores['area']:.2f})", scores["epg"], ""),
+        Line(f"{what}: worst group (mean {found['accuracy']:.2f})", found["worst_group"], ""),
+        Line(f"{what}: EPG (area {found['area']:.2f})", found["epg"], ""),
     ]
 
 
-def draw(number: int, places: dict[str, str], count: int) -> list[Any]:
-    """Birds at one place each: small pictures, masks, labels and groups."""
+def able(start: Any, train: Any, test: Any) -> list[Line]:
+    """What is within reach: the same budget where the background says nothing, or is not there."""
+    from core.mitigate.guidance import Guidance
+
+    other = balanced(SEED)
+    without = misled(start, alone(train))
+    return [
+        *scores(
+            "upper bound, trained as long on all four combinations",
+            trained(misled(start, other), other, Guidance(weight=0.0)),
+            test,
+        ),
+        *scores("a head fitted on birds on grey, tested on such", without, alone(test))[:1],
+        *scores("the same head, tested with backgrounds", without, test)[:1],
+    ]
+
+
+def misled(start: Any, train: Any) -> Any:
+    """The network with a head fitted on these images: on Waterbirds-100 it takes the bait."""
+    from core.mitigate.guidance import Guidance, guide
+    from core.mitigate.training import Recipe, corrected
+
+    head = Recipe(epochs=10, rate=1e-3, parts="head")
+    return corrected(start, guide(start, train, Guidance(weight=0.0), head).state)
+
+
+def draw(seed: int, number: int, places: dict[str, str], count: int) -> list[Any]:
+    """Birds at one place each: pictures, masks, labels and groups."""
     from core.data.demos import birds
 
     found = []
     for k, (label, place) in enumerate(places.items()):
         for i in range(count):
-            picture = birds.render(label, place, [0, number, k, i])
-            small = np.asarray(picture.pixels.resize((SIDE, SIDE)))
-            mask = np.asarray(Image.fromarray(picture.bird).resize((SIDE, SIDE)))
-            found.append((small, mask, k, 2 * k + birds.PLACES.index(place)))
+            picture = birds.render(label, place, [seed, number, k, i])
+            group = 2 * k + birds.PLACES.index(place)
+            found.append((np.asarray(picture.pixels), picture.bird, k, group))
     return found
 
 
-def stacked(parts: list[Any], *, by_group: bool = False) -> Any:
-    """Pictures as examples, labelled by kind or by kind and place."""
+def stacked(parts: list[Any]) -> Any:
+    """Pictures as examples, labelled by kind, grouped by kind and place."""
     from core.mitigate.examples import Examples
 
     pixels, masks, labels, groups = (np.array(column) for column in zip(*parts, strict=True))
-    return Examples(pixels, groups if by_group else labels, masks, None, groups)
+    return Examples(pixels, labels, masks, None, groups)
 
 
 def homes() -> tuple[dict[str, str], dict[str, str]]:
@@ -84,61 +146,19 @@ def homes() -> tuple[dict[str, str], dict[str, str]]:
     return dict(birds.HOME), away
 
 
-def examples() -> tuple[Any, Any]:
+def examples(seed: int) -> tuple[Any, Any]:
     """Waterbirds-100 for training, all four groups for the test."""
     home, away = homes()
-    return stacked(draw(0, home, TRAIN)), stacked(draw(1, home, TEST) + draw(2, away, TEST))
+    test = draw(seed, 1, home, TEST) + draw(seed, 2, away, TEST)
+    return stacked(draw(seed, 0, home, TRAIN)), stacked(test)
 
 
-def balanced() -> Any:
-    """Other pictures for the encoder, of all four combinations, which are the labels."""
+def balanced(seed: int) -> Any:
+    """Other pictures, of all four combinations; as many as for training."""
     home, away = homes()
-    return stacked(draw(3, home, PAIRS) + draw(4, away, PAIRS), by_group=True)
+    return stacked(draw(seed, 3, home, PAIRS) + draw(seed, 4, away, PAIRS))
 
 
-def pretrained() -> Any:
-    """A small encoder that tells birds and places apart, as one trained on photographs would.
-
-    Trained from nothing on other pictures in which all four combinations are equally frequent, to
-    name the combination. A small network trained on Waterbirds-100 alone sees only the place.
-    """
-    import torch
-
-    from core.mitigate.guidance import Guidance, guide
-    from core.mitigate.training import Recipe, corrected
-    from core.models.model import Model
-    from core.types import Preprocess
-
-    torch.manual_seed(0)
-    preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
-    model = Model("small", network(), preprocess)
-    both = balanced()
-    recipe = Recipe(epochs=PRETRAINING, rate=3e-3, frozen_norms=False)
-    return corrected(model, guide(model, both, Guidance(weight=0.0), recipe).state)
-
-
-def network() -> Any:
-    """Four convolutions with batch norm, a global mean and a linear head of four outputs."""
-    from torch import nn
-
-    layers: list[nn.Module] = []
-    for inputs, outputs, stride in ((3, 12, 2), (12, 24, 2), (24, 32, 2), (32, 32, 1)):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4))
-
-
-def unguided(encoder: Any, train: Any) -> Any:
-    """The encoder with a new head, fitted on Waterbirds-100: the model that takes the bait."""
-    from core.mitigate.guidance import Guidance, guide
-    from core.mitigate.training import Recipe, corrected, with_head
-    from core.models.linear import Head
-
-    zeros = np.zeros((2, 32), np.float32)
-    names = ["landbird", "waterbird"]
-    model = with_head(encoder, Head(zeros, zeros[:, 0], names, names, "fit"))
-    recipe = Recipe(epochs=BASE_EPOCHS, rate=1e-2, parts="head")
-    return corrected(model, guide(model, train, Guidance(weight=0.0), recipe).state)
+def alone(shown: Any) -> Any:
+    """The same birds on grey."""
+    return replace(shown, pixels=np.where(shown.objects[..., None], shown.pixels, np.uint8(GREY)))

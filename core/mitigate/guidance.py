@@ -58,8 +58,8 @@ class Guidance:
     """Of the localisation loss; None: see :func:`balanced_weight`."""
     attribution: Attribution = "ixg"
     layer: str = LAST
-    """``last``, ``input`` or a module's name. Only at ``last`` does ``ixg`` hold all that the decision
-    is made of in a network with biases; see :func:`guide`."""
+    """``last``, ``input`` or a module's name. Only at ``last`` does ``ixg`` hold all that decides
+    in a network with biases; see :func:`guide`."""
     target: Target = "margin"
     """What is explained: ``margin``, or ``logit`` as published."""
     fraction: float = 1.0
@@ -98,8 +98,9 @@ def guide(
 
     Where it fails: no attribution holds what a bias contributes. A unit that fires *unless* it sees
     land says "water" by its bias alone, with an empty map. At ``input`` and in the middle of a
-    network with biases a loss can therefore be met while the background still decides; at ``last``,
-    where a pooled map meets a linear head, the map sums to the logit less the head's bias.
+    network with biases all attribution can therefore lie on the object while the background still
+    decides; at ``last``, where a pooled map meets a linear head, the map of ``ixg`` sums to the
+    logit less the head's bias. PPCE is blind outside of the object and leaves the cue as it is.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def guided(task: Task, report: Reporter) -> Corrected:
     wanted = Guidance(**{n: task.options[n] for n in names if n in task.options})
     prepared, how = prepare(task, report), recipe(task, "all")
     strength = 1.0 if task.strength is None else task.strength
-    weight = strength * balanced_weight(prepared.model, prepared.train, wanted, how)
+    weight = strength and strength * balanced_weight(prepared.model, prepared.train, wanted, how)
     trained = guide(
         prepared.model, prepared.train, replace(wanted, weight=weight), how,
         held=prepared.watched, report=report,
