@@ -18,7 +18,7 @@ from benchmarks.cut_network import KEPT, network
 from benchmarks.measure import Line
 
 SEED = 0
-TRAIN, TEST, PAIRS = 160, 40, 80
+TRAIN, TEST, PAIRS = 100, 40, 50
 """Images per class for training; per group of the test; per group of the upper bound."""
 FRACTIONS = (0.01, 0.1, 1.0)
 EPOCHS, RATE = 8, 1e-3

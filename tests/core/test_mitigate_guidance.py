@@ -290,7 +290,7 @@ def test_the_guided_gradient_is_that_of_finite_differences(kind, name, target, e
             values.append(float(loss().detach()))
         with torch.no_grad():
             weight += step
-        along = 0.0 if slope is None else float((slope * step).sum() / 1e-7)
+        along = 0.0 if slope is None else float((slope.detach() * step).sum() / 1e-7)
         measured = (values[0] - values[1]) / 2e-7
         assert along == pytest.approx(measured, rel=1e-4, abs=1e-5), which
 
