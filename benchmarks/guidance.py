@@ -4,7 +4,7 @@ The background goes with the bird in all training images; the test holds all fou
 often, so a model that reads the background is right in half of it and its worst group near 0. The
 network is pretrained on ImageNet, as published; its stages before the last convolution are left as
 they are (published: everything moves). Settings were chosen by ``python -m benchmarks
-guidance_choice`` on training images alone, of another seed.
+guidance_choice`` on training images alone, more of them and of another seed.
 """
 
 from __future__ import annotations
