@@ -162,13 +162,6 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
     return finished(task, prepared, trained, float(copies))
 
 
-def around_the_weight(options: Mapping[str, Any]) -> tuple[float, ...]:
-    """Strengths around the default weight of the chosen localisation loss."""
-    from core.mitigate.guidance import WEIGHTS
-
-    return tuple(WEIGHTS[options.get("loss", LOSSES[0])] * factor for factor in (0.3, 1.0, 3.0))
-
-
 EPOCHS, RATES = (10, 3, 1, 30), (1e-4, 1e-3, 1e-5)
 LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
 LAYERS = ("last", "input")
@@ -188,14 +181,14 @@ NETWORK: dict[str, NetworkMethod] = {
             "Rao et al. 2023",
             "Trains the network so that its attributions lie on the object; needs object masks or "
             "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
-            "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions to "
-            "the object, PPCE and RRR* (rrr) do not. At the layer input of a network with biases "
-            "all attribution can lie on the object while the background decides.",
+            "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions "
+            "to the object, PPCE and RRR* (rrr) do not. At the layer input of a network with "
+            "biases all attribution can lie on the object while the background decides.",
             {
                 **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
                 **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
             },
-            tried=around_the_weight,
+            tried=lambda _: (0.3, 1.0, 3.0),
         ),
         NetworkMethod(
             "rrclarc-deep",

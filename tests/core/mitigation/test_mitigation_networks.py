@@ -46,6 +46,7 @@ def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     ("method", "options"),
     [
         ("guidance", {"fraction": "0.1"}),
+        ("guidance", {"loss": "rrr"}),
         ("rrclarc-deep", {"layer": "conv", "parts": "head"}),
         ("counterfactual", {"change": "paste"}),
     ],
@@ -69,6 +70,9 @@ def test_a_method_of_the_network_from_start_to_finish(
     assert len(done["history"]) == 1
     assert {"loss", "accuracy"} <= set(done["history"][0])
     assert done["encoder_changed"]
+    if method == "guidance":  # a sum over pixels pulls far harder than Energy
+        assert done["strength"] == 1
+        assert done["weight"] == 1 if "loss" not in options else 0 < done["weight"] < 0.1
     assert any(progress.figures for progress in said)
     ids = audit.images.index.tolist()
     logits = audit.load_model().logits(audit.features(ids))
