@@ -100,7 +100,9 @@ def guide(
     land says "water" by its bias alone, with an empty map. At ``input`` and in the middle of a
     network with biases all attribution can therefore lie on the object while the background still
     decides; at ``last``, where a pooled map meets a linear head, the map of ``ixg`` sums to the
-    logit less the head's bias. PPCE is blind outside of the object and leaves the cue as it is.
+    logit less the head's bias. A background that only opens gates, here or there, is in no map
+    either: judge by the worst group, not by EPG alone. PPCE is blind outside of the object and
+    leaves the cue as it is.
 
     Parameters
     ----------
