@@ -203,4 +203,5 @@ def test_figures_of_gaps(audit: Audit, tagged: str, opened: Open, view: str) -> 
 
 def test_measures_without_tags_say_so(audit: Audit, opened: Open) -> None:
     app = healthy(opened("measures", audit=audit.id), "Measures")
-    assert any("no candidate decided spurious" in i.value for i in app.info)
+    assert any("No cue is tagged" in m.value for m in app.markdown)
+    assert not app.info
