@@ -49,8 +49,15 @@ def tables(audit: Audit) -> pd.DataFrame:
     return known(audit, found, quick=len(found.spurious) <= AT_ONCE)
 
 
-def offer(audit: Audit) -> None:
-    """Offer to measure what is missing, each part as a job."""
+def at_once(audit: Audit) -> bool:
+    """Whether gaps and groups are stored, or of so few classes that a page can wait for them."""
+    found = tagged.decisions(audit)
+    quick = [part for part in WHAT if part not in SLOW]
+    return len(found.spurious) <= AT_ONCE or all(is_stored(audit, found, part) for part in quick)
+
+
+def offer(audit: Audit, key: str = "run") -> None:
+    """Offer to measure what is missing, each part as a job; ``key`` begins the buttons' names."""
     found = tagged.decisions(audit)
     if not found.spurious:
         return
@@ -64,7 +71,7 @@ def offer(audit: Audit) -> None:
                 arguments(audit.id, part),
                 f"{audit.name}: {JOBS[part]}",
                 f"Measure {JOBS[part]}",
-                key=f"run-{part}",
+                key=f"{key}-{part}",
             )
 
 

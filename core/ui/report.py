@@ -15,7 +15,7 @@ from core.measures.stored import is_stored
 from core.report import appendix, evidence
 from core.report.document import TITLE, Report, compose, render
 from core.store import fingerprint
-from core.ui import blocks, opened, state, tagged, working
+from core.ui import blocks, measures, opened, state, tagged, working
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author"]
 HEIGHT = 900
@@ -75,6 +75,18 @@ def show(audit: Audit) -> None:
     """Choices, preview and files."""
     audits, classes, title, author = choices(audit)
     state.publish(PARAMETERS)
+    waiting = [a for a in audits if not measures.at_once(a)]
+    if waiting:
+        names = ", ".join(blocks.plain(a.name) for a in waiting)
+        blocks.empty(
+            "Gaps first",
+            f"So many classes of {names} have spurious cues that their gaps are measured in a "
+            "process of its own; the report is written from them.",
+            icon=":material/hourglass:",
+        )
+        for a in waiting:
+            measures.offer(a, f"run-{a.id}")
+        return
     offer(audits)
     known = tuple(state_of(a) for a in audits)
     report, html = _written(tuple(audits), known, tuple(classes), title, author)

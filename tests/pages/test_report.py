@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core import jobs
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.measures.stored import measured
 from core.report import evidence
 from core.store import Workspace
 from core.types import Kind, Tag
@@ -49,6 +50,21 @@ def test_what_was_not_measured_is_measured_on_request(
     app = healthy(app.run(), TITLE)
     assert "Pasted on" in preview(app)
     assert not [b for b in app.button if "Measure" in b.label]
+
+
+def test_of_very_many_classes_gaps_are_measured_first(
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.ui.measures.AT_ONCE", 0)
+    tag(audit, workspace)
+    app = healthy(opened("report", audit=audit.id), TITLE)
+    assert any("Gaps first" in m.value for m in app.markdown)
+    assert not app.get("iframe")
+    assert f"run-{audit.id}-gap" in [b.key for b in app.button]
+    measured(audit, workspace, "gap")
+    measured(audit, workspace, "groups")
+    app = healthy(app.run(), TITLE)
+    assert 'data-label="eel"' in preview(app)
 
 
 def test_the_address_restores_the_report(audit: Audit, workspace: Workspace, opened: Open) -> None:
