@@ -1,12 +1,18 @@
-"""The planted audit with two tagged neurons, which several modules measure."""
+"""What several modules use: the planted audit with two tagged neurons, listed data, counts."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
+import core.features.extract
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.data.open import open_data
 from core.models.model import Model
 from core.store import Workspace
 from core.types import Kind, Tag
@@ -49,3 +55,30 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model that is loaded is the white box."""
     monkeypatch.setattr("core.models.load.load_model", load_white_box)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    def open_it(source, **options):
+        return open_data(str(source), workspace=tmp_path / "workspace", **options)
+
+    return open_it
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many images were decoded and encoded; set to 0 to count anew."""
+    seen = {"decoded": 0, "encoded": 0}
+    read, encode = core.features.extract.read_image, core.features.extract.encode_padded
+
+    def counted_read(path: Path) -> Any:
+        seen["decoded"] += 1
+        return read(path)
+
+    def counted_encode(model: Any, pixels: np.ndarray, batch_size: int) -> Any:
+        seen["encoded"] += len(pixels)
+        return encode(model, pixels, batch_size)
+
+    monkeypatch.setattr(core.features.extract, "read_image", counted_read)
+    monkeypatch.setattr(core.features.extract, "encode_padded", counted_encode)
+    return seen
