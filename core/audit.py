@@ -15,7 +15,7 @@ from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
-from core.store import Workspace, read_array, read_frame, read_json
+from core.store import Workspace, read_array, read_frame, read_json, write_array
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
 if TYPE_CHECKING:
@@ -127,6 +127,17 @@ def carried_path(folder: Path, class_idx: int) -> Path:
     Rows are only ever added, so that the number of one stands for good.
     """
     return folder / "carried" / f"{class_idx:05d}.npy"
+
+
+def carry_direction(folder: Path, class_idx: int, direction: FloatArray, offset: float) -> int:
+    """The number of a direction (D,) among those carried to a class; a new one is added."""
+    path, row = carried_path(folder, class_idx), np.append(direction, offset)[None]
+    known = read_array(path) if path.exists() else np.zeros((0, row.shape[1]))
+    same = np.flatnonzero(np.isclose(known, row, rtol=1e-9, atol=1e-12).all(axis=1))
+    if len(same):
+        return int(same[0])
+    write_array(path, np.concatenate([known, row]))
+    return len(known)
 
 
 class Audit:

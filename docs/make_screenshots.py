@@ -64,6 +64,7 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     command(workspace, "factors", first.name)
     if workspace.named(CORRECTED) is None:
         command(workspace, "mitigate", first.name, "--method", "pclarc", "--name", CORRECTED)
+    command(workspace, "compare", first.name, CORRECTED)
     return first, Audit.open(workspace, CORRECTED)
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from core.annotate.tags import TagEvent, TagStore
 from core.annotate.votes import answers, count_votes
-from core.audit import Audit, Candidate, carried_path
+from core.audit import Audit, Candidate, carry_direction
 from core.discover.pca import match_directions
 from core.errors import InputError
 from core.measure.noise import image_seed
 from core.measures.decisions import values_of
 from core.statistics import correlation
-from core.store import locked, read_array, write_array
+from core.store import locked
 from core.types import BoolArray, FloatArray, Kind, Subtype, Tag
 
 FEWEST = 10
@@ -221,13 +221,5 @@ def _reason(source: Audit, match: Match) -> str:
 
 
 def _number(target: Audit, match: Match) -> int:
-    """The number of a direction among those carried to its class; a new one is added."""
     class_idx = int(target.class_facts(match.label)["class_idx"])
-    path = carried_path(target.folder, class_idx)
-    row = np.append(match.direction, match.offset)[None]
-    known = read_array(path) if path.exists() else np.zeros((0, row.shape[1]))
-    same = np.flatnonzero(np.isclose(known, row, rtol=1e-9, atol=1e-12).all(axis=1))
-    if len(same):
-        return int(same[0])
-    write_array(path, np.concatenate([known, row]))
-    return len(known)
+    return carry_direction(target.folder, class_idx, match.direction, match.offset)

@@ -107,9 +107,11 @@ def cue_of(audit: Audit, candidate: Candidate) -> Cue:
         unit = np.asarray(pca.basis[:, candidate.component], np.float64)
     elif candidate.kind is Kind.NEURON:
         unit = np.eye(1, len(weight), candidate.component)[0]
-    else:  # a carried direction is <1, v> v * w, from v of another model
+    else:  # a carried direction is <1, v> v * w, from v of another model; or w of another head
         unit = np.divide(candidate.direction, weight, out=np.zeros_like(weight), where=weight != 0)
-        unit = unit / max(float(np.linalg.norm(unit)), 1e-300)
+        length = max(float(np.linalg.norm(unit)), 1e-300)
+        unit = unit / length
+        weight = weight * (length / unit.sum())
         mean = mean + (candidate.offset / unit.sum() - unit @ mean) * unit
     return Cue(candidate.class_idx, unit, weight, mean)
 

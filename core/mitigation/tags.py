@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.annotate.tags import TagEvent, TagStore
-from core.audit import Audit
+from core.audit import Audit, carry_direction
 from core.measures.decisions import values_of
 from core.mitigation.derived import link_tree
 from core.mitigation.stored import facts_of
@@ -22,8 +22,10 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     """Give a derived audit its parent's tags where their candidates still are; how many.
 
     A component is carried to the one whose alpha correlates with its own by at least ALIKE on the
-    class's training images, other candidates to themselves if their alpha does so. The tag of one
-    that the correction took away stays with the parent. Nothing is done where the audit has tags.
+    class's training images, other candidates to themselves if their alpha does so. A component that
+    the correction took away comes along as the direction that it was, so that what the cue costs
+    can still be measured; after a change of the encoder it stays with the parent. Nothing is done
+    where the audit has tags.
     """
     if store.history(audit.id):
         return 0
@@ -38,20 +40,29 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
             continue
         if event.kind is Kind.PCA and event.label not in places:
             places[event.label] = same_components(parent, audit, event.label)
-        place = places.get(event.label, {}).get(event.component, -1)
-        if event.kind is not Kind.PCA:
+        kind, place = event.kind, places.get(event.label, {}).get(event.component, -1)
+        if kind is not Kind.PCA:
             alike = same or _alike(parent, audit, event)
             place = event.component if alike else -1
+        elif place < 0 and same:
+            kind, place = Kind.CARRIED, _as_it_was(parent, audit, event)
         if place >= 0:
-            rows.append(_row(event, place))
+            rows.append(_row(event, kind, place))
     return store.add_many(audit.id, rows)
 
 
-def _row(event: TagEvent, place: int) -> dict[str, Any]:
+def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
+    """The number of a component of the parent among the directions carried to the audit."""
+    class_idx = int(parent.class_facts(event.label)["class_idx"])
+    found = parent.class_arrays(class_idx).candidate(event.kind, event.component)
+    return carry_direction(audit.folder, class_idx, found.direction, found.offset)
+
+
+def _row(event: TagEvent, kind: Kind, place: int) -> dict[str, Any]:
     """An entry of the log for another audit."""
     return {
         **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence", "reason")},
-        **{"kind": event.kind.value, "component": place},
+        **{"kind": kind.value, "component": place},
         "tag": event.tag.value if event.tag else None,
         "subtype": event.subtype.value if event.subtype else None,
     }

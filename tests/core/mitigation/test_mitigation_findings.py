@@ -10,7 +10,7 @@ from core.analysis import fitting_rows
 from core.annotate.tags import TagStore
 from core.audit import Audit, carried_path
 from core.errors import InputError
-from core.measures.decisions import decided
+from core.measures.decisions import decided, values_of
 from core.mitigation.composites import map_pairs, mask_pairs
 from core.mitigation.derived import image_table
 from core.mitigation.findings import cue_of, find, gather, has
@@ -108,14 +108,35 @@ def test_two_corrections_stack(workspace: Workspace, parent: Audit) -> None:
     assert (twice <= once + 1e-5).all()
 
 
-def test_tags_of_components_that_are_gone_stay_with_the_parent(
-    workspace: Workspace, parent: Audit
-) -> None:
+def test_tags_come_along_once(workspace: Workspace, parent: Audit) -> None:
     store = TagStore.open(workspace)
     audit = run(workspace, parent, **QUICK)
     carried = {(e.label, e.kind, e.annotator) for e in store.current(audit.id)}
     assert ("leaf", Kind.NEURON, "ann") in carried
     assert carry_tags(parent, audit, store) == 0
+
+
+def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
+    workspace: Workspace, parent: Audit
+) -> None:
+    store = TagStore.open(workspace)
+    for number in range(3):
+        store.add("bob", parent.id, "leaf", Kind.PCA, number, Tag.SPURIOUS)
+    audit = run(workspace, parent, "pclarc", strength=1.0, cues=("leaf/pca-0",), **QUICK)
+    there = [e for e in store.current(audit.id) if e.annotator == "bob"]
+    gone = [e for e in there if e.kind is Kind.CARRIED]
+    assert len(there) == 3
+    assert gone
+    arrays, theirs = audit.class_arrays(0), parent.class_arrays(0)
+    phi = audit.features(arrays.image_ids)
+    alphas = theirs.alphas(phi)
+    for event in gone:
+        candidate = arrays.candidate(event.kind, event.component)
+        alpha = values_of(audit, "leaf", [candidate])[:, 0]
+        same = np.abs(alphas - alpha[:, None]).max(axis=0)
+        assert same.min() < 1e-4
+        np.testing.assert_allclose(cue_of(audit, candidate).alpha(phi), alpha, atol=1e-4)
+    assert "leaf" in decided(audit, store).spurious
 
 
 def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, parent: Audit) -> None:
