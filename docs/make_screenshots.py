@@ -27,7 +27,7 @@ from core.ui import compare, measures  # noqa: E402
 from core.ui.shell import PAGES  # noqa: E402
 
 OUT = Path(__file__).resolve().parent / "screenshots"
-CORRECTED = "demo-cues-pclarc"
+CORRECTED = "demo-cues-corrected"
 WIDTHS = (1440, 900)
 HIGHEST = 1500
 """Pixels of a page that are shown."""
