@@ -7,10 +7,6 @@ import torch
 from core.errors import InputError
 from core.mitigate.factorial import mutual_information
 from core.mitigate.generator import (
-    EDGE,
-    LATENT,
-    Generator,
-    Parts,
     Schedule,
     Style,
     Weights,
@@ -20,6 +16,7 @@ from core.mitigate.generator import (
     train_generator,
 )
 from core.mitigate.invariant import predict, train_classifier
+from core.mitigate.mechanisms import EDGE, LATENT, Discriminator, Generator, Parts
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +80,18 @@ def test_textures_are_alike_everywhere():
         assert torch.allclose(moved, network.body(field).roll((8, 12), (2, 3)), atol=1e-5)
 
 
+def test_the_discriminator_judges_parts_of_an_image_by_its_label():
+    critic = Discriminator(3, 4)
+    images = torch.rand(2, 3, 32, 32)
+    one, other = (critic(images, torch.full((2,), label)) for label in (0, 1))
+    assert one.shape == (2, 1, 8, 8)
+    assert not torch.equal(one, other)
+    changed = images.clone()
+    changed[:, :, 24:, 24:] = 0
+    same = critic(changed, torch.zeros(2, dtype=torch.long))[:, :, :4, :4]
+    assert torch.equal(same, one[:, :, :4, :4])
+
+
 def test_style_is_zero_for_the_same_images_and_blind_to_weights_of_zero(style):
     images, others = torch.rand(2, 2, 3, 32, 32)
     assert float(style(images, images, (0.1, 0.1, 0.1, 0.1))) == 0
@@ -104,7 +113,7 @@ def test_counterfactual_labels_are_independent():
 
 def test_shapes_are_drawn_among_those_of_their_label():
     made = Generator(classes=3).eval()
-    made.remember(torch.rand(30, 3, 32, 32), torch.arange(30) % 3)
+    made.remember(torch.rand(30, 1, 32, 32), torch.arange(30) % 3)
     labels = torch.tensor([0, 1, 2, 2, 1])
     for label, code in zip(labels, made.drawn(labels), strict=True):
         pool = made.codes[made.code_labels == label]
@@ -125,7 +134,8 @@ def test_a_few_steps_learn_the_colours(patches):
     schedule = Schedule(steps=30, batch_size=8)
     made = train_generator(*patches, SHALLOW, schedule, report=reports.append)
     assert reports[-1].done == reports[-1].total == 30
-    assert "pixels" in reports[-1].figures
+    for name in ("pixels", "saliency", "adversarial", "critic"):
+        assert name in reports[-1].figures
     assert made.codes.shape == (40, LATENT)
     with torch.no_grad():
         red, blue = (made(*torch.full((3, 16), k)).image.mean((0, 2, 3)) for k in (0, 1))
