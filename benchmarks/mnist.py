@@ -27,7 +27,7 @@ def run() -> list[Line]:
 
     from core.data.demos.digits import KINDS
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # the networks are so small that two wait for each other
     return [line for kind in KINDS for line in guise(kind)]
 
 

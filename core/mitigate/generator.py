@@ -124,7 +124,7 @@ class Style(nn.Module):
 class Schedule:
     """How the generator is trained."""
 
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 32
     rate: float = 2e-3
     """Of Adam with betas 0.5 and 0.999. Published: 2e-4, for many more steps."""
