@@ -110,8 +110,8 @@ class TextureNetwork(nn.Module):
             _around(2 * width, width),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            _around(width, 12),
-            nn.PixelShuffle(2),
+            nn.Upsample(scale_factor=2),
+            _around(width, 3),
         )
 
     def forward(self, labels: Tensor) -> Tensor:
