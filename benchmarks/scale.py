@@ -116,8 +116,9 @@ def _blank(page: Any) -> Iterator[None]:
 _PAINTED = """(name) => {
   const main = document.querySelector('[data-testid="stMain"]');
   if (!main) return false;
+  const within = (what) => [...main.querySelectorAll('*')].filter(
+    (e) => e.shadowRoot && e.shadowRoot.querySelector(what)).length;
   if (name === 'overview') return !!main.querySelector('[data-testid="stDataFrame"] canvas');
-  if (name === 'map') return !!main.querySelector('.js-plotly-plot .gl-container canvas');
-  return [...main.querySelectorAll('*')].filter(
-    (e) => e.shadowRoot && e.shadowRoot.querySelector('.gallery[data-painted]')).length === 2;
+  if (name === 'map') return within('.scatter[data-painted]') === 1;
+  return within('.gallery[data-painted]') === 2;
 }"""

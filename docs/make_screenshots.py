@@ -36,8 +36,8 @@ READY = """() => {
   if (app?.dataset.testScriptState !== 'notRunning') return false;
   if (document.querySelector('[data-testid="stSkeleton"]')) return false;
   return [...document.querySelectorAll('*')].every((node) => {
-    const gallery = node.shadowRoot?.querySelector('.gallery');
-    return !gallery || gallery.dataset.painted;
+    const own = node.shadowRoot?.querySelector('.gallery, .scatter');
+    return !own || own.dataset.painted;
   });
 }"""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import streamlit as st
 
 from core.audit import Audit, Candidate
@@ -12,13 +12,11 @@ from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.map import ImageMap, compute_map, make_map, map_folder, read_map
 from core.map_commands import arguments
-from core.ui import blocks, map_figure, opened, state, working
+from core.ui import blocks, opened, pictures, state, working
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 from core.ui.palette import CLASSES
+from core.ui.scatter import scatter
 from core.ui.words import help_on
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "kind"]
 ALL = "features"
@@ -33,6 +31,8 @@ COLOURS = {
 }
 SELECTED = "map_selected"
 CHART = "map_chart"
+PHOTO = 160
+"""Pixels of the photo that is shown on pointing at a point."""
 AT_ONCE = 3000
 """Images up to which PCA is computed while the page waits, in a second or two."""
 
@@ -182,34 +182,32 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
 def chart(audit: Audit, view: View) -> list[str]:
     """Draw the map; returns the ids of the selected images, sorted like the map."""
     token = f"{audit.id}/{view.scope}/{view.found.facts['key']}"
-    shown = view.found.shown
-    selected = set(_selected(token))
-    turn = st.session_state.get(CHART, 0)
-    key = f"{CHART}_{turn}_{view.scope}_{view.projection}"
+    rows = drawn(audit, view.found)
+    chosen = rows.index.isin(_selected(token))
+    shown = colours(audit, view, rows)
 
-    def select() -> None:
-        picked = st.session_state[key]["selection"]["points"]
-        known = set(shown)
-        ids = [i for i in map(_image_id, picked) if i in known]
-        st.session_state[SELECTED] = {"of": token, "ids": sorted(set(ids))}
+    def select(ids: list[str]) -> None:
+        st.session_state[SELECTED] = {"of": token, "ids": ids}
         state.put("group", "")  # the class with most images of the new group
 
-    st.plotly_chart(
-        _figure(audit, view, frozenset(selected)),
-        key=key,
+    clicked = scatter(
+        view.found.points(view.projection),
+        rows.index.tolist(),
+        _words(audit, view.found),
+        shown,
+        chosen=chosen,
+        axes=_axes(view),
+        label=f"Map of {len(rows):,} images by {PROJECTIONS[view.projection]}, coloured by "
+        f"{shown.title}",
+        revision=f"{token}/{view.projection}",
+        key=CHART,
+        photo=_photo(audit),
         on_select=select,
-        selection_mode=("lasso", "box"),
-        width="stretch",
-        config={"displaylogo": False, "scrollZoom": True},
     )
-    _below(audit, view, len(selected))
-    return [i for i in shown if i in selected]
-
-
-def _image_id(point: dict[str, Any]) -> str:
-    """The id that travels with a point."""
-    data = point.get("customdata")
-    return str(data[0] if isinstance(data, list) and data else data)
+    if clicked:
+        state.go("pages/image.py", image=clicked)
+    _below(audit, view, int(chosen.sum()))
+    return [str(image_id) for image_id in rows.index[chosen]]
 
 
 def _selected(token: str) -> list[str]:
@@ -219,7 +217,6 @@ def _selected(token: str) -> list[str]:
 
 def _clear() -> None:
     st.session_state[SELECTED] = None
-    st.session_state[CHART] = st.session_state.get(CHART, 0) + 1  # a new chart has no selection
 
 
 def _below(audit: Audit, view: View, selected: int) -> None:
@@ -251,29 +248,28 @@ def _below(audit: Audit, view: View, selected: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _words(audit: Audit, found: ImageMap) -> list[str]:
-    """(n,) what is shown on pointing at an image: short, since the browser reads all of it."""
+def _words(audit: Audit, found: ImageMap) -> tuple[pd.Categorical, ...]:
+    """What is shown on pointing at an image: its class, and the prediction where it is another."""
     rows = drawn(audit, found)
-    wrong = (rows["verdict"] == "wrong").to_numpy()
-    said = zip(rows["name"], rows["predicted"], wrong, strict=True)
-    return [f"{name}, predicted {other}" if bad else name for name, other, bad in said]
+    wrong = rows["verdict"] == "wrong"
+    predicted = ("predicted " + rows["predicted"].astype("str")).where(wrong, "")
+    return pd.Categorical(rows["name"]), pd.Categorical(predicted)
 
 
-def _figure(audit: Audit, view: View, selected: frozenset[str]) -> go.Figure:
-    rows = drawn(audit, view.found)
-    axes = ("", "")
-    if view.projection == "pca":
-        shares = [*view.found.facts["shares"], 0, 0]
-        axes = (
-            f"principal component 1 ({_percent(shares[0])} of the variance)",
-            f"principal component 2 ({_percent(shares[1])})",
-        )
-    return map_figure.scatter(
-        view.found.points(view.projection),
-        rows.index.tolist(),
-        _words(audit, view.found),
-        colours(audit, view, rows),
-        chosen=rows.index.isin(list(selected)),
-        axes=axes,
-        revision=f"{view.scope}/{view.projection}",
+def _photo(audit: Audit) -> tuple[str, str]:
+    """What stands before and after an id in the address of its photo."""
+    before, _, after = pictures.photo_url(
+        audit, "ID", PHOTO, digest=opened.version(audit)
+    ).partition("/ID.")
+    return f"{before}/", f".{after}"
+
+
+def _axes(view: View) -> tuple[str, str]:
+    """Titles; what UMAP draws has no axes that mean anything."""
+    if view.projection != "pca":
+        return "", ""
+    shares = [*view.found.facts["shares"], 0, 0]
+    return (
+        f"principal component 1 ({_percent(shares[0])} of the variance)",
+        f"principal component 2 ({_percent(shares[1])})",
     )

@@ -13,7 +13,7 @@ from core.map import ImageMap, alpha_of
 from core.measure.spuriosity import spuriosity
 from core.measures.decisions import values_of
 from core.types import FloatArray
-from core.ui import blocks, map_figure, opened, tagged
+from core.ui import blocks, opened, scales, tagged
 
 OF_ATTRIBUTE = "attribute:"
 
@@ -78,21 +78,21 @@ def _spuriosity(
     return np.array([by_id.get(image_id, np.nan) for image_id in found.shown], np.float32)
 
 
-def colours(audit: Audit, view: View, rows: pd.DataFrame) -> map_figure.Colours:
+def colours(audit: Audit, view: View, rows: pd.DataFrame) -> scales.Colours:
     """What colours the points; ``rows`` are those of :func:`drawn`."""
     order = list(blocks.class_names(audit).values())
     if view.colour == "prediction":
-        return map_figure.categories(rows["predicted"].tolist(), "Prediction", order)
+        return scales.categories(rows["predicted"].tolist(), "Prediction", order)
     if view.colour == "correct":
-        return map_figure.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
+        return scales.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
     if view.colour == "spuriosity":
         tagged = tuple(sorted(spurious(audit).items()))
-        return map_figure.diverging(_spuriosity(audit, view.found, tagged), "Spuriosity")
+        return scales.diverging(_spuriosity(audit, view.found, tagged), "Spuriosity")
     if view.colour.startswith(OF_ATTRIBUTE):
         name = view.colour.removeprefix(OF_ATTRIBUTE)
-        return map_figure.attribute(audit.images.loc[view.found.shown, name], name)
+        return scales.attribute(audit.images.loc[view.found.shown, name], name)
     if view.colour == "alpha" and view.candidate is not None:
         c = view.candidate
         alpha = _alpha(audit, view.found, c.class_idx, (c.kind.value, c.component))
-        return map_figure.diverging(alpha, f"α of {c.title}")
-    return map_figure.categories(rows["name"].tolist(), "Class", order)
+        return scales.diverging(alpha, f"α of {c.title}")
+    return scales.categories(rows["name"].tolist(), "Class", order)

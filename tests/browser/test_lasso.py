@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from core.run import run_audit
 from core.statistics import auroc
 from core.store import Workspace
 from core.types import Tag
+from core.ui.palette import CLASSES
 from tests.browser.conftest import FLAGS
 from tests.conftest import tiny_request
 from tests.tiny import load_tiny
@@ -30,18 +32,16 @@ pytestmark = pytest.mark.browser
 
 WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 RUNNING = '[data-testid="stApp"][data-test-script-state="running"]'
-POINTS = """() => {
-  const graph = document.querySelector('.js-plotly-plot');
-  const { xaxis, yaxis } = graph._fullLayout;
-  const frame = graph.querySelector('.nsewdrag').getBoundingClientRect();
-  const trace = graph._fullData[0];
-  const ids = Array.from(trace.customdata);
+SCATTER = ".scatter[data-painted]"
+POINTS = """(root) => {
+  const { view } = root;
+  const [x, y] = view.spots();
+  const { left, top, right, bottom } = view.canvas.getBoundingClientRect();
+  const points = [...view.ids].map((id, i) => [id, x[i] + left, y[i] + top]);
   return {
-    frame: [frame.left, frame.top, frame.right, frame.bottom],
-    points: ids.map((id, i) => [
-      id, xaxis.c2p(trace.x[i]) + frame.left, yaxis.c2p(trace.y[i]) + frame.top,
-    ]),
-    bright: Array.from(trace.selectedpoints || []).map((i) => ids[i]),
+    frame: [left, top, right, bottom],
+    points,
+    bright: points.map(([id]) => id).filter((_, i) => view.chosen[i]),
   };
 }"""
 
@@ -92,7 +92,7 @@ def settle(page: Page) -> None:
 
 
 def seen(page: Page) -> dict[str, Any]:
-    found: dict[str, Any] = page.evaluate(POINTS)
+    found: dict[str, Any] = page.locator(SCATTER).evaluate(POINTS)
     return found
 
 
@@ -105,9 +105,19 @@ def lasso(page: Page, wanted: set[str]) -> None:
     away = spots + 8 * outward / np.linalg.norm(outward, axis=1, keepdims=True)
     left, top, right, bottom = view["frame"]
     line = np.clip(away[ConvexHull(away).vertices], [left + 1, top + 1], [right - 1, bottom - 1])
-    page.mouse.move(*line[0])
+    drag(page, [*line, line[0]])
+
+
+def box(page: Page, image_id: str) -> None:
+    """Draw a small box around a point with the mouse."""
+    ((x, y),) = [(x, y) for found, x, y in seen(page)["points"] if found == image_id]
+    drag(page, [(x - 6, y - 6), (x + 6, y + 6)])
+
+
+def drag(page: Page, spots: Sequence[Sequence[float]]) -> None:
+    page.mouse.move(*spots[0])
     page.mouse.down()
-    for x, y in [*line[1:], line[0]]:
+    for x, y in spots[1:]:
         page.mouse.move(x, y, steps=4)
     page.mouse.up()
 
@@ -125,7 +135,7 @@ def test_lasso_names_the_planted_component_first(
     workspace = Workspace(audit.folder.parent.parent)
     address = started(workspace.root)
     page.goto(f"{address}/map?scope=psi:boat&colour=attribute:sky")
-    page.wait_for_selector(".js-plotly-plot .gl-container canvas")
+    page.wait_for_selector(SCATTER)
     settle(page)
     wanted = {i for i, s in zip(arrays.image_ids, sky, strict=True) if s}
     lasso(page, wanted)
@@ -162,7 +172,63 @@ def test_lasso_names_the_planted_component_first(
     assert set(seen(page)["bright"]) == chosen  # another colour does so too
     assert "colour=correct" in page.url
 
+    more = [image_id for image_id, *_ in seen(page)["points"] if image_id not in chosen][:3]
+    page.get_by_role("button", name="Box", exact=True).click()
+    page.keyboard.down("Shift")  # adds to what is selected
+    for image_id in more:
+        box(page, image_id)
+        settle(page)
+    page.keyboard.up("Shift")
+    assert set(seen(page)["bright"]) >= chosen | set(more)
+
     page.get_by_role("button", name="Clear the selection").click()
     settle(page)
     assert page.get_by_text("images selected").count() == 0
     assert not seen(page)["bright"]
+
+
+def test_map_is_painted_in_its_colours_and_can_be_moved(
+    page: Page, audit: Audit, started: Callable[[Path], str]
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    address = started(audit.folder.parent.parent)
+    page.goto(f"{address}/map?scope=psi:boat&colour=attribute:sky")
+    page.wait_for_selector(SCATTER)
+    settle(page)
+    before = seen(page)
+    left, top, right, bottom = before["frame"]
+    picture = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+    sky = audit.images["sky"].to_dict()
+    hits = 0
+    for image_id, x, y in before["points"]:
+        wanted = np.array([int(CLASSES[sky[image_id]][i : i + 2], 16) for i in (1, 3, 5)])
+        hits += np.abs(picture[round(y), round(x)] - wanted).max() < 60  # most of it is opaque
+    assert hits > 0.9 * len(before["points"])  # a few lie below others
+
+    image_id, x, y = before["points"][0]
+    page.mouse.move(x, y)
+    tip = page.locator(".scatter .tip")
+    tip.locator("img").wait_for()
+    assert re.match("boat|car", tip.inner_text())
+
+    page.get_by_role("button", name="Move", exact=True).click()
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    drag(page, [middle, (middle[0] + 50, middle[1] - 30)])
+    _, x, y = seen(page)["points"][0]
+    assert (x, y) == pytest.approx((before["points"][0][1] + 50, before["points"][0][2] - 30))
+    page.get_by_role("button", name="Zoom in").click()
+    spread = [np.ptp([p[1] for p in seen(page)["points"]])]
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, 400)
+    page.wait_for_timeout(300)
+    spread.append(np.ptp([p[1] for p in seen(page)["points"]]))
+    assert spread[1] < 0.6 * spread[0]
+    page.locator(".scatter canvas").focus()
+    page.keyboard.press("0")
+    assert seen(page)["points"] == before["points"]
+
+    _, x, y = before["points"][0]
+    page.mouse.click(x, y)
+    page.wait_for_url("**/image?*image=*")
+    assert not errors

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -148,9 +149,27 @@ def gallery(app: AppTest, place: int = 0) -> dict[str, Any]:
     return found
 
 
+def scatters(app: AppTest) -> list[Any]:
+    """Every scatter on a page."""
+    found = [element.proto for element in app.get("bidi_component")]
+    return [proto for proto in found if proto.component_name == "spurioscope.scatter"]
+
+
+def scatter(app: AppTest) -> dict[str, Any]:
+    """What the scatter of a page was given; its points as a table."""
+    (proto,) = scatters(app)
+    found: dict[str, Any] = json.loads(proto.mixed.json)
+    (blob,) = proto.mixed.arrow_blobs.values()
+    return {**found, "points": pa.ipc.open_stream(blob.data).read_pandas()}
+
+
 def send(app: AppTest, event: str, value: str, place: int = 0) -> AppTest:
     """Run the page as the browser does after a click inside a gallery."""
-    proto = galleries(app)[place]
+    return trigger(app, galleries(app)[place], event, value)
+
+
+def trigger(app: AppTest, proto: Any, event: str, value: str | list[str]) -> AppTest:
+    """Run the page as the browser does after an event inside a component."""
     states = app._tree.get_widget_states()
     state = states.widgets.add()
     state.id = f"$$STREAMLIT_INTERNAL_KEY_{proto.id}__events"

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +15,16 @@ from core.map import map_folder, read_map
 from core.store import Workspace
 from core.types import Kind, Tag
 from core.ui import map as maps
-from core.ui import map_figure
-from tests.pages.conftest import Open, address, gallery, healthy, send
+from tests.pages.conftest import (
+    Open,
+    address,
+    gallery,
+    healthy,
+    scatter,
+    scatters,
+    send,
+    trigger,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = "Map of the images"
@@ -47,20 +53,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, str(tmp_path / "command.py")))
 
 
-def figure(app: AppTest) -> dict[str, Any]:
-    (chart,) = app.get("plotly_chart")
-    found: dict[str, Any] = json.loads(chart.proto.spec)
-    return found
-
-
-def selecting(app: AppTest, audit: Audit, ids: list[str], scope: str = "features") -> AppTest:
+def select(app: AppTest, ids: list[str]) -> AppTest:
     """Run the page as it is after a lasso."""
-    class_idx = None if scope == "features" else int(audit.class_facts(scope[4:])["class_idx"])
-    found = read_map(audit, class_idx)
-    assert found is not None
-    token = f"{audit.id}/{scope}/{found.facts['key']}"
-    app.session_state[maps.SELECTED] = {"of": token, "ids": ids}
-    return app.run()
+    (proto,) = scatters(app)
+    return trigger(app, proto, "selected", ids)
 
 
 def ids_of(audit: Audit, label: str) -> list[str]:
@@ -73,10 +69,9 @@ def words(app: AppTest) -> str:
 
 def test_small_map_is_there_at_once_by_pca(audit: Audit, opened: Open) -> None:
     app = healthy(opened("map", audit=audit.id), TITLE)
-    trace = figure(app)["data"][0]
-    assert trace["type"] == "scattergl"
-    assert trace["customdata"] == audit.images.index.tolist()
-    assert figure(app)["layout"]["dragmode"] == "lasso"
+    points = scatter(app)["points"]
+    assert points["id"].tolist() == audit.images.index.tolist()
+    assert not points["chosen"].any()
     assert "66 of 66 images shown" in words(app)
     assert app.button(key="map_begin").label == "Compute UMAP"
     assert app.button(key="map_clear").disabled
@@ -90,9 +85,8 @@ def test_deep_link_restores_the_view(audit: Audit, opened: Open) -> None:
     app = healthy(opened("map", audit=audit.id, **view), TITLE)
     assert app.selectbox(key="w_scope").value == "psi:eel"
     assert app.selectbox(key="w_component").value == "pca-1"
-    assert figure(app)["data"][0]["customdata"] == ids_of(audit, "eel")
-    bar = figure(app)["data"][0]["marker"]["colorbar"]
-    assert bar["title"]["text"] == "α of component 2"
+    assert scatter(app)["points"]["id"].tolist() == ids_of(audit, "eel")
+    assert scatter(app)["title"] == "α of component 2"
     assert address(app) == {"audit": audit.id, **view}
 
 
@@ -118,8 +112,9 @@ def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
 def test_every_colour_is_drawn(audit: Audit, opened: Open, colour: str, title: str) -> None:
     more = {"component": "pca-0", "class_": "eel"} if colour == "alpha" else {}
     app = healthy(opened("map", audit=audit.id, colour=colour, **more), TITLE)
-    marker = figure(app)["data"][0]["marker"]
-    assert marker["colorbar"]["title"]["text"] == title
+    data = scatter(app)
+    assert data["title"] == title
+    assert data["points"]["colour"].max() < len(data["palette"])
 
 
 def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> None:
@@ -128,7 +123,7 @@ def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> No
     strongest = np.argsort(-np.asarray(arrays.alpha[:, 1]))[:8]
     eels = [arrays.image_ids[i] for i in strongest]
     cats = ids_of(audit, "cat")[:2]
-    selecting(app, audit, [*eels, *cats])
+    select(app, [*eels, *cats])
     healthy(app, TITLE)
     assert "10 images selected" in words(app)
     assert "eel 8 of 22 · cat 2 of 22" in words(app)
@@ -143,9 +138,8 @@ def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> No
         "/pca/1" in p["overlay"] or "pca" in p["overlay"] for p in data["cards"][0]["pictures"]
     )
     assert len(data["cards"]) <= 5
-    selected = figure(app)["data"][0]["selectedpoints"]
-    drawn = figure(app)["data"][0]["customdata"]
-    assert {drawn[i] for i in selected} == {*eels, *cats}
+    points = scatter(app)["points"]
+    assert set(points.loc[points["chosen"], "id"]) == {*eels, *cats}
     send(app, "tagged", "pca-1/spurious")
     (saved,) = TagStore.open(Workspace(audit.folder.parent.parent)).current(audit.id)
     assert (saved.label, saved.component, saved.tag) == ("eel", 1, Tag.SPURIOUS)
@@ -154,7 +148,7 @@ def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> No
 def test_neurons_and_other_classes_can_be_asked_for(audit: Audit, opened: Open) -> None:
     app = opened("map", audit=audit.id, kind="neuron")
     ids = [*ids_of(audit, "eel")[:5], *ids_of(audit, "cat")[:4]]
-    selecting(app, audit, ids)
+    select(app, ids)
     assert all(c["name"].startswith("neuron-") for c in gallery(app)["cards"])
     app.selectbox(key="w_group").select("cat").run()
     assert "4 images against the other 18 of the class" in words(app)
@@ -163,7 +157,7 @@ def test_neurons_and_other_classes_can_be_asked_for(audit: Audit, opened: Open) 
 @pytest.mark.parametrize("n", [2, 20, 22])
 def test_too_few_on_either_side_is_a_sentence(audit: Audit, opened: Open, n: int) -> None:
     app = opened("map", audit=audit.id)
-    healthy(selecting(app, audit, ids_of(audit, "eel")[:n]), TITLE)
+    healthy(select(app, ids_of(audit, "eel")[:n]), TITLE)
     assert f"{n} images of eel are selected and {22 - n} are not" in words(app)
     assert "at least 3 on either side" in words(app)
     assert len(gallery(app)["pictures"]) == min(n, 12)
@@ -171,21 +165,20 @@ def test_too_few_on_either_side_is_a_sentence(audit: Audit, opened: Open, n: int
 
 def test_names_are_text_and_not_markup(audit: Audit, opened: Open) -> None:
     app = opened("map", audit=audit.id)
-    healthy(selecting(app, audit, ids_of(audit, "dog_*x*")[:6]), TITLE)
+    healthy(select(app, ids_of(audit, "dog_*x*")[:6]), TITLE)
     assert r"selected images of dog\_\*x\* differ" in words(app)
 
 
 def test_selection_is_cleared_by_the_button(audit: Audit, opened: Open) -> None:
-    app = selecting(opened("map", audit=audit.id), audit, ids_of(audit, "eel")[:6])
-    before = app.get("plotly_chart")[0].proto.id
+    app = select(opened("map", audit=audit.id), ids_of(audit, "eel")[:6])
+    assert scatter(app)["points"]["chosen"].sum() == 6
     app.button(key="map_clear").click().run()
     assert "images selected" not in words(app)
-    assert app.get("plotly_chart")[0].proto.id != before
-    assert "selectedpoints" not in figure(app)["data"][0]
+    assert not scatter(app)["points"]["chosen"].any()
 
 
 def test_selection_of_another_scope_is_not_shown(audit: Audit, opened: Open) -> None:
-    app = selecting(opened("map", audit=audit.id), audit, ids_of(audit, "eel")[:6])
+    app = select(opened("map", audit=audit.id), ids_of(audit, "eel")[:6])
     app.selectbox(key="w_scope").select("psi:eel").run()
     healthy(app, TITLE)
     assert "images selected" not in words(app)
@@ -230,7 +223,7 @@ def test_large_audit_waits_for_the_job(
     app = healthy(opened("map", audit=audit.id), TITLE)
     assert "No map yet" in words(app)
     assert app.button(key="map_begin").label == "Compute the map"
-    assert not app.get("plotly_chart")
+    assert not scatters(app)
     assert not map_folder(audit, None).exists()
 
 
@@ -239,7 +232,7 @@ def test_presentation_draws_and_writes_nothing(
 ) -> None:
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
     app = healthy(opened("map", audit=audit.id), TITLE)
-    assert len(figure(app)["data"][0]["customdata"]) == 66
+    assert len(scatter(app)["points"]) == 66
     assert not [b for b in app.button if b.key == "map_begin"]
     assert not map_folder(audit, None).parent.exists()
 
@@ -251,21 +244,6 @@ def test_no_audit_yet(empty: Workspace, opened: Open, monkeypatch: pytest.Monkey
     assert [t.value for t in app.title] == ["Spurioscope"]
 
 
-def test_many_categories_share_grey() -> None:
-    values = [f"c{i}" for i in range(12) for _ in range(20 - i)]
-    found = map_figure.categories(values, "Class")
-    assert len(found.bar["ticktext"]) == 8
-    assert found.bar["ticktext"][0] == "c0 (20)"
-    assert found.bar["ticktext"][-1] == "5 others (55)"
-    assert found.scale[-1] == (1.0, "#646870")
-    assert found.values.max() == 7
-
-
-def test_missing_values_are_a_category() -> None:
-    found = map_figure.categories(["a", None, "a", float("nan")], "x")
-    assert found.bar["ticktext"] == ["a (2)", "none (2)"]
-
-
 def test_spuriosity_colours_the_tagged_classes(audit: Audit, opened: Open) -> None:
     app = healthy(opened("map", audit=audit.id, colour="spuriosity"), TITLE)
     assert "No class has a cue that is tagged as spurious yet" in words(app)
@@ -273,24 +251,38 @@ def test_spuriosity_colours_the_tagged_classes(audit: Audit, opened: Open) -> No
     store.add("Ada", audit.id, "eel", Kind.PCA, 0, Tag.SPURIOUS)
     healthy(app.run(), TITLE)
     assert "No class has a cue" not in words(app)
-    marker = figure(app)["data"][0]["marker"]
-    assert marker["colorbar"]["ticktext"][0] == "none (44)"
+    assert scatter(app)["entries"] == [["#646870", "none (44)"]]
 
 
-def test_images_without_a_value_are_grey() -> None:
-    found = map_figure.diverging(np.array([-1.0, np.nan, 1.0, -50.0]), "α")
-    assert found.values[1] == pytest.approx(found.low)
-    assert (
-        found.values[[0, 2, 3]] >= found.scale[1][0] * (found.high - found.low) + found.low
-    ).all()
-    assert found.scale[0][1] == found.scale[1][1] == "#646870"
-    assert found.bar["ticktext"][0] == "none (1)"
-    plain = map_figure.sequential(np.arange(100.0), "size")
-    assert "ticktext" not in plain.bar
-    assert map_figure.sequential(np.full(3, 2.0), "size").high > 2
+def test_ids_that_are_not_on_the_map_are_left_out(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id)
+    eels = ids_of(audit, "eel")[:4]
+    select(app, [*reversed(eels), "0" * 16, "<b>"])
+    healthy(app, TITLE)
+    assert "4 images selected" in words(app)
+    assert app.session_state[maps.SELECTED]["ids"] == eels
+    healthy(select(app, []), TITLE)  # a line around nothing selects nothing
+    assert "images selected" not in words(app)
 
 
-def test_diverging_scale_is_symmetric_around_zero() -> None:
-    found = map_figure.diverging(np.array([-1.0, 0.0, 4.0]), "α")
-    assert found.low == -found.high
-    assert map_figure.diverging(np.zeros(3), "α").high == 1.0
+def test_click_on_a_point_opens_its_image(audit: Audit, opened: Open) -> None:
+    app = opened("map", audit=audit.id)
+    (proto,) = scatters(app)
+    trigger(app, proto, "picked", "no-such-image")
+    healthy(app, TITLE)
+    image_id = ids_of(audit, "eel")[3]
+    trigger(app, proto, "picked", image_id)
+    assert not app.exception
+    assert address(app)["image"] == image_id
+
+
+def test_pointing_says_class_and_wrong_prediction(audit: Audit, opened: Open) -> None:
+    data = scatter(opened("map", audit=audit.id))
+    points = data["points"].set_index("id")
+    name, predicted = (points[column].astype(str) for column in data["words"])
+    assert name.tolist() == audit.images["label"].tolist()
+    wrong = ~audit.images["correct"].astype(bool)
+    assert ((predicted != "") == wrong).all()
+    before, after = data["photo"]
+    image_id = points.index[0]
+    assert f"{before}{image_id}{after}".startswith(f"/pictures/photo/{audit.id}/{image_id}.jpg?")

@@ -1,0 +1,105 @@
+"""A scatter of many thousand points in which a group is selected by a lasso.
+
+Painted by WebGL in ``assets/scatter.js``. Plotly, which draws everything else, takes a browser
+more than a second to load and to set up before the first of its points is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from core.types import BoolArray, FloatArray
+from core.ui.scales import Colours
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+def scatter(
+    points: FloatArray,
+    ids: Sequence[str],
+    words: Sequence[pd.Categorical],
+    colours: Colours,
+    *,
+    chosen: BoolArray,
+    axes: tuple[str, str],
+    label: str,
+    revision: str,
+    key: str,
+    photo: tuple[str, str],
+    on_select: Callable[[list[str]], None],
+) -> str | None:
+    """Draw points; a lasso or a box around some selects them.
+
+    Parameters
+    ----------
+    points : (n, 2).
+    ids : (n,) travel with the points, and come back of those that are selected.
+    words : (n,) each, shown on pointing, as text whatever they contain; empty ones are left out.
+    chosen : (n,) the selected ones, which stay bright.
+    axes : titles; two empty texts leave the axes out.
+    label : what is drawn, for those who cannot see it.
+    revision : the part of the plane that is seen stays while this stays.
+    key : unique on the page.
+    photo : what stands before and after an id in the address of its photo.
+    on_select : called with the ids inside the line, in the order of the points, before the run
+        that a selection causes.
+
+    Returns
+    -------
+    The id of the point that was clicked, in the one run that the click causes; otherwise None.
+    """
+    said = {f"words{i}": column for i, column in enumerate(words)}
+    table = pd.DataFrame(
+        {
+            "x": points[:, 0],
+            "y": points[:, 1],
+            "colour": colours.codes,
+            "chosen": chosen,
+            "id": pd.array(ids, dtype="str"),
+            **said,
+        }
+    )
+    data = {
+        "points": table,
+        "words": list(said),
+        "title": colours.title,
+        "palette": colours.palette,
+        "entries": colours.entries,
+        "ticks": colours.ticks,
+        "axes": axes,
+        "label": label,
+        "revision": revision,
+        "photo": photo,
+    }
+
+    def selected() -> None:
+        inside = set(st.session_state[key].get("selected") or ())
+        on_select([image_id for image_id in ids if image_id in inside])
+
+    answer = _component()(
+        key=key, data=data, on_selected_change=selected, on_picked_change=_nothing
+    )
+    picked = answer.get("picked")
+    return picked if picked in set(ids) else None
+
+
+@cache
+def _component() -> ComponentRenderer:
+    return st.components.v2.component(
+        "spurioscope.scatter",
+        css=(_ASSETS / "scatter.css").read_text(encoding="utf-8"),
+        js=(_ASSETS / "scatter.js").read_text(encoding="utf-8"),
+    )
+
+
+def _nothing() -> None:
+    """Take no action: the name of the argument is what declares the trigger."""
