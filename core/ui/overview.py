@@ -162,7 +162,8 @@ def _table(audit: Audit) -> pd.DataFrame:
     """One row per class."""
     import pandas as pd
 
-    return pd.DataFrame([_row(audit, facts, _first_image(audit)) for facts in audit.classes])
+    first = _first_image(audit)
+    return pd.DataFrame([_row(audit, facts, first) for facts in audit.classes])
 
 
 def _row(audit: Audit, facts: dict[str, Any], first: dict[int, str]) -> dict[str, Any]:
