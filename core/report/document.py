@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +19,9 @@ from core.report.evidence import Evidence, key
 from core.report.findings import Finding, Question, Verdict, family, find, questions
 from core.store import fingerprint
 from core.types import Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 TITLE = "Which cues the model uses, and what they cost"
 BRIEF = 5
@@ -156,10 +160,11 @@ def _section(section: Section, report: Report, progress: Reporter) -> dict[str, 
     evidence, audits = section.evidence, len(report.sections)
     told = section.findings[: max(1, DETAILED // audits)]
     drawn = []
+    load = cache(evidence.audit.load_model)  # once, and only where maps are not stored
     for place, finding in enumerate(told):
         progress(Progress("Drawing findings", place, len(told), "findings"))
         pictured = place < max(1, pictures.PICTURED // audits)
-        drawn.append(_finding(evidence, finding, pictured=pictured))
+        drawn.append(_finding(evidence, finding, load if pictured else None))
     listed, more = cards.classes(evidence)
     return {
         "audit": evidence.audit,
@@ -179,13 +184,15 @@ def _section(section: Section, report: Report, progress: Reporter) -> dict[str, 
     }
 
 
-def _finding(evidence: Evidence, finding: Finding, *, pictured: bool) -> dict[str, Any]:
-    """Everything that the template shows of a finding."""
+def _finding(
+    evidence: Evidence, finding: Finding, load: Callable[[], Model] | None
+) -> dict[str, Any]:
+    """Everything that the template shows of a finding; without ``load`` it has no pictures."""
     rows: tuple[pictures.Row, ...] = ()
     missing = "Only the first findings of a report have pictures."
     along = Markup("")
-    if pictured:
-        rows, missing = pictures.rows(evidence, finding)
+    if load:
+        rows, missing = pictures.rows(evidence, finding, load)
         table = spuriosity_of(evidence.audit, finding.label, finding.cues)
         along = figures.along(finding, table)
     paths = evidence.audit.images.loc[list(finding.affected[:LISTED]), "path"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -164,13 +165,26 @@ def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Fi
     """
     wanted = labels(evidence.audit, classes)
     z = critical(tests)
+    table, answers = by_label(evidence.table), by_label(evidence.answers)
     found = [
-        _find_class(evidence, label, z, tests)
+        _find_class(evidence, label, table.get(label, []), answers.get(label, []), z, tests)
         for label in evidence.decisions.spurious
         if label in wanted
     ]
     order = list(Verdict)
     return sorted(found, key=lambda f: (order.index(f.verdict), -f.harm, -_size(f), f.label))
+
+
+Row = dict[Any, Any]
+"""One row of a table."""
+
+
+def by_label(table: pd.DataFrame) -> dict[str, list[Row]]:
+    """The rows of every class, in their order: one pass over a table of thousands of classes."""
+    found: dict[str, list[Row]] = {}
+    for row in table.to_dict("records"):
+        found.setdefault(row["label"], []).append(row)
+    return found
 
 
 def labels(audit: Audit, classes: Sequence[str]) -> set[str]:
@@ -184,29 +198,32 @@ def _size(finding: Finding) -> float:
     return abs(finding.gap.value) if finding.gap else 0.0
 
 
-def _find_class(evidence: Evidence, label: str, z: float, tests: int) -> Finding:
+def _find_class(
+    evidence: Evidence, label: str, mine: list[Row], said: list[Row], z: float, tests: int
+) -> Finding:
+    """``mine`` are the rows of the class in the table of measures, ``said`` those of the tags."""
     audit = evidence.audit
     facts = audit.class_facts(label)
-    mine = evidence.table[evidence.table["label"] == label]
-    rows = {m: part.iloc[0] for m, part in mine.groupby("measure", sort=False)}
-    said = f"interval holds for all {tests} statements of this report (Bonferroni)"
-    gap, high, low = _gap(rows, z, said)
-    flip, control = (_share(rows.get(m), z, said) for m in ("flip_rate", "flip_rate_control"))
+    cues = tuple(evidence.decisions.spurious[label])
+    rows = {row["measure"]: row for row in reversed(mine)}
+    holds = f"interval holds for all {tests} statements of this report (Bonferroni)"
+    gap, high, low = _gap(rows, z, holds)
+    flip, control = (_share(rows.get(m), z, holds) for m in ("flip_rate", "flip_rate_control"))
     helps, confuses = gap is not None and gap.low > 0, gap is not None and gap.high < 0
     detectable_gap, wanted = _power(high, low, z)
     return Finding(
         label=label,
         name=facts["name"],
         class_idx=int(facts["class_idx"]),
-        cues=tuple(evidence.decisions.spurious[label]),
-        words=_words(evidence, label),
+        cues=cues,
+        words=_words(said, cues),
         gap=gap,
         accuracy_high=high,
         accuracy_low=low,
         flip=flip,
         control=control,
         others=_others(mine),
-        notes=tuple(mine.loc[mine["measure"] == "note", "note"]),
+        notes=tuple(row["note"] for row in mine if row["measure"] == "note"),
         helps=helps,
         confuses=confuses,
         triggers=flip is not None and control is not None and flip.low > control.high,
@@ -216,13 +233,13 @@ def _find_class(evidence: Evidence, label: str, z: float, tests: int) -> Finding
     )
 
 
-def number(row: Any, **changes: Any) -> Number:
+def number(row: Row, **changes: Any) -> Number:
     """A row of the table of measures as a number."""
     names = ("measure", "subject", "value", "low", "high", "unit", "n", "split", "source", "note")
     return Number(**{**{name: row[name] for name in names}, **changes})
 
 
-def _gap(rows: dict[Any, Any], z: float, said: str) -> tuple[Number | None, ...]:
+def _gap(rows: dict[str, Row], z: float, said: str) -> tuple[Number | None, ...]:
     """The gap and both accuracies, with the intervals of this report."""
     if "spurious_gap" not in rows:
         return None, None, None
@@ -240,7 +257,7 @@ def _hits(accuracy: Number) -> float:
     return float(round(accuracy.value * accuracy.n))
 
 
-def _share(row: Any, z: float, said: str) -> Number | None:
+def _share(row: Row | None, z: float, said: str) -> Number | None:
     if row is None:
         return None
     found = number(row)
@@ -254,21 +271,22 @@ def _plain_note(note: str) -> str:
     return "; ".join(part for part in note.split("; ") if "(Bonferroni)" not in part)
 
 
-def _others(mine: pd.DataFrame) -> tuple[Number, ...]:
+def _others(mine: list[Row]) -> tuple[Number, ...]:
     told = {"note", "spurious_gap", "accuracy_high_spuriosity", "accuracy_low_spuriosity"}
     told |= {"flip_rate", "flip_rate_control"}
-    return tuple(number(row) for row in mine.to_dict("records") if row["measure"] not in told)
+    return tuple(number(row) for row in mine if row["measure"] not in told)
 
 
-def _words(evidence: Evidence, label: str) -> tuple[str, ...]:
+def _words(said: list[Row], cues: Sequence[Candidate]) -> tuple[str, ...]:
     """What people wrote about the cues of a class, and of which kind they are."""
-    said = evidence.answers
-    cues = {(c.kind.value, c.component) for c in evidence.decisions.spurious[label]}
-    mine = said[(said["label"] == label) & (said["tag"] == "spurious")]
-    words = set()
-    for row in mine.to_dict("records"):
-        if (row["kind"], row["component"]) in cues and isinstance(row["reason"], str):
-            words.add(" ".join(row["reason"].split())[:120])
+    keys = {(c.kind.value, c.component) for c in cues}
+    words = {
+        " ".join(row["reason"].split())[:120]
+        for row in said
+        if row["tag"] == "spurious"
+        and (row["kind"], row["component"]) in keys
+        and isinstance(row["reason"], str)
+    }
     return tuple(sorted(words - {""}))
 
 
@@ -281,6 +299,7 @@ def _power(high: Number | None, low: Number | None, z: float) -> tuple[float, in
     return now, wanted
 
 
+@lru_cache(maxsize=1 << 16)
 def detectable(k: int, accuracy: float, z: float) -> float:
     """Smallest observed gap, points, whose interval lies above zero with k images per side.
 

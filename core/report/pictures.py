@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,15 @@ class Row:
     pictures: tuple[Picture, ...]
 
 
-def rows(evidence: Evidence, finding: Finding) -> tuple[tuple[Row, ...], str]:
-    """Both ends of a class's ranking, the high one also with its overlay; and what is missing."""
+def rows(
+    evidence: Evidence, finding: Finding, load: Callable[[], Model]
+) -> tuple[tuple[Row, ...], str]:
+    """Both ends of a class's ranking, the high one also with its overlay; and what is missing.
+
+    Parameters
+    ----------
+    load : gives the model of the audit; called where maps are not stored.
+    """
     audit = evidence.audit
     table = spuriosity_of(audit, finding.label, finding.cues)
     table = table[table["held_out"] & table["spuriosity"].notna()]
@@ -65,7 +72,7 @@ def rows(evidence: Evidence, finding: Finding) -> tuple[tuple[Row, ...], str]:
         return (), "There are too few held-out images to show."
     high, low = table.head(n), table.iloc[::-1].head(n)
     try:
-        maps = overlays(audit, finding.cues, high["image_id"].tolist())
+        maps = overlays(audit, finding.cues, high["image_id"].tolist(), load)
         plain = _row(audit, finding, high, "Most of the cue")
         over = _row(audit, finding, high, "Most of the cue, where it is", maps)
         least = _row(audit, finding, low, "Least of the cue")
@@ -74,9 +81,12 @@ def rows(evidence: Evidence, finding: Finding) -> tuple[tuple[Row, ...], str]:
     return (plain, over, least), ""
 
 
-def overlays(audit: Audit, cues: Sequence[Candidate], image_ids: Sequence[str]) -> FloatArray:
+def overlays(
+    audit: Audit, cues: Sequence[Candidate], image_ids: Sequence[str], load: Callable[[], Model]
+) -> FloatArray:
     """Sum (n, h, w) of the cues' maps; where exact, its mean over h, w is the sum of alphas."""
-    model = _model(audit, image_ids)
+    stored = audit.exact_maps and audit.store.has_maps(image_ids)
+    model = None if stored else load()
     if not audit.exact_maps:
         found: FloatArray = np.sum([audit.heatmaps(c, image_ids, model) for c in cues], axis=0)
         return found
@@ -84,12 +94,6 @@ def overlays(audit: Audit, cues: Sequence[Candidate], image_ids: Sequence[str]) 
     offsets = np.array([c.offset for c in cues])
     found = heatmaps(audit.maps(image_ids, model), directions, offsets).sum(axis=1)
     return found
-
-
-def _model(audit: Audit, image_ids: Sequence[str]) -> Model | None:
-    """The model, only where stored maps do not do."""
-    stored = audit.exact_maps and audit.store.has_maps(image_ids)
-    return None if stored else audit.load_model()
 
 
 def _row(

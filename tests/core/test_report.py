@@ -385,6 +385,28 @@ def test_a_missing_model_is_said(
     assert "the weights are gone" in Page(render(compose([found]))).text
 
 
+def test_pictures_of_many_findings_load_the_model_once(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    composed = compose([gathered(audit, with_model=False)])
+    (section,) = composed.sections
+    thrice = replace(composed, sections=(replace(section, findings=section.findings * 3),))
+    with_stored = render(thrice)
+    audit.store.drop_maps()
+    calls = []
+
+    def counted(*arguments: object, **more: object) -> Model:
+        calls.append(arguments)
+        return load_white_box(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("core.models.load.load_model", counted)
+    assert render(thrice) == with_stored
+    assert len(calls) == 1
+
+
 def test_twenty_noisy_findings_fit_into_a_mail(rng: np.random.Generator) -> None:
     from PIL import Image
 
