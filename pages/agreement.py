@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from core.ui import agreement, blocks, shell, state
+from core.ui import agreement, blocks, shell, state, tagged
 
 audit = shell.current_audit()
 st.title("Agreement")
-table = agreement.everything(audit)
+table = tagged.said(audit)
 state.publish(["audit"])
 if table.empty:
     blocks.empty(

@@ -7,10 +7,10 @@ import streamlit as st
 
 from core.annotate.agreement import agreement, disagreements, pairs, people
 from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, OPEN, answers, count_votes
+from core.annotate.votes import ADJUDICATION, OPEN, count_votes
 from core.audit import Audit
 from core.types import Kind, Tag
-from core.ui import blocks, opened, state
+from core.ui import blocks, opened, state, tagged
 from core.ui.words import help_on
 
 FIGURES = {
@@ -22,11 +22,6 @@ FIGURES = {
         "Of the candidates with at least two answers, the share on which all agree.",
     ),
 }
-
-
-def everything(audit: Audit) -> pd.DataFrame:
-    """All standing answers of an audit."""
-    return answers(TagStore.open(opened.workspace()).current(audit.id))
 
 
 def figures(table: pd.DataFrame) -> None:
@@ -92,7 +87,7 @@ def confusion(table: pd.DataFrame, couples: pd.DataFrame) -> None:
 @blocks.part
 def queue(audit: Audit) -> None:
     """Candidates on which people differ; settle them here or look at them first."""
-    table = everything(audit)
+    table = tagged.said(audit)
     votes = count_votes(table)
     settled = set(
         table.loc[table["annotator"] == ADJUDICATION, ["label", "kind", "component"]].itertuples(

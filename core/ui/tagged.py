@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from core.annotate.tags import TagStore
+from core.annotate.votes import answers
 from core.audit import Audit
 from core.measures.decisions import Decisions, decided
 from core.ui import opened
@@ -27,3 +29,15 @@ def decisions(audit: Audit) -> Decisions:
 def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
     del state  # part of the key only
     return decided(audit, TagStore(engine))
+
+
+def said(audit: Audit) -> pd.DataFrame:
+    """All standing answers of an audit (:func:`core.annotate.votes.answers`), not to be changed."""
+    tags = store()
+    return _said(audit.id, tags.engine, tags.state(audit.id))
+
+
+@lru_cache(maxsize=4)
+def _said(audit_id: str, engine: Engine, state: tuple[int, int]) -> pd.DataFrame:
+    del state  # part of the key only
+    return answers(TagStore(engine).current(audit_id))

@@ -11,11 +11,11 @@ import streamlit as st
 
 from core.annotate.queue import mixed, tagging_queue
 from core.annotate.tags import TagStore
-from core.annotate.votes import GOLD, answers, count_votes
+from core.annotate.votes import GOLD, count_votes
 from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
 from core.types import Kind, Subtype, Tag
-from core.ui import blocks, cards, opened, pictures, state
+from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
 from core.ui.words import help_on
 
@@ -257,7 +257,7 @@ def buttons(
 
 def show_others(audit: Audit, label: str, item: Item) -> None:
     """What everybody said about this candidate."""
-    table = answers(TagStore.open(opened.workspace()).current(audit.id))
+    table = tagged.said(audit)
     table = table[table["annotator"] != GOLD]
     here = (table["label"] == label) & (table["kind"] == item.kind)
     table = table[here & (table["component"] == item.component)]
