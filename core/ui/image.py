@@ -239,15 +239,15 @@ def _chosen(
     others = (Kind.NEURON.value, Kind.CARRIED.value)
     if now.startswith(others) and pictures.is_target(audit, class_idx, now):
         order.insert(0, now)
+    what = state.choose(
+        st.selectbox,
+        "Where is",
+        "component",
+        [*order, LOGIT],
+        format_func=lambda v: _name(v, parts),
+        help=help_on("component", "alpha", "residual"),
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        what = state.choose(
-            st.selectbox,
-            "Where is",
-            "component",
-            [*order, LOGIT],
-            format_func=lambda v: _name(v, parts),
-            help=help_on("component", "alpha", "residual"),
-        )
         method = state.choose(
             st.selectbox,
             "Method",
