@@ -37,6 +37,7 @@ PARTS = {
     "pages": "From click to painted on every page",
     "tagging": "Sixty candidates tagged with the keyboard",
     "scale": "1,000 classes, 64 components, 100,000 images",
+    "million": "The map of 1,000,000 images",
 }
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 

@@ -66,7 +66,7 @@ def opened(folder: str, images: int, classes: int) -> list[Line]:
     """Every line about an audit that is alone in its workspace."""
     lines = []
     with server(folder) as url, browser() as page:
-        process = _listening(url)
+        process = listening(url)
         for name, painted in PAGES.items():
             times = [opening(page, url, name) for _ in range(OPENINGS)]
             what = f"page {name}, {painted}"
@@ -85,7 +85,7 @@ def opened(folder: str, images: int, classes: int) -> list[Line]:
     ]
 
 
-def _listening(url: str) -> psutil.Process:
+def listening(url: str) -> psutil.Process:
     """The process that serves an address."""
     port = int(url.rpartition(":")[2])
     for connection in psutil.net_connections("tcp"):
