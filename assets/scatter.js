@@ -4,13 +4,18 @@
 
 const MARGIN = 0.04; // of the extent of the points, on every side
 const REACH = 12; // pixels around the pointer in which a point is pointed at
+const BESIDE = 12; // pixels between a point and what is said about it
 const CLICK = 4; // pixels; a pointer that moves less than this between down and up has clicked
 const FAINT = 0.12; // strength of what is not selected, where something is
 const STRONG = 0.85; // of all points, where nothing is selected
 const STEP = 1.4; // one step of a zoom button or key
 const FARTHEST = 4; // zoomed out, the extent of the points takes at least a quarter
+const NEAREST = 1e-4; // zoomed in, this part of it is seen at least: what is painted has 7 digits
 const REST_MS = 80; // a pointer that only passes over a point does not ask for its photo
 const SVG = "http://www.w3.org/2000/svg";
+const KEYS =
+  "Arrow keys move the map, plus and minus zoom, 0 shows all of it; Enter opens the image in the " +
+  "middle.";
 const MODES = { lasso: "Lasso", box: "Box", move: "Move" };
 
 const VERTEX = `#version 300 es
@@ -45,7 +50,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     view = new Scatter(parentElement);
     views.set(parentElement, view);
   }
-  view.select = (ids) => setTriggerValue("selected", ids);
+  view.select = (ids, turn) => setTriggerValue("selected", { ids, turn });
   view.pick = (id) => setTriggerValue("picked", id);
   const generation = view.update(data);
   return () => {
@@ -71,15 +76,24 @@ function drawing(tag, attributes, parent, text = "") {
   return node;
 }
 
-// Whether a spot lies inside a closed line: a ray to the right crosses it an odd number of times.
-function inside(x, y, line) {
-  let odd = false;
-  for (let i = 0, j = line.length - 1; i < line.length; j = i++) {
-    const [ax, ay] = line[i];
-    const [bx, by] = line[j];
-    if (ay > y !== by > y && x < ax + ((bx - ax) * (y - ay)) / (by - ay)) odd = !odd;
-  }
-  return odd;
+// Which spots lie inside a closed line: those that it goes round (as it is filled where drawn).
+function inside(xs, ys, line) {
+  const lineX = Float64Array.from(line, ([x]) => x);
+  const lineY = Float64Array.from(line, ([, y]) => y);
+  const [left, right] = [Math.min(...lineX), Math.max(...lineX)];
+  const [top, bottom] = [Math.min(...lineY), Math.max(...lineY)];
+  return (i) => {
+    const [x, y] = [xs[i], ys[i]];
+    if (!(x >= left && x <= right && y >= top && y <= bottom)) return false;
+    let turns = 0;
+    for (let to = 0, from = lineX.length - 1; to < lineX.length; from = to++) {
+      const [fromY, toY] = [lineY[from], lineY[to]];
+      if (fromY > y === toY > y) continue;
+      const across = lineX[from] + ((lineX[to] - lineX[from]) * (y - fromY)) / (toY - fromY);
+      if (x < across) turns += toY > y ? 1 : -1;
+    }
+    return turns !== 0;
+  };
 }
 
 // About `count` round numbers between two.
@@ -164,6 +178,8 @@ class Scatter {
     this.mode = "lasso";
     this.line = null; // of a lasso or a box that is being drawn, in pixels
     this.frame = 0;
+    this.pointed = -1;
+    this.turn = ""; // of the newest selection made here
     this.root = element("div", "scatter", parent);
     this.root.view = this; // for whoever looks at the page from a console, or from a test
     this.build();
@@ -178,7 +194,10 @@ class Scatter {
         "This browser has no WebGL, which the map is drawn with. Switch on hardware " +
         "acceleration in its settings, or use another browser.";
     }
-    this.resized = new ResizeObserver(() => this.later());
+    this.resized = new ResizeObserver(() => {
+      this.point(-1);
+      this.later();
+    });
     this.resized.observe(this.plot);
   }
 
@@ -204,12 +223,14 @@ class Scatter {
     this.grid = drawing("svg", { class: "grid", "aria-hidden": "true" }, this.plot);
     this.canvas = element("canvas", "", this.plot);
     this.canvas.tabIndex = 0;
-    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("role", "application");
+    this.canvas.setAttribute("aria-roledescription", "map");
     this.drawn = drawing("svg", { class: "drawn", "aria-hidden": "true" }, this.plot);
     this.hint = element("div", "hint", this.plot);
     this.across = element("div", "across", this.stage);
     this.upward = element("div", "upward", this.stage);
     this.tip = element("div", "tip", this.plot);
+    this.tip.setAttribute("role", "status");
     this.tip.hidden = true;
     this.photo = element("img", "", this.tip);
     this.photo.alt = "";
@@ -223,6 +244,7 @@ class Scatter {
     canvas.addEventListener("pointerup", (event) => this.up(event));
     canvas.addEventListener("pointercancel", () => this.drop());
     canvas.addEventListener("pointerleave", () => this.point(-1));
+    canvas.addEventListener("blur", () => this.point(-1));
     canvas.addEventListener("dblclick", () => this.whole());
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener(
@@ -256,19 +278,22 @@ class Scatter {
     this.data = data;
     this.x = points.getChild("x").toArray();
     this.y = points.getChild("y").toArray();
-    this.chosen = Uint8Array.from(points.getChild("chosen"), Number);
+    // Data that were on their way when a group was selected here know nothing of it.
+    const late = this.turn && data.answered !== this.turn && data.revision === this.revision;
+    if (!late) this.chosen = Uint8Array.from(points.getChild("chosen"), Number);
     this.ids = points.getChild("id");
     this.words = data.words.map((name) => points.getChild(name));
     this.size = this.x.length <= 2000 ? 8 : this.x.length <= 15000 ? 5 : 3;
     this.root.toggleAttribute("data-axes", data.axes.some(Boolean));
     [this.across.textContent, this.upward.textContent] = data.axes;
-    this.canvas.setAttribute("aria-label", data.label);
+    this.canvas.setAttribute("aria-label", `${data.label}. ${KEYS}`);
     if (data.revision !== this.revision) {
       this.revision = data.revision;
       this.home = this.extent();
       this.seen = { ...this.home };
-      this.point(-1);
+      this.turn = "";
     }
+    this.point(-1);
     this.explain();
     this.load();
     this.generation += 1;
@@ -329,6 +354,11 @@ class Scatter {
     const { clientWidth: width, clientHeight: height } = this.plot;
     if (!this.painter.gl || !width || !this.data) return;
     const fine = window.devicePixelRatio || 1;
+    if (fine !== this.fine) {
+      this.fine = fine;
+      const same = window.matchMedia(`(resolution: ${fine}dppx)`);
+      same.addEventListener("change", () => this.later(), { once: true });
+    }
     const [w, h] = [Math.round(width * fine), Math.round(height * fine)];
     if (this.canvas.width !== w || this.canvas.height !== h) {
       Object.assign(this.canvas, { width: w, height: h });
@@ -364,10 +394,9 @@ class Scatter {
     if (marks.length) {
       const scale = element("div", "scale", this.legend);
       const ramp = element("div", "ramp", scale);
-      const steps = palette.slice(0, -1).filter((_, i) => i % 25 === 0);
-      ramp.style.setProperty("--stops", [...steps, palette.at(-2)].join(", "));
+      ramp.style.setProperty("--stops", palette.slice(0, -1).join(", "));
       const numbers = element("div", "numbers", scale);
-      for (const [, text] of marks) element("div", "", numbers).textContent = text;
+      for (const text of marks) element("div", "", numbers).textContent = text;
     }
     for (const [colour, text] of entries) {
       const entry = element("div", "entry", this.legend);
@@ -395,7 +424,7 @@ class Scatter {
   }
 
   down(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary || !this.painter.gl) return;
     this.canvas.setPointerCapture(event.pointerId);
     this.start = this.last = this.spot(event);
     this.moved = false;
@@ -403,6 +432,8 @@ class Scatter {
   }
 
   move(event) {
+    if (!event.isPrimary || !this.painter.gl) return;
+    if (this.start && !(event.buttons & 1)) this.drop(); // it was let go where nobody saw it
     const [x, y] = this.spot(event);
     if (!this.start) {
       this.point(this.nearest(x, y));
@@ -420,7 +451,7 @@ class Scatter {
   }
 
   up(event) {
-    if (!this.start) return;
+    if (!this.start || !event.isPrimary) return;
     const { line, moved } = this;
     this.drop();
     if (!moved) {
@@ -444,23 +475,29 @@ class Scatter {
 
   // Select what lies inside a line; with the shift key, what is selected stays so.
   enclose(line, more) {
-    const [xs, ys] = this.spots();
+    const within = inside(...this.spots(), line);
     const found = [];
-    for (let i = 0; i < xs.length; i++) {
-      this.chosen[i] = (more && this.chosen[i]) || inside(xs[i], ys[i], line) ? 1 : 0;
+    for (let i = 0; i < this.chosen.length; i++) {
+      this.chosen[i] = (more && this.chosen[i]) || within(i) ? 1 : 0;
       if (this.chosen[i]) found.push(this.ids.get(i));
     }
     this.load();
-    this.select(found);
+    this.turn = crypto.randomUUID?.() ?? String(Math.random());
+    this.select(found, this.turn);
   }
 
-  nearest(x, y) {
-    const [xs, ys] = this.spots();
+  // The point next to a spot, of several on the same place the one on top; -1 where none is near.
+  nearest(x, y, reach = REACH) {
+    const { x0, x1, y0, y1 } = this.seen;
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    const [across, up] = [width / (x1 - x0), height / (y1 - y0)];
+    const [placeX, placeY] = [x0 + x / across, y1 - y / up];
     let found = -1;
-    let least = REACH ** 2;
-    for (let i = 0; i < xs.length; i++) {
-      const away = (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
-      if (away < least) [found, least] = [i, away];
+    let least = reach ** 2;
+    for (let i = 0; i < this.x.length; i++) {
+      const away = ((this.x[i] - placeX) * across) ** 2 + ((this.y[i] - placeY) * up) ** 2;
+      const above = away === least && this.chosen[i] >= (this.chosen[found] ?? 0);
+      if (away < least || above) [found, least] = [i, away];
     }
     return found;
   }
@@ -470,52 +507,58 @@ class Scatter {
     if (place === this.pointed) return;
     this.pointed = place;
     clearTimeout(this.waiting);
+    this.photo.hidden = true;
+    this.photo.removeAttribute("src"); // else it shows the last photo until the next is there
     this.tip.hidden = place < 0;
     this.canvas.classList.toggle("pointing", place >= 0);
     if (place < 0) return;
     const words = this.words.map((column) => column.get(place));
     this.said.textContent = words.filter(Boolean).join(", ");
-    this.photo.hidden = true;
     this.waiting = setTimeout(() => {
       const [before, after] = this.data.photo;
       this.photo.src = `${before}${encodeURIComponent(this.ids.get(place))}${after}`;
     }, REST_MS);
-    const [xs, ys] = this.spots();
-    const right = xs[place] < this.plot.clientWidth / 2;
-    const low = ys[place] < this.plot.clientHeight / 2;
-    this.tip.style.translate = `${right ? "0.75rem" : "calc(-100% - 0.75rem)"} ${low ? 0 : "-100%"}`;
-    this.tip.style.left = `${xs[place]}px`;
-    this.tip.style.top = `${ys[place]}px`;
+    const { x0, x1, y0, y1 } = this.seen;
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    const x = ((this.x[place] - x0) / (x1 - x0)) * width;
+    const y = ((y1 - this.y[place]) / (y1 - y0)) * height;
+    const left = x < width / 2 ? x + BESIDE : x - BESIDE - this.tip.offsetWidth;
+    this.tip.style.left = `${Math.max(0, left)}px`;
+    this.tip.style.top = `${y}px`;
+    this.tip.style.translate = `0 ${y < height / 2 ? 0 : "-100%"}`;
   }
 
   shift(right, down) {
     const { clientWidth: width, clientHeight: height } = this.plot;
     const { x0, x1, y0, y1 } = this.seen;
     const [dx, dy] = [(right / width) * (x1 - x0), (down / height) * (y1 - y0)];
-    this.seen = { x0: x0 - dx, x1: x1 - dx, y0: y0 + dy, y1: y1 + dy };
-    this.later();
+    this.look({ x0: x0 - dx, x1: x1 - dx, y0: y0 + dy, y1: y1 + dy });
   }
 
   // See `factor` times as much of the plane around a spot, the middle by default.
   zoom(factor, spot) {
     const { clientWidth: width, clientHeight: height } = this.plot;
     const { x0, x1, y0, y1 } = this.seen;
-    const most = (FARTHEST * (this.home.x1 - this.home.x0)) / (x1 - x0);
-    const by = Math.min(factor, most);
+    const extent = (this.home.x1 - this.home.x0) / (x1 - x0);
+    const by = Math.max(Math.min(factor, FARTHEST * extent), NEAREST * extent);
     const [px, py] = spot ?? [width / 2, height / 2];
     const [x, y] = [x0 + (px / width) * (x1 - x0), y1 - (py / height) * (y1 - y0)];
-    this.seen = {
+    this.look({
       x0: x + (x0 - x) * by,
       x1: x + (x1 - x) * by,
       y0: y + (y0 - y) * by,
       y1: y + (y1 - y) * by,
-    };
-    this.point(-1);
-    this.later();
+    });
   }
 
   whole() {
-    this.seen = { ...this.home };
+    this.look({ ...this.home });
+  }
+
+  // See another part of the plane, unless a line is being drawn on this one.
+  look(seen) {
+    if (this.line) return;
+    this.seen = seen;
     this.point(-1);
     this.later();
   }
@@ -529,12 +572,16 @@ class Scatter {
       "+": () => this.zoom(1 / STEP),
       "-": () => this.zoom(STEP),
       0: () => this.whole(),
+      Enter: () => this.pointed >= 0 && this.pick(this.ids.get(this.pointed)),
       Escape: () => this.drop(),
     };
     const act = acts[event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
+    if (this.line || event.key === "Escape") return;
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    this.point(this.nearest(width / 2, height / 2, Infinity)); // as a pointer in the middle would
   }
 
   destroy() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from core.types import FloatArray
 from core.ui.palette import CLASSES, DIVERGING, NEUTRAL, SEQUENTIAL
 
 OTHER = "other"
+TICKS = 5
 STEPS = 250
 """Colours of a ramp; a place in the palette is one byte."""
 
@@ -28,8 +30,8 @@ class Colours:
     """Hexadecimal colours; of numbers, the first ``STEPS`` are the ramp from low to high."""
     entries: tuple[tuple[str, str], ...]
     """Colour and words of the categories, or of the values that are missing."""
-    ticks: tuple[tuple[float, str], ...] = ()
-    """Places on the ramp in [0, 1], and the numbers there; none without a ramp."""
+    ticks: tuple[str, ...] = ()
+    """Numbers along the ramp, from its low to its high end; none without a ramp."""
 
 
 def categories(values: Sequence[object], title: str, order: Sequence[str] = ()) -> Colours:
@@ -48,7 +50,7 @@ def categories(values: Sequence[object], title: str, order: Sequence[str] = ()) 
         kept = frequent[: len(CLASSES)]
     places = {name: i for i, name in enumerate(kept)}
     of_name = np.array([places.get(name, len(kept)) for name in texts.cat.categories], np.uint8)
-    codes = of_name[texts.cat.codes] if len(texts) else of_name
+    codes = of_name[texts.cat.codes]
     entries = [
         (colour, f"{name} ({counts[name]:,})") for colour, name in zip(CLASSES, kept, strict=False)
     ]
@@ -70,7 +72,7 @@ def sequential(values: FloatArray, title: str) -> Colours:
     """From dark to light along a number; single values far out do not stretch the scale."""
     finite = values[np.isfinite(values)]
     low, high = (float(v) for v in np.percentile(finite, [1, 99])) if len(finite) else (0.0, 1.0)
-    return _numbers(values, title, low, high if high > low else low + 1, SEQUENTIAL)
+    return _numbers(values, title, low, high if high > low else low + (abs(low) or 1.0), SEQUENTIAL)
 
 
 def _numbers(
@@ -81,14 +83,23 @@ def _numbers(
     missing = ~np.isfinite(values)
     share = np.clip((np.where(missing, low, values) - low) / (high - low), 0.0, 1.0)
     codes = np.where(missing, STEPS, np.rint(share * (STEPS - 1)))
-    places = np.linspace(0.0, 1.0, 5)
     return Colours(
         title,
         codes.astype(np.uint8),
         (*_ramp(scale), NEUTRAL),
         ((NEUTRAL, f"none ({int(missing.sum()):,})"),) if missing.any() else (),
-        tuple((float(place), f"{low + place * (high - low):.2g}") for place in places),
+        _ticks(low, high),
     )
+
+
+def _ticks(low: float, high: float) -> tuple[str, ...]:
+    """Numbers from one to the other, as short as tells them apart."""
+    values = np.linspace(low, high, TICKS)
+    decimals = 1 - math.floor(math.log10((high - low) / (TICKS - 1)))
+    if decimals > 6 or max(abs(low), abs(high)) >= 1e7:
+        return tuple(f"{value:.4g}" for value in values)
+    decimals = max(decimals, 0)
+    return tuple(f"{round(float(value), decimals) + 0.0:.{decimals}f}" for value in values)
 
 
 def _ramp(scale: list[tuple[float, str]]) -> list[str]:

@@ -68,8 +68,10 @@ def scatter(
             **said,
         }
     )
+    turn = f"{key}-turn"  # the newest selection that is known here
     data = {
         "points": table,
+        "answered": st.session_state.get(turn),
         "words": list(said),
         "title": colours.title,
         "palette": colours.palette,
@@ -82,14 +84,16 @@ def scatter(
     }
 
     def selected() -> None:
-        inside = set(st.session_state[key].get("selected") or ())
+        sent = st.session_state[key].get("selected") or {}
+        st.session_state[turn] = sent.get("turn")
+        inside = set(sent.get("ids") or ())
         on_select([image_id for image_id in ids if image_id in inside])
 
     answer = _component()(
         key=key, data=data, on_selected_change=selected, on_picked_change=_nothing
     )
     picked = answer.get("picked")
-    return picked if picked in set(ids) else None
+    return picked if picked is not None and picked in ids else None
 
 
 @cache

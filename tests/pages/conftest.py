@@ -168,7 +168,7 @@ def send(app: AppTest, event: str, value: str, place: int = 0) -> AppTest:
     return trigger(app, galleries(app)[place], event, value)
 
 
-def trigger(app: AppTest, proto: Any, event: str, value: str | list[str]) -> AppTest:
+def trigger(app: AppTest, proto: Any, event: str, value: str | dict[str, Any]) -> AppTest:
     """Run the page as the browser does after an event inside a component."""
     states = app._tree.get_widget_states()
     state = states.widgets.add()
