@@ -224,11 +224,33 @@ def test_pointing_says_what_a_point_is(page: Page) -> None:
     assert tip.is_hidden()
 
 
+def test_a_photo_that_comes_late_is_not_shown_for_another_point(page: Page) -> None:
+    held: list[Route] = []
+    page.route(f"{HOST}/photo/**", lambda route: held.append(route))  # noqa: PLW0108
+    draw(page, four())
+    places = spots(page)
+    page.evaluate("window.setTimeout = ((later) => (act, ms) => later(act, 5 * ms))(setTimeout)")
+    page.mouse.move(*places[0])
+    page.wait_for_timeout(800)
+    page.mouse.move(*places[1])
+    answer(held[0])  # before the second one is asked for
+    page.wait_for_timeout(800)
+    assert [route.request.url for route in held] == [
+        f"{HOST}/photo/a.jpg?v=1",
+        f"{HOST}/photo/b%2F%23%3F.jpg?v=1",
+    ]
+    assert page.locator(".tip").is_visible()
+    assert page.locator(".tip img").is_hidden()
+    answer(held[1])
+    page.locator(".tip img").wait_for()
+
+
 def test_a_click_and_the_key_enter_open_an_image(page: Page) -> None:
     draw(page, four())
     page.mouse.click(*spots(page)[3])
     assert sent(page) == [["picked", HOSTILE]]
     page.mouse.click(500, 300)
+    page.mouse.click(*spots(page)[3], button="right")
     assert sent(page) == []
     page.locator("canvas").focus()
     for key in ("ArrowRight",) * 8 + ("ArrowUp",) * 8:
