@@ -1,38 +1,11 @@
-// Photos with transparent pictures on top, alone or in cards with a title, a figure and a tag. The
-// page calls the default export again whenever its data change; the same view is then patched,
-// never rebuilt.
+// Photos with transparent pictures on top, alone or in cards with a title, a figure and a tag. Other
+// data patch what is there.
 
 const OPACITY = "spurioscope-opacity"; // key in localStorage and name of the window event
 const HOLD_MS = 400; // a press longer than this looks at the photo and is not a click
 const HEAD_START_MS = 300; // at most so long the first row has the server to itself
-
-const views = new WeakMap();
 let cellCount = 0;
 let chosenOpacity = null; // by the user, on this page; null until a slider is moved
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new View(parentElement);
-    views.set(parentElement, view);
-  }
-  view.pick = (card, imageId) => setTriggerValue("picked", card ? `${card}/${imageId}` : imageId);
-  view.tag = (card, tag) => setTriggerValue("tagged", `${card}/${tag}`);
-  const generation = view.update(data);
-  return () => {
-    // A call that was overtaken by a newer one must not take the newer one's view away.
-    if (view.generation !== generation) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
-
-function element(tag, className, parent) {
-  const node = document.createElement(tag);
-  node.className = className;
-  parent.append(node);
-  return node;
-}
 
 function storedOpacity() {
   try {
@@ -320,7 +293,6 @@ class View {
     while (this.cards.length < cards.length) this.cards.push(new Card(this));
     cards.forEach((card, i) => this.cards[i].update(data, card));
     this.load(data.token, cards, generation);
-    return generation;
   }
 
   // Text, colour bar, text, and a remark.
@@ -369,3 +341,8 @@ class View {
     this.root.remove();
   }
 }
+
+export default mounting(View, (view, setTriggerValue) => {
+  view.pick = (card, imageId) => setTriggerValue("picked", card ? `${card}/${imageId}` : imageId);
+  view.tag = (card, tag) => setTriggerValue("tagged", `${card}/${tag}`);
+});

@@ -1,6 +1,5 @@
 // A scatter of many thousand points, painted by WebGL. A lasso or a box selects a group; the page
-// learns the ids of what lies inside. The page calls the default export again whenever its data
-// change: the part of the plane that is seen then stays where it is.
+// learns the ids of what lies inside. With other data the part of the plane that is seen stays.
 
 const MARGIN = 0.04; // of the extent of the points, on every side
 const REACH = 12; // pixels around the pointer in which a point is pointed at
@@ -41,32 +40,6 @@ void main() {
   float inside = clamp(size * 0.5 - away + 0.5, 0.0, 1.0);
   seen = vec4(shade.rgb, 1.0) * (shade.a * inside);
 }`;
-
-const views = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new Scatter(parentElement);
-    views.set(parentElement, view);
-  }
-  view.select = (ids, turn) => setTriggerValue("selected", { ids, turn });
-  view.pick = (id) => setTriggerValue("picked", id);
-  const generation = view.update(data);
-  return () => {
-    // A call that was overtaken by a newer one must not take the newer one's view away.
-    if (view.generation !== generation) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
-
-function element(tag, className, parent) {
-  const node = document.createElement(tag);
-  node.className = className;
-  parent.append(node);
-  return node;
-}
 
 function drawing(tag, attributes, parent, text = "") {
   const node = document.createElementNS(SVG, tag);
@@ -174,7 +147,6 @@ class Painter {
 
 class Scatter {
   constructor(parent) {
-    this.generation = 0;
     this.mode = "lasso";
     this.line = null; // of a lasso or a box that is being drawn, in pixels
     this.frame = 0;
@@ -296,8 +268,6 @@ class Scatter {
     this.point(-1);
     this.explain();
     this.load();
-    this.generation += 1;
-    return this.generation;
   }
 
   extent() {
@@ -592,3 +562,8 @@ class Scatter {
     this.root.remove();
   }
 }
+
+export default mounting(Scatter, (view, setTriggerValue) => {
+  view.select = (ids, turn) => setTriggerValue("selected", { ids, turn });
+  view.pick = (id) => setTriggerValue("picked", id);
+});

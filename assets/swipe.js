@@ -1,35 +1,10 @@
-// Two photos with overlays on top of each other; the second is seen right of the divider. The page
-// calls the default export again whenever its data change: the divider then stays where it is.
+// Two photos with overlays on top of each other; the second is seen right of the divider. With
+// other data the divider stays where it is.
 
 const BLINK_MS = 1000; // one change a second, well below what may harm anyone
 
-const views = new WeakMap();
-
-export default function ({ data, parentElement }) {
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new Swipe(parentElement);
-    views.set(parentElement, view);
-  }
-  const generation = view.update(data);
-  return () => {
-    // A call that was overtaken by a newer one must not take the newer one's view away.
-    if (view.generation !== generation) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
-
-function element(tag, className, parent) {
-  const node = document.createElement(tag);
-  node.className = className;
-  parent.append(node);
-  return node;
-}
-
 class Swipe {
   constructor(parent) {
-    this.generation = 0;
     this.timer = 0;
     this.root = element("div", "swipe", parent);
     const sides = element("div", "sides", this.root);
@@ -66,8 +41,6 @@ class Swipe {
       overlay.draggable = false;
       this.names[i].textContent = side.name;
     });
-    this.generation += 1;
-    return this.generation;
   }
 
   // The percentage from the left at which the second side begins.
@@ -111,3 +84,5 @@ class Swipe {
     this.root.remove();
   }
 }
+
+export default mounting(Swipe);

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
 from core.store import read_only
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from core.ui.component import ASSETS, component
 
 
 class Step(NamedTuple):
@@ -83,7 +77,7 @@ def beside_title() -> None:
     """The button that copies the address of the view; drawn before the page's title."""
     with st.container(key="beside-title"):
         hint = "Copy the address of this view: it restores everything that is chosen here"
-        _link()(key="frame", data={"hint": hint})
+        component("frame")(key="frame", data={"hint": hint})
 
 
 def tour(titles: list[str]) -> None:
@@ -91,27 +85,10 @@ def tour(titles: list[str]) -> None:
     if read_only():
         return
     steps = [step._asdict() for step in TOUR if step.page in titles]
-    _tour()(key="tour", data={"steps": steps, "restart": st.session_state.get(RESTARTS, 0)})
+    data = {"steps": steps, "restart": st.session_state.get(RESTARTS, 0)}
+    component("tour")(key="tour", data=data)
 
 
 def restart_tour() -> None:
     """Show the tour from its first step, also to those who ended it for good."""
     st.session_state[RESTARTS] = st.session_state.get(RESTARTS, 0) + 1
-
-
-@cache
-def _link() -> ComponentRenderer:
-    return _component("frame")
-
-
-@cache
-def _tour() -> ComponentRenderer:
-    return _component("tour")
-
-
-def _component(name: str) -> ComponentRenderer:
-    return st.components.v2.component(
-        f"spurioscope.{name}",
-        css=(ASSETS / f"{name}.css").read_text(encoding="utf-8"),
-        js=(ASSETS / f"{name}.js").read_text(encoding="utf-8"),
-    )

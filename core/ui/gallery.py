@@ -2,16 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from core.ui.component import component, nothing
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ def gallery(
         "controls": controls,
         "token": token,
     }
-    picked = _component()(key=key, data=data, on_picked_change=_nothing).get("picked")
+    picked = component("gallery")(key=key, data=data, on_picked_change=nothing).get("picked")
     # A click on a picture that has left the gallery meanwhile counts for nothing.
     return next((picture.image_id for picture in pictures if picture.image_id == picked), None)
 
@@ -143,7 +137,8 @@ def cards(
         if not locked and name in {card.name for card in shown} and tag in ("", *tags):
             on_tag(name, tag or None)
 
-    answer = _component()(key=key, data=data, on_picked_change=_nothing, on_tagged_change=tagged)
+    draw = component("gallery")
+    answer = draw(key=key, data=data, on_picked_change=nothing, on_tagged_change=tagged)
     name, _, image_id = str(answer.get("picked") or "").rpartition("/")
     known = {(card.name, p.image_id) for card in shown for p in card.pictures}
     return (name, image_id) if (name, image_id) in known else None
@@ -151,16 +146,3 @@ def cards(
 
 def _plain(card: Card) -> dict[str, object]:
     return {**vars(card), "pictures": [vars(picture) for picture in card.pictures]}
-
-
-@cache
-def _component() -> "ComponentRenderer":
-    return st.components.v2.component(
-        "spurioscope.gallery",
-        css=(_ASSETS / "gallery.css").read_text(encoding="utf-8"),
-        js=(_ASSETS / "gallery.js").read_text(encoding="utf-8"),
-    )
-
-
-def _nothing() -> None:
-    """Take no action: the name of the argument is what declares the trigger."""

@@ -7,20 +7,13 @@ more than a second to load and to set up before the first of its points is seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from core.types import BoolArray, FloatArray
+from core.ui.component import component, nothing
 from core.ui.scales import Colours
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-_ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
 def scatter(
@@ -89,21 +82,7 @@ def scatter(
         inside = set(sent.get("ids") or ())
         on_select([image_id for image_id in ids if image_id in inside])
 
-    answer = _component()(
-        key=key, data=data, on_selected_change=selected, on_picked_change=_nothing
-    )
+    draw = component("scatter")
+    answer = draw(key=key, data=data, on_selected_change=selected, on_picked_change=nothing)
     picked = answer.get("picked")
     return picked if picked is not None and picked in ids else None
-
-
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "spurioscope.scatter",
-        css=(_ASSETS / "scatter.css").read_text(encoding="utf-8"),
-        js=(_ASSETS / "scatter.js").read_text(encoding="utf-8"),
-    )
-
-
-def _nothing() -> None:
-    """Take no action: the name of the argument is what declares the trigger."""

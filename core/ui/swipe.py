@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import streamlit as st
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from core.ui.component import component
 
 
 @dataclass(frozen=True)
@@ -37,13 +29,4 @@ def swipe(first: Layer, second: Layer, *, alt: str, key: str) -> None:
     alt : what both show, for those who cannot see it.
     """
     data = {"layers": [vars(first), vars(second)], "alt": alt}
-    _component()(key=key, data=data)
-
-
-@cache
-def _component() -> ComponentRenderer:
-    return st.components.v2.component(
-        "spurioscope.swipe",
-        css=(_ASSETS / "swipe.css").read_text(encoding="utf-8"),
-        js=(_ASSETS / "swipe.js").read_text(encoding="utf-8"),
-    )
+    component("swipe")(key=key, data=data)

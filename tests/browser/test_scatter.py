@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from core.ui.component import ASSETS, SHARED
 from tests.browser.conftest import FLAGS
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 HOST = "http://scatter.test"
 PAGE = """<!doctype html><link rel="stylesheet" href="scatter.css">
@@ -64,7 +63,9 @@ def answer(route: Route) -> None:
         route.fulfill(body=out.getvalue(), content_type="image/png")
     elif name in ("scatter.js", "scatter.css"):
         kind = "text/javascript" if name.endswith("js") else "text/css"
-        route.fulfill(body=(ASSETS / name).read_text(encoding="utf-8"), content_type=kind)
+        files = [SHARED, name] if name.endswith("js") else [name]
+        text = "".join((ASSETS / file).read_text(encoding="utf-8") for file in files)
+        route.fulfill(body=text, content_type=kind)
     else:
         route.fulfill(body=PAGE, content_type="text/html")
 

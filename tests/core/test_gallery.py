@@ -68,7 +68,7 @@ def test_sends_everything_to_the_browser_as_data(app: AppTest) -> None:
 def test_carries_its_own_style_and_script_in_isolation(app: AppTest) -> None:
     proto = component(app)
     assert proto.isolate_styles
-    assert "export default function" in proto.js_content
+    assert "export default mounting(" in proto.js_content
     assert ".grid" in proto.css_content
 
 
