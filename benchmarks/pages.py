@@ -74,9 +74,9 @@ _CLICK = """async (name) => {
   const link = [...document.querySelectorAll('[data-testid="stSidebarNavLink"]')].find(
     (a) => a.innerText.trim().endsWith(name));
   const hosts = () => [...document.querySelectorAll('[data-testid="stMain"] *')].filter(
-    (e) => e.shadowRoot?.querySelector('.gallery'));
+    (e) => e.shadowRoot?.querySelector('.gallery, .scatter'));
   const painted = () => hosts().every(
-    (e) => e.shadowRoot.querySelector('.gallery').dataset.painted);
+    (e) => e.shadowRoot.querySelector('.gallery, .scatter').dataset.painted);
   const settled = () => document.querySelector(
     '[data-testid="stApp"][data-test-script-state="notRunning"]') &&
     !document.querySelector('[data-testid="stMain"] [data-testid="stSkeleton"]') &&

@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -221,9 +221,38 @@ def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except (OSError, ValueError, ArrowException) as error:
-        raise WorkspaceError(
-            f"{path} cannot be read ({type(error).__name__}); delete the audit and run it again"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def read_frames(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[int]]:
+    """Read many small Parquet tables of ours as one, several times as fast as one by one.
+
+    Returns
+    -------
+    The rows of all, in order, and how many each table has.
+
+    Raises
+    ------
+    WorkspaceError
+        If a file is missing or damaged; the message names it.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    tables = []
+    for path in paths:
+        try:
+            tables.append(parquet.ParquetFile(path).read(use_threads=False))
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise _damaged(path, error) from error
+    whole = pyarrow.concat_tables(tables, promote_options="permissive")
+    return whole.to_pandas(ignore_metadata=True), [len(table) for table in tables]
+
+
+def _damaged(path: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(
+        f"{path} cannot be read ({type(error).__name__}); delete the audit and run it again"
+    )
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:

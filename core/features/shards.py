@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.config import SHARD_SIZE
-from core.store import read_array, read_frame, sync, write_frame
+from core.store import read_array, read_frame, read_frames, sync, write_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,12 +109,13 @@ class FeatureStore:
         """
         import pandas as pd
 
-        parts = []
-        for number, shard in enumerate(self.shards):
-            if shard.finished:
-                frame = read_frame(shard.folder / "rows.parquet")
-                parts.append(frame.assign(shard=number, row=np.arange(len(frame))))
-        rows = pd.concat(parts) if parts else pd.DataFrame(columns=["image_id"])
+        finished = [number for number, shard in enumerate(self.shards) if shard.finished]
+        if not finished:
+            return pd.DataFrame(columns=["image_id"]).set_index("image_id")
+        paths = [self.shards[number].folder / "rows.parquet" for number in finished]
+        rows, lengths = read_frames(paths)
+        rows["shard"] = np.repeat(finished, lengths)
+        rows["row"] = np.concatenate([np.arange(length) for length in lengths])
         return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
 
     def _gather(self, ids: Sequence[str], file: str) -> NDArray[Any]:
