@@ -147,7 +147,8 @@ def _text(table: pd.DataFrame) -> str:
             notes.append(f"note: {row['class_name'] + ': ' if row['label'] else ''}{row['note']}")
             continue
         name = f"{row['class_name'] or 'all classes':<22.22} {row['measure']:<32}"
-        lines.append(f"{name} {row['subject']:<30} {_figure(row)}  {row['reading']}".rstrip())
+        said = "  ".join(part for part in (row["reading"], row["note"]) if part)
+        lines.append(f"{name} {row['subject']:<30} {_figure(row)}  {said}".rstrip())
     return "\n".join(lines + notes)
 
 

@@ -125,6 +125,13 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Res
         outputs=audit.head.outputs,
         n_features=audit.head.weight.shape[1],
         annotator=options.annotator,
+        sizes={
+            facts["label"]: {
+                Kind.PCA: facts["n_components"],
+                Kind.CARRIED: audit.carried(facts["class_idx"]),
+            }
+            for facts in audit.classes
+        },
     )
     added = TagStore.open(workspace).add_many(audit.id, imported.rows)
     result = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.annotate.votes import answers
+from core.annotate.votes import ADJUDICATION, GOLD, answers
 from core.errors import InputError
 from core.store import dumps, replacing
 from core.types import Kind, Subtype, Tag
@@ -55,7 +55,8 @@ class Imported:
 def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> int:
     """Write standing tags as ``.json``, ``.csv`` or ``.parquet``; returns the number of rows.
 
-    Without ``annotators`` people are called person 1, person 2, … in order of their names.
+    Without ``annotators`` people are called person 1, person 2, … in order of their names; gold
+    questions and adjudications, which are no votes, keep theirs.
 
     Raises
     ------
@@ -64,10 +65,9 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
     """
     table = answers(events)[OURS]
     if not annotators:
-        names = sorted(table["annotator"].unique())
-        table["annotator"] = table["annotator"].map(
-            {n: f"person {i + 1}" for i, n in enumerate(names)}
-        )
+        names = sorted(set(table["annotator"]) - {GOLD, ADJUDICATION})
+        called = {n: f"person {i + 1}" for i, n in enumerate(names)}
+        table["annotator"] = [called.get(name, name) for name in table["annotator"]]
     if out.suffix not in (".json", ".csv", ".parquet"):
         raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
     with replacing(out) as temporary:
@@ -87,6 +87,7 @@ def read_tags(
     outputs: Sequence[str],
     n_features: int,
     annotator: str,
+    sizes: Mapping[str, Mapping[Kind, int]] | None = None,
 ) -> Imported:
     """Read a file of tags; its format is recognised by its columns.
 
@@ -94,7 +95,9 @@ def read_tags(
     ----------
     outputs : raw label of every output of the audited head; a class index is a place in it.
     n_features : features of the encoder; any of them may be tagged as a neuron.
-    annotator : who is noted for a list of classes, which names nobody.
+    annotator : who is noted where a file names nobody.
+    sizes : by raw label, how many components and carried directions an audited class has; what
+        lies beyond is refused. Without it every number is taken.
 
     Raises
     ------
@@ -104,29 +107,50 @@ def read_tags(
     """
     content = _load(path)
     if isinstance(content, Mapping):
-        return _from_classes(path, content, outputs, annotator)
-    if set(WORKERS[:6]) <= set(content.columns):
-        return _from_workers(path, content, outputs, n_features)
+        return _checked(path, _from_classes(path, content, outputs, annotator), sizes)
+    if set(WORKERS[1:6]) <= set(content.columns):
+        return _from_workers(path, content, outputs, n_features, annotator)
     if {"label", "kind", "component", "tag"} <= set(content.columns):
-        return _from_ours(path, content, outputs, n_features, annotator)
+        found = _from_ours(path, content, outputs, n_features, annotator)
+        return _checked(path, found, sizes)
     raise InputError(
         f"{path}: columns {', '.join(map(str, content.columns[:8]))} are no known table of tags; "
         f"needed are {', '.join(OURS[:5])} or {', '.join(WORKERS[:6])}"
     )
 
 
+def _checked(
+    path: Path, found: Imported, sizes: Mapping[str, Mapping[Kind, int]] | None
+) -> Imported:
+    """Refuse components that a class does not have."""
+    for place, row in enumerate(found.rows if sizes is not None else ()):
+        kind, have = Kind(row["kind"]), (sizes or {}).get(row["label"], {})
+        if kind is not Kind.NEURON and row["component"] >= have.get(kind, 0):
+            raise InputError(
+                f"{path}, entry {place + 1}: {kind.value} {row['component']} of class "
+                f"{row['label']!r} does not exist; the class has {have.get(kind, 0)} of that kind, "
+                "counted from 0; nothing was imported"
+            )
+    return found
+
+
 def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a file of tags is needed")
+    suffix = path.suffix.lower()
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             return pd.read_parquet(path)
-        if path.suffix == ".csv":
-            kinds = {"label": str, "annotator": str, "reason": str, "WorkerId": str}
-            return pd.read_csv(path, dtype=kinds, keep_default_na=True)
+        if suffix == ".csv":  # "NA" may be a person's name, or what somebody wrote
+            texts = ("label", "annotator", "reason", "WorkerId", "Answer.reasons")
+            return pd.read_csv(
+                path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table of tags: {error}") from error
     if isinstance(content, dict) and isinstance(content.get("tags"), list):
-        return pd.DataFrame(content["tags"])
+        return pd.DataFrame(content["tags"], columns=None if content["tags"] else OURS)
     if isinstance(content, dict):
         return content
     raise InputError(f'{path}: expected {{"tags": […]}} or {{"class": [components]}}')
@@ -145,12 +169,12 @@ def _from_ours(
     _refuse(path, table, ~table["label"].astype(str).isin(known), "label", "is no class here")
     _refuse(path, table, ~table["kind"].isin(kinds), "kind", "is not pca, neuron or carried")
     _refuse(path, table, ~table["tag"].isin(tags), "tag", "is not core, spurious or unsure")
-    bad = component.isna() | (component < 0) | (neuron & (component >= n_features))
+    bad = ~_whole(component) | (component < 0) | (neuron & (component >= n_features))
     _refuse(path, table, bad, "component", f"does not exist (features: 0 to {n_features - 1})")
     bad = table["subtype"].notna() & ~(table["subtype"].isin(subtypes) & spurious)
     _refuse(path, table, bad, "subtype", "is no subtype of a spurious tag")
-    bad = table["confidence"].notna() & ~confidence.between(1, 5)
-    _refuse(path, table, bad, "confidence", "is not 1 to 5")
+    bad = table["confidence"].notna() & ~(confidence.between(1, 5) & _whole(confidence))
+    _refuse(path, table, bad, "confidence", "is not 1, 2, 3, 4 or 5")
     rows = [
         {
             "annotator": _said(row["annotator"]) or annotator,
@@ -168,17 +192,25 @@ def _from_ours(
     return Imported(rows, (), "ours")
 
 
+def _whole(values: pd.Series) -> pd.Series:
+    """Which are whole numbers that a database can hold."""
+    held = values.abs() < 2**31
+    return held & (values.where(held) % 1 == 0)
+
+
 def _from_workers(
-    path: Path, table: pd.DataFrame, outputs: Sequence[str], n_features: int
+    path: Path, table: pd.DataFrame, outputs: Sequence[str], n_features: int, annotator: str
 ) -> Imported:
     table = table.reindex(columns=WORKERS)
     index = pd.to_numeric(table["Input.class_index"], errors="coerce")
     feature = pd.to_numeric(table["Input.feature_index"], errors="coerce")
     confidence = pd.to_numeric(table["Answer.confidence"], errors="coerce").astype("float64")
     what = f"is no output of this head (0 to {len(outputs) - 1})"
-    _refuse(path, table, ~index.between(0, len(outputs) - 1), "Input.class_index", what)
+    bad = ~(index.between(0, len(outputs) - 1) & _whole(index))
+    _refuse(path, table, bad, "Input.class_index", what)
     what = f"is no feature of this encoder (0 to {n_features - 1})"
-    _refuse(path, table, ~feature.between(0, n_features - 1), "Input.feature_index", what)
+    bad = ~(feature.between(0, n_features - 1) & _whole(feature))
+    _refuse(path, table, bad, "Input.feature_index", what)
     known = table["Answer.main"].isin(WORKER_ANSWERS)
     _refuse(path, table, ~known, "Answer.main", f"is none of {', '.join(WORKER_ANSWERS)}")
     labels = np.array(outputs, dtype=object)[index.astype(int)]
@@ -192,19 +224,27 @@ def _from_workers(
             f"row {first + 2}: {wnid.iloc[first]} for output {index.iloc[first]:.0f}, which is "
             f"{labels[first]}; the class index was used",
         )
+    unclear = table["Answer.confidence"].notna() & ~(confidence.between(1, 5) & _whole(confidence))
+    if unclear.any():
+        first = int(np.flatnonzero(unclear)[0])
+        warnings += (
+            f"{int(unclear.sum())} rows have a confidence that is not 1, 2, 3, 4 or 5 and are "
+            f"taken without it, for example row {first + 2}: "
+            f"{_shown(table['Answer.confidence'].iloc[first])}",
+        )
     rows = []
     for i, row in enumerate(table.to_dict("records")):
         tag, subtype = WORKER_ANSWERS[row["Answer.main"]]
         sure = confidence.iloc[i]
         rows.append(
             {
-                "annotator": _said(row["WorkerId"]) or "anonymous",
+                "annotator": _said(row["WorkerId"]) or annotator,
                 "label": labels[i],
                 "kind": Kind.NEURON.value,
                 "component": int(feature.iloc[i]),
                 "tag": tag.value,
                 "subtype": subtype.value if subtype else None,
-                "confidence": int(sure) if 1 <= sure <= 5 else None,
+                "confidence": None if np.isnan(sure) or unclear.iloc[i] else int(sure),
                 "reason": _said(row["Answer.reasons"]),
                 "at": None,
             }
@@ -219,14 +259,14 @@ def _from_classes(
     rows = []
     for name, components in content.items():
         label = name if name in outputs else None
-        if label is None and name.isdigit() and int(name) < len(outputs):
+        if label is None and name.isdecimal() and name.isascii() and int(name) < len(outputs):
             label = outputs[int(name)]
         if label is None or not isinstance(components, list):
             raise InputError(
                 f"{path}: {name!r} is no class of this audit with a list of components"
             )
         for component in components:
-            if not isinstance(component, int) or component < 0:
+            if type(component) is not int or not 0 <= component < 2**31:
                 raise InputError(f"{path}: {component!r} of class {name!r} is no component")
             rows.append(
                 {
@@ -248,10 +288,17 @@ def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, what: 
     if bad.any():
         first = int(np.flatnonzero(bad.to_numpy())[0])
         raise InputError(
-            f"{path}, row {first + 2}: {column} {table[column].iloc[first]!r} {what} "
+            f"{path}, row {first + 2}: {column} {_shown(table[column].iloc[first])} {what} "
             f"({int(bad.sum())} such rows); nothing was imported"
         )
 
 
+def _shown(value: Any) -> str:
+    """A value of a table as it stands in the file."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def _said(value: Any) -> str | None:
-    return None if value is None or value != value or value is pd.NA or value == "" else str(value)
+    if value is None or value is pd.NA or value != value or value == "":
+        return None
+    return str(value).encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text

@@ -128,8 +128,9 @@ class TagStore:
     def add_many(self, audit_id: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Append many tags in one transaction; all or none. Returns how many were new.
 
-        A row that says what its annotator's standing tag already says is left out, so importing
-        a file twice changes nothing.
+        Of several rows of one annotator about one candidate the last counts. A row that says what
+        its annotator's standing tag already says is left out, so importing a file twice changes
+        nothing.
 
         Parameters
         ----------
@@ -137,14 +138,16 @@ class TagStore:
             (None: now).
         """
         standing = {(e.annotator, *_candidate(e)): e for e in self.current(audit_id)}
+        last = {self._key(row): i for i, row in enumerate(rows)}  # of a person who answered twice
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         new = []
-        for row in rows:
+        for i, row in enumerate(rows):
+            if last[self._key(row)] != i:
+                continue
             entry = {**row, "audit_id": audit_id, "undoes": None, "at": row["at"] or now}
             entry["annotator"] = _name(row["annotator"])
             entry["previous"] = None
-            key = (entry["annotator"], row["label"], Kind(row["kind"]), row["component"])
-            known = standing.get(key)
+            known = standing.get(self._key(row))
             said = (row["tag"], row["subtype"], row["confidence"], row["reason"])
             if known and said == (known.tag, known.subtype, known.confidence, known.reason):
                 continue
@@ -155,6 +158,10 @@ class TagStore:
             if new:
                 connection.execute(insert(EVENTS), new)
         return len(new)
+
+    @staticmethod
+    def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return _name(row["annotator"]), row["label"], Kind(row["kind"]), row["component"]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

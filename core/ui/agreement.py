@@ -9,6 +9,7 @@ from core.annotate.agreement import agreement, disagreements, pairs, people
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, OPEN, count_votes
 from core.audit import Audit
+from core.errors import WorkspaceError
 from core.types import Kind, Tag
 from core.ui import blocks, opened, state, tagged
 from core.ui.words import help_on
@@ -132,5 +133,8 @@ def _settling(audit: Audit, label: str, kind: str, component: int) -> None:
 
 def _settle(audit_id: str, label: str, kind: str, component: int, tag: Tag) -> None:
     """Adjudicate; the log says that it was not a vote."""
-    store = TagStore.open(opened.workspace())
-    store.add(ADJUDICATION, audit_id, label, Kind(kind), component, tag)
+    try:
+        store = TagStore.open(opened.workspace())
+        store.add(ADJUDICATION, audit_id, label, Kind(kind), component, tag)
+    except WorkspaceError as error:
+        st.toast(str(error), icon=":material/error:")

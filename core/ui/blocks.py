@@ -19,6 +19,7 @@ from core.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
 from core.explain.pictures import Parts
 from core.store import read_only as read_only
+from core.types import FloatArray
 from core.ui import opened, pictures, state
 from core.ui.gallery import Picture
 from core.ui.palette import LOWERS, RAISES
@@ -169,11 +170,18 @@ def photos(
     return tuple(cells)
 
 
-def overlay_scale(arrays: ClassArrays, row: int) -> float:
-    """Value drawn at full strength: the largest absolute value in the top images' maps."""
+def overlay_scale(arrays: ClassArrays, row: int, alpha: FloatArray | None = None) -> float:
+    """Value drawn at full strength: the largest absolute value in the top images' maps.
+
+    Parameters
+    ----------
+    alpha : of the candidate, where no maps of its top images are stored.
+    """
     if arrays.top_maps is not None and row >= 0:
         return float(np.abs(arrays.top_maps[row]).max()) or 1.0
-    return float(np.abs(arrays.alpha[:, row]).max() * 3) or 1.0 if row >= 0 else 1.0
+    if alpha is None and row >= 0:
+        alpha = np.asarray(arrays.alpha[:, row])
+    return float(np.abs(alpha).max() * 3) or 1.0 if alpha is not None else 1.0
 
 
 def plain(text: object) -> str:

@@ -100,7 +100,7 @@ def card_pictures(
 ) -> tuple[Picture, ...]:
     """Top training images of a candidate, then the weakest ones for contrast."""
     arrays = opened.class_arrays(audit, candidate.class_idx)
-    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    alpha = opened.alpha(audit, candidate.class_idx, candidate.kind.value, candidate.component)
     order = np.argsort(np.where(arrays.fitting, -alpha, np.inf), kind="stable")
     order = order[: int(arrays.fitting.sum())]
     high = [arrays.image_ids[i] for i in order[:top]]
@@ -110,7 +110,7 @@ def card_pictures(
         audit,
         [*high, *low],
         candidate=candidate,
-        scale=overlay_scale(arrays, candidate.row),
+        scale=overlay_scale(arrays, candidate.row, alpha),
         alpha=dict(zip(arrays.image_ids, alpha.tolist(), strict=True)),
         badges=dict.fromkeys(low, "weakest"),
         parts=parts,

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from core.audit import Audit, ClassArrays
 from core.store import Workspace
+from core.types import FloatArray, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,19 @@ def version(audit: Audit) -> str:
 def class_arrays(audit: Audit, class_idx: int) -> ClassArrays:
     """One class of an opened audit; the arrays stay on disk."""
     return audit.class_arrays(class_idx)
+
+
+@lru_cache(maxsize=64)
+def alpha(audit: Audit, class_idx: int, kind: str, component: int) -> FloatArray:
+    """Alpha (n,) float64 of any candidate on the images of its class, in the class's order.
+
+    That of a neuron outside the stored ones is computed from the features.
+    """
+    from core.measures.decisions import values_of
+
+    arrays = class_arrays(audit, class_idx)
+    candidate = arrays.candidate(Kind(kind), component)
+    return values_of(audit, str(arrays.facts["label"]), [candidate])[:, 0]
 
 
 def model_of(audit: Audit) -> Model:

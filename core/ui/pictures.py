@@ -251,10 +251,9 @@ def histogram_url(audit: Audit, candidate: Candidate) -> str:
 
 def _histogram(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     class_idx, kind, component = parts
-    arrays = opened.class_arrays(audit, int(class_idx))
-    candidate = arrays.candidate(Kind(kind), int(component))
+    alpha = opened.alpha(audit, int(class_idx), kind, int(component))
     fair = opened.class_images(audit, int(class_idx))["fair"].to_numpy(dtype=bool)
-    return histogram_svg(np.asarray(arrays.alpha[:, candidate.row], np.float64), fair).encode()
+    return histogram_svg(alpha, fair).encode()
 
 
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}

@@ -55,7 +55,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     if table.empty or table["spuriosity"].isna().all():
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
-    headline(table)
+    headline(table, len(found.spurious))
     picture, words = along(table)
     content = b64encode(picture.encode()).decode()
     st.html(
@@ -95,11 +95,13 @@ def filtered(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
     return table[table[column] == value]
 
 
-def headline(table: pd.DataFrame) -> None:
-    """The spurious gap over the held-out images."""
+def headline(table: pd.DataFrame, tests: int) -> None:
+    """The spurious gap over the held-out images, corrected for ``tests`` classes."""
     held = table[table["held_out"]]
     gap = spurious_gap(
-        held["correct"].to_numpy(dtype=bool), held["spuriosity"].to_numpy(dtype=np.float64)
+        held["correct"].to_numpy(dtype=bool),
+        held["spuriosity"].to_numpy(dtype=np.float64),
+        tests=tests,
     )
     cells = st.columns(3)
     if not gap.k:
@@ -118,6 +120,7 @@ def headline(table: pd.DataFrame) -> None:
     st.caption(
         f"{gap.reading}, interval {blocks.interval(gap.low, gap.high)} points, "
         f"{gap.n} held-out images"
+        + (f"; corrected for {tests} classes (Bonferroni)" if tests > 1 else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from html import escape
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from core.annotate.queue import mixed, tagging_queue
 from core.annotate.tags import TagStore
 from core.annotate.votes import GOLD, count_votes
 from core.audit import Audit, Candidate
-from core.errors import WorkspaceError
+from core.errors import InputError, WorkspaceError
 from core.types import Kind, Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
@@ -70,8 +71,28 @@ def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[Item, ..
 
 
 def gold_questions(audit: Audit) -> frozenset[Item]:
-    """Candidates whose answers are known (given by the annotator "gold")."""
-    return frozenset(my_tags(audit, GOLD))
+    """Candidates whose answers are known (given by the annotator "gold") and that exist."""
+    return frozenset(item for item in my_tags(audit, GOLD) if exists(audit, item))
+
+
+def exists(audit: Audit, item: Item) -> bool:
+    """Whether the audit has this candidate; any neuron of the encoder is one."""
+    if item.class_idx not in {int(facts["class_idx"]) for facts in audit.classes}:
+        return False
+    try:
+        opened.class_arrays(audit, item.class_idx).candidate(Kind(item.kind), item.component)
+    except (InputError, ValueError):
+        return False
+    return True
+
+
+def asked(audit: Audit, order: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The queue, with the candidate of the address in front where it is not part of it."""
+    match = re.fullmatch(r"(\d{1,9})\.([a-z]+)\.(\d{1,9})", state.get("at") or "")
+    if match is None:
+        return order
+    item = Item(int(match[1]), match[2], int(match[3]))
+    return order if item in set(order) or not exists(audit, item) else (item, *order)
 
 
 @lru_cache(maxsize=32)
@@ -124,7 +145,7 @@ def annotate(audit: Audit) -> None:
     kinds, depth, others = controls()
     who = cards.annotator()
     mine = my_tags(audit, who)
-    order = _queue(audit, kinds, depth, gold_questions(audit), who)
+    order = asked(audit, _queue(audit, kinds, depth, gold_questions(audit), who))
     if not order:
         blocks.empty("Nothing to tag", "This audit has no components. Choose another audit.")
         return
@@ -145,14 +166,15 @@ def annotate(audit: Audit) -> None:
 
 def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | None) -> None:
     """Top images, the weakest, histogram, class and definition."""
-    table = opened.class_table(audit, candidate.class_idx)
-    row = table.iloc[candidate.row]
     said = f" · your tag: **{tag}**" if tag else ""
-    st.markdown(
-        f"### {blocks.plain(facts['name'])}: {candidate.title}\n"
-        f"{100 * row['variance_share']:.0f} % of the logit's variance · accuracy gap "
-        f"**{blocks.plain(blocks.gap_text(row))}**{said}"
-    )
+    known = "not among the candidates of this class whose gap the audit measured"
+    if candidate.row >= 0:
+        figures = opened.class_table(audit, candidate.class_idx).iloc[candidate.row]
+        known = (
+            f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
+            f"**{blocks.plain(blocks.gap_text(figures))}**"
+        )
+    st.markdown(f"### {blocks.plain(facts['name'])}: {candidate.title}\n{known}{said}")
     if facts["definition"]:
         st.caption(blocks.plain(facts["definition"]))
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -204,13 +226,18 @@ def buttons(
             st.toast(str(error), icon=":material/error:")
             return
         st.session_state["reason"] = ""
+        st.session_state["confidence"] = None  # what one is sure of is said anew for each
         go_to(next_untagged(order, {**mine, item: tag.value}, place))
 
     def go_to(where: int) -> None:
         state.put("at", order[where % len(order)].text)
 
     def undo() -> None:
-        event = TagStore.open(opened.workspace()).undo(who, audit.id)
+        try:
+            event = TagStore.open(opened.workspace()).undo(who, audit.id)
+        except WorkspaceError as error:
+            st.toast(str(error), icon=":material/error:")
+            return
         if event is None:
             st.toast("There is nothing to undo.")
             return

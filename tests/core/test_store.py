@@ -196,17 +196,17 @@ def test_tables_and_arrays_round_trip(tmp_path: Path) -> None:
 def test_many_tables_are_read_as_one_and_a_damaged_one_is_named(tmp_path: Path) -> None:
     frames = [
         pd.DataFrame({"image_id": [f"{i}{k}" for k in range(i)], "reason": [None] * i})
-        for i in (2, 0, 3)
+        for i in (2, 1, 3)
     ]
     frames[2]["reason"] = "blue"
     paths = [tmp_path / f"{i}.parquet" for i in range(3)]
     for path, frame in zip(paths, frames, strict=True):
         write_frame(path, frame)
     whole, lengths = read_frames(paths)
-    assert lengths == [2, 0, 3]
+    assert lengths == [2, 1, 3]
     one_by_one = pd.concat([read_frame(path) for path in paths], ignore_index=True)
     assert whole["image_id"].tolist() == one_by_one["image_id"].tolist()
-    assert whole["reason"].fillna("").tolist() == ["", "", "blue", "blue", "blue"]
+    assert whole["reason"].fillna("").tolist() == ["", "", "", "blue", "blue", "blue"]
     paths[1].write_bytes(b"PAR1")
     with pytest.raises(WorkspaceError, match=r"1\.parquet cannot be read"):
         read_frames(paths)
