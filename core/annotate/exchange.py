@@ -150,7 +150,10 @@ def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table of tags: {error}") from error
     if isinstance(content, dict) and isinstance(content.get("tags"), list):
-        return pd.DataFrame(content["tags"], columns=None if content["tags"] else OURS)
+        if not all(isinstance(row, dict) for row in content["tags"]):
+            raise InputError(f'{path}: "tags" must be a list of objects, one per answer')
+        rows = [{k: _text(v) for k, v in row.items()} for row in content["tags"]]
+        return pd.DataFrame(rows, columns=None if rows else OURS)
     if isinstance(content, dict):
         return content
     raise InputError(f'{path}: expected {{"tags": […]}} or {{"class": [components]}}')
@@ -301,4 +304,9 @@ def _shown(value: Any) -> str:
 def _said(value: Any) -> str | None:
     if value is None or value is pd.NA or value != value or value == "":
         return None
-    return str(value).encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text
+    return str(value)
+
+
+def _text(value: Any) -> Any:
+    """A value of a JSON file; half of a surrogate pair, which may be written there, is no text."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value

@@ -151,6 +151,8 @@ def annotate(audit: Audit) -> None:
         return
     place = current(order, mine)
     item = order[place]
+    if state.get("at"):
+        state.put("at", item.text)  # the address names what is shown, also where it named nothing
     facts = next(c for c in audit.classes if c["class_idx"] == item.class_idx)
     arrays = opened.class_arrays(audit, item.class_idx)
     candidate = arrays.candidate(Kind(item.kind), item.component)

@@ -7,16 +7,18 @@ import re
 import sys
 import time
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import jobs
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes
-from core.audit import Audit
+from core.audit import Audit, carry_direction
+from core.errors import WorkspaceError
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag
-from tests.pages.conftest import Open, healthy
+from tests.pages.conftest import Open, address, galleries, healthy
 
 
 def shown(app: AppTest) -> str:
@@ -64,6 +66,8 @@ def test_confidence_and_reason_are_saved(audit: Audit, workspace: Workspace, ope
     event = TagStore.open(workspace).current(audit.id)[0]
     assert (event.confidence, event.reason, event.tag) == (4, "the snow", Tag.CORE)
     assert app.text_input(key="reason").value == ""
+    press(app, "1")  # of the next one nobody has said how sure he is
+    assert TagStore.open(workspace).current(audit.id)[1].confidence is None
 
 
 def test_others_are_hidden_unless_asked_for(
@@ -91,6 +95,59 @@ def test_gold_questions_are_mixed_in_and_hidden(
     app = healthy(opened("agreement", audit=audit.id), "Agreement")
     (row,) = app.dataframe[0].value.to_dict("records")
     assert (row["annotator"], row["gold"], row["gold_answers"]) == ("anonymous", 0.0, 1)
+
+
+def test_a_candidate_of_the_address_is_shown_with_its_own_images(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    facts = audit.classes[1]
+    arrays = audit.class_arrays(facts["class_idx"])
+    direction = np.random.default_rng(0).normal(size=len(arrays.pca.weight))
+    carry_direction(audit.folder, facts["class_idx"], direction, 0.0)
+    at = f"{facts['class_idx']}.carried.0"
+    app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
+    assert "carried" in shown(app)
+    assert "not among the candidates" in "".join(m.value for m in app.markdown)
+    ids = np.array(arrays.image_ids)
+    alpha = np.where(arrays.fitting, audit.features(arrays.image_ids) @ direction, -np.inf)
+    (data,) = (json.loads(proto.json) for proto in galleries(app))
+    expected = ids[np.argsort(-alpha, kind="stable")][:6].tolist()
+    assert [picture["image_id"] for picture in data["pictures"]][:6] == expected
+    press(app, "2")
+    (event,) = TagStore.open(workspace).current(audit.id)
+    assert (event.label, event.kind, event.component) == (facts["label"], Kind.CARRIED, 0)
+
+
+@pytest.mark.parametrize("at", ["1.pca.500", "99.pca.0", "1.carried.3", "1.blue.1", "x" * 50])
+def test_a_candidate_that_does_not_exist_is_passed_over(
+    audit: Audit, workspace: Workspace, opened: Open, at: str
+) -> None:
+    store = TagStore.open(workspace)
+    store.add(GOLD, audit.id, audit.classes[1]["label"], Kind.PCA, 500, Tag.SPURIOUS)
+    app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
+    assert shown(app)
+    assert address(app)["at"] != at
+
+
+@pytest.mark.parametrize("page", ["tagging", "agreement"])
+def test_what_cannot_be_saved_is_a_sentence(
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    store = TagStore.open(workspace)
+    for who, tag in (("anonymous", Tag.CORE), ("Bob", Tag.SPURIOUS)):
+        store.add(who, audit.id, audit.classes[0]["label"], Kind.PCA, 0, tag)
+    app = opened(page, audit=audit.id)
+
+    def full(*_: object, **__: object) -> None:
+        raise WorkspaceError("the disk is full")
+
+    monkeypatch.setattr(TagStore, "_append", full)
+    if page == "tagging":
+        app.button(key="go-u").click().run()
+    else:
+        next(b for b in app.button if b.label == "Settle: spurious").click().run()
+    assert not app.exception
+    assert [t.value for t in app.toast] == ["the disk is full"]
 
 
 def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, opened: Open) -> None:

@@ -1,0 +1,154 @@
+"""Files of tags that are odd: names that look like nothing, numbers that are none, empty ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from core.annotate.exchange import OURS, WORKERS, Imported, export_tags, read_tags
+from core.annotate.tags import TagStore
+from core.annotate.votes import ADJUDICATION, GOLD
+from core.errors import InputError
+from core.store import Workspace
+from core.types import Kind, Tag
+
+OUTPUTS = ["cat", "dog"]
+SIZES = {"cat": {Kind.PCA: 4, Kind.CARRIED: 1}}
+"""Class "dog" was not audited."""
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> TagStore:
+    return TagStore.open(workspace)
+
+
+def read(path: Path, **more: Any) -> Imported:
+    given = {"outputs": OUTPUTS, "n_features": 9, "annotator": "somebody", "sizes": SIZES}
+    return read_tags(path, **{**given, **more})
+
+
+def ours(path: Path, **change: Any) -> Path:
+    row = dict.fromkeys(OURS) | {"label": "cat", "kind": "pca", "component": 1, "tag": "core"}
+    frame = pd.DataFrame([row | change], columns=OURS)
+    frame.to_csv(path, index=False)
+    return path
+
+
+def workers(path: Path, rows: list[dict[str, Any]]) -> Path:
+    row = dict.fromkeys(WORKERS) | {"Input.class_index": 0, "Input.feature_index": 3}
+    row |= {"Answer.main": "main_object", "WorkerId": "w"}
+    pd.DataFrame([row | change for change in rows], columns=WORKERS).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+@pytest.mark.parametrize("text", ["NA", "null", "None", "nan", "a,b\n", '"', "ü"])
+def test_texts_come_back_as_they_were(
+    store: TagStore, tmp_path: Path, suffix: str, text: str
+) -> None:
+    store.add(text, "a1", "cat", Kind.PCA, 1, Tag.CORE, reason=text)
+    out = tmp_path / f"tags{suffix}"
+    export_tags(store.current("a1"), out, annotators=True)
+    (row,) = read(out).rows
+    assert (row["annotator"], row["reason"]) == (text.strip(), text)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_no_tags_are_a_table_too(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"tags{suffix}"
+    assert export_tags([], out, annotators=False) == 0
+    assert read(out).rows == []
+
+
+def test_special_annotators_are_not_turned_into_people(store: TagStore, tmp_path: Path) -> None:
+    for who in ("Zoe", GOLD, ADJUDICATION, "Ann"):
+        store.add(who, "a1", "cat", Kind.PCA, 1, Tag.CORE)
+    export_tags(store.current("a1"), tmp_path / "t.csv", annotators=False)
+    said = {row["annotator"] for row in read(tmp_path / "t.csv").rows}
+    assert said == {GOLD, ADJUDICATION, "person 1", "person 2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"component": 4}, r"entry 1: pca 4 of class 'cat' does not exist; the class has 4"),
+        ({"component": 1, "kind": "carried"}, r"carried 1 of class 'cat' does not exist"),
+        ({"label": "dog"}, r"pca 1 of class 'dog' does not exist"),
+        ({"component": 1.7}, r"row 2: component 1.7 does not exist"),
+        ({"component": "inf"}, r"component inf does not exist"),
+        ({"component": "1e30"}, r"component 1e\+30 does not exist"),
+        ({"component": 9, "kind": "neuron"}, r"component 9 does not exist \(features: 0 to 8"),
+        ({"confidence": 2.5}, r"confidence 2.5 is not 1, 2, 3, 4 or 5"),
+        ({"confidence": 9}, r"confidence 9 is not"),
+    ],
+)
+def test_what_does_not_exist_is_refused(tmp_path: Path, change: Any, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        read(ours(tmp_path / "t.csv", **change))
+
+
+def test_any_neuron_of_any_output_may_be_tagged(tmp_path: Path) -> None:
+    (row,) = read(ours(tmp_path / "T.CSV", label="dog", kind="neuron", component=8)).rows
+    assert (row["label"], row["component"], row["annotator"]) == ("dog", 8, "somebody")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ({"cat": [True]}, r"True of class 'cat' is no component"),
+        ({"cat": [10**30]}, r"is no component"),
+        ({"²": [1]}, r"'²' is no class"),
+        ({"cat": [4]}, r"pca 4 of class 'cat' does not exist"),
+    ],
+)
+def test_class_lists_with_what_does_not_exist(tmp_path: Path, content: Any, match: str) -> None:
+    (tmp_path / "c.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=match):
+        read(tmp_path / "c.json")
+
+
+def test_a_lone_surrogate_is_no_text(store: TagStore, tmp_path: Path) -> None:
+    row = {"label": "cat", "kind": "pca", "component": 1, "tag": "core", "reason": "\ud800"}
+    (tmp_path / "t.json").write_text(json.dumps({"tags": [row]}), encoding="utf-8")
+    assert store.add_many("a1", read(tmp_path / "t.json").rows) == 1
+    assert store.current("a1")[0].reason == "?"
+
+
+def test_a_folder_is_no_file_of_tags(tmp_path: Path) -> None:
+    (tmp_path / "tags.parquet").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        read(tmp_path / "tags.parquet")
+
+
+@pytest.mark.parametrize("column", ["Input.class_index", "Input.feature_index"])
+def test_worker_numbers_are_whole(tmp_path: Path, column: str) -> None:
+    with pytest.raises(InputError, match=rf"{column} 0.5 is no"):
+        read(workers(tmp_path / "w.csv", [{column: 0.5}]))
+
+
+def test_a_confidence_that_is_none_is_said(tmp_path: Path) -> None:
+    found = read(workers(tmp_path / "w.csv", [{"Answer.confidence": c} for c in (5, 9, None)]))
+    assert [row["confidence"] for row in found.rows] == [5, None, None]
+    (warning,) = found.warnings
+    assert warning.startswith("1 rows have a confidence that is not 1, 2, 3, 4 or 5")
+
+
+def test_the_same_file_twice_changes_nothing(store: TagStore, tmp_path: Path) -> None:
+    rows = [{"WorkerId": None}, {"WorkerId": None, "Answer.main": "background"}]
+    found = read(workers(tmp_path / "w.csv", rows))
+    assert {row["annotator"] for row in found.rows} == {"somebody"}
+    assert store.add_many("a1", found.rows) == 1
+    assert store.add_many("a1", found.rows) == 0
+    (standing,) = store.current("a1")
+    assert standing.tag is Tag.SPURIOUS  # of two answers of one person the last counts
+
+
+def test_a_table_without_workers_names_the_one_who_imports(tmp_path: Path) -> None:
+    path = workers(tmp_path / "w.csv", [{}])
+    pd.read_csv(path).drop(columns="WorkerId").to_csv(path, index=False)
+    (row,) = read(path).rows
+    assert row["annotator"] == "somebody"
