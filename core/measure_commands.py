@@ -73,6 +73,12 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     wants_score = options.class_name is not None and options.cue_images is not None
     if options.what == "score" and not wants_score:
         raise InputError("measure --what score needs --class NAME and --cue-images DIR")
+    given = options.class_name is not None or options.cue_images is not None
+    if given and (not wants_score or options.what not in ("score", "all")):
+        raise InputError(
+            "--class NAME and --cue-images DIR belong together and to --what score or all: they "
+            "are for the spurious score; everything else is measured for all classes"
+        )
     audit = Audit.open(workspace, options.audit)
     tables = []
     if options.what != "score":

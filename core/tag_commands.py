@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
@@ -11,6 +12,7 @@ from core.terminal import common_options
 from core.types import Kind, Reporter, Subtype, Tag, silent
 
 if TYPE_CHECKING:
+    from core.annotate.tags import TagEvent
     from core.audit import Audit
 
 Result = tuple[dict[str, Any], str]
@@ -28,6 +30,7 @@ def add_parser(tags: argparse.ArgumentParser) -> None:
 
     listed = command("list", "the standing tags and the decision on every candidate")
     listed.add_argument("--threshold", type=int, metavar="N", help="votes that decide")
+    listed.add_argument("--history", action="store_true", help="every entry of the log as well")
     add = command("add", "tag one candidate")
     add.add_argument("--class", dest="class_name", required=True, metavar="NAME")
     which = add.add_mutually_exclusive_group(required=True)
@@ -93,7 +96,8 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
 
     if options.threshold is not None and options.threshold < 1:
         raise InputError(f"--threshold {options.threshold}: must be at least 1")
-    table = answers(TagStore.open(workspace).current(audit.id))
+    store = TagStore.open(workspace)
+    table = answers(store.current(audit.id))
     votes = count_votes(table, threshold=options.threshold)
     names = {facts["label"]: facts["name"] for facts in audit.classes}
     lines = []
@@ -105,7 +109,22 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
         )
     empty = "no tags yet; tag on the page Components or with: python -m core tags add"
     result = {"audit": audit.id, "tags": _records(table), "decisions": _records(votes)}
+    if options.history:
+        log = store.history(audit.id)
+        result["history"] = [asdict(entry) for entry in log]
+        lines += ["", *(_entry(entry, names) for entry in log)]
     return result, "\n".join(lines) or empty
+
+
+def _entry(entry: TagEvent, names: dict[str, str]) -> str:
+    """One line of the log: when, who, what, and which entry it follows or takes back."""
+    what = f"{names.get(entry.label, entry.label)}, {entry.kind.named(entry.component)}"
+    said = "no tag" if entry.tag is None else entry.tag.value
+    more = [entry.subtype and entry.subtype.value.replace("_", " "), entry.reason]
+    more.append(f"sure {entry.confidence} of 5" if entry.confidence else None)
+    more.append(f"undoes {entry.undoes}" if entry.undoes else None)
+    words = ", ".join(part for part in (said, *more) if part)
+    return f"{entry.id:>6} {entry.at} {entry.annotator}: {what}: {words}"
 
 
 def _records(table: Any) -> list[dict[str, Any]]:

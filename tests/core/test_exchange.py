@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from core.__main__ import main
 from core.annotate.exchange import OURS, WORKERS, Imported, export_tags, read_tags
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, GOLD
+from core.audit import Audit
 from core.errors import InputError
 from core.store import Workspace
 from core.types import Kind, Tag
@@ -152,3 +155,28 @@ def test_a_table_without_workers_names_the_one_who_imports(tmp_path: Path) -> No
     pd.read_csv(path).drop(columns="WorkerId").to_csv(path, index=False)
     (row,) = read(path).rows
     assert row["annotator"] == "somebody"
+
+
+def test_the_log_can_be_read(
+    tiny_audit: Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "workspace" / "audits" / tiny_audit.id
+    shutil.copytree(tiny_audit.folder, folder)
+    workspace = Workspace(tmp_path / "workspace")
+    store, label = TagStore.open(workspace), tiny_audit.classes[0]["label"]
+    store.add("Ann", tiny_audit.id, label, Kind.PCA, 0, Tag.CORE, confidence=4, reason="fur")
+    store.add("Ann", tiny_audit.id, label, Kind.PCA, 0, Tag.SPURIOUS)
+    store.undo("Ann", tiny_audit.id)
+    command = ["tags", "list", tiny_audit.name, "--history", "--workspace", str(workspace.root)]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.strip().splitlines()[-3:]
+    assert [line.rpartition("component 1: ")[2] for line in lines] == [
+        "core, fur, sure 4 of 5",
+        "spurious",
+        "core, fur, sure 4 of 5, undoes 2",
+    ]
+    assert main([*command, "--json"]) == 0
+    history = json.loads(capsys.readouterr().out)["history"]
+    assert [entry["previous"] for entry in history] == [None, 1, 2]
+    assert main(["tags", "list", tiny_audit.name, "--workspace", str(workspace.root)]) == 0
+    assert "fur" not in capsys.readouterr().out

@@ -375,3 +375,7 @@ def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
     options = command(measure_commands.add_measure, [planted.name, "--what", "score"])
     with pytest.raises(InputError, match="needs --class NAME and --cue-images DIR"):
         measure_commands.measure(options, where)
+    for more in (["--what", "gap", "--class", "leaf"], ["--class", "leaf"]):
+        options = command(measure_commands.add_measure, [planted.name, *more])
+        with pytest.raises(InputError, match="belong together"):
+            measure_commands.measure(options, where)
