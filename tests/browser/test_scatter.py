@@ -227,7 +227,11 @@ def test_pointing_says_what_a_point_is(page: Page) -> None:
 
 def test_a_photo_that_comes_late_is_not_shown_for_another_point(page: Page) -> None:
     held: list[Route] = []
-    page.route(f"{HOST}/photo/**", lambda route: held.append(route))  # noqa: PLW0108
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"{HOST}/photo/**", hold)
     draw(page, four())
     places = spots(page)
     page.evaluate("window.setTimeout = ((later) => (act, ms) => later(act, 5 * ms))(setTimeout)")

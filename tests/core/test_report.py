@@ -12,6 +12,7 @@ import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,18 @@ def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS, reason="red patch")
     store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
     return audit
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every loading of a model from now on."""
+    calls: list[object] = []
+
+    def counted(*arguments: Any, **more: Any) -> Model:
+        calls.append(arguments)
+        return load_white_box(*arguments, **more)
+
+    monkeypatch.setattr("core.models.load.load_model", counted)
+    return calls
 
 
 def gathered(audit: Audit, **more: object) -> evidence.Evidence:
@@ -190,13 +203,7 @@ def test_the_model_is_loaded_once(
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
     store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    calls = []
-
-    def counted(*arguments: object, **more: object) -> Model:
-        calls.append(arguments)
-        return load_white_box(*arguments, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("core.models.load.load_model", counted)
+    calls = counting(monkeypatch)
     quick = gathered(audit, with_model=False)
     assert not calls
     assert quick.missing == "Not measured with these tags: noise on the cues and pasted cues."
@@ -396,13 +403,7 @@ def test_pictures_of_many_findings_load_the_model_once(
     thrice = replace(composed, sections=(replace(section, findings=section.findings * 3),))
     with_stored = render(thrice)
     audit.store.drop_maps()
-    calls = []
-
-    def counted(*arguments: object, **more: object) -> Model:
-        calls.append(arguments)
-        return load_white_box(*arguments, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("core.models.load.load_model", counted)
+    calls = counting(monkeypatch)
     assert render(thrice) == with_stored
     assert len(calls) == 1
 

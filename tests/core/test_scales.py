@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,8 +62,10 @@ def test_images_without_a_value_are_grey() -> None:
 @pytest.mark.parametrize(
     ("scale", "stops"), [(scales.diverging, DIVERGING), (scales.sequential, SEQUENTIAL)]
 )
-def test_ends_and_middle_of_a_ramp(scale: object, stops: list[tuple[float, str]]) -> None:
-    found = scale(np.linspace(-1, 1, 10_001), "x")  # type: ignore[operator]
+def test_ends_and_middle_of_a_ramp(
+    scale: Callable[..., scales.Colours], stops: list[tuple[float, str]]
+) -> None:
+    found = scale(np.linspace(-1, 1, 10_001), "x")
     colours = drawn(found)
     assert colours[0] == stops[0][1]
     assert colours[-1] == stops[-1][1]
