@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
     from core.models.model import Model
 
+
+UPLOAD_VERSION = 2
+"""Of what is stored about an uploaded image. Before 2, features may be those of another picture
+that was uploaded at the same moment."""
+
+_uploading = threading.Lock()
 
 LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
 """Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
@@ -298,36 +305,57 @@ class Audit:
         Raises
         ------
         UnreadableImageError
-            If the bytes are no image.
+            If the bytes are no image, or the network has no finite features for it.
         WorkspaceError
             If this process only shows (:func:`core.store.read_only`).
         """
         import hashlib
 
+        from core.store import refuse_if_read_only
+
+        refuse_if_read_only()
+        image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
+        with _uploading:  # the same picture may come from several visitors at once
+            if not self._is_taken_in(image_id):
+                self._take_in(image_id, content, model)
+        return image_id
+
+    def _take_in(self, image_id: str, content: bytes, model: Model) -> None:
         import torch
 
         from core.data.decode import read_image
         from core.data.preprocess import apply
         from core.features.shards import storable
-        from core.store import refuse_if_read_only, replacing_folder
+        from core.store import replacing_folder, write_json
 
-        refuse_if_read_only()
-        image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
-        folder = self.folder / "uploads" / image_id
-        if not folder.exists():
-            with replacing_folder(folder) as temporary:
-                (temporary / "image").write_bytes(content)
-                pixels = apply(self.preprocess, read_image(temporary / "image").image)
-                encoded = model.encode(torch.from_numpy(pixels)[None])
-                np.save(temporary / "features.npy", encoded.features.cpu().numpy())
-                if encoded.maps is not None:
-                    np.save(temporary / "maps.npy", storable(encoded.maps))
-        return image_id
+        with replacing_folder(self.folder / "uploads" / image_id) as temporary:
+            (temporary / "image").write_bytes(content)
+            pixels = apply(self.preprocess, read_image(temporary / "image").image)
+            encoded = model.encode(torch.from_numpy(pixels)[None])
+            if not encoded.features.isfinite().all():
+                raise UnreadableImageError("the network's features are not finite on this image")
+            np.save(temporary / "features.npy", encoded.features.cpu().numpy())
+            if encoded.maps is not None:
+                np.save(temporary / "maps.npy", storable(encoded.maps))
+            write_json(temporary / "upload.json", {"version": UPLOAD_VERSION})
+
+    def _is_taken_in(self, image_id: str) -> bool:
+        """Whether the features of an upload are there, and stored since they can be believed."""
+        facts = self.folder / "uploads" / image_id / "upload.json"
+        return facts.exists() and bool(read_json(facts).get("version") == UPLOAD_VERSION)
 
     def _uploaded(self, image_id: str) -> Path | None:
+        """Folder of an upload; what an earlier version stored is computed anew, once."""
+        from core.store import read_only
+
         folder = self.folder / "uploads" / image_id
-        known = image_id.startswith("up") and image_id.isalnum() and folder.is_dir()
-        return folder if known else None
+        if not (image_id.startswith("up") and image_id.isalnum() and folder.is_dir()):
+            return None
+        if not self._is_taken_in(image_id):
+            if read_only():
+                return None
+            self.upload((folder / "image").read_bytes(), self.load_model())
+        return folder
 
     def features(self, image_ids: Sequence[str]) -> FloatArray:
         """Features (n, D) float32 of images of the audit, or of one that was uploaded."""

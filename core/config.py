@@ -33,5 +33,8 @@ PASTED_BUDGET = 2**30
 """Bytes of features that pasted cues may keep on disk per audit and set of tags; beyond it a
 correction encodes the images again."""
 
+PICTURE_BUDGET = 2**29
+"""Bytes of drawn pictures that the app may keep on disk per audit; more are drawn again."""
+
 MAX_PIXELS = 200_000_000
 """Images above this many pixels are listed as unreadable, not decoded."""

@@ -53,7 +53,9 @@ def attribute(
     Grad-CAM is not cut at zero, so that negative parts can be seen (a departure from the paper);
     it has the resolution of the layer, the other two that of the encoder's input, summed over
     colour channels. Integrated gradients start from the model's mean colour. None of them averages
-    to alpha: they are approximations.
+    to alpha: they are approximations. Captum hooks into the network and holds several passes in
+    memory, so one map at a time is computed of it (:func:`core.models.trace.exclusive`); others
+    wait for theirs.
 
     Parameters
     ----------
@@ -66,9 +68,20 @@ def attribute(
     InputError
         If the method is unknown.
     """
+    from core.models.trace import exclusive
+
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     image = model.normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None])
-    if method == "grad_cam":
-        return _grad_cam(model, image, direction)
+    with exclusive(model.network):
+        if method == "grad_cam":
+            return _grad_cam(model, image, direction)
+        return _by_pixel(model, image, direction, method, steps, patch)
+
+
+def _by_pixel(
+    model: Model, image: Tensor, direction: FloatArray, method: Method, steps: int, patch: int
+) -> FloatArray:
     from captum.attr import IntegratedGradients, Occlusion
 
     target = _Target(model, direction)
@@ -76,7 +89,7 @@ def attribute(
         found = IntegratedGradients(target).attribute(
             image, baselines=torch.zeros_like(image), n_steps=steps, internal_batch_size=8
         )
-    elif method == "occlusion":
+    else:
         with torch.no_grad():
             found = Occlusion(target).attribute(
                 image,
@@ -84,8 +97,6 @@ def attribute(
                 strides=(3, patch // 2, patch // 2),
                 perturbations_per_eval=8,
             )
-    else:
-        raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     summed: FloatArray = found.detach().float().sum(1)[0].cpu().numpy().astype(np.float32)
     return summed
 

@@ -7,12 +7,14 @@ Both are checked with numbers, to a relative error of 1e-4.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -194,11 +196,30 @@ def _like(head: nn.Module, rows: int) -> nn.Module:
     return nn.Linear(head.in_features, rows, bias=bias)
 
 
+_turns: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_turns_lock = threading.Lock()
+
+
+@contextmanager
+def exclusive(network: nn.Module) -> Iterator[None]:
+    """Have a network alone for the block; the same thread may take it again inside.
+
+    A hook on a module sees the forward passes of every thread, so whoever hooks into a network
+    that others may run takes it first: :func:`captured`, and what holds hooks of its own.
+    """
+    with _turns_lock:
+        turn = _turns.setdefault(network, threading.RLock())
+    with turn:
+        yield
+
+
 @contextmanager
 def captured(network: nn.Module, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
     """Collect the tensors at ``sites`` during the forward passes inside the block.
 
-    Hooks are removed when the block ends, also by an exception.
+    No other thread captures from the network meanwhile (:func:`exclusive`), so that what is
+    caught belongs to the block's own passes. Hooks are removed when the block ends, also by an
+    exception.
     """
     wanted = set(sites)
     caught: dict[Site, Tensor] = {}
@@ -209,7 +230,7 @@ def captured(network: nn.Module, sites: Sequence[Site]) -> Iterator[dict[Site, T
 
     names = {site.module for site in sites}
     modules = [(name, network.get_submodule(name)) for name in sorted(names)]
-    with _watching(modules, keep):
+    with exclusive(network), _watching(modules, keep):
         yield caught
 
 

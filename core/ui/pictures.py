@@ -6,19 +6,19 @@ keep them for good; what was drawn is kept in the audit's folder as well.
 
 from __future__ import annotations
 
+import math
 import re
-import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from core.audit import Audit, Candidate
 from core.errors import InputError, SpurioscopeError
 from core.explain.pictures import Parts, heat_png, jpeg, outline_png
-from core.store import fingerprint, replacing
+from core.store import fingerprint
 from core.types import BoolArray, FloatArray, Kind
 from core.ui import opened
+from core.ui.drawn import drawn
 from core.ui.figures import histogram_svg
 from core.ui.media import media_url
 
@@ -27,10 +27,12 @@ PHOTO_SIZE = 320
 HEAT_SIZE = 160
 LOGIT = "logit"
 
-_drawing: dict[str, threading.Lock] = {}
-_guard = threading.Lock()
-_computing = threading.Lock()
-"""One picture at a time is encoded: the model uses every core, and memory for each image."""
+DRAWN = "2"
+"""Version of what is drawn, a part of every address: maps of version 1 may be those of another
+picture that was asked for at the same moment."""
+
+FOLDER = "pictures"
+"""Of an audit: what was drawn of it."""
 
 
 def photo_url(
@@ -38,8 +40,7 @@ def photo_url(
 ) -> str:
     """Address of what the encoder sees of an image; ``digest`` of its content, if it is known."""
     if digest is None:
-        known = image_id in audit.images.index
-        digest = str(audit.images.at[image_id, "digest"])[:12] if known else "0"
+        digest = _photo_version(audit, image_id)
     return media_url("photo", f"{audit.id}/{image_id}.jpg", {"v": digest, "size": str(size)})
 
 
@@ -62,7 +63,7 @@ def heat_url(
             "parts": parts,
             "contour": str(int(contour)),
             "size": str(size),
-            "v": opened.version(audit),
+            "v": _version(audit),
         },
     )
 
@@ -71,13 +72,13 @@ def outline_url(audit: Audit, image_id: str) -> str | None:
     """Address of the outlines of an image's masks and box; None where the data has none."""
     if not audit.summary["masks"]:
         return None
-    return media_url("outline", f"{audit.id}/{image_id}.png", {"v": opened.version(audit)})
+    return media_url("outline", f"{audit.id}/{image_id}.png", {"v": _version(audit)})
 
 
 def attribution_url(audit: Audit, candidate: Candidate, image_id: str, method: str) -> str:
     """Address of a gradient or perturbation map of a candidate, or of the logit."""
     name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
-    return media_url("attribution", name, {"v": opened.version(audit)})
+    return media_url("attribution", name, {"v": _version(audit)})
 
 
 def _target_path(candidate: Candidate) -> str:
@@ -105,9 +106,16 @@ def target(
         weight, constant = audit.head.piece(phi, class_idx)
         offset = float(arrays.facts["logit_mean"]) - float(constant[0])
         return Candidate(class_idx, Kind.PCA, -1, -1, weight[0], offset)
-    if kind not in list(Kind) or not component.isdecimal():
+    if kind not in list(Kind):
         raise InputError(f"{kind}-{component}: neither a component nor a neuron")
-    return arrays.candidate(Kind(kind), int(component))
+    return arrays.candidate(Kind(kind), _number(component))
+
+
+def _number(text: str) -> int:
+    """A number of an address, which writes it in one way only."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,8}", text):
+        raise InputError(f"{text!r} is no number of a class, component or neuron")
+    return int(text)
 
 
 def is_target(audit: Audit, class_idx: int, text: str) -> bool:
@@ -122,33 +130,59 @@ def is_target(audit: Audit, class_idx: int, text: str) -> bool:
 def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str] | None:
     """Draw a picture, or take it from the audit's folder if it was drawn before.
 
-    Returns None where the address names nothing.
+    Returns None where the address names nothing; nothing is kept of it then.
     """
-    if kind not in _DRAW or not re.fullmatch(r"[0-9a-f]{12}", name.partition("/")[0]):
+    path, _, ending = name.rpartition(".")
+    audit_id, *parts = path.split("/")
+    if (ending, set(params)) != _FORMS.get(kind) or not re.fullmatch(r"[0-9a-f]{12}", audit_id):
         return None
     try:
-        audit = opened.open_audit(name.partition("/")[0])
-        kept = _kept(audit, kind, name, params)
-        with _once(str(kept)):
-            if not kept.exists():
-                content = _DRAW[kind](audit, name.rpartition(".")[0].split("/")[1:], params)
-                with replacing(kept) as temporary:
-                    temporary.write_bytes(content)
-        return kept.read_bytes(), _TYPES[name.rpartition(".")[2]]
+        audit = opened.open_audit(audit_id)
+        chosen = _canonical(audit, kind, parts, params)
+        key = fingerprint({"kind": kind, "parts": parts, "params": chosen})
+        folder = audit.folder / FOLDER
+        return drawn(folder, key, lambda: _DRAW[kind](audit, parts, chosen)), _TYPES[ending]
     except (SpurioscopeError, KeyError, ValueError, OSError):
         return None
 
 
-def _kept(audit: Audit, kind: str, name: str, params: Mapping[str, str]) -> Path:
-    key = fingerprint({"kind": kind, "name": name, "params": dict(params)})
-    return audit.folder / "pictures" / kind / key[:2] / key
+def _canonical(
+    audit: Audit, kind: str, parts: list[str], params: Mapping[str, str]
+) -> dict[str, str]:
+    """The parameters as they are drawn: one text for everything that gives the same picture.
+
+    Raises
+    ------
+    InputError
+        If one is none that a picture can be drawn with.
+    """
+    found = {**params, "v": _content(audit, kind, parts)}
+    if "size" in found:
+        if not 1 <= int(found["size"]) <= LARGE:
+            raise InputError(f"size {found['size']}: 1 to {LARGE} pixels")
+        found["size"] = str(int(found["size"]))
+    if "scale" in found:
+        if not math.isfinite(float(found["scale"])):
+            raise InputError(f"scale {found['scale']}: a number of logits")
+        found["scale"] = f"{float(found['scale']):.4g}"
+    return found
 
 
-def _once(key: str) -> threading.Lock:
-    with _guard:
-        if len(_drawing) > 4096:
-            _drawing.clear()
-        return _drawing.setdefault(key, threading.Lock())
+def _content(audit: Audit, kind: str, parts: list[str]) -> str:
+    """What a picture shows, whatever version its address names."""
+    if kind != "photo":
+        return _version(audit)
+    (image_id,) = parts
+    return _photo_version(audit, image_id)
+
+
+def _version(audit: Audit) -> str:
+    return f"{opened.version(audit)}-{DRAWN}"
+
+
+def _photo_version(audit: Audit, image_id: str) -> str:
+    known = image_id in audit.images.index
+    return str(audit.images.at[image_id, "digest"])[:12] if known else "0"
 
 
 def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
@@ -156,7 +190,7 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
     from core.data.preprocess import encoder_view
 
-    size = min(int(params["size"]), LARGE)
+    size = int(params["size"])
     (image_id,) = parts
     view = encoder_view(audit.preprocess, audit.image(image_id), Image.Resampling.BICUBIC)
     if max(view.size) > size:
@@ -166,16 +200,16 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
 def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     class_idx, kind, component, image_id = parts
-    candidate = target(audit, int(class_idx), kind, component, image_id=image_id)
-    sign = params["parts"]
-    if sign not in ("both", "positive", "negative"):
-        raise InputError(f"parts {sign!r}: both, positive or negative")
+    candidate = target(audit, _number(class_idx), kind, component, image_id=image_id)
+    sign, contour = params["parts"], params["contour"]
+    if sign not in ("both", "positive", "negative") or contour not in ("0", "1"):
+        raise InputError(f"parts {sign!r}, contour {contour!r}: nothing that can be drawn")
     return heat_png(
         heatmap_of(audit, candidate, image_id),
         float(params["scale"]),
-        size=min(int(params["size"]), LARGE),
+        size=int(params["size"]),
         parts=sign,  # type: ignore[arg-type]
-        contour=params["contour"] == "1",
+        contour=contour == "1",
     )
 
 
@@ -190,9 +224,8 @@ def heatmap_of(audit: Audit, candidate: Candidate, image_id: str) -> FloatArray:
     needs_model = not audit.exact_maps or not stored
     if not needs_model:
         return np.asarray(audit.heatmaps(candidate, [image_id])[0])
-    with _computing:
-        model = opened.model_of(audit)
-        return np.asarray(audit.heatmaps(candidate, [image_id], model, padded=False)[0])
+    model = opened.model_of(audit)
+    return np.asarray(audit.heatmaps(candidate, [image_id], model, padded=False)[0])
 
 
 def top_ids(audit: Audit, candidate: Candidate) -> list[str]:
@@ -227,7 +260,7 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.explain.attribution import attribute
 
     class_idx, what, component, method, image_id = parts
-    direction = target(audit, int(class_idx), what, component, image_id=image_id).direction
+    direction = target(audit, _number(class_idx), what, component, image_id=image_id).direction
     pixels = apply(audit.preprocess, audit.image(image_id))
     found = attribute(opened.model_of(audit), pixels, direction, method)  # type: ignore[arg-type]
     if found.shape[0] > 32:
@@ -246,16 +279,24 @@ def _smooth(values: FloatArray) -> FloatArray:
 def histogram_url(audit: Audit, candidate: Candidate) -> str:
     """Address of the histogram of a candidate's alpha."""
     where = f"{audit.id}/{candidate.class_idx}/{candidate.kind.value}/{candidate.component}.svg"
-    return media_url("histogram", where, {"v": opened.version(audit)})
+    return media_url("histogram", where, {"v": _version(audit)})
 
 
 def _histogram(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     class_idx, kind, component = parts
-    alpha = opened.alpha(audit, int(class_idx), kind, int(component))
-    fair = opened.class_images(audit, int(class_idx))["fair"].to_numpy(dtype=bool)
+    alpha = opened.alpha(audit, _number(class_idx), kind, _number(component))
+    fair = opened.class_images(audit, _number(class_idx))["fair"].to_numpy(dtype=bool)
     return histogram_svg(alpha, fair).encode()
 
 
+_FORMS = {
+    "histogram": ("svg", {"v"}),
+    "photo": ("jpg", {"v", "size"}),
+    "heat": ("png", {"v", "size", "scale", "parts", "contour"}),
+    "outline": ("png", {"v"}),
+    "attribution": ("png", {"v"}),
+}
+"""Ending and parameters that an address of each kind has, no more and no less."""
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}
 _DRAW = {
     "histogram": _histogram,

@@ -110,6 +110,16 @@ def test_the_map_of_the_logit_averages_to_the_logit(held: Audit) -> None:
         {"params": {"scale": "nan-"}},
         {"params": {"parts": "left"}},
         {"params": {"size": "big"}},
+        {"params": {"size": "0"}},
+        {"params": {"size": "-1"}},
+        {"params": {"size": "100000"}},
+        {"params": {"scale": "inf"}},
+        {"params": {"contour": "yes"}},
+        {"params": {"unknown": "1"}},
+        {"component": "00"},
+        {"class": "00"},
+        {"ending": "jpg"},
+        {"ending": "exe"},
         {"params": None},
     ],
     ids=str,
@@ -127,11 +137,22 @@ def test_addresses_that_name_nothing(
         f"{changed['image']}.png" if "image" in changed else file,
     ]
     name = str(changed.get("name", "/".join(parts)))
+    if "ending" in changed:
+        name = f"{name.rpartition('.')[0]}.{changed['ending']}"
     given = changed.get("params", {})
     params = {**params, **given} if isinstance(given, dict) else {}
     assert pictures.render(str(changed.get("kind", kind)), name, params) is None
-    left = list(held.folder.glob("pictures/**/.*"))
-    assert left == []
+    assert [path for path in held.folder.glob("pictures/**/*") if path.is_file()] == []
+
+
+def test_one_picture_is_one_file_however_it_is_asked_for(
+    held: Audit, addresses: dict[str, Address]
+) -> None:
+    kind, name, params = addresses["heat"]
+    first = pictures.render(kind, name, params)
+    for more in ({"v": "old"}, {"size": "0160"}, {"scale": "0.50"}, {"scale": "5e-1"}):
+        assert pictures.render(kind, name, {**params, **more}) == first
+    assert len([p for p in held.folder.glob("pictures/**/*") if p.is_file()]) == 1
 
 
 def test_a_photo_that_is_gone_is_no_picture(held: Audit, addresses: dict[str, Address]) -> None:
