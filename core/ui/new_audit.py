@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -12,7 +12,7 @@ from core import jobs
 from core.config import COMPONENTS
 from core.errors import InputError, SpurioscopeError
 from core.ui import opened
-from core.ui.blocks import metrics, part, plain, read_only, say
+from core.ui.blocks import metrics, part, plain, read_only, say, sentences
 from core.ui.shell import show_progress
 from core.ui.words import help_on
 
@@ -167,40 +167,54 @@ OVERVIEW = ("pages/overview.py", "audit")
 
 
 def job_list(wanted: Wanted = lambda _: True, opens: tuple[str, str] = OVERVIEW) -> None:
-    """The jobs that are wanted; looked at again every moment while one is running.
+    """The jobs that are wanted; looked at again every moment while one waits or runs.
 
     Parameters
     ----------
     opens : the page that shows what a job made, and its parameter for the audit.
     """
     shown = [job for job in jobs.jobs(opened.workspace()) if wanted(job)]
-    running = any(job.state == "running" for job in shown)
-    part(_job_list, run_every=1.5 if running else None)(running, wanted, opens)
+    active = any(job.active for job in shown)
+    part(_job_list, run_every=1.5 if active else None)(active, wanted, opens)
 
 
-def _job_list(running: bool, wanted: Wanted, opens: tuple[str, str]) -> None:
-    newest: dict[tuple[str, ...], jobs.Job] = {}
-    for job in filter(wanted, jobs.jobs(opened.workspace())):
-        newest.setdefault(tuple(job.arguments), job)  # a resumed job takes the old one's place
-    if not newest:
+def _job_list(active: bool, wanted: Wanted, opens: tuple[str, str]) -> None:
+    shown = queue(filter(wanted, jobs.jobs(opened.workspace())))
+    if not shown:
         st.caption("No job has been started here yet.")
-    for job in list(newest.values())[:20]:
+    for job in shown:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
             with left:
                 st.markdown(f"**{job.state}** · {plain(job.title)}")
-                if job.state == "running":
+                if job.active:
                     show_progress(job)
                 elif job.message:
                     st.error(plain(job.message), icon=":material/error:")
-            with right:
+            with right, sentences():
                 _buttons(job, opens)
-    if running and not any(job.state == "running" for job in newest.values()):
+    if active and not any(job.active for job in shown):
         st.rerun()  # stop looking, and let the sidebar know the new audit
 
 
+def queue(found: Iterable[jobs.Job]) -> list[jobs.Job]:
+    """Jobs as they are listed: those that run or wait in their order, then what ended last.
+
+    Parameters
+    ----------
+    found : newest first.
+    """
+    active: list[jobs.Job] = []
+    newest: dict[tuple[str, ...], jobs.Job] = {}
+    for job in found:
+        if job.active:
+            active.insert(0, job)
+        newest.setdefault(tuple(job.arguments), job)  # a resumed job takes the old one's place
+    return active + [job for job in newest.values() if not job.active][:20]
+
+
 def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
-    if job.state == "running":
+    if job.active:
         if st.button("Cancel", key=f"cancel-{job.id}", disabled=read_only()):
             jobs.cancel(opened.workspace(), job.id)
             st.rerun()

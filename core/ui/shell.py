@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -138,11 +137,11 @@ def first_start() -> None:
         "with two planted cues. It takes about a minute; nothing is downloaded. You can close "
         "this page meanwhile, or start an audit of your own data on the page **New audit**."
     )
-    with _first:  # two browsers may arrive at once
+    with sentences(), _first:  # two browsers may arrive at once
         known = [job for job in jobs.jobs(opened.workspace()) if job.state != "finished"]
         if not known:
             known = [jobs.start(opened.workspace(), ["demo"], "Demo")]
-    part(_watch, run_every=1.0)(known[0].id)
+        part(_watch, run_every=1.0)(known[0].id)
 
 
 _first = threading.Lock()
@@ -163,7 +162,10 @@ def _watch(job_id: str) -> None:
 
 
 def show_progress(job: jobs.Job) -> None:
-    """One job's progress with rate and time left."""
+    """One job's progress with rate and time left, or its place in the queue."""
+    if job.state == "waiting":
+        st.caption(f":material/hourglass_empty: Waiting, {job.before} before it")
+        return
     done, total = job.progress.done, job.progress.total
     text = plain(job.progress.stage)
     if total:
@@ -173,7 +175,7 @@ def show_progress(job: jobs.Job) -> None:
     if job.seconds_left is not None and job.state == "running":
         text += f", about {max(job.seconds_left, 0):.0f} s left"
     if job.state == "running":
-        text += f" ({time.time() - job.started:.0f} s so far)"
+        text += f" ({job.seconds:.0f} s so far)"
     if job.progress.figures:
         text += f" · {plain(job.progress.figures)}"
     st.progress(min(done / total, 1.0) if total else 0.0, text=text)

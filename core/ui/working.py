@@ -28,7 +28,7 @@ def offer(
     primary: bool = False,
     before: Callable[[], None] = lambda: None,
 ) -> None:
-    """A button that starts a command; while it runs its progress, after a failure the reason.
+    """A button that starts a command; while it waits or runs that, after a failure the reason.
 
     A presentation has no such button.
 
@@ -39,7 +39,7 @@ def offer(
     before : called before the job is started.
     """
     job = newest(arguments)
-    if job is not None and job.state == "running":
+    if job is not None and job.active:
         blocks.part(_watch, run_every=1.0)(job.id)
         return
     if job is not None and job.state == "failed":
@@ -48,8 +48,9 @@ def offer(
         return
 
     def begin() -> None:
-        before()
-        jobs.start(opened.workspace(), list(arguments), title)
+        with blocks.sentences():
+            before()
+            jobs.start(opened.workspace(), list(arguments), title)
 
     st.button(
         words,
@@ -65,5 +66,5 @@ def _watch(job_id: str) -> None:
     """Follow a job, and draw the whole page again when it has ended."""
     job = jobs.read(opened.workspace(), job_id)
     shell.show_progress(job)
-    if job.state != "running":
+    if not job.active:
         st.rerun()

@@ -28,6 +28,7 @@ FLOOR = {
     "export": 8,
     "run": 8,
     "jobs": 8,
+    "job_runner": 9,
     "map": 8,
     "measures": 8,
     "comparison": 9,

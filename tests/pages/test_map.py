@@ -192,7 +192,7 @@ def test_umap_is_computed_by_a_job_and_then_drawn(audit: Audit, opened: Open) ->
     assert job.arguments == ["map", audit.id, "--class=eel"]
     assert not [b for b in app.button if b.key == "map_begin"]  # its progress instead
     deadline = time.monotonic() + 60
-    while job.state == "running" and time.monotonic() < deadline:
+    while job.active and time.monotonic() < deadline:
         time.sleep(0.1)
         job = jobs.read(Workspace(audit.folder.parent.parent), job.id)
     assert job.state == "finished", job.message
@@ -209,7 +209,7 @@ def test_failed_job_says_why_and_can_be_started_again(
     app.button(key="map_begin").click().run()
     workspace = Workspace(audit.folder.parent.parent)
     deadline = time.monotonic() + 60
-    while jobs.jobs(workspace)[0].state == "running" and time.monotonic() < deadline:
+    while jobs.jobs(workspace)[0].active and time.monotonic() < deadline:
         time.sleep(0.1)
     app.run()
     assert app.error[0].value == "no room left"

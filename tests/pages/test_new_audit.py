@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,14 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from core import jobs
-from core.errors import InputError
+from core.errors import InputError, JobError
 from core.store import Workspace
 from core.types import Progress
-from core.ui.new_audit import allowed
+from core.ui.new_audit import allowed, queue
 from tests.pages.conftest import Open, healthy
 
 
-def job(number: int, state: str, **more: str) -> jobs.Job:
+def job(number: int, state: str, *, before: int = 0, **more: str) -> jobs.Job:
     progress = Progress("Reading images", 5, 10)
     return jobs.Job(
         str(number),
@@ -28,6 +29,7 @@ def job(number: int, state: str, **more: str) -> jobs.Job:
         more.get("message", ""),
         more.get("audit_id"),
         float(number),
+        before,
     )
 
 
@@ -107,6 +109,55 @@ def test_jobs_can_be_watched_cancelled_resumed_and_opened(
     assert calls == [("cancel", "3"), ("resume", "2")]
     press(app, "Open")
     assert app.title[0].value == workspace.manifests()[-1]["name"]
+
+
+def test_the_queue_stands_before_what_has_ended(
+    workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = [job(n, "failed", message="the disk is full") for n in range(40, 10, -1)]
+    waiting = [job(n, "waiting", before=n - 1) for n in range(3, 1, -1)]
+    monkeypatch.setattr(jobs, "jobs", lambda _: [*waiting, *ended, job(1, "running")])
+    cancelled: list[str] = []
+    monkeypatch.setattr(jobs, "cancel", lambda _, i: cancelled.append(i))
+    app = opened("new")
+    assert not app.exception
+    headlines = [m.value for m in app.markdown if "data" in m.value]
+    assert len(headlines) == 23
+    assert [line.replace("\\", "") for line in headlines[:4]] == [
+        "**running** · data_1 · model",
+        "**waiting** · data_2 · model",
+        "**waiting** · data_3 · model",
+        "**failed** · data_40 · model",
+    ]
+    assert [c.value.partition(" ")[2] for c in app.caption if "before it" in c.value] == [
+        "Waiting, 1 before it",
+        "Waiting, 2 before it",
+    ]
+    app.button(key="cancel-3").click().run()
+    assert cancelled == ["3"]
+
+
+def test_the_same_command_twice_hides_neither_job() -> None:
+    first, second = job(1, "running"), dataclasses.replace(job(2, "waiting"), arguments=["audit"])
+    first = dataclasses.replace(first, arguments=["audit"])
+    before = dataclasses.replace(job(0, "failed"), arguments=["audit"])
+    assert queue([second, first, before]) == [first, second]
+
+
+@pytest.mark.parametrize("label", ["Cancel", "Resume"])
+def test_a_job_that_cannot_be_changed_is_a_sentence(
+    workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise JobError("20 jobs wait already")
+
+    known = [job(2, "running"), job(1, "failed")]
+    monkeypatch.setattr(jobs, "jobs", lambda _: known)
+    monkeypatch.setattr(jobs, "cancel", refuse)
+    monkeypatch.setattr(jobs, "resume", refuse)
+    app = press(opened("new"), label)
+    assert not app.exception
+    assert app.error[0].value == "20 jobs wait already"
 
 
 @pytest.fixture

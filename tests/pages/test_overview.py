@@ -41,6 +41,16 @@ def test_an_empty_workspace_prepares_the_demo_with_progress(
     assert "30 of 120 images, 10 per second, about 9 s left" in bar.proto.text
 
 
+@pytest.mark.parametrize("variable", ["none", "0"])
+def test_a_demo_that_cannot_be_started_is_a_sentence(
+    empty: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_JOBS", variable)
+    app = opened("overview")
+    assert not app.exception
+    assert "is no number of jobs" in app.error[0].value
+
+
 def test_a_demo_on_its_way_is_not_started_twice(
     empty: Workspace, started: list[list[str]], opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,7 +231,7 @@ def test_slow_measures_are_jobs(audit: Audit, tagged: str, opened: Open) -> None
     (job,) = jobs.jobs(where)
     assert job.arguments == ["measure", audit.id, "--what", "noise"]
     deadline = time.monotonic() + 60
-    while job.state == "running" and time.monotonic() < deadline:
+    while job.active and time.monotonic() < deadline:
         time.sleep(0.1)
         job = jobs.read(where, job.id)
     assert job.state == "finished", job.message
