@@ -9,13 +9,21 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 if get_script_run_ctx(suppress_warning=True) is None:
+    from starlette.middleware import Middleware
+
+    from core.ui.access import KnownHosts, announced
     from core.ui.media import media_routes
     from core.ui.warm import render, warm_up
 
     # without this, a fresh server takes the folder pages/ for an app of its own until the first
     # run of st.navigation, and a deep link would run its page without this frame
     PagesManager.uses_pages_directory = False
-    app = st.App("app.py", routes=media_routes(render))
+    app = st.App(
+        "app.py",
+        routes=media_routes(render),
+        middleware=[Middleware(KnownHosts)],
+        lifespan=announced,
+    )
     warm_up()
 else:
     from core.ui.shell import run

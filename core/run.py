@@ -29,6 +29,7 @@ from core.data.table import some
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
+from core.guard import permitted
 from core.store import (
     Workspace,
     check_name,
@@ -91,6 +92,8 @@ class AuditRequest:
                 raise InputError(f"{option} {word!r}: choose {', '.join(known)}")
         if self.name is not None:
             check_name(self.name)
+        if self.checkpoint is not None:
+            permitted(self.checkpoint)
 
     @property
     def default_name(self) -> str:

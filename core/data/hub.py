@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,8 @@ def read_hub(
 
 
 def _load(name: str) -> dict[str, Any]:
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) or Path(name).exists():
+        raise DataError(f"hf:{name} is no data set of the hub; give hf:OWNER/NAME or hf:NAME")
     try:
         import datasets
     except ImportError as error:
@@ -83,7 +86,7 @@ def _items(
             if text is None:
                 without += 1
                 continue
-            data = _bytes(row[image])
+            data = _bytes(name, row[image])
             yield Item(split, text, f"{index:06d}.{_ending(row[image], data)}", data)
         if without:
             notes.append(
@@ -116,9 +119,20 @@ def _label(feature: Any, value: Any) -> str | None:
     return str(value)
 
 
-def _bytes(cell: Mapping[str, Any]) -> bytes:
+def _bytes(name: str, cell: Mapping[str, Any]) -> bytes:
+    """Bytes of an image: in the row, or in a file that the library itself fetched."""
+    from datasets import config
+
     data: bytes | None = cell.get("bytes")
-    return data if data is not None else Path(cell["path"]).read_bytes()
+    if data is not None:
+        return data
+    path = Path(str(cell.get("path"))).resolve()
+    if not path.is_relative_to(Path(config.HF_CACHE_HOME).resolve()):
+        raise DataError(
+            f"hf:{name} names a file outside of the library's own folder as an image; it is not "
+            "read"
+        )
+    return path.read_bytes()
 
 
 def _ending(cell: Mapping[str, Any], data: bytes) -> str:

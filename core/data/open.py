@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from core.data import manifest
 from core.data.folder import read_folder
 from core.data.hub import read_hub
 from core.data.manifest import read_manifest
-from core.data.table import Listing, build_table
+from core.data.table import MASKS, Listing, build_table
 from core.data.zoo import read_torchvision
-from core.errors import DataError
+from core.errors import DataError, InputError
+from core.guard import confined, permitted, permitted_files
 from core.types import ImageTable, Reporter, silent
 
 FORMS = (
@@ -56,32 +56,58 @@ def open_data(
     DataError
         If the source is none of these, does not exist, or holds no image. The message says what
         to give instead.
+    InputError
+        If this process is confined to some folders (:mod:`core.guard`) and the source, an image
+        or a mask lies outside of them.
     """
     moved = _moved(data_root)
-    kind, colon, rest = source.partition(":")
-    if colon and kind in NAMED:
+    source = canonical(source)
+    kind, _, rest = source.partition(":")
+    if kind in NAMED:
         name, options = _parse(source, rest)
-        if "root" in options:
-            options["root"] = str(_absolute(Path(options["root"])))
-            source = f"{kind}:{name}?" + "&".join(f"{k}={v}" for k, v in options.items())
         listing = NAMED[kind](name, options, workspace, report)
         listing = replace(listing, root=moved) if moved else listing
     else:
-        path = _absolute(Path(source))
-        listing = _from_path(source, path, moved, report)
-        source = str(path)
+        listing = _from_path(source, Path(source), moved, report)
+    laid = workspace / "data" if kind in NAMED else None
+    permitted_files(listing.root, _files(listing), own=laid)
     return build_table(listing, source=source, limit_per_class=limit_per_class)
 
 
-def _absolute(path: Path) -> Path:
-    """Make a path absolute and tidy; links in it stay links."""
-    return Path(os.path.abspath(path.expanduser()))
+def canonical(source: str) -> str:
+    """The DATA argument with absolute paths, each judged by the guard of paths.
+
+    Raises
+    ------
+    InputError
+        If a path in it may not be read (:mod:`core.guard`).
+    DataError
+        If it names a data set in no known form.
+    """
+    kind, colon, rest = source.partition(":")
+    if not (colon and kind in NAMED):
+        return str(permitted(source))
+    name, options = _parse(source, rest)
+    if "root" not in options:
+        return source
+    options["root"] = str(permitted(options["root"]))
+    if confined() and (kind == "demo" or options.get("download") == "1"):
+        raise InputError(f"{source}: others' folders are not written to; give it without root=")
+    pairs = "&".join(f"{key}={value}" for key, value in options.items())
+    return f"{kind}:{name}?{pairs}"
+
+
+def _files(listing: Listing) -> Iterator[str]:
+    """Every file that the rows name, images and masks."""
+    for column in ("path", *MASKS):
+        if column in listing.frame.columns:
+            yield from filter(None, listing.frame[column])
 
 
 def _moved(data_root: Path | None) -> Path | None:
     if data_root is None:
         return None
-    root = _absolute(data_root)
+    root = permitted(data_root)
     if not root.is_dir():
         raise DataError(f"the data root {data_root} is no folder; give the one the data moved to")
     return root
@@ -112,6 +138,8 @@ def _demo(name: str, options: dict[str, str], workspace: Path, report: Reporter)
     if name in DEMO_ALIASES:
         known, defaults = DEMO_ALIASES[name]
         return read_torchvision(known, {**defaults, **options}, workspace=workspace, report=report)
+    if reserved := {"name", "workspace", "report"} & options.keys():
+        raise DataError(f"demo:{name} has no option {', '.join(sorted(reserved))}")
     demos = importlib.import_module("core.data.demos")
     file: Path = demos.prepare(name, workspace=workspace, report=report, **options)
     sidecar = file.parent / PLANTED

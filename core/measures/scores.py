@@ -24,6 +24,7 @@ from core.audit import Audit
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
+from core.guard import permitted, permitted_files
 from core.measure.score import SpuriousScore, spurious_score
 from core.measures.gaps import Rows, share
 from core.measures.outcomes import base_key, outcomes_folder
@@ -212,8 +213,10 @@ def _image_files(folder: Path) -> list[str]:
     ------
     DataError
         If the folder does not exist or holds none.
+    InputError
+        If this process may not read them (:mod:`core.guard`).
     """
-    if not folder.is_dir():
+    if not permitted(folder).is_dir():
         raise DataError(f"{folder} is not a folder; give one with images that show the cue")
     found = []
     for parent, folders, files in os.walk(folder):
@@ -223,6 +226,7 @@ def _image_files(folder: Path) -> list[str]:
                 found.append(str((Path(parent) / name).relative_to(folder)))
     if not found:
         raise DataError(f"{folder} holds no image; give one with images that show the cue")
+    permitted_files(folder, found)
     return sorted(found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -11,8 +10,8 @@ import streamlit as st
 from core.audit import Audit
 from core.comparison.cells import Context
 from core.comparison.table import MEASURES, Cell, Measure, Table, change_text, value_text
+from core.guard import permitted
 from core.ui import blocks, compare, state, working
-from core.ui.new_audit import allowed
 
 STYLE = """<style>
 .models{border-collapse:collapse;width:100%;table-layout:fixed;font-size:.875rem}
@@ -181,8 +180,7 @@ def _cue_images(context: Context) -> None:
         label = state.choose(st.selectbox, "Class", "class", names)
         folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
         if folder:
-            allowed(folder)
-            path = Path(folder).expanduser().absolute()
+            path = permitted(folder)
             ids = [audit.id for audit in context.audits]
             working.offer(
                 ["compare", *ids, "--cue-images", f"{label}={path}"],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from core import jobs
 from core.config import COMPONENTS
-from core.errors import InputError, SpurioscopeError
+from core.data.open import NAMED, canonical
+from core.errors import SpurioscopeError
+from core.guard import permitted
 from core.ui import opened
 from core.ui.blocks import metrics, part, plain, read_only, say, sentences
 from core.ui.shell import show_progress
@@ -68,49 +69,21 @@ def form() -> list[str] | None:
         return None
     optional = {
         "--name": name.strip(),
-        "--checkpoint": checkpoint.strip(),
         "--limit-per-class": limit,
         "--batch-size": batch,
     }
-    arguments = ["audit", "--data", data.strip(), "--model", model, "--head", head]
-    arguments += ["--components", str(components), "--device", device, "--precision", precision]
-    for option, value in optional.items():
-        if value:
-            arguments += [option, str(value)]
     try:
-        allowed(data.strip())
+        arguments = ["audit", "--data", canonical(data.strip()), "--model", model, "--head", head]
+        arguments += ["--components", str(components), "--device", device, "--precision", precision]
         if checkpoint.strip():
-            allowed(checkpoint.strip())
-        return arguments if check_before(data.strip(), limit) and started else None
+            arguments += ["--checkpoint", str(permitted(checkpoint.strip()))]
+        for option, value in optional.items():
+            if value:
+                arguments += [option, str(value)]
+        return arguments if check_before(arguments[2], limit) and started else None
     except SpurioscopeError as error:
         say(error)
         return None
-
-
-def served_here_only() -> bool:
-    """Whether only this machine can reach the app."""
-    return st.get_option("server.address") in ("localhost", "127.0.0.1", "::1")
-
-
-def allowed(source: str) -> None:
-    """Refuse files outside the named folders when the app serves other machines.
-
-    Raises
-    ------
-    InputError
-        If the server is bound to another address than localhost and the path lies below none of
-        the folders in ``$SPURIOSCOPE_DATA`` (separated by colons).
-    """
-    if served_here_only() or source.startswith("demo:"):
-        return
-    folders = [Path(f).resolve() for f in os.environ.get("SPURIOSCOPE_DATA", "").split(":") if f]
-    path = Path(source.partition("?")[0]).expanduser()
-    if not any(path.resolve().is_relative_to(folder) for folder in folders):
-        named = ", ".join(map(str, folders)) or "none"
-        raise InputError(
-            f"{source}: this app serves other machines and reads only below the folders named at "
-            f"its start ({named}); set SPURIOSCOPE_DATA=/folder and start it again"
-        )
 
 
 def check_before(data: str, limit: int | None) -> bool:
@@ -118,14 +91,11 @@ def check_before(data: str, limit: int | None) -> bool:
     from core.data.check import check_data
     from core.data.open import open_data
 
-    if data.startswith(("torchvision:", "hf:", "demo:")):
+    if data.partition(":")[0] in NAMED:
         st.info("The images are listed when the job starts.", icon=":material/info:")
         return True
     with st.spinner("Looking at the images …"):
         table = open_data(data, workspace=opened.workspace().root, limit_per_class=limit)
-        if not served_here_only():  # a manifest or a link may lead out of the folder
-            for path in table.frame["path"]:
-                allowed(str(table.root / path))
         found = check_data(table)
     cells = metrics(4)
     cells[0].metric("Images", f"{found.images:,}", border=True)

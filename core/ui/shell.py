@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import jobs
 from core.audit import Audit
-from core.ui import frame, opened, state
+from core.ui import access, frame, opened, state
 from core.ui.blocks import part, plain, read_only, sentences
 from core.ui.remember import remember
 from core.ui.warm import FIRST
@@ -49,6 +49,7 @@ ASSETS = ROOT / "assets"
 def run(start: str = "") -> None:
     """Draw one page; ``start`` is the one at the bare address: findings in a presentation."""
     start = start or ("findings" if read_only() else "overview")
+    access.confine()
     st.set_page_config(page_title="Spurioscope", page_icon=str(ASSETS / "icon.png"), layout="wide")
     st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"), size="large")
     frame.dress()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
 from core.audit import Audit
+from core.guard import permitted
 from core.mitigation.methods import methods
 from core.mitigation.pictured import NOT_ASKED
 from core.mitigation.stored import (
@@ -17,7 +16,6 @@ from core.mitigation.stored import (
 from core.mitigation.tradeoff import SWEPT
 from core.ui import blocks, working
 from core.ui.figures import tradeoff_scatter
-from core.ui.new_audit import allowed
 
 
 def tradeoff(audit: Audit) -> float | None:
@@ -124,8 +122,7 @@ def _cue_images(audit: Audit) -> None:
         )
         folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
         if folder:
-            allowed(folder)
-            path = Path(folder).expanduser().absolute()
+            path = permitted(folder)
             working.offer(
                 [*same(audit), "--cue-images", f"{label}={path}"],
                 f"{audit.name}: spurious score with {path.name}",

@@ -236,6 +236,7 @@ def hub_module(tmp_path):
     )
     module = types.ModuleType("datasets")
     module.load_dataset = lambda name: {"train": part, "test": part}
+    module.config = types.SimpleNamespace(HF_CACHE_HOME=str(tmp_path))
     return module, jpeg
 
 

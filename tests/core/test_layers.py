@@ -13,6 +13,7 @@ FLOOR = {
     "errors": 0,
     "glossary": 0,
     "config": 0,
+    "guard": 1,
     "statistics": 1,
     "store": 1,
     "data": 2,

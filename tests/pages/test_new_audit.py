@@ -4,15 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from core import jobs
-from core.errors import InputError, JobError
+from core.errors import JobError
+from core.guard import CONFINED
 from core.store import Workspace
 from core.types import Progress
-from core.ui.new_audit import allowed, queue
+from core.ui.new_audit import queue
 from tests.pages.conftest import Open, healthy
 
 
@@ -162,32 +162,12 @@ def test_a_job_that_cannot_be_changed_is_a_sentence(
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONFINED, "")  # put back afterwards
+    monkeypatch.delenv(CONFINED)
     before = config.get_option("server.address")
     config.set_option("server.address", "0.0.0.0")
     yield
     config.set_option("server.address", before)
-
-
-@pytest.mark.usefixtures("public")
-def test_other_machines_read_only_below_the_named_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inside, outside = tmp_path / "inside", tmp_path / "outside"
-    inside.mkdir(), outside.mkdir()
-    (inside / "link").symlink_to(outside)
-    monkeypatch.setenv("SPURIOSCOPE_DATA", str(inside))
-    monkeypatch.chdir(inside)
-    allowed(str(inside / "photos"))
-    allowed("demo:cues")
-    allowed("photos")
-    for source in (str(outside), "../outside", "~/photos", str(inside / "link"), "/etc/passwd"):
-        with pytest.raises(InputError, match="reads only below the folders"):
-            allowed(source)
-
-
-def test_this_machine_reads_everything(tmp_path: Path) -> None:
-    assert st.get_option("server.address") == "localhost"
-    allowed(str(tmp_path))
 
 
 @pytest.mark.usefixtures("public")
@@ -208,3 +188,50 @@ def test_a_manifest_that_leads_out_is_refused(
     press(app, "Start")
     assert commands == []
     assert app.error
+
+
+@pytest.mark.usefixtures("public")
+@pytest.mark.parametrize("label", ["Images", "Checkpoint file"])
+@pytest.mark.parametrize(
+    "trick",
+    ["{out}/secret.csv", "{inside}/no?/../../secret.csv", "{inside}/link/x.csv", "a\0b"],
+)
+def test_other_machines_name_nothing_outside(
+    workspace: Workspace,
+    opened: Open,
+    tmp_path: Path,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    label: str,
+    trick: str,
+) -> None:
+    inside = tmp_path / "inside"
+    (inside / "photos").mkdir(parents=True)
+    (inside / "link").symlink_to(tmp_path)
+    (tmp_path / "secret.csv").write_text("name,salary\nAnn,1\n")
+    monkeypatch.setenv("SPURIOSCOPE_DATA", str(inside))
+    app = opened("new")
+    for field in app.text_input:
+        if field.label in ("Images", label):
+            field.set_value(str(inside / "photos"))
+        if field.label == label:
+            field.set_value(trick.format(inside=inside, out=tmp_path))
+    press(app, "Start")
+    assert commands == []
+    assert not app.exception
+    (error,) = app.error
+    assert "reads only below" in error.value or "NUL byte" in error.value
+    assert "salary" not in error.value
+
+
+@pytest.mark.usefixtures("public")
+def test_other_machines_name_no_folder_of_cue_images_outside(
+    workspace: Workspace, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_DATA", str(tmp_path / "inside"))
+    first, second = (manifest["id"] for manifest in workspace.manifests())
+    app = opened("compare", audit=first, with_=second)
+    fields = [field for field in app.text_input if field.label == "Folder"]
+    assert fields
+    fields[0].set_value(str(tmp_path / "inside/x?/../../outside")).run()
+    assert any("reads only below" in error.value for error in app.error)
