@@ -29,7 +29,7 @@ from core.store import (
     is_locked,
     locked,
     read_json,
-    refuse_if_read_only,
+    refuse_unless_may_run,
     write_json,
 )
 from core.types import Progress
@@ -117,9 +117,9 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
     InputError
         If ``$SPURIOSCOPE_JOBS`` is no number of jobs.
     WorkspaceError
-        If this process only shows (:func:`core.store.read_only`).
+        If this process starts no work (:func:`core.store.may_run`).
     """
-    refuse_if_read_only()
+    refuse_unless_may_run()
     folder, slots = workspace.root / "jobs", at_once()
     with locked(folder / "queue.lock", "many jobs are being started at this moment; try again"):
         _refuse_if_full(folder)
@@ -334,7 +334,7 @@ def cancel(workspace: Workspace, job_id: str) -> None:
     JobError
         If its processes cannot be seen from here.
     """
-    refuse_if_read_only()
+    refuse_unless_may_run()
     lock = workspace.root / "jobs" / f"{job_id}.lock"
     if not is_locked(lock):
         return

@@ -131,17 +131,46 @@ def remove_unfinished(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+ROLES = ("view", "tag", "run")
+"""What visitors may do; each includes those before it."""
+
+
+def role() -> str:
+    """What this process lets people do (:data:`ROLES`): ``$SPURIOSCOPE_ROLE``, by default run.
+
+    ``SPURIOSCOPE_READONLY=1`` means view, and so does a role that does not exist.
+    """
+    named = os.environ.get("SPURIOSCOPE_ROLE", "") or "run"
+    shows = os.environ.get("SPURIOSCOPE_READONLY") == "1" or named not in ROLES
+    return "view" if shows else named
+
+
 def read_only() -> bool:
-    """Whether this process only shows what there is: ``SPURIOSCOPE_READONLY=1``."""
-    return os.environ.get("SPURIOSCOPE_READONLY") == "1"
+    """Whether this process only shows what there is."""
+    return role() == "view"
+
+
+def may_run() -> bool:
+    """Whether work may be started, and audits be renamed and deleted."""
+    return role() == "run"
+
+
+def refuse_unless_may_run() -> None:
+    """Raise WorkspaceError in a process that starts no work; called before it is started."""
+    refuse_if_read_only()
+    if not may_run():
+        raise WorkspaceError(
+            "no work can be started here (SPURIOSCOPE_ROLE=tag); ask whoever runs this app to "
+            "start it"
+        )
 
 
 def refuse_if_read_only() -> None:
     """Raise WorkspaceError in a process that only shows; called before what people change."""
     if read_only():
         raise WorkspaceError(
-            "nothing can be changed in a presentation (SPURIOSCOPE_READONLY=1); start again "
-            "without that variable to change something"
+            "nothing can be changed in a presentation (SPURIOSCOPE_READONLY=1 or "
+            "SPURIOSCOPE_ROLE=view); start again without that variable to change something"
         )
 
 
@@ -417,7 +446,7 @@ class Workspace:
 
     def rename(self, audit: str, name: str) -> dict[str, Any]:
         """Give an audit another name; its id stays."""
-        refuse_if_read_only()
+        refuse_unless_may_run()
         manifest = self.find(audit)
         check_name(name)
         if (other := self.named(name)) and other["id"] != manifest["id"]:
@@ -439,7 +468,7 @@ class Workspace:
         WorkspaceError
             If the audit is being computed right now.
         """
-        refuse_if_read_only()
+        refuse_unless_may_run()
         manifest = self._matching(audit)
         folder = self.folder(manifest["id"])
         busy = f"audit {manifest['name']!r} is being computed; cancel it first"

@@ -48,7 +48,7 @@ def result() -> None:
 
 st.title("Mitigate")
 derived = mitigate.derived_from(audit)
-if not blocks.read_only():
+if blocks.may_run():
     with st.expander("Correct the model", expanded=not derived, icon=":material/healing:"):
         correct()
 elif not derived:

@@ -9,17 +9,19 @@ on HTTP and on the websocket: localhost, the given ``server.address`` and those 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+import streamlit as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
+from streamlit.runtime.secrets import secrets_singleton
 
 from core.guard import CONFINED, folders
-from core.store import Workspace, read_only
+from core.store import Workspace, role
 
 WILDCARDS = {"", "0.0.0.0", "::"}
 """Addresses that listen on every interface."""
@@ -125,6 +127,39 @@ def served_here_only() -> bool:
     return here and not os.environ.get("SPURIOSCOPE_HOSTS", "").strip()
 
 
+def providers() -> list[str]:
+    """Providers of sign-in that ``.streamlit/secrets.toml`` names; empty: only the default."""
+    section = secrets_singleton.get("auth") or {}
+    return [name for name, facts in section.items() if hasattr(facts, "items")]
+
+
+def signs_in() -> bool:
+    """Whether people sign in here: ``.streamlit/secrets.toml`` has a section ``auth``."""
+    return bool(secrets_singleton.load_if_toml_exists() and secrets_singleton.get("auth"))
+
+
+def account() -> str | None:
+    """Who is signed in, in words; empty before that; None where nobody signs in here."""
+    if not signs_in():
+        return None
+    if not st.user.get("is_logged_in"):
+        return ""
+    return str(st.user.get("email") or st.user.get("name") or st.user.get("sub") or "unnamed")
+
+
+def has_signed_in(cookies: Mapping[str, str]) -> bool:
+    """Whether a request that runs no page comes from somebody signed in, where people sign in."""
+    from streamlit.web.server.starlette import starlette_websocket as websocket
+
+    if not signs_in():
+        return True
+    return bool(websocket._get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE))
+
+
+USER_COOKIE = "_streamlit_user"
+"""Cookie that Streamlit signs when somebody has signed in."""
+
+
 def confine() -> None:
     """Let this process and its jobs read only below ``$SPURIOSCOPE_DATA`` if it serves others."""
     if not served_here_only():
@@ -134,10 +169,12 @@ def confine() -> None:
 def sentence() -> str:
     """What a visitor can do under the settings of this process."""
     who = "only this machine reaches it" if served_here_only() else "others can reach it"
-    may = "look at every audit"
-    if not read_only():
-        may += ", tag, and start audits of "
-        may += _readable()
+    who += ", and signs in first" if signs_in() else ""
+    may = {
+        "view": "look at every audit",
+        "tag": "look at every audit and tag",
+        "run": f"look at every audit, tag, and start audits of {_readable()}",
+    }[role()]
     return f"{who}; a visitor may {may}"
 
 

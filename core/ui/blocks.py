@@ -18,6 +18,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
 from core.explain.pictures import Parts
+from core.store import may_run as may_run
 from core.store import read_only as read_only
 from core.types import FloatArray
 from core.ui import opened, pictures, state

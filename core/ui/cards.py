@@ -13,7 +13,7 @@ from core.audit import Audit, Candidate
 from core.errors import WorkspaceError
 from core.explain.pictures import Parts
 from core.types import Kind, Tag
-from core.ui import opened, pictures, state
+from core.ui import access, opened, pictures, state
 from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
 from core.ui.gallery import Card, Picture, cards
 
@@ -29,7 +29,7 @@ SAID = "said"
 
 def annotator() -> str:
     """Name under which tags are saved."""
-    return str(st.session_state.get(state.ANNOTATOR) or "anonymous")
+    return access.account() or str(st.session_state.get(state.ANNOTATOR) or "anonymous")
 
 
 @lru_cache(maxsize=256)

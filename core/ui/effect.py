@@ -285,7 +285,7 @@ def _file(audit: Audit, kind: str) -> Callable[[], bytes]:
 def next_steps(audit: Audit, parent: Audit | None) -> None:
     """Stack another method, compare, or roll back."""
     with st.container(horizontal=True):
-        if not blocks.read_only() and st.button(
+        if blocks.may_run() and st.button(
             "Correct this one further", icon=":material/layers:", key="stack"
         ):
             state.go("pages/mitigate.py", audit=audit.id, result="", cues="", name="")
@@ -296,7 +296,7 @@ def next_steps(audit: Audit, parent: Audit | None) -> None:
             models = [audit.id, *(i for i in siblings(parent) if i != audit.id)]
             state.go("pages/compare.py", audit=parent.id, models=",".join(models[:SIBLINGS]),
                      baseline=parent.id)  # fmt: skip
-        if blocks.read_only():
+        if not blocks.may_run():
             return
         with st.popover("Roll back", icon=":material/undo:"):
             st.markdown(

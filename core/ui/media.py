@@ -14,6 +14,7 @@ from starlette.routing import Route
 from streamlit import config
 
 from core.errors import InputError
+from core.ui.access import has_signed_in
 
 Render = Callable[[str, str, Mapping[str, str]], tuple[bytes, str] | None]
 """(kind, name, parameters) to (content, content type), or None where there is no such picture."""
@@ -71,6 +72,8 @@ def media_routes(render: Render, *, workers: int | None = None) -> list[Route]:
         params = dict(request.query_params)
         if not _is_safe(kind, name, params):
             return _refusal(404, "There is no such picture.")
+        if not has_signed_in(request.cookies):
+            return _refusal(403, "Sign in to see the pictures.")
         try:
             drawn = await to_thread.run_sync(render, kind, name, params, limiter=limiter)
         except Exception:

@@ -13,7 +13,7 @@ from core.data.open import NAMED, canonical
 from core.errors import SpurioscopeError
 from core.guard import permitted
 from core.ui import opened
-from core.ui.blocks import metrics, part, plain, read_only, say, sentences
+from core.ui.blocks import may_run, metrics, part, plain, say, sentences
 from core.ui.shell import show_progress
 from core.ui.words import help_on
 
@@ -60,7 +60,7 @@ def form() -> list[str] | None:
         with st.container(horizontal=True):
             checked = st.form_submit_button("Check", icon=":material/fact_check:")
             started = st.form_submit_button(
-                "Start", type="primary", icon=":material/play_arrow:", disabled=read_only()
+                "Start", type="primary", icon=":material/play_arrow:", disabled=not may_run()
             )
     if not (checked or started):
         return None
@@ -185,7 +185,7 @@ def queue(found: Iterable[jobs.Job]) -> list[jobs.Job]:
 
 def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
     if job.active:
-        if st.button("Cancel", key=f"cancel-{job.id}", disabled=read_only()):
+        if st.button("Cancel", key=f"cancel-{job.id}", disabled=not may_run()):
             jobs.cancel(opened.workspace(), job.id)
             st.rerun()
     elif job.state == "finished":
@@ -193,6 +193,6 @@ def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
             from core.ui import state
 
             state.go(opens[0], **{opens[1]: job.audit_id})
-    elif st.button("Resume", key=f"resume-{job.id}", disabled=read_only()):
+    elif st.button("Resume", key=f"resume-{job.id}", disabled=not may_run()):
         jobs.resume(opened.workspace(), job.id)
         st.rerun()

@@ -58,7 +58,7 @@ def offer(audits: Sequence[Audit]) -> None:
         "Measuring loads the model and takes minutes.",
         icon=":material/info:",
     )
-    if blocks.read_only():
+    if not blocks.may_run():
         return
     with st.container(horizontal=True):
         for audit in missing:

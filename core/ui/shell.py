@@ -11,8 +11,9 @@ import streamlit as st
 
 from core import jobs
 from core.audit import Audit
+from core.store import ROLES, role
 from core.ui import access, frame, opened, state
-from core.ui.blocks import part, plain, read_only, sentences
+from core.ui.blocks import may_run, part, plain, read_only, sentences
 from core.ui.remember import remember
 from core.ui.warm import FIRST
 
@@ -38,8 +39,8 @@ PAGES = {
     "Work": [("pages/new_audit.py", "New audit", ":material/add_circle:", "new")],
     "Help": [("pages/glossary.py", "Glossary", ":material/menu_book:", "glossary")],
 }
-CHANGING = {"tagging", "new"}
-"""Pages on which everything changes something."""
+NEEDS = {"tagging": "tag", "new": "run"}
+"""Pages on which everything changes something, and the role that it takes."""
 WITHOUT_AUDIT = {"New audit", "Glossary"}
 """Pages that say something without any audit."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,9 @@ def run(start: str = "") -> None:
     first = next(page for page in chain(*listed.values()) if page.url_path == "")
     named = st.Page(lambda: _go(first), title=first.title, url_path=start, visibility="hidden")
     page = st.navigation({**listed, "": [named]}, expanded=True)
+    if access.account() == "":
+        _sign_in()
+        return
     if page is named:
         page.run()
     state.arrive(page.title)
@@ -92,9 +96,10 @@ def _go(page: st.Page) -> None:
 
 
 def pages() -> dict[str, list[tuple[str, str, str, str]]]:
-    """The pages of this process by section; a presentation leaves out those that only change."""
+    """The pages of this process by section, without those that the role has no use for."""
+    mine = ROLES.index(role())
     kept = {
-        section: [entry for entry in entries if not (read_only() and entry[3] in CHANGING)]
+        section: [e for e in entries if ROLES.index(NEEDS.get(e[3], "view")) <= mine]
         for section, entries in PAGES.items()
     }
     return {section: entries for section, entries in kept.items() if entries}
@@ -108,6 +113,9 @@ def _sidebar(audits: list[dict[str, Any]]) -> None:
         if read_only():
             st.caption("A presentation: everything can be looked at, nothing can be changed.")
             return
+        if access.account() is not None:
+            _account()
+            return
         st.text_input(
             "Your name",
             key=state.ANNOTATOR,
@@ -116,6 +124,24 @@ def _sidebar(audits: list[dict[str, Any]]) -> None:
             help="Saved with every tag that you give.",
         )
         remember()
+
+
+def _account() -> None:
+    """Who is signed in: the name under which tags are saved, and the way out."""
+    name = plain(access.account())
+    st.caption(f"Signed in as {name}; your tags are saved under this name.")
+    st.button("Sign out", icon=":material/logout:", on_click=st.logout)
+
+
+def _sign_in() -> None:
+    """Nothing of the workspace is shown before somebody has signed in."""
+    st.title("Spurioscope")
+    st.markdown("Sign in to see the audits of this workspace.")
+    for provider in access.providers():
+        words = f"Sign in with {plain(provider)}"
+        st.button(words, icon=":material/login:", on_click=st.login, args=(provider,))
+    if not access.providers():
+        st.button("Sign in", icon=":material/login:", on_click=st.login)
 
 
 def current_audit() -> Audit:
@@ -130,7 +156,7 @@ def first_start() -> None:
         "Find out **which cues an image classifier really uses**, which of them are spurious, and "
         "what that costs."
     )
-    if read_only():
+    if not may_run():
         st.info("This workspace holds no audit, and nothing may be started in it.")
         return
     st.markdown(

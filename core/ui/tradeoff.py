@@ -60,7 +60,7 @@ def tradeoff(audit: Audit) -> float | None:
     method = methods().get(facts_of(audit)["method"])
     low = method.strengths[0] if method else 0.0  # the model as it is may be no strength of it
     strengths = [f"{value:g}" for value in table["strength"] if value >= low]
-    if blocks.read_only():
+    if not blocks.may_run():
         return None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.selectbox("Another strength", strengths, key="another")
@@ -96,7 +96,7 @@ def _asked(audit: Audit) -> list[str]:
 
 def measure_more(audit: Audit, table: pd.DataFrame) -> None:
     """Offer what was left out: everything that needs pictures, and images of a cue alone."""
-    if blocks.read_only():
+    if not blocks.may_run():
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if (table["note"] == NOT_ASKED).any():

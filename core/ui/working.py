@@ -44,7 +44,7 @@ def offer(
         return
     if job is not None and job.state == "failed":
         blocks.say(JobError(job.message))
-    if blocks.read_only():
+    if not blocks.may_run():
         return
 
     def begin() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,10 +13,20 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config, net_util
+from streamlit.web.server.server_util import get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from streamlit.web.server.starlette.starlette_websocket import _is_origin_allowed
 
+from core import jobs
+from core.annotate.tags import TagStore
+from core.audit import Audit
+from core.errors import WorkspaceError
 from core.guard import CONFINED
-from core.ui import access
+from core.store import Workspace
+from core.types import Kind, Tag
+from core.ui import access, shell
+from core.ui.media import media_routes
+from tests.pages.conftest import Open
 
 
 @pytest.fixture
@@ -152,6 +163,84 @@ def test_the_app_says_at_start_what_a_visitor_can_do(
     monkeypatch.setenv("SPURIOSCOPE_READONLY", readonly)
     monkeypatch.setenv("SPURIOSCOPE_DATA", data)
     access.confine()
-    import re
-
     assert re.search(said, access.sentence())
+
+
+ACCOUNT = {"is_logged_in": True, "email": "ann@lab.example", "name": "Ann"}
+
+
+@pytest.fixture
+def signing_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """An app that asks for sign-in; the dictionary is who is signed in."""
+    user: dict[str, object] = {"is_logged_in": False}
+    monkeypatch.setattr(access, "signs_in", lambda: True)
+    monkeypatch.setattr(access, "providers", list)
+    monkeypatch.setattr(access.st, "user", user)
+    return user
+
+
+def test_nothing_is_shown_before_somebody_has_signed_in(
+    workspace: Workspace, opened: Open, signing_in: dict[str, object]
+) -> None:
+    app = opened("overview")
+    assert [title.value for title in app.title] == ["Spurioscope"]
+    assert [button.label for button in app.button] == ["Sign in"]
+    assert not app.selectbox
+    signing_in.update(ACCOUNT)
+    assert any("first" in box.options for box in app.run().selectbox)
+
+
+def test_the_annotator_is_the_account(
+    workspace: Workspace, audit: Audit, opened: Open, signing_in: dict[str, object]
+) -> None:
+    signing_in.update(ACCOUNT)
+    app = opened("tagging", audit=audit.id)
+    app.session_state["annotator"] = "somebody else"
+    assert "Your name" not in [field.label for field in app.text_input]
+    next(button for button in app.button if "Spurious" in button.label).click().run()
+    assert {e.annotator for e in TagStore.open(workspace).current(audit.id)} == {"ann@lab.example"}
+
+
+def test_pictures_need_the_cookie_of_whoever_signed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Starlette(routes=media_routes(lambda *_: (b"drawn", "image/png")))
+    client = TestClient(app)
+    url = "/pictures/photo/0123456789ab/x.jpg"
+    assert client.get(url).status_code == 200
+    monkeypatch.setattr(access, "signs_in", lambda: True)
+    assert client.get(url).status_code == 403
+    client.cookies.set(access.USER_COOKIE, "forged")
+    assert client.get(url).status_code == 403
+    signed = create_signed_value(get_cookie_secret(), access.USER_COOKIE, "{}")
+    client.cookies.set(access.USER_COOKIE, signed.decode())
+    assert client.get(url).status_code == 200
+
+
+def test_who_may_tag_starts_no_work(
+    workspace: Workspace, audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_ROLE", "tag")
+    urls = {entry[3] for entries in shell.pages().values() for entry in entries}
+    assert "tagging" in urls
+    assert "new" not in urls
+    app = opened("mitigate", audit=audit.id)
+    assert not app.exception
+    assert "Correct the model" not in [expander.label for expander in app.expander]
+    TagStore.open(workspace).add("ann", audit.id, "cat", Kind.PCA, 0, Tag.CORE)
+    for work in (
+        lambda: jobs.start(workspace, ["demo"], "Demo"),
+        lambda: workspace.rename("first", "other"),
+        lambda: workspace.delete("first"),
+    ):
+        with pytest.raises(WorkspaceError, match="no work can be started here"):
+            work()
+    assert workspace.named("first")
+
+
+@pytest.mark.parametrize("role", ["view", "admin", "RUN", " run"])
+def test_a_role_that_does_not_exist_only_views(
+    workspace: Workspace, audit: Audit, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_ROLE", role)
+    with pytest.raises(WorkspaceError, match="nothing can be changed in a presentation"):
+        TagStore.open(workspace).add("ann", audit.id, "cat", Kind.PCA, 0, Tag.CORE)
+    assert access.sentence().endswith("a visitor may look at every audit")

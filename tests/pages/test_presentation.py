@@ -12,10 +12,10 @@ from core.audit import Audit
 from core.errors import WorkspaceError
 from core.store import Workspace
 from core.types import Kind, Tag
-from core.ui.shell import CHANGING, PAGES, pages
+from core.ui.shell import NEEDS, PAGES, pages
 from tests.pages.conftest import Open, address, gallery, healthy
 
-SHOWN = sorted({entry[3] for entries in PAGES.values() for entry in entries} - CHANGING)
+SHOWN = sorted({entry[3] for entries in PAGES.values() for entry in entries} - set(NEEDS))
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_no_page_offers_a_change(
 
 def test_pages_that_only_change_are_left_out() -> None:
     shown = {entry[3] for entries in pages().values() for entry in entries}
-    assert not shown & CHANGING
+    assert not shown & set(NEEDS)
     assert "findings" in shown
 
 
