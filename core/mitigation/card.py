@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from core.audit import Audit
 from core.export import ELSEWHERE
+from core.markdown import escaped
 from core.mitigation.effect_rows import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.stored import effect_table, facts_of, is_derived
@@ -25,21 +25,21 @@ def write_card(audit: Audit, out: Path) -> Path:
 
 
 def card(audit: Audit) -> str:
-    """The card as Markdown; names from the data are shown as they are written."""
+    """The card as Markdown; texts from data and people are shown as they are written."""
     manifest, summary = audit.manifest, audit.summary
     height, width = audit.preprocess.input_size
     lines = [
-        f"# {_plain(audit.name)}",
+        f"# {escaped(audit.name)}",
         "",
-        f"- Model: `{manifest['model']['name']}`, {audit.head.weight.shape[0]} outputs: "
-        + ", ".join(_plain(name) for name in audit.head.outputs[:12])
+        f"- Model: {escaped(manifest['model']['name'])}, {audit.head.weight.shape[0]} outputs: "
+        + ", ".join(escaped(name) for name in audit.head.outputs[:12])
         + (" …" if len(audit.head.outputs) > 12 else ""),
         f"- Images: RGB, {height} x {width}, {audit.preprocess.interpolation}, shorter side to "
         f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
         f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
         "`.onnx` files take values in [0, 1] and normalise them themselves.",
-        f"- Data: {_plain(manifest['data']['source'])}, {summary['readable']} images",
-        f"- Accuracy: {_share(summary['accuracy'])} on {_plain(summary['held_out'])}",
+        f"- Data: {escaped(manifest['data']['source'])}, {summary['readable']} images",
+        f"- Accuracy: {_share(summary['accuracy'])} on {escaped(summary['held_out'])}",
     ]
     if (precision := manifest["compute"]["precision"]) != "fp32":
         lines.append(
@@ -58,29 +58,29 @@ def _done(audit: Audit) -> list[str]:
         "",
         "## What was done",
         "",
-        f"- Method: {_plain(title)}, strength {done['strength']:g}" + f" ({how_chosen(done)})",
-        f"- Made from: {_plain(done['parent_name'])} ({done['parent']})",
-        f"- Cues acted on, tagged spurious by people: {', '.join(map(_plain, done['cues']))}",
+        f"- Method: {escaped(title)}, strength {done['strength']:g}" + f" ({how_chosen(done)})",
+        f"- Made from: {escaped(done['parent_name'])} ({done['parent']})",
+        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done['cues']))}",
         f"- Learnt from {done['learnt_from']} training images; with and without the cue told "
-        f"apart by {_plain(done['told_apart_by'])}",
+        f"apart by {escaped(done['told_apart_by'])}",
         f"- The encoder was {'changed' if done['encoder_changed'] else 'left as it is'}; the "
         f"correction is {'no plain weight' if audit.head.correction else 'in the weights'}",
     ]
     if done["options"]:
         options = ", ".join(f"{k} = {v}" for k, v in done["options"].items())
-        lines.append(f"- Options: {_plain(options)}")
+        lines.append(f"- Options: {escaped(options)}")
     if done.get("chosen_on"):
-        lines.append(f"- Strength chosen by {_plain(done['chosen_on'])}")
+        lines.append(f"- Strength chosen by {escaped(done['chosen_on'])}")
     table = effect_table(audit)
     there = table["before"].notna() | table["after"].notna()
-    lines += ["", "## What was measured", "", f"On {_plain(audit.summary['held_out'])}; 95 % "
+    lines += ["", "## What was measured", "", f"On {escaped(audit.summary['held_out'])}; 95 % "
               "intervals, each by itself.", ""]  # fmt: skip
     lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]
     lines += [_cells(row) for _, row in table[there].iterrows()]
     lines += ["", *(f"- {name}: {text}" for name, text in MEANING.items())]
     lines += ["", "## What was not measured", ""]
     lines += [
-        f"- {_plain(row['class_name'] or 'all classes')}, {row['measure']}: {_plain(row['note'])}"
+        f"- {escaped(row['class_name'] or 'all classes')}, {row['measure']}: {escaped(row['note'])}"
         for _, row in table[~there].iterrows()
     ] or ["- Everything that this card lists was measured."]
     lines.append("- Other data than these images, and cues that nobody tagged.")
@@ -97,7 +97,7 @@ def how_chosen(done: dict[str, Any]) -> str:
 def _cells(row: pd.Series) -> str:
     name = row["class_name"] or "all classes"
     digits = 1 if row["unit"] == "points" else 3
-    cells = [_plain(name), row["measure"]]
+    cells = [escaped(name), row["measure"]]
     for which in ("before", "after", "change"):
         cells.append(_figure(row[which], row[f"{which}_low"], row[f"{which}_high"], digits))
     return f"| {' | '.join([*cells, str(row['n'])])} |"
@@ -116,8 +116,3 @@ def _share(value: float | None) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{v:g}" for v in values) + ")"
-
-
-def _plain(text: object) -> str:
-    """Text that Markdown leaves as it is, on one line."""
-    return re.sub(r"([\\`*_{}\[\]()#!|<>])", r"\\\1", " ".join(str(text).split()))

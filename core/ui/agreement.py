@@ -33,9 +33,9 @@ def figures(table: pd.DataFrame) -> None:
         value = found[key]
         cell.metric(title, "–" if value is None else f"{value:.3f}", help=words, border=True)
     st.caption(
-        f"{found['answers']} answers by {found['annotators']} people on {found['candidates']} "
-        f"candidates; Fleiss' kappa over the {found['fleiss_candidates']} with "
-        f"{found['fleiss_answers']} answers each"
+        f"{found['answers']:d} answers by {found['annotators']:d} people on "
+        f"{found['candidates']:d} candidates; Fleiss' kappa over the "
+        f"{found['fleiss_candidates']:d} with {found['fleiss_answers']:d} answers each"
     )
 
 
@@ -81,8 +81,7 @@ def confusion(table: pd.DataFrame, couples: pd.DataFrame) -> None:
     both = wide[[first, second]].dropna()
     tags = [tag.value for tag in Tag]
     counts = pd.crosstab(both[first], both[second]).reindex(index=tags, columns=tags, fill_value=0)
-    counts.index.name = f"{first} \\ {second}"
-    st.table(counts)
+    st.table(counts.rename_axis(index=blocks.plain(f"{first} \\ {second}"), columns=None))
 
 
 @blocks.part
@@ -104,12 +103,12 @@ def queue(audit: Audit) -> None:
         return
     names = opened.display(audit)
     for row in left.head(10).itertuples():
-        what = Kind(row.kind).named(row.component)
+        what = blocks.plain(Kind(row.kind).named(row.component))
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
-                f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core} core, "
-                f"{row.spurious} spurious, {row.unsure} unsure"
-                + ("" if row.decision == OPEN else f" (majority: {row.decision})")
+                f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core:d} core, "
+                f"{row.spurious:d} spurious, {row.unsure:d} unsure"
+                + ("" if row.decision == OPEN else f" (majority: {blocks.plain(row.decision)})")
             )
             if not blocks.read_only():
                 _settling(audit, str(row.label), str(row.kind), int(row.component))
@@ -137,4 +136,4 @@ def _settle(audit_id: str, label: str, kind: str, component: int, tag: Tag) -> N
         store = TagStore.open(opened.workspace())
         store.add(ADJUDICATION, audit_id, label, Kind(kind), component, tag)
     except WorkspaceError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(blocks.plain(error), icon=":material/error:")

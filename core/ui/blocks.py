@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +22,8 @@ from core.types import FloatArray
 from core.ui import opened, pictures, state
 from core.ui.gallery import Picture
 from core.ui.palette import LOWERS, RAISES
+from core.ui.text import html
+from core.ui.text import plain as plain
 
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 
@@ -76,6 +76,7 @@ def empty(
 
     Parameters
     ----------
+    text : Markdown.
     page, link : file of the page where it can be done, and what the link to it says; left out in a
         presentation, which can do nothing there.
     """
@@ -113,8 +114,8 @@ def numbers(cells: Sequence[tuple[str, str]]) -> None:
     st.html(
         '<dl style="display:flex;flex-wrap:wrap;gap:1rem;margin:0;padding:0">'
         + "".join(
-            f'<div style="{card}"><dt style="font-size:.875rem;opacity:.8">{escape(title)}</dt>'
-            f'<dd style="margin:0;font-size:2rem;line-height:1.3">{escape(value)}</dd></div>'
+            f'<div style="{card}"><dt style="font-size:.875rem;opacity:.8">{html(title)}</dt>'
+            f'<dd style="margin:0;font-size:2rem;line-height:1.3">{html(value)}</dd></div>'
             for title, value in cells
         )
         + "</dl>"
@@ -185,14 +186,6 @@ def overlay_scale(arrays: ClassArrays, row: int, alpha: FloatArray | None = None
     return float(np.abs(alpha).max() * 3) or 1.0 if alpha is not None else 1.0
 
 
-def plain(text: object) -> str:
-    """Text that Markdown leaves as it is: names of files and classes may contain anything."""
-    return _MARKS.sub(r"\\\1", str(text))
-
-
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+!~$:<>|@^-])")
-
-
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
     """Show an error in the place where it happens, as a sentence; a damaged audit is one, too."""
@@ -230,4 +223,4 @@ def ranked(table: pd.DataFrame, kind: str, ranking: str) -> pd.DataFrame:
 
 def html_list(items: Sequence[str]) -> str:
     """A bullet list with every item escaped."""
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{html(item)}</li>" for item in items) + "</ul>"

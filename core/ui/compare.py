@@ -55,7 +55,7 @@ def choose_models(audit: Audit) -> list[Audit]:
         return []
     if not state.get("models"):
         state.put("models", ",".join(list(names)[:MOST]))
-    chosen = state.several(f"Compare {audit.name} with", "models", names)
+    chosen = state.several(f"Compare {plain(audit.name)} with", "models", names)
     return [audit, *(opened.open_audit(i) for i in chosen)]
 
 

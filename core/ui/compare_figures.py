@@ -9,6 +9,7 @@ import numpy as np
 
 from core.types import FloatArray
 from core.ui.palette import ACCURACY, CLASSES, DIVERGING, INK, NEUTRAL, PALE, PAPER
+from core.ui.text import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,9 @@ def class_heat(
     pale = [(0.0, PALE), (1.0, ACCURACY)]  # dark numbers can be read on all of it
     scale = DIVERGING if signed else pale
     words = [
-        f"{name}, {names[audit]}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]<br>{n} images"
-        + (f"<br>{subject}" if subject else "")
+        f"{drawn(name)}, {drawn(names[audit])}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]"
+        + f"<br>{n} images"
+        + (f"<br>{drawn(subject)}" if subject else "")
         for name, audit, value, least, most, n, subject in zip(
             *(table[c] for c in ("class_name", "audit", "value", "low", "high", "n", "subject")),
             strict=True,
@@ -77,11 +79,12 @@ def class_heat(
         )
     )
     figure.update_xaxes(
-        tickvals=list(across.values()), ticktext=list(names.values()), side="top",
+        tickvals=list(across.values()), ticktext=[drawn(name) for name in names.values()],
+        side="top",
         range=[-0.6, len(names) - 0.4], showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(
-        tickvals=list(down.values()), ticktext=[classes[label] for label in labels],
+        tickvals=list(down.values()), ticktext=[drawn(classes[label]) for label in labels],
         range=[len(labels) - 0.5, -0.5], showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_layout(
@@ -120,7 +123,7 @@ def robustness_figure(found: Robustness) -> go.Figure:
         y=place["y"],
         mode="markers+text",
         name="models",
-        text=points["name"],
+        text=[drawn(name) for name in points["name"]],
         textposition="top center",
         customdata=points[["x", "y", "rho"]].to_numpy(),
         hovertemplate="%{text}<br>x %{customdata[0]:.1%}, y %{customdata[1]:.1%}<br>"
@@ -135,7 +138,7 @@ def robustness_figure(found: Robustness) -> go.Figure:
     )
     for update, title in ((figure.update_xaxes, found.x), (figure.update_yaxes, found.y)):
         update(
-            title=f"accuracy, {title}", tickvals=[float(logit(t, 1e9)) for t in TICKS],
+            title=f"accuracy, {drawn(title)}", tickvals=[float(logit(t, 1e9)) for t in TICKS],
             ticktext=[f"{100 * t:g} %" for t in TICKS], range=ends, zeroline=False,
         )  # fmt: skip
     figure.update_layout(height=460, margin={"l": 10, "r": 10, "t": 24, "b": 10}, showlegend=False)
@@ -177,8 +180,9 @@ def terms_figure(names: Sequence[str], a: Sequence[float], b: Sequence[float]) -
     figure = go.Figure()
     for values, name, colour in ((a, "A", CLASSES[0]), (b, "B", CLASSES[1])):
         figure.add_bar(
-            y=list(names), x=list(values), name=name, orientation="h", marker_color=colour
-        )
+            y=list(map(drawn, names)), x=list(values), name=name, orientation="h",
+            marker_color=colour,
+        )  # fmt: skip
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="logit", zeroline=True)
     figure.update_layout(

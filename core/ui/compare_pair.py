@@ -17,6 +17,7 @@ from core.ui import opened, state
 from core.ui.blocks import metrics, overlay_scale, photos
 from core.ui.cards import card_pictures
 from core.ui.gallery import gallery
+from core.ui.text import plain
 
 PARAMETERS = ["other", "class", "pair", "flip"]
 FLIPS = {
@@ -43,7 +44,7 @@ def second_audit(audits: list[Audit], first: Audit) -> Audit:
     names = {audit.id: audit.name for audit in audits if audit.id != first.id}
     chosen = state.choose(
         st.selectbox,
-        f"A = {first.name}, B =",
+        f"A = {plain(first.name)}, B =",
         "other",
         names,
     )
@@ -85,7 +86,8 @@ def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
     )
     differ = int((table["prediction_a"] != table["prediction_b"]).sum())
     cells[3].metric("Predicted differently", f"{differ:,}", border=True)
-    st.caption(f"A: {a.manifest['model']['name']} · B: {b.manifest['model']['name']}")
+    models = [plain(audit.manifest["model"]["name"]) for audit in (a, b)]
+    st.caption(f"A: {models[0]} · B: {models[1]}")
 
 
 def common_classes(a: Audit, b: Audit) -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +10,7 @@ from core.comparison.cells import Context
 from core.comparison.table import MEASURES, Cell, Measure, Table, change_text, value_text
 from core.guard import permitted
 from core.ui import blocks, compare, state, working
+from core.ui.text import html as escape
 
 STYLE = """<style>
 .models{border-collapse:collapse;width:100%;table-layout:fixed;font-size:.875rem}
@@ -75,7 +74,7 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
         )
     with st.expander("What the measures mean"):
         for measure in MEASURES.values():
-            st.markdown(f"**{measure.title}**: {blocks.plain(measure.text)}")
+            st.markdown(f"**{blocks.plain(measure.title)}**: {blocks.plain(measure.text)}")
 
 
 def style() -> str:

@@ -27,6 +27,7 @@ from core.mitigation.stored import (
 from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery
+from core.ui.text import unread
 
 SHOWN = 12
 WAYS = {
@@ -242,7 +243,7 @@ def export(audit: Audit) -> None:
     """The model as a file, and its card."""
     with st.container(horizontal=True):
         for kind, ending in FORMATS.items():
-            lacking = missing_for(kind)
+            lacking = blocks.plain(" ".join(missing_for(kind)))
             st.download_button(
                 f"{ending}",
                 _file(audit, kind),
@@ -250,7 +251,7 @@ def export(audit: Audit) -> None:
                 mime="application/octet-stream",
                 icon=":material/download:",
                 disabled=bool(lacking),
-                help=f"pip install {' '.join(lacking)}" if lacking else _FORMAT_HELP[kind],
+                help=f"pip install {lacking}" if lacking else _FORMAT_HELP[kind],
                 key=f"export-{kind}",
             )
         st.download_button(
@@ -258,7 +259,7 @@ def export(audit: Audit) -> None:
             icon=":material/description:",
         )  # fmt: skip
     with st.expander("The model card"):
-        st.markdown(card(audit))
+        st.markdown(unread(card(audit)))
 
 
 _FORMAT_HELP = {

@@ -14,6 +14,7 @@ from core.measures.rows import DEFINITIONS
 from core.ui import blocks, state, working
 from core.ui.measure_figures import finished, interval
 from core.ui.palette import LOWERS, NEUTRAL, RAISES
+from core.ui.text import drawn
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -66,7 +67,7 @@ def headline(table: pd.DataFrame) -> None:
     main = table[table["measure"] == "decided_by"].set_index("subject")
     cells = blocks.metrics(5, width=180)
     for cell, (name, found) in zip(cells, main.iterrows(), strict=False):
-        _metric(cell, f"By {name}", found)
+        _metric(cell, f"By {blocks.plain(name)}", found)
     for cell, name, title in zip(
         cells[3:], ("shape_bias", "background_gap"), ("Shape bias", "Background gap"), strict=True
     ):
@@ -74,9 +75,9 @@ def headline(table: pd.DataFrame) -> None:
     st.plotly_chart(effects_figure(table), width="stretch", key="factors")
     meaning = DEFINITIONS["decided_by"]
     st.caption(
-        f"{meaning.text} {meaning.direction.capitalize()}. 95 % intervals; n = "
+        f"{blocks.plain(f'{meaning.text} {meaning.direction.capitalize()}.')} 95 % intervals; n = "
         f"{int(main['n'].iloc[0]):,} images, {blocks.plain(str(main['split'].iloc[0]))}. "
-        f"Source: {meaning.source}."
+        f"Source: {blocks.plain(meaning.source)}."
     )
 
 
@@ -90,7 +91,9 @@ def _metric(cell: DeltaGenerator, title: str, found: pd.Series) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help=f"{meaning.text} {meaning.direction}. n = {found['n']:,}. {meaning.source}.",
+        help=blocks.plain(
+            f"{meaning.text} {meaning.direction}. n = {found['n']:,}. {meaning.source}."
+        ),
     )
 
 
@@ -110,7 +113,7 @@ def effects_figure(table: pd.DataFrame) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=rows["value"],
-                y=rows["subject"],
+                y=[drawn(subject) for subject in rows["subject"]],
                 mode="markers",
                 name=name,
                 error_x=interval(rows),

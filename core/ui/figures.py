@@ -9,6 +9,7 @@ import numpy as np
 
 from core.types import BoolArray, FloatArray
 from core.ui.palette import ACCURACY, LOWERS, NEUTRAL, QUIET, RAISES
+from core.ui.text import drawn, html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,14 +115,16 @@ def along_svg(
         x = left + 8 + 130 * number
         parts.append(
             f'<circle cx="{x}" cy="10" r="5" fill="{colour}"/>'
-            f'<text x="{x + 10}" y="14" {text}>{name}</text>'
+            f'<text x="{x + 10}" y="14" {text}>{html(name)}</text>'
         )
     for x, anchor, value in ((left, "start", low), (right, "end", high)):
         parts.append(
             f'<text x="{x}" y="{height - 20}" text-anchor="{anchor}" {text}>{value:+.2f}</text>'
         )
     middle = (left + right) / 2
-    parts.append(f'<text x="{middle}" y="{height - 4}" text-anchor="middle" {text}>{title}</text>')
+    parts.append(
+        f'<text x="{middle}" y="{height - 4}" text-anchor="middle" {text}>{html(title)}</text>'
+    )
     said = "; ".join(
         f"{name} from {100 * s[0]:.0f} % to {100 * s[-1]:.0f} %" for name, (_, s) in lines.items()
     )
@@ -137,7 +140,7 @@ def waterfall(
 
     figure = go.Figure(
         go.Waterfall(
-            x=["class mean", *names, "logit"],
+            x=["class mean", *map(drawn, names), "logit"],
             y=[start, *values, 0],
             measure=["absolute", *["relative"] * len(values), "total"],
             text=[f"{v:+.2f}" if i else f"{v:.2f}" for i, v in enumerate([start, *values])]
@@ -170,7 +173,7 @@ def gap_scatter(classes: Sequence[dict[str, Any]]) -> go.Figure:
                 "color": NEUTRAL,
             },
             mode="markers+text" if len(shown) <= 20 else "markers",
-            text=[c["name"] for c in shown],
+            text=[drawn(c["name"]) for c in shown],
             customdata=[c["label"] for c in shown],
             textposition="top center",
             marker={

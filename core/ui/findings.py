@@ -103,7 +103,7 @@ def _show(audit: Audit, found: Finding | Question) -> None:
 def _judged(found: Finding) -> None:
     """Verdict and sentences about a class whose cue people decided is spurious."""
     cost = f", costs at least {found.harm:.0f} points" if found.harm > 0 else ""
-    st.markdown(f"{SIGNS[found.verdict]} **{found.verdict}**{cost}")
+    st.markdown(f"{SIGNS[found.verdict]} **{blocks.plain(found.verdict)}**{cost}")
     for sentence in words.of_finding(found)[1:] or [words.verdict(found)]:
         st.markdown(blocks.plain(sentence.text))
 

@@ -231,7 +231,7 @@ def _below(audit: Audit, view: View, selected: int) -> None:
         kept = _percent(sum(facts["shares"]))
         text += f" · PCA: these two components hold {kept} of the variance"
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(" · ".join([text, *facts["notes"]]))
+        st.caption(" · ".join([text, *map(blocks.plain, facts["notes"])]))
         st.space("stretch")
         st.button(
             "Clear the selection",

@@ -130,7 +130,7 @@ def _headline(
             row = table.iloc[0]
             what = f"{row['direction'].removeprefix('shows ')} of "
             what += _by_row(arrays, int(row["row"])).title
-            said.append(f"**{what}** (AUROC {row['auroc']:.2f})")
+            said.append(f"**{blocks.plain(what)}** (AUROC {row['auroc']:.2f})")
     return (
         f"The {n_in:,} selected images of {name} differ from the other {n_out:,} most of all in "
         f"that they show {'; of single neurons, '.join(said)}."

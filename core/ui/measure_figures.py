@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.ui.palette import LOWERS, NEUTRAL, RAISES
+from core.ui.text import drawn
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,13 +35,13 @@ def ranked_gaps(gaps: pd.DataFrame) -> go.Figure:
     named = len(gaps) <= NAMED
     figure = go.Figure()
     for reading, rows in gaps.groupby("reading", sort=True):
-        places = rows["class_name"] if named else rows.index
+        places = rows["class_name"].map(drawn) if named else rows.index
         figure.add_trace(
             _trace(rows, str(reading), y=places, x=rows["value"], error_x=interval(rows))
         )
     figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
     figure.update_xaxes(title="spurious gap, percentage points", zeroline=False)
-    order = gaps["class_name"].tolist() if named else None
+    order = gaps["class_name"].map(drawn).tolist() if named else None
     figure.update_yaxes(
         title=None if named else "classes, by gap",
         categoryorder="array" if named else None,
@@ -80,7 +81,7 @@ def _trace(rows: pd.DataFrame, reading: str, **places: Any) -> go.Scatter:
     import plotly.graph_objects as go
 
     said = [
-        f"{name}<br>gap {value:+.0f} points [{low:+.0f}, {high:+.0f}]<br>{note}"
+        f"{drawn(name)}<br>gap {value:+.0f} points [{low:+.0f}, {high:+.0f}]<br>{drawn(note)}"
         for name, value, low, high, note in rows[
             ["class_name", "value", "low", "high", "note"]
         ].itertuples(index=False)

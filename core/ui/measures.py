@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ from core.measures.rows import DEFINITIONS, POINTS, SHARE
 from core.measures.stored import is_stored, known
 from core.measures.table import WHAT
 from core.ui import blocks, factors, measure_figures, state, tagged, working
+from core.ui.text import html
 
 PARAMETERS = ["audit", "view", "what", "classes", "order", "rows", "of"]
 DECIDES = "factors"
@@ -119,9 +119,9 @@ def _figure(audit: Audit, gaps: pd.DataFrame, view: str) -> None:
     meaning = DEFINITIONS["spurious_gap"]
     corrected = f"; intervals are corrected for {len(gaps)} classes (Bonferroni)"
     st.caption(
-        f"{meaning.text} {meaning.direction.capitalize()}. 95 % intervals (Newcombe)"
-        f"{corrected if len(gaps) > 1 else ''}. {meaning.source}. Choose a point to see the "
-        "class's ranking."
+        f"{blocks.plain(f'{meaning.text} {meaning.direction.capitalize()}.')} 95 % intervals "
+        f"(Newcombe){corrected if len(gaps) > 1 else ''}. {blocks.plain(meaning.source)}. Choose a "
+        "point to see the class's ranking."
     )
     points = event["selection"]["points"]
     if points:
@@ -155,15 +155,15 @@ def _table(audit: Audit, table: pd.DataFrame) -> None:
         for name in sorted(table["measure"].unique()):
             meaning = DEFINITIONS[name]
             st.markdown(
-                f"**{name}**: {blocks.plain(meaning.text)} {blocks.plain(meaning.direction)}. "
-                f"{blocks.plain(meaning.source)}."
+                f"**{blocks.plain(name)}**: "
+                + blocks.plain(f"{meaning.text} {meaning.direction}. {meaning.source}.")
             )
 
 
 def rows_html(table: pd.DataFrame) -> str:
     """Rows of the table of measures, with definition, direction, n, interval, source on hover."""
     heads = ("class", "measure", "of", "value", "95 % interval", "n", "images", "reading")
-    cells = "".join(f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads)
+    cells = "".join(f'<th scope="col" style="{_CELL}">{html(head)}</th>' for head in heads)
     body = "".join(_row_html(row) for row in table.to_dict("records"))
     return (
         '<div style="overflow-x:auto"><table style="border-collapse:collapse;width:100%;'
@@ -185,8 +185,9 @@ def _row_html(row: dict[str, Any]) -> str:
         *(f"{value} points" if row["unit"] == POINTS else value, interval),
         *(f"{row['n']:,}", row["split"], row["reading"]),
     )
-    cells = "".join(f'<td style="{_CELL}">{escape(str(text))}</td>' for text in texts)
-    return f'<tr title="{escape(meaning_of(row, value, interval))}">{cells}</tr>'
+    cells = "".join(f'<td style="{_CELL}">{html(text)}</td>' for text in texts)
+    lines = "\n".join(map(html, meaning_of(row, value, interval).splitlines()))
+    return f'<tr title="{lines}">{cells}</tr>'
 
 
 def figure(value: float, unit: str) -> str:

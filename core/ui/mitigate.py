@@ -116,7 +116,7 @@ def _options(method: Method) -> list[str]:
     for option, values in method.options.items():
         texts = [str(value) for value in values]
         chosen = state.choose(
-            st.selectbox, WORDS.get(option, option.capitalize()), f"o_{option}", texts
+            st.selectbox, WORDS.get(option, blocks.plain(option.capitalize())), f"o_{option}", texts
         )
         if chosen != texts[0]:
             arguments += ["--option", f"{option}={chosen}"]

@@ -60,7 +60,7 @@ def planted_truth(audit: Audit) -> None:
     rows = _planted(audit)
     if rows is not None:
         st.subheader("Planted truth and what was found")
-        st.table(rows)
+        st.table(rows.rename(index=plain).map(plain))
 
 
 @lru_cache(maxsize=16)

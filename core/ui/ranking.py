@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from functools import lru_cache
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from core.measures.decisions import Decisions, spuriosity_of, values_of
 from core.types import Kind
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
+from core.ui.text import html
 from core.ui.words import help_on
 
 PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
@@ -59,7 +59,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     picture, words = along(table)
     content = b64encode(picture.encode()).decode()
     st.html(
-        f'<img src="data:image/svg+xml;base64,{content}" alt="{escape(words)}" '
+        f'<img src="data:image/svg+xml;base64,{content}" alt="{html(words)}" '
         'style="width:100%;max-height:280px">'
     )
     with st.container():
@@ -118,7 +118,7 @@ def headline(table: pd.DataFrame, tests: int) -> None:
     cells[1].metric(f"Accuracy, {gap.k} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
     cells[2].metric(f"Accuracy, {gap.k} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
     st.caption(
-        f"{gap.reading}, interval {blocks.interval(gap.low, gap.high)} points, "
+        f"{blocks.plain(gap.reading)}, interval {blocks.interval(gap.low, gap.high)} points, "
         f"{gap.n} held-out images"
         + (f"; corrected for {tests} classes (Bonferroni)" if tests > 1 else "")
     )

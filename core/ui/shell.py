@@ -196,7 +196,7 @@ def show_progress(job: jobs.Job) -> None:
     done, total = job.progress.done, job.progress.total
     text = plain(job.progress.stage)
     if total:
-        text += f": {done:,} of {total:,} {job.progress.unit}"
+        text += f": {done:,} of {total:,} {plain(job.progress.unit)}"
     if job.rate:
         text += f", {job.rate:.0f} per second"
     if job.seconds_left is not None and job.state == "running":

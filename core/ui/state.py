@@ -14,6 +14,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.ui.text import visible
+
 ROOT = Path(__file__).resolve().parents[2]
 ANNOTATOR = "annotator"
 PAGE = "shown_page"
@@ -168,7 +170,7 @@ def text(label: str, name: str, *, default: str = "", **more: Any) -> str:
 
 def _shown(titles: Mapping[str, str], more: dict[str, Any]) -> list[str]:
     """The texts of the address; what is shown for each goes to the widget."""
-    more["format_func"] = lambda value: titles.get(value, value)
+    more["format_func"] = lambda value: visible(titles.get(value, value))
     return list(titles)
 
 

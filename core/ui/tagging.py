@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from html import escape
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -18,6 +17,7 @@ from core.errors import InputError, WorkspaceError
 from core.types import Kind, Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
+from core.ui.text import html
 from core.ui.words import help_on
 
 ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
@@ -168,7 +168,7 @@ def annotate(audit: Audit) -> None:
 
 def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | None) -> None:
     """Top images, the weakest, histogram, class and definition."""
-    said = f" · your tag: **{tag}**" if tag else ""
+    said = f" · your tag: **{blocks.plain(tag)}**" if tag else ""
     known = "not among the candidates of this class whose gap the audit measured"
     if candidate.row >= 0:
         figures = opened.class_table(audit, candidate.class_idx).iloc[candidate.row]
@@ -176,7 +176,8 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
             f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"
         )
-    st.markdown(f"### {blocks.plain(facts['name'])}: {candidate.title}\n{known}{said}")
+    title = blocks.plain(f"{facts['name']}: {candidate.title}")
+    st.markdown(f"### {title}\n{known}{said}")
     if facts["definition"]:
         st.caption(blocks.plain(facts["definition"]))
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -194,7 +195,7 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
         )
     with row.container(width=200):
         url, alt = pictures.histogram_url(audit, candidate), "Histogram of alpha with accuracy"
-        st.html(f'<img src="{escape(url)}" alt="{escape(alt)}" style="width:100%">')
+        st.html(f'<img src="{html(url)}" alt="{html(alt)}" style="width:100%">')
     if clicked:
         component = f"{candidate.kind.value}-{candidate.component}"
         state.go("pages/image.py", image=clicked, component=component, explain=facts["label"])
@@ -225,7 +226,7 @@ def buttons(
                 reason=st.session_state.get("reason"),
             )
         except WorkspaceError as error:
-            st.toast(str(error), icon=":material/error:")
+            st.toast(blocks.plain(error), icon=":material/error:")
             return
         st.session_state["reason"] = ""
         st.session_state["confidence"] = None  # what one is sure of is said anew for each
@@ -238,7 +239,7 @@ def buttons(
         try:
             event = TagStore.open(opened.workspace()).undo(who, audit.id)
         except WorkspaceError as error:
-            st.toast(str(error), icon=":material/error:")
+            st.toast(blocks.plain(error), icon=":material/error:")
             return
         if event is None:
             st.toast("There is nothing to undo.")
@@ -294,7 +295,7 @@ def show_others(audit: Audit, label: str, item: Item) -> None:
         st.caption("Nobody has tagged this candidate yet.")
         return
     decision = count_votes(table)["decision"].iloc[0]
-    st.markdown(f"**Decision so far: {decision}**")
+    st.markdown(f"**Decision so far: {blocks.plain(decision)}**")
     shown = table[["annotator", "tag", "subtype", "confidence", "reason", "at"]]
     st.dataframe(pd.DataFrame(shown), hide_index=True, width="stretch")
 
@@ -307,5 +308,5 @@ def preload(audit: Audit, item: Item) -> None:
     urls = [pictures.histogram_url(audit, candidate)]
     for cell in cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST):
         urls += [url for url in (cell.photo, cell.overlay) if url]
-    images = "".join(f'<img src="{escape(url)}" alt="" width="1" height="1">' for url in urls)
+    images = "".join(f'<img src="{html(url)}" alt="" width="1" height="1">' for url in urls)
     st.html(f'<div aria-hidden="true" style="height:0;overflow:hidden">{images}</div>')

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import streamlit as st
 
 from core.glossary import TERMS, Term
 from core.measures.rows import DEFINITIONS
 from core.ui import blocks, frame, state
+from core.ui.text import html
 
 _MEASURES = {
     name: Term(name, found.text, found.unit, found.direction, found.source)
@@ -47,7 +46,7 @@ def glossary() -> None:
 
 def _entry(known: Term) -> str:
     said = "".join(
-        f"<span><b>{title}</b> {escape(text)}</span>"
+        f"<span><b>{title}</b> {html(text)}</span>"
         for title, text in (
             ("Unit", known.unit),
             ("Reading", known.direction),
@@ -56,7 +55,7 @@ def _entry(known: Term) -> str:
         if text
     )
     more = f"<div class='more'>{said}</div>" if said else ""
-    return f"<dt>{escape(known.name)}</dt><dd>{escape(known.definition)}{more}</dd>"
+    return f"<dt>{html(known.name)}</dt><dd>{html(known.definition)}{more}</dd>"
 
 
 def tour_again() -> None:

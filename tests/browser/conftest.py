@@ -115,15 +115,16 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Callable[..., str]]:
-    """Start ``streamlit run app.py`` on a workspace; gives its address."""
+    """Start ``streamlit run app.py``, or another ``app``, on a workspace; gives its address."""
     running = []
 
-    def start(workspace: Path, **variables: str) -> str:
+    def start(workspace: Path, *, app: str = "app.py", **variables: str) -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-        environment = {**os.environ, **variables, "SPURIOSCOPE_WORKSPACE": str(workspace)}
+        command = [sys.executable, "-m", "streamlit", "run", app, "--server.headless", "true"]
+        ours = {"SPURIOSCOPE_WORKSPACE": str(workspace), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **ours, **variables}
         process = subprocess.Popen(
             [*command, "--server.port", str(port)], cwd=ROOT, env=environment
         )

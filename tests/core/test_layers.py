@@ -12,6 +12,7 @@ FLOOR = {
     "types": 0,
     "errors": 0,
     "glossary": 0,
+    "markdown": 0,
     "config": 0,
     "guard": 1,
     "statistics": 1,
