@@ -67,6 +67,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
 
 def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
     """``tags add``."""
+    from core.annotate.names import one_line
     from core.annotate.tags import TagStore
 
     facts = audit.class_facts(options.class_name)
@@ -86,31 +87,38 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     )
     result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind.value}
     result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
-    return result, f"{candidate.title} of {facts['name']} is {event.tag} for {event.annotator}"
+    said = f"{candidate.title} of {facts['name']} is {event.tag} for {event.annotator}"
+    return result, one_line(said)
 
 
 def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
-    """``tags list``: decisions, and who said what."""
-    from core.annotate.tags import TagStore
+    """``tags list``: decisions, and who said what; rows that mean nothing are a warning here."""
+    from core.annotate.entries import described
+    from core.annotate.names import one_line
+    from core.annotate.tags import TagStore, standing
     from core.annotate.votes import answers, count_votes
 
     if options.threshold is not None and options.threshold < 1:
         raise InputError(f"--threshold {options.threshold}: must be at least 1")
-    store = TagStore.open(workspace)
-    table = answers(store.current(audit.id))
+    log, faults = TagStore.open(workspace).log(audit.id)
+    table = answers(standing(log))
     votes = count_votes(table, threshold=options.threshold)
     names = {facts["label"]: facts["name"] for facts in audit.classes}
     lines = []
     for row in votes.to_dict("records"):
         what = Kind(row["kind"]).named(row["component"])
+        name = one_line(names.get(row["label"], row["label"]))
         lines.append(
-            f"{names.get(row['label'], row['label']):<28} {what:<14} {row['decision']:<9} "
+            f"{name:<28} {what:<14} {row['decision']:<9} "
             f"{row['core']} core, {row['spurious']} spurious, {row['unsure']} unsure"
         )
     empty = "no tags yet; tag on the page Components or with: python -m core tags add"
     result = {"audit": audit.id, "tags": _records(table), "decisions": _records(votes)}
+    if faults:
+        warning = f"{described(faults)}; restore them from a backup, other commands refuse them"
+        result["warnings"] = [warning]
+        lines.append(f"warning: {warning}")
     if options.history:
-        log = store.history(audit.id)
         result["history"] = [asdict(entry) for entry in log]
         lines += ["", *(_entry(entry, names) for entry in log)]
     return result, "\n".join(lines) or empty
@@ -118,13 +126,15 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
 
 def _entry(entry: TagEvent, names: dict[str, str]) -> str:
     """One line of the log: when, who, what, and which entry it follows or takes back."""
+    from core.annotate.names import one_line
+
     what = f"{names.get(entry.label, entry.label)}, {entry.kind.named(entry.component)}"
     said = "no tag" if entry.tag is None else entry.tag.value
     more = [entry.subtype and entry.subtype.value.replace("_", " "), entry.reason]
     more.append(f"sure {entry.confidence} of 5" if entry.confidence else None)
     more.append(f"undoes {entry.undoes}" if entry.undoes else None)
     words = ", ".join(part for part in (said, *more) if part)
-    return f"{entry.id:>6} {entry.at} {entry.annotator}: {what}: {words}"
+    return one_line(f"{entry.id:>6} {entry.at} {entry.annotator}: {what}: {words}")
 
 
 def _records(table: Any) -> list[dict[str, Any]]:

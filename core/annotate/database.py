@@ -1,13 +1,15 @@
 """The database of tags: SQLite in the workspace, or any other that SQLAlchemy knows by a URL.
 
 Its schema comes about by numbered migrations, each applied once, in a transaction, by whoever
-opens the database first; the table ``tag_migrations`` says which. Passwords of URLs stay out of
-every message.
+opens the database first; the table ``tag_migrations`` says which. A SQLite file is checked whenever
+a process opens it: by SQLite itself, and for what belongs in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import stat
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,8 +20,10 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Executable,
     Integer,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -27,12 +31,14 @@ from sqlalchemy import (
     event,
     insert,
     inspect,
-    make_url,
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
+from core.annotate.address import EXAMPLE, POSTGRES, SQLITE, parse, place
+from core.annotate.failures import RESTORE, told
+from core.annotate.journal import check_journal
 from core.errors import InputError, WorkspaceError
 from core.store import disk_errors
 
@@ -66,8 +72,8 @@ MIGRATED = Table(
 LOCK = 0x73707572
 """PostgreSQL's advisory lock under which migrations run, one process at a time."""
 
-POSTGRES = "postgresql"
-
+WAIT = 30.0
+"""Seconds that a database which another program holds is waited for."""
 
 _FIRST = Table(
     EVENTS.name,
@@ -109,43 +115,8 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
 """Number 1 and so on; entries are only ever added."""
 
 
-def parse(address: str) -> URL:
-    """A database URL, with the driver that this project installs for PostgreSQL.
-
-    Raises
-    ------
-    InputError
-        If it is none; what was given is not repeated, since it may hold a password.
-    """
-    try:
-        url = make_url(address)
-    except ArgumentError:
-        raise InputError(
-            "--database (or $SPURIOSCOPE_DATABASE) is no database URL; give for example "
-            "postgresql://USER@HOST/NAME or sqlite:////DIR/tags.sqlite"
-        ) from None
-    return url.set(drivername="postgresql+psycopg") if url.drivername == POSTGRES else url
-
-
-def place(url: URL) -> str:
-    """A database in words: the file, or the URL without its password."""
-    if url.get_backend_name() == "sqlite":
-        return str(url.database)
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-def without_password(error: object, url: URL) -> str:
-    """What a driver says, without the password in case it repeats it."""
-    said = " ".join(str(error).split())
-    given = url.query.get("password")
-    for secret in (url.password, *([given] if isinstance(given, str) else given or ())):
-        if secret:
-            said = said.replace(str(secret), "***")
-    return said
-
-
 @cache
-def engine_of(address: str) -> Engine:
+def engine_of(address: str | URL) -> Engine:
     """One engine per database and process, its schema up to date.
 
     Raises
@@ -153,26 +124,33 @@ def engine_of(address: str) -> Engine:
     InputError
         If the URL is none, or its driver is not installed.
     WorkspaceError
-        If the database cannot be opened, or was written by a newer version.
+        If the database cannot be opened, is damaged or another program's, or was written by a
+        newer version.
     """
     url = parse(address)
+    path = Path(str(url.database))
+    with disk_errors(path):
+        fresh = url.get_backend_name() == SQLITE and not path.exists()
     engine = _made(url)
     try:
-        migrate(engine)
-    except DatabaseError as error:
-        remedy = "check that the server runs and lets you in"
-        if engine.dialect.name == "sqlite":
-            remedy = "choose a writable --workspace, or restore the file from a backup"
-        raise WorkspaceError(
-            f"cannot open the tags in {place(url)}: {without_password(error.orig, url)}; {remedy}"
-        ) from None
+        with told(url, "cannot open the tags in", "nothing was begun"):
+            migrate(engine)
+    except WorkspaceError:
+        engine.dispose()
+        if fresh and path.exists() and not path.stat().st_size:
+            path.unlink()  # else it would look like one that has lost its tags
+        raise
     return engine
 
 
 def _made(url: URL) -> Engine:
+    """An engine that has not connected yet."""
     try:
-        if url.get_backend_name() != "sqlite":
+        if url.get_backend_name() != SQLITE:
             return create_engine(url, pool_pre_ping=True)
+        if url.database and url.database != ":memory:":
+            _prepare(Path(url.database))
+        engine = create_engine(url, connect_args={"timeout": WAIT})
     except NoSuchModuleError:
         raise InputError(
             f"--database: {url.drivername!r} is no kind of database that is known; give for "
@@ -181,17 +159,44 @@ def _made(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         wanted = "'psycopg[binary]'" if "psycopg" in str(error.name) else str(error.name)
         raise InputError(f"{place(url)} needs a driver: pip install {wanted}") from None
-    if url.database and url.database != ":memory:":
-        with disk_errors(Path(url.database)):
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
+    except (ArgumentError, TypeError, ValueError):
+        raise InputError(
+            f"--database: {place(url)} is given with options that do not exist; give for example "
+            f"{EXAMPLE}"
+        ) from None
+    event.listen(engine, "connect", _configure)
     return engine
+
+
+def _configure(connection: Any, _: Any) -> None:
+    """Let several processes write a SQLite file, each entry on the disk before it counts."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+BEGINS = 2.0
+"""Seconds in which another process that makes a file has to have begun it."""
+
+
+def _prepare(path: Path) -> None:
+    """Make the folder of a SQLite file, and refuse what cannot be one.
+
+    An empty file is refused as well: SQLite would take it for a new database, and the tags that
+    were in it would be missing without a word.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise WorkspaceError(f"{path} is no file, so that no tags can be in it; {RESTORE}")
+        ends = time.monotonic() + BEGINS
+        while path.exists() and not path.stat().st_size:
+            if time.monotonic() > ends:
+                raise WorkspaceError(
+                    f"{path} is empty: the tags that were in it are lost; {RESTORE}, or delete it "
+                    "to begin anew"
+                )
+            time.sleep(0.05)
+        check_journal(path)
 
 
 def migrate(engine: Engine) -> None:
@@ -200,22 +205,99 @@ def migrate(engine: Engine) -> None:
     Raises
     ------
     WorkspaceError
-        If the database has migrations that this version does not know.
+        If the database has migrations that this version does not know, or is not whole.
     """
     with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+        if engine.dialect.name == SQLITE:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # else the driver commits each statement
+            check_file(connection)
         elif engine.dialect.name == POSTGRES:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         MIGRATED.create(connection, checkfirst=True)
-        done = set(connection.scalars(select(MIGRATED.c.number)))
-        if unknown := done - set(range(1, len(MIGRATIONS) + 1)):
-            raise WorkspaceError(
-                f"the tags in {place(engine.url)} were written by a newer version (migration "
-                f"{max(unknown)}, this one knows {len(MIGRATIONS)}); update Spurioscope"
-            )
+        done = _applied(connection)
         for number, change in enumerate(MIGRATIONS, 1):
             if number not in done:
                 change(connection)
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 connection.execute(insert(MIGRATED).values(number=number, at=now))
+        check_tables(connection)
+
+
+def _applied(connection: Connection) -> set[int]:
+    """Numbers of the migrations that the database has."""
+    where = f"the tags in {place(connection.engine.url)}"
+    done = set(connection.scalars(select(MIGRATED.c.number)))
+    known = set(range(1, len(MIGRATIONS) + 1))
+    if odd := [number for number in done if type(number) is not int or number < 1]:
+        raise WorkspaceError(
+            f"{where}: the table {MIGRATED.name} holds {ascii(odd[0])[:30]}, which is no number "
+            f"of a migration; {RESTORE}"
+        )
+    if unknown := done - known:
+        raise WorkspaceError(
+            f"{where} were written by a newer version (migration {max(unknown)}, this one knows "
+            f"{len(MIGRATIONS)}); update Spurioscope"
+        )
+    return done
+
+
+def check_file(connection: Connection) -> None:
+    """Raise WorkspaceError if a SQLite file is damaged, or another program's."""
+    where = f"the tags in {place(connection.engine.url)}"
+    if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":
+        raise WorkspaceError(f"{where}: the file is damaged; {RESTORE}")
+    there = set(inspect(connection).get_table_names())
+    if there and not there & {EVENTS.name, MIGRATED.name}:
+        raise WorkspaceError(
+            f"{where}: the file belongs to another program; {RESTORE}, or move it away to begin "
+            "anew"
+        )
+    if EVENTS.name in there and (n := _without_audit(connection)):
+        raise WorkspaceError(
+            f"{where}: {n} entries belong to no audit (audit_id is no text); {RESTORE}, or delete "
+            f"these rows of the table {EVENTS.name}"
+        )
+
+
+def _without_audit(connection: Connection) -> int:
+    """Entries that no audit would show, because what should be its id is no text."""
+    rows = connection.exec_driver_sql(
+        "SELECT typeof(audit_id), CAST(audit_id AS BLOB), count(*) FROM "
+        f"{EVENTS.name} GROUP BY audit_id"
+    )
+    return sum(n for kind, content, n in rows if kind != "text" or not _is_text(content))
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return "\0" not in content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
+def check_tables(connection: Connection) -> None:
+    """Raise WorkspaceError unless the log is a table with all its columns."""
+    known = inspect(connection)
+    where = f"the tags in {place(connection.engine.url)}"
+    if not known.has_table(EVENTS.name) or EVENTS.name in known.get_view_names():
+        raise WorkspaceError(f"{where}: there is no table {EVENTS.name}; {RESTORE}")
+    there = {column["name"] for column in known.get_columns(EVENTS.name)}
+    if lacking := [column.name for column in EVENTS.columns if column.name not in there]:
+        raise WorkspaceError(
+            f"{where}: the table {EVENTS.name} has no column {', '.join(lacking)}; {RESTORE}"
+        )
+
+
+def undecoded(connection: Connection, query: Executable) -> Sequence[Row[Any]]:
+    """The rows of a query; bytes that are no UTF-8 become surrogates instead of an error."""
+    try:
+        return connection.execute(query).all()
+    except OperationalError as error:
+        held: Any = connection.connection.driver_connection
+        if connection.dialect.name != SQLITE or hasattr(error.orig, "sqlite_errorcode"):
+            raise
+        held.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
+        try:
+            return connection.execute(query).all()
+        finally:
+            held.text_factory = str

@@ -8,47 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Connection, Engine, func, insert, select
 
-from core.annotate.database import EVENTS, engine_of, place, without_password
+from core.annotate.address import SQLITE, place
+from core.annotate.database import EVENTS, engine_of, undecoded
+from core.annotate.entries import MOST, Fault, described, read, read_all
+from core.annotate.entries import TagEvent as TagEvent
+from core.annotate.failures import told
+from core.annotate.names import person, storable
 from core.errors import InputError, WorkspaceError
 from core.store import Workspace, refuse_if_read_only
 from core.types import Kind, Subtype, Tag
 
 SAME = ("audit_id", "annotator", "label", "kind", "component")
 """What two entries have in common if the newer one replaces the older."""
-
-
-@dataclass(frozen=True)
-class TagEvent:
-    """One entry of the log."""
-
-    id: int
-    at: str
-    """UTC, ISO 8601."""
-    annotator: str
-    audit_id: str
-    label: str
-    """Raw label of the class."""
-    kind: Kind
-    component: int
-    tag: Tag | None
-    """None: the tag was taken back."""
-    subtype: Subtype | None = None
-    """What kind of spurious; None where it was not said."""
-    confidence: int | None = None
-    """1 (guess) to 5 (sure); None where it was not said."""
-    reason: str | None = None
-    """In the annotator's words."""
-    undoes: int | None = None
-    """The entry that this one takes back."""
-    previous: int | None = None
-    """The entry before it of the same annotator on the same candidate."""
 
 
 class TagStore:
@@ -70,7 +47,7 @@ class TagStore:
         """
         if workspace.database:
             return cls(engine_of(workspace.database))
-        return cls(engine_of(f"sqlite:///{workspace.root / 'tags.sqlite'}"))
+        return cls(engine_of(URL.create(SQLITE, database=str(workspace.root / "tags.sqlite"))))
 
     def add(
         self,
@@ -90,7 +67,8 @@ class TagStore:
         Raises
         ------
         InputError
-            If a tag that is not spurious has a subtype, or the confidence is not 1 to 5.
+            If a tag that is not spurious has a subtype, the confidence is not 1 to 5, or the
+            component is no number that a database holds.
         WorkspaceError
             If the database cannot be written.
         """
@@ -98,9 +76,11 @@ class TagStore:
             raise InputError(f"subtype {subtype!r} belongs to the tag spurious, not to {tag!r}")
         if confidence is not None and not 1 <= confidence <= 5:
             raise InputError(f"confidence {confidence}: give 1 (a guess) to 5 (sure)")
+        if not 0 <= component <= MOST:
+            raise InputError(f"component {component}: give a number from 0 to {MOST}")
         return self._append(
             {
-                "annotator": _name(annotator),
+                "annotator": person(annotator),
                 "audit_id": audit_id,
                 "label": label,
                 "kind": Kind(kind).value,
@@ -108,7 +88,7 @@ class TagStore:
                 "tag": Tag(tag).value if tag else None,
                 "subtype": Subtype(subtype).value if subtype else None,
                 "confidence": confidence,
-                "reason": reason or None,
+                "reason": storable(reason) if reason else None,
                 "undoes": None,
             }
         )
@@ -120,10 +100,21 @@ class TagStore:
         )
         entry = insert(EVENTS).values(**values, previous=before.scalar_subquery())
         with self._writing() as connection:
-            number, previous = connection.execute(
-                entry.returning(EVENTS.c.id, EVENTS.c.previous)
-            ).one()
-        return _event({"id": number, **values, "previous": previous})
+            saved = connection.execute(entry.returning(EVENTS.c.id, EVENTS.c.previous)).all()
+            self._check_saved(len(saved), 1)
+            values |= saved[0]._asdict()
+            event = read([values[column.name] for column in EVENTS.columns])
+            if isinstance(event, Fault):
+                raise self._spoilt([event])
+        return event
+
+    def _check_saved(self, saved: int, given: int) -> None:
+        """Raise WorkspaceError where the database took less than it was given (-1: not said)."""
+        if 0 <= saved < given:
+            raise WorkspaceError(
+                f"the tags in {place(self.engine.url)}: a rule (a trigger) in the database kept "
+                f"{given - saved} of {given} new entries out; remove it or restore a backup"
+            )
 
     def add_many(self, audit_id: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Append many tags in one transaction; all or none. Returns how many were new.
@@ -137,7 +128,7 @@ class TagStore:
         rows : annotator, label, kind, component, tag, subtype, confidence, reason, and ``at``
             (None: now).
         """
-        standing = {(e.annotator, *_candidate(e)): e for e in self.current(audit_id)}
+        known_tags = {(e.annotator, *_candidate(e)): e for e in self.current(audit_id)}
         last = {self._key(row): i for i, row in enumerate(rows)}  # of a person who answered twice
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         new = []
@@ -145,10 +136,11 @@ class TagStore:
             if last[self._key(row)] != i:
                 continue
             entry = {**row, "audit_id": audit_id, "undoes": None, "at": row["at"] or now}
-            entry["annotator"] = _name(row["annotator"])
+            entry["annotator"] = person(row["annotator"])
+            entry["reason"] = storable(row["reason"]) if row["reason"] else None
             entry["previous"] = None
-            known = standing.get(self._key(row))
-            said = (row["tag"], row["subtype"], row["confidence"], row["reason"])
+            known = known_tags.get(self._key(row))
+            said = (row["tag"], row["subtype"], row["confidence"], entry["reason"])
             if known and said == (known.tag, known.subtype, known.confidence, known.reason):
                 continue
             if known:
@@ -156,26 +148,23 @@ class TagStore:
             new.append(entry)
         with self._writing() as connection:
             if new:
-                connection.execute(insert(EVENTS), new)
+                self._check_saved(connection.execute(insert(EVENTS), new).rowcount, len(new))
         return len(new)
 
     @staticmethod
     def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return _name(row["annotator"]), row["label"], Kind(row["kind"]), row["component"]
+        return person(row["annotator"]), row["label"], Kind(row["kind"]), row["component"]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """One transaction; what cannot be saved is said in a sentence."""
         refuse_if_read_only()
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise WorkspaceError(
-                f"the tag could not be saved in {place(self.engine.url)}: "
-                f"{without_password(error.orig, self.engine.url)}; check that it is writable and "
-                "the disk is not full"
-            ) from None
+        saved = "nothing of this was saved"
+        with (
+            told(self.engine.url, "the tag could not be saved in", saved),
+            self.engine.begin() as connection,
+        ):
+            yield connection
 
     def undo(self, annotator: str, audit_id: str) -> TagEvent | None:
         """Take back the annotator's last entry that still stands; None if there is none.
@@ -184,11 +173,11 @@ class TagStore:
         """
         history = self.history(audit_id, annotator)
         gone = {entry.undoes for entry in history}
-        standing = [e for e in history if e.undoes is None and e.id not in gone]
-        if not standing:
+        left = [e for e in history if e.undoes is None and e.id not in gone]
+        if not left:
             return None
-        last = standing[-1]
-        before = [e for e in standing[:-1] if _candidate(e) == _candidate(last)]
+        last = left[-1]
+        before = [e for e in left[:-1] if _candidate(e) == _candidate(last)]
         restored = asdict(before[-1] if before else replace(last, tag=None))
         if not before:
             restored |= {"subtype": None, "confidence": None, "reason": None}
@@ -197,24 +186,42 @@ class TagStore:
         return self._append({**restored, "undoes": last.id})
 
     def history(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
-        """The log of an audit, oldest first; of one person where a name is given."""
+        """The log of an audit, oldest first; of one person where a name is given.
+
+        Raises
+        ------
+        WorkspaceError
+            If a row of it cannot be understood; the message names all such rows.
+        """
+        events, faults = self.log(audit_id, annotator)
+        if faults:
+            raise self._spoilt(faults)
+        return events
+
+    def log(
+        self, audit_id: str, annotator: str | None = None
+    ) -> tuple[list[TagEvent], list[Fault]]:
+        """What can be understood of an audit's log, oldest first, and the rows that cannot."""
         query = select(EVENTS).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
         if annotator is not None:
-            query = query.where(EVENTS.c.annotator == _name(annotator))
+            query = query.where(EVENTS.c.annotator == person(annotator))
         with self._reading() as connection:
-            return [_read(row) for row in connection.execute(query)]
+            return read_all(undecoded(connection, query))
+
+    def _spoilt(self, faults: Sequence[Fault]) -> WorkspaceError:
+        return WorkspaceError(
+            f"the tags in {place(self.engine.url)}: {described(faults)}; restore them from a "
+            "backup, or correct or delete these rows of the table tag_events"
+        )
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection; what cannot be read is said in a sentence."""
-        try:
-            with self.engine.connect() as connection:
-                yield connection
-        except DatabaseError as error:
-            raise WorkspaceError(
-                f"the tags in {place(self.engine.url)} cannot be read: "
-                f"{without_password(error.orig, self.engine.url)}; restore them from a backup"
-            ) from None
+        with (
+            told(self.engine.url, "the tags cannot be read from"),
+            self.engine.connect() as connection,
+        ):
+            yield connection
 
     def state(self, audit_id: str) -> tuple[int, int]:
         """Number of entries of an audit's log and the newest one: changes with every entry."""
@@ -225,32 +232,14 @@ class TagStore:
 
     def current(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
         """The standing tag of every annotator and candidate; taken-back ones left out."""
-        latest = {(e.annotator, *_candidate(e)): e for e in self.history(audit_id, annotator)}
-        return [entry for entry in latest.values() if entry.tag is not None]
+        return standing(self.history(audit_id, annotator))
 
 
-def _name(annotator: str) -> str:
-    return annotator.strip()[:120] or "anonymous"
+def standing(history: Sequence[TagEvent]) -> list[TagEvent]:
+    """The tags that stand at the end of a log: :meth:`TagStore.current`."""
+    latest = {(e.annotator, *_candidate(e)): e for e in history}
+    return [entry for entry in latest.values() if entry.tag is not None]
 
 
 def _candidate(entry: TagEvent) -> tuple[str, Kind, int]:
     return entry.label, entry.kind, entry.component
-
-
-def _event(values: Mapping[str, Any]) -> TagEvent:
-    return _read([values[column.name] for column in EVENTS.columns])
-
-
-KINDS = {str(kind): kind for kind in Kind}
-TAGS = {str(tag): tag for tag in Tag}
-SUBTYPES = {str(subtype): subtype for subtype in Subtype}
-
-
-def _read(row: Sequence[Any]) -> TagEvent:
-    """An entry from the values of EVENTS' columns."""
-    number, at, annotator, audit_id, label, kind, component, tag, subtype, *more = row
-    said = TAGS[tag] if tag else None
-    which = SUBTYPES[subtype] if subtype else None
-    return TagEvent(
-        number, at, annotator, audit_id, label, KINDS[kind], component, said, which, *more
-    )

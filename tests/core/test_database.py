@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from core.__main__ import main
-from core.annotate import database
+from core.annotate import database, failures
+from core.annotate.address import parse, place
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.errors import InputError, WorkspaceError
@@ -88,7 +90,7 @@ def test_a_log_on_postgresql(team: Workspace) -> None:
 
 
 def test_an_older_schema_on_postgresql(team: Workspace, server: str) -> None:
-    engine = database._made(database.parse(server))
+    engine = database._made(parse(server))
     with engine.begin() as connection:
         database._create(connection)
         connection.exec_driver_sql(
@@ -156,10 +158,65 @@ def test_bad_addresses(
     assert "secret-word" not in str(caught.value)
 
 
-def test_passwords_stay_out_of_what_drivers_say() -> None:
-    url = database.parse("postgresql://me:hush@host/db?password=other")
-    assert database.place(url) == "postgresql+psycopg://me:***@host/db"
-    assert database.without_password("hush and\nother", url) == "*** and ***"
+def test_a_place_is_named_without_its_password() -> None:
+    url = parse("postgresql://me:hush@host/db?password=other&sslpassword=third")
+    assert place(url) == "postgresql+psycopg://me:***@host/db"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:secret@word@host/db",
+        "postgresql://me:secret@@word/db",
+        "postgresql://m/e:secret-word@host/db",
+        "postgresql://host/db?password=secret@word",
+        "postgresql://me:1234/db?password=secret@word",
+        "postgresql://me@host?password=secret@word",
+        "postgresql://me:secret-word/db",
+        "postgresql:/me:secret-word@host/db",
+        "postgresql://me:x@host:secret-word/db",
+        "sqlite://me:secret-word@host/db",
+    ],
+)
+def test_nothing_of_an_unclear_address_is_repeated(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="give for example|write %40 for @") as caught:
+        TagStore.open(Workspace(tmp_path, address))
+    assert not [word for word in ("secret", "word", "1234") if word in _after_url(caught.value)]
+
+
+def _after_url(error: Exception) -> str:
+    """A message without the word "password", which is no password."""
+    return str(error).replace("password", "")
+
+
+def test_encoded_passwords_are_read() -> None:
+    url = parse("postgresql://me:p%40s%2Fs%3Aw%3Fo%23rd@host:5433/db")
+    assert (url.password, url.host, url.port) == ("p@s/s:w?o#rd", "host", 5433)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('connection to server at "secret-host" failed: Connection refused', "no server answers"),
+        ('FATAL: password authentication failed for user "secret-user"', "refuses the name or"),
+        ("could not translate host name", "there is no such host"),
+        ('invalid connection option "secret-word"', "has an option that is unknown"),
+        ("secret-word", "the server failed; check that it runs"),
+        ("could not extend file: No space left on device", "its disk is full"),
+    ],
+)
+def test_what_a_server_says_is_not_repeated(said: str, told: str) -> None:
+    url = parse("postgresql://me:secret-word@host/db")
+    error = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception(said))
+    with pytest.raises(WorkspaceError, match=told) as caught, failures.told(url, "cannot open"):
+        raise error
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a@b", "a:b", "ü"])
+def test_a_workspace_of_any_name_has_its_own_file(tmp_path: Path, name: str) -> None:
+    TagStore.open(Workspace(tmp_path / name)).add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    assert (tmp_path / name / "tags.sqlite").exists()
 
 
 def test_the_environment_names_the_database(
