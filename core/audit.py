@@ -323,14 +323,14 @@ class Audit:
     def _take_in(self, image_id: str, content: bytes, model: Model) -> None:
         import torch
 
-        from core.data.decode import read_image
+        from core.data.foreign import read_foreign
         from core.data.preprocess import apply
         from core.features.shards import storable
         from core.store import replacing_folder, write_json
 
         with replacing_folder(self.folder / "uploads" / image_id) as temporary:
             (temporary / "image").write_bytes(content)
-            pixels = apply(self.preprocess, read_image(temporary / "image").image)
+            pixels = apply(self.preprocess, read_foreign(temporary / "image").image)
             encoded = model.encode(torch.from_numpy(pixels)[None])
             if not encoded.features.isfinite().all():
                 raise UnreadableImageError("the network's features are not finite on this image")
@@ -385,7 +385,7 @@ class Audit:
         UnreadableImageError
             If the file is gone or damaged; the remedy is named.
         """
-        from core.data.decode import read_image
+        from core.data.decode import large_alone, read_image
 
         path = self.path(image_id)
         if not path.exists():
@@ -393,7 +393,8 @@ class Audit:
                 f"{path} is not there any more; if the data moved: python -m core show "
                 f"{self.name!r} --data-root NEW"
             )
-        return read_image(path).image
+        with large_alone(path):
+            return read_image(path).image
 
     def load_model(self, *, exported: bool = False) -> Model:
         """The audited model with the head that is explained, on its device, at its precision.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 import stat
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,6 +32,18 @@ FORMATS = (
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Larger files are not read: four 16-bit channels of the largest image, uncompressed."""
+
+LARGE = 16_000_000
+"""Pixels above which an image for a page is decoded alone; below, it holds a quarter of a GB."""
+
+BAND = 2**20
+"""Pixels that are brought to 8 bits at a time, in 8 bytes each."""
+
+WORDS = re.compile(r"(?!.*(\bb['\"]|(?<!-)\d|\d\d|object))[A-Za-z][A-Za-z0-9 ,.:;'/+-]{,100}")
+"""What a decoder says in words; not bytes, addresses and numbers of this one file."""
+
+NO_MEMORY = "decoder error -9"
+"""What Pillow says where libtiff refuses a tile or strip for its size, or finds no memory."""
 
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError,
@@ -49,7 +66,7 @@ class Decoded:
     """BLAKE2b of the file's bytes, 32 hex digits."""
 
 
-def read_image(path: Path) -> Decoded:
+def read_image(path: Path, most: int = MAX_PIXELS) -> Decoded:
     """Decode an image to upright 8-bit RGB. Safe to call from many threads.
 
     The orientation in its metadata is applied once; of an animation the first frame is taken;
@@ -59,6 +76,7 @@ def read_image(path: Path) -> Decoded:
     Parameters
     ----------
     path : the image file; its ending does not matter.
+    most : pixels of the largest image that is decoded.
 
     Raises
     ------
@@ -66,7 +84,7 @@ def read_image(path: Path) -> Decoded:
         For whatever cannot be decoded. The message is the plain reason
         without the path, so that equal reasons can be counted; callers name the file.
     """
-    image, digest = read_upright(path)
+    image, digest = read_upright(path, most)
     try:
         rgb = _rgb(image)
     except DECODER_ERRORS as error:
@@ -74,7 +92,7 @@ def read_image(path: Path) -> Decoded:
     return Decoded(image=rgb, width=rgb.width, height=rgb.height, digest=digest)
 
 
-def read_upright(path: Path) -> tuple[Image.Image, str]:
+def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
     """Decode an image in its own mode, upright, with the digest of its file.
 
     Raises
@@ -87,8 +105,8 @@ def read_upright(path: Path) -> tuple[Image.Image, str]:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise UnreadableImageError(_too_large(pixels))
+        if pixels > most:
+            raise UnreadableImageError(_too_large(pixels, most))
         image.load()
     except UnreadableImageError:
         raise
@@ -96,6 +114,25 @@ def read_upright(path: Path) -> tuple[Image.Image, str]:
         raise UnreadableImageError(_reason(error)) from error
     _turn_upright(image)
     return image, _digest(data)
+
+
+@contextlib.contextmanager
+def large_alone(path: Path) -> Iterator[None]:
+    """Let pages decode one large image at a time; a small one waits for nobody."""
+    with _large if _declared(path) > LARGE else contextlib.nullcontext():
+        yield
+
+
+_large = threading.Lock()
+
+
+def _declared(path: Path) -> int:
+    """Pixels that the header declares; 0 where there is none to read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height
+    except DECODER_ERRORS:
+        return 0
 
 
 def file_digest(path: Path) -> str:
@@ -132,26 +169,30 @@ def _file_reason(error: Exception) -> str:
         return "the file does not exist"
     if isinstance(error, PermissionError):
         return "no permission to read the file"
-    return f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
+    return f"the file cannot be read ({getattr(error, 'strerror', None) or 'its name is no path'})"
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
     if isinstance(error, UnidentifiedImageError):
         return "the file is not an image of a known format"
     if isinstance(error, Image.DecompressionBombError):
-        return _too_large(None)
-    if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
-    if isinstance(error, EOFError) or "truncated" in text.lower():
-        return f"the file is cut off or damaged ({text or 'unexpected end'})"
-    return f"the image is damaged or of an unsupported kind ({text or type(error).__name__})"
-
-
-def _too_large(pixels: int | None) -> str:
-    if pixels is None:
         return f"the image has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-    return f"the image has {pixels:,} pixels, at most {MAX_PIXELS:,} are decoded"
+    if isinstance(error, MemoryError) or str(error).startswith(NO_MEMORY):
+        return "not enough memory to decode it"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return "the file is cut off or damaged"
+    return f"the image is damaged or of an unsupported kind{_said(error)}"
+
+
+def _said(error: Exception) -> str:
+    """In brackets what the decoder says, without what belongs to this one file."""
+    text = " ".join(str(error).partition("(")[0].split())
+    own = isinstance(error, OSError | SyntaxError)  # others are of Python, about its own objects
+    return f" ({text})" if own and WORDS.fullmatch(text) else ""
+
+
+def _too_large(pixels: int, most: int) -> str:
+    return f"the image has {pixels:,} pixels, at most {most:,} are decoded"
 
 
 def _turn_upright(image: Image.Image) -> None:
@@ -166,20 +207,28 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_grey(np.asarray(image))).convert("RGB")
+        return _grey(image).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
 
 
-def _grey(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Bring 16-bit, 32-bit and floating-point grey levels to 8 bits, array (H, W)."""
-    if values.dtype.kind == "f":
-        levels = np.nan_to_num(values.astype(np.float64), nan=0.0)
-        scale = 255.0 if levels.max(initial=0.0) <= 1.0 else 1.0
+def _grey(image: Image.Image) -> Image.Image:
+    """Bring 16-bit, 32-bit and floating-point grey levels to 8 bits, a band at a time."""
+    top = max(float(np.fmax.reduce(band, axis=None, initial=0)) for _, band in _bands(image))
+    if image.mode == "F":
+        scale = 255.0 if top <= 1.0 else 1.0
     else:
-        levels = values.astype(np.float64)
-        scale = 1 / 257 if levels.max(initial=0.0) <= 65535 else 255 / (2**32 - 1)
-    return np.rint(np.clip(levels * scale, 0, 255)).astype(np.uint8)
+        scale = 1 / 257 if top <= 65535 else 255 / (2**32 - 1)
+    grey = Image.new("L", image.size)
+    for y, band in _bands(image):
+        levels = np.nan_to_num(band.astype(np.float64), nan=0.0) * scale
+        grey.paste(Image.fromarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8)), (0, y))
+    return grey
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.generic]]]]:
+    """Rows of an image from the top, with where they begin: arrays (h, width)."""
+    rows = max(BAND // image.width, 1)
+    for y in range(0, image.height, rows):
+        yield y, np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from core.config import MAX_PIXELS
+from core.data import decode
 from core.data.decode import file_digest, read_image
 from core.errors import UnreadableImageError
 
@@ -103,6 +105,24 @@ def test_32_bit_grey(tmp_path):
 def test_float_tiff(tmp_path, values, expected):
     Image.fromarray(np.array([values], dtype=np.float32)).save(tmp_path / "a.tif")
     assert pixels(tmp_path / "a.tif")[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[np.nan, np.nan], [0.5, 1.0], [0.25, -1.0]], np.float32),
+        np.array([[0.5, 1.0], [np.nan, 7.0], [200.0, -1.0]], np.float32),
+        np.array([[0, 1000], [65535, 3], [7, 9]], np.uint16),
+        np.array([[0, 1000], [70000, -3], [7, 2**31 - 1]], np.int32),
+    ],
+    ids=["nan first", "larger later", "16 bit", "32 bit"],
+)
+def test_grey_levels_do_not_depend_on_the_band(tmp_path, monkeypatch, values):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    whole = pixels(tmp_path / "a.tif")
+    monkeypatch.setattr(decode, "BAND", 2)
+    assert np.array_equal(pixels(tmp_path / "a.tif"), whole)
+    assert whole.max() > 0
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGBA", "P"])
@@ -216,6 +236,66 @@ def test_random_damage_is_refused_or_decoded(tmp_path):
                 assert read_image(tmp_path / "a").image.mode == "RGB"
 
 
+FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000", "AVIF", "ICO", "MPO")
+DECODER = "decoder error -2 when reading image file"
+SENTENCE = re.compile(r"(?!.*(\bb['\"]|0x|object|  |Error|Exception))[a-z][\x20-\x7e]{10,150}")
+
+
+def damaged(data, rng):
+    """One file cut off, or with a few wrong bytes, mostly near its beginning."""
+    if rng.random() < 0.3:
+        return data[: int(rng.integers(1, len(data)))]
+    found = bytearray(data)
+    end = len(data) if rng.random() < 0.3 else min(200, len(data))
+    for at in rng.integers(0, end, int(rng.integers(1, 9))):
+        found[at] = rng.integers(0, 256)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_reason_of_a_damaged_file_is_a_sentence(tmp_path, kind):
+    rng = np.random.default_rng(list(kind.encode()))
+    data, reasons = encoded(kind), set()
+    for _ in range(60):
+        (tmp_path / "a").write_bytes(damaged(data, rng))
+        try:
+            read_image(tmp_path / "a")
+        except UnreadableImageError as error:
+            reasons.add(str(error))
+    assert reasons
+    assert [reason for reason in reasons if not SENTENCE.fullmatch(reason)] == []
+    countable = [reason for reason in reasons if "pixels" not in reason]
+    assert len(countable) <= 8, countable
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SyntaxError("broken PNG file (chunk b'\\x89PNG\\n(')"), " (broken PNG file)"),
+        (OSError("cannot decode <_io.BytesIO object at 0x7f1>"), ""),
+        (OSError(DECODER), f" ({DECODER})"),
+        (SyntaxError("not a TIFF file (header b'\\x00' not valid)"), " (not a TIFF file)"),
+        (OSError("bad chunk b'IDAT'"), ""),
+        (OSError("line\none\x00\x07"), ""),
+        (OSError("offset 123456 lies behind the end"), ""),
+        (OSError("word " * 100), ""),
+        (IndexError("list index out of range"), ""),
+        (struct.error("unpack requires a buffer of 4 bytes"), ""),
+        (OSError(), ""),
+    ],
+)
+def test_what_a_decoder_says_is_repeated_only_in_words(tmp_path, monkeypatch, error, said):
+    def fail(*_, **__):
+        raise error
+
+    picture().save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(UnreadableImageError) as caught:
+        read_image(tmp_path / "a.png")
+    reason = str(caught.value).removeprefix("the image is damaged or of an unsupported kind")
+    assert reason == said
+
+
 def test_missing_folder_and_pipe(tmp_path):
     with pytest.raises(UnreadableImageError, match="does not exist"):
         read_image(tmp_path / "no.png")
@@ -228,6 +308,8 @@ def test_missing_folder_and_pipe(tmp_path):
         read_image(tmp_path / ("x" * 300))
     with pytest.raises(UnreadableImageError, match="cannot be read"):
         read_image(Path("a\0b"))
+    with pytest.raises(UnreadableImageError, match=r"cannot be read \(its name is no path\)$"):
+        read_image(tmp_path / "a\0b")
 
 
 def test_no_permission(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -132,6 +134,24 @@ def test_uploaded_image_is_explained(audit: Audit, opened: Open) -> None:
     assert address(app)["image"].startswith("up")
     again = healthy(opened("image", **address(app)), "Image")
     assert again.subheader[0].value == "Uploaded image"
+
+
+def giant() -> bytes:
+    """A few bytes that declare 64 million pixels."""
+    out = io.BytesIO()
+    Image.new("1", (8, 8)).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    data[16:24] = struct.pack(">II", 8000, 8000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def test_upload_of_a_bomb_is_a_sentence(audit: Audit, opened: Open) -> None:
+    app = opened("image", audit=audit.id)
+    upload(app, giant())
+    assert not app.exception
+    assert "64,000,000 pixels, at most 50,000,000" in app.error[0].value
+    assert not (audit.folder / "uploads").exists() or not list((audit.folder / "uploads").iterdir())
 
 
 @pytest.mark.parametrize("content", [b"hello", b"", b"\x89PNG\r\n\x1a\n"])
