@@ -13,6 +13,7 @@ if get_script_run_ctx(suppress_warning=True) is None:
 
     from core.ui.access import KnownHosts, announced
     from core.ui.media import media_routes
+    from core.ui.uploads import Uploads
     from core.ui.warm import render, warm_up
 
     # without this, a fresh server takes the folder pages/ for an app of its own until the first
@@ -21,7 +22,7 @@ if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(
         "app.py",
         routes=media_routes(render),
-        middleware=[Middleware(KnownHosts)],
+        middleware=[Middleware(KnownHosts), Middleware(Uploads)],
         lifespan=announced,
     )
     warm_up()
