@@ -81,7 +81,7 @@ def confusion(table: pd.DataFrame, couples: pd.DataFrame) -> None:
     both = wide[[first, second]].dropna()
     tags = [tag.value for tag in Tag]
     counts = pd.crosstab(both[first], both[second]).reindex(index=tags, columns=tags, fill_value=0)
-    st.table(counts.rename_axis(index=blocks.plain(f"{first} \\ {second}"), columns=None))
+    blocks.table(counts.rename_axis(index=f"{first} \\ {second}", columns=None))
 
 
 @blocks.part
@@ -123,7 +123,7 @@ def _settling(audit: Audit, label: str, kind: str, component: int) -> None:
         state.go("pages/tagging.py", at=at, **both)
     for tag in Tag:
         st.button(
-            f"Settle: {tag.value}",
+            f"Settle: {blocks.plain(tag.value)}",
             key=f"settle-{tag.value}-{key}",
             on_click=_settle,
             args=(audit.id, label, kind, component, tag),

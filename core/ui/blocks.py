@@ -186,6 +186,12 @@ def overlay_scale(arrays: ClassArrays, row: int, alpha: FloatArray | None = None
     return float(np.abs(alpha).max() * 3) or 1.0 if alpha is not None else 1.0
 
 
+def table(frame: pd.DataFrame) -> None:
+    """A table whose cells, columns, index and their names are shown as they are."""
+    shown = frame.rename(index=plain, columns=plain).rename_axis(index=plain, columns=plain)
+    st.table(shown.map(lambda cell: plain(cell) if isinstance(cell, str) else cell))
+
+
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
     """Show an error in the place where it happens, as a sentence; a damaged audit is one, too."""

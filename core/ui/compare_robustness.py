@@ -81,7 +81,7 @@ def _numbers(found: Robustness) -> None:
     if found.line:
         fit = (
             f" Line: logit(y) = {found.line.slope:.2f} logit(x) {found.line.intercept:+.2f}, "
-            f"R² {found.line.r2:.2f} over {found.line.n} models."
+            f"R² {found.line.r2:.2f} over {found.line.n:,} models."
         )
     st.caption(
         "Logit axes, 95 % Clopper-Pearson bars (Taori et al. 2020). High and low spuriosity are "

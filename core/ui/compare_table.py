@@ -52,7 +52,7 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
     st.html(style() + html(context, table, baseline))
     st.caption(
         "95 % intervals. Differences: McNemar's exact test for accuracy, a bootstrap of the same "
-        f"images for the others; p after Holm's correction over the {table.tests} tests of this "
+        f"images for the others; p after Holm's correction over the {table.tests:,} tests of this "
         "table, **bold** below 0.05. Intervals of differences are not corrected. Speeds are not "
         "tested: they were measured one after the other, at the load that stands beside them."
     )

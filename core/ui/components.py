@@ -127,7 +127,7 @@ def controls(audit: Audit, shown: View) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.choose(
             widgets[shown.pages > 12],
-            f"Page of {shown.total} candidates",
+            f"Page of {shown.total:d} candidates",
             "page",
             [str(n) for n in range(1, shown.pages + 1)],
         )

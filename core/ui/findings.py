@@ -78,7 +78,7 @@ def _paging(at: int, total: int) -> None:
                 key=f"finding-{key}",
                 disabled=not 1 <= where <= total,
             )
-        st.markdown(f"**Finding {at} of {total}**")
+        st.markdown(f"**Finding {at:d} of {total:d}**")
 
 
 def _show(audit: Audit, found: Finding | Question) -> None:

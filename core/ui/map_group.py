@@ -142,7 +142,7 @@ def _caution(n_in: int, n_out: int, tests: int) -> str:
     reach = chance_reach(n_in, n_out, tests)
     return (
         f"{n_in:,} images against the other {n_out:,} of the class that are drawn. AUROC 0.5 is no "
-        f"difference; for a group drawn by lot, the largest of {tests} would stay within "
+        f"difference; for a group drawn by lot, the largest of {tests:d} would stay within "
         f"0.5 ± {reach:.2f} in 95 of 100 cases. A group chosen by eye is not drawn by lot: read "
         "this as a description of the group, not as a test."
     )

@@ -101,7 +101,7 @@ def check_before(data: str, limit: int | None) -> bool:
     cells[0].metric("Images", f"{found.images:,}", border=True)
     cells[1].metric("Classes", f"{found.classes:,}", border=True)
     cells[2].metric(
-        "Unreadable", f"{len(found.unreadable)} of {found.sampled} looked at", border=True
+        "Unreadable", f"{len(found.unreadable)} of {found.sampled:,} looked at", border=True
     )
     cores = os.cpu_count() or 1
     minutes = found.images * (found.seconds_per_image / cores + 0.02) / 60
@@ -156,7 +156,7 @@ def _job_list(active: bool, wanted: Wanted, opens: tuple[str, str]) -> None:
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
             with left:
-                st.markdown(f"**{job.state}** · {plain(job.title)}")
+                st.markdown(f"**{plain(job.state)}** · {plain(job.title)}")
                 if job.active:
                     show_progress(job)
                 elif job.message:

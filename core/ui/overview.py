@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.audit import Audit
 from core.ui import opened, pictures, state
-from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked
+from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
 from core.ui.words import help_on
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def planted_truth(audit: Audit) -> None:
     rows = _planted(audit)
     if rows is not None:
         st.subheader("Planted truth and what was found")
-        st.table(rows.rename(index=plain).map(plain))
+        table(rows)
 
 
 @lru_cache(maxsize=16)

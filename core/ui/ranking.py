@@ -110,17 +110,17 @@ def headline(table: pd.DataFrame, tests: int) -> None:
     cells[0].metric(
         "Spurious gap",
         f"{gap.gap:+.0f} points",
-        help=f"Accuracy on the {gap.k} held-out images of highest spuriosity minus that on the "
-        f"{gap.k} lowest. 95 % interval {blocks.interval(gap.low, gap.high)}. Positive: the cue "
+        help=f"Accuracy on the {gap.k:d} held-out images of highest spuriosity minus that on the "
+        f"{gap.k:d} lowest. 95 % interval {blocks.interval(gap.low, gap.high)}. Positive: the cue "
         "helps where it is present (clarifying); negative: it confuses.",
         border=True,
     )
-    cells[1].metric(f"Accuracy, {gap.k} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
-    cells[2].metric(f"Accuracy, {gap.k} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
+    cells[1].metric(f"Accuracy, {gap.k:d} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
+    cells[2].metric(f"Accuracy, {gap.k:d} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
     st.caption(
         f"{blocks.plain(gap.reading)}, interval {blocks.interval(gap.low, gap.high)} points, "
-        f"{gap.n} held-out images"
-        + (f"; corrected for {tests} classes (Bonferroni)" if tests > 1 else "")
+        f"{gap.n:d} held-out images"
+        + (f"; corrected for {tests:d} classes (Bonferroni)" if tests > 1 else "")
     )
 
 

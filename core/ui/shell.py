@@ -191,7 +191,7 @@ def _watch(job_id: str) -> None:
 def show_progress(job: jobs.Job) -> None:
     """One job's progress with rate and time left, or its place in the queue."""
     if job.state == "waiting":
-        st.caption(f":material/hourglass_empty: Waiting, {job.before} before it")
+        st.caption(f":material/hourglass_empty: Waiting, {job.before:d} before it")
         return
     done, total = job.progress.done, job.progress.total
     text = plain(job.progress.stage)

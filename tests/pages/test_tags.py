@@ -18,6 +18,8 @@ from core.audit import Audit, carry_direction
 from core.errors import WorkspaceError
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag
+from core.ui.text import plain
+from tests.hostile import NAMES
 from tests.pages.conftest import Open, address, galleries, healthy
 
 
@@ -148,6 +150,20 @@ def test_what_cannot_be_saved_is_a_sentence(
         next(b for b in app.button if b.label == "Settle: spurious").click().run()
     assert not app.exception
     assert [t.value for t in app.toast] == ["the disk is full"]
+
+
+def test_people_are_named_as_they_are_called(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    store, label = TagStore.open(workspace), audit.classes[0]["label"]
+    for who in NAMES[:2]:
+        for component in range(2):
+            store.add(who, audit.id, label, Kind.PCA, component, Tag.CORE)
+    app = healthy(opened("agreement", audit=audit.id), "Agreement")
+    first, second = sorted(NAMES[:2])
+    assert app.selectbox(key="confusion").options == [f"{first} and {second}"]
+    assert app.table[0].value.index.name == plain(f"{first} \\ {second}")
+    assert app.table[0].value.loc["core", "core"] == 2
 
 
 def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, opened: Open) -> None:
