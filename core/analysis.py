@@ -22,21 +22,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core import digests
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.discover.candidates import ClassCandidates, find_candidates
-from core.errors import DataError
+from core.errors import DataError, WorkspaceError
 from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe, match_outputs
-from core.models.linear import Head, read_head, store_head
+from core.models.linear import FACTS, Head, read_head, store_head
 from core.statistics import log_softmax
 from core.store import (
+    as_bytes,
     fingerprint,
     read_array,
     read_frame,
     read_json,
+    remove,
     replacing_folder,
+    there,
     write_frame,
     write_json,
 )
@@ -65,7 +69,7 @@ def analyse(
     model : None where a head was given (:data:`GIVEN`).
     images : the table joined with the store's rows (digest, width, height, readable, reason).
     """
-    (folder / "summary.json").unlink(missing_ok=True)  # nobody reads half of two analyses
+    remove(folder / "summary.json")  # nobody reads half of two analyses
     readable = images[images["readable"]].reset_index(drop=True)
     fitting = fitting_rows(readable)
     key = fingerprint(
@@ -93,7 +97,7 @@ def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
     """Whether the stored analysis is that of exactly these images, so that nothing is to do."""
     if not (folder / "summary.json").exists() or not (folder / "images.parquet").exists():
         return False
-    same_table = read_json(folder / "summary.json").get("table") == _table_key(table)
+    same_table = read_json(folder / "summary.json", {}).get("table") == _table_key(table)
     return bool(same_table and read_frame(folder / "images.parquet").equals(images))
 
 
@@ -136,7 +140,7 @@ def held_out_rows(folder: Path, fitting: BoolArray) -> BoolArray:
     if not fitting.all():
         return ~fitting
     rows = fitting.copy()
-    probe = read_json(folder / "head" / "head.json").get("probe", {})
+    probe = read_json(folder / "head" / "head.json", FACTS).get("probe", {})
     rows[np.array(probe.get("never_held_out", []), np.int64)] = False
     return rows
 
@@ -165,7 +169,7 @@ def _head(
 ) -> Head:
     """A given head, the model's own, or a linear probe fitted on the training features."""
     path = folder / "head" / "head.json"
-    stored = read_json(path) if path.exists() else {}
+    stored = read_json(path, {}) if path.exists() else {}
     if GIVEN in stored and stored["key"] != key:
         write_json(path, {**stored, "key": key})
     if GIVEN in stored or stored.get("key") == key:
@@ -217,7 +221,7 @@ def _predict(
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(0, "image_id", readable["image_id"])
     fair = frame["correct"].to_numpy(dtype=bool).copy()
-    if (folder / "head" / "oof.npy").exists():
+    if there(folder / "head" / "oof.npy"):
         out_of_fold = read_array(folder / "head" / "oof.npy", mapped=True)
         fair[fitting] = out_of_fold.argmax(axis=1) == truth[fitting]
     frame["fair"] = fair
@@ -254,7 +258,7 @@ def _classes(
 ) -> list[dict[str, Any]]:
     """Analyse every class that has an output and a training image; returns their facts."""
     path = folder / "classes"
-    if path.exists() and (not (path / "key.json").exists() or read_json(path / "key.json") != key):
+    if path.exists() and not _same_key(path / "key.json", key):
         shutil.rmtree(path)
     write_json(path / "key.json", key)
     label = readable["label"].to_numpy(dtype=str)
@@ -279,7 +283,7 @@ def _classes(
                 device=manifest["compute"]["device"],
             )
             _write_class(target, found, ids, fitting[rows], store, class_idx, name, head)
-        tables.append(pd.read_parquet(target / "candidates.parquet"))
+        tables.append(read_frame(target / "candidates.parquet"))
         facts.append(
             read_json(target / "class.json")
             | {"definition": glosses.get(name, "")}
@@ -289,6 +293,14 @@ def _classes(
     if tables:
         write_frame(folder / "candidates.parquet", pd.concat(tables, ignore_index=True))
     return facts
+
+
+def _same_key(path: Path, key: str) -> bool:
+    """Whether the classes were made from the same; a damaged key is known by its digest."""
+    try:
+        return bool(read_json(path, str) == key)
+    except WorkspaceError:
+        return digests.would_be(path, as_bytes(key))
 
 
 def widest_gap(table: pd.DataFrame) -> dict[str, Any]:

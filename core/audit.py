@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.class_files import carried_path, read_arrays, read_carried
+from core.discover.candidates import COLUMNS
 from core.discover.pca import ClassPCA, linear_alpha
+from core.documents import CLASS, IMAGES, PREDICTED, SUMMARY
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
-from core.store import Workspace, read_array, read_frame, read_json, write_array
+from core.store import (
+    Workspace,
+    damaged,
+    read_array,
+    read_frame,
+    read_json,
+    read_manifest,
+    there,
+)
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
 if TYPE_CHECKING:
@@ -31,9 +42,6 @@ UPLOAD_VERSION = 2
 that was uploaded at the same moment."""
 
 _uploading = threading.Lock()
-
-LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
-"""Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class ClassArrays:
         return Candidate(class_idx, kind, component, row, direction, float(pca.mean[component]))
 
     def _carried(self, number: int) -> Candidate:
-        rows = read_array(self.carried) if self.carried.exists() else np.zeros((0, 1))
+        rows = read_carried(self.carried) if there(self.carried) else np.zeros((0, 1))
         if not 0 <= number < len(rows):
             raise InputError(
                 f"class {self.facts['name']!r} has {len(rows)} carried directions, not number "
@@ -126,25 +134,6 @@ class ClassArrays:
     def alphas(self, features: FloatArray) -> FloatArray:
         """Alpha (n, r) of every component on any features (n, D)."""
         return linear_alpha(features, self.pca.directions, self.pca.offsets)
-
-
-def carried_path(folder: Path, class_idx: int) -> Path:
-    """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.
-
-    Rows are only ever added, so that the number of one stands for good.
-    """
-    return folder / "carried" / f"{class_idx:05d}.npy"
-
-
-def carry_direction(folder: Path, class_idx: int, direction: FloatArray, offset: float) -> int:
-    """The number of a direction (D,) among those carried to a class; a new one is added."""
-    path, row = carried_path(folder, class_idx), np.append(direction, offset)[None]
-    known = read_array(path) if path.exists() else np.zeros((0, row.shape[1]))
-    same = np.flatnonzero(np.isclose(known, row, rtol=1e-9, atol=1e-12).all(axis=1))
-    if len(same):
-        return int(same[0])
-    write_array(path, np.concatenate([known, row]))
-    return len(known)
 
 
 class Audit:
@@ -162,13 +151,13 @@ class Audit:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
+        self.manifest: dict[str, Any] = read_manifest(folder)
         if not (folder / "summary.json").exists():
             raise WorkspaceError(
                 f"audit {self.manifest['name']!r} is not finished; run the same audit command "
                 "again to go on, or resume it on the page New audit"
             )
-        self.summary: dict[str, Any] = read_json(folder / "summary.json")
+        self.summary: dict[str, Any] = read_json(folder / "summary.json", SUMMARY)
 
     @classmethod
     def open(cls, workspace: Workspace, audit: str) -> Audit:
@@ -216,9 +205,12 @@ class Audit:
         The table's columns, and ``prediction`` (output index), ``confidence``, ``loss``,
         ``correct`` and ``fair`` (:func:`core.analysis.analyse`).
         """
-        images = read_frame(self.folder / "images.parquet")
-        images = images[images["readable"]].set_index("image_id")
-        predictions = read_frame(self.folder / "predictions.parquet").set_index("image_id")
+        images = read_frame(self.folder / "images.parquet", needed=IMAGES)
+        images = images[images["readable"].astype(bool)].set_index("image_id")
+        path = self.folder / "predictions.parquet"
+        predictions = read_frame(path, needed=["image_id", *PREDICTED]).set_index("image_id")
+        if not images.index.equals(predictions.index):
+            raise damaged(path, "is of other images than images.parquet")
         return images.join(predictions)
 
     @cached_property
@@ -231,7 +223,7 @@ class Audit:
     @cached_property
     def candidates(self) -> pd.DataFrame:
         """Every candidate of every class (:data:`core.discover.candidates.COLUMNS`)."""
-        return read_frame(self.folder / "candidates.parquet")
+        return read_frame(self.folder / "candidates.parquet", needed=COLUMNS)
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -270,15 +262,13 @@ class Audit:
     def carried(self, class_idx: int) -> int:
         """How many directions were carried over to a class from other models."""
         path = carried_path(self.folder, class_idx)
-        return len(read_array(path, mapped=True)) if path.exists() else 0
+        return len(read_carried(path, mapped=True)) if there(path) else 0
 
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         folder = self.folder / "classes" / f"{class_idx:05d}"
-        arrays = {
-            p.stem: read_array(p, mapped=p.stem in LARGE_ARRAYS) for p in folder.glob("*.npy")
-        }
-        facts = read_json(folder / "class.json")
+        arrays = read_arrays(folder, self.head.weight.shape[1])
+        facts = read_json(folder / "class.json", CLASS)
         pca = ClassPCA(
             np.asarray(self.head.weight[class_idx], np.float64),
             np.asarray(arrays["mean"]),

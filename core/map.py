@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.documents import Shape
 from core.explain.embedding import (
     COMPONENTS,
     FEWEST,
@@ -37,12 +38,13 @@ from core.explain.embedding import (
     umap_plane,
 )
 from core.store import (
-    dumps,
     fingerprint,
     locked,
     read_array,
     read_json,
     replacing_folder,
+    there,
+    write_json,
 )
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
@@ -57,6 +59,9 @@ SEED = 0
 
 SLICE = 4096
 """Rows of features in memory at a time."""
+
+FACTS: Shape = {"key": str, "n": int, "shown": int, "seed": int, "shares": list, "notes": [str]}
+"""What ``map.json`` holds at least."""
 
 VERSION = 1
 """Of the method; another one computes every map again."""
@@ -132,15 +137,15 @@ def read_map(audit: Audit, class_idx: int | None = None) -> ImageMap | None:
     folder = map_folder(audit, class_idx)
     if not (folder / "map.json").exists():
         return None
-    facts = read_json(folder / "map.json")
+    facts = read_json(folder / "map.json", FACTS)
     if facts.get("key") != map_key(audit, class_idx):
         return None
     umap = folder / "umap.npy"
     return ImageMap(
-        read_array(folder / "ids.npy", mapped=True),
-        read_array(folder / "pca.npy", mapped=True),
-        read_array(folder / "sample.npy"),
-        read_array(umap) if umap.exists() else None,
+        read_array(folder / "ids.npy", mapped=True, kinds="S", ndim=1),
+        read_array(folder / "pca.npy", mapped=True, kinds="f", ndim=2),
+        read_array(folder / "sample.npy", kinds="iu", ndim=1),
+        read_array(umap, kinds="f", ndim=2) if there(umap) else None,
         facts,
     )
 
@@ -215,7 +220,7 @@ def compute_map(
             np.save(temporary / "sample.npy", made.sample)
             if made.umap is not None:
                 np.save(temporary / "umap.npy", made.umap)
-            (temporary / "map.json").write_text(dumps(made.facts), encoding="utf-8")
+            write_json(temporary / "map.json", made.facts)
     return made
 
 

@@ -26,8 +26,8 @@ from core.config import COMPONENTS, FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
 from core.data.open import FORMS, NAMED, open_data
 from core.data.table import some
-from core.errors import DataError, InputError, WorkspaceError
-from core.features.extract import cores, extract, prepare
+from core.errors import DataError, InputError, ModelError, WorkspaceError
+from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.guard import permitted
 from core.store import (
@@ -346,18 +346,30 @@ def compute(
         how="left",
         validate="one_to_one",
     )
-    if not frame["readable"].any():
-        reasons = frame["reason"].value_counts()
-        raise DataError(
-            f"{table.source}: no readable image among {len(frame)} ({reasons.index[0]}); check "
-            "the files"
-        )
+    _require_readable(table, frame, manifest)
     if manifest["state"] == "finished" and is_current(folder, table, frame):
         return
     set_state(folder, manifest, "running")
     write_frame(folder / "images.parquet", frame)
     analyse(folder, manifest, table, frame, store, model, report)
     set_state(folder, manifest, "finished")
+
+
+def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: dict[str, Any]) -> None:
+    """Raise DataError or ModelError, whichever is to blame, where no image can be used."""
+    if frame["readable"].any():
+        return
+    if lost := int((frame["reason"] == NOT_FINITE).sum()):
+        model, compute = manifest["model"]["name"], manifest["compute"]
+        raise ModelError(
+            f"{model}: its features are not finite on any of {lost} images ({compute['precision']} "
+            f"on {compute['device']}); check its weights, or choose --precision fp32"
+        )
+    reasons = frame["reason"].value_counts()
+    raise DataError(
+        f"{table.source}: no readable image among {len(frame)} ({reasons.index[0]}); check the "
+        "files"
+    )
 
 
 def set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:

@@ -8,104 +8,62 @@ killed at any moment.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from core import digests
 from core.config import FORMAT
+from core.disk import (
+    ELSEWHERE,
+    disk_errors,
+    is_locked,
+    locked,
+    make_folder,
+    remove_unfinished,
+    replacing,
+    sync,
+    temporary_beside,
+)
+from core.documents import ANY_MANIFEST, MANIFEST, Shape, mismatch
 from core.errors import WorkspaceError
+from core.roles import ROLES, may_run, read_only, refuse_if_read_only, refuse_unless_may_run, role
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+__all__ = [
+    "ELSEWHERE", "MEND", "NAME", "Workspace", "as_bytes", "check_name", "damaged", "differences",
+    "disk_errors", "dumps", "fingerprint", "is_locked", "locked", "make_folder", "read_array",
+    "read_frame", "read_frames", "read_json", "read_manifest", "read_only", "refuse_if_read_only",
+    "refuse_unless_may_run", "role", "may_run", "ROLES",
+    "remove", "remove_unfinished", "replacing", "replacing_folder", "seal_folder", "sync",
+    "temporary_beside", "there", "write_array", "write_frame", "write_json",
+]  # fmt: skip
+
+MEND = "run the same audit or mitigate command again to mend it"
+
 NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
-
-ELSEWHERE = "choose another folder with --workspace DIR"
-
-REFUSED = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
-}
-"""What the system says where nothing can be written."""
-
-PATIENCE = 0.5
-"""Seconds a lock is tried for: somebody asking whether it is held holds it for a moment."""
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path, remedy: str = ELSEWHERE) -> Iterator[None]:
-    """Turn a full disk and missing permission into sentences that name the place and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(path)).free / 2**20
-            raise WorkspaceError(
-                f"the disk of {path} is full ({free:.0f} MiB free); everything finished so far is "
-                "kept: free some space or choose another --workspace, then run the same command"
-            ) from error
-        if error.errno in REFUSED:
-            raise WorkspaceError(
-                f"cannot write to {path} ({os.strerror(error.errno).lower()}); {remedy}"
-            ) from error
-        raise
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.absolute().parents) if p.exists())
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def temporary_beside(path: Path) -> Path:
-    """A name in the folder of ``path`` that :func:`remove_unfinished` knows; nothing is made.
-
-    Unlike those of :mod:`tempfile`, files made under it have the usual permissions.
-    """
-    return path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}"
-
-
-@contextlib.contextmanager
-def replacing(path: Path, remedy: str = ELSEWHERE) -> Iterator[Path]:
-    """Yield a temporary path; on success it takes the place of the file ``path`` in one step."""
-    with disk_errors(path, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(path)
-        temporary.touch(exist_ok=False)
-        try:
-            yield temporary
-            sync(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk."""
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = temporary_beside(path)
         temporary.mkdir()
         try:
             yield temporary
+            if digests.audit_of(path):
+                digests.seal(temporary)
             seal_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -122,62 +80,15 @@ def seal_folder(temporary: Path, path: Path) -> None:
     sync(path.parent)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed run left under temporary names."""
-    for left in folder.glob(".*-*") if folder.is_dir() else ():
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
-
-
-ROLES = ("view", "tag", "run")
-"""What visitors may do; each includes those before it."""
-
-
-def role() -> str:
-    """What this process lets people do (:data:`ROLES`): ``$SPURIOSCOPE_ROLE``, by default run.
-
-    ``SPURIOSCOPE_READONLY=1`` means view, and so does a role that does not exist.
-    """
-    named = os.environ.get("SPURIOSCOPE_ROLE", "") or "run"
-    shows = os.environ.get("SPURIOSCOPE_READONLY") == "1" or named not in ROLES
-    return "view" if shows else named
-
-
-def read_only() -> bool:
-    """Whether this process only shows what there is."""
-    return role() == "view"
-
-
-def may_run() -> bool:
-    """Whether work may be started, and audits be renamed and deleted."""
-    return role() == "run"
-
-
-def refuse_unless_may_run() -> None:
-    """Raise WorkspaceError in a process that starts no work; called before it is started."""
-    refuse_if_read_only()
-    if not may_run():
-        raise WorkspaceError(
-            "no work can be started here (SPURIOSCOPE_ROLE=tag); ask whoever runs this app to "
-            "start it"
-        )
-
-
-def refuse_if_read_only() -> None:
-    """Raise WorkspaceError in a process that only shows; called before what people change."""
-    if read_only():
-        raise WorkspaceError(
-            "nothing can be changed in a presentation (SPURIOSCOPE_READONLY=1 or "
-            "SPURIOSCOPE_ROLE=view); start again without that variable to change something"
-        )
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document, NaN as null."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(f"{dumps(value)}\n".encode("utf-8", "backslashreplace"))
+    with replacing(path, put=digests.put) as temporary:
+        temporary.write_bytes(as_bytes(value))
+
+
+def as_bytes(value: Any) -> bytes:
+    """What :func:`write_json` writes."""
+    return f"{dumps(value)}\n".encode("utf-8", "backslashreplace")
 
 
 def _plain(value: Any) -> Any:
@@ -198,63 +109,119 @@ def dumps(value: Any) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=1)
 
 
-def read_json(path: Path) -> Any:
+def there(path: Path) -> bool:
+    """Whether a file of ours exists, or its digest says that it should."""
+    return path.exists() or digests.is_known(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder of an audit on purpose: nobody misses it afterwards."""
+    with disk_errors(path):
+        if path.is_dir():
+            shutil.rmtree(path)
+            return
+        digests.forget(path)
+        path.unlink(missing_ok=True)
+
+
+def read_json(path: Path, shape: Shape = object) -> Any:
     """Read a JSON document of ours.
+
+    Parameters
+    ----------
+    shape : what it holds at least (:mod:`core.documents`); anything by default.
 
     Raises
     ------
     WorkspaceError
-        If the file is missing or damaged; the message names it.
+        If the file is missing, damaged or of another shape; the message names it.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(
-            f"{path} cannot be read ({error}); delete the audit and run it again"
-        ) from error
+    with _sound(path, "is no JSON document"):
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+    if found := mismatch(value, shape):
+        raise damaged(path, f"holds something else than expected ({found})")
+    return value
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one array as ``.npy``."""
     import numpy as np
 
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, put=digests.put) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
-    """Read one array; ``mapped`` leaves it on disk and reads what is touched."""
+def read_array(
+    path: Path, *, mapped: bool = False, ndim: int | None = None, kinds: str = ""
+) -> NDArray[Any]:
+    """Read one array.
+
+    Parameters
+    ----------
+    mapped : leave it on disk and read what is touched.
+    ndim, kinds : dimensions and kinds of numbers (``dtype.kind``) that it has to have.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing, damaged or of another form; the message names it.
+    """
     import numpy as np
 
-    array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    array: NDArray[Any]
+    with _sound(path, "is no array, or only a part of one"):
+        if mapped:
+            array = np.lib.format.open_memmap(path, mode="r")
+        else:
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+    if ndim not in (None, array.ndim) or array.dtype.kind not in (kinds or array.dtype.kind):
+        raise damaged(path, "holds an array of another form than expected")
     return array
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write one table as Parquet; the same table gives the same bytes."""
-    with replacing(path) as temporary:
+    with replacing(path, put=digests.put) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
 
 
-def read_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_frame(
+    path: Path, columns: list[str] | None = None, *, needed: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read one Parquet table of ours.
+
+    Parameters
+    ----------
+    columns : the only ones to read; all by default.
+    needed : columns that it has to have.
 
     Raises
     ------
     WorkspaceError
-        If the file is missing or damaged; the message names it.
+        If the file is missing or damaged, or lacks a column; the message names it.
     """
     import pandas as pd
     from pyarrow import ArrowException
 
-    try:
-        return pd.read_parquet(path, columns=columns)
-    except (OSError, ValueError, ArrowException) as error:
-        raise _damaged(path, error) from error
+    with _sound(path, _NO_TABLE, ArrowException):
+        frame = pd.read_parquet(path, columns=columns)
+    _require(path, frame.columns, [*(columns or ()), *needed])
+    return frame
 
 
-def read_frames(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[int]]:
+def read_frames(
+    paths: Sequence[Path], needed: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[int]]:
     """Read many small Parquet tables of ours as one, several times as fast as one by one.
+
+    Parameters
+    ----------
+    needed : columns that each has to have.
 
     Returns
     -------
@@ -263,25 +230,63 @@ def read_frames(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[int]]:
     Raises
     ------
     WorkspaceError
-        If a file is missing or damaged; the message names it.
+        If a file is missing or damaged, or lacks a column; the message names it.
     """
     import pyarrow
     from pyarrow import parquet
 
     tables = []
     for path in paths:
-        try:
+        with _sound(path, _NO_TABLE, pyarrow.ArrowException):
             tables.append(parquet.ParquetFile(path).read(use_threads=False))
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise _damaged(path, error) from error
-    whole = pyarrow.concat_tables(tables, promote_options="permissive")
-    return whole.to_pandas(ignore_metadata=True), [len(table) for table in tables]
+        _require(path, tables[-1].column_names, needed)
+    other = "holds a table that does not go with the others"
+    with _sound(paths[0].parent, other, pyarrow.ArrowException):
+        whole = pyarrow.concat_tables(tables, promote_options="permissive")
+        frame = whole.to_pandas(ignore_metadata=True)
+    return frame, [len(table) for table in tables]
 
 
-def _damaged(path: Path, error: Exception) -> WorkspaceError:
-    return WorkspaceError(
-        f"{path} cannot be read ({type(error).__name__}); delete the audit and run it again"
-    )
+_NO_TABLE = "is no table, or only a part of one"
+
+
+def _require(path: Path, columns: Iterable[str], needed: Sequence[str]) -> None:
+    if lacking := [name for name in needed if name not in set(columns)]:
+        raise damaged(path, f"lacks the column {lacking[0]!r}")
+
+
+@contextlib.contextmanager
+def _sound(path: Path, otherwise: str, *also: type[Exception]) -> Iterator[None]:
+    """Compare a file with its digest, and say in words of ours what its reader stumbles over.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is missing or damaged; where its digest is right or unknown, with ``otherwise``.
+    """
+    if found := digests.fault(path):
+        raise damaged(path, found)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise damaged(path, "is missing") from error
+    except OSError as error:
+        words = os.strerror(error.errno).lower() if error.errno else ""
+        raise damaged(path, f"cannot be read ({words})" if words else otherwise) from error
+    except (*_STUMBLES, *also) as error:
+        raise damaged(path, otherwise) from error
+
+
+_STUMBLES: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError, tokenize.TokenError),
+)
+"""What NumPy, Arrow, pandas and JSON raise for a file that is not what its name says."""
+
+
+def damaged(path: Path, words: str) -> WorkspaceError:
+    """The error for a file of an audit that cannot be used as it is."""
+    return WorkspaceError(f"{path} {words}; {MEND}")
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -301,45 +306,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def locked(path: Path, message: str) -> Iterator[None]:
-    """Hold ``path`` for this process alone; released by any end of the process.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an audit by its folder, whose name is its id.
 
     Raises
     ------
     WorkspaceError
-        With ``message`` if another process holds it.
+        If it is missing or damaged.
     """
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a")
-    with handle:
-        ends = time.monotonic() + PATIENCE
-        while not _take(handle, fcntl.LOCK_EX):
-            if time.monotonic() > ends:
-                raise WorkspaceError(message)
-            time.sleep(0.02)
-        yield
-
-
-def _take(handle: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds ``path``."""
-    if not path.exists():
-        return False
-    with path.open() as handle:
-        return not _take(handle, fcntl.LOCK_SH)
-
-
-REQUIRED = {"name", "created", "format"}
-"""Entries without which a manifest says nothing."""
+    path = folder / "manifest.json"
+    found: dict[str, Any] = read_json(path, ANY_MANIFEST)
+    if found["format"] == FORMAT and (odd := mismatch(found, MANIFEST)):
+        raise damaged(path, f"is no manifest of an audit ({odd})")
+    return {**found, "id": folder.name}
 
 
 class Workspace:
@@ -392,14 +371,14 @@ class Workspace:
         The id is the folder's name, so that a copied audit is one of its own.
         """
         found = []
-        with disk_errors(self.audits):
-            paths = list(self.audits.glob("[!.]*/manifest.json"))
-        for path in paths:
+        for path in self._manifest_paths():
             with contextlib.suppress(WorkspaceError):
-                manifest = read_json(path)
-                if isinstance(manifest, dict) and manifest.keys() >= REQUIRED:
-                    found.append({**manifest, "id": path.parent.name})
-        return sorted(found, key=lambda m: (str(m["created"]), str(m["id"])), reverse=True)
+                found.append(read_manifest(path.parent))
+        return sorted(found, key=lambda m: (m["created"], m["id"]), reverse=True)
+
+    def _manifest_paths(self) -> list[Path]:
+        with disk_errors(self.audits):
+            return sorted(self.audits.glob("[!.]*/manifest.json"))
 
     def find(self, audit: str) -> dict[str, Any]:
         """The manifest of an audit by its name or by a prefix of its id.
@@ -426,7 +405,9 @@ class Workspace:
         if len(matches) != 1:
             names = ", ".join(m["name"] for m in manifests[:8]) or "none yet"
             what = "matches several audits" if matches else "names no audit"
-            raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}")
+            hidden = len(self._manifest_paths()) - len(manifests)
+            more = f"; {hidden} more cannot be read: {MEND}" if hidden else ""
+            raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}{more}")
         return matches[0]
 
     def named(self, name: str) -> dict[str, Any] | None:
@@ -436,11 +417,14 @@ class Workspace:
     def new_id(self, name: str, parts: Mapping[str, Any]) -> str:
         """An id for a new audit: the same name and fingerprint give the same id.
 
-        A folder without a manifest is one that was killed before it began, and is used again.
+        A folder without a manifest, or with a damaged one, is this very audit, killed before it
+        began or damaged since, and is used again.
         """
         for attempt in range(1000):
             audit_id = fingerprint({"name": name, "parts": parts, "attempt": attempt})[:12]
-            if not (self.folder(audit_id) / "manifest.json").exists():
+            try:
+                read_manifest(self.folder(audit_id))
+            except WorkspaceError:
                 return audit_id
         raise WorkspaceError(f"no free id for audit {name!r} in {self.root}")
 
@@ -456,7 +440,7 @@ class Workspace:
     def update(self, audit_id: str, **changes: Any) -> dict[str, Any]:
         """Change entries of an audit's manifest; returns the new manifest."""
         path = self.folder(audit_id) / "manifest.json"
-        manifest = {**read_json(path), **changes}
+        manifest = {**read_manifest(path.parent), **changes}
         write_json(path, manifest)
         return manifest
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from core.annotate.tags import TagEvent, TagStore
 from core.annotate.votes import answers, count_votes
-from core.audit import Audit, Candidate, carry_direction
+from core.audit import Audit, Candidate
+from core.class_files import carry_direction
 from core.discover.pca import match_directions
 from core.errors import InputError
 from core.measure.noise import image_seed

@@ -21,12 +21,15 @@ import pandas as pd
 from core.data.decode import read_image
 from core.data.preprocess import apply
 from core.errors import UnreadableImageError
-from core.features.shards import FeatureStore, Shard, storable
+from core.features.shards import FeatureStore, Shard, storable, stored_values
 from core.store import remove_unfinished, replacing_folder
-from core.types import Preprocess, Progress, Reporter
+from core.types import BoolArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
     from core.models.model import Encoded, Model
+
+NOT_FINITE = "the network's features are not finite on it"
+"""Reason for which an image is listed like one that cannot be read."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -112,12 +115,20 @@ class _Writer:
 
     def add(self, images: list[Prepared], encoded: Encoded) -> None:
         features = storable(encoded.features)
-        unreadable = np.array([bool(image.reason) for image in images])
-        features[unreadable] = 0
+        finite: BoolArray = np.logical_and.reduce(np.isfinite(stored_values(features)), axis=1)
+        reasons = [
+            image.reason or ("" if sure else NOT_FINITE)
+            for image, sure in zip(images, finite.tolist(), strict=True)
+        ]
+        features[[bool(reason) for reason in reasons]] = 0
         self.arrays["features.npy"].append(features)
         if self.keep_maps and encoded.maps is not None:
-            self.arrays["maps.npy"].append(storable(encoded.maps))
-        self.rows += [(i.digest, i.width, i.height, i.reason) for i in images]
+            maps = storable(encoded.maps)
+            maps[~finite] = 0
+            self.arrays["maps.npy"].append(maps)
+        self.rows += [
+            (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
+        ]
 
     def finish(self) -> None:
         """Write, flush to the disk, rename."""

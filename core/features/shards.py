@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.config import SHARD_SIZE
-from core.store import read_array, read_frame, read_frames, sync, write_frame
+from core.store import (
+    damaged,
+    read_array,
+    read_frame,
+    read_frames,
+    remove,
+    sync,
+    there,
+    write_frame,
+)
+from core.types import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLAN_COLUMNS = ["image_id", "path", "bytes", "modified"]
+ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class FeatureStore:
         """Every shard that is finished or to be computed, in order of computation."""
         found = []
         for path in sorted((self.folder / "plan").glob("[0-9]*.parquet")):
-            plan = read_frame(path)
+            plan = read_frame(path, needed=PLAN_COLUMNS)
             for number, start in enumerate(range(0, len(plan), SHARD_SIZE)):
                 name = f"{path.stem}-{number:05d}"
                 part = plan.iloc[start : start + SHARD_SIZE].reset_index(drop=True)
@@ -113,17 +124,33 @@ class FeatureStore:
         if not finished:
             return pd.DataFrame(columns=["image_id"]).set_index("image_id")
         paths = [self.shards[number].folder / "rows.parquet" for number in finished]
-        rows, lengths = read_frames(paths)
+        rows, lengths = read_frames(paths, ROW_COLUMNS)
         rows["shard"] = np.repeat(finished, lengths)
         rows["row"] = np.concatenate([np.arange(length) for length in lengths])
         return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
 
+    def _where(self, ids: Sequence[str]) -> IntArray:
+        """Shard and row (n, 2) of some images.
+
+        Raises
+        ------
+        WorkspaceError
+            If one of them is in no finished shard.
+        """
+        found = self.rows.reindex(list(ids))[["shard", "row"]]
+        if lacking := int(found["shard"].isna().sum()):
+            raise damaged(self.folder / "shards", f"lacks {lacking:,} images")
+        where: IntArray = found.to_numpy(dtype=np.int64)
+        return where
+
     def _gather(self, ids: Sequence[str], file: str) -> NDArray[Any]:
         """Rows of one array for ``ids``, in their order, touching each shard once."""
-        where = self.rows.loc[list(ids), ["shard", "row"]].to_numpy(dtype=np.int64)
+        where = self._where(ids)
         out: NDArray[Any] | None = None
         for number in np.unique(where[:, 0]):
             array = read_array(self.shards[number].folder / file, mapped=True)
+            if len(array) != len(self.shards[number].plan):
+                raise damaged(self.shards[number].folder / file, "has another number of rows")
             if out is None:
                 out = np.empty((len(where), *array.shape[1:]), dtype=array.dtype)
             here = np.flatnonzero(where[:, 0] == number)
@@ -140,8 +167,7 @@ class FeatureStore:
 
     def has_maps(self, ids: Sequence[str]) -> bool:
         """Whether the pooled-layer maps of all these images are on disk."""
-        numbers = self.rows.loc[list(ids), "shard"].unique()
-        return all((self.shards[n].folder / "maps.npy").exists() for n in numbers)
+        return all(there(self.shards[n].folder / "maps.npy") for n in set(self._where(ids)[:, 0]))
 
     def maps(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Pooled-layer maps (n, D, h, w) of the given images: the stored values, as float32."""
@@ -150,7 +176,7 @@ class FeatureStore:
     def drop_maps(self) -> None:
         """Delete every stored map; they can be computed again on demand."""
         for shard in self.shards:
-            (shard.folder / "maps.npy").unlink(missing_ok=True)
+            remove(shard.folder / "maps.npy")
 
 
 def storable(tensor: torch.Tensor) -> NDArray[Any]:

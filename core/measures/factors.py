@@ -24,7 +24,8 @@ from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, as_table, row
 from core.measures.trials import predictions_of, trial_split
 from core.mitigate.factorial import FACTORS, Decides, decides_by
-from core.store import fingerprint, locked, read_frame, read_json, write_frame
+from core.models.linear import head_key
+from core.store import fingerprint, locked, read_frame, write_frame
 from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _path(audit: Audit, class_name: str | None) -> Path:
     depends = {
         "version": VERSION,
         "audit": audit.manifest["fingerprint"],
-        "predictions": read_json(audit.folder / "head" / "head.json")["key"],
+        "predictions": head_key(audit.folder),
         "class": None if class_name is None else audit.class_facts(class_name)["label"],
         "images": IMAGES,
     }

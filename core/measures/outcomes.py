@@ -21,7 +21,6 @@ is tried on the same images; of audits with very many tagged classes they are le
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,12 +37,15 @@ from core.measures.decisions import Decisions, Tagged
 from core.measures.pasting import PASTES, Pasted, cues_of, encoded, said
 from core.measures.regions import NoiseTrial, noise_trial
 from core.measures.trials import IMAGES, Encoder, Seen, trial_ids
+from core.models.linear import head_key
 from core.store import (
     fingerprint,
     read_array,
     read_frame,
     read_json,
+    remove,
     replacing_folder,
+    there,
     write_frame,
     write_json,
 )
@@ -77,6 +79,10 @@ TITLES = {
 }
 
 
+GIVEN = ["image_id", "label", "truth", "before"]
+"""Columns of every outcome of a pasted cue."""
+
+
 class Step(NamedTuple):
     """One outcome to be made."""
 
@@ -95,7 +101,7 @@ def base_key(audit: Audit) -> dict[str, Any]:
     return {
         "version": VERSION,
         "audit": audit.manifest["fingerprint"],
-        "predictions": read_json(audit.folder / "head" / "head.json")["key"],
+        "predictions": head_key(audit.folder),
     }
 
 
@@ -132,7 +138,7 @@ class Outcomes:
         self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = KINDS["noise"]
     ) -> NoiseTrial | None:
         """A class under noise; None where some of it was not made."""
-        tables = [self._read(self.path(kind, label, sigma), read_frame) for kind in kinds]
+        tables = [self._read(self.path(kind, label, sigma), _noise_table) for kind in kinds]
         if any(table is None for table in tables):
             return None
         new = [table.drop(columns=["image_id", "clean"]) for table in tables[1:]]
@@ -239,6 +245,10 @@ def kinds_of(parts: Sequence[str]) -> list[str]:
     return [kind for part in parts for kind in KINDS.get(part, ())]
 
 
+def _noise_table(path: Path) -> pd.DataFrame:
+    return read_frame(path, needed=["image_id", "clean"])
+
+
 def _keys(tagged: Tagged, label: str) -> list[str]:
     return sorted(f"{kind} {component}" for kind, component in tagged.keys_of.get(label, []))
 
@@ -275,8 +285,7 @@ def paste_and_say(
 
 def together(parts: Sequence[Pasted]) -> Pasted:
     """Several versions of the same images as one table."""
-    given = ["image_id", "label", "truth", "before"]
-    new = [part.table.drop(columns=given) for part in parts[1:]]
+    new = [part.table.drop(columns=GIVEN) for part in parts[1:]]
     table = pd.concat([parts[0].table, *new], axis=1)
     return Pasted(table, parts[0].kind, parts[0].sources)
 
@@ -286,7 +295,7 @@ def prune(path: Path) -> None:
     start = path.name.rpartition("-")[0]
     kept = sorted(path.parent.glob(f"{start}-*"), key=lambda p: p.stat().st_mtime_ns)
     for old in kept[: -KEPT[start.partition("-")[0]]]:
-        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        remove(old)
 
 
 def write_pasted(path: Path, found: Pasted, features: dict[str, FloatArray]) -> None:
@@ -300,14 +309,15 @@ def write_pasted(path: Path, found: Pasted, features: dict[str, FloatArray]) -> 
 
 def read_pasted(path: Path) -> Pasted:
     """The outcome of a pasted cue."""
-    facts = read_json(path / "facts.json")
-    return Pasted(read_frame(path / "table.parquet"), facts["kind"], facts["sources"])
+    facts = read_json(path / "facts.json", {"kind": str, "sources": int})
+    table = read_frame(path / "table.parquet", needed=GIVEN)
+    return Pasted(table, facts["kind"], facts["sources"])
 
 
 def read_array_of(path: Path, version: str) -> FloatArray | None:
     """Features (T, D) of a version of a pasted cue; None where they were not kept."""
     file = path / f"{version}.npy"
-    return read_array(file) if file.exists() else None
+    return read_array(file, kinds="f", ndim=2) if there(file) else None
 
 
 def pasted_features(

@@ -29,7 +29,8 @@ from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.table import WHAT, check, measure_parts, missing
 from core.measures.watermark import available
-from core.store import Workspace, fingerprint, locked, read_frame, read_json, write_frame
+from core.models.linear import head_key
+from core.store import Workspace, fingerprint, locked, read_frame, remove, write_frame
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
     depends: dict[str, object] = {
         "version": VERSION,
         "audit": audit.manifest["fingerprint"],
-        "predictions": read_json(audit.folder / "head" / "head.json")["key"],
+        "predictions": head_key(audit.folder),
     }
     if part == "groups":
         columns = audit.images[audit.summary["attributes"]].astype(str)
@@ -208,7 +209,7 @@ def _read(
 ) -> dict[str, pd.DataFrame]:
     """The parts that are stored."""
     paths = {part: _path(audit, decisions, part, sigmas) for part in parts}
-    return {part: read_frame(path) for part, path in paths.items() if path.exists()}
+    return {part: read_frame(path, needed=COLUMNS) for part, path in paths.items() if path.exists()}
 
 
 def _measure(
@@ -230,7 +231,7 @@ def _write(path: Path, table: pd.DataFrame) -> None:
     part = path.name.partition("-")[0]
     kept = sorted(path.parent.glob(f"{part}-*.parquet"), key=lambda p: p.stat().st_mtime_ns)
     for old in kept[:-KEPT]:
-        old.unlink(missing_ok=True)
+        remove(old)
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -21,10 +21,11 @@ import pandas as pd
 import core
 from core.analysis import GIVEN, analyse, fitting_rows
 from core.audit import Audit
+from core.documents import IMAGES
 from core.errors import InputError, WorkspaceError
 from core.features.shards import FeatureStore
 from core.mitigation.package import write_checkpoint
-from core.models.linear import Head, store_head
+from core.models.linear import Head, head_key, store_head
 from core.run import compute, set_state
 from core.store import (
     Workspace,
@@ -35,9 +36,9 @@ from core.store import (
     locked,
     read_array,
     read_frame,
-    read_json,
     remove_unfinished,
     temporary_beside,
+    there,
     write_json,
 )
 from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, silent
@@ -79,7 +80,7 @@ def plan(
     """
     check_name(name)
     source = parent.manifest
-    analysed = read_json(parent.folder / "head" / "head.json")["key"]  # changes with its images
+    analysed = head_key(parent.folder)  # changes with its images
     parts = {
         **source["parts"],
         "code": core.__version__,
@@ -170,7 +171,7 @@ def _store_head(
 def _out_of_fold(parent: Audit, head: Head) -> FloatArray | None:
     """The parent's out-of-fold logits and what the new head adds to them; None without such."""
     path = parent.folder / "head" / "oof.npy"
-    if not path.exists():
+    if not there(path):
         return None
     ids = parent.images.index[fitting_rows(parent.images)].tolist()
     features = parent.features(ids)
@@ -180,7 +181,7 @@ def _out_of_fold(parent: Audit, head: Head) -> FloatArray | None:
 
 def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
     """The image table of an audit without looking at the data again, and its stored rows."""
-    rows = read_frame(audit.folder / "images.parquet")
+    rows = read_frame(audit.folder / "images.parquet", needed=IMAGES)
     table = ImageTable(
         source=str(audit.manifest["data"]["source"]),
         root=audit.root,

@@ -7,8 +7,13 @@ from typing import Any
 import pandas as pd
 
 from core.audit import Audit
+from core.documents import Shape
 from core.errors import InputError
-from core.store import Workspace, read_frame, read_json
+from core.mitigation import effect_rows, tradeoff
+from core.store import Workspace, read_frame, read_json, there
+
+CHANGED: Shape = {"better": [str], "worse": [str], "other": [str], "pictures": bool}
+"""What ``changed.json`` holds at least."""
 
 
 def is_derived(audit: Audit) -> bool:
@@ -45,24 +50,24 @@ def effect_table(audit: Audit) -> pd.DataFrame:
         If it has not been measured to the end.
     """
     path = audit.folder / "mitigation" / "effect.parquet"
-    if not path.exists():
+    if not there(path):
         raise InputError(
             f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
             "command again"
         )
-    return read_frame(path)
+    return read_frame(path, needed=effect_rows.COLUMNS)
 
 
 def tradeoff_table(audit: Audit) -> pd.DataFrame | None:
     """Every strength tried (:data:`core.mitigation.tradeoff.COLUMNS`); None without a sweep."""
     path = audit.folder / "mitigation" / "tradeoff.parquet"
-    return read_frame(path) if path.exists() else None
+    return read_frame(path, needed=tradeoff.COLUMNS) if there(path) else None
 
 
 def changed(audit: Audit) -> dict[str, list[str]]:
     """Images by what the correction did to their prediction: ``better``, ``worse``, ``other``."""
     path = audit.folder / "mitigation" / "changed.json"
-    found = read_json(path) if path.exists() else {}
+    found = read_json(path, CHANGED) if there(path) else {}
     return {name: list(found.get(name, [])) for name in ("better", "worse", "other")}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from core.annotate.tags import TagEvent, TagStore
-from core.audit import Audit, carry_direction
+from core.audit import Audit
+from core.class_files import carry_direction
 from core.measures.decisions import values_of
 from core.mitigation.derived import link_tree
 from core.mitigation.stored import facts_of

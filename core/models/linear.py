@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from core.store import read_array, read_json, replacing_folder, write_json
+from core.documents import Shape
+from core.store import damaged, read_array, read_json, replacing_folder, there, write_json
 from core.types import FloatArray
+
+FACTS: Shape = {"outputs": [str], "names": [str], "mode": str}
+"""What ``head.json`` holds at least."""
 
 CORRECTION = ("read", "offset", "write")
 """Arrays of a correction, as files and in checkpoints."""
@@ -88,18 +92,27 @@ class Head:
 def read_head(folder: Path) -> Head:
     """The head stored with an audit."""
     path = folder / "head"
-    facts = read_json(path / "head.json")
+    facts = read_json(path / "head.json", FACTS)
     correction = None
-    if (path / "read.npy").exists():
-        correction = Correction(*(read_array(path / f"{n}.npy") for n in CORRECTION))
+    if there(path / "read.npy"):
+        read, offset, write = (read_array(path / f"{n}.npy", kinds="f") for n in CORRECTION)
+        correction = Correction(read, offset, write)
+    weight = read_array(path / "weight.npy", kinds="f", ndim=2)
+    if not len(weight) == len(facts["outputs"]) == len(facts["names"]):
+        raise damaged(path, "holds files of different heads")
     return Head(
-        read_array(path / "weight.npy"),
-        read_array(path / "bias.npy"),
+        weight,
+        read_array(path / "bias.npy", kinds="f", ndim=1),
         facts["outputs"],
         facts["names"],
         facts["mode"],
         correction,
     )
+
+
+def head_key(folder: Path) -> str:
+    """What the head of an audit, and everything that follows from it, was computed from."""
+    return str(read_json(folder / "head" / "head.json", {"key": str})["key"])
 
 
 def store_head(

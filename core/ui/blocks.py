@@ -16,6 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
 from core.explain.pictures import Parts
+from core.store import MEND
 from core.store import may_run as may_run
 from core.store import read_only as read_only
 from core.types import FloatArray
@@ -200,7 +201,8 @@ def sentences() -> Iterator[None]:
     except SpurioscopeError as error:
         say(error)
     except (OSError, ArrowException) as error:
-        say(f"A file of this audit cannot be read: {error}. Run the same audit again to mend it.")
+        name = getattr(error, "filename", None)
+        say(f"{name or 'A file of this audit'} cannot be read; {MEND}.")
 
 
 def say(error: object) -> None:

@@ -8,6 +8,23 @@ from typing import Any
 import pandas as pd
 
 from core.audit import Audit
+from core.config import FORMAT
+
+
+def manifest_facts(**more: Any) -> dict[str, Any]:
+    """A manifest with everything that one needs."""
+    return {
+        **{"id": "x", "name": "a", "created": "2026", "format": FORMAT, "state": "running"},
+        **{"version": "", "fingerprint": "", "parts": {}, "data": {"source": "", "root": ""}},
+        "model": {"name": "timm:tiny", "checkpoint": None, "map_kind": "none", "notes": []},
+        "preprocess": {
+            **{"input_size": [32, 32], "crop_pct": 1.0, "interpolation": "bilinear"},
+            **{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+        },
+        "head": {"mode": "keep", "reason": ""},
+        "compute": {"device": "cpu", "precision": "fp32", "batch_size": 4, "reason": ""},
+        **more,
+    }
 
 
 def by_id(audit: Audit) -> dict[str, bytes]:

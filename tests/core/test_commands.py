@@ -22,8 +22,9 @@ import pytest
 from core import commands
 from core.__main__ import main
 from core.audit import Audit
-from core.store import Workspace
+from core.store import Workspace, read_json, write_json
 from tests.conftest import Server
+from tests.core.run_fixture import manifest_facts
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = [
@@ -416,12 +417,7 @@ def test_what_nobody_expected(cli, there: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_names_that_standard_output_cannot_hold(cli, workspace: Workspace) -> None:
-    from core.store import write_json
-
-    odd = {"id": "x", "name": "a\udcff", "created": "", "format": 1, "state": "running"}
-    rest: dict[str, Any] = {"version": "", "data": {}, "model": {"notes": []}, "head": {}}
-    more: dict[str, Any] = {"compute": {}, "fingerprint": ""}
-    write_json(workspace.folder("x") / "manifest.json", {**odd, **rest, **more})
+    write_json(workspace.folder("x") / "manifest.json", manifest_facts(name="a\udcff"))
     done = subprocess.run(
         [sys.executable, "-m", "core", "list", "--json", "--workspace", str(workspace.root)],
         cwd=ROOT,
@@ -443,7 +439,7 @@ def test_a_damaged_audit_hides_no_other(cli, there: Path, tmp_path: Path) -> Non
 def test_an_audit_of_another_format_can_be_deleted(cli, there: Path, tmp_path: Path) -> None:
     shutil.copytree(there, tmp_path / "w")
     (path,) = (tmp_path / "w/audits").glob("*/manifest.json")
-    path.write_text(path.read_text().replace('"format": 1', '"format": 0'))
+    write_json(path, {**read_json(path), "format": 0})
     refused(cli("show", "tiny", at=tmp_path / "w"), "written in format 0, this version reads")
     assert cli("delete", "tiny", at=tmp_path / "w").code == 0
 

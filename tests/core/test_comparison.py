@@ -30,7 +30,7 @@ from core.measures.scores import score_path
 from core.models.model import Model
 from core.run import run_audit
 from core.statistics import auroc
-from core.store import Workspace
+from core.store import Workspace, write_frame
 from core.types import Kind, Preprocess, Subtype, Tag
 from tests.conftest import tiny_request
 from tests.core import test_planted
@@ -115,7 +115,7 @@ def test_changed_images_are_left_out(wired: Workspace) -> None:
     table.loc[table["split"] == "test", "digest"] = [
         "0" if i < 5 else d for i, d in enumerate(table.loc[table["split"] == "test", "digest"])
     ]
-    table.to_parquet(path)
+    write_frame(path, table)
     shared = shared_images([one, Audit(two.folder)])
     assert len(shared.held) == 145
     assert "5 images have another content or label in 'two'" in shared.notes[0]

@@ -12,6 +12,7 @@ import pytest
 from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.comparison.trials import Trials, make_trials
+from core.digests import is_data
 from core.errors import WorkspaceError
 from core.measures import outcomes, pasting, scores, trials
 from core.measures.decisions import Decisions, decided
@@ -54,7 +55,9 @@ def tags(audit: Audit) -> Decisions:
 
 
 def names(audit: Audit) -> set[str]:
-    return {path.name for path in outcomes_folder(audit).iterdir() if path.name != "lock"}
+    return {
+        path.name for path in outcomes_folder(audit).iterdir() if is_data(path) or path.is_dir()
+    }
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:

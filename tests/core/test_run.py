@@ -42,6 +42,8 @@ def content(folder: Path) -> dict[str, Any]:
             facts = read_json(path)
             if name == "manifest.json":
                 del facts["created"]
+            if name == "digests.json":
+                facts.pop("manifest.json", None)
             found[name] = facts
         elif path.is_file():
             found[name] = None

@@ -13,7 +13,7 @@ from PIL import Image
 
 import core.features.extract
 from core.analysis import require_two_classes
-from core.errors import DataError, InputError
+from core.errors import DataError, InputError, ModelError
 from core.run import AuditRequest, run_audit
 from core.store import Workspace
 from tests.conftest import draw, tiny_request
@@ -44,6 +44,43 @@ def test_an_unreadable_image_that_was_repaired(folder: Path, workspace: Workspac
     assert len(run_audit(tiny_request(folder), workspace).summary["unreadable"]) == 1
     (folder / "train/red/00.jpg").write_bytes(whole)
     assert run_audit(tiny_request(folder), workspace).summary["unreadable"] == []
+
+
+def infinite(monkeypatch: pytest.MonkeyPatch, rows: slice) -> None:
+    """Some images of every batch have features that are not finite."""
+    encode = core.features.extract.encode_padded
+
+    def broken(*arguments: Any) -> Any:
+        encoded = encode(*arguments)
+        features = encoded.features.clone()
+        features[rows, 3], features[rows, 4] = float("nan"), float("inf")
+        return type(encoded)(features, encoded.maps)
+
+    monkeypatch.setattr(core.features.extract, "encode_padded", broken)
+
+
+def test_images_without_finite_features_are_listed(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infinite(monkeypatch, slice(1))
+    audit = run_audit(tiny_request(folder), workspace)
+    assert len(audit.images) == 27
+    assert {e["reason"] for e in audit.summary["unreadable"]} == {
+        "the network's features are not finite on it"
+    }
+    shard = audit.store.shards[0].folder
+    assert all(np.isfinite(np.load(shard / f"{name}.npy")).all() for name in ("features", "maps"))
+
+
+def test_a_network_without_finite_features_is_refused(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infinite(monkeypatch, slice(None))
+    (folder / "train/red/00.jpg").write_bytes(b"")
+    with pytest.raises(
+        ModelError, match=r"timm:tiny: its features are not finite on any of 35 images \(fp32 on"
+    ):
+        run_audit(tiny_request(folder), workspace)
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])

@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from core import store
-from core.config import FORMAT
 from core.errors import WorkspaceError
 from core.store import (
     Workspace,
@@ -28,11 +27,12 @@ from core.store import (
     write_frame,
     write_json,
 )
+from tests.core.run_fixture import manifest_facts
 
 
 def make_audit(workspace: Workspace, name: str, **more: object) -> str:
     audit_id = workspace.new_id(name, {"x": 1})
-    manifest = {"id": audit_id, "name": name, "format": FORMAT, "created": "2026", **more}
+    manifest = manifest_facts(id=audit_id, name=name, **more)
     write_json(workspace.folder(audit_id) / "manifest.json", manifest)
     return audit_id
 
@@ -208,5 +208,7 @@ def test_many_tables_are_read_as_one_and_a_damaged_one_is_named(tmp_path: Path) 
     assert whole["image_id"].tolist() == one_by_one["image_id"].tolist()
     assert whole["reason"].fillna("").tolist() == ["", "", "", "blue", "blue", "blue"]
     paths[1].write_bytes(b"PAR1")
-    with pytest.raises(WorkspaceError, match=r"1\.parquet cannot be read"):
+    with pytest.raises(
+        WorkspaceError, match=r"1\.parquet is no table, or only a part of one; run the same"
+    ):
         read_frames(paths)

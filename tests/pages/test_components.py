@@ -6,6 +6,7 @@ import pytest
 
 from core.annotate.tags import TagStore
 from core.audit import Audit
+from core.store import read_json, write_frame, write_json
 from core.types import Kind, Tag
 from core.ui.text import plain
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
@@ -135,15 +136,15 @@ def test_class_with_one_image_says_why_it_has_nothing(audit: Audit, opened: Open
 
     path = audit.folder / "candidates.parquet"
     table = pd.read_parquet(path)
-    table[table["class_idx"] != 0].to_parquet(path)
+    write_frame(path, table[table["class_idx"] != 0])
     app = healthy(opened("components", audit=audit.id), TITLE)
     assert any("cat has no components" in text.value for text in app.markdown)
 
 
 def test_names_are_text_and_not_markup(audit: Audit, opened: Open) -> None:
-    summary = json.loads((audit.folder / "summary.json").read_text())
+    summary = read_json(audit.folder / "summary.json")
     summary["classes"][0]["definition"] = "**bold** $x$ :red[y]"
-    (audit.folder / "summary.json").write_text(json.dumps(summary))
+    write_json(audit.folder / "summary.json", summary)
     app = healthy(opened("components", audit=audit.id), TITLE)
     assert app.caption[-1].value == plain("cat: **bold** $x$ :red[y]")
 

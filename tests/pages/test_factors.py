@@ -12,7 +12,7 @@ from core.annotate.tags import TagStore
 from core.audit import Audit
 from core.measure_commands import factor_arguments
 from core.measures.factors import factor_table
-from core.store import Workspace
+from core.store import Workspace, write_frame
 from core.types import Kind, Tag
 from tests.pages.conftest import Open, healthy
 
@@ -54,7 +54,7 @@ def test_numbers_figure_and_table(audit: Audit, opened: Open) -> None:
 
 def test_without_masks_it_says_so_and_offers_nothing(audit: Audit, opened: Open) -> None:
     path = audit.folder / "images.parquet"
-    pd.read_parquet(path).drop(columns="object_mask").to_parquet(path, index=False)
+    write_frame(path, pd.read_parquet(path).drop(columns="object_mask"))
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert any("Object masks are missing" in m.value for m in app.markdown)
     assert any("add the column object" in m.value for m in app.markdown)

@@ -16,7 +16,7 @@ from core.mitigate_commands import mitigate
 from core.mitigation.methods import methods
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.tradeoff import SWEPT
-from core.store import Workspace
+from core.store import Workspace, write_frame
 from core.terminal import Terminal
 from core.types import Kind, Tag
 from core.ui.effect import siblings
@@ -157,7 +157,7 @@ def test_a_coarse_sweep_is_a_way_to_the_strength(
 def test_a_tradeoff_of_held_back_images_alone(fixed: Audit, opened: Open) -> None:
     path = fixed.folder / "mitigation" / "tradeoff.parquet"
     table = pd.read_parquet(path)
-    table[SWEPT].reindex(columns=table.columns).to_parquet(path, index=False)
+    write_frame(path, table[SWEPT].reindex(columns=table.columns))
     app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
     assert any("would take an audit of each" in c.value for c in app.caption)
     (shown,) = [d.value for d in app.dataframe if "chosen_flips" in d.value]

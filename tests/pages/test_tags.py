@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from core import jobs
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes
-from core.audit import Audit, carry_direction
+from core.audit import Audit
+from core.class_files import carry_direction
 from core.errors import WorkspaceError
 from core.store import Workspace
 from core.types import Kind, Subtype, Tag

@@ -20,7 +20,7 @@ from core.mitigation import networks as registry
 from core.mitigation.derived import Corrected
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.stored import effect_table
-from core.store import Workspace
+from core.store import Workspace, write_frame
 from core.types import Kind, Progress, Tag
 from tests.core import test_planted
 from tests.core.conftest import GREEN, RED, load_white_box
@@ -111,5 +111,5 @@ def trainable(network: None, workspace: Workspace, parent: Audit) -> Audit:
     path = parent.folder / "images.parquet"
     rows = pd.read_parquet(path)
     rows["object_mask"] = "object.png"
-    rows.to_parquet(path, index=False)
+    write_frame(path, rows)
     return Audit(parent.folder)

@@ -18,7 +18,7 @@ from core.errors import InputError, WorkspaceError
 from core.mitigation.derived import link
 from core.mitigation.stored import effect_table, is_derived, parent_of
 from core.models.linear import Correction, Head, read_head, store_head
-from core.store import Workspace, read_json
+from core.store import Workspace, read_json, write_json
 from tests.core.mitigation.conftest import QUICK, cell, run
 
 
@@ -151,6 +151,6 @@ def test_a_stored_head_is_read_back(rng: np.random.Generator, tmp_path: Path) ->
 def test_a_parent_with_new_images_is_another_one(workspace: Workspace, parent: Audit) -> None:
     run(workspace, parent, **QUICK)
     path = parent.folder / "head" / "head.json"
-    path.write_text(path.read_text().replace(read_json(path)["key"], "0123456789abcdef"))
+    write_json(path, {**read_json(path), "key": "0123456789abcdef"})
     with pytest.raises(WorkspaceError, match="exists with other settings: parent was"):
         run(workspace, Audit(parent.folder), **QUICK)

@@ -24,7 +24,7 @@ from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.stored import changed, effect_table, tradeoff_table
 from core.mitigation.vectors import QUICK as QUICK_KINDS
 from core.mitigation.vectors import concept_rows
-from core.store import Workspace
+from core.store import Workspace, read_json, write_json
 from core.types import Progress
 from tests.core.mitigation.conftest import QUICK, N, cell, run
 
@@ -165,7 +165,8 @@ def test_an_empty_cell_says_what_would_fill_it(workspace: Workspace, parent: Aud
     assert "run the same command without it" in cell(audit, "epg")["note"]
     for which in (parent, audit):
         path = which.folder / "manifest.json"
-        path.write_text(path.read_text().replace('"map_kind": "exact"', '"map_kind": "none"'))
+        manifest = read_json(path)
+        write_json(path, {**manifest, "model": {**manifest["model"], "map_kind": "none"}})
         assert not Audit(which.folder).exact_maps
     effect = Effect(
         Audit(parent.folder),

@@ -8,7 +8,8 @@ import pytest
 
 from core.analysis import fitting_rows
 from core.annotate.tags import TagStore
-from core.audit import Audit, carried_path
+from core.audit import Audit
+from core.class_files import carried_path
 from core.errors import InputError
 from core.measures.decisions import decided, values_of
 from core.mitigation.composites import map_pairs, mask_pairs
@@ -17,7 +18,7 @@ from core.mitigation.findings import cue_of, find, gather, has
 from core.mitigation.stored import effect_table
 from core.mitigation.tags import carry_tags
 from core.models.linear import store_head
-from core.store import Workspace, read_json
+from core.store import Workspace, read_json, write_array, write_frame
 from core.types import Kind, Tag
 from tests.core.conftest import RED
 from tests.core.mitigation.conftest import QUICK, N, cell, run
@@ -49,7 +50,7 @@ def test_one_split_alone_is_divided_and_said(workspace: Workspace, parent: Audit
     path = parent.folder / "images.parquet"
     rows = pd.read_parquet(path)
     rows["split"] = "train"
-    rows.to_parquet(path, index=False)
+    write_frame(path, rows)
     facts = read_json(parent.folder / "head" / "head.json")
     oof = np.zeros((len(rows), 3), np.float32)
     oof[np.arange(len(rows)), [parent.head.index(v) for v in rows["label"]]] = 1
@@ -143,8 +144,7 @@ def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, pare
     arrays = parent.class_arrays(0)
     component = arrays.candidate("pca", 0)
     path = carried_path(parent.folder, 0)
-    path.parent.mkdir()
-    np.save(path, np.append(component.direction, component.offset - 1)[None])
+    write_array(path, np.append(component.direction, component.offset - 1)[None])
     store = TagStore.open(workspace)
     store.add("other", parent.id, "leaf", Kind.CARRIED, 0, Tag.SPURIOUS)
     carried = parent.class_arrays(0).candidate("carried", 0)

@@ -16,7 +16,7 @@ from core.mitigation import networks as registry
 from core.mitigation.derived import CHECKPOINT, Corrected
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.mitigation.stored import effect_table, tradeoff_table
-from core.store import Workspace
+from core.store import Workspace, write_frame
 from core.types import Progress
 from tests.core.mitigation.conftest import QUICK, N, cell, run
 
@@ -98,7 +98,7 @@ def test_a_method_without_its_masks_is_refused(
 ) -> None:
     path = parent.folder / "images.parquet"
     rows = pd.read_parquet(path).drop(columns=["object_mask", "cue_mask"], errors="ignore")
-    rows.to_parquet(path, index=False)
+    write_frame(path, rows)
     for method in ("guidance", "counterfactual"):
         with pytest.raises(InputError, match="needs masks and no training image has one"):
             run(workspace, Audit(parent.folder), method, **QUICK)
@@ -196,7 +196,7 @@ def test_a_coarse_sweep_needs_drawn_cues_and_a_method_of_the_network(
     with pytest.raises(InputError, match="pclarc always tries its strengths; give auto"):
         run(workspace, trainable, "pclarc", sweep=True)
     path = trainable.folder / "images.parquet"
-    pd.read_parquet(path).drop(columns="cue_mask").to_parquet(path, index=False)
+    write_frame(path, pd.read_parquet(path).drop(columns="cue_mask"))
     with pytest.raises(InputError, match="add the column cue_mask to the manifest, or give a"):
         run(workspace, Audit(trainable.folder), "counterfactual",
             **{**SWEEP, "options": {"change": "swap", "epochs": "1"}})  # fmt: skip

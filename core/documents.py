@@ -1,0 +1,100 @@
+"""The form of what an audit stores: entries of JSON documents, columns of tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Shape = type | tuple[type, ...] | list[Any] | dict[str, Any]
+"""A type or several, a list of one shape, or an object with the shape of every entry it needs."""
+
+NUMBER = (int, float)
+OPTIONAL_NUMBER = (int, float, type(None))
+
+MANIFEST: Shape = {
+    "format": int,
+    "name": str,
+    "created": str,
+    "state": str,
+    "version": str,
+    "fingerprint": str,
+    "parts": dict,
+    "data": {"source": str, "root": str},
+    "model": {"name": str, "checkpoint": (str, type(None)), "map_kind": str, "notes": [str]},
+    "preprocess": {
+        "input_size": [int],
+        "crop_pct": NUMBER,
+        "interpolation": str,
+        "mean": [NUMBER],
+        "std": [NUMBER],
+    },
+    "head": {"mode": str, "reason": str},
+    "compute": {"device": str, "precision": str, "batch_size": int, "reason": str},
+}
+"""``manifest.json`` of an audit of this version's format."""
+
+ANY_MANIFEST: Shape = {"format": int, "name": str, "created": str}
+"""What the manifest of every format has."""
+
+SUMMARY: Shape = {
+    "images": int,
+    "readable": int,
+    "unreadable": [{"path": str, "reason": str}],
+    "splits": dict,
+    "classes": [{"class_idx": int, "label": str, "name": str, "n_images": int}],
+    "accuracy": OPTIONAL_NUMBER,
+    "held_out": str,
+    "head": {"mode": str},
+    "attributes": [str],
+    "masks": [str],
+    "duplicates": [list],
+    "in_two_splits": [list],
+    "repeated": [list],
+    "planted": object,
+    "notes": [str],
+}
+"""``summary.json`` of a finished audit."""
+
+
+CLASS: Shape = {
+    "class_idx": int,
+    "label": str,
+    "name": str,
+    "logit_mean": OPTIONAL_NUMBER,
+    "n_images": int,
+    "n_fitted": int,
+    "n_components": int,
+    "total_variance": OPTIONAL_NUMBER,
+    "bound": OPTIONAL_NUMBER,
+}
+"""``class.json`` of an audited class."""
+
+
+IMAGES = ["image_id", "path", "label", "split", "digest", "width", "height", "readable", "reason"]
+"""Columns of ``images.parquet`` beside the data's own."""
+
+PREDICTED = ["prediction", "confidence", "loss", "correct", "fair"]
+"""Columns of ``predictions.parquet``."""
+
+
+def mismatch(value: Any, shape: Shape, name: str = "") -> str:
+    """How a document differs from a shape, in words; empty where it does not."""
+    if isinstance(shape, dict):
+        return _entries(value, shape, name)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{name or 'it'} is no list"
+        return next(filter(None, (mismatch(v, shape[0], f"{name}[]") for v in value)), "")
+    wanted = shape if isinstance(shape, tuple) else (shape,)
+    odd = isinstance(value, bool) and not {bool, object} & set(wanted)  # Python counts with them
+    return "" if isinstance(value, wanted) and not odd else f"{name or 'it'} is of another kind"
+
+
+def _entries(value: Any, shape: dict[str, Any], name: str) -> str:
+    if not isinstance(value, dict):
+        return f"{name or 'it'} is no object"
+    for key, part in shape.items():
+        inside = f"{name}.{key}" if name else key
+        found = mismatch(value[key], part, inside) if key in value else f"{inside} is missing"
+        if found:
+            return found
+    return ""
