@@ -20,6 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
+
+import pandas as pd
+from pyarrow import ArrowException
 
 from benchmarks.attacked import Attack
 from benchmarks.generated import make
@@ -35,8 +39,10 @@ SQLITE = re.compile(
     r"|database is locked|readonly database|unable to open database|[Cc]ould not decode"
     r"|malformed database schema|constraint failed|datatype mismatch|is a view|has no column named"
     r"|database or disk is full|unsupported file format|unrecognized token|codec can't"
+    r"|tokenizing data|Expecting value|Parquet magic|Couldn't deserialize|Unterminated string"
+    r"|line \d+ column \d+|cannot reindex|unhashable|Traceback"
 )
-"""What SQLite and its driver say."""
+"""What SQLite, its driver and the readers of files say."""
 
 COMMANDS = (
     ("list",),
@@ -85,7 +91,7 @@ class Bench:
             arguments += ["--out", str(out)]
         if words[0] == "add":
             arguments += ["--class", self.label, "--component", "6", "--tag", "core"]
-        if words[0] == "import":
+        if words == ("import",):
             arguments += [str(self.kept / "more.json")]
         said, complained = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
@@ -295,6 +301,48 @@ DAMAGES: tuple[Damage, ...] = (
 """Tried in turn; values in rows more often than the rest."""
 
 
+VALUES = (
+    *(None, "", "x", "-1", "1.5", "1e400", "\0", "\ud800", "\u202e", "=1", "x" * 9000, "NaN"),
+    *(True, -1, 0, 2**31, 2**70, 1.5, float("nan"), float("inf"), [1], {"a": 1}, b"\xff"),
+)
+"""What a cell of a file may hold."""
+
+
+def odd_file(bench: Bench, rng: Random) -> Path:
+    """A file of tags in one of the formats, with odd cells or odd bytes."""
+    row = {"label": bench.label, "kind": "pca", "component": 1, "annotator": "a", "tag": "core"}
+    row |= {"subtype": None, "confidence": 3, "reason": "fur", "at": None}
+    work = {"WorkerId": "w", "Input.wordnet_id": "n01440764", "Input.class_index": 0}
+    work |= {"Input.feature_index": 1, "Answer.main": "background", "Answer.confidence": 4}
+    chosen = rng.choice([row, work])
+    rows = [dict(chosen) for _ in range(rng.choice([1, 3]))]
+    for name in rng.sample(sorted(rows[0]), rng.choice([0, 1, 2])):
+        rng.choice(rows)[name] = rng.choice(VALUES)
+    path = bench.kept / f"odd.{rng.choice(['json', 'csv', 'parquet'])}"
+    _write(path, rows, rng)
+    if rng.random() < 0.3:
+        content = bytearray(path.read_bytes())
+        place = rng.randrange(len(content))
+        content[place : place + 20] = rng.randbytes(rng.choice([0, 20]))
+        path.write_bytes(content)
+    return path
+
+
+def _write(path: Path, rows: list[dict[str, Any]], rng: Random) -> None:
+    """Rows in a format as far as it holds them; else something that has its name only."""
+    try:
+        if path.suffix == ".json":
+            lists = {str(row.get("label", "0")): [row.get("component", 1)] for row in rows}
+            text = json.dumps(rng.choice([{"tags": rows}, lists, rows, {"tags": [1]}]), default=str)
+            path.write_text(text, encoding="utf-8")
+        elif path.suffix == ".csv":
+            pd.DataFrame(rows).to_csv(path, index=False)
+        else:
+            pd.DataFrame(rows).to_parquet(path, index=rng.random() < 0.2)
+    except (ValueError, OverflowError, ArrowException):
+        path.write_text(repr(rows), encoding="utf-8", errors="replace")
+
+
 def prepare(folder: Path) -> Bench:
     """A generated audit of three classes with tags of five people, of which some say more."""
     workspace = Workspace(folder / "workspace")
@@ -335,7 +383,7 @@ def _timeless(said: str) -> str:
 
 
 def attack(seed: int = 0, count: int = 315) -> Attack:
-    """``count`` damaged stores, each met by one command and by a reading of the log."""
+    """``count`` damaged stores, each met by a command and a reading, and as many odd files."""
     found, rng = Attack(), Random(seed)
     with tempfile.TemporaryDirectory() as folder, _impatient():
         bench = prepare(Path(folder))
@@ -354,8 +402,11 @@ def attack(seed: int = 0, count: int = 315) -> Attack:
             bench.mend()
             with locked(bench):
                 _try(bench, words, right[words, False], f"{' '.join(words)}: locked", found)
+        for _ in range(count):
+            bench.mend()
+            path = odd_file(bench, rng)
+            _judge(found, f"import {path.read_bytes()[:200]!r}", bench.run("import", str(path))[2])
         bench.mend()
-        database.engine_of.cache_clear()
     return found
 
 

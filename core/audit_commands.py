@@ -77,7 +77,14 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "what", choices=["images", "components", "alpha", "features", "heatmaps"], metavar="WHAT"
     )
-    command.add_argument("--out", required=True, type=Path, metavar="F")
+    command.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="F",
+        help=".csv or .parquet for tables, .npz for arrays; in .csv a text that a spreadsheet "
+        "would run as a formula begins with an apostrophe",
+    )
     command.add_argument("--class", dest="class_name", metavar="NAME", help="label, name or #index")
     command.add_argument("--neurons", action="store_true", help="alpha of neurons, not components")
     command.add_argument("--component", type=int, metavar="L", help="0-based, by eigenvalue")

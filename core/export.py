@@ -18,6 +18,7 @@ from core.config import SHARD_SIZE
 from core.data.preprocess import crop_box
 from core.discover.candidates import COLUMNS
 from core.errors import InputError
+from core.spreadsheet import write_csv
 from core.store import replacing
 from core.types import FloatArray, Kind
 
@@ -85,7 +86,7 @@ def check_ending(out: Path, *endings: str) -> None:
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
-    """Write a table as ``.parquet`` or ``.csv``.
+    """Write a table as ``.parquet`` or ``.csv``, the latter by :func:`core.spreadsheet.write_csv`.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
     check_ending(out, ".parquet", ".csv")
     with replacing(out, ELSEWHERE) as temporary:
         if out.suffix == ".csv":
-            table.to_csv(temporary, index=False)
+            write_csv(table, temporary)
         else:
             table.to_parquet(temporary, index=False)
 

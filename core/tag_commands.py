@@ -44,7 +44,11 @@ def add_parser(tags: argparse.ArgumentParser) -> None:
     read = command("import", "read tags from .json, .csv or .parquet")
     read.add_argument("file", metavar="FILE")
     read.add_argument("--annotator", default="import", help="for files that name nobody")
-    write = command("export", "write the standing tags")
+    write = command(
+        "export",
+        "write the standing tags as .json, .csv or .parquet; in .csv a text that a spreadsheet "
+        "would run as a formula begins with an apostrophe, which import takes off again",
+    )
     write.add_argument("--out", required=True, metavar="F")
     write.add_argument("--annotators", action="store_true", help="with people's names")
     command("agreement", "how far annotators agree")

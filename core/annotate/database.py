@@ -39,17 +39,21 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from core.annotate.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.annotate.failures import RESTORE, told
 from core.annotate.journal import check_journal
+from core.annotate.names import LONGEST
 from core.errors import InputError, WorkspaceError
 from core.store import disk_errors
 
 _metadata = MetaData()
 
+MOMENT = 32
+"""Characters of a moment in ISO 8601 that there is room for."""
+
 EVENTS = Table(
     "tag_events",
     _metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("at", String(32), nullable=False),
-    Column("annotator", String(120), nullable=False, index=True),
+    Column("at", String(MOMENT), nullable=False),
+    Column("annotator", String(LONGEST), nullable=False, index=True),
     Column("audit_id", String(32), nullable=False, index=True),
     Column("label", String(500), nullable=False),
     Column("kind", String(16), nullable=False),

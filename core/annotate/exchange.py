@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import ArrowException
 
+from core.annotate.database import MOMENT
+from core.annotate.names import one_line, storable
 from core.annotate.votes import ADJUDICATION, GOLD, answers
 from core.errors import InputError
+from core.spreadsheet import unguarded, write_csv
 from core.store import dumps, replacing
 from core.types import Kind, Subtype, Tag
 
@@ -33,6 +38,9 @@ WORKERS = [
     "Answer.reasons",
 ]
 """Columns of the published worker table (Singla & Feizi 2022)."""
+
+LONG = 80
+"""Characters of a value that a message shows."""
 
 WORKER_ANSWERS = {
     "main_object": (Tag.CORE, None),
@@ -56,7 +64,9 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
     """Write standing tags as ``.json``, ``.csv`` or ``.parquet``; returns the number of rows.
 
     Without ``annotators`` people are called person 1, person 2, … in order of their names; gold
-    questions and adjudications, which are no votes, keep theirs.
+    questions and adjudications, which are no votes, keep theirs. In ``.csv`` a text that a
+    spreadsheet would run begins with an apostrophe (:mod:`core.spreadsheet`), which
+    :func:`read_tags` takes off again.
 
     Raises
     ------
@@ -70,11 +80,11 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
         table["annotator"] = [called.get(name, name) for name in table["annotator"]]
     if out.suffix not in (".json", ".csv", ".parquet"):
         raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
-    with replacing(out) as temporary:
+    with replacing(out, "choose another --out") as temporary:
         if out.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         elif out.suffix == ".csv":
-            table.to_csv(temporary, index=False)
+            write_csv(table, temporary)
         else:
             records = table.astype(object).where(table.notna(), None).to_dict("records")
             temporary.write_text(dumps({"tags": records}), encoding="utf-8")
@@ -114,8 +124,8 @@ def read_tags(
         found = _from_ours(path, content, outputs, n_features, annotator)
         return _checked(path, found, sizes)
     raise InputError(
-        f"{path}: columns {', '.join(map(str, content.columns[:8]))} are no known table of tags; "
-        f"needed are {', '.join(OURS[:5])} or {', '.join(WORKERS[:6])}"
+        f"{path}: columns {', '.join(map(_header, content.columns[:8]))} are no known table "
+        f"of tags; needed are {', '.join(OURS[:5])} or {', '.join(WORKERS[:6])}"
     )
 
 
@@ -139,24 +149,65 @@ def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
         raise InputError(f"{path} is a folder; a file of tags is needed")
     suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
-            return pd.read_parquet(path)
-        if suffix == ".csv":  # "NA" may be a person's name, or what somebody wrote
-            texts = ("label", "annotator", "reason", "WorkerId", "Answer.reasons")
-            return pd.read_csv(
-                path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table of tags: {error}") from error
+        if suffix in (".parquet", ".csv"):
+            return _plain(path, _load_parquet(path) if suffix == ".parquet" else _load_csv(path))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else "damaged"
+        raise InputError(
+            f"{path} cannot be read ({why}); check the name, or save it again"
+        ) from error
+    except (ValueError, RecursionError, OverflowError, ArrowException) as error:
+        kind = {".parquet": "Parquet", ".csv": "CSV"}.get(suffix, "JSON")
+        raise InputError(
+            f"{path} cannot be read as a table of tags: it is no {kind} file in UTF-8 that says "
+            f"everything once, or damaged{_where(error)}; save it again"
+        ) from error
     if isinstance(content, dict) and isinstance(content.get("tags"), list):
         if not all(isinstance(row, dict) for row in content["tags"]):
             raise InputError(f'{path}: "tags" must be a list of objects, one per answer')
         rows = [{k: _text(v) for k, v in row.items()} for row in content["tags"]]
-        return pd.DataFrame(rows, columns=None if rows else OURS)
+        return pd.DataFrame(rows, columns=None if rows else OURS, dtype=object)
     if isinstance(content, dict):
         return content
     raise InputError(f'{path}: expected {{"tags": […]}} or {{"class": [components]}}')
+
+
+def _where(error: Exception) -> str:
+    """Where a JSON file stops being one, as far as that is known."""
+    if not isinstance(error, json.JSONDecodeError):
+        return ""
+    return f" (first at line {error.lineno}, column {error.colno})"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; one that names something twice would lose the first of both."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _load_csv(path: Path) -> pd.DataFrame:
+    """A CSV file; "NA" may be a person's name, or what somebody wrote."""
+    texts = ("label", "annotator", "reason", "at", "WorkerId", "Answer.reasons")
+    table = pd.read_csv(
+        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+    )
+    return table.assign(**{t: table[t].map(unguarded) for t in texts if t in table})
+
+
+def _load_parquet(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path).reset_index(drop=True)
+
+
+def _plain(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of numbers and texts; whatever else a cell holds is a text, too."""
+    for name in (*OURS, *WORKERS):
+        if f"{name}.1" in table.columns:  # as pandas calls the second of a name in CSV
+            raise InputError(f"{path}: column {name} stands twice; leave one of them out")
+    others = [name for name in table.columns if table[name].dtype.kind not in "iuf"]
+    return table.assign(**{str(n): table[n].astype(object).map(_text) for n in others})
 
 
 def _from_ours(
@@ -178,6 +229,8 @@ def _from_ours(
     _refuse(path, table, bad, "subtype", "is no subtype of a spurious tag")
     bad = table["confidence"].notna() & ~(confidence.between(1, 5) & _whole(confidence))
     _refuse(path, table, bad, "confidence", "is not 1, 2, 3, 4 or 5")
+    bad = table["at"].map(lambda at: len(_said(at) or "") > MOMENT)
+    _refuse(path, table, bad.astype(bool), "at", "is no moment: it is too long")
     rows = [
         {
             "annotator": _said(row["annotator"]) or annotator,
@@ -296,9 +349,14 @@ def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, column: str, what: 
         )
 
 
+def _header(name: object) -> str:
+    return one_line(name)[:LONG]
+
+
 def _shown(value: Any) -> str:
-    """A value of a table as it stands in the file."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    """A value of a table as it stands in the file, its beginning if it is long."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= LONG else f"{text[:LONG]}…"
 
 
 def _said(value: Any) -> str | None:
@@ -308,5 +366,9 @@ def _said(value: Any) -> str | None:
 
 
 def _text(value: Any) -> Any:
-    """A value of a JSON file; half of a surrogate pair, which may be written there, is no text."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    """A cell: a number or nothing as it is, a text that databases hold, of all else its text."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return value
+    return storable(str(value))

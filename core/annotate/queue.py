@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from core.annotate.names import person
+
 T = TypeVar("T")
 
 PER_CLASS = 8
@@ -62,7 +64,7 @@ def mixed(order: Sequence[T], gold: Collection[T], who: str) -> list[T]:
     ----------
     order : the queue; entries that are gold questions are taken out of their own place.
     """
-    rng = np.random.default_rng([*who.encode()] or 0)
+    rng = np.random.default_rng([*person(who).encode()])
     left = sorted(set(gold), key=str)
     left = [left[i] for i in rng.permutation(len(left))]
     rest = [item for item in order if item not in set(left)]

@@ -17,6 +17,7 @@ from core.report import words
 from core.report.document import Report, Section
 from core.report.evidence import Evidence
 from core.report.findings import Finding
+from core.spreadsheet import csv_bytes
 from core.store import dumps
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -24,7 +25,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 README = """Appendix of the report {fingerprint}, written by Spurioscope {version}.
 
-One folder per audit, every table as CSV and as Parquet:
+One folder per audit, every table as CSV and as Parquet (in CSV a text that a spreadsheet would run
+as a formula begins with an apostrophe):
 findings   one row per class with tagged cues: verdict, harm and the numbers behind it
 measures   the whole table of measures
 ranking    images of those classes by spuriosity, highest first; side is "high" or "low" where an
@@ -142,10 +144,9 @@ def appendix(report: Report) -> bytes:
 
 
 def _both(name: str, table: pd.DataFrame) -> Sequence[tuple[str, bytes]]:
-    text = table.to_csv(index=False).encode("utf-8", "backslashreplace")
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    return [(f"{name}.csv", text), (f"{name}.parquet", buffer.getvalue())]
+    return [(f"{name}.csv", csv_bytes(table)), (f"{name}.parquet", buffer.getvalue())]
 
 
 def archive(members: Iterable[tuple[str, bytes]]) -> bytes:

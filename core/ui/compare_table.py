@@ -9,6 +9,7 @@ from core.audit import Audit
 from core.comparison.cells import Context
 from core.comparison.table import MEASURES, Cell, Measure, Table, change_text, value_text
 from core.guard import permitted
+from core.spreadsheet import csv_bytes
 from core.ui import blocks, compare, state, working
 from core.ui.text import html as escape
 
@@ -67,7 +68,7 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
         _cue_images(context)
         st.download_button(
             "Download the table",
-            lambda: frame(table).to_csv(index=False),
+            lambda: csv_bytes(frame(table)),
             file_name="comparison.csv",
             mime="text/csv",
             icon=":material/download:",

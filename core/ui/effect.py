@@ -24,6 +24,7 @@ from core.mitigation.stored import (
     facts_of,
     parent_of,
 )
+from core.spreadsheet import csv_bytes
 from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery
@@ -170,7 +171,7 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
         for name, text in MEANING.items():
             st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(text)}")
     st.download_button(
-        "Download the table", table.to_csv(index=False), file_name=f"before-after-{audit.id}.csv",
+        "Download the table", csv_bytes(table), file_name=f"before-after-{audit.id}.csv",
         mime="text/csv", icon=":material/download:",
     )  # fmt: skip
 

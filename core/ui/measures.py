@@ -13,6 +13,7 @@ from core.measures.outcomes import SLOW
 from core.measures.rows import DEFINITIONS, POINTS, SHARE
 from core.measures.stored import is_stored, known
 from core.measures.table import WHAT
+from core.spreadsheet import csv_bytes
 from core.ui import blocks, factors, measure_figures, state, tagged, working
 from core.ui.text import html
 
@@ -211,7 +212,7 @@ def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
 def _download(audit: Audit, table: pd.DataFrame, name: str = "measures") -> None:
     st.download_button(
         "Download the whole table",
-        lambda: table.to_csv(index=False),
+        lambda: csv_bytes(table),
         file_name=f"{name}-{audit.id}.csv",
         mime="text/csv",
         icon=":material/download:",

@@ -12,6 +12,7 @@ import streamlit as st
 from core.audit import Audit, Candidate
 from core.measure.spuriosity import spurious_gap
 from core.measures.decisions import Decisions, spuriosity_of, values_of
+from core.spreadsheet import csv_bytes
 from core.types import Kind
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
@@ -67,7 +68,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     clicked = both_ends(audit, table, chosen, percent / 100)
     st.download_button(
         "Download the ranking",
-        table.to_csv(index=False),
+        csv_bytes(table),
         file_name=f"ranking-{label}.csv",
         mime="text/csv",
         icon=":material/download:",

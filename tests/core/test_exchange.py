@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.__main__ import main
@@ -125,6 +127,82 @@ def test_a_folder_is_no_file_of_tags(tmp_path: Path) -> None:
     (tmp_path / "tags.parquet").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         read(tmp_path / "tags.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("t.json", b"{", r"no JSON file in UTF-8 .*damaged .first at line 1, column 2.; save"),
+        ("t.json", b'{"tags": []' + b"\xff}", "is no JSON file in UTF-8"),
+        ("t.json", b'{"cat": [1], "cat": [2]}', "no JSON file in UTF-8 that says everything once"),
+        ("t.json", b"[" * 99999, "is no JSON file"),
+        ("t.json", b"[1]", "expected"),
+        ("t.csv", b"", "is no CSV file"),
+        ("t.csv", b"a,b\n1,2,3\n1,2,3,4\n", "is no CSV file"),
+        ("t.csv", b"\xff\xfe,b\n", "is no CSV file in UTF-8"),
+        ("t.csv", b"a\x1b[2J,b\n1,2\n", r"columns a\\x1b\[2J, b are no known table"),
+        ("t.parquet", b"PAR1 no PAR1", "is no Parquet file"),
+        ("t.parquet", b"", "is no Parquet file"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, match: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=match):
+        read(tmp_path / name)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"t.json cannot be read \(no such file or directory\)"):
+        read(tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [
+        ("kind", ["pca"], r"kind \"\['pca'\]\" is not pca"),
+        ("tag", {"a": 1}, r"tag \"\{'a': 1\}\" is not core"),
+        ("component", True, "component 'True' does not exist"),
+        ("component", "x" * 999, "component 'x{79}… does not exist"),
+        ("at", "2024" * 9, "at '2024.*' is no moment: it is too long"),
+    ],
+)
+def test_cells_that_are_neither_number_nor_text(
+    tmp_path: Path, suffix: str, column: str, value: Any, match: str
+) -> None:
+    row = {"label": "cat", "kind": "pca", "component": 1, "tag": "core", column: value}
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".json":
+        path.write_text(json.dumps({"tags": [row]}))
+    else:
+        pd.DataFrame([row]).to_parquet(path)
+    with pytest.raises(InputError, match=match):
+        read(path)
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("label,kind,component,tag,tag\ncat,pca,1,core,spurious\n")
+    with pytest.raises(InputError, match="column tag stands twice; leave one"):
+        read(tmp_path / "t.csv")
+    rows = pa.Table.from_arrays([pa.array(["cat"])] * 2, names=["tag", "tag"])
+    pq.write_table(rows, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="that says everything once"):
+        read(tmp_path / "t.parquet")
+
+
+def test_tables_with_an_index_of_their_own_are_read_row_by_row(tmp_path: Path) -> None:
+    row = dict.fromkeys(WORKERS) | {"Input.class_index": 0, "Input.feature_index": 3}
+    row |= {"Answer.main": "main_object", "WorkerId": "w", "Input.wordnet_id": "n01440764"}
+    pd.DataFrame([row, row], index=[7, 3]).to_parquet(tmp_path / "w.parquet")
+    found = read(tmp_path / "w.parquet", outputs=["n00000001", "n00000002"])
+    assert found.warnings[0].startswith("2 rows name another WordNet id")
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"cat": [1]}', encoding="utf-8-sig")
+    path = ours(tmp_path / "t.csv")
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(read(tmp_path / "t.json").rows) == len(read(path).rows) == 1
 
 
 @pytest.mark.parametrize("column", ["Input.class_index", "Input.feature_index"])

@@ -21,6 +21,7 @@ FLOOR = {
     "documents": 0,
     "statistics": 1,
     "store": 1,
+    "spreadsheet": 1,
     "data": 2,
     "models": 2,
     "features": 3,

@@ -365,4 +365,4 @@ def test_numbers_that_no_database_holds_are_refused(workspace: Workspace, compon
 def test_nothing_damaged_is_read_wrongly_or_told_in_foreign_words() -> None:
     found = attack(seed=1, count=60)
     assert (found.raw, found.silent) == ([], [])
-    assert found.tries == 2 * (60 + 6)
+    assert found.tries == 2 * (60 + 6) + 60
