@@ -33,6 +33,7 @@ PARTS = {
     "guidance_choice": "Settings of model guidance, chosen on held-out training images",
     "mnist": "Counterfactual training on dressed digits",
     "clicks": "The app in headless Chromium",
+    "sessions": "Many visitors at once",
     "tagstore": "Eight processes tagging at once",
     "pages": "From click to painted on every page",
     "tagging": "Sixty candidates tagged with the keyboard",
