@@ -65,7 +65,7 @@ def write_checkpoint(model: Model, head: Head, out: Path) -> None:
     """Weights of a model with another head as ``.safetensors``, in one step."""
     from safetensors.torch import save
 
-    from core.models.checkpoint import FACTS
+    from core.models.weights import FACTS
 
     network, correction = with_head(model, head)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
@@ -80,6 +80,7 @@ def write_checkpoint(model: Model, head: Head, out: Path) -> None:
         "outputs": list(head.outputs),
         "mean": list(model.preprocess.mean),
         "std": list(model.preprocess.std),
+        "correction": 0 if correction is None else len(correction.read),
     }
     content = save(_unshared(state), metadata={"format": "pt", FACTS: dumps(facts)})
     with replacing(out, ELSEWHERE) as temporary:

@@ -1,15 +1,10 @@
-"""Checkpoint files: read without running code, fitted to an architecture."""
+"""Checkpoint tensors, fitted to an architecture."""
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
-import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +12,7 @@ from torch import Tensor, nn
 from core.errors import CheckpointError
 from core.models.linear import CORRECTION, Correction
 from core.models.trace import resize_head
-
-NESTS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "network",
-    "ema",
-    "model_ema",
-    "state_dict_ema",
-    "ema_state_dict",
-    "weights",
-    "params",
-)
-"""Entries that training scripts keep the weights under, in order of preference."""
+from core.models.weights import CORRECTED, THREE, Facts, some, usable
 
 PREFIXES = (
     "module.",
@@ -47,14 +28,14 @@ PREFIXES = (
 PREFIX_DEPTH = 4
 """Most wrappers around one network."""
 
-NORMALIZER = re.compile(r"(?:^|\.)normali[sz]er?\.(?:.*[._])?(?P<part>mean|std|[^.]+)$")
+NORMALIZER = re.compile(r"(?:^|\.)normali[sz]er?\.(?:.*[._])?(?P<part>mean|std)$")
 """Entries of the normalisation layer that robustness libraries put in front of the network."""
 
-SHOWN = 5
-"""Names shown per list of an error."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights. Those of 8 bits need scales that a state dict does not name."""
 
-FACTS = "spurioscope"
-"""Entry of a ``.safetensors`` header that holds what a corrected model is, as JSON."""
+COUNTER = "num_batches_tracked"
+"""Last part of names that training counts with and no forward pass reads."""
 
 
 @dataclass(frozen=True)
@@ -88,129 +69,86 @@ class _Names:
     prefix: str
     found: dict[str, Tensor]
     unexpected: tuple[str, ...]
+    others: tuple[str, ...]
+    """Names of the network under another prefix whose tensors differ from those found."""
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors of a checkpoint by name, on the CPU.
-
-    Reads ``.safetensors``, and the pickles of torch (``.pth``, ``.pt``, ``.ckpt``, ``.bin``) in a
-    mode that builds tensors and plain containers only: no code in a file is ever run.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, damaged, holds no tensors, or holds Python objects.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a file: give the path of a checkpoint.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    state = _unwrap(content)
-    if not state:
-        raise CheckpointError(
-            f"{path} holds no tensors by name: save the model's state dict, "
-            "torch.save(model.state_dict(), path)."
-        )
-    return state
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-DAMAGED = (
-    *(RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError),
-    *(AttributeError, struct.error),
-)
-"""What torch is known to raise for files that are no checkpoint."""
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, error) from error
-    except DAMAGED as error:
-        raise _damaged(path, error) from error
-
-
-def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    """Tell a pickle that names code from one that is broken."""
-    message = str(error)
-    if not re.search(r"[Uu]nsupported|not an allowed|GLOBAL|[Cc]an only", message):
-        return _damaged(path, error)
-    named = re.search(r"GLOBAL ([\w.]+)|(?:class|function|global) ([\w.]+\.[\w.]+)", message)
-    what = next((group for group in named.groups() if group), "") if named else ""
-    return CheckpointError(
-        f"{path} holds Python objects{f' ({what})' if what else ''}, which is code that would run "
-        "on loading: it was refused and nothing was run. Where you trust the file, save its "
-        "state dict alone, as .safetensors or with torch.save(model.state_dict(), path)."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).strip().splitlines()[:1]
-    return CheckpointError(
-        f"{path} cannot be read ({type(error).__name__}: {''.join(reason)[:160]}): it is cut off "
-        "or no checkpoint. Download or save it again."
-    )
-
-
-def _unwrap(content: Any, depth: int = 4) -> dict[str, Tensor]:
-    """The innermost named tensors, through the nesting of common training scripts."""
-    if not isinstance(content, Mapping) or depth == 0:
-        return {}
-    inner = [content[name] for name in NESTS if isinstance(content.get(name), Mapping)]
-    for nested in inner:
-        state = _unwrap(nested, depth - 1)
-        if state:
-            return state
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """What a corrected model says of itself: ``outputs`` (raw labels), ``mean``, ``std``, ….
-
-    Empty for every other file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if path.suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = json.loads((file.metadata() or {}).get(FACTS, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    return found if isinstance(found, dict) else {}
-
-
-def take_correction(state: dict[str, Tensor], source: str) -> Correction | None:
+def take_correction(
+    state: dict[str, Tensor], source: str, own: Collection[str] = ()
+) -> Correction | None:
     """Take the correction block out of a checkpoint's tensors; None where it has none.
 
+    Parameters
+    ----------
+    state : tensors by name, also under a wrapper's prefix; those of the correction are removed.
+    source : how errors call the file.
+    own : names of the network, which are no correction.
+
     Raises
     ------
     CheckpointError
-        If a part of it is missing or the parts do not fit together.
+        If a part of it is missing, differs between two copies, is not finite, or the parts do
+        not fit together.
     """
-    parts = {name: state.pop(f"correction.{name}", None) for name in CORRECTION}
-    if all(part is None for part in parts.values()):
-        return None
-    arrays = [part.float().numpy() for part in parts.values() if part is not None]
-    shapes = [array.shape for array in arrays]
+    parts: dict[str, Tensor] = {}
+    for name in [name for name in state if CORRECTED.search(name)]:
+        if any(f".{name}".endswith(f".{known}") for known in own):
+            continue
+        tensor, part = state.pop(name), name.rpartition(".")[2]
+        _check_values({name: tensor}, {name: torch.zeros(())}, source)
+        if part in parts and not _equal(parts[part], tensor):
+            raise CheckpointError(
+                f"{source} has several corrections that differ in {name}: leave one of them."
+            )
+        parts[part] = tensor
+    return _correction(parts, source) if parts else None
+
+
+def _correction(parts: Mapping[str, Tensor], source: str) -> Correction:
+    found = [parts[name] for name in CORRECTION if name in parts]
+    shapes = [tuple(tensor.shape) for tensor in found]
     fitting = [len(shape) for shape in shapes] == [2, 1, 2]
     if not fitting or not shapes[0][0] == shapes[1][0] == shapes[2][1]:
         raise CheckpointError(
             f"{source} has an incomplete correction ({shapes}): it needs correction.read (M, D), "
             "correction.offset (M,) and correction.write (K, M); export the model again"
         )
-    return Correction(*arrays)
+    return Correction(*(torch.empty(tensor.shape).copy_(tensor).numpy() for tensor in found))
+
+
+def check_correction(
+    correction: Correction | None, facts: Facts | None, head: Tensor, source: str
+) -> None:
+    """Refuse a correction that does not belong to a head, or a header that tells another one.
+
+    Parameters
+    ----------
+    head : (K, D, ...) weight that the file gave.
+
+    Raises
+    ------
+    CheckpointError
+        If the shapes differ, or if the header names another number of rows or of outputs.
+    """
+    rows = 0 if correction is None else len(correction.read)
+    (k, d), said = head.shape[:2], facts and facts.correction
+    if facts is not None and len(facts.outputs) != k:
+        raise CheckpointError(
+            f"{source} names {len(facts.outputs)} outputs in its header, but its head has {k}: "
+            "export the corrected model again."
+        )
+    if said is not None and said != rows:
+        raise CheckpointError(
+            f"{source} belongs to a correction of {said} rows by its header, but has {rows} of "
+            "them: its correction was lost when the file was saved again. Export the corrected "
+            "model again."
+        )
+    if correction is not None and (correction.read.shape[1], len(correction.write)) != (d, k):
+        raise CheckpointError(
+            f"{source} has a correction of {correction.read.shape[1]} features and "
+            f"{len(correction.write)} outputs for a head of {d} and {k}: export the corrected "
+            "model again."
+        )
 
 
 def fit_checkpoint(
@@ -235,19 +173,19 @@ def fit_checkpoint(
     Raises
     ------
     CheckpointError
-        If a tensor of the encoder is missing or has another shape, or if the file's head has
-        other than ``num_outputs`` rows.
+        If a tensor of the encoder is missing or has another shape, if a tensor is no plain array
+        of finite numbers, or if the file's head has other than ``num_outputs`` rows.
     """
-    weights, normalizer = _split_normalizer(state, network)
+    weights, normalizer = _split_normalizer(state, network, source)
     names = _rename(weights, network)
     head_loaded = _adapt_head(names.found, network, head, num_outputs, source)
     own = network.state_dict()
+    unbiased = head_loaded and _zero_missing_bias(names.found, own, head)
     wrong = [name for name, tensor in names.found.items() if own[name].shape != tensor.shape]
     missing = [name for name in own if name not in names.found]
     _check_encoder(missing, wrong, names, head, source)
+    _check_values(names.found, own, source)
     network.load_state_dict(names.found, strict=False)
-    mean, std = normalizer.get("mean"), normalizer.get("std")
-    complete = mean is not None and std is not None
     return CheckpointFit(
         loaded=tuple(names.found),
         missing=tuple(missing),
@@ -255,15 +193,15 @@ def fit_checkpoint(
         wrong_shape=tuple(wrong),
         prefix=names.prefix,
         head_loaded=head_loaded,
-        n_outputs=int(network.state_dict()[f"{head}.weight"].shape[0]),
-        mean=mean if complete else None,
-        std=std if complete else None,
-        notes=_notes(names, mean if complete else None, std, head_loaded),
+        n_outputs=int(own[f"{head}.weight"].shape[0]),
+        mean=normalizer.get("mean"),
+        std=normalizer.get("std"),
+        notes=tuple(_notes(names, normalizer, head_loaded, unbiased)),
     )
 
 
 def _split_normalizer(
-    state: Mapping[str, Tensor], network: nn.Module
+    state: Mapping[str, Tensor], network: nn.Module, source: str
 ) -> tuple[dict[str, Tensor], dict[str, tuple[float, ...]]]:
     """Weights, and the mean and std of a normalisation layer the network itself lacks."""
     own = set(network.state_dict())
@@ -273,9 +211,64 @@ def _split_normalizer(
         match = NORMALIZER.search(name)
         if match is None or any(name.endswith(known) for known in own):
             weights[name] = tensor
-        elif tensor.numel() == 3 and match["part"] in ("mean", "std"):
-            normalizer.setdefault(match["part"], tuple(float(v) for v in tensor.flatten()))
+            continue
+        values = _channels(name, tensor, match["part"], source)
+        if normalizer.setdefault(match["part"], values) != values:
+            raise CheckpointError(
+                f"{source} has several normalisation layers that differ in {name}: leave one."
+            )
+    if len(normalizer) == 1:
+        raise CheckpointError(
+            f"{source} has a normalisation layer with {' '.join(normalizer)} alone: save both its "
+            "mean and its std, or neither."
+        )
     return weights, normalizer
+
+
+def _channels(name: str, tensor: Tensor, part: str, source: str) -> tuple[float, ...]:
+    _check_values({name: tensor}, {name: torch.zeros(())}, source)
+    values = tuple(float(value) for value in tensor.flatten()[:4])
+    if not usable(part, values):
+        raise CheckpointError(
+            f"{source} normalises images with {name} = {list(values)}, which must be "
+            f"{THREE[part]}: correct it, or remove the normalisation layer from the file."
+        )
+    return values
+
+
+def _check_values(found: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors that cannot be copied into the network as they are."""
+    for name, tensor in found.items():
+        if problem := _problem(tensor, own[name], name):
+            raise CheckpointError(
+                f"{source} holds {name} {problem}: save it as a plain float32 tensor of finite "
+                "numbers."
+            )
+
+
+def _problem(theirs: Tensor, mine: Tensor, name: str) -> str:
+    """What keeps a tensor from being copied; empty where nothing does."""
+    if theirs.is_meta:
+        return "without values (a meta tensor)"
+    if theirs.layout is not torch.strided or theirs.is_quantized:
+        return "as a sparse or quantised tensor"
+    if theirs.is_complex() and not mine.is_complex():
+        return "as complex numbers"
+    if mine.is_floating_point() and theirs.dtype not in FLOATS:
+        return f"as {str(theirs.dtype).removeprefix('torch.')}"
+    if not mine.is_floating_point() and theirs.is_floating_point() and not name.endswith(COUNTER):
+        return "as fractions where the network has whole numbers"
+    if mine.is_floating_point() and mine.isfinite().all() and not theirs.float().isfinite().all():
+        return "with NaN or infinity among its values"
+    return ""
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are copies of each other; without plain values only a tensor itself."""
+    if a is b or a.shape != b.shape:
+        return a is b
+    plain = [not _problem(tensor, torch.zeros((), dtype=tensor.dtype), "") for tensor in (a, b)]
+    return all(plain) and torch.equal(a.double(), b.double())
 
 
 def _rename(weights: Mapping[str, Tensor], network: nn.Module) -> _Names:
@@ -288,8 +281,14 @@ def _rename(weights: Mapping[str, Tensor], network: nn.Module) -> _Names:
         keys = [prefix + name for prefix in order if prefix + name in weights]
         if keys and (keys[0] == best + name or weights[keys[0]].shape == mine.shape):
             found[name] = weights[keys[0]]
-    used = {prefix + name for prefix in prefixes for name in own}
-    return _Names(best, found, tuple(name for name in weights if name not in used))
+    known = {prefix + name: name for prefix in prefixes for name in own}
+    others = [
+        theirs
+        for theirs, name in known.items()
+        if theirs in weights and not (name in found and _equal(found[name], weights[theirs]))
+    ]
+    unexpected = [name for name in weights if name not in known]
+    return _Names(best, found, tuple(unexpected), tuple(others))
 
 
 def _prefixes(weights: Mapping[str, Tensor]) -> set[str]:
@@ -321,21 +320,26 @@ def _adapt_head(
         if wanted is not None and wanted != own.shape[0]:
             resize_head(network, head, wanted)
         return False
-    if wanted is not None and theirs.shape[0] != wanted:
+    rows = theirs.shape[0] if theirs.ndim else 1
+    if rows == 0:
+        raise CheckpointError(f"{source} has a head without outputs: save the trained head.")
+    if wanted is not None and rows != wanted:
         raise CheckpointError(
-            f"{source} has a head of {theirs.shape[0]} outputs, not {wanted}: leave the number of "
+            f"{source} has a head of {rows} outputs, not {wanted}: leave the number of "
             "outputs out, or remove the head from the file."
         )
-    if theirs.shape[0] != own.shape[0] and theirs.shape[1:] == own.shape[1:]:
-        resize_head(network, head, theirs.shape[0])
-    _zero_missing_bias(found, network, head)
+    if rows != own.shape[0] and theirs.shape[1:] == own.shape[1:]:
+        resize_head(network, head, rows)
     return True
 
 
-def _zero_missing_bias(found: dict[str, Tensor], network: nn.Module, head: str) -> None:
-    bias = network.state_dict().get(f"{head}.bias")
-    if bias is not None and f"{head}.bias" not in found:
-        found[f"{head}.bias"] = torch.zeros_like(bias)
+def _zero_missing_bias(found: dict[str, Tensor], own: Mapping[str, Tensor], head: str) -> bool:
+    """Make a bias that the file lacks 0; whether it did."""
+    name = f"{head}.bias"
+    if name not in own or name in found:
+        return False
+    found[name] = torch.zeros_like(own[name])
+    return True
 
 
 def _check_encoder(
@@ -343,36 +347,30 @@ def _check_encoder(
 ) -> None:
     """Refuse a file that leaves the encoder incomplete; counters of batches may be missing."""
     lacking = [
-        name
-        for name in missing
-        if not name.startswith(f"{head}.") and not name.endswith("num_batches_tracked")
+        name for name in missing if not name.startswith(f"{head}.") and not name.endswith(COUNTER)
     ]
     if lacking or wrong:
         raise CheckpointError(
-            f"{source} belongs to another architecture. Missing: {_some(lacking)}. Of another "
-            f"shape: {_some(wrong)}. Unexpected: {_some(names.unexpected)}. Name the architecture "
+            f"{source} belongs to another architecture. Missing: {some(lacking)}. Of another "
+            f"shape: {some(wrong)}. Unexpected: {some(names.unexpected)}. Name the architecture "
             "that the checkpoint was trained with."
         )
 
 
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    if not names:
-        return "none"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def _notes(
     names: _Names,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
+    normalizer: Mapping[str, tuple[float, ...]],
     head_loaded: bool,
-) -> tuple[str, ...]:
-    notes = []
-    if mean is not None:
-        notes.append(f"Images are normalised with the checkpoint's own mean {mean} and std {std}.")
+    unbiased: bool,
+) -> Iterator[str]:
+    if normalizer:
+        own = f"own mean {normalizer['mean']} and std {normalizer['std']}"
+        yield f"Images are normalised with the checkpoint's {own}."
     if names.unexpected:
-        notes.append(f"The checkpoint has tensors the model lacks: {_some(names.unexpected)}.")
+        yield f"The checkpoint has tensors the model lacks: {some(names.unexpected)}."
+    if names.others:
+        yield f"The checkpoint has other copies that differ, not read: {some(names.others)}."
     if not head_loaded:
-        notes.append("The checkpoint has no head: fit one first.")
-    return tuple(notes)
+        yield "The checkpoint has no head: fit one first."
+    if unbiased:
+        yield "The checkpoint's head has no bias: it is taken to be 0."

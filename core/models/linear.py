@@ -94,7 +94,7 @@ def read_head(folder: Path) -> Head:
     path = folder / "head"
     facts = read_json(path / "head.json", FACTS)
     correction = None
-    if there(path / "read.npy"):
+    if any(there(path / f"{name}.npy") for name in CORRECTION):
         read, offset, write = (read_array(path / f"{n}.npy", kinds="f") for n in CORRECTION)
         correction = Correction(read, offset, write)
     weight = read_array(path / "weight.npy", kinds="f", ndim=2)

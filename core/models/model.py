@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.linear import Correction, Head
 from core.models.trace import Layout, MapKind, MapSource, captured, trace_network
+from core.models.weights import THREE, usable
 from core.types import Preprocess
 
 Precision = Literal["fp32", "bf16"]
@@ -65,7 +66,8 @@ class Model:
     Raises
     ------
     ModelError
-        If the network has no linear head, or ``outputs`` are not as many as the head has rows.
+        If the network has no linear head, ``outputs`` are not as many as the head has rows, or
+        images cannot be normalised with the mean or std.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Model:
         notes: Sequence[str] = (),
         correction: Correction | None = None,
     ) -> None:
+        _check_normalisation(name, preprocess)
         self.name = name
         self.network = network.eval()
         self.preprocess = preprocess
@@ -247,6 +250,12 @@ def _checked(name: str, outputs: Sequence[str] | None, rows: int) -> tuple[str, 
             f"{name} has {rows} outputs but {len(outputs)} output labels: give one per output."
         )
     return tuple(outputs)
+
+
+def _check_normalisation(name: str, preprocess: Preprocess) -> None:
+    for part, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+        if not usable(part, values):
+            raise ModelError(f"{name} normalises images with {part} {values}: give {THREE[part]}.")
 
 
 def _numbered(count: int) -> list[str]:

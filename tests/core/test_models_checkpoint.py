@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
-from core.models.checkpoint import fit_checkpoint, read_checkpoint
+from core.models.checkpoint import fit_checkpoint
+from core.models.weights import read_checkpoint
 
 PREFIXES = (
     "",
@@ -174,3 +176,103 @@ def test_no_tensors_and_no_file(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="is not a file"):
         read_checkpoint(tmp_path / "missing.pth")
+
+
+ODD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "sparse": (lambda t: t.to_sparse(), "as a sparse or quantised tensor"),
+    "quantised": (
+        lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+        "as a sparse or quantised tensor",
+    ),
+    "meta": (lambda t: t.to("meta"), "without values"),
+    "complex": (lambda t: t.to(torch.complex64), "as complex numbers"),
+    "integers": (lambda t: t.int(), "as int32"),
+    "bool": (lambda t: t.bool(), "as bool"),
+    "float8": (lambda t: t.to(torch.float8_e4m3fn), "as float8_e4m3fn"),
+    "nan": (lambda t: t * torch.nan, "with NaN or infinity"),
+    "too large": (lambda t: t.double() * 1e300, "with NaN or infinity"),
+}
+"""What a tensor becomes, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", ["conv.weight", "fc.weight", "bn.running_var"])
+@pytest.mark.parametrize(("change", "message"), ODD.values(), ids=ODD)
+def test_tensors_that_cannot_be_copied_as_they_are_are_refused(
+    name: str, change: Callable[[Tensor], Tensor], message: str
+) -> None:
+    state = _state()
+    state[name] = change(state[name])
+    with pytest.raises(CheckpointError, match=f"a.pth holds {name} {message}.*save it as a plain"):
+        fit_checkpoint(state, _Small(), head="fc", source="a.pth")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_precision_are_taken(kind: torch.dtype) -> None:
+    network, state = _Small(), {name: t.to(kind) for name, t in _state().items()}
+    fit_checkpoint(state, network, head="fc")
+    assert torch.equal(network.fc.weight, state["fc.weight"].float())
+
+
+def test_whole_numbers_are_not_rounded_from_fractions() -> None:
+    network = _Small()
+    network.register_buffer("index", torch.arange(3))
+    state = {**_state(), "index": torch.tensor([0.5, 1.0, 2.0])}
+    with pytest.raises(CheckpointError, match="index as fractions where the network has whole"):
+        fit_checkpoint(state, network, head="fc")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fc.weight": torch.zeros(())}, "Of another shape: fc.weight"),
+        ({"fc.weight": torch.zeros(3, 4, 1, 1)}, "Of another shape: fc.weight"),
+        ({"fc.weight": torch.zeros(0, 4), "fc.bias": torch.zeros(0)}, "a head without outputs"),
+        ({"fc.bias": torch.zeros(2)}, "Of another shape: fc.bias"),
+    ],
+    ids=["0-d", "convolution", "no rows", "short bias"],
+)
+def test_heads_of_odd_shapes_are_refused(changed: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        fit_checkpoint({**_state(), **changed}, _Small(), head="fc")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.0, 0.6]}, r"std = \[0.4.*three numbers from"),
+        ({"mean": [0.1, 0.2, 0.3], "std": [-0.4, 0.5, 0.6]}, "three numbers from 0.0001"),
+        ({"mean": [0.1, torch.nan, 0.3], "std": [0.4, 0.5, 0.6]}, "mean with NaN or infinity"),
+        ({"mean": [0.1] * 4, "std": [0.4] * 4}, "mean = .*three numbers from -1000"),
+        ({"mean": [0.1, 0.2, 0.3]}, "normalisation layer with mean alone"),
+        ({"std": [0.1, 0.2, 0.3]}, "normalisation layer with std alone"),
+    ],
+)
+def test_a_normalizer_that_no_image_can_pass_is_refused(
+    layer: dict[str, list[float]], message: str
+) -> None:
+    state = _state() | {f"normalizer.{part}": torch.tensor(v) for part, v in layer.items()}
+    with pytest.raises(CheckpointError, match=message):
+        fit_checkpoint(state, _Small(), head="fc")
+
+
+def test_normalizers_that_differ_are_refused() -> None:
+    state = _state() | {f"normalizer.{p}": torch.full((3,), 0.5) for p in ("mean", "std")}
+    state |= {f"module.normalizer.{p}": torch.full((3,), 0.4) for p in ("mean", "std")}
+    with pytest.raises(CheckpointError, match="several normalisation layers that differ"):
+        fit_checkpoint(state, _Small(), head="fc")
+
+
+def test_what_was_assumed_or_left_out_is_told() -> None:
+    state = _state()
+    del state["fc.bias"]
+    assert fit_checkpoint(state, _Small(), head="fc").notes == (
+        "The checkpoint's head has no bias: it is taken to be 0.",
+    )
+    twice = _state() | {f"module.{name}": t for name, t in _state().items()}
+    assert fit_checkpoint(twice, _Small(), head="fc").notes == ()
+    twice["module.fc.weight"] = twice["fc.weight"] * 2
+    assert fit_checkpoint(twice, _Small(), head="fc").notes == (
+        "The checkpoint has other copies that differ, not read: module.fc.weight.",
+    )
+    extra = _state() | {"normalizer.scale": torch.ones(3)}
+    assert "normalizer.scale" in fit_checkpoint(extra, _Small(), head="fc").notes[0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from core.errors import WorkspaceError
 from core.models.linear import Correction, Head, read_head
 from core.store import write_json
 
@@ -60,3 +62,6 @@ def test_a_stored_correction_is_read_with_its_head(
     assert correction is not None
     for name, array in parts.items():
         np.testing.assert_array_equal(getattr(correction, name), array)
+    (folder / "read.npy").unlink()
+    with pytest.raises(WorkspaceError, match=r"read\.npy"):
+        read_head(tmp_path)

@@ -111,6 +111,17 @@ def test_checkpoint_for_timm(tmp_path: Path) -> None:
         load_model("timm:mobilenetv3_small_050", checkpoint=tmp_path / "a.pt")
 
 
+def test_a_network_that_a_checkpoint_breaks_is_named_with_its_file(tmp_path: Path) -> None:
+    import timm
+
+    network = timm.create_model("test_resnet", pretrained=False, num_classes=4)
+    state = network.state_dict()
+    state["bn1.running_var"] = -state["bn1.running_var"]
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"a\.pt does not work as .*logits .* not finite"):
+        load_model("timm:test_resnet", checkpoint=tmp_path / "a.pt")
+
+
 def test_torchvision_checkpoint_keeps_its_preset(tmp_path: Path) -> None:
     from torchvision.models import get_model
 

@@ -198,6 +198,23 @@ def test_weights_that_are_not_finite_are_named() -> None:
         trace_network(network, (8, 8))
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ((0.5, 0.5, 0.5), (0.2, 0.0, 0.2), "tiny normalises images with std .*from 0.0001 to 1000"),
+        ((0.5, 0.5, 0.5), (0.2, -0.2, 0.2), "tiny normalises images with std"),
+        ((0.5, 0.5, 0.5), (0.2, 1e-30, 0.2), "tiny normalises images with std"),
+        ((0.5, float("nan"), 0.5), (0.2, 0.2, 0.2), "tiny normalises images with mean"),
+        ((0.5,), (0.2, 0.2, 0.2), "tiny normalises images with mean .*three numbers"),
+    ],
+)
+def test_images_that_cannot_be_normalised_are_refused(
+    mean: tuple[float, ...], std: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        Model("tiny", _Tiny(), Preprocess((8, 8), 0.875, "bicubic", mean, std))
+
+
 def test_hooks_go_after_an_exception() -> None:
     def fail(_: Tensor) -> object:
         raise RuntimeError("broken network")
