@@ -376,6 +376,7 @@ class Audit:
             If the file is gone or damaged; the remedy is named.
         """
         from core.data.decode import large_alone, read_image
+        from core.data.foreign import read_foreign
 
         path = self.path(image_id)
         if not path.exists():
@@ -383,6 +384,8 @@ class Audit:
                 f"{path} is not there any more; if the data moved: python -m core show "
                 f"{self.name!r} --data-root NEW"
             )
+        if self._uploaded(image_id):
+            return read_foreign(path).image
         with large_alone(path):
             return read_image(path).image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import re
 import stat
@@ -119,8 +120,20 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
 @contextlib.contextmanager
 def large_alone(path: Path) -> Iterator[None]:
     """Let pages decode one large image at a time; a small one waits for nobody."""
-    with _large if _declared(path) > LARGE else contextlib.nullcontext():
+    if _declared(path) <= LARGE:
         yield
+        return
+    with _large:
+        try:
+            yield
+        finally:
+            hand_back()
+
+
+def hand_back() -> None:
+    """Give freed memory back to the system, of which glibc keeps that of every thread."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _large = threading.Lock()

@@ -1,4 +1,4 @@
-"""An image that a visitor sends: decoded in a process of its own before this one does.
+"""An image that a visitor sends: decoded in a process of its own, never in the app.
 
 A file of a kilobyte may unpack to gigabytes, also where its header declares a small picture. Such a
 file costs the life of a process that nobody needs, instead of the app's with everybody's work.
@@ -6,14 +6,20 @@ file costs the life of a process that nobody needs, instead of the app's with ev
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-from core.data.decode import Decoded, large_alone, read_image
+from PIL import Image
+
+from core.data.decode import Decoded, hand_back, read_image
 from core.errors import UnreadableImageError
 
 PIXELS = 50_000_000
@@ -29,30 +35,41 @@ SECONDS = 20
 UNREADABLE = 3
 """Exit code of the process that has written a reason."""
 
+ROWS = 64
+"""Rows that are handed over at a time."""
+
+_one = threading.Lock()
+"""Held while an image from outside is decoded."""
+
 
 def read_foreign(path: Path) -> Decoded:
-    """Decode an image from outside like :func:`core.data.decode.read_image`.
+    """Decode an image from outside like :func:`core.data.decode.read_image`, one at a time.
 
     Raises
     ------
     UnreadableImageError
         If it cannot be decoded, or not within the bounds; the message does not name the file.
     """
-    with large_alone(path):
-        _try(path)
-        return read_image(path, PIXELS)
+    with _one, tempfile.TemporaryFile() as answer:
+        _decode(path, answer)
+        answer.seek(0)
+        facts = json.loads(answer.readline())
+        image = Image.frombytes("RGB", (facts["width"], facts["height"]), answer.read())
+        hand_back()
+    return Decoded(image=image, **facts)
 
 
-def _try(path: Path) -> None:
-    """Decode in another process, and raise what it says; what it needs, this one may take."""
+def _decode(path: Path, answer: IO[bytes]) -> None:
+    """Run :func:`main` in another process; raises what it says or why it ended."""
     command = [sys.executable, "-m", "core.data.foreign", str(path.absolute())]
     try:
         done = subprocess.run(
             command,
             cwd=Path(__file__).resolve().parents[2],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
             timeout=SECONDS,
             check=False,
         )
@@ -61,24 +78,37 @@ def _try(path: Path) -> None:
     except OSError as error:
         raise UnreadableImageError("no process can be started to decode it; try again") from error
     if done.returncode == UNREADABLE:
-        raise UnreadableImageError(done.stdout.decode("utf-8", "replace"))
+        answer.seek(0)
+        raise UnreadableImageError(answer.read().decode("utf-8", "replace"))
     if done.returncode:
         raise UnreadableImageError(
             f"the decoder broke down on it, or wanted more than {MEMORY / 2**30:.1f} GiB"
         )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Decode one file within the bounds; the reason why not goes to standard output."""
+def main(arguments: Sequence[str], out: IO[bytes]) -> int:
+    """Decode one file within the bounds.
+
+    Parameters
+    ----------
+    arguments : the path of the file.
+    out : receives a line of JSON with width, height and digest and then the pixels, 3 bytes each;
+        or the reason why it cannot be decoded.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        read_image(Path(arguments[0]), PIXELS)
+        found = read_image(Path(arguments[0]), PIXELS)
     except UnreadableImageError as error:
-        sys.stdout.write(str(error))
+        out.write(str(error).encode("utf-8", "backslashreplace"))
         return UNREADABLE
+    facts = {"width": found.width, "height": found.height, "digest": found.digest}
+    out.write(f"{json.dumps(facts)}\n".encode())
+    for y in range(0, found.height, ROWS):
+        band = found.image.crop((0, y, found.width, min(y + ROWS, found.height)))
+        out.write(band.tobytes())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], sys.stdout.buffer))

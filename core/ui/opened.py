@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -79,15 +77,11 @@ def model_of(audit: Audit) -> Model:
 
 @lru_cache(maxsize=2)
 def _model(audit: Audit) -> Model:
+    from core.data.decode import hand_back
+
     model = audit.load_model()
-    _trim()
+    hand_back()  # hundreds of megabytes that loading has freed
     return model
-
-
-def _trim() -> None:
-    """Hand back to the system what loading has freed: glibc keeps hundreds of megabytes of it."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @lru_cache(maxsize=64)
