@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from core.audit import Audit
-from core.errors import UnreadableImageError
+from core.errors import UnreadableImageError, WorkspaceError
 from core.explain.attribution import METHODS, attribute
 from core.measures.trials import features_of
 from core.models.model import Model
@@ -145,7 +145,7 @@ def test_a_presentation_does_not_believe_an_old_upload(
     image_id = audit.upload(png(picture(1)), audit.load_model())
     write_json(audit.folder / "uploads" / image_id / "upload.json", {"version": 1})
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
-    with pytest.raises(KeyError):
+    with pytest.raises(WorkspaceError, match="lacks 1 images"):
         audit.features([image_id])
 
 
