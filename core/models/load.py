@@ -69,11 +69,13 @@ def load_model(
     Raises
     ------
     ModelError
-        If the name is unknown, its package is missing, it has no linear head, or its weights
-        cannot be downloaded.
+        If the name is unknown, its package is missing, it has no linear head, its weights cannot
+        be downloaded, or ``num_outputs`` is below 1.
     CheckpointError
         If the checkpoint is unsafe, damaged, or belongs to another architecture.
     """
+    if num_outputs is not None and num_outputs < 1:
+        raise ModelError(f"{name} cannot have {num_outputs} outputs: give a number above 0.")
     reuse_memory()
     parts = _parts(name, pretrained=checkpoint is None, num_outputs=num_outputs)
     if checkpoint is not None:

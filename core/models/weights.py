@@ -95,8 +95,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def read_contents(path: Path) -> Contents:
     """Tensors of a checkpoint by name and what its header says.
 
-    Reads ``.safetensors``, and the pickles of torch (``.pth``, ``.pt``, ``.ckpt``, ``.bin``) in a
-    mode that builds tensors and plain containers only: no code in a file is ever run.
+    Reads safetensors, and the pickles of torch (``.pth``, ``.pt``, ``.ckpt``, ``.bin``) in a mode
+    that builds tensors and plain containers only: no code in a file is ever run. The content tells
+    which, not the name.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def read_contents(path: Path) -> Contents:
         raise CheckpointError(f"{str(path)!r} is not a file: give the path of a checkpoint.")
     try:
         check_holes(path)
-        contents = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        contents = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     except UNREADABLE as error:
         raise damaged(path) from error
     if not contents.tensors:
@@ -128,6 +129,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Eight bytes say how long the JSON is that follows; torch writes no brace there."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def _read_safetensors(path: Path) -> Contents:
     from safetensors import SafetensorError, safe_open
 
@@ -143,7 +150,8 @@ def _read_safetensors(path: Path) -> Contents:
 def _read_pickle(path: Path) -> Contents:
     check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path torch would judge the ending
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
     tensors, notes = _unwrap(path, content)

