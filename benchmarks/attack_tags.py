@@ -256,7 +256,7 @@ def broken_log(bench: Bench, rng: Random) -> str:
     bench.mend(log=True)
     log = bench.file.with_name("tags.sqlite-wal")
     content = bytearray(log.read_bytes())
-    what = rng.choice(["head", "zeros", "byte", "gone"])
+    what = rng.choice(["head", "zeros", "byte", "gone", "folder", "index"])
     if what == "head":
         content[rng.randrange(32)] ^= 0xFF
     elif what == "zeros":
@@ -265,7 +265,12 @@ def broken_log(bench: Bench, rng: Random) -> str:
     elif what == "byte":
         content[rng.randrange(32, len(content) // 2)] ^= 0xFF
     log.write_bytes(content)
-    if what == "gone":
+    if what == "folder":
+        log.unlink()
+        log.mkdir()
+    elif what == "index":
+        bench.file.with_name("tags.sqlite-shm").write_bytes(rng.randbytes(40_000))
+    elif what == "gone":
         _bytes(bench, lambda held: held.__setitem__(slice(40, 60), rng.randbytes(20)))
         log.unlink()
     return f"the log beside the file: {what}"

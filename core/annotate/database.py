@@ -34,7 +34,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError, OperationalError
 
 from core.annotate.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.annotate.failures import RESTORE, told
@@ -132,19 +132,30 @@ def engine_of(address: str | URL) -> Engine:
         newer version.
     """
     url = parse(address)
-    path = Path(str(url.database))
-    with disk_errors(path):
-        fresh = url.get_backend_name() == SQLITE and not path.exists()
+    path = file_of(url)
+    fresh = path is not None and not _exists(path)
     engine = _made(url)
     try:
         with told(url, "cannot open the tags in", "nothing was begun"):
             migrate(engine)
     except WorkspaceError:
         engine.dispose()
-        if fresh and path.exists() and not path.stat().st_size:
+        if path is not None and fresh and path.exists() and not path.stat().st_size:
             path.unlink()  # else it would look like one that has lost its tags
         raise
     return engine
+
+
+def file_of(url: URL) -> Path | None:
+    """The file of a SQLite database that is given as a path; None for any other."""
+    if url.get_backend_name() != SQLITE or (url.database or "").startswith((":", "file:")):
+        return None
+    return Path(url.database) if url.database else None
+
+
+def _exists(path: Path) -> bool:
+    with disk_errors(path):
+        return path.exists()
 
 
 def _made(url: URL) -> Engine:
@@ -152,8 +163,8 @@ def _made(url: URL) -> Engine:
     try:
         if url.get_backend_name() != SQLITE:
             return create_engine(url, pool_pre_ping=True)
-        if url.database and url.database != ":memory:":
-            _prepare(Path(url.database))
+        if path := file_of(url):
+            _prepare(path)
         engine = create_engine(url, connect_args={"timeout": WAIT})
     except NoSuchModuleError:
         raise InputError(
@@ -169,6 +180,8 @@ def _made(url: URL) -> Engine:
             f"{EXAMPLE}"
         ) from None
     event.listen(engine, "connect", _configure)
+    if path:
+        _watch(engine, path)
     return engine
 
 
@@ -176,6 +189,26 @@ def _configure(connection: Any, _: Any) -> None:
     """Let several processes write a SQLite file, each entry on the disk before it counts."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _watch(engine: Engine, path: Path) -> None:
+    """Leave a file that was put in another's place alone, and take up the new one.
+
+    An open connection would go on writing to the file that is gone, and every tag would be lost.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _remember(_: Any, record: Any) -> None:
+        record.info["file"] = path.stat().st_ino
+
+    @event.listens_for(engine, "checkout")
+    def _compare(_: Any, record: Any, __: Any) -> None:
+        if not path.exists():
+            raise WorkspaceError(
+                f"{path} with the tags is gone; put it back, or start again to begin anew"
+            )
+        if record.info["file"] != path.stat().st_ino:
+            raise DisconnectionError
 
 
 BEGINS = 2.0
@@ -189,7 +222,12 @@ def _prepare(path: Path) -> None:
     were in it would be missing without a word.
     """
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # places like /proc
+            raise WorkspaceError(
+                f"cannot make the folder {path.parent}; choose another with --workspace DIR"
+            ) from None
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise WorkspaceError(f"{path} is no file, so that no tags can be in it; {RESTORE}")
         ends = time.monotonic() + BEGINS

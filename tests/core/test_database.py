@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
+from core import jobs
 from core.__main__ import main
 from core.annotate import database, failures
 from core.annotate.address import parse, place
@@ -211,6 +213,26 @@ def test_what_a_server_says_is_not_repeated(said: str, told: str) -> None:
     with pytest.raises(WorkspaceError, match=told) as caught, failures.told(url, "cannot open"):
         raise error
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["sqlite:///file:{}/t.sqlite?uri=true", "sqlite:///{}/t"])
+def test_files_by_other_addresses(tmp_path: Path, address: str) -> None:
+    store = TagStore.open(Workspace(tmp_path / "w", address.format(tmp_path)))
+    store.add("a", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    assert len(store.current("a1")) == 1
+
+
+def test_a_job_keeps_no_address_of_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPURIOSCOPE_DATABASE", "postgresql://me:secret-word@host/db")
+    workspace = Workspace.default(tmp_path)
+    job = jobs.start(workspace, ["tags", "list", "nothing"], "a title")
+    while jobs.read(workspace, job.id).state == "running":
+        time.sleep(0.05)
+    said = b"".join(path.read_bytes() for path in (tmp_path / "jobs").iterdir())
+    assert b"nothing" in said
+    assert b"secret-word" not in said
 
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a@b", "a:b", "ü"])

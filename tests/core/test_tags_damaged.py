@@ -207,6 +207,12 @@ def test_something_else_in_the_place_of_the_file(
         TagStore.open(workspace)
 
 
+@pytest.mark.parametrize("place", ["/proc/nothing", "/dev/null", f"/tmp/{'x' * 300}"])
+def test_places_where_no_file_can_be(place: str) -> None:
+    with pytest.raises(WorkspaceError, match="cannot (make the folder|write to)"):
+        TagStore.open(Workspace(Path(place)))
+
+
 def test_zeros_in_the_middle_are_found(workspace: Workspace, file: Path) -> None:
     content = bytearray(file.read_bytes())
     place = content.rindex(b"ann") - 100
@@ -224,6 +230,28 @@ def test_a_database_that_another_program_holds(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(WorkspaceError, match="another program holds it; close that program"):
             TagStore.open(workspace)
+
+
+def test_tags_are_not_written_to_a_file_that_is_gone(workspace: Workspace, file: Path) -> None:
+    store = TagStore.open(workspace)
+    store.current("a1")
+    file.unlink()
+    with pytest.raises(WorkspaceError, match="with the tags is gone; put it back"):
+        store.add("ann", "a1", "wolf", Kind.PCA, 4, Tag.CORE)
+    assert not file.exists()
+
+
+def test_a_backup_that_is_put_back_is_taken_up(workspace: Workspace, file: Path) -> None:
+    shutil.copyfile(file, file.with_name("backup"))
+    store = TagStore.open(workspace)
+    store.add("ann", "a1", "wolf", Kind.PCA, 4, Tag.CORE)
+    for end in ("", "-wal", "-shm"):
+        Path(f"{file}{end}").unlink()
+    file.with_name("backup").rename(file)
+    assert len(store.history("a1")) == 3
+    store.add("ann", "a1", "wolf", Kind.PCA, 5, Tag.CORE)
+    with closing(sqlite3.connect(file)) as held:
+        assert held.execute("SELECT count(*) FROM tag_events").fetchone() == (4,)
 
 
 def with_log(workspace: Workspace, folder: Path) -> Path:
