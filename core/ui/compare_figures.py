@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from core.measure.robustness import Line
 
 
+NAMED = 40
+"""Characters of a name beside the heat map; all of it is shown on pointing at a cell."""
+
+
 def class_heat(
     table: pd.DataFrame, labels: Sequence[str], names: dict[str, str], *, signed: bool
 ) -> go.Figure:
@@ -79,12 +83,13 @@ def class_heat(
         )
     )
     figure.update_xaxes(
-        tickvals=list(across.values()), ticktext=[drawn(name) for name in names.values()],
-        side="top",
+        tickvals=list(across.values()), side="top",
+        ticktext=[drawn(name, most=NAMED) for name in names.values()],
         range=[-0.6, len(names) - 0.4], showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(
-        tickvals=list(down.values()), ticktext=[drawn(classes[label]) for label in labels],
+        tickvals=list(down.values()),
+        ticktext=[drawn(classes[label], most=NAMED) for label in labels],
         range=[len(labels) - 0.5, -0.5], showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_layout(

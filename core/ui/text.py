@@ -60,10 +60,18 @@ def unread(markdown: str) -> str:
     return _SEAMS.sub(SEAM, markdown)
 
 
-def drawn(text: object) -> str:
-    """A text in a figure of plotly, which reads some HTML, templates and, between "$", formulas."""
-    said = escape(visible(text), quote=False)
-    return said.replace("$", "&#36;").replace("%", "&#37;")
+def drawn(text: object, *, most: int | None = None) -> str:
+    """A text in a figure of plotly, which reads some HTML, templates and, between "$", formulas.
+
+    Parameters
+    ----------
+    most : characters that are shown of a longer text, the last of them "…"; all by default, since
+        a category of an axis is told from the others by its text.
+    """
+    said = visible(text)
+    if most is not None and len(said) > most:
+        said = f"{said[: most - 1]}…"
+    return escape(said, quote=False).replace("$", "&#36;").replace("%", "&#37;")
 
 
 def html(text: object) -> str:

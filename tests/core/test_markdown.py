@@ -45,3 +45,8 @@ def test_html_and_figures_hold_a_name_as_text(name: str) -> None:
         assert not {"<", ">"} & set(found)
     assert not {'"', "'"} & set(text.html(name))
     assert not {"%", "$"} & set(text.drawn(name))
+
+
+def test_a_long_name_is_cut_before_it_is_escaped() -> None:
+    assert text.drawn("<" * 9, most=4) == "&lt;&lt;&lt;…"
+    assert text.drawn("<<<<", most=4) == "&lt;" * 4

@@ -11,7 +11,9 @@ import zipfile
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -490,6 +492,30 @@ def test_the_pdf_is_tagged_and_its_bytes_are_fixed(html: str) -> None:
     streams = re.findall(rb"stream\n(.*?)\nendstream", content, re.S)
     assert any(b"/StructTreeRoot" in zlib.decompress(s) for s in streams if s[:1] == b"x")
     assert pdf.to_pdf(html)[0] == content
+
+
+def test_the_pdf_asks_nothing_of_others() -> None:
+    pytest.importorskip("weasyprint", exc_type=ImportError)
+    asked: list[str] = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
+        Thread(target=server.serve_forever).start()
+        there = f"http://127.0.0.1:{server.server_port}"
+        style = f"@import url({there}/a.css); p {{background: url({there}/b.png)}}"
+        content, by = pdf.to_pdf(
+            f'<html lang="en"><link rel="stylesheet" href="{there}/c.css"><style>{style}</style>'
+            f'<p><img src="{there}/d.png" alt="x"><svg><image href="{there}/e.png"/></svg>'
+            f'<object data="{there}/f.png"></object><embed src="{there}/g.svg"></p></html>'
+        )
+        server.shutdown()
+    assert by.startswith("WeasyPrint")
+    assert content.startswith(b"%PDF-")
+    assert asked == []
 
 
 def test_without_a_printer_a_sentence_says_what_to_install(
