@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,11 +14,12 @@ import pytest
 from core.__main__ import main
 from core.annotate.exchange import export_tags, read_tags
 from core.annotate.tags import TagStore
-from core.audit import Audit
 from core.report.appendix import _both
 from core.report.appendix import archive as zipped
+from core.run import run_audit
 from core.spreadsheet import csv_bytes, guarded, unguarded, write_csv
 from core.store import Workspace
+from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = [
@@ -104,17 +104,19 @@ def test_an_export_of_hostile_tags_comes_back_as_it_was(
 
 
 def test_the_images_of_an_audit_are_guarded(
-    tiny_audit: Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    workspace: Workspace,
+    tiny_model: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = tmp_path / "audits" / tiny_audit.id
-    shutil.copytree(tiny_audit.folder, folder)
-    images = pd.read_parquet(folder / "images.parquet")
-    images["path"] = "=" + images["path"]
-    images.to_parquet(folder / "images.parquet", index=False)
+    for split in ("train", "test"):
+        (folder / split / "red").rename(folder / split / "=red")
+    run_audit(tiny_request(folder), workspace)
     out = tmp_path / "images.csv"
-    where = ["--workspace", str(tmp_path), "--out", str(out)]
-    assert main(["export", tiny_audit.name, "images", *where]) == 0, capsys.readouterr().err
-    assert pd.read_csv(out)["path"].str.startswith("'=").all()
+    where = ["--workspace", str(workspace.root), "--out", str(out)]
+    assert main(["export", "tiny", "images", *where]) == 0, capsys.readouterr().err
+    assert set(pd.read_csv(out)["label"]) == {"blue", "'=red"}
 
 
 def test_the_appendix_of_a_report_is_guarded() -> None:
