@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from core.data.decode import read_image
+from core.data.decode import large_alone, read_image
 from core.errors import UnreadableImageError
 from core.types import ImageTable
 
@@ -69,9 +69,10 @@ def _decode(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, str], ..
     unreadable = []
     total, readable = 0.0, 0
     for path in paths:
-        start = time.perf_counter()
         try:
-            read_image(root / path)
+            with large_alone(root / path):  # several visitors may check at once
+                start = time.perf_counter()
+                read_image(root / path)
         except UnreadableImageError as error:
             unreadable.append((path, str(error)))
             continue

@@ -141,6 +141,8 @@ _large = threading.Lock()
 
 def _declared(path: Path) -> int:
     """Pixels that the header declares; 0 where there is none to read."""
+    if not path.is_file():  # opening a pipe would wait for its other end
+        return 0
     try:
         with Image.open(path, formats=FORMATS) as image:
             return image.width * image.height

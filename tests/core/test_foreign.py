@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -181,6 +182,12 @@ def test_a_decoder_that_breaks_down_ends_nothing_else(
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(UnreadableImageError, match=reason):
         read_foreign(tmp_path / "a")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with large_alone(tmp_path / "pipe.png"), large_alone(Path("a\0b")):
+        pass
 
 
 def test_one_large_image_at_a_time_and_no_small_one_waits(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -39,6 +40,19 @@ def test_an_empty_workspace_prepares_the_demo_with_progress(
     (bar,) = app.get("progress")
     assert bar.proto.value == 25
     assert "30 of 120 images, 10 per second, about 9 s left" in bar.proto.text
+
+
+def test_a_demo_that_waits_says_so(
+    empty: Workspace, started: list[list[str]], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = dataclasses.replace(job("waiting"), before=2)
+    monkeypatch.setattr(jobs, "jobs", lambda _: [waiting])
+    monkeypatch.setattr(jobs, "read", lambda *_: waiting)
+    app = healthy(opened("overview"), "Spurioscope")
+    assert [c.value for c in app.caption if "before it" in c.value] == [
+        ":material/hourglass_empty: Waiting, 2 before it"
+    ]
+    assert started == []
 
 
 @pytest.mark.parametrize("variable", ["none", "0"])
