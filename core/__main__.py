@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.commands import add_commands, run
+from core.commands import COMMANDS, add_commands, run
 from core.errors import SpurioscopeError
 from core.store import Workspace, dumps
 
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = type(error).__name__
         print(f"error: {name}: {_one_line(error)} (please report this)", file=sys.stderr)
         return 1
-    return _print(result, text, as_json=options.json)
+    _print(result, text, as_json=options.json)
+    return COMMANDS[options.command].code(result)
 
 
 @contextlib.contextmanager
@@ -71,14 +72,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).splitlines())
 
 
-def _print(result: dict[str, Any], text: str, *, as_json: bool) -> int:
+def _print(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(dumps(result) if as_json else text, flush=True)
     except BrokenPipeError:
         sys.stderr.close()
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import COMPONENTS
-from core.errors import InputError
-from core.store import Workspace, is_locked, read_json
+from core.documents import SUMMARY
+from core.errors import InputError, WorkspaceError
+from core.store import MEND, Workspace, is_locked, read_json
 from core.terminal import Terminal
 from core.types import Kind, Reporter, silent
 
@@ -58,6 +59,11 @@ def add_show(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data-root", type=Path, metavar="DIR", help="the images moved: look for them below DIR"
     )
+
+
+def add_verify(command: argparse.ArgumentParser) -> None:
+    """The options of ``verify``."""
+    command.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")
 
 
 def add_rename(command: argparse.ArgumentParser) -> None:
@@ -146,8 +152,11 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
     rows = []
     for manifest in workspace.manifests():
         path = workspace.folder(manifest["id"]) / "summary.json"
-        row = describe(manifest, read_json(path) if path.exists() else {})
-        row["state"] = _state(workspace, manifest)
+        try:
+            summary, state = _summary(path), _state(workspace, manifest)
+        except WorkspaceError:
+            summary, state = {}, "damaged"
+        row = {**describe(manifest, summary), "state": state}
         rows.append({k: v for k, v in row.items() if k not in ("classes", "unreadable")})
         rows[-1]["classes"] = len(row["classes"])
     lines = [
@@ -157,6 +166,12 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
     ]
     empty = f"no audits in {workspace.root}; start with: python -m core demo"
     return {"workspace": str(workspace.root), "audits": rows}, "\n".join(lines) or empty
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    """The summary of an audit; empty where it is not finished."""
+    found: dict[str, Any] = read_json(path, SUMMARY) if path.exists() else {}
+    return found
 
 
 def _state(workspace: Workspace, manifest: dict[str, Any]) -> str:
@@ -172,7 +187,7 @@ def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = s
     if options.data_root:
         manifest = relocate(workspace, manifest, options.data_root)
     path = workspace.folder(manifest["id"]) / "summary.json"
-    summary = read_json(path) if path.exists() else {}
+    summary = _summary(path)
     result = describe(manifest, summary)
     result["state"] = _state(workspace, manifest)
     return result, _text(manifest | {"state": result["state"]}, summary)
@@ -293,6 +308,29 @@ def _class_line(facts: dict[str, Any]) -> str:
         f"{begin}  gap {gap:+6.1f} pp "
         f"[{facts['top_gap_low']:+.1f}, {facts['top_gap_high']:+.1f}] by {facts['top_candidate']}"
     )
+
+
+def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``verify``: read everything that an audit stores."""
+    from core.integrity import verify as read_all
+
+    manifest = workspace.find(options.audit)
+    found = read_all(workspace.folder(manifest["id"]), report)
+    result = {
+        **{"id": manifest["id"], "name": manifest["name"], "sound": not found.damaged},
+        **{"files": found.files, "bytes": found.bytes, "unchecked": len(found.unknown)},
+        "damaged": [{"path": path, "reason": words} for path, words in found.damaged.items()],
+    }
+    said = f"{len(found.damaged)} damaged or missing; {MEND}" if found.damaged else "all sound"
+    lines = [f"{manifest['name']}: {found.files} files, {found.bytes / 2**20:.1f} MiB: {said}"]
+    lines += [f"  {path} {words}" for path, words in found.damaged.items()]
+    lines += [f"  note: {found.note}"] if found.note else []
+    return result, "\n".join(lines)
+
+
+def verified(result: dict[str, Any]) -> int:
+    """Exit code of ``verify``: 1 where something is damaged."""
+    return 0 if result["sound"] else 1
 
 
 def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:

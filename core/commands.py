@@ -28,6 +28,11 @@ def _none(_: argparse.ArgumentParser) -> None:
     """No options of its own."""
 
 
+def _success(_: dict[str, Any]) -> int:
+    """Whatever the result says."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Command:
     """One command: what it is called, what it takes, what it does."""
@@ -38,6 +43,8 @@ class Command:
     run: Callable[[argparse.Namespace, Workspace, Terminal], Result]
     add: Callable[[argparse.ArgumentParser], None] = _none
     """Adds its options."""
+    code: Callable[[dict[str, Any]], int] = _success
+    """Exit code that its result means."""
     closing: Callable[[], str] | None = None
     """What its help ends with; called when the help is printed, so that it may import anything."""
 
@@ -55,6 +62,10 @@ COMMANDS = {
         ),
         Command("list", "the audits of the workspace", audit_commands.list_audits),
         Command("show", "what an audit found", audit_commands.show, audit_commands.add_show),
+        Command(
+            "verify", "read everything that an audit stores and say what is damaged",
+            audit_commands.verify, audit_commands.add_verify, audit_commands.verified,
+        ),
         Command(
             "rename", "give an audit another name",
             audit_commands.rename, audit_commands.add_rename,
@@ -94,7 +105,7 @@ COMMANDS = {
         Command(
             "mitigate", "correct a model for its tagged cues: a new audit, before and after",
             mitigate_commands.mitigate, mitigate_commands.add_mitigate,
-            mitigate_commands.methods_text,
+            closing=mitigate_commands.methods_text,
         ),
         Command(
             "export-model", "write the audited model, corrected or not, and its card",

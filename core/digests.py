@@ -17,7 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,9 @@ NAME = "digests.json"
 
 LOCK = ".digests.lock"
 """In the audit's folder; held while a file and its digest are written."""
+
+MANIFEST = "manifest.json"
+"""Of an audit, in its folder."""
 
 BLOCK = 4096
 """Bytes of a large file that are compared when it is opened."""
@@ -137,6 +140,8 @@ def _fault(path: Path, wholly: bool, again: bool) -> str:
     except OSError as error:
         return f"cannot be read ({os.strerror(error.errno or 5).lower()})"
     except ValueError:
+        if path.name == MANIFEST:  # without it the audit could not be run again to mend the rest
+            return ""
         return f"cannot be checked, since {NAME} beside it is damaged"
     _sound[str(path)] = (state, wholly)
     return ""
@@ -168,7 +173,7 @@ def audit_of(path: Path) -> Path | None:
     """The audit's folder that a file lies or will lie in; None for other files."""
     for folder in path.parents[:3]:
         if folder.parent.name == "audits":
-            there = path.name == "manifest.json" or (folder / "manifest.json").exists()
+            there = path.name == MANIFEST or (folder / MANIFEST).exists()
             return None if folder.name.startswith(".") or not there else folder
         if folder.name.startswith("."):
             return None
@@ -196,11 +201,18 @@ def seal(folder: Path) -> None:
     _write(folder, {p.name: (digest_of(p),) for p in folder.iterdir() if is_data(p)})
 
 
-def adopt(path: Path, like: Path | None = None) -> None:
-    """Keep the digest of a file that has none, as it is; ``like``: of the file it was linked to."""
-    found = known(like.parent).get(like.name) if like else None
-    with _alone(path):
-        _write(path.parent, {**_known_or_none(path.parent), path.name: found or (digest_of(path),)})
+def adopt(paths: Sequence[Path]) -> None:
+    """Keep the digests of files of one folder that have none, as they are."""
+    new = {path.name: (digest_of(path),) for path in paths}
+    with _alone(paths[0]):
+        _write(paths[0].parent, {**_known_or_none(paths[0].parent), **new})
+
+
+def take_along(source: Path, target: Path) -> None:
+    """Keep the digest of a file for its copy or hard link, which is damaged where it is."""
+    if rows := _known_or_none(source.parent).get(source.name):
+        with _alone(target):
+            _write(target.parent, {**_known_or_none(target.parent), target.name: rows})
 
 
 def forget(path: Path) -> None:

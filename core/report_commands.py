@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     from core.audit import Audit
     from core.errors import InputError
     from core.export import check_ending
+    from core.integrity import require_sound
     from core.report import appendix
     from core.report.document import compose, render
     from core.report.evidence import gather
@@ -57,6 +58,8 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     if options.export and options.export[0] not in FORMATS:
         raise InputError(f"--export {options.export[0]!r}: choose {', '.join(FORMATS)}")
     audits = [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)]
+    for audit in audits:
+        require_sound(audit.folder, progress)
     evidence = [
         gather(audit, workspace, threshold=options.threshold, with_model=not options.quick,
                report=progress)

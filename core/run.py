@@ -30,6 +30,7 @@ from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.guard import permitted
+from core.integrity import file_state, is_analysis, mend, remake_plans
 from core.store import (
     Workspace,
     check_name,
@@ -321,10 +322,12 @@ def compute(
     *,
     workers: int | None = None,
 ) -> None:
-    """The pass over what is missing, then the analysis."""
+    """The pass over what is missing or damaged, then the analysis."""
     for part in (folder, folder / "plan", folder / "shards", folder / "classes"):
         remove_unfinished(part)
-    store = FeatureStore(folder)
+    damaged = mend(folder, report)
+    remake_plans(folder, table, damaged)
+    store, before = FeatureStore(folder), manifest["state"]
     plan = _plan(table, store)
     if len(plan):
         store.extend(plan)
@@ -347,7 +350,9 @@ def compute(
         validate="one_to_one",
     )
     _require_readable(table, frame, manifest)
-    if manifest["state"] == "finished" and is_current(folder, table, frame):
+    sound = before == "finished" and not any(map(is_analysis, damaged))
+    if sound and is_current(folder, table, frame):
+        set_state(folder, manifest, "finished")
         return
     set_state(folder, manifest, "running")
     write_frame(folder / "images.parquet", frame)
@@ -402,7 +407,7 @@ def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
 def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
     """The images that are not computed yet, or whose bytes changed since (PLAN_COLUMNS)."""
     rows = table.frame[["image_id", "path"]].copy()
-    stats = [_stat(table.root / path) for path in rows["path"]]
+    stats = [file_state(table.root / path) for path in rows["path"]]
     rows["bytes"], rows["modified"] = [s[0] for s in stats], [s[1] for s in stats]
     new = ~rows["image_id"].isin(store.planned.index)
     known = rows[~new]
@@ -422,12 +427,3 @@ def _changed(table: ImageTable, rows: pd.DataFrame, store: FeatureStore) -> set[
             if not row["readable"] or file_digest(table.root / path) != row["digest"]:
                 changed.add(image_id)
     return changed
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change of a file; (-1, 0) if it cannot be asked."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return -1, 0
-    return stat.st_size, stat.st_mtime_ns

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import core
+from core import digests
 from core.analysis import GIVEN, analyse, fitting_rows
 from core.audit import Audit
 from core.documents import IMAGES
 from core.errors import InputError, WorkspaceError
 from core.features.shards import FeatureStore
+from core.integrity import ON_DEMAND, PASS, mend, require_sound
 from core.mitigation.package import write_checkpoint
 from core.models.linear import Head, head_key, store_head
 from core.run import compute, set_state
@@ -36,6 +38,8 @@ from core.store import (
     locked,
     read_array,
     read_frame,
+    read_manifest,
+    remove,
     remove_unfinished,
     temporary_beside,
     there,
@@ -45,6 +49,8 @@ from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, sil
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from core.models.model import Model
 
 CHECKPOINT = "checkpoint.safetensors"
 """Weights of a changed encoder, in the folder of its audit."""
@@ -145,8 +151,7 @@ def derive(
     manifest["mitigation"] |= {**corrected.facts, **told, "encoder_changed": changed}
     if fitted_on is not None:
         manifest["head"]["held_out"] = f"held-out part of {parent.summary['held_out']}"
-    busy = f"audit {manifest['name']!r} is being computed by another process; wait for it"
-    with locked(folder / "lock", busy):
+    with locked(folder / "lock", _busy(manifest)):
         remove_unfinished(folder)
         write_json(folder / "manifest.json", manifest)
         started(manifest["id"])
@@ -156,6 +161,10 @@ def derive(
         else:
             _encode(parent, folder, manifest, corrected, report)
     return Audit(folder)
+
+
+def _busy(manifest: Mapping[str, Any]) -> str:
+    return f"audit {manifest['name']!r} is being computed by another process; wait for it"
 
 
 def _store_head(
@@ -194,14 +203,50 @@ def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
     return table, rows
 
 
+def repeat(parent: Audit, folder: Path, report: Reporter = silent) -> bool:
+    """Check a derived audit, and compute again what is damaged with the head that it has.
+
+    Returns
+    -------
+    Whether it is complete now: not where it never was, or the head or the weights are damaged.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process computes it, or what it shares with its parent is damaged there.
+    """
+    if not (folder / "summary.json").exists():
+        return False
+    try:
+        manifest = read_manifest(folder)
+    except WorkspaceError:
+        remove(folder / "summary.json")
+        return False
+    with locked(folder / "lock", _busy(manifest)):
+        damaged = mend(folder, report)
+        if any(name.startswith(("head/", CHECKPOINT, "mitigation/tradeoff")) for name in damaged):
+            remove(folder / "summary.json")
+            return False
+        if all(name.partition("/")[0] in ON_DEMAND for name in damaged):
+            return True
+        if manifest["mitigation"]["encoder_changed"]:
+            _pass(parent, folder, manifest, _changed(folder, manifest), report)
+        else:
+            _reuse(parent, folder, manifest, report)
+    return True
+
+
 def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Reporter) -> None:
-    """Link what the parent's pass left; analyse with the new head."""
+    """Link what the parent's pass left, which is checked before; analyse with the new head."""
+    for part in PASS:
+        require_sound(parent.folder / part, report)
     report(Progress("Reusing the features", 0, 0))
-    for part in ("plan", "shards"):
+    for part in PASS:
         link_tree(parent.folder / part, folder / part)
     for name in ("images.parquet", CHECKPOINT):
-        if (parent.folder / name).exists():
+        if there(parent.folder / name):
             link(parent.folder / name, folder / name)
+            digests.take_along(parent.folder / name, folder / name)
     table, rows = image_table(parent)
     analyse(folder, manifest, table, rows, FeatureStore(folder), None, report)
     set_state(folder, manifest, "finished")
@@ -236,17 +281,30 @@ def _encode(
     report: Reporter,
 ) -> None:
     """Write the new weights, then run the pass as for any audit."""
-    from core.models.load import load_model
-
     assert corrected.state is not None
     report(Progress("Writing the weights", 0, 0))
     model = parent.load_model(exported=True)
     model.network.load_state_dict(dict(corrected.state), strict=False)
     write_checkpoint(model, corrected.head, folder / CHECKPOINT)
-    changed = load_model(manifest["model"]["name"], checkpoint=folder / CHECKPOINT)
+    digests.adopt([folder / CHECKPOINT])
+    changed = _changed(folder, manifest)
     facts = {"checkpoint": CHECKPOINT, "weights": changed.weights_hash}
     manifest["model"] = {**manifest["model"], **facts}
     write_json(folder / "manifest.json", manifest)
-    changed.to(manifest["compute"]["device"], manifest["compute"]["precision"])
+    _pass(parent, folder, manifest, changed, report)
+
+
+def _changed(folder: Path, manifest: Mapping[str, Any]) -> Model:
+    """The model with the weights in the audit's own folder."""
+    from core.models.load import load_model
+
+    return load_model(manifest["model"]["name"], checkpoint=folder / CHECKPOINT)
+
+
+def _pass(
+    parent: Audit, folder: Path, manifest: dict[str, Any], model: Model, report: Reporter
+) -> None:
+    """The pass and the analysis, as for any audit."""
+    model.to(manifest["compute"]["device"], manifest["compute"]["precision"])
     table, _ = image_table(parent)
-    compute(folder, manifest, table, changed, report)
+    compute(folder, manifest, table, model, report)

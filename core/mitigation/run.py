@@ -26,12 +26,12 @@ from core.mitigate.choice import Sweep, sweep
 from core.mitigate.concepts import KINDS
 from core.mitigation.coarse import swept
 from core.mitigation.composites import Composites, held_out_composites, map_pairs, mask_pairs
-from core.mitigation.derived import Corrected, derive, plan
+from core.mitigation.derived import Corrected, derive, plan, repeat
 from core.mitigation.effect import changed_images, effects
 from core.mitigation.effect_rows import Effect
 from core.mitigation.findings import Findings, Gathered, find, gather, has
 from core.mitigation.methods import Method, checked, method
-from core.mitigation.stored import is_derived, tradeoff_table
+from core.mitigation.stored import CHANGED, is_derived, tradeoff_table
 from core.mitigation.tags import carry_tags
 from core.mitigation.task import NetworkMethod, Task
 from core.mitigation.tradeoff import chosen_on, reported
@@ -113,11 +113,12 @@ def run_mitigation(
     folders = cue_folders(parent, request.cue_images)
     work = _Work(request, parent, chosen, options, findings, folders, report)
     audit = workspace.folder(manifest["id"])
-    if not (audit / "summary.json").exists():
+    whole = repeat(parent, audit, report)
+    if not whole:
         _correct(work, workspace, manifest, started)
     found = Audit(audit)
     started(found.id)
-    _measure(work, found)
+    _measure(work, found, again=not whole)
     return found
 
 
@@ -278,17 +279,19 @@ def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
     }
 
 
-def _measure(work: _Work, audit: Audit) -> None:
+def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
     """Write the table before and after and the trade-off, unless they are as they were asked for.
 
     What needs pictures, or images of a cue alone, may be measured later: both then gain it.
     """
     request, findings, folder = work.request, work.findings, audit.folder / "mitigation"
     path = folder / "changed.json"
-    before = read_json(path) if path.exists() else None
+    before = read_json(path, CHANGED) if path.exists() else None
     known = {label: Path(text) for label, text in (before or {}).get("cue_images", {}).items()}
     pictures = request.pictures or bool(before and before["pictures"])
-    if before and before["pictures"] == pictures and work.folders.items() <= known.items():
+    there = path.with_name("effect.parquet").exists()
+    same = before and before["pictures"] == pictures and work.folders.items() <= known.items()
+    if there and same and not again:
         return
     models: dict[str, Model] = {}
     acted_on = frozenset(findings.keys)

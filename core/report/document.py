@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from core import __version__
 from core.errors import InputError
+from core.integrity import require_sound
 from core.measures.decisions import spuriosity_of
 from core.report import cards, figures, pictures, words
 from core.report.beside import Beside, beside
@@ -134,7 +135,15 @@ def _known(evidence: Evidence, classes: Sequence[str]) -> list[str]:
 
 
 def render(report: Report, *, progress: Reporter = silent) -> str:
-    """The report as HTML."""
+    """The report as HTML.
+
+    Raises
+    ------
+    WorkspaceError
+        If something that an audit stores is damaged.
+    """
+    for section in report.sections:
+        require_sound(section.evidence.audit.folder, progress)
     environment = Environment(
         loader=PackageLoader("core.report", "."),
         autoescape=True,

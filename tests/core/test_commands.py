@@ -206,6 +206,39 @@ def test_an_exported_file_has_the_usual_permissions(cli, there: Path, tmp_path: 
     assert (tmp_path / "i.csv").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
+def test_verify(cli, there: Path, tmp_path: Path) -> None:
+    shutil.copytree(there, tmp_path / "w")
+    ran = cli("verify", "tiny", at=tmp_path / "w")
+    assert (ran.code, ran.out.count("\n")) == (0, 1)
+    assert "MiB: all sound" in ran.out
+    assert "Checking what is stored" in ran.err
+    audit = Audit.open(Workspace(tmp_path / "w"), "tiny").folder
+    (audit / "head" / "weight.npy").write_bytes(b"")
+    (audit / "predictions.parquet").unlink()
+    ran = cli("verify", "tiny", "--json", at=tmp_path / "w")
+    assert (ran.code, ran.json["sound"], ran.json["unchecked"]) == (1, False, 0)
+    assert [d["path"] for d in ran.json["damaged"]] == ["predictions.parquet", "head/weight.npy"]
+    assert ran.json["damaged"][0]["reason"] == "is missing"
+    ran = cli("verify", "tiny", at=tmp_path / "w")
+    assert ran.code == 1
+    assert "2 damaged or missing; run the same audit or mitigate command again" in ran.out
+    assert "  head/weight.npy is damaged: it has 0 bytes instead of" in ran.out
+    refused(
+        cli("report", "tiny", "--quick", "--out", tmp_path / "r.html", at=tmp_path / "w"),
+        "predictions.parquet is missing, and 1 more files are damaged; run the same audit",
+    )
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_damaged_summary_hides_no_other_audit(cli, there: Path, tmp_path: Path) -> None:
+    shutil.copytree(there, tmp_path / "w")
+    shutil.copytree(next((there / "audits").iterdir()), tmp_path / "w" / "audits" / "copy")
+    (tmp_path / "w" / "audits" / "copy" / "summary.json").write_text("{}")
+    states = {a["id"]: a["state"] for a in cli("list", "--json", at=tmp_path / "w").json["audits"]}
+    assert states.pop("copy") == "damaged"
+    assert list(states.values()) == ["finished"]
+
+
 # Bad input
 
 

@@ -31,6 +31,7 @@ FLOOR = {
     "measure": 5,
     "mitigate": 5,
     "class_files": 6,
+    "integrity": 6,
     "analysis": 6,
     "audit": 7,
     "export": 8,

@@ -14,7 +14,9 @@ import core.features.extract
 import core.models.checkpoint
 import core.models.load
 from core.audit import Audit
+from core.digests import is_data
 from core.errors import InputError, WorkspaceError
+from core.integrity import verify
 from core.mitigation.derived import link
 from core.mitigation.stored import effect_table, is_derived, parent_of
 from core.models.linear import Correction, Head, read_head, store_head
@@ -104,6 +106,43 @@ def test_a_run_that_was_stopped_goes_on(
     with pytest.raises(InputError, match="no table before and after yet"):
         effect_table(Audit.open(workspace, "other"))
     assert len(effect_table(run(workspace, parent, name="other", **QUICK)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["predictions.parquet", "summary.json", "head/weight.npy", "head/head.json", "digests.json"]
+    + ["classes/00000/alpha.npy", "mitigation/effect.parquet", "mitigation/changed.json"]
+    + ["mitigation/tradeoff.parquet", "images.parquet", "manifest.json"],
+)
+def test_the_same_command_mends_what_is_damaged(
+    workspace: Workspace, parent: Audit, name: str
+) -> None:
+    folder = run(workspace, parent, **QUICK).folder
+    files = [p for p in folder.rglob("*") if is_data(p) and p.name != "manifest.json"]
+    before = {path: path.read_bytes() for path in files}
+    facts = {**read_json(folder / "manifest.json"), "created": ""}
+    damaged = (folder / name).read_bytes()[:-5]
+    (folder / name).unlink()  # the file of the parent may be the same one
+    (folder / name).write_bytes(damaged)
+    assert name in verify(folder).damaged
+    assert run(workspace, parent, **QUICK).folder == folder
+    assert {path: path.read_bytes() for path in before} == before
+    assert {**read_json(folder / "manifest.json"), "created": ""} == facts
+    assert verify(folder).damaged == {}
+
+
+def test_what_is_shared_with_the_parent_is_mended_there_first(
+    workspace: Workspace, parent: Audit
+) -> None:
+    folder = run(workspace, parent, **QUICK).folder
+    (shard, *_) = sorted((folder / "shards").iterdir())
+    whole = (shard / "features.npy").read_bytes()
+    (shard / "features.npy").write_bytes(whole[:-7])
+    with pytest.raises(WorkspaceError, match=rf"{parent.id}/shards/.*npy is damaged: it has"):
+        run(workspace, parent, **QUICK)
+    (parent.folder / "shards" / shard.name / "features.npy").write_bytes(whole)
+    run(workspace, parent, **QUICK)
+    assert verify(folder).damaged == {}
 
 
 def test_the_loaded_model_is_the_corrected_one(workspace: Workspace, parent: Audit) -> None:
