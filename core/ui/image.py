@@ -16,9 +16,18 @@ from core.explain.single import LogitSum, logit_sum, switched_off
 from core.statistics import log_softmax
 from core.types import FloatArray, Kind
 from core.ui import opened, pictures, state
-from core.ui.blocks import PARTS, class_names, empty, legend, photos, plain, read_only, say
+from core.ui.blocks import (
+    PARTS,
+    class_names,
+    empty,
+    html_list,
+    legend,
+    photos,
+    plain,
+    read_only,
+    say,
+)
 from core.ui.gallery import Picture, gallery
-from core.ui.text import html
 from core.ui.words import help_on
 
 EXACT = "exact"
@@ -296,4 +305,4 @@ def shares(audit: Audit, image_id: str, heat: FloatArray) -> None:
                 f"{name.replace('_', ' ')}, which covers {100 * float(inside.mean()):.0f} % of it"
             )
     if lines:
-        st.html("<ul>" + "".join(f"<li>{html(line)}</li>" for line in lines) + "</ul>")
+        st.html(html_list(lines))

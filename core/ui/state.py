@@ -102,8 +102,7 @@ def choose(
     default : what is chosen where the address says nothing; else the first option.
     resets : parameters that go back to their default when another option is chosen.
     """
-    if isinstance(options, Mapping):
-        options = _shown(options, more)
+    options = _shown(options, more)
     key = f"w_{name}"
     value = peek(name, options, default)
     if st.session_state.get(key) != value:  # a segmented control may be cleared, too
@@ -168,10 +167,12 @@ def text(label: str, name: str, *, default: str = "", **more: Any) -> str:
     return found
 
 
-def _shown(titles: Mapping[str, str], more: dict[str, Any]) -> list[str]:
+def _shown(options: Sequence[str] | Mapping[str, str], more: dict[str, Any]) -> list[str]:
     """The texts of the address; what is shown for each goes to the widget."""
-    more["format_func"] = lambda value: visible(titles.get(value, value))
-    return list(titles)
+    titles = options if isinstance(options, Mapping) else {}
+    show = more.get("format_func", lambda value: titles.get(value, value))
+    more["format_func"] = lambda value: visible(show(value))
+    return list(options)
 
 
 def several(
@@ -183,8 +184,7 @@ def several(
     ----------
     options : as of :func:`choose`.
     """
-    if isinstance(options, Mapping):
-        options = _shown(options, more)
+    options = _shown(options, more)
     key = f"w_{name}"
     if key not in st.session_state or not set(st.session_state[key]) <= set(options):
         wanted = (get(name) or "").split(",")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.markdown import visible
+from tests.hostile import UNSEEN
 from tests.pages.conftest import address
 
 
@@ -103,3 +105,24 @@ def test_an_address_without_parameters_keeps_the_view() -> None:
     app.session_state["test_page"] = "two"
     app.run()
     assert shown(app) == ("red", 8, True, "kept", [])
+
+
+def options() -> None:
+    import streamlit as st
+
+    from core.ui import state
+    from tests.hostile import UNSEEN
+
+    names = {"a": UNSEEN, "b": "B"}
+    state.choose(st.selectbox, "By table", "x", names)
+    state.choose(st.selectbox, "By function", "y", list(names), format_func=names.__getitem__)
+    state.several("By table", "z", names)
+    state.choose(st.selectbox, "As they are", "w", [UNSEEN])
+
+
+def test_options_show_what_cannot_be_seen() -> None:
+    app = AppTest.from_function(options).run()
+    assert not app.exception
+    shown = visible(UNSEEN)
+    assert [box.options for box in app.selectbox] == [[shown, "B"], [shown, "B"], [shown]]
+    assert app.multiselect[0].options == [shown, "B"]
