@@ -26,6 +26,7 @@ import numpy as np
 from core.config import SHARD_SIZE
 from core.store import (
     damaged,
+    disk_errors,
     read_array,
     read_frame,
     read_frames,
@@ -86,8 +87,9 @@ class FeatureStore:
         """Add a plan of images (PLAN_COLUMNS) to compute."""
         number = len(list((self.folder / "plan").glob("[0-9]*.parquet")))
         write_frame(self.folder / "plan" / f"{number:03d}.parquet", plan[PLAN_COLUMNS])
-        for folder in (self.folder / "plan", self.folder):
-            sync(folder)  # shards must never outlive the plan that they are slices of
+        with disk_errors(self.folder):
+            for folder in (self.folder / "plan", self.folder):
+                sync(folder)  # shards must never outlive the plan that they are slices of
         self.__dict__.pop("shards", None)
         self.__dict__.pop("planned", None)
 

@@ -36,6 +36,7 @@ from core.store import (
     disk_errors,
     fingerprint,
     locked,
+    make_folder,
     read_array,
     read_frame,
     read_manifest,
@@ -246,7 +247,8 @@ def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Report
     for name in ("images.parquet", CHECKPOINT):
         if there(parent.folder / name):
             link(parent.folder / name, folder / name)
-            digests.take_along(parent.folder / name, folder / name)
+            with disk_errors(folder):
+                digests.take_along(parent.folder / name, folder / name)
     table, rows = image_table(parent)
     analyse(folder, manifest, table, rows, FeatureStore(folder), None, report)
     set_state(folder, manifest, "finished")
@@ -263,14 +265,16 @@ def link_tree(source: Path, target: Path) -> None:
 def link(source: Path, target: Path) -> None:
     """A hard link, or a copy where the file system has none; the file is never changed in place."""
     with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         temporary = temporary_beside(target)
         try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-        temporary.unlink(missing_ok=True)  # both names were one file already
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)  # also where both names were one file already
 
 
 def _encode(
@@ -286,7 +290,8 @@ def _encode(
     model = parent.load_model(exported=True)
     model.network.load_state_dict(dict(corrected.state), strict=False)
     write_checkpoint(model, corrected.head, folder / CHECKPOINT)
-    digests.adopt([folder / CHECKPOINT])
+    with disk_errors(folder):
+        digests.adopt([folder / CHECKPOINT])
     changed = _changed(folder, manifest)
     facts = {"checkpoint": CHECKPOINT, "weights": changed.weights_hash}
     manifest["model"] = {**manifest["model"], **facts}

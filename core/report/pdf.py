@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from core.disk import disk_errors
 from core.errors import InputError, SpurioscopeError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -49,7 +50,8 @@ def _by_chromium(html: str) -> tuple[bytes, str]:
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise InputError(MISSING)
-    with tempfile.TemporaryDirectory() as folder:
+    place = Path(tempfile.gettempdir())
+    with disk_errors(place, "set TMPDIR"), tempfile.TemporaryDirectory() as folder:
         page, out = Path(folder) / "report.html", Path(folder) / "report.pdf"
         page.write_text(html, encoding="utf-8")
         command = [
