@@ -18,8 +18,8 @@ from core.config import SHARD_SIZE
 from core.data.preprocess import crop_box
 from core.discover.candidates import COLUMNS
 from core.errors import InputError
-from core.spreadsheet import write_csv
-from core.store import replacing
+from core.spreadsheet import ELSEWHERE as ELSEWHERE
+from core.spreadsheet import exported, write_csv
 from core.types import FloatArray, Kind
 
 IMAGE_COLUMNS = [
@@ -32,7 +32,6 @@ IMAGE_COLUMNS = [
     "loss",
     "correct",
 ]
-ELSEWHERE = "choose another --out"
 ALPHA_COLUMNS = ["image_id", "class_idx", "component", "alpha", "split"]
 
 
@@ -94,7 +93,7 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
         If the file name ends in anything else.
     """
     check_ending(out, ".parquet", ".csv")
-    with replacing(out, ELSEWHERE) as temporary:
+    with exported(out) as temporary:
         if out.suffix == ".csv":
             write_csv(table, temporary)
         else:
@@ -148,7 +147,7 @@ def _npz(out: Path) -> Iterator[zipfile.ZipFile]:
     """A ``.npz`` archive that appears when it is complete."""
     check_ending(out, ".npz")
     with (
-        replacing(out, ELSEWHERE) as temporary,
+        exported(out) as temporary,
         zipfile.ZipFile(temporary, "w", allowZip64=True) as file,
     ):
         yield file

@@ -12,14 +12,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from core.errors import WorkspaceError
+from core.store import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STARTS = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 """What a formula begins with; the last four are the wide forms of the first."""
+
+ELSEWHERE = "choose another --out"
 
 FORMULA = re.compile(f"'*{STARTS}")
 GUARDED = re.compile(f"'+{STARTS}")
@@ -36,6 +43,22 @@ def guarded(value: Any) -> Any:
 def unguarded(value: Any) -> Any:
     """What :func:`guarded` was given."""
     return value[1:] if isinstance(value, str) and GUARDED.match(value) else value
+
+
+@contextmanager
+def exported(out: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it becomes the file ``out`` in one step.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file cannot be made there; the remedy names the option ``--out``.
+    """
+    try:
+        with replacing(out, ELSEWHERE) as temporary:
+            yield temporary
+    except FileNotFoundError as error:  # places like /proc
+        raise WorkspaceError(f"cannot make the file {out}; {ELSEWHERE}") from error
 
 
 def write_csv(table: pd.DataFrame, target: Path | IO[bytes]) -> None:

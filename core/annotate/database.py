@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -34,7 +35,13 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DisconnectionError,
+    NoSuchModuleError,
+    OperationalError,
+    SAWarning,
+)
 
 from core.annotate.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.annotate.failures import RESTORE, told
@@ -163,9 +170,16 @@ def _made(url: URL) -> Engine:
     try:
         if url.get_backend_name() != SQLITE:
             return create_engine(url, pool_pre_ping=True)
+        if (url.database or ":memory:") == ":memory:":
+            raise InputError(
+                f"--database {url.drivername}:// names no file, and its tags would be gone with "
+                f"this process; give for example {EXAMPLE}"
+            )
         if path := file_of(url):
             _prepare(path)
-        engine = create_engine(url, connect_args={"timeout": WAIT})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SAWarning)  # of options that SQLite would pass over
+            engine = create_engine(url, connect_args={"timeout": WAIT})
     except NoSuchModuleError:
         raise InputError(
             f"--database: {url.drivername!r} is no kind of database that is known; give for "
@@ -174,7 +188,7 @@ def _made(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         wanted = "'psycopg[binary]'" if "psycopg" in str(error.name) else str(error.name)
         raise InputError(f"{place(url)} needs a driver: pip install {wanted}") from None
-    except (ArgumentError, TypeError, ValueError):
+    except (ArgumentError, SAWarning, TypeError, ValueError):
         raise InputError(
             f"--database: {place(url)} is given with options that do not exist; give for example "
             f"{EXAMPLE}"

@@ -17,8 +17,8 @@ from core.annotate.database import MOMENT
 from core.annotate.names import one_line, storable
 from core.annotate.votes import ADJUDICATION, GOLD, answers
 from core.errors import InputError
-from core.spreadsheet import unguarded, write_csv
-from core.store import dumps, replacing
+from core.spreadsheet import exported, unguarded, write_csv
+from core.store import dumps
 from core.types import Kind, Subtype, Tag
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
         table["annotator"] = [called.get(name, name) for name in table["annotator"]]
     if out.suffix not in (".json", ".csv", ".parquet"):
         raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
-    with replacing(out, "choose another --out") as temporary:
+    with exported(out) as temporary:
         if out.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         elif out.suffix == ".csv":
@@ -145,10 +145,10 @@ def _checked(
 
 
 def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a file of tags is needed")
     suffix = path.suffix.lower()
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; a file of tags is needed")
         if suffix in (".parquet", ".csv"):
             return _plain(path, _load_parquet(path) if suffix == ".parquet" else _load_csv(path))
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)

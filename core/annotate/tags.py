@@ -73,7 +73,7 @@ class TagStore:
             If the database cannot be written.
         """
         if subtype is not None and tag is not Tag.SPURIOUS:
-            raise InputError(f"subtype {subtype!r} belongs to the tag spurious, not to {tag!r}")
+            raise InputError(f"subtype {str(subtype)!r} belongs to the tag spurious, not to {tag}")
         if confidence is not None and not 1 <= confidence <= 5:
             raise InputError(f"confidence {confidence}: give 1 (a guess) to 5 (sure)")
         if not 0 <= component <= MOST:

@@ -149,6 +149,10 @@ def test_a_wrong_password_is_not_repeated(server: str, tmp_path: Path) -> None:
     [
         ("no url with secret-word", "is no database URL; give for example"),
         ("nosuch://me:secret-word@host/db", "'nosuch' is no kind of database that is known"),
+        ("sqlite://", "names no file, and its tags would be gone with this process"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:////tmp/t?secret-word=1", "is given with options that do not exist"),
+        ("sqlite:////tmp/t?timeout=secret-word", "is given with options that do not exist"),
         ("mysql://me:secret-word@host/db", "needs a driver: pip install"),
     ],
 )

@@ -17,7 +17,7 @@ from core.annotate.exchange import OURS, WORKERS, Imported, export_tags, read_ta
 from core.annotate.tags import TagStore
 from core.annotate.votes import ADJUDICATION, GOLD
 from core.audit import Audit
-from core.errors import InputError
+from core.errors import InputError, WorkspaceError
 from core.store import Workspace
 from core.types import Kind, Tag
 
@@ -149,6 +149,13 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, ma
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=match):
         read(tmp_path / name)
+
+
+def test_places_where_no_file_can_be(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read .file name too long."):
+        read(Path(f"/tmp/{'x' * 300}"))
+    with pytest.raises(WorkspaceError, match="cannot make the file /proc/t.csv; choose another"):
+        export_tags([], Path("/proc/t.csv"), annotators=False)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
