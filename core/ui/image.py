@@ -15,7 +15,7 @@ from core.explain.pictures import Parts
 from core.explain.single import LogitSum, logit_sum, switched_off
 from core.statistics import log_softmax
 from core.types import FloatArray, Kind
-from core.ui import opened, pictures, state
+from core.ui import opened, pictures, state, uploads
 from core.ui.blocks import (
     PARTS,
     class_names,
@@ -96,9 +96,10 @@ def upload(audit: Audit) -> str | None:
     file = st.file_uploader("An image of your own")
     if file is None:
         return None
+    content = uploads.taken(file)
     with st.spinner("Running the model …"):
         try:
-            return audit.upload(file.getvalue(), opened.model_of(audit))
+            return audit.upload(content, opened.model_of(audit))
         except SpurioscopeError as error:
             say(error)
             return None

@@ -9,6 +9,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config, runtime
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.store import read_only
 from core.ui.access import has_signed_in
@@ -43,6 +46,15 @@ class Uploads:
             await self.app(scope, receive, send)
         finally:
             self._coming -= 1
+
+
+def taken(file: UploadedFile) -> bytes:
+    """Content of a file that a page asked for, which is not kept for a second run of the page."""
+    content = file.getvalue()
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    return content
 
 
 def _brings_file(scope: Scope) -> bool:

@@ -13,6 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from streamlit import config, runtime
+from streamlit.proto.Common_pb2 import FileURLs
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
 from core.ui import uploads
 from core.ui.uploads import FILES, KEPT, Uploads
@@ -122,3 +125,14 @@ def test_files_on_their_way_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_request_of_another_kind_is_passed_on(client: TestClient) -> None:
     assert client.get(PATH).status_code == 200
     assert client.put("/_stcore/other", content=b"abc").text == "3"
+
+
+def test_a_file_that_was_taken_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = MemoryUploadedFileManager("/_stcore/upload_file")
+    for name in ("mine", "other"):
+        manager.add_file("session", UploadedFileRec(name, f"{name}.png", "image/png", b"abc"))
+    (record,) = manager.get_files("session", ["mine"])
+    context = SimpleNamespace(uploaded_file_mgr=manager, session_id="session")
+    monkeypatch.setattr(uploads, "get_script_run_ctx", lambda: context)
+    assert uploads.taken(UploadedFile(record, FileURLs())) == b"abc"
+    assert [f.file_id for f in manager.get_files("session", ["mine", "other"])] == ["other"]
