@@ -40,7 +40,7 @@ def add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors")
     command.add_argument("--components", type=int, default=COMPONENTS, metavar="N")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    command.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    command.add_argument("--precision", default="auto", choices=["auto", "fp32", "tf32", "bf16"])
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--workers", type=int, metavar="N", help="decoding threads")
     command.add_argument("--limit-per-class", type=int, metavar="N")
@@ -267,14 +267,16 @@ def _percent(value: float | None) -> str:
 
 def _text(manifest: dict[str, Any], summary: dict[str, Any]) -> str:
     """An audit in a few lines."""
+    from core.models.precision import in_words
+
     head = f"{manifest['name']}  ({manifest['id']}, {manifest['state']})"
     compute = manifest["compute"]
     lines = [
         head,
         f"  data      {manifest['data']['source']}",
         f"  model     {manifest['model']['name']}, head {manifest['head']['mode']} "
-        f"({manifest['head']['reason']}), {compute['device']} {compute['precision']} "
-        f"({compute['reason']})",
+        f"({manifest['head']['reason']})",
+        f"  computed  on {compute['device']} in {in_words(compute)}",
     ]
     if not summary:
         return "\n".join([*lines, "  not finished: run the same audit command again to go on"])

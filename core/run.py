@@ -31,6 +31,7 @@ from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.guard import permitted
 from core.integrity import file_state, is_analysis, mend, remake_plans
+from core.models.precision import PRECISIONS, SAMPLE, Precision, Tried, spread_over_classes
 from core.store import (
     Workspace,
     check_name,
@@ -46,9 +47,6 @@ from core.types import ImageTable, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
-
-PROBE_IMAGES = 16
-"""Images on which a reduced precision has to agree with fp32 before it is used."""
 
 OWN_COLUMNS = (
     *("digest", "width", "height", "readable", "reason"),
@@ -87,7 +85,7 @@ class AuditRequest:
                 raise InputError(f"{option} {value}: must be at least 1")
         for option, word, known in (
             ("--head", self.head, ("auto", "keep", "fit")),
-            ("--precision", self.precision, ("auto", "fp32", "bf16")),
+            ("--precision", self.precision, ("auto", *PRECISIONS)),
         ):
             if word not in known:
                 raise InputError(f"{option} {word!r}: choose {', '.join(known)}")
@@ -194,8 +192,8 @@ def _prepare(
 
     model = load_model(request.model, checkpoint=request.checkpoint)
     old = workspace.named(request.default_name)
-    compute = _choose_compute(request, old, model, table)
     head, reason = _choose_head(request.head, table, model)
+    compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
     parts = {
         "data": table.source,
         "limit per class": request.limit_per_class,
@@ -244,10 +242,15 @@ def _prepare(
 
 
 def _choose_compute(
-    request: AuditRequest, old: dict[str, Any] | None, model: Model, table: ImageTable
+    request: AuditRequest,
+    old: dict[str, Any] | None,
+    model: Model,
+    table: ImageTable,
+    *,
+    keep_head: bool,
 ) -> dict[str, Any]:
-    """Device, precision and batch size; an existing audit keeps its own unless told otherwise."""
-    from core.models.device import choose_device, probe_precision
+    """Device, arithmetic and batch size; an existing audit keeps its own unless told otherwise."""
+    from core.models.device import choose_device
 
     before = old["compute"] if old else {}
     device = before.get("device") if request.device == "auto" else None
@@ -255,20 +258,52 @@ def _choose_compute(
     batch_size = (
         request.batch_size or before.get("batch_size") or (256 if device.startswith("cuda") else 32)
     )
-    chosen = {"device": device, "batch_size": batch_size}
-    precision = before.get("precision") if request.precision == "auto" else request.precision
-    if precision is not None:
-        model.to(device, "bf16" if precision == "bf16" else "fp32")
-        reason = before.get("reason", "chosen by the user")
-        return {**chosen, "precision": precision, "reason": reason}
     model.to(device, "fp32")
-    probe = probe_precision(model, _probe_batch(table, model))
-    model.to(device, probe.precision)
-    return {**chosen, "precision": probe.precision, "reason": probe.reason}
+    wanted = before.get("precision") if request.precision == "auto" else request.precision
+    if wanted is not None and wanted == before.get("precision"):
+        chosen = {k: v for k, v in before.items() if k in ARITHMETIC}
+    else:
+        chosen = _choose_precision(wanted, device, model, table, keep_head=keep_head)
+    model.to(device, chosen["precision"])
+    return {"device": device, "batch_size": batch_size, **chosen}
 
 
-def _probe_batch(table: ImageTable, model: Model) -> Any:
-    """Pixels of up to PROBE_IMAGES readable images, spread over the data, as a uint8 tensor.
+ARITHMETIC = ("precision", "reason", "tried", "hardware")
+"""Of what an audit says about its computation: its arithmetic, and why that one."""
+
+
+def _choose_precision(
+    wanted: str | None, device: str, model: Model, table: ImageTable, *, keep_head: bool
+) -> dict[str, Any]:
+    """The precision asked for, else the fastest in which the figures hold, and what was tried."""
+    from core.models.device import choose_precision, supports
+
+    faster: tuple[Precision, ...] = ("bf16", "tf32")
+    if wanted is None:
+        candidates = [p for p in faster if supports(device, p)]
+    else:
+        candidates = [p for p in faster if p == wanted]
+    found: list[Tried] = []
+    if candidates:
+        batch, labels = _sample(table, model)
+        found = choose_precision(model, candidates, batch, labels, keep_head=keep_head)
+    if wanted is not None:
+        precision, reason = wanted, "chosen by the user"
+        if found and found[0].error:
+            raise ModelError(f"--precision {wanted}: {found[0].sentence}; choose fp32")
+    else:
+        precision = found[-1].precision if found and found[-1].holds else "fp32"
+        reason = "" if found else f"this {device} has no faster arithmetic"
+    reason = "; ".join(filter(None, [reason, *(entry.sentence for entry in found)]))
+    tried = [asdict(entry) for entry in found]
+    hardware = supports(device, precision)
+    return {"precision": precision, "reason": reason, "tried": tried, "hardware": hardware}
+
+
+def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
+    """Pixels of up to SAMPLE readable images over all classes, uint8, and their labels.
+
+    Of the training images alone, so that images held out change nothing in what is learnt.
 
     Raises
     ------
@@ -277,21 +312,22 @@ def _probe_batch(table: ImageTable, model: Model) -> Any:
     """
     import torch
 
-    paths = table.frame["path"].to_numpy()
-    spread = np.random.default_rng(0).permutation(len(paths))
-    found = []
-    for position in spread[: 20 * PROBE_IMAGES]:
-        image = prepare(table.root / paths[position], model.preprocess)
+    frame = table.frame[fitting_rows(table.frame)]
+    spread = spread_over_classes(frame["label"].tolist())[: 20 * SAMPLE]
+    found, labels = [], []
+    for path, label in frame[["path", "label"]].iloc[spread].itertuples(index=False):
+        image = prepare(table.root / path, model.preprocess)
         if not image.reason:
             found.append(image.pixels)
-        if len(found) == PROBE_IMAGES:
+            labels.append(str(label))
+        if len(found) == SAMPLE:
             break
     if not found:
         raise DataError(
-            f"{table.source}: none of {min(len(paths), 20 * PROBE_IMAGES)} images could be read "
-            f"(the last: {image.reason}); check the files"
+            f"{table.source}: none of {len(spread)} images could be read (the last: "
+            f"{image.reason}); check the files"
         )
-    return torch.from_numpy(np.stack(found))
+    return torch.from_numpy(np.stack(found)), labels
 
 
 def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
@@ -332,6 +368,9 @@ def compute(
     if len(plan):
         store.extend(plan)
     if store.missing:
+        from core.models.device import require
+
+        require(manifest["compute"]["device"], manifest["compute"], manifest["name"])
         set_state(folder, manifest, "running")
         extract(
             model,
@@ -396,7 +435,7 @@ def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
     if begun := store.begun:
         return (begun.folder / "maps.npy").exists()
     height, width = model.map_grid
-    size = model.n_features * height * width * (4 if precision == "fp32" else 2)
+    size = model.n_features * height * width * (2 if precision == "bf16" else 4)
     free = shutil.disk_usage(store.folder).free
     whole, to_come = (
         size * sum(len(shard.plan) for shard in shards) for shards in (store.shards, store.missing)

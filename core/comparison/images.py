@@ -12,6 +12,7 @@ import pandas as pd
 from core.analysis import fitting_rows
 from core.audit import Audit
 from core.errors import InputError
+from core.models.precision import unlike
 from core.statistics import log_softmax
 from core.store import read_array
 from core.types import BoolArray, FloatArray, IntArray
@@ -89,7 +90,7 @@ def shared_images(audits: Sequence[Audit]) -> Shared:
     first = audits[0]
     names = ["path", "label", "split", "digest", *first.summary["attributes"]]
     table = first.images[names].assign(held_out=first.held_out)
-    notes = []
+    notes = [note for note in [unlike([audit.manifest for audit in audits])] if note]
     for audit in audits[1:]:
         other = audit.images[["label", "digest"]].assign(held_out=audit.held_out)
         table = table.join(other.add_suffix("_other"), how="inner")

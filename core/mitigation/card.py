@@ -13,6 +13,7 @@ from core.markdown import escaped
 from core.mitigation.effect_rows import MEANING
 from core.mitigation.methods import methods
 from core.mitigation.stored import effect_table, facts_of, is_derived
+from core.models.precision import in_words
 from core.store import replacing
 
 
@@ -41,7 +42,9 @@ def card(audit: Audit) -> str:
         f"- Data: {escaped(manifest['data']['source'])}, {summary['readable']} images",
         f"- Accuracy: {_share(summary['accuracy'])} on {escaped(summary['held_out'])}",
     ]
-    if (precision := manifest["compute"]["precision"]) != "fp32":
+    compute = manifest["compute"]
+    lines.append(f"- Computed on {compute['device']} in {escaped(in_words(compute))}.")
+    if (precision := compute["precision"]) != "fp32":
         lines.append(
             f"- The figures were computed in {precision}; the exported files compute in fp32, so "
             "that logits differ by that rounding."

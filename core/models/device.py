@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import copy
 import ctypes
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.model import Encoded, Model, Precision
+from core.models.precision import (
+    DISTANCE,
+    FIRST,
+    Decide,
+    Precision,
+    Tried,
+    nearest_mean,
+    tried,
+)
+from core.types import FloatArray
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3) in glibc's malloc.h."""
-
-COSINE = 0.999
-"""Least cosine between the features of both precisions where the head cannot decide."""
-
-
-@dataclass(frozen=True)
-class PrecisionProbe:
-    """Which precision to run a model at."""
-
-    precision: Precision
-    agreement: float
-    """Share of images on which bf16 and fp32 agree, 0 to 1; 0 where bf16 was not tried."""
-    reason: str
-    """One sentence for the audit's notes."""
 
 
 def reuse_memory() -> bool:
@@ -78,38 +79,120 @@ def supports_bf16(device: str) -> bool:
     return False
 
 
-def probe_precision(model: Model, batch: Tensor) -> PrecisionProbe:
-    """Try bf16 on a few images: take it only where it changes no decision.
+def supports(device: str, precision: str) -> bool:
+    """Whether a processor has the arithmetic of a precision in hardware."""
+    if precision == "fp32":
+        return True
+    if precision == "tf32":
+        return device == "cuda" and torch.cuda.get_device_capability()[0] >= 8
+    return precision == "bf16" and supports_bf16(device)
 
-    The model itself stays in fp32; ``model.to(model.device, probe.precision)`` applies the result.
+
+def require(device: str, compute: Mapping[str, Any], name: str) -> None:
+    """Refuse to go on with an audit whose arithmetic this machine does not have.
+
+    Raises
+    ------
+    ModelError
+        If the audit was begun where its precision is computed in hardware, and it is not here.
+    """
+    precision = str(compute["precision"])
+    if compute.get("hardware", True) and not supports(device, precision):
+        raise ModelError(
+            f"audit {name!r} is computed in {precision}, which this {device} has no arithmetic "
+            "for, and figures of two roundings must not be mixed: go on where it was begun, or "
+            "start another audit with --precision fp32 and another --name"
+        )
+
+
+_flags = threading.Lock()
+
+
+@contextmanager
+def arithmetic(device: str, precision: str) -> Iterator[None]:
+    """Have a GPU compute in a precision during the block.
+
+    Torch lets convolutions round their products to ten bits (TF32) unless it is told otherwise;
+    here that is a precision of its own, and off in every other. The flags are those of the
+    process, so one block at a time; they are read when work is handed to the GPU.
+    """
+    if device != "cuda":
+        yield
+        return
+    with _flags:
+        _allow_tf32(precision == "tf32")
+        try:
+            yield
+        finally:
+            _allow_tf32(False)
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def choose_precision(
+    model: Model,
+    candidates: Sequence[Precision],
+    batch: Tensor,
+    labels: Sequence[str],
+    *,
+    keep_head: bool,
+) -> list[Tried]:
+    """Try precisions on a sample until one holds the figures; the model itself stays in fp32.
 
     Parameters
     ----------
     model : in fp32 on its device.
-    batch : (B, h, w, 3) uint8 images. Decisions are the largest of the model's outputs; for an
-        untrained head, whether the cosine of the features is above 0.999.
+    candidates : fastest first.
+    batch : (n, h, w, 3) uint8 images; labels : (n,) theirs.
+    keep_head : whether decisions are those of the model's own head; else those of the nearest
+        class mean, which stand for a head that is yet to be fitted.
+
+    Returns
+    -------
+    What each did, in the order tried; only the last can hold.
     """
-    if model.precision == "bf16":
-        return PrecisionProbe("bf16", 1.0, "The model runs in bf16 already.")
-    if not supports_bf16(model.device):
-        return PrecisionProbe("fp32", 0.0, f"This {model.device} has no bf16 arithmetic.")
+    found: list[Tried] = []
+    exact = _features(model, batch)
+    for precision in candidates:
+        found.append(_try(model, precision, exact, batch, labels, keep_head=keep_head))
+        if found[-1].holds:
+            break
+    return found
+
+
+def _try(
+    model: Model,
+    precision: Precision,
+    exact: FloatArray,
+    batch: Tensor,
+    labels: Sequence[str],
+    *,
+    keep_head: bool,
+) -> Tried:
+    decide = _own_decisions(model) if keep_head else nearest_mean(exact, labels)
     try:
-        rounded = copy.deepcopy(model).to(model.device, "bf16").encode(batch)
+        lower = copy.deepcopy(model).to(model.device, precision)
+        first = tried(precision, exact[:FIRST], _features(lower, batch[:FIRST]), decide)
+        if len(exact) > FIRST and first.typical > DISTANCE:
+            return first  # most of these are beyond the limit: more than one in a hundred of all
+        return tried(precision, exact, _features(lower, batch), decide)
     except (RuntimeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[:1]
-        return PrecisionProbe("fp32", 0.0, f"bf16 does not run this model: {''.join(reason)[:160]}")
-    agreeing = _agreement(model, model.encode(batch), rounded)
-    share = f"bf16 agrees with fp32 on {int(agreeing.sum())} of {len(agreeing)} images."
-    precision: Precision = "bf16" if bool(agreeing.all()) else "fp32"
-    return PrecisionProbe(precision, float(agreeing.mean()), share)
+        reason = "".join(str(error).splitlines()[:1])[:160]
+        return Tried(precision, len(exact), float("inf"), 0, float("inf"), reason)
 
 
-def _agreement(
-    model: Model, exact: Encoded, rounded: Encoded
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """(B,) whether both precisions decide alike."""
-    if not model.head_trained:
-        cosine = torch.nn.functional.cosine_similarity(exact.features, rounded.features)
-        return np.asarray(cosine.cpu().numpy() > COSINE)
-    a, b = (model.logits(encoded.features.cpu().numpy()) for encoded in (exact, rounded))
-    return np.asarray(a.argmax(axis=1) == b.argmax(axis=1))
+def _own_decisions(model: Model) -> Decide:
+    return lambda features: np.asarray(
+        model.logits(np.asarray(features, np.float32)).argmax(axis=1)
+    )
+
+
+def _features(model: Model, batch: Tensor) -> FloatArray:
+    parts = [
+        model.encode(batch[start : start + FIRST]).features.float().cpu().numpy()
+        for start in range(0, len(batch), FIRST)
+    ]
+    return np.concatenate(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from core.models.device import arithmetic
 from core.models.linear import Correction, Head
+from core.models.precision import Precision
 from core.models.trace import Layout, MapKind, MapSource, captured, trace_network
 from core.models.weights import THREE, usable
 from core.types import Preprocess
 
-Precision = Literal["fp32", "bf16"]
-
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {
+    **{"fp32": torch.float32, "tf32": torch.float32},
+    "bf16": torch.bfloat16,
+}
+"""Of the weights and activations."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class Model:
         ModelError
             If a bf16 model is asked back to fp32: its weights have been rounded.
         """
-        if self.precision == "bf16" and precision == "fp32":
+        if self.precision == "bf16" and precision != "bf16":
             raise ModelError(f"{self.name} runs in bf16 and has lost its fp32 weights: reload it.")
         self.network.to(device=device, dtype=DTYPES[precision])
         self.network.to(memory_format=torch.channels_last)
@@ -207,7 +211,8 @@ class Model:
 
     def _run(self, batch: Tensor) -> None:
         images = batch.to(self.device, DTYPES[self.precision])
-        self.network(images.contiguous(memory_format=torch.channels_last))
+        with arithmetic(self.device, self.precision):
+            self.network(images.contiguous(memory_format=torch.channels_last))
 
 
 def weights_hash(network: nn.Module, correction: Correction | None = None) -> str:

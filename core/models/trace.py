@@ -479,6 +479,8 @@ def _find_cam(
         for layout in list(layouts(event.tensor.shape, size, _patch_grid(network)))[:1]
         if event.site.side == "output" and event.tensor.requires_grad
     ]
+    if not found:
+        return None
     direction = torch.randn(phi.shape, generator=torch.Generator().manual_seed(1))
     gradients = torch.autograd.grad(
         (phi * direction).sum(), [event.tensor for event, _ in found], allow_unused=True

@@ -9,6 +9,7 @@ from typing import Any
 from core.annotate.agreement import agreement
 from core.glossary import term
 from core.measures.rows import DEFINITIONS, Definition
+from core.models.precision import in_words
 from core.report.evidence import Evidence
 from core.report.words import percent
 
@@ -41,7 +42,7 @@ def model_card(evidence: Evidence) -> Facts:
         ("Head", f"{head['mode']} ({head['reason']})"),
         ("Features, classes", f"{model['n_features']}, {len(evidence.audit.head.outputs)}"),
         ("Input", "{} x {} pixels".format(*manifest["preprocess"]["input_size"])),
-        ("Precision, device", f"{compute['precision']}, {compute['device']}"),
+        ("Device, precision", f"{compute['device']}, {in_words(compute)}"),
         ("Overlays", exact),
     ]
     if summary["accuracy"] is not None:

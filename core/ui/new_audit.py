@@ -12,6 +12,7 @@ from core.config import COMPONENTS
 from core.data.open import NAMED, canonical
 from core.errors import SpurioscopeError
 from core.guard import permitted
+from core.models.precision import PRECISIONS
 from core.ui import opened
 from core.ui.blocks import may_run, metrics, part, plain, say, sentences
 from core.ui.shell import show_progress
@@ -55,7 +56,11 @@ def form() -> list[str] | None:
             components = two.number_input("Components per class", 1, 512, COMPONENTS)
             limit = three.number_input("Images per class at most", 1, value=None)
             device = one.selectbox("Device", ["auto", "cpu", "cuda", "mps"])
-            precision = two.selectbox("Precision", ["auto", "fp32", "bf16"])
+            precision = two.selectbox(
+                "Precision",
+                ["auto", *PRECISIONS],
+                help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
+            )
             batch = three.number_input("Batch size", 1, value=None)
         with st.container(horizontal=True):
             checked = st.form_submit_button("Check", icon=":material/fact_check:")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audit import Audit
+from core.models.precision import in_words
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
 from core.ui.words import help_on
@@ -43,7 +44,7 @@ def headline(audit: Audit) -> None:
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
     how = (
         f"{manifest['data']['source']} · {manifest['model']['name']} with {heads[head['mode']]} "
-        f"({head['reason']}) · {compute['device']}, {compute['precision']} ({compute['reason']}) · "
+        f"({head['reason']}) · {compute['device']}, {in_words(compute)} · "
         f"fingerprint {manifest['fingerprint']}"
     )
     st.caption(plain(how))

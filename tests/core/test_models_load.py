@@ -78,13 +78,13 @@ def _cut(path: Path) -> NDArray[np.uint8]:
     return np.asarray(whole.crop((16, 16, 240, 240)))
 
 
-def test_precision_probe(lite0: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
-    monkeypatch.setattr(device, "supports_bf16", lambda _: False)
-    assert device.probe_precision(lite0, batch).precision == "fp32"
-    monkeypatch.setattr(device, "supports_bf16", lambda _: True)
-    probe = device.probe_precision(lite0, batch)
-    assert (probe.precision == "bf16") == (probe.agreement == 1)
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="no photos in ../shared/data")
+def test_bf16_moves_the_features_of_a_packaged_network_too_far(lite0: Model) -> None:
+    batch, labels = _photos(20)
+    (found,) = device.choose_precision(lite0, ["bf16"], batch, labels, keep_head=True)
+    assert not found.error
+    assert not found.holds
+    assert 0.01 < found.distance < 1
     assert lite0.precision == "fp32"
 
 

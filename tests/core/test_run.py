@@ -267,10 +267,10 @@ def test_two_beginning_at_once_make_one_audit(
 ) -> None:
     choose = core.run._choose_compute
 
-    def overtaken(*arguments: Any) -> Any:
+    def overtaken(*arguments: Any, **more: Any) -> Any:
         monkeypatch.setattr(core.run, "_choose_compute", choose)
         run_audit(tiny_request(folder), workspace)
-        return choose(*arguments)
+        return choose(*arguments, **more)
 
     monkeypatch.setattr(core.run, "_choose_compute", overtaken)
     with pytest.raises(WorkspaceError, match="is being computed by another process"):
