@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from math import floor, nextafter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -370,6 +371,7 @@ def _crop_pct(crop: int, resize: int) -> float:
     return ratio
 
 
+@cache
 def _wordnet_ids(subset: str) -> tuple[str, ...]:
     from timm.data.imagenet_info import ImageNetInfo
 
