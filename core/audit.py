@@ -313,11 +313,12 @@ class Audit:
     def _take_in(self, image_id: str, content: bytes, model: Model) -> None:
         import torch
 
-        from core.data.foreign import read_foreign
+        from core.data.foreign import read_foreign, refuse_if_full
         from core.data.preprocess import apply
         from core.features.shards import storable
         from core.store import replacing_folder, write_json
 
+        refuse_if_full(self.folder / "uploads")
         with replacing_folder(self.folder / "uploads" / image_id) as temporary:
             (temporary / "image").write_bytes(content)
             pixels = apply(self.preprocess, read_foreign(temporary / "image").image)

@@ -341,7 +341,8 @@ def cancel(workspace: Workspace, job_id: str) -> None:
     group = lock.read_text().strip()
     if not (group.isdecimal() and any(_runs(pid, job_id) for pid in _group(int(group)))):
         raise JobError("this job runs on another machine or in another container: cancel it there")
-    os.killpg(int(group), signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+        os.killpg(int(group), signal.SIGINT)
 
 
 def _group(leader: int) -> list[int]:

@@ -20,7 +20,7 @@ from typing import IO
 from PIL import Image
 
 from core.data.decode import Decoded, hand_back, read_image
-from core.errors import UnreadableImageError
+from core.errors import UnreadableImageError, WorkspaceError
 
 PIXELS = 50_000_000
 """Largest image that is taken in: no decoder needs more than 1 GB for it (openjpeg holds 18 bytes
@@ -31,6 +31,9 @@ MEMORY = 1536 * 2**20
 
 SECONDS = 20
 """Time in which it must be decoded; the largest takes two on one core."""
+
+KEPT = 2 * 2**30
+"""Bytes of uploads that an audit keeps: hundreds of photos, whose addresses stay good."""
 
 UNREADABLE = 3
 """Exit code of the process that has written a reason."""
@@ -57,6 +60,16 @@ def read_foreign(path: Path) -> Decoded:
         image = Image.frombytes("RGB", (facts["width"], facts["height"]), answer.read())
         hand_back()
     return Decoded(image=image, **facts)
+
+
+def refuse_if_full(folder: Path) -> None:
+    """Raise WorkspaceError if the folder of an audit's uploads holds :data:`KEPT` bytes."""
+    held = sum(file.stat().st_size for file in folder.glob("*/*") if file.is_file())
+    if held >= KEPT:
+        raise WorkspaceError(
+            f"this audit keeps {held / 2**30:.1f} GiB of images from outside and takes in no more; "
+            f"delete some of the folders in {folder}"
+        )
 
 
 def _decode(path: Path, answer: IO[bytes]) -> None:

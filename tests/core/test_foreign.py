@@ -19,8 +19,8 @@ from PIL import Image
 
 from core.data import foreign
 from core.data.decode import LARGE, large_alone, read_image
-from core.data.foreign import read_foreign
-from core.errors import UnreadableImageError
+from core.data.foreign import read_foreign, refuse_if_full
+from core.errors import UnreadableImageError, WorkspaceError
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
@@ -182,6 +182,16 @@ def test_a_decoder_that_breaks_down_ends_nothing_else(
     monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(UnreadableImageError, match=reason):
         read_foreign(tmp_path / "a")
+
+
+def test_uploads_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_if_full(tmp_path / "missing")
+    (tmp_path / "up1").mkdir()
+    (tmp_path / "up1" / "image").write_bytes(bytes(100))
+    refuse_if_full(tmp_path)
+    monkeypatch.setattr(foreign, "KEPT", 100)
+    with pytest.raises(WorkspaceError, match=r"takes in no more; delete some of the folders in /"):
+        refuse_if_full(tmp_path)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

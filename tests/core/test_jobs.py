@@ -152,6 +152,19 @@ def test_another_process_with_the_same_number(workspace: Workspace) -> None:
     lock.write_text("")
 
 
+@pytest.mark.usefixtures("sleeping")
+def test_a_job_that_ends_while_it_is_cancelled(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: int) -> None:
+        raise ProcessLookupError
+
+    job = begun(workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", gone)
+        jobs.cancel(workspace, job.id)
+
+
 def test_no_python_no_job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(JobError, match="cannot start a job: .*/nowhere/python"):
