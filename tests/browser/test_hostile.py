@@ -24,7 +24,7 @@ from core.measures.factors import factor_table
 from core.measures.stored import measured
 from core.mitigation.run import MitigateRequest, run_mitigation
 from core.run import run_audit
-from core.store import Workspace
+from core.store import Workspace, write_json
 from core.types import Kind, Subtype, Tag
 from tests.browser.conftest import Watched
 from tests.conftest import tiny_request
@@ -77,7 +77,7 @@ def edit(file: Path, **changes: Any) -> None:
         for step in way:
             place = place[step]
         place[last] = value
-    file.write_text(json.dumps(content), encoding="utf-8")
+    write_json(file, content)
 
 
 def spoil(audit: Audit, name: str) -> None:
@@ -96,14 +96,14 @@ def spoil(audit: Audit, name: str) -> None:
         facts["definition"] = evil("definition")
     label = summary["classes"][0]["label"]
     cue = {label: {"cue": "snow", "note": evil("planted")}}
-    unread = [[evil("unreadable"), evil("unreadable-reason")]]
+    unread = [{"path": evil("unreadable"), "reason": evil("unreadable-reason")}]
     edit(
         audit.folder / "summary.json",
         classes=summary["classes"],
         notes=[evil("note")],
         planted=cue,
         unreadable=unread,
-        duplicates=unread,
+        duplicates=[[evil("duplicate"), evil("duplicate")]],
     )
 
 
