@@ -15,7 +15,8 @@ _UNSEEN = re.compile(
     r"\ud800-\udfff]"  # bytes of file names that are no text
 )
 _MARKS = re.compile(
-    r"[\\`*_{}\[\]#!~$<>|@^&]"  # wherever they stand
+    r"[\\`*{}\[\]#!~$<>|@^&]"  # wherever they stand
+    r"|_(?![^\W_])|(?<![^\W_])_"  # not inside a word
     r"|:(?=\S|$)|(?i:(?<=www)\.)"  # as in http://, :smile: and www.
     r"|-(?=[->])|(?<=[-<])-"  # as in ->
     r"|^[-+=]"
@@ -36,6 +37,6 @@ def escaped(text: object) -> str:
     r"""Text as CommonMark, with the extensions of GitHub, that is shown as :func:`visible` text.
 
     Every mark that means something where it stands is behind a backslash; in what is ordinary for
-    a name, such as "n02012849-a (old)", there is none.
+    a name, such as "n02012849_a-b (old)", there is none: screen readers read labels out with them.
     """
     return _NUMBER.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", visible(text)))

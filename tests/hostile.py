@@ -11,7 +11,7 @@ NAMES = (
     ":smile: :material/skull: :streamlit: :red[x] :red-background[x] :small[x] ::x[y]{z} :::x",
     rf"$x$ $$\href{{http://{HOST}}}{{x}}$$ {{{{7*7}}}} %{{x}} ${{x}}",
     "a -> b <- c <-> d -- e >= f <= g ~= h a---b x--y ->z a:-> b :-- c",
-    "~~a~~ ==b== **c** __d__ *e* _f_ `g` ```h``` | a | b |",
+    "~~a~~ ==b== **c** __d__ *e* _f_ a_b a__b_c_ -_d_ é_é_ `g` ```h``` | a | b |",
     r"&lt; &amp; &#33; &copy; \ \\ \* \_ \: C:\data\x.png a" + "\\",
     "1. one # two #",
     *("2) one", "- one", "+ one", "* one", "# one", "> one", "=== one", "---", "***", "-> one"),

@@ -11,7 +11,13 @@ from core.markdown import UNKNOWN, escaped, visible
 from core.ui import text
 from tests.hostile import NAMES, UNSEEN
 
-ORDINARY = ["n01440764-a (old)", "crane (machine), 2nd", "P-ClArC: 0.5, 3.5 %", "a=b + c; d's", ""]
+ORDINARY = [
+    "n01440764_a-b (old)",
+    "crane (machine), 2nd",
+    "P-ClArC: 0.5, 3.5 %",
+    "a=b + c; d's",
+    "",
+]
 
 
 @pytest.mark.parametrize("name", ORDINARY)
