@@ -164,8 +164,11 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
         f"{r['classes']:>5} classes  {_percent(r['accuracy'])}"
         for r in rows
     ]
+    hidden = workspace.unreadable()
+    lines += [f"{audit}  {reason}" for audit, reason in hidden.items()]
     empty = f"no audits in {workspace.root}; start with: python -m core demo"
-    return {"workspace": str(workspace.root), "audits": rows}, "\n".join(lines) or empty
+    result = {"workspace": str(workspace.root), "audits": rows, "unreadable": hidden}
+    return result, "\n".join(lines) or empty
 
 
 def _summary(path: Path) -> dict[str, Any]:
@@ -321,6 +324,7 @@ def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     result = {
         **{"id": manifest["id"], "name": manifest["name"], "sound": not found.damaged},
         **{"files": found.files, "bytes": found.bytes, "unchecked": len(found.unknown)},
+        "note": found.note,
         "damaged": [{"path": path, "reason": words} for path, words in found.damaged.items()],
     }
     said = f"{len(found.damaged)} damaged or missing; {MEND}" if found.damaged else "all sound"

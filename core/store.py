@@ -370,15 +370,23 @@ class Workspace:
 
         The id is the folder's name, so that a copied audit is one of its own.
         """
-        found = []
-        for path in self._manifest_paths():
-            with contextlib.suppress(WorkspaceError):
-                found.append(read_manifest(path.parent))
+        found, _ = self._read_manifests()
         return sorted(found, key=lambda m: (m["created"], m["id"]), reverse=True)
 
-    def _manifest_paths(self) -> list[Path]:
+    def unreadable(self) -> dict[str, str]:
+        """Why, by id, for every audit whose manifest is damaged."""
+        return self._read_manifests()[1]
+
+    def _read_manifests(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        found, damaged = [], {}
         with disk_errors(self.audits):
-            return sorted(self.audits.glob("[!.]*/manifest.json"))
+            paths = sorted(self.audits.glob("[!.]*/manifest.json"))
+        for path in paths:
+            try:
+                found.append(read_manifest(path.parent))
+            except WorkspaceError as error:
+                damaged[path.parent.name] = str(error)
+        return found, damaged
 
     def find(self, audit: str) -> dict[str, Any]:
         """The manifest of an audit by its name or by a prefix of its id.
@@ -405,7 +413,7 @@ class Workspace:
         if len(matches) != 1:
             names = ", ".join(m["name"] for m in manifests[:8]) or "none yet"
             what = "matches several audits" if matches else "names no audit"
-            hidden = len(self._manifest_paths()) - len(manifests)
+            hidden = len(self.unreadable())
             more = f"; {hidden} more cannot be read: {MEND}" if hidden else ""
             raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}{more}")
         return matches[0]

@@ -124,7 +124,7 @@ class FeatureStore:
 
         finished = [number for number, shard in enumerate(self.shards) if shard.finished]
         if not finished:
-            return pd.DataFrame(columns=["image_id"]).set_index("image_id")
+            return pd.DataFrame(columns=[*ROW_COLUMNS, "shard", "row"]).set_index("image_id")
         paths = [self.shards[number].folder / "rows.parquet" for number in finished]
         rows, lengths = read_frames(paths, ROW_COLUMNS)
         rows["shard"] = np.repeat(finished, lengths)

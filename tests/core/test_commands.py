@@ -466,7 +466,10 @@ def test_a_damaged_audit_hides_no_other(cli, there: Path, tmp_path: Path) -> Non
     for number, text in enumerate(("", "{", "[]", "{}", '{"name": 1}')):
         (tmp_path / f"w/audits/bad{number}").mkdir()
         (tmp_path / f"w/audits/bad{number}/manifest.json").write_text(text)
-    assert len(cli("list", "--json", at=tmp_path / "w").json["audits"]) == 1
+    ran = cli("list", "--json", at=tmp_path / "w")
+    assert len(ran.json["audits"]) == 1
+    assert list(ran.json["unreadable"]) == [f"bad{number}" for number in range(5)]
+    assert "bad1  " in cli("list", at=tmp_path / "w").out
 
 
 def test_an_audit_of_another_format_can_be_deleted(cli, there: Path, tmp_path: Path) -> None:

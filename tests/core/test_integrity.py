@@ -221,6 +221,10 @@ def test_images_of_a_shard_that_is_gone_are_said(audit: Audit) -> None:
     gone = Audit(audit.folder)
     with pytest.raises(WorkspaceError, match=r"shards lacks 16 images; run the same audit"):
         gone.features(gone.images.index.tolist())
+    shutil.rmtree(audit.folder / "shards")
+    gone = Audit(audit.folder)
+    with pytest.raises(WorkspaceError, match=r"shards lacks 36 images; run the same audit"):
+        gone.store.has_maps(gone.images.index.tolist())
 
 
 def test_tables_and_arrays_that_do_not_go_together_are_refused(audit: Audit) -> None:
