@@ -11,8 +11,8 @@ import torch
 
 import core.data.decode
 import core.features.extract
-import core.models.checkpoint
 import core.models.load
+import core.models.weights
 from core.__main__ import main
 from core.annotate.tags import TagStore
 from core.audit import Audit
@@ -74,7 +74,7 @@ def test_the_command_line(
     text = Path(written["card"]).read_text()
     for words in ("## What was done", "P-ClArC", "## What was measured", "## What was not"):
         assert words.lower() in text.lower()
-    assert torch.is_tensor(core.models.checkpoint.read_checkpoint(out)["fc.weight"])
+    assert torch.is_tensor(core.models.weights.read_checkpoint(out)["fc.weight"])
 
 
 def test_the_help_has_a_line_for_every_method(
