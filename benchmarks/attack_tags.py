@@ -418,19 +418,12 @@ def attack(seed: int = 0, count: int = 315) -> Attack:
 @contextlib.contextmanager
 def _impatient() -> Iterator[None]:
     """Neither a locked database nor one that is being made or written is waited for."""
-    connect, begins, pause = sqlite3.connect, database.BEGINS, journal.PAUSE
-    database.BEGINS = journal.PAUSE = 0.0
-
-    def soon(*given: object, **named: object) -> sqlite3.Connection:
-        named["timeout"] = WAIT
-        return connect(*given, **named)  # type: ignore[call-overload, no-any-return]
-
-    sqlite3.dbapi2.connect = soon  # type: ignore[attr-defined]
+    before = database.WAIT, database.BEGINS, journal.PAUSE
+    database.WAIT, database.BEGINS, journal.PAUSE = WAIT, 0.0, 0.0
     try:
         yield
     finally:
-        sqlite3.dbapi2.connect = connect  # type: ignore[attr-defined]
-        database.BEGINS, journal.PAUSE = begins, pause
+        database.WAIT, database.BEGINS, journal.PAUSE = before
 
 
 def _try(bench: Bench, words: tuple[str, ...], right: str, cause: str, found: Attack) -> None:

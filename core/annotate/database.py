@@ -7,6 +7,7 @@ a process opens it: by SQLite itself, and for what belongs in it.
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import time
 import warnings
@@ -144,13 +145,34 @@ def engine_of(address: str | URL) -> Engine:
     engine = _made(url)
     try:
         with told(url, "cannot open the tags in", "nothing was begun"):
-            migrate(engine)
+            _begin(engine, path if fresh else None)
     except WorkspaceError:
         engine.dispose()
-        if path is not None and fresh and path.exists() and not path.stat().st_size:
-            path.unlink()  # else it would look like one that has lost its tags
         raise
     return engine
+
+
+def _begin(engine: Engine, fresh: Path | None) -> None:
+    """Migrate; while several processes make a SQLite file at once, it is tried again.
+
+    Parameters
+    ----------
+    fresh : the file if there was none; on a full disk nothing of it is left, since an empty one
+        looks like one that has lost its tags.
+    """
+    ends = time.monotonic() + WAIT
+    while True:
+        try:
+            return migrate(engine)
+        except OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_BUSY and time.monotonic() < ends:
+                time.sleep(0.05)
+                continue
+            full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+            if full and fresh and fresh.exists() and not fresh.stat().st_size:
+                fresh.unlink()
+            raise
 
 
 def file_of(url: URL) -> Path | None:
@@ -213,19 +235,27 @@ def _watch(engine: Engine, path: Path) -> None:
 
     @event.listens_for(engine, "connect")
     def _remember(_: Any, record: Any) -> None:
-        record.info["file"] = path.stat().st_ino
+        record.info["file"] = _identity(path)
 
     @event.listens_for(engine, "checkout")
     def _compare(_: Any, record: Any, __: Any) -> None:
-        if not path.exists():
+        if (now := _identity(path)) is None:
             raise WorkspaceError(
                 f"{path} with the tags is gone; put it back, or start again to begin anew"
             )
-        if record.info["file"] != path.stat().st_ino:
+        if record.info["file"] != now:
             raise DisconnectionError
 
 
-BEGINS = 2.0
+def _identity(path: Path) -> int | None:
+    """The number of a file on its disk; None if there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+BEGINS = 5.0
 """Seconds in which another process that makes a file has to have begun it."""
 
 

@@ -254,6 +254,29 @@ def test_a_backup_that_is_put_back_is_taken_up(workspace: Workspace, file: Path)
         assert held.execute("SELECT count(*) FROM tag_events").fetchone() == (4,)
 
 
+def test_a_database_that_others_make_just_now_is_waited_for(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate, left = database.migrate, [1, 2]
+
+    def busy(engine: sqlalchemy.Engine) -> None:
+        if left:
+            left.pop()
+            said = sqlite3.OperationalError("at once, in spite of any patience")
+            said.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise sqlalchemy.exc.OperationalError("PRAGMA", {}, said)
+        migrate(engine)
+
+    monkeypatch.setattr(database, "migrate", busy)
+    TagStore.open(workspace).add("ann", "a1", "wolf", Kind.PCA, 1, Tag.CORE)
+    monkeypatch.setattr(database, "WAIT", 0.0)
+    left.append(1)
+    database.engine_of.cache_clear()
+    with pytest.raises(WorkspaceError, match="another program holds it"):
+        TagStore.open(workspace)
+    assert (workspace.root / "tags.sqlite").stat().st_size
+
+
 def with_log(workspace: Workspace, folder: Path) -> Path:
     """A database of whose tags the newest stand in the log only, as after a crash."""
     store = TagStore.open(workspace)
