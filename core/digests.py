@@ -90,12 +90,17 @@ def known(folder: Path) -> Mapping[str, tuple[Digest, ...]]:
 def _read(path: str, *_: int) -> Mapping[str, tuple[Digest, ...]]:
     try:
         found = json.loads(Path(path).read_bytes())
-        return {
-            name: tuple(Digest(int(size), str(whole), str(start)) for size, whole, start in rows)
-            for name, rows in found.items()
-        }
+        digests = {name: tuple(Digest(*row) for row in rows) for name, rows in found.items()}
+        if not all(rows and all(map(_is_whole, rows)) for rows in digests.values()):
+            raise ValueError(path)
+        return digests
     except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged") from error
+
+
+def _is_whole(digest: Digest) -> bool:
+    texts = isinstance(digest.whole, str) and isinstance(digest.start, str)
+    return texts and isinstance(digest.size, int)
 
 
 def is_known(path: Path) -> bool:
@@ -152,7 +157,7 @@ def _difference(path: Path, size: int, expected: tuple[Digest, ...], wholly: boo
     if not same:
         return f"is damaged: it has {size:,} bytes instead of {expected[0].size:,}"
     if wholly:
-        good = digest_of(path).whole in {digest.whole for digest in same}
+        good = digest_of(path) in same
     else:
         with path.open("rb") as file:
             start = _hash(file.read(BLOCK)).hexdigest()

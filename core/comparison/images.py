@@ -14,7 +14,7 @@ from core.audit import Audit
 from core.errors import InputError
 from core.models.precision import unlike
 from core.statistics import log_softmax
-from core.store import read_array
+from core.store import read_array, there
 from core.types import BoolArray, FloatArray, IntArray
 
 
@@ -72,7 +72,7 @@ def _fair_confidence(audit: Audit) -> pd.Series:
     found = audit.images["confidence"].copy()
     path = audit.folder / "head" / "oof.npy"
     fitting = fitting_rows(audit.images)
-    if path.exists() and fitting.all():
+    if there(path) and fitting.all():
         found[:] = np.exp(log_softmax(read_array(path)).max(axis=1))
     return found
 

@@ -17,7 +17,7 @@ from core.mitigate.choice import Sweep
 from core.mitigation.composites import Composites
 from core.mitigation.findings import Findings, who_shows
 from core.models.linear import Head
-from core.store import read_array
+from core.store import read_array, there
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]
@@ -108,7 +108,7 @@ def reported(
 def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:
     """What to add to logits of images that the parent's probe was fitted on: out of fold minus."""
     path = parent.folder / "head" / "oof.npy"
-    if not path.exists() or not fitting_rows(parent.images).all():
+    if not there(path) or not fitting_rows(parent.images).all():
         return 0.0
     out_of_fold: FloatArray = read_array(path)[rows] - parent.head.logits(features)
     return out_of_fold

@@ -85,10 +85,24 @@ def test_files_without_a_digest_open_as_before(folder: Path) -> None:
 
 
 def test_damaged_digests_are_said(folder: Path) -> None:
-    for content in ("{", '{"a.npy": 1}', "[]", '{"a.npy": [[1, 2]]}', "[" * 100_000):
+    rows = ('{"a.npy": []}', '{"a.npy": [[1, 2]]}', '{"a.npy": [[1, 2, 3]]}', '{"a.npy": 1}')
+    for content in ("{", "[]", "[" * 100_000, *rows):
         (folder / digests.NAME).write_text(content)
         with pytest.raises(WorkspaceError, match=r"cannot be checked, since digests\.json beside"):
             read_array(folder / "a.npy")
+
+
+def test_a_digest_that_is_damaged_itself_is_noticed_by_a_whole_check(folder: Path) -> None:
+    path = folder / digests.NAME
+    for part in range(3):
+        known = json.loads(path.read_text())
+        kept = known["a.npy"][0][part]
+        known["a.npy"][0][part] = 7 if part == 0 else "0" * 32
+        path.write_text(json.dumps(known))
+        assert digests.fault(folder / "a.npy", wholly=True, again=True)
+        known["a.npy"][0][part] = kept
+        path.write_text(json.dumps(known))
+    assert not digests.fault(folder / "a.npy", wholly=True, again=True)
 
 
 def test_no_digest_is_kept_outside_an_audit(tmp_path: Path) -> None:
