@@ -20,8 +20,8 @@ NOBODY = "anonymous"
 JOINERS = "\u200c\u200d"
 """Invisible characters that some scripts cannot be spelled without."""
 
-HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
-"""Unicode's categories of characters that are no part of a name."""
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of what is no part of a name and ends or hides a part of a line."""
 
 
 @lru_cache(maxsize=1024)

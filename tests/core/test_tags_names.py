@@ -29,6 +29,8 @@ from core.types import Kind, Tag
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("\u200d\u200c", "anonymous"),
         ("caf\udce9", "caf"),
+        ("Ann\u2028Lee", "Ann Lee"),
+        ("\U0001fae8 \ue000", "\U0001fae8 \ue000"),
         ("", "anonymous"),
         ("👩\u200d🔬", "👩\u200d🔬"),
     ],
@@ -85,7 +87,8 @@ def test_one_line_of_the_terminal_stays_one(
 
 
 def test_a_line_shows_what_is_hidden() -> None:
-    assert one_line("a\nb\x1b\u202e\udce9ü\u200d") == r"a\nb\x1b\u202e\udce9ü" + "\u200d"
+    shown = r"a\nb\x1b\u202e\u2028\udce9ü" + "\u200d"
+    assert one_line("a\nb\x1b\u202e\u2028\udce9ü\u200d") == shown
 
 
 @pytest.mark.parametrize("who", ["", "caf\udce9", "\u202e", "Ann "])
