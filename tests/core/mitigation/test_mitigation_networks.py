@@ -11,6 +11,7 @@ import pytest
 
 from core.audit import Audit
 from core.errors import InputError
+from core.integrity import verify
 from core.mitigation import coarse
 from core.mitigation import networks as registry
 from core.mitigation.derived import CHECKPOINT, Corrected
@@ -40,6 +41,26 @@ def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     assert run(workspace, parent, "shifted").id == audit.id
     child = run(workspace, audit, "spufix", name="child", strength=1.0, **QUICK)
     assert child.load_model().weights_hash == model.weights_hash
+
+
+@pytest.mark.parametrize("where", ["shards/*/maps.npy", "classes/*/alpha.npy", CHECKPOINT])
+def test_what_is_damaged_is_computed_with_the_weights_that_are_there(
+    workspace: Workspace,
+    parent: Audit,
+    network: None,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    folder = run(workspace, parent, "shifted", **QUICK).folder
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.suffix in (".npy", ".parquet")}
+    path = sorted(folder.glob(where))[0]
+    path.write_bytes(path.read_bytes()[:-9])
+    assert list(verify(folder).damaged) == [path.relative_to(folder).as_posix()]
+    if where != CHECKPOINT:  # the method is not asked again
+        monkeypatch.setattr("core.mitigation.run.derive", None)
+    run(workspace, parent, "shifted", **QUICK)
+    assert verify(folder).damaged == {}
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize(
