@@ -333,7 +333,7 @@ class Audit:
     def _is_taken_in(self, image_id: str) -> bool:
         """Whether the features of an upload are there, and stored since they can be believed."""
         facts = self.folder / "uploads" / image_id / "upload.json"
-        return facts.exists() and bool(read_json(facts).get("version") == UPLOAD_VERSION)
+        return facts.exists() and read_json(facts, {"version": int})["version"] == UPLOAD_VERSION
 
     def _uploaded(self, image_id: str) -> Path | None:
         """Folder of an upload; what an earlier version stored is computed anew, once."""
