@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
+
+import pandas as pd
 
 from core.data.folder import read_folder
 from core.data.table import Listing
@@ -18,6 +20,9 @@ from core.types import Progress, Reporter
 
 EVERY = 100
 """Images between two reports of progress."""
+
+NOTES = ".notes.txt"
+"""File in an export that holds its notes, one a line."""
 
 
 class Item(NamedTuple):
@@ -30,7 +35,14 @@ class Item(NamedTuple):
     data: bytes
 
 
-def export_once(folder: Path, items: Iterable[Item], *, total: int, report: Reporter) -> None:
+def export_once(
+    folder: Path,
+    items: Iterable[Item],
+    *,
+    total: int,
+    report: Reporter,
+    notes: Sequence[str] = (),
+) -> None:
     """Write images to ``folder/split/class/name``; the folder appears only when complete.
 
     Parameters
@@ -39,6 +51,7 @@ def export_once(folder: Path, items: Iterable[Item], *, total: int, report: Repo
     items : the images, read one by one.
     total : how many there are, for the progress.
     report : receives the progress.
+    notes : what every reader of the export shall know; looked at when all images are written.
 
     Raises
     ------
@@ -54,20 +67,35 @@ def export_once(folder: Path, items: Iterable[Item], *, total: int, report: Repo
         ) from error
     try:
         for done, item in enumerate(items, start=1):
-            _write(unfinished, item)
-            if done % EVERY == 0 or done == total:
+            _write(_target(unfinished, item), item.data)
+            if done % EVERY == 0:
                 report(Progress("Exporting images", done, total))
+        report(Progress("Exporting images", total, total))
+        lines = "\n".join(" ".join(note.split()) for note in notes)
+        _write(unfinished / NOTES, lines.encode("utf-8", "backslashreplace"))
         _publish(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_export(folder: Path, *, report: Reporter) -> Listing:
-    """List an exported folder under the labels it was exported with."""
+    """List an exported folder under the splits and labels it was exported with."""
     listing = read_folder(folder, report=report)
-    names = {name: unquote(name) for name in listing.frame["label"].unique()}
-    frame = listing.frame.assign(label=listing.frame["label"].map(names))
-    return replace(listing, frame=frame)
+    # Its own layout, whatever a folder of that look would mean: split/class/file.
+    places = listing.frame["path"].str.split("/", n=2, expand=True)
+    frame = listing.frame.assign(split=_unquoted(places[0]), label=_unquoted(places[1]))
+    return replace(listing, frame=frame, notes=(*_notes(folder), *listing.notes))
+
+
+def _unquoted(names: pd.Series[str]) -> pd.Series[str]:
+    return names.map({name: unquote(name) for name in names.unique()}).astype("str")
+
+
+def _notes(folder: Path) -> list[str]:
+    try:
+        return (folder / NOTES).read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:  # an export of an earlier version
+        return []
 
 
 def folder_name(label: str) -> str:
@@ -76,11 +104,14 @@ def folder_name(label: str) -> str:
     return "%2E" + name[1:] if name.startswith(".") else name or "%20"
 
 
-def _write(folder: Path, item: Item) -> None:
-    target = folder / folder_name(item.split) / folder_name(item.label) / item.name
+def _target(folder: Path, item: Item) -> Path:
+    return folder / folder_name(item.split) / folder_name(item.label) / item.name
+
+
+def _write(target: Path, data: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(item.data)
+        target.write_bytes(data)
     except OSError as error:
         raise WorkspaceError(
             f"{target} cannot be written: {error.strerror}; free some space or choose another "

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from PIL import Image, UnidentifiedImageError
 
 from core.data.export import Item, export_once, folder_name, read_export
 from core.data.folder import is_image_name
-from core.data.table import Listing
-from core.errors import DataError
+from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, reason
+from core.data.table import Listing, some
+from core.errors import DataError, UnreadableImageError
 from core.types import TRAIN, Reporter
 
 OPTIONS = ("image", "label")
@@ -24,6 +29,8 @@ def read_hub(
     name: str, options: Mapping[str, str], *, workspace: Path, report: Reporter
 ) -> Listing:
     """List the images of a data set of the hub; they are written once to ``workspace/data``.
+
+    What cannot be read or has no label is left out and counted in a note.
 
     Parameters
     ----------
@@ -35,7 +42,8 @@ def read_hub(
     Raises
     ------
     DataError
-        If the library is missing, the data set cannot be loaded, or the columns are not clear.
+        If the library is missing, the data set cannot be loaded, the columns are not clear, or no
+        image can be read.
     """
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
@@ -46,92 +54,118 @@ def read_hub(
     chosen = [f"{key}={options[key]}" for key in OPTIONS if key in options]
     export = workspace / "data" / folder_name("-".join(["hf", name.replace("/", "--"), *chosen]))
     notes: list[str] = []
-    if not export.is_dir():
+    if not os.path.isdir(export):
         parts = _load(name)
         total = sum(len(part) for part in parts.values())
-        export_once(export, _items(name, parts, options, notes), total=total, report=report)
-    listing = read_export(export, report=report)
-    return replace(listing, notes=(*notes, *listing.notes))
+        items = _items(name, parts, options, notes)
+        export_once(export, items, total=total, report=report, notes=notes)
+    return read_export(export, report=report)
 
 
 def _load(name: str) -> dict[str, Any]:
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) or Path(name).exists():
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) or os.path.exists(name):
         raise DataError(f"hf:{name} is no data set of the hub; give hf:OWNER/NAME or hf:NAME")
-    try:
+    with in_our_words(DataError, lambda error: _failure(name, error)):
         import datasets
-    except ImportError as error:
-        raise DataError(
-            f"hf:{name} needs the package datasets; install it with: pip install datasets"
-        ) from error
-    try:
+
         loaded = datasets.load_dataset(name)
-    except (OSError, ValueError, RuntimeError) as error:
+        if not isinstance(loaded, Mapping):
+            return {TRAIN: loaded}
+    return _splits(name, loaded)
+
+
+def _failure(name: str, error: Exception) -> str:
+    if isinstance(error, ImportError):
+        missing = (error.name or "datasets").partition(".")[0]
+        return f"hf:{name} needs {package(error)}; install it with: pip install {missing}"
+    return f"hf:{name} cannot be loaded ({reason(error)}); check the name and the connection"
+
+
+def _splits(name: str, loaded: Mapping[Any, Any]) -> dict[str, Any]:
+    """Data sets by the name of their split in lower case; a single one is what is trained on."""
+    if len(loaded) == 1:
+        return {TRAIN: next(iter(loaded.values()))}
+    counts = Counter(str(split).lower() for split in loaded)
+    same = [str(split) for split in loaded if counts[str(split).lower()] > 1]
+    if same:
         raise DataError(
-            f"hf:{name} cannot be loaded: {error}; check the name and the connection"
-        ) from error
-    parts = {str(split).lower(): part for split, part in loaded.items()}
-    return parts if len(parts) != 1 else {TRAIN: next(iter(parts.values()))}
+            f"hf:{name} has splits that differ in letter case alone ({some(same)}); export its "
+            "images as SPLIT/CLASS/IMAGE and give that folder"
+        )
+    return {str(split).lower(): part for split, part in loaded.items()}
 
 
 def _items(
     name: str, parts: Mapping[str, Any], options: Mapping[str, str], notes: list[str]
 ) -> Iterator[Item]:
+    left = LeftOut(f"hf:{name}")
     for split, part in parts.items():
-        image = _column(name, part, "image", "Image", options)
-        label = _column(name, part, "label", "ClassLabel", options)
-        raw = part.cast_column(image, type(part.features[image])(decode=False))
-        without = 0
-        for index, row in enumerate(raw):
-            text = _label(part.features[label], row[label])
-            if text is None:
-                without += 1
-                continue
-            data = _bytes(name, row[image])
-            yield Item(split, text, f"{index:06d}.{_ending(row[image], data)}", data)
-        if without:
-            notes.append(
-                f"{without:,} images of the split {split} have no label and were left out."
-            )
+        with in_our_words(DataError, lambda error: _failure(name, error)):
+            image = _column(name, part, "image", "Image", options)
+            label = _column(name, part, "label", "ClassLabel", options)
+            raw = part.cast_column(image, type(part.features[image])(decode=False))
+        for index in range(len(raw)):
+            read = partial(_item, split, raw, index, image, label)
+            if item := left.attempt(split, read):
+                yield item
+    left.refuse_if_none()
+    notes += left.notes()
+
+
+def _item(split: str, raw: Any, index: int, image: str, label: str) -> Item:
+    row = raw[index]
+    text = _label(raw.features[label], row[label])
+    data = _bytes(row[image])
+    return Item(split, text, f"{index:06d}.{_ending(row[image], data)}", data)
 
 
 def _column(name: str, part: Any, role: str, kind: str, options: Mapping[str, str]) -> str:
     """Name of the image or label column: the one asked for, else the only one of its kind."""
     columns = list(part.features)
-    if role in options:
-        if options[role] in columns:
-            return options[role]
-        fitting = []
-    else:
-        fitting = [column for column in columns if type(part.features[column]).__name__ == kind]
-        if len(fitting) == 1:
-            return str(fitting[0])
+    kinds = {column: type(part.features[column]).__name__ for column in columns}
+    fitting = [column for column in columns if kinds[column] == kind]
+    asked = options.get(role)
+    if asked in columns and (role == "label" or asked in fitting):
+        return str(asked)
+    if asked is None and len(fitting) == 1:
+        return str(fitting[0])
+    if asked in columns:
+        raise DataError(
+            f"hf:{name}: the column {asked} holds no images; those that do: "
+            f"{some(fitting) or 'none'}; use hf:{name}?image=COLUMN"
+        )
     raise DataError(
         f"hf:{name}: which column holds the {role}? Its columns are {', '.join(columns)}; use "
         f"hf:{name}?{role}=COLUMN"
     )
 
 
-def _label(feature: Any, value: Any) -> str | None:
-    if value is None or value == -1:
-        return None
+def _label(feature: Any, value: Any) -> str:
+    if value is None or value == -1 or value == "" or value != value:  # the last: not a number
+        raise NoLabelError("it has no label")
+    if not isinstance(value, str | int | float | date | Decimal):
+        raise UnreadableImageError(f"its label is a {type(value).__name__}, not one class")
     if type(feature).__name__ == "ClassLabel":
-        return str(feature.int2str(value))
+        with in_our_words(UnreadableImageError, lambda _: f"no class has its number {value}"):
+            return str(feature.int2str(value))
     return str(value)
 
 
-def _bytes(name: str, cell: Mapping[str, Any]) -> bytes:
+def _bytes(cell: Any) -> bytes:
     """Bytes of an image: in the row, or in a file that the library itself fetched."""
     from datasets import config
 
-    data: bytes | None = cell.get("bytes")
-    if data is not None:
+    if not isinstance(cell, Mapping):
+        raise UnreadableImageError("its cell holds no image")
+    data = cell.get("bytes")
+    if isinstance(data, bytes):
         return data
-    path = Path(str(cell.get("path"))).resolve()
+    own = cell.get("path")
+    if not own or "\0" in str(own):
+        raise UnreadableImageError("its cell holds neither an image nor the path of one")
+    path = Path(str(own)).resolve()
     if not path.is_relative_to(Path(config.HF_CACHE_HOME).resolve()):
-        raise DataError(
-            f"hf:{name} names a file outside of the library's own folder as an image; it is not "
-            "read"
-        )
+        raise UnreadableImageError("it is a file outside of the library's own folder")
     return path.read_bytes()
 
 

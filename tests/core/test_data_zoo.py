@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import sys
 import types
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 from PIL import Image
 
 from core.data.check import check_data
-from core.data.export import Item, export_once
+from core.data.decode import read_image
+from core.data.export import Item, export_once, read_export
+from core.data.zoo import read_torchvision
 from core.errors import DataError, WorkspaceError
 from tests.core.data_fixture import rows, save, touch
+from tests.core.foreign_errors import BROKEN, FOREIGN
 
 
 @pytest.fixture
@@ -178,6 +182,7 @@ def test_real_image_folder_and_fake_data(tmp_path, listed):
         ("torchvision:DatasetFolder", r"needs more than a root folder"),
         ("torchvision:CIFAR10", r"CIFAR10 is not in .*; use torchvision:CIFAR10\?download=1"),
         ("torchvision:Food101", r"Food101 is not in .*; use torchvision:Food101\?download=1"),
+        ("torchvision:VisionDataset", r"VisionDataset is no data set .*; name another"),
         ("torchvision:ImageNet", r"cannot download it: fetch it yourself and give root=DIR"),
         ("torchvision:NoClass", r"does not give each image one class \(its target is a dict\)"),
     ],
@@ -186,6 +191,188 @@ def test_torchvision_errors(listed, zoo, source, message):
     zoo(NoClass)
     with pytest.raises(DataError, match=message):
         listed(source)
+
+
+class Made:
+    """A data set made of given items; exceptions among them are raised."""
+
+    items: list = []
+    classes = ["a", "b"]
+
+    def __init__(self, root):
+        self.root = root
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        if isinstance(self.items[index], Exception):
+            raise self.items[index]
+        return self.items[index]
+
+
+def made(*items, **attributes):
+    return type("Made", (Made,), {"items": list(items), **attributes})
+
+
+def picture(mode="RGB", size=(4, 3)):
+    return Image.new(mode, size)
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_one_image_that_breaks_a_library_is_left_out(listed, zoo, error):
+    zoo(made((picture(), 0), error, (picture(), 1)))
+    for _ in range(2):  # the second from the export
+        table = listed("torchvision:Made")
+        assert rows(table, "path", "label") == [
+            ("train/a/000000.png", "a"),
+            ("train/b/000002.png", "b"),
+        ]
+        (note,) = [note for note in table.notes if "left out" in note]
+        assert note.startswith("1 image of the split train that could not be read, left out; the")
+        assert FOREIGN not in note
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_a_constructor_that_fails_does_so_in_our_words(listed, zoo, error):
+    def fail(self, root):
+        raise error
+
+    zoo(made(__init__=fail))
+    with pytest.raises(DataError, match="torchvision:Made .*; ") as raised:
+        listed("torchvision:Made")
+    assert FOREIGN not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (None, "its data set gives no image and class for it"),
+        ((picture(),), "its data set gives no image and class for it"),
+        ((None, 0), "it is a NoneType, not an image"),
+        ((picture(), 1.5), "one class .its target is a float"),
+        ((picture(size=(0, 3)), 0), "the image has 0 pixels"),
+        ((np.zeros((4, 3, 5), np.uint8), 0), "an array of 4 x 3 x 5 values of the type uint8 is"),
+        ((np.zeros((4, 3, 3), float), 0), "an array of 4 x 3 x 3 values of the type float64 is"),
+    ],
+)
+def test_an_item_that_is_no_image_is_left_out(listed, zoo, item, reason):
+    zoo(made((picture(), 0), item))
+    table = listed("torchvision:Made")
+    assert len(table.frame) == 1
+    assert re.search(reason, " ".join(table.notes))
+    zoo(made(item), "Other")
+    with pytest.raises(DataError, match=f"holds no image that can be read .1 tried.: .*{reason}"):
+        listed("torchvision:Other")
+
+
+def test_an_image_without_a_class_is_left_out(listed, zoo):
+    zoo(made((picture(), 0), (picture(), None)))
+    assert (
+        "1 image of the split train without a label, left out." in listed("torchvision:Made").notes
+    )
+
+
+def test_no_data_set_is_read_to_its_end_for_nothing(listed, zoo):
+    zoo(made(*[(picture(), {})] * 3000))
+    with pytest.raises(DataError, match=r"1,000 tried.*its target is a dict"):
+        listed("torchvision:Made")
+
+
+@pytest.mark.parametrize(
+    ("image", "grey"),
+    [
+        (Image.new("F", (4, 3), 0.5), 128),
+        (np.full((4, 3), 0.5), 128),
+        (Image.new("I", (4, 3), 2**31 - 1), 128),
+        (Image.new("CMYK", (4, 3), (0, 0, 0, 127)), 128),
+        (np.full((4, 3, 1), 128, np.uint8), 128),
+    ],
+)
+def test_levels_of_other_modes_stay(listed, zoo, image, grey):
+    zoo(made((image, 0)))
+    table = listed("torchvision:Made")
+    shown = np.asarray(read_image(table.root / table.frame["path"][0]).image)
+    assert abs(shown.astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        (["dog", "cat", "dog"], ["cat", "dog (0)", "dog (2)"]),
+        (["dog", "dog (0)", "dog"], ["dog (0) (1)", "dog (0)", "dog (2)"]),
+        (["dog", ("a", "b"), "a, b"], ["dog", "a, b (1)", "a, b (2)"]),
+        (["2", "cat"], ["2", "cat", "class number 2"]),
+        (["", "cat", "dog"], ["0", "cat", "dog"]),
+    ],
+)
+def test_no_two_classes_become_one(listed, zoo, classes, labels):
+    zoo(made(*[(picture(), index) for index in range(3)], classes=classes))
+    table = listed("torchvision:Made")
+    assert table.labels == sorted(labels)
+    apart = any(
+        "Classes that share a name are kept apart by their numbers" in n for n in table.notes
+    )
+    assert apart == (len({str(name) for name in labels if "(" in name}) > 0)
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"samples": [1, 2]},
+        {"samples": [("/x/0.jpg",), None]},
+        {"samples": [("relative.jpg", 0), ("relative.jpg", 1)]},
+        {"samples": [("/x/0.jpg", 0)]},
+        {"_images": ["/x/0.jpg", "/x/1.jpg"], "_labels": [0]},
+        {"_images": ["/x/0.jpg", None], "_labels": [0, 1]},
+    ],
+)
+def test_odd_lists_of_files_are_not_trusted(listed, zoo, lists):
+    zoo(made((picture(), 0), (picture(), 1), **lists))
+    assert listed("torchvision:Made").frame["path"].tolist() == [
+        "train/a/000000.png", "train/b/000001.png"
+    ]  # fmt: skip
+
+
+def test_a_file_with_an_odd_target_is_left_out(tmp_path, listed, zoo):
+    files = [(str(tmp_path / "0.jpg"), 0), (str(tmp_path / "1.jpg"), {})]
+    zoo(made(None, None, samples=files))
+    table = listed("torchvision:Made")
+    assert rows(table, "path", "label") == [("0.jpg", "a")]
+    assert "its target is a dict" in " ".join(table.notes)
+
+
+def test_a_test_split_whose_first_image_is_broken_stays(listed, zoo):
+    def choose(self, root, train=True):
+        self.items = [OSError(FOREIGN), (picture(), 0)]
+
+    zoo(made(__init__=choose))
+    table = listed("torchvision:Made")
+    assert table.frame["split"].tolist() == ["test", "train"]
+
+
+def test_a_root_of_nobody(tmp_path):
+    with pytest.raises(DataError, match="CIFAR10 is not in .*~nouser/x"):
+        read_torchvision(
+            "CIFAR10", {"root": "~nouser/x"}, workspace=tmp_path, report=lambda _: None
+        )
+
+
+def test_a_download_into_a_file(tmp_path, listed):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        WorkspaceError, match="file cannot be made .file exists.; give another root"
+    ):
+        listed(f"torchvision:CIFAR10?root={tmp_path}/file&download=1")
+
+
+def test_exported_splits_stay_splits(tmp_path):
+    items = [Item("fold1", "a/b", "0.png", b"x"), Item("Fold2", "a/b", "0.png", b"x")]
+    export_once(tmp_path / "e", items, total=2, report=lambda _: None, notes=["one\ntwo"])
+    listing = read_export(tmp_path / "e", report=lambda _: None)
+    assert sorted(listing.frame["split"]) == ["Fold2", "fold1"]
+    assert set(listing.frame["label"]) == {"a/b"}
+    assert listing.notes == ("one two",)
 
 
 def test_failed_export_leaves_nothing(tmp_path):
@@ -202,67 +389,6 @@ def test_workspace_that_is_a_file(tmp_path):
     (tmp_path / "data").touch()
     with pytest.raises(WorkspaceError, match="cannot be written: .*choose another workspace"):
         export_once(tmp_path / "data/e", [], total=0, report=lambda _: None)
-
-
-# The hub and demos, with small modules in the place of real ones
-
-
-def hub_module(tmp_path):
-    class Image_:
-        def __init__(self, decode=True):
-            self.decode = decode
-
-    Image_.__name__ = "Image"
-
-    class ClassLabel:
-        def int2str(self, index):
-            return ["cat", "dog"][index]
-
-    class Part(list):
-        features = {"image": Image_(), "label": ClassLabel(), "text": object()}
-
-        def cast_column(self, name, feature):
-            assert not feature.decode
-            return self
-
-    jpeg = save(tmp_path / "one.jpg").read_bytes()
-    png = save(tmp_path / "two.png").read_bytes()
-    part = Part(
-        [
-            {"image": {"bytes": jpeg, "path": None}, "label": 0, "text": "x"},
-            {"image": {"bytes": None, "path": str(tmp_path / "two.png")}, "label": 1, "text": "y"},
-            {"image": {"bytes": png, "path": "z.PNG"}, "label": -1, "text": "y"},
-        ]
-    )
-    module = types.ModuleType("datasets")
-    module.load_dataset = lambda name: {"train": part, "test": part}
-    module.config = types.SimpleNamespace(HF_CACHE_HOME=str(tmp_path))
-    return module, jpeg
-
-
-def test_hub_exports_the_original_bytes(tmp_path, listed, monkeypatch):
-    module, jpeg = hub_module(tmp_path)
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    table = listed("hf:me/pets")
-    assert rows(table, "path", "label", "split") == [
-        ("test/cat/000000.jpeg", "cat", "test"),
-        ("train/cat/000000.jpeg", "cat", "train"),
-        ("test/dog/000001.png", "dog", "test"),
-        ("train/dog/000001.png", "dog", "train"),
-    ]
-    assert (table.root / "train/cat/000000.jpeg").read_bytes() == jpeg
-    assert "1 images of the split train have no label and were left out." in table.notes
-    assert listed("hf:me/pets?label=text").labels == ["x", "y"]
-    with pytest.raises(DataError, match="which column holds the label.* image, label, text; use"):
-        listed("hf:me/pets?label=no")
-    with pytest.raises(DataError, match="does not know the option split"):
-        listed("hf:me/pets?split=train")
-
-
-def test_hub_without_the_library(listed, monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match="needs the package datasets; .*pip install datasets"):
-        listed("hf:me/pets")
 
 
 def test_demo_manifest_with_planted_truth(tmp_path, listed, monkeypatch):
