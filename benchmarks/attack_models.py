@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from benchmarks.attacked import Attack
 from benchmarks.measure import Line
+from core.corrections.package import write_checkpoint
 from core.errors import SpurioscopeError
-from core.mitigation.package import write_checkpoint
 from core.models.linear import Correction, Head
 from core.models.load import load_model
 from core.models.model import Model

@@ -28,10 +28,10 @@ from pyarrow import ArrowException
 from benchmarks.attacked import Attack
 from benchmarks.generated import make
 from benchmarks.measure import Line
-from core.annotate import database, journal
-from core.annotate.tags import TagStore
 from core.errors import SpurioscopeError
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags import database, journal
+from core.tags.log import TagStore
 from core.types import Kind, Subtype, Tag
 
 SQLITE = re.compile(

@@ -34,11 +34,11 @@ from PIL import Image
 
 from benchmarks.attacked import Attack
 from benchmarks.measure import MODEL, Line
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.audits.run import AuditRequest, run_audit
 from core.errors import SpurioscopeError
-from core.run import AuditRequest, run_audit
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 
 NAME = "attacked"
@@ -147,7 +147,7 @@ def answer(made: Bench, root: Path, command: str) -> tuple[int, Any, str]:
 def commanded(root: Path, words: tuple[str, ...]) -> tuple[int, dict[str, str]]:
     """Run one command; its exit code, and digests of the files that it wrote."""
     from core.__main__ import main
-    from core.commands import COMMANDS as KNOWN
+    from core.commands.parser import COMMANDS as KNOWN
 
     if words[0] not in KNOWN:
         return 0, {}

@@ -29,8 +29,8 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 def run() -> list[Line]:
     """Prepare an audit in a workspace of its own and measure."""
-    from core.audit import Audit
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         data = str(PHOTOS) if PHOTOS.is_dir() else "demo:cues"

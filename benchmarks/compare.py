@@ -26,8 +26,8 @@ OPENINGS = 5
 
 def run() -> list[Line]:
     """The demo in full, then the page over the photos."""
-    from core import compare_commands
-    from core.store import Workspace
+    from core.commands import comparison as compare_commands
+    from core.storage.workspace import Workspace
     from core.types import silent
 
     with ExitStack() as stack:
@@ -55,11 +55,11 @@ def cells(said: dict[str, Any]) -> list[Line]:
 
 def carried(said: dict[str, Any], workspace: Any) -> list[Line]:
     """Spuriosity by the tags of every model separates the planted cue."""
-    from core.annotate.tags import TagStore
-    from core.audit import Audit
-    from core.comparison.planted import cue_owners
-    from core.measures.decisions import decided, spuriosity_of
-    from core.statistics import auroc
+    from core.audits.audit import Audit
+    from core.statistics.intervals import auroc
+    from core.tags.decisions import decided, spuriosity_of
+    from core.tags.log import TagStore
+    from core.tags.planted import cue_owners
 
     lines = []
     for entry in said["audits"]:
@@ -107,7 +107,7 @@ def opening(folder: str) -> list[Line]:
 
 def audit_photos(folder: str) -> list[str]:
     """Audits of the photos by the three models, made where they are missing; their ids."""
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
 
     workspace = Workspace(Path(folder))
     data = str(PHOTOS) if PHOTOS.is_dir() else "demo:cues?seed=1"

@@ -16,7 +16,7 @@ def published(features: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def run() -> list[Line]:
     """Speed ratios at the shapes of a small data set, of ImageNet, and above."""
-    from core.discover.pca import class_pca
+    from core.candidates.pca import class_pca
 
     lines = []
     for n, d in ((150, 1280), (1300, 2048), (3000, 1280)):

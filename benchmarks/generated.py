@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw
 
 import core
 from benchmarks.measure import MODEL
-from core.analysis import analyse
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.analysis import analyse
+from core.audits.audit import Audit
 from core.config import FORMAT
 from core.features.shards import PLAN_COLUMNS, FeatureStore
-from core.store import Workspace, fingerprint, replacing_folder, write_frame, write_json
+from core.storage.workspace import Workspace, fingerprint, replacing_folder, write_frame, write_json
+from core.tags.log import TagStore
 from core.types import ImageTable, Preprocess, silent
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ GREY = 124
 
 def run() -> list[Line]:
     """Fit a head on Waterbirds-100, then guide copies of the network."""
-    from core.mitigate.guidance import Guidance
-    from core.mitigate.localisation import LOSSES
+    from core.corrections.guidance import Guidance
+    from core.corrections.localisation import LOSSES
 
     train, test = examples(SEED)
     start = network(2)
@@ -47,14 +47,14 @@ def run() -> list[Line]:
 
 def recipe() -> Any:
     """How long and how fast everything here is trained."""
-    from core.mitigate.training import Recipe
+    from core.corrections.training import Recipe
 
     return Recipe(epochs=EPOCHS, rate=RATE)
 
 
 def guided(loss: Any, base: Any, train: Any, test: Any) -> list[Line]:
     """One loss with every share of the masks, and the weight that was computed for it."""
-    from core.mitigate.guidance import Guidance
+    from core.corrections.guidance import Guidance
 
     lines, weight = [], 0.0
     for fraction in FRACTIONS:
@@ -66,7 +66,7 @@ def guided(loss: Any, base: Any, train: Any, test: Any) -> list[Line]:
 
 def weighed(guidance: Any, base: Any, train: Any) -> Any:
     """The guidance with its weight: so many times the one that pulls as hard as Energy at 1."""
-    from core.mitigate.guidance import balanced_weight
+    from core.corrections.guidance import balanced_weight
 
     weight = STRENGTHS[guidance.loss] * balanced_weight(base, train, guidance, recipe())
     return replace(guidance, weight=weight)
@@ -74,15 +74,15 @@ def weighed(guidance: Any, base: Any, train: Any) -> Any:
 
 def trained(base: Any, train: Any, guidance: Any) -> Any:
     """The model after guidance."""
-    from core.mitigate.guidance import guide
-    from core.mitigate.training import corrected
+    from core.corrections.guidance import guide
+    from core.corrections.training import corrected
 
     return corrected(base, guide(base, train, guidance, recipe()).state)
 
 
 def scores(what: str, model: Any, test: Any, layer: str | None = None) -> list[Line]:
     """Worst-group accuracy, and EPG at the guided layer: chance is the area of the bird."""
-    from core.mitigate.guidance import Guidance, measure_guidance
+    from core.corrections.guidance import Guidance, measure_guidance
 
     found = measure_guidance(model, test, Guidance(layer=layer or "last"))
     return [
@@ -93,7 +93,7 @@ def scores(what: str, model: Any, test: Any, layer: str | None = None) -> list[L
 
 def able(start: Any, train: Any, test: Any) -> list[Line]:
     """What is within reach: the same budget where the background says nothing, or is not there."""
-    from core.mitigate.guidance import Guidance
+    from core.corrections.guidance import Guidance
 
     other = balanced(SEED)
     without = misled(start, alone(train))
@@ -110,8 +110,8 @@ def able(start: Any, train: Any, test: Any) -> list[Line]:
 
 def misled(start: Any, train: Any) -> Any:
     """The network with a head fitted on these images: on Waterbirds-100 it takes the bait."""
-    from core.mitigate.guidance import Guidance, guide
-    from core.mitigate.training import Recipe, corrected
+    from core.corrections.guidance import Guidance, guide
+    from core.corrections.training import Recipe, corrected
 
     head = Recipe(epochs=10, rate=1e-3, parts="head")
     return corrected(start, guide(start, train, Guidance(weight=0.0), head).state)
@@ -119,7 +119,7 @@ def misled(start: Any, train: Any) -> Any:
 
 def draw(seed: int, number: int, places: dict[str, str], count: int) -> list[Any]:
     """Birds at one place each: pictures, masks, labels and groups."""
-    from core.data.demos import birds
+    from core.demos import birds
 
     found = []
     for k, (label, place) in enumerate(places.items()):
@@ -132,7 +132,7 @@ def draw(seed: int, number: int, places: dict[str, str], count: int) -> list[Any
 
 def stacked(parts: list[Any]) -> Any:
     """Pictures as examples, labelled by kind, grouped by kind and place."""
-    from core.mitigate.examples import Examples
+    from core.trials.examples import Examples
 
     pixels, masks, labels, groups = (np.array(column) for column in zip(*parts, strict=True))
     return Examples(pixels, labels, masks, None, groups)
@@ -140,7 +140,7 @@ def stacked(parts: list[Any]) -> Any:
 
 def homes() -> tuple[dict[str, str], dict[str, str]]:
     """Where each kind stands in training, and the other way round."""
-    from core.data.demos import birds
+    from core.demos import birds
 
     away = {label: birds.PLACES[1 - birds.PLACES.index(p)] for label, p in birds.HOME.items()}
     return dict(birds.HOME), away

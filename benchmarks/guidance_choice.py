@@ -23,7 +23,7 @@ RATES, STRONGER = (3e-4, 1e-3), 10.0
 
 def run() -> list[Line]:
     """Every setting tried, and for each loss the best."""
-    from core.mitigate.localisation import LOSSES
+    from core.corrections.localisation import LOSSES
 
     home, _ = guidance.homes()
     shown = guidance.stacked(guidance.draw(SEED, 0, home, TRAIN))
@@ -48,8 +48,8 @@ def tried(
     base: Any, train: Any, held: Any, loss: str, rate: float, multiple: float, lines: list[Line]
 ) -> float:
     """Held-out EPG of one setting, -1 where too few held images are named."""
-    from core.mitigate.guidance import Guidance, balanced_weight, guide
-    from core.mitigate.training import Recipe
+    from core.corrections.guidance import Guidance, balanced_weight, guide
+    from core.corrections.training import Recipe
 
     how, wanted = Recipe(epochs=guidance.EPOCHS, rate=rate), Guidance(loss)  # type: ignore[arg-type]
     weight = multiple * balanced_weight(base, train, wanted, how)

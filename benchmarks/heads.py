@@ -23,8 +23,8 @@ def run() -> list[Line]:
 
 def timed(folder: Path) -> list[Line]:
     """The lines, with features and evidence written into a folder first."""
-    from core.mitigate.methods import METHODS as KNOWN
-    from core.mitigate.methods import mitigate
+    from core.corrections.head_methods import METHODS as KNOWN
+    from core.corrections.head_methods import mitigate
 
     head, evidence = made(folder)
     seconds: dict[str, float] = {}
@@ -46,8 +46,8 @@ def timed(folder: Path) -> list[Line]:
 
 def made(folder: Path) -> tuple[object, object]:
     """A head over CLASSES and evidence with a cue and pairs in CUES of them."""
-    from core.discover.pca import class_pca
-    from core.mitigate.evidence import UNKNOWN, Cue, Evidence, Pairs, high_against_low
+    from core.candidates.pca import class_pca
+    from core.corrections.evidence import UNKNOWN, Cue, Evidence, Pairs, high_against_low
     from core.models.linear import Head
 
     rng = np.random.default_rng(0)

@@ -31,7 +31,7 @@ def run() -> list[Line]:
 
 def matched(f: Any) -> tuple[float, float]:
     """The component and its alpha on other images, found again by largest covariance."""
-    from core.mitigate.transfer import matched_cue
+    from core.corrections.transfer import matched_cue
 
     cue = f.evidence.cues[0]
     own = f.evidence.features[f.evidence.labels == 0]
@@ -43,7 +43,7 @@ def matched(f: Any) -> tuple[float, float]:
 
 def fused(f: Any) -> float:
     """One product against the projection of every image, relative to the largest logit."""
-    from core.mitigate.methods import mitigate
+    from core.corrections.head_methods import mitigate
 
     cue, features = f.evidence.cues[0], f.features
     fast = mitigate("spufix", f.head, f.evidence, 1.0).logits(features)[:, 0]
@@ -58,7 +58,7 @@ def penalties(f: Any) -> float:
     """|W V|^2 against the mean squared gradient along v, summed over classes."""
     import torch
 
-    from core.mitigate.rrclarc import closed
+    from core.corrections.rrclarc import closed
 
     weight = f.head.weight.astype(np.float64)
     vector = np.random.default_rng(0).normal(size=(1, weight.shape[1]))
@@ -72,8 +72,8 @@ def penalties(f: Any) -> float:
 
 def signal(f: Any) -> float:
     """The regression slope cov(a, t) / var(t) against the difference of means."""
-    from core.mitigate.concepts import concept_of
-    from core.mitigate.evidence import HIDDEN, SHOWN
+    from core.corrections.concepts import concept_of
+    from core.corrections.evidence import HIDDEN, SHOWN
 
     rows = [f.attribute.rows(0, state) for state in (SHOWN, HIDDEN)]
     a = np.concatenate([f.attribute.features[r] for r in rows]).astype(np.float64)
@@ -85,7 +85,7 @@ def signal(f: Any) -> float:
 
 def twice(f: Any) -> float:
     """The projected head against the head projected again, relative to the largest weight."""
-    from core.mitigate.methods import mitigate
+    from core.corrections.head_methods import mitigate
 
     once = mitigate("pclarc", f.head, f.attribute, 1.0)
     again = mitigate("pclarc", once, f.attribute, 1.0)

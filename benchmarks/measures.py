@@ -17,8 +17,8 @@ ANNOTATOR = "planted truth"
 
 def run() -> list[Line]:
     """Audit the demo afresh, tag its planted candidates, and measure."""
-    from core.run import AuditRequest, run_audit
-    from core.store import Workspace
+    from core.audits.run import AuditRequest, run_audit
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
@@ -28,8 +28,8 @@ def run() -> list[Line]:
 
 def run_on(audit_folder: Path) -> list[Line]:
     """The same on a copy of a finished audit, which stays as it is."""
-    from core.audit import Audit
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
@@ -40,9 +40,9 @@ def run_on(audit_folder: Path) -> list[Line]:
 
 def hold(audit: Any, workspace: Any) -> list[Line]:
     """Every line about one audit of a rendered demo."""
-    from core.annotate.tags import TagStore
-    from core.measures.decisions import decided
-    from core.measures.table import measure
+    from core.measures.one_audit import measure
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
 
     planted = {k: v for k, v in audit.summary["planted"].items() if isinstance(v, dict)}
     owners = {label: truth for label, truth in planted.items() if truth.get("cue")}
@@ -76,8 +76,8 @@ def tag(audit: Any, store: Any, label: str, cue: str) -> None:
 
 def ranked(audit: Any, label: str, cue: str, decisions: Any, table: Any) -> list[Line]:
     """Spuriosity separates the cue; the gap has the sign and size of what the cue does."""
-    from core.measures.decisions import spuriosity_of
-    from core.statistics import auroc
+    from core.statistics.intervals import auroc
+    from core.tags.decisions import spuriosity_of
 
     images = spuriosity_of(audit, label, decisions.spurious[label])
     shown = audit.images.loc[images["image_id"], cue].to_numpy() == 1
@@ -107,7 +107,7 @@ def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
 
 def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) -> list[Line]:
     """Where the pasted cue sends the held-out images of the other classes."""
-    from core.measures.pasting import pasted
+    from core.trials.pasted_cues import pasted
 
     found = pasted(audit, label, decisions.spurious[label], model)
     own = audit.class_facts(label)["class_idx"]

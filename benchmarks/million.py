@@ -29,7 +29,7 @@ GIGABYTES = 1.5
 def run() -> list[Line]:
     """Generate, compute the map in a process of its own, and open its page several times."""
     from benchmarks.generated import make
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
 
     with ExitStack() as stack:
         kept = os.environ.get("SPURIOSCOPE_MILLION")
@@ -56,9 +56,9 @@ def run() -> list[Line]:
 
 def mapped(folder: str) -> tuple[float, float, int, int]:
     """Seconds and gigabytes that the map takes, images that it places, and that are drawn."""
-    from core.audit import Audit
-    from core.map import compute_map, map_folder
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.audits.map import compute_map, map_folder
+    from core.storage.workspace import Workspace
 
     audit = Audit.open(Workspace(Path(folder)), NAME)
     shutil.rmtree(map_folder(audit, None), ignore_errors=True)  # of an earlier run

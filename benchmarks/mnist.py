@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.measure import Line
 
 if TYPE_CHECKING:
-    from core.data.demos.digits import Digits
+    from core.demos.digits import Digits
 
 COUNTERFACTUALS, EPOCHS, PLAIN_EPOCHS = 8000, 3, 5
 
@@ -25,7 +25,7 @@ def run() -> list[Line]:
     """Three guises, two classifiers each; the masks' own composition for comparison."""
     import torch
 
-    from core.data.demos.digits import KINDS
+    from core.demos.digits import KINDS
 
     torch.set_num_threads(1)  # the networks are so small that two wait for each other
     return [line for kind in KINDS for line in guise(kind)]
@@ -33,10 +33,10 @@ def run() -> list[Line]:
 
 def guise(kind: str) -> list[Line]:
     """Train generator and classifiers on one guise."""
-    from core.data.demos.digits import sets
-    from core.mitigate.generator import WEIGHTS, generate, train_generator
-    from core.mitigate.invariant import predict, train_classifier
-    from core.mitigate.saliency import frame_saliency
+    from core.corrections.generator import WEIGHTS, generate, train_generator
+    from core.corrections.invariant import predict, train_classifier
+    from core.corrections.saliency import frame_saliency
+    from core.demos.digits import sets
 
     train, test = sets(kind)
     began = time.perf_counter()
@@ -64,7 +64,7 @@ def guise(kind: str) -> list[Line]:
 
 def composed(train: Digits) -> tuple[np.ndarray, np.ndarray]:
     """The same number of counterfactuals by masks: shape, object and background apart."""
-    from core.mitigate.compositing import compose, filled_background, filled_texture
+    from core.trials.compositing import compose, filled_background, filled_texture
 
     rng = np.random.default_rng(0)
     shape, texture, place = rng.integers(0, len(train.labels), (3, COUNTERFACTUALS))

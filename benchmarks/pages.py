@@ -19,8 +19,8 @@ TIMES = 12
 
 def run() -> list[Line]:
     """Prepare two audits of the same images with tags, and go round the pages."""
-    from core.audit import Audit
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         data = str(PHOTOS) if PHOTOS.is_dir() else "demo:cues"

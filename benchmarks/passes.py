@@ -32,11 +32,11 @@ def speed(folder: Path) -> list[Line]:
     """Images per second of the pass, beside what they are made of, measured in turns."""
     import torch
 
+    from core.audits.run import _plan
     from core.data.open import open_data
     from core.features.extract import encode_padded, extract, prepare
     from core.features.shards import FeatureStore
     from core.models.load import load_model
-    from core.run import _plan
     from core.types import silent
 
     cores = len(os.sched_getaffinity(0))
@@ -108,8 +108,8 @@ def speed(folder: Path) -> list[Line]:
 _AUDIT = """
 import resource, sys
 from pathlib import Path
-from core.run import AuditRequest, run_audit
-from core.store import Workspace
+from core.audits.run import AuditRequest, run_audit
+from core.storage.workspace import Workspace
 run_audit(AuditRequest(sys.argv[1], sys.argv[3], head="fit"), Workspace(Path(sys.argv[2])))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from benchmarks.measure import MODEL, PHOTOS
-from core.mitigate.evidence import SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
+from core.corrections.evidence import SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
 
 STICKER_CLASSES = ("n03028079", "n03417042", "n03888257")
 """Church, garbage truck, parachute; the first carries the sticker."""
@@ -43,9 +43,9 @@ class Case:
 
 def prepare(name: str, seed: int, workspace: Any) -> Any:
     """Audit ``cues`` or ``sticker``, or open it where it is finished."""
-    from core.audit import Audit
+    from core.audits.audit import Audit
+    from core.audits.run import AuditRequest, run_audit
     from core.errors import InputError
-    from core.run import AuditRequest, run_audit
 
     title = f"{name}{seed}"
     try:
@@ -95,8 +95,8 @@ def case_of(audit: Any, name: str) -> Case:
 
 def by_overlays(audit: Any, ids: Sequence[str], evidence: Evidence) -> Pairs | None:
     """The cue moved between stored maps: nothing is decoded or encoded."""
+    from core.corrections.pairs import joined, overlay_pairs
     from core.explain.heatmaps import heatmaps
-    from core.mitigate.composites import joined, overlay_pairs
 
     parts = []
     for m, cue in enumerate(evidence.cues):
@@ -121,7 +121,7 @@ def tagged(audit: Any, label: str, cue: str) -> Cue:
 
 def drawn(audit: Any, label: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pixels and drawn masks of the class's first training images with the cue."""
-    from core.measures.trials import mask_in_view, pictures
+    from core.trials.encoder import mask_in_view, pictures
 
     images = audit.images
     rows = (images["split"] == "train") & (images["label"] == label) & (images["cue_mask"] != "")
@@ -133,8 +133,8 @@ def drawn(audit: Any, label: str) -> list[tuple[np.ndarray, np.ndarray]]:
 def composites(audit: Any, model: Any, ids: Sequence[str], sources: Any, seed: int) -> np.ndarray:
     """Features (n, D) of images with a cue pasted on each."""
     from core.features.extract import encode_padded
-    from core.measure.paste import choose, paste
-    from core.measures.trials import pictures
+    from core.trials.encoder import pictures
+    from core.trials.paste import choose, paste
 
     picks, size = choose(ids, len(sources), seed=seed), audit.manifest["compute"]["batch_size"]
     found, pixels = (

@@ -20,9 +20,9 @@ MOST = 8 * 2**20
 
 def run() -> list[Line]:
     """Audit the demo afresh, tag its planted candidates, and write reports."""
-    from core.annotate.tags import TagStore
-    from core.audit import Audit
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
+    from core.tags.log import TagStore
 
     with tempfile.TemporaryDirectory() as folder:
         command("demo", folder)

@@ -40,10 +40,10 @@ SECONDS, GIGABYTES = 2.0, 1.5
 def run() -> list[Line]:
     """Generate, open every page several times, and ask the server for its memory."""
     from benchmarks.generated import make
-    from core.audit import Audit
-    from core.map import compute_map
+    from core.audits.audit import Audit
+    from core.audits.map import compute_map
     from core.measures.stored import stored
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
 
     with ExitStack() as stack:
         kept = os.environ.get("SPURIOSCOPE_SCALED")

@@ -53,8 +53,8 @@ def run() -> list[Line]:
 
 def audit_of(folder: str) -> Any:
     """The only audit of a workspace."""
-    from core.audit import Audit
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
 
     workspace = Workspace(Path(folder))
     return Audit.open(workspace, str(workspace.manifests()[0]["name"]))

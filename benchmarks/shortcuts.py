@@ -75,7 +75,7 @@ class Result:
 
 def run() -> list[Line]:
     """Every way on every case; means over the seeds."""
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         return run_in(Workspace(Path(folder)))
@@ -94,7 +94,7 @@ def run_in(workspace: Any) -> list[Line]:
 
 def results(case: Case) -> Iterator[Result]:
     """The head before, then every way from tags, from overlays and from masks."""
-    from core.mitigate.choice import fold_heads
+    from core.corrections.choice import fold_heads
 
     yield judged(case, "before", case.head, 0.0)
     starts = fold_heads(case.head, case.tags)
@@ -109,8 +109,8 @@ def results(case: Case) -> Iterator[Result]:
 
 def tried(case: Case, basis: str, evidence: Any, way: Way, starts: list[Any]) -> Result:
     """One way on one case."""
-    from core.mitigate.choice import sweep
-    from core.mitigate.methods import METHODS, mitigate
+    from core.corrections.choice import sweep
+    from core.corrections.head_methods import METHODS, mitigate
 
     name, options, by = way
     strength = METHODS[name].published

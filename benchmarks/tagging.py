@@ -37,8 +37,8 @@ def run() -> list[Line]:
 
 def tagged(folder: str) -> list[Line]:
     """Tag the newest audit of a workspace."""
-    from core.annotate.tags import TagStore
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
+    from core.tags.log import TagStore
 
     workspace = Workspace(Path(folder))
     audit_id = str(workspace.manifests()[0]["id"])

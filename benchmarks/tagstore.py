@@ -18,15 +18,15 @@ from benchmarks.clicks import ROOT
 from benchmarks.measure import Line
 
 if TYPE_CHECKING:
-    from core.annotate.tags import TagEvent
+    from core.tags.log import TagEvent
 
 PROCESSES, TAGS = 8, 500
 
 CODE = """
 import sys
 from pathlib import Path
-from core.annotate.tags import TagStore
-from core.store import Workspace
+from core.tags.log import TagStore
+from core.storage.workspace import Workspace
 from core.types import Kind, Tag
 
 store = TagStore.open(Workspace.default(sys.argv[1]))
@@ -127,8 +127,8 @@ def _go(people: list[Person]) -> float:
 
 def history(folder: str) -> list[TagEvent]:
     """The log that the processes wrote."""
-    from core.annotate.tags import TagStore
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
+    from core.tags.log import TagStore
 
     return TagStore.open(Workspace.default(folder)).history("audit")
 

@@ -15,8 +15,8 @@ FIRST = 5
 
 def run() -> list[Line]:
     """Audit the demo afresh and hold it against its planted truth."""
-    from core.run import AuditRequest, run_audit
-    from core.store import Workspace
+    from core.audits.run import AuditRequest, run_audit
+    from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:
         request = AuditRequest("demo:cues", MODEL, head="fit")
@@ -38,7 +38,7 @@ def hold(audit: Any) -> list[Line]:
 
 def scores(audit: Any, label: str, cue: str) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     """The class's arrays, components in page order, and AUROC of each against a cue."""
-    from core.statistics import auroc
+    from core.statistics.intervals import auroc
 
     arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
     table = audit.candidates

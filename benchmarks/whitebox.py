@@ -134,8 +134,8 @@ class Fixture:
 
 def fixture(own: float, *, n: int = 3000, seed: int = 1) -> Fixture:
     """Everything for one share of class 0 with the patch; ``n`` training images."""
-    from core.discover.pca import class_pca
-    from core.mitigate.evidence import UNKNOWN, Cue, Evidence, high_against_low
+    from core.candidates.pca import class_pca
+    from core.corrections.evidence import UNKNOWN, Cue, Evidence, high_against_low
 
     images, labels, shown = render(n, own, seed)
     features = encode(images)
@@ -165,12 +165,12 @@ def fixture(own: float, *, n: int = 3000, seed: int = 1) -> Fixture:
 
 def corrected(f: Fixture) -> dict[str, Any]:
     """Heads by what was done."""
-    from core.mitigate.clarc import ANCHOR
-    from core.mitigate.corrections import with_weights
-    from core.mitigate.methods import mitigate
-    from core.mitigate.rrclarc import rrclarc
-    from core.mitigate.softmax import feature_scale, fit_softmax
-    from core.mitigate.tuning import tune_head
+    from core.corrections.clarc import ANCHOR
+    from core.corrections.head_methods import mitigate
+    from core.corrections.rectified import with_weights
+    from core.corrections.rrclarc import rrclarc
+    from core.corrections.softmax import feature_scale, fit_softmax
+    from core.corrections.tuning import tune_head
 
     unit = feature_scale(f.evidence.features) ** 2
     heads = {"before": f.head}
@@ -232,8 +232,8 @@ def compared(own: float, name: str, figures: Figures) -> list[Line]:
 
 def answers(own: float, f: Fixture, heads: dict[str, Any]) -> list[Line]:
     """How well the concept vector points, and what the heads answer to it."""
-    from core.mitigate.concepts import alignment, concept_of
-    from core.mitigate.sensitivity import answer
+    from core.corrections.concepts import alignment, concept_of
+    from core.corrections.sensitivity import answer
 
     vector = concept_of(f.attribute, 0, "signal").vector
     title = f"patch on {own:.0%} of class 0"

@@ -27,7 +27,7 @@ def make(path: Path, seed: int = 0) -> pd.DataFrame:
                 said = truth if rng.random() < 0.9 else rng.integers(0, 3)
                 row = (f"W{worker:03d}", f"n{index:08d}", index, int(feature), rank)
                 rows.append((*row, ANSWERS[said], int(rng.integers(1, 6)), "because"))
-    from core.annotate.exchange import WORKERS as COLUMNS
+    from core.tags.exchange import WORKERS as COLUMNS
 
     table = pd.DataFrame(rows, columns=COLUMNS)
     table.to_csv(path, index=False)
@@ -45,11 +45,11 @@ def kappa(items: list[Counter[str]]) -> float:
 
 def run() -> list[Line]:
     """Import the table and hold every figure against an independent count."""
-    from core.annotate.agreement import agreement
-    from core.annotate.exchange import read_tags
-    from core.annotate.tags import TagStore
-    from core.annotate.votes import answers, count_votes
-    from core.store import Workspace
+    from core.storage.workspace import Workspace
+    from core.tags.agreement import agreement
+    from core.tags.exchange import read_tags
+    from core.tags.log import TagStore
+    from core.tags.votes import answers, count_votes
 
     with tempfile.TemporaryDirectory() as folder:
         table = make(Path(folder) / "workers.csv")

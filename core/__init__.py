@@ -1,8 +1,10 @@
 """Spurioscope: find out which cues an image classifier uses, and which of them are spurious.
 
-The folders are the stations an image passes, in order: ``data``, ``models``, ``features``,
-``discover``, ``explain``, ``annotate``. ``audit`` runs them end to end, ``store`` lies underneath
-all of them, and ``ui`` is the only one that knows Streamlit.
+One folder per noun; imports go down this list and never up. The ground (``types``, ``errors``,
+``config``, ``glossary``, ``markdown``), ``statistics`` and ``storage``; ``data``, ``models`` and
+``jobs``; ``demos`` and ``features``; ``candidates``; ``explain``; ``audits``; ``tags``; ``trials``;
+``measures``; ``corrections``; ``report``; ``commands``; and ``ui``, the only one that knows
+Streamlit.
 """
 
 __version__ = "0.1.0"

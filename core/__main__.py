@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.commands import COMMANDS, add_commands, run
+from core.commands.parser import COMMANDS, add_commands, run
 from core.errors import SpurioscopeError
-from core.store import Workspace, dumps
+from core.storage.workspace import Workspace, dumps
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.clicks import browser, server  # noqa: E402 - the project is not installed
-from core.annotate.tags import TagStore  # noqa: E402
-from core.audit import Audit  # noqa: E402
-from core.store import Workspace  # noqa: E402
+from core.audits.audit import Audit  # noqa: E402
+from core.storage.workspace import Workspace  # noqa: E402
+from core.tags.log import TagStore  # noqa: E402
 from core.types import Kind, Tag  # noqa: E402
 from core.ui import compare, measures  # noqa: E402
 from core.ui.shell import PAGES  # noqa: E402

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.audit import Audit
-from core.run import AuditRequest, run_audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.audits.run import AuditRequest, run_audit
+from core.storage.workspace import Workspace
 from tests.tiny import load_tiny
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -52,13 +52,13 @@ def load_tiny(
 
 def main(arguments: list[str], pause: float = 0.0) -> int:
     """The command line with the tiny model, small shards and an encoder that pauses."""
-    import core.analysis
+    import core.audits.analysis
     import core.features.shards
     import core.models.load
     from core.__main__ import main as command_line
 
     core.models.load.load_model = load_tiny
-    core.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
+    core.audits.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
     encode = Model.encode
 
     def slow(self, batch):
@@ -72,7 +72,7 @@ def main(arguments: list[str], pause: float = 0.0) -> int:
 def serve() -> None:
     """Import everything once, then fork, so that a run takes a second and can be killed in it."""
 
-    import core.run  # noqa: F401
+    import core.audits.run  # noqa: F401
 
     for line in sys.stdin:
         if pid := os.fork():

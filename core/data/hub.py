@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from core.data.export import Item, export_once, folder_name, read_export
+from core.data.copies import Item, export_once, folder_name, read_export
 from core.data.folder import is_image_name
 from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, reason
 from core.data.table import Listing, some

@@ -16,7 +16,7 @@ from core.data.manifest import read_manifest
 from core.data.table import MASKS, Listing, build_table
 from core.data.zoo import read_torchvision
 from core.errors import DataError, InputError
-from core.guard import confined, permitted, permitted_files
+from core.storage.guard import confined, permitted, permitted_files
 from core.types import ImageTable, Reporter, silent
 
 FORMS = (
@@ -57,8 +57,8 @@ def open_data(
         If the source is none of these, does not exist, or holds no image. The message says what
         to give instead.
     InputError
-        If this process is confined to some folders (:mod:`core.guard`) and the source, an image
-        or a mask lies outside of them.
+        If this process is confined to some folders (:mod:`core.storage.guard`) and the source, an
+        image or a mask lies outside of them.
     """
     moved = _moved(data_root)
     source = canonical(source)
@@ -80,7 +80,7 @@ def canonical(source: str) -> str:
     Raises
     ------
     InputError
-        If a path in it may not be read (:mod:`core.guard`).
+        If a path in it may not be read (:mod:`core.storage.guard`).
     DataError
         If it names a data set in no known form.
     """
@@ -140,7 +140,7 @@ def _demo(name: str, options: dict[str, str], workspace: Path, report: Reporter)
         return read_torchvision(known, {**defaults, **options}, workspace=workspace, report=report)
     if reserved := {"name", "workspace", "report"} & options.keys():
         raise DataError(f"demo:{name} has no option {', '.join(sorted(reserved))}")
-    demos = importlib.import_module("core.data.demos")
+    demos = importlib.import_module("core.demos")
     file: Path = demos.prepare(name, workspace=workspace, report=report, **options)
     sidecar = file.parent / PLANTED
     planted = json.loads(sidecar.read_text("utf-8")) if sidecar.is_file() else {}

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from core.data.export import Item, export_once, read_export
+from core.data.copies import Item, export_once, read_export
 from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, reason
 from core.data.table import Listing, some
 from core.errors import DataError, UnreadableImageError, WorkspaceError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.discover.pca import ClassPCA, linear_alpha
+from core.candidates.pca import ClassPCA, linear_alpha
 from core.types import FloatArray
 
 

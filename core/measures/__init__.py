@@ -1,1 +1,1 @@
-"""What the tagged cues of an audit cost: one tidy table, and the images behind it."""
+"""Figures with their intervals: what the tagged cues cost, in one model and in several."""

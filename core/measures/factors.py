@@ -19,25 +19,25 @@ import pandas as pd
 
 from core.data.table import BOX
 from core.errors import InputError, WorkspaceError
-from core.measure.paste import sample
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, as_table, row
-from core.measures.trials import predictions_of, trial_split
-from core.mitigate.factorial import FACTORS, Decides, decides_by
 from core.models.linear import head_key
-from core.store import fingerprint, locked, read_frame, write_frame
+from core.storage.workspace import fingerprint, locked, read_frame, write_frame
+from core.trials.encoder import predictions_of, trial_split
+from core.trials.factorial import FACTORS, Decides, decides_by
+from core.trials.paste import sample
 from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
-    from core.audit import Audit
-    from core.mitigate.compositing import Pixels
+    from core.audits.audit import Audit
+    from core.trials.compositing import Pixels
 
 IMAGES = 200
 """Held-out images taken apart at most, a fixed random part; each gives eight. Of these half are of
 the class where one is asked about."""
 
 ASKED = ("what was put together", "backgrounds of the own class", "random backgrounds")
-"""What the model is asked about, in the order of :func:`core.mitigate.factorial.decides_by`."""
+"""What the model is asked about, in the order of :func:`core.trials.factorial.decides_by`."""
 
 VERSION = 1
 """Of the measures; another one measures again."""
@@ -160,7 +160,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
     InputError
         If the class is unknown, no image has a mask or a box, or there is only one class.
     """
-    from core.mitigate.examples import read_examples
+    from core.trials.examples import read_examples
 
     if why := lacking(audit):
         raise InputError(why)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.audit import Audit
-from core.measures.decisions import Decisions
+from core.audits.audit import Audit
 from core.measures.gaps import Rows, share
-from core.measures.pasting import PASTES, Pasted
 from core.measures.rows import note, row
-from core.measures.trials import trial_split
+from core.tags.decisions import Decisions
+from core.trials.encoder import trial_split
+from core.trials.pasted_cues import PASTES, Pasted
 
 
 def flip_rows(audit: Audit, decisions: Decisions, pasted: Callable[[str], Pasted]) -> Rows:

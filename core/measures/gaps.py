@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit, Candidate
-from core.measure.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
-from core.measures.decisions import Decisions, spuriosity_of, values_of
+from core.audits.audit import Audit, Candidate
 from core.measures.rows import EVERYWHERE, note, row
-from core.statistics import accuracy_gaps, critical, mean_interval, wilson
+from core.statistics.intervals import accuracy_gaps, critical, mean_interval, wilson
+from core.statistics.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
+from core.tags.decisions import Decisions, spuriosity_of, values_of
 from core.types import FloatArray
 
 Rows = list[dict[str, Any]]

@@ -28,17 +28,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
-from core.measure.noise import SIGMA
 from core.measures import regions, watermark
-from core.measures.decisions import Decisions, Tagged
-from core.measures.pasting import PASTES, Pasted, cues_of, encoded, said
 from core.measures.regions import NoiseTrial, noise_trial
-from core.measures.trials import IMAGES, Encoder, Seen, trial_ids
 from core.models.linear import head_key
-from core.store import (
+from core.storage.workspace import (
     fingerprint,
     read_array,
     read_frame,
@@ -49,6 +45,10 @@ from core.store import (
     write_frame,
     write_json,
 )
+from core.tags.decisions import Decisions, Tagged
+from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
+from core.trials.noise import SIGMA
+from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
 from core.types import FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
 from core.features.extract import cores, in_order
-from core.measure.noise import SIGMA, add_noise, noise_of
-from core.measure.score import relative_core_sensitivity, sensitivity_interval
-from core.measures.decisions import Decisions
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
-from core.measures.trials import Encoder, Seen, regions, trial_ids, trial_split
+from core.statistics.separation import relative_core_sensitivity, sensitivity_interval
+from core.tags.decisions import Decisions
+from core.trials.encoder import Encoder, Seen, regions, trial_ids, trial_split
+from core.trials.noise import SIGMA, add_noise, noise_of
 from core.types import FloatArray
 
 if TYPE_CHECKING:

@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
-from core.guard import permitted, permitted_files
-from core.measure.score import SpuriousScore, spurious_score
 from core.measures.gaps import Rows, share
 from core.measures.outcomes import base_key, outcomes_folder
 from core.measures.rows import as_table, row
-from core.measures.trials import Encoder
-from core.statistics import log_softmax
-from core.store import fingerprint, read_frame, write_frame
+from core.statistics.intervals import log_softmax
+from core.statistics.separation import SpuriousScore, spurious_score
+from core.storage.guard import permitted, permitted_files
+from core.storage.workspace import fingerprint, read_frame, write_frame
+from core.trials.encoder import Encoder
 from core.types import FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _image_files(folder: Path) -> list[str]:
     DataError
         If the folder does not exist or holds none.
     InputError
-        If this process may not read them (:mod:`core.guard`).
+        If this process may not read them (:mod:`core.storage.guard`).
     """
     if not permitted(folder).is_dir():
         raise DataError(f"{folder} is not a folder; give one with images that show the cue")

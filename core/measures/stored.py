@@ -2,7 +2,7 @@
 
 ::
 
-    measures/gap-4f0c….parquet     rows of one part (:data:`core.measures.table.WHAT`)
+    measures/gap-4f0c….parquet     rows of one part (:data:`core.measures.one_audit.WHAT`)
 
 The name ends with the key of everything that the part depends on: the images and predictions of
 the audit, the decided tags, the noise. Tags that change and change back find their table again.
@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.measure.noise import SIGMA
-from core.measures.decisions import Decisions, decided
+from core.measures.one_audit import WHAT, check, measure_parts, missing
 from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
 from core.measures.rows import COLUMNS, as_table, note
-from core.measures.table import WHAT, check, measure_parts, missing
 from core.measures.watermark import available
 from core.models.linear import head_key
-from core.store import Workspace, fingerprint, locked, read_frame, remove, write_frame
+from core.storage.workspace import Workspace, fingerprint, locked, read_frame, remove, write_frame
+from core.tags.decisions import Decisions, decided
+from core.tags.log import TagStore
+from core.trials.noise import SIGMA
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def measured(
     sigmas: Sequence[float] = (SIGMA,),
     report: Reporter = silent,
 ) -> pd.DataFrame:
-    """The table of :func:`core.measures.table.measure`, measured and stored where it is missing.
+    """The table of :mod:`core.measures.one_audit`, measured and stored where it is missing.
 
     Raises
     ------

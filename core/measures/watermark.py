@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
-from core.measures.trials import Seen, predictions_of, trial_ids, trial_split
+from core.trials.encoder import Seen, predictions_of, trial_ids, trial_split
 from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:

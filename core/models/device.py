@@ -14,15 +14,7 @@ import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.precision import (
-    DISTANCE,
-    FIRST,
-    Decide,
-    Precision,
-    Tried,
-    nearest_mean,
-    tried,
-)
+from core.models.precision import DISTANCE, FIRST, Decide, Precision, Tried, nearest_mean, tried
 from core.types import FloatArray
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from core import __version__
-from core.annotate.exchange import OURS
-from core.measures.decisions import spuriosity_of
-from core.report import words
+from core.report import sentences as words
 from core.report.document import Report, Section
-from core.report.evidence import Evidence
 from core.report.findings import Finding
-from core.spreadsheet import csv_bytes
-from core.store import dumps
+from core.report.material import Evidence
+from core.storage.spreadsheet import csv_bytes
+from core.storage.workspace import dumps
+from core.tags.decisions import spuriosity_of
+from core.tags.exchange import OURS
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time that every member of the zip file carries: the earliest that the format knows."""

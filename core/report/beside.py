@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.comparison.cells import Context
-from core.comparison.images import shared_images
-from core.comparison.table import MEASURES, Cell, change_text, compare, value_text
-from core.comparison.trials import Trials
 from core.errors import InputError
-from core.report.evidence import Evidence
+from core.measures.availability import Trials
+from core.measures.cells import Context
+from core.measures.several_audits import MEASURES, Cell, change_text, compare, value_text
+from core.measures.shared_images import shared_images
+from core.report.material import Evidence
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from core import __version__
+from core.audits.integrity import require_sound
 from core.errors import InputError
-from core.integrity import require_sound
-from core.measures.decisions import spuriosity_of
-from core.report import cards, figures, pictures, words
+from core.report import charts as figures
+from core.report import facts as cards
+from core.report import prints as pictures
+from core.report import sentences as words
 from core.report.beside import Beside, beside
-from core.report.evidence import Evidence, key
 from core.report.findings import Finding, Question, Verdict, family, find, questions
-from core.store import fingerprint
+from core.report.material import Evidence, key
+from core.storage.workspace import fingerprint
+from core.tags.decisions import spuriosity_of
 from core.types import Progress, Reporter, silent
 
 if TYPE_CHECKING:

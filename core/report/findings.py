@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit, Candidate
-from core.measures.decisions import spuriosity_of
-from core.report.evidence import Evidence
-from core.statistics import critical, newcombe, wilson
+from core.audits.audit import Audit, Candidate
+from core.report.material import Evidence
+from core.statistics.intervals import critical, newcombe, wilson
+from core.tags.decisions import spuriosity_of
 from core.types import Kind
 
 CLAIMS = ("spurious_gap", "flip_rate")
@@ -359,5 +359,5 @@ def _question(audit: Audit, facts: dict[str, Any], judged: set[Any]) -> Question
 
 
 def _title(kind: str, component: int) -> str:
-    """As :attr:`core.audit.Candidate.title`, without reading the class."""
+    """As :attr:`core.audits.audit.Candidate.title`, without reading the class."""
     return f"component {component + 1}" if kind == Kind.PCA else f"neuron {component}"

@@ -17,10 +17,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from core import __version__
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import InputError
-from core.report.regions import Box, Labelled, Region
-from core.store import dumps, replacing_folder
+from core.report.boxes import Box, Labelled, Region
+from core.storage.workspace import dumps, replacing_folder
 
 Files = dict[str, str]
 """Text of every file by its name."""

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from core.disk import disk_errors
 from core.errors import InputError, SpurioscopeError
+from core.storage.disk import disk_errors
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 180

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 from streamlit.runtime.secrets import secrets_singleton
 
-from core.guard import CONFINED, folders
-from core.store import Workspace, role
+from core.storage.guard import CONFINED, folders
+from core.storage.workspace import Workspace, role
 
 WILDCARDS = {"", "0.0.0.0", "::"}
 """Addresses that listen on every interface."""

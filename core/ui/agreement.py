@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.annotate.agreement import agreement, disagreements, pairs, people
-from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, OPEN, count_votes
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
+from core.tags.agreement import agreement, disagreements, pairs, people
+from core.tags.log import TagStore
+from core.tags.votes import ADJUDICATION, OPEN, count_votes
 from core.types import Kind, Tag
 from core.ui import blocks, opened, state, tagged
 from core.ui.words import help_on

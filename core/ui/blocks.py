@@ -13,12 +13,12 @@ import streamlit as st
 from pyarrow import ArrowException
 from streamlit.delta_generator import DeltaGenerator
 
-from core.audit import Audit, Candidate, ClassArrays
+from core.audits.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
-from core.explain.pictures import Parts
-from core.store import MEND
-from core.store import may_run as may_run
-from core.store import read_only as read_only
+from core.explain.overlays import Parts
+from core.storage.workspace import MEND
+from core.storage.workspace import may_run as may_run
+from core.storage.workspace import read_only as read_only
 from core.types import FloatArray
 from core.ui import opened, pictures, state
 from core.ui.gallery import Picture

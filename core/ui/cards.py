@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.annotate.tags import TagStore
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
 from core.errors import WorkspaceError
-from core.explain.pictures import Parts
+from core.explain.overlays import Parts
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui import access, opened, pictures, state
 from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only

@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.cells import Context
-from core.comparison.table import Table, compare, open_context
+from core.audits.audit import Audit
+from core.measures.cells import Context
 from core.measures.outcomes import outcomes_folder
+from core.measures.several_audits import Table, compare, open_context
+from core.tags.log import TagStore
 from core.ui import opened, state, working
 from core.ui.blocks import empty, plain
 from core.ui.words import help_on

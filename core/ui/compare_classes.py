@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.comparison.cells import Context
-from core.comparison.classes import ACCURACY, KINDS, TAGGED, WIDEST, class_table, correlations
+from core.measures.cells import Context
+from core.measures.classes import ACCURACY, KINDS, TAGGED, WIDEST, class_table, correlations
 from core.ui import compare, state
 from core.ui.blocks import empty, plain
 from core.ui.compare_figures import class_heat

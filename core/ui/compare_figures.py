@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from core.comparison.robustness import Robustness
-    from core.measure.robustness import Line
+    from core.measures.effective_robustness import Robustness
+    from core.statistics.robustness import Line
 
 
 NAMED = 40
@@ -30,7 +30,7 @@ def class_heat(
 
     Parameters
     ----------
-    table : :data:`core.comparison.classes.COLUMNS`.
+    table : :data:`core.measures.classes.COLUMNS`.
     labels : rows from top to bottom; ``names`` of the audits by id, columns from left to right.
     signed : whether zero is the middle of the colours.
     """
@@ -108,7 +108,7 @@ def robustness_figure(found: Robustness) -> go.Figure:
     """Models on logit axes with their bars, y = x dashed, and the line with its band."""
     import plotly.graph_objects as go
 
-    from core.measure.robustness import logit
+    from core.statistics.robustness import logit
 
     points, figure = found.points, go.Figure()
     place = {
@@ -163,7 +163,7 @@ def _bars(place: dict[str, FloatArray], axis: str) -> dict[str, Any]:
 
 def _line(figure: go.Figure, line: Line, ends: Sequence[float]) -> None:
     """The line, and its band where there is one."""
-    from core.measure.robustness import expit, logit
+    from core.statistics.robustness import expit, logit
 
     across = np.linspace(ends[0], ends[1], 50)
     low, high = line.bounds(expit(across), 1e9)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.comparison.components import Term, logit_terms, margin_terms
-from core.statistics import log_softmax
+from core.audits.audit import Audit
+from core.measures.components import Term, logit_terms, margin_terms
+from core.statistics.intervals import log_softmax
 from core.types import FloatArray, Kind
 from core.ui import compare_pair, opened, pictures, state
 from core.ui.blocks import empty, legend, plain
@@ -26,7 +26,7 @@ def show(a: Audit, b: Audit, images: pd.DataFrame) -> None:
 
     Parameters
     ----------
-    images : :func:`core.comparison.images.both_predictions`.
+    images : :func:`core.measures.shared_images.both_predictions`.
     """
     image_id = state.get("image") or ""
     if image_id not in images.index:

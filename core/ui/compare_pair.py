@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.comparison.components import match_components
-from core.comparison.images import both_predictions
+from core.audits.audit import Audit
+from core.measures.components import match_components
+from core.measures.shared_images import both_predictions
 from core.types import Kind
 from core.ui import opened, state
 from core.ui.blocks import metrics, overlay_scale, photos

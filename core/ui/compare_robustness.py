@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.comparison.cells import Context
-from core.comparison.robustness import Robustness, axes, robustness
+from core.measures.cells import Context
+from core.measures.effective_robustness import Robustness, axes, robustness
 from core.ui import state
 from core.ui.blocks import empty, plain
 from core.ui.compare_figures import robustness_figure

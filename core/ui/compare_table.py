@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.comparison.cells import Context
-from core.comparison.table import MEASURES, Cell, Measure, Table, change_text, value_text
-from core.guard import permitted
-from core.spreadsheet import csv_bytes
+from core.audits.audit import Audit
+from core.measures.cells import Context
+from core.measures.several_audits import MEASURES, Cell, Measure, Table, change_text, value_text
+from core.storage.guard import permitted
+from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, compare, state, working
 from core.ui.text import html as escape
 

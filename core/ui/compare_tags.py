@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.carry import QUALITY, carry_tags, match_tags
-from core.comparison.cells import Context
+from core.audits.audit import Audit
 from core.errors import SpurioscopeError
+from core.measures.cells import Context
+from core.tags.carry import QUALITY, carry_tags, match_tags
+from core.tags.log import TagStore
 from core.ui import opened, state
 from core.ui.blocks import empty, plain, read_only, say
 from core.ui.words import help_on

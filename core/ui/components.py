@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import streamlit as st
 
-from core.audit import Audit
-from core.explain.pictures import Parts
+from core.audits.audit import Audit
+from core.explain.overlays import Parts
 from core.types import Kind
 from core.ui import blocks, cards, opened, state
 from core.ui.words import help_on

@@ -11,20 +11,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.corrections.card import card, how_chosen
+from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
+from core.corrections.effect_rows import MEANING
+from core.corrections.methods import methods
+from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
-from core.mitigation.card import card, how_chosen
-from core.mitigation.effect_rows import MEANING
-from core.mitigation.methods import methods
-from core.mitigation.package import FORMATS, export_model, missing_for
-from core.mitigation.stored import (
-    changed,
-    children_of,
-    effect_table,
-    facts_of,
-    parent_of,
-)
-from core.spreadsheet import csv_bytes
+from core.storage.spreadsheet import csv_bytes
 from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery

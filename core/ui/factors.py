@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.measure_commands import factor_arguments
+from core.audits.audit import Audit
+from core.commands.measures import factor_arguments
 from core.measures.factors import IMAGES, lacking, stored_factors
 from core.measures.rows import DEFINITIONS
 from core.ui import blocks, state, working

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.audit import Audit, Candidate
-from core.report import evidence, words
+from core.audits.audit import Audit, Candidate
+from core.report import material as evidence
+from core.report import sentences as words
 from core.report.document import compose
 from core.report.findings import Finding, Question, Verdict
 from core.types import Kind

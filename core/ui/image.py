@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import energy_share
-from core.explain.pictures import Parts
+from core.explain.overlays import Parts
 from core.explain.single import LogitSum, logit_sum, switched_off
-from core.statistics import log_softmax
+from core.statistics.intervals import log_softmax
 from core.types import FloatArray, Kind
 from core.ui import opened, pictures, state, uploads
 from core.ui.blocks import (

@@ -7,11 +7,11 @@ from functools import lru_cache
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
+from core.audits.map import ImageMap, compute_map, make_map, map_folder, read_map
+from core.commands.maps import arguments
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
-from core.map import ImageMap, compute_map, make_map, map_folder, read_map
-from core.map_commands import arguments
 from core.ui import blocks, opened, pictures, state, working
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 from core.ui.palette import CLASSES

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.audit import Audit, Candidate
-from core.map import ImageMap, alpha_of
-from core.measure.spuriosity import spuriosity
-from core.measures.decisions import values_of
+from core.audits.audit import Audit, Candidate
+from core.audits.map import ImageMap, alpha_of
+from core.statistics.spuriosity import spuriosity
+from core.tags.decisions import values_of
 from core.types import FloatArray
 from core.ui import blocks, opened, scales, tagged
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit, Candidate, ClassArrays
+from core.audits.audit import Audit, Candidate, ClassArrays
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.measure_commands import arguments
+from core.audits.audit import Audit
+from core.commands.measures import arguments
+from core.measures.one_audit import WHAT
 from core.measures.outcomes import SLOW
 from core.measures.rows import DEFINITIONS, POINTS, SHARE
 from core.measures.stored import is_stored, known
-from core.measures.table import WHAT
-from core.spreadsheet import csv_bytes
+from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, factors, measure_figures, state, tagged, working
 from core.ui.text import html
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
+from core.corrections.acted_on import key_of
+from core.corrections.head_methods import DEFAULT
+from core.corrections.methods import Method, methods
+from core.corrections.task import NetworkMethod
 from core.errors import SpurioscopeError
-from core.mitigate.methods import DEFAULT
-from core.mitigation.findings import key_of
-from core.mitigation.methods import Method, methods
-from core.mitigation.task import NetworkMethod
+from core.jobs import jobs
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
 from core.ui.tagged import decisions

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import streamlit as st
 
-from core import jobs
 from core.config import COMPONENTS
 from core.data.open import NAMED, canonical
 from core.errors import SpurioscopeError
-from core.guard import permitted
+from core.jobs import jobs
 from core.models.precision import PRECISIONS
+from core.storage.guard import permitted
 from core.ui import opened
 from core.ui.blocks import may_run, metrics, part, plain, say, sentences
 from core.ui.shell import show_progress

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from core.audit import Audit, ClassArrays
-from core.store import Workspace
+from core.audits.audit import Audit, ClassArrays
+from core.storage.workspace import Workspace
 from core.types import FloatArray, Kind
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def alpha(audit: Audit, class_idx: int, kind: str, component: int) -> FloatArray
 
     That of a neuron outside the stored ones is computed from the features.
     """
-    from core.measures.decisions import values_of
+    from core.tags.decisions import values_of
 
     arrays = class_arrays(audit, class_idx)
     candidate = arrays.candidate(Kind(kind), component)
@@ -86,7 +86,7 @@ def _model(audit: Audit) -> Model:
 
 @lru_cache(maxsize=64)
 def class_table(audit: Audit, class_idx: int) -> pd.DataFrame:
-    """The candidates of one class (:attr:`core.audit.Audit.candidates`), index 0, 1 and so on."""
+    """The candidates of one class (:attr:`Audit.candidates`), index 0, 1 and so on."""
     table = audit.candidates
     return table[table["class_idx"] == class_idx].reset_index(drop=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.models.precision import in_words
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
@@ -89,7 +89,7 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
             f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
         )
         return row
-    from core.statistics import auroc
+    from core.statistics.intervals import auroc
 
     images = opened.class_images(audit, facts["class_idx"])
     shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()

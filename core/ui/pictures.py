@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
 from core.errors import InputError, SpurioscopeError
-from core.explain.pictures import Parts, heat_png, jpeg, outline_png
-from core.store import fingerprint
+from core.explain.overlays import Parts, heat_png, jpeg, outline_png
+from core.storage.workspace import fingerprint
 from core.types import BoolArray, FloatArray, Kind
 from core.ui import opened
 from core.ui.drawn import drawn

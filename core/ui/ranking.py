@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit, Candidate
-from core.measure.spuriosity import spurious_gap
-from core.measures.decisions import Decisions, spuriosity_of, values_of
-from core.spreadsheet import csv_bytes
+from core.audits.audit import Audit, Candidate
+from core.statistics.spuriosity import spurious_gap
+from core.storage.spreadsheet import csv_bytes
+from core.tags.decisions import Decisions, spuriosity_of, values_of
 from core.types import Kind
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery

@@ -8,13 +8,14 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from core.audit import Audit
-from core.measure_commands import arguments
+from core.audits.audit import Audit
+from core.commands.measures import arguments
 from core.measures.outcomes import SLOW
 from core.measures.stored import is_stored
-from core.report import appendix, evidence
+from core.report import appendix
+from core.report import material as evidence
 from core.report.document import TITLE, Report, compose, render
-from core.store import fingerprint
+from core.storage.workspace import fingerprint
 from core.ui import blocks, measures, opened, state, tagged, working
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs
-from core.audit import Audit
-from core.store import ROLES, role
+from core.audits.audit import Audit
+from core.jobs import jobs
+from core.storage.workspace import ROLES, role
 from core.ui import access, frame, opened, state
 from core.ui.blocks import may_run, part, plain, read_only, sentences
 from core.ui.remember import remember

@@ -7,10 +7,10 @@ from functools import lru_cache
 import pandas as pd
 from sqlalchemy import Engine
 
-from core.annotate.tags import TagStore
-from core.annotate.votes import answers
-from core.audit import Audit
-from core.measures.decisions import Decisions, decided
+from core.audits.audit import Audit
+from core.tags.decisions import Decisions, decided
+from core.tags.log import TagStore
+from core.tags.votes import answers
 from core.ui import opened
 
 
@@ -32,7 +32,7 @@ def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
 
 
 def said(audit: Audit) -> pd.DataFrame:
-    """All standing answers of an audit (:func:`core.annotate.votes.answers`), not to be changed."""
+    """All standing answers of an audit (:func:`core.tags.votes.answers`), not to be changed."""
     tags = store()
     return _said(audit.id, tags.engine, tags.state(audit.id))
 

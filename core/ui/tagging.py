@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from core.annotate.queue import mixed, tagging_queue
-from core.annotate.tags import TagStore
-from core.annotate.votes import GOLD, count_votes
-from core.audit import Audit, Candidate
+from core.audits.audit import Audit, Candidate
 from core.errors import InputError, WorkspaceError
+from core.tags.log import TagStore
+from core.tags.queue import mixed, tagging_queue
+from core.tags.votes import GOLD, count_votes
 from core.types import Kind, Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery

@@ -5,15 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.audit import Audit
-from core.guard import permitted
-from core.mitigation.methods import methods
-from core.mitigation.pictured import NOT_ASKED
-from core.mitigation.stored import (
-    facts_of,
-    tradeoff_table,
-)
-from core.mitigation.tradeoff import SWEPT
+from core.audits.audit import Audit
+from core.corrections.corrected import facts_of, tradeoff_table
+from core.corrections.methods import methods
+from core.corrections.pictured import NOT_ASKED
+from core.corrections.tradeoff import SWEPT
+from core.storage.guard import permitted
 from core.ui import blocks, working
 from core.ui.figures import tradeoff_scatter
 

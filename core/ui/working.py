@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from core import jobs
 from core.errors import JobError
+from core.jobs import jobs
 from core.ui import blocks, opened, shell
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.run import run_audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.conftest import tiny_request
 from tests.pages.conftest import draw_data, load_tiny

@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.table import open_context
-from core.comparison.trials import make_trials
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.corrections.request import MitigateRequest, run_mitigation
+from core.jobs import jobs
+from core.measures.availability import make_trials
 from core.measures.factors import factor_table
+from core.measures.several_audits import open_context
 from core.measures.stored import measured
-from core.mitigation.run import MitigateRequest, run_mitigation
-from core.run import run_audit
-from core.store import Workspace, write_json
+from core.storage.workspace import Workspace, write_json
+from core.tags.log import TagStore
 from core.types import Kind, Subtype, Tag
 from tests.browser.conftest import Watched
 from tests.conftest import tiny_request
@@ -129,7 +129,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     store = TagStore.open(workspace)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.models.load.load_model", load_tiny)
-        patch.setattr("core.mitigate.choice.fold_head", lambda head, _: head)
+        patch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
         audits = [
             run_audit(tiny_request(data, model=f"tiny:{i}", name=name), workspace)
             for i, name in enumerate(("first", "second"))

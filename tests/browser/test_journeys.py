@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Tag
 from tests.browser.conftest import Watched
 from tests.conftest import draw_folder

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from scipy.spatial import ConvexHull
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.run import run_audit
-from core.statistics import auroc
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.statistics.intervals import auroc
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Tag
 from core.ui.palette import CLASSES
 from tests.browser.conftest import FLAGS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.storage.workspace import Workspace
 from core.ui.shell import PAGES
 from tests.browser.conftest import Watched
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.report.document import compose, render
-from core.report.evidence import gather
-from core.store import Workspace
+from core.report.material import gather
+from core.storage.workspace import Workspace
 from tests.browser.conftest import Watched
 from tests.pages.conftest import load_tiny
 

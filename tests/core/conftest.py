@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import core.features.extract
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.data.open import open_data
 from core.models.model import Model
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.core import test_planted
 

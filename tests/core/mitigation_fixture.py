@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.discover.pca import class_pca
-from core.mitigate.evidence import Cue, Evidence, Pairs, high_against_low
+from core.candidates.pca import class_pca
+from core.corrections.evidence import Cue, Evidence, Pairs, high_against_low
 from core.models.linear import Head
 
 D, CLASSES = 12, 3

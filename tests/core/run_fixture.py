@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.config import FORMAT
 
 

@@ -11,20 +11,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from core.annotate.agreement import (
-    agreement,
-    disagreements,
-    fleiss,
-    krippendorff_alpha,
-    pairs,
-    people,
-)
-from core.annotate.exchange import WORKERS, export_tags, read_tags
-from core.annotate.queue import GOLD_EVERY, mixed, tagging_queue
-from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes, needed
 from core.errors import InputError
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags.agreement import agreement, disagreements, fleiss, krippendorff_alpha, pairs, people
+from core.tags.exchange import WORKERS, export_tags, read_tags
+from core.tags.log import TagStore
+from core.tags.queue import GOLD_EVERY, mixed, tagging_queue
+from core.tags.votes import ADJUDICATION, GOLD, answers, count_votes, needed
 from core.types import Kind, Subtype, Tag
 
 OUTPUTS = ["n01440764", "n01443537", "n01484850"]

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import commands
 from core.__main__ import main
-from core.audit import Audit
-from core.store import Workspace, read_json, write_json
+from core.audits.audit import Audit
+from core.commands import parser as commands
+from core.storage.workspace import Workspace, read_json, write_json
 from tests.conftest import Server
 from tests.core.run_fixture import manifest_facts
 

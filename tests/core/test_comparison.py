@@ -12,25 +12,25 @@ import pytest
 import torch
 
 from core.__main__ import main
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison import carry
-from core.comparison.carry import ANNOTATOR, carry_tags, match_tags
-from core.comparison.cells import NEEDS_CUES, NEEDS_TAGS, NEEDS_TRIALS
-from core.comparison.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
-from core.comparison.components import counterparts, logit_terms, margin_terms
-from core.comparison.images import shared_images
-from core.comparison.robustness import HIGH, LOW, axes, robustness
-from core.comparison.table import MEASURES, compare, measure_missing, open_context
-from core.comparison.trials import Trials
+from core.audits.audit import Audit
+from core.audits.run import run_audit
 from core.errors import InputError
-from core.measure.paired import mcnemar
-from core.measures.decisions import decided, spuriosity_of
+from core.measures.availability import Trials
+from core.measures.cells import NEEDS_CUES, NEEDS_TAGS, NEEDS_TRIALS
+from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
+from core.measures.components import counterparts, logit_terms, margin_terms
+from core.measures.effective_robustness import HIGH, LOW, axes, robustness
 from core.measures.scores import score_path
+from core.measures.several_audits import MEASURES, compare, measure_missing, open_context
+from core.measures.shared_images import shared_images
 from core.models.model import Model
-from core.run import run_audit
-from core.statistics import auroc
-from core.store import Workspace, write_frame
+from core.statistics.intervals import auroc
+from core.statistics.paired import mcnemar
+from core.storage.workspace import Workspace, write_frame
+from core.tags import carry
+from core.tags.carry import ANNOTATOR, carry_tags, match_tags
+from core.tags.decisions import decided, spuriosity_of
+from core.tags.log import TagStore
 from core.types import Kind, Preprocess, Subtype, Tag
 from tests.conftest import tiny_request
 from tests.core import test_planted

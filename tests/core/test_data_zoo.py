@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from core.data.check import check_data
+from core.data.copies import Item, export_once, read_export
 from core.data.decode import read_image
-from core.data.export import Item, export_once, read_export
 from core.data.zoo import read_torchvision
 from core.errors import DataError, WorkspaceError
 from tests.core.data_fixture import rows, save, touch
@@ -399,9 +399,9 @@ def test_demo_manifest_with_planted_truth(tmp_path, listed, monkeypatch):
         (folder / "planted.json").write_text(json.dumps({"a": {"cue": "strength"}}))
         return folder / "m.csv"
 
-    module = types.ModuleType("core.data.demos")
+    module = types.ModuleType("core.demos")
     module.prepare = prepare
-    monkeypatch.setitem(sys.modules, "core.data.demos", module)
+    monkeypatch.setitem(sys.modules, "core.demos", module)
     table = listed("demo:stripes?strength=3")
     assert table.source == "demo:stripes?strength=3"
     assert table.planted == {"a": {"cue": "strength"}}

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from core import jobs
 from core.__main__ import main
-from core.annotate import database, failures
-from core.annotate.address import parse, place
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.workspace import Workspace
+from core.tags import database, failures
+from core.tags.address import parse, place
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 
 PASSWORD = "secret-of-the-team"
@@ -107,8 +107,8 @@ def test_an_older_schema_on_postgresql(team: Workspace, server: str) -> None:
 
 def test_processes_tagging_at_once_on_postgresql(team: Workspace, server: str) -> None:
     code = (
-        "import sys; from pathlib import Path; from core.annotate.tags import TagStore\n"
-        "from core.store import Workspace; from core.types import Kind, Tag\n"
+        "import sys; from pathlib import Path; from core.tags.log import TagStore\n"
+        "from core.storage.workspace import Workspace; from core.types import Kind, Tag\n"
         "s = TagStore.open(Workspace.default('x'))\n"
         "for i in range(10): s.add(sys.argv[1], 'a1', 'wolf', Kind.PCA, i, Tag.CORE)"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.demos import DEMOS, catalogue, cues, prepare, scenes, solar
+from core.demos import DEMOS, catalogue, cues, prepare, scenes, solar
 from core.errors import DataError
 from core.types import Progress
 

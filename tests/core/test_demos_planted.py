@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.demos import birds, digits, prepare
 from core.data.open import open_data
+from core.demos import birds, digits, prepare
 from core.errors import DataError
-from core.mitigate.factorial import mutual_information
+from core.trials.factorial import mutual_information
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import digests, store
 from core.errors import WorkspaceError
-from core.store import read_array, read_frame, read_json, write_array, write_frame, write_json
+from core.storage import digests
+from core.storage import workspace as store
+from core.storage.workspace import (
+    read_array,
+    read_frame,
+    read_json,
+    write_array,
+    write_frame,
+    write_json,
+)
 from tests.core.run_fixture import manifest_facts
 
 LARGE = digests.SMALL + 5000
@@ -141,8 +149,8 @@ def test_a_process_killed_between_a_file_and_its_digest_leaves_it_sound(
         return step_by_step
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.digests._write", killed(digests._write))
-        patch.setattr("core.digests.os.replace", killed(os.replace))
+        patch.setattr("core.storage.digests._write", killed(digests._write))
+        patch.setattr("core.storage.digests.os.replace", killed(os.replace))
         with pytest.raises(KeyboardInterrupt):
             write_json(folder / "d.json", {"words": "others"})
     assert read_json(folder / "d.json")["words"] in ("others", ["w"] * 300)

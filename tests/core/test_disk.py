@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import disk, store
+from core.audits.export import write_features, write_table
+from core.audits.map import compute_map
+from core.audits.run import run_audit
+from core.corrections.derived import link
 from core.errors import WorkspaceError
-from core.export import write_features, write_table
-from core.map import compute_map
-from core.mitigation.derived import link
-from core.run import run_audit
-from core.store import Workspace
+from core.storage import disk
+from core.storage import workspace as store
+from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
 from tests.core.test_run import content
 

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.__main__ import main
-from core.annotate.exchange import OURS, WORKERS, Imported, export_tags, read_tags
-from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, GOLD
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags.exchange import OURS, WORKERS, Imported, export_tags, read_tags
+from core.tags.log import TagStore
+from core.tags.votes import ADJUDICATION, GOLD
 from core.types import Kind, Tag
 
 OUTPUTS = ["cat", "dog"]

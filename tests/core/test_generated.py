@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks.generated import ASKED, PEOPLE, make
-from core.annotate.tags import TagStore
-from core.map import compute_map
-from core.measures.decisions import decided
+from core.audits.map import compute_map
 from core.measures.stored import stored
-from core.statistics import auroc
-from core.store import Workspace
+from core.statistics.intervals import auroc
+from core.storage.workspace import Workspace
+from core.tags.decisions import decided
+from core.tags.log import TagStore
 
 
 def test_a_generated_audit(workspace: Workspace) -> None:

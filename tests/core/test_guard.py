@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.audits.run import AuditRequest
 from core.data.open import canonical, open_data
 from core.errors import InputError, SpurioscopeError
-from core.guard import CONFINED, permitted, permitted_files
 from core.measures.scores import _image_files
-from core.run import AuditRequest
+from core.storage.guard import CONFINED, permitted, permitted_files
 
 REFUSED = "reads only below the folders|NUL byte|no data set of the hub|has no option"
 

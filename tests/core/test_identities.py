@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audit import Audit, Candidate, ClassArrays
-from core.comparison.components import match_components
+from core.audits.audit import Audit, Candidate, ClassArrays
+from core.audits.export import write_features, write_heatmaps
+from core.audits.run import run_audit
 from core.config import TOP_IMAGES
 from core.errors import InputError
 from core.explain.heatmaps import heatmaps
 from core.explain.single import logit_sum
-from core.export import write_features, write_heatmaps
-from core.run import run_audit
-from core.store import Workspace
+from core.measures.components import match_components
+from core.storage.workspace import Workspace
 from core.types import Kind
 from tests import reference
 from tests.conftest import draw, tiny_request

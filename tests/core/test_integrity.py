@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import core.analysis
-from core import digests
-from core.audit import Audit
-from core.class_files import carry_direction
+import core.audits.analysis
+from core.audits.audit import Audit
+from core.audits.class_files import carry_direction
+from core.audits.integrity import mend, require_sound, verify
+from core.audits.map import compute_map
+from core.audits.run import run_audit
 from core.errors import WorkspaceError
-from core.integrity import mend, require_sound, verify
-from core.map import compute_map
-from core.run import run_audit
-from core.store import Workspace, read_json
+from core.storage import digests
+from core.storage.workspace import Workspace, read_json
 from tests.conftest import draw, tiny_request
 from tests.core.test_digests import flipped, half, zeroed
 
@@ -37,13 +37,13 @@ def audit(folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def classes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """One entry for every class that is analysed."""
-    find, found = core.analysis.find_candidates, []
+    find, found = core.audits.analysis.find_candidates, []
 
     def counted(*arguments: Any, **more: Any) -> Any:
         found.append(float(arguments[2]))
         return find(*arguments, **more)
 
-    monkeypatch.setattr(core.analysis, "find_candidates", counted)
+    monkeypatch.setattr(core.audits.analysis, "find_candidates", counted)
     return found
 
 
@@ -186,8 +186,8 @@ def test_an_audit_of_an_earlier_version_gets_digests_when_it_is_run_again(
 
 
 def test_large_files_are_checked_wholly(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.digests.SMALL", 100)
-    monkeypatch.setattr("core.digests._sound", {})
+    monkeypatch.setattr("core.storage.digests.SMALL", 100)
+    monkeypatch.setattr("core.storage.digests._sound", {})
     path = audit.store.shards[0].folder / "maps.npy"
     flipped(path)
     assert len(audit.maps(audit.store.shards[0].plan["image_id"].tolist())) == 16  # its limit
@@ -202,7 +202,7 @@ def test_a_check_that_is_repeated_reads_nothing_again(
     audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_sound(audit.folder)
-    monkeypatch.setattr("core.digests.digest_of", None)
+    monkeypatch.setattr("core.storage.digests.digest_of", None)
     require_sound(audit.folder)
 
 

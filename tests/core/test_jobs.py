@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import jobs
 from core.errors import InputError, JobError
-from core.jobs import Job, ProgressFile
-from core.store import Workspace, is_locked, locked, write_json
+from core.jobs import jobs
+from core.jobs.jobs import Job, ProgressFile
+from core.storage.workspace import Workspace, is_locked, locked, write_json
 from core.types import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,8 +183,8 @@ def test_progress_is_written_at_the_ends_and_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, written = [0.0], []
-    monkeypatch.setattr("core.jobs.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("core.jobs.write_json", lambda path, value: written.append(value))
+    monkeypatch.setattr("core.jobs.jobs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("core.jobs.jobs.write_json", lambda path, value: written.append(value))
     report = ProgressFile(tmp_path / "p.json")
     for done in range(0, 101):
         clock[0] = done * 0.1
@@ -270,7 +270,8 @@ def test_a_slot_is_kept_by_a_command_whose_runner_was_killed(workspace: Workspac
 def test_two_apps_share_one_queue(workspace: Workspace) -> None:
     first = begun(workspace)
     code = (
-        "import sys; from pathlib import Path; from core import jobs; from core.store import *\n"
+        "import sys; from pathlib import Path\nfrom core.jobs import jobs\n"
+        "from core.storage.workspace import Workspace\n"
         f"jobs.COMMAND = {SLEEP!r}\n"
         "for _ in range(8): jobs.start(Workspace(Path(sys.argv[1])), [], 'other')\n"
     )
@@ -304,7 +305,7 @@ def test_a_clock_that_is_set_back_changes_no_order_and_no_duration(
 ) -> None:
     first = begun(workspace)
     now = time.time()
-    monkeypatch.setattr("core.jobs.time.time", lambda: now - 86400)
+    monkeypatch.setattr("core.jobs.jobs.time.time", lambda: now - 86400)
     second = jobs.start(workspace, [], "b")
     assert second.started < first.started
     assert [j.id for j in jobs.jobs(workspace)] == [second.id, first.id]
@@ -316,10 +317,12 @@ def test_progress_goes_on_when_the_clock_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
-    monkeypatch.setattr("core.jobs.write_json", lambda path, value: written.append(value["done"]))
+    monkeypatch.setattr(
+        "core.jobs.jobs.write_json", lambda path, value: written.append(value["done"])
+    )
     report = ProgressFile(tmp_path / "p.json")
     report(Progress("Reading images", 0, 100))
-    monkeypatch.setattr("core.jobs.time.time", lambda: 0.0)
+    monkeypatch.setattr("core.jobs.jobs.time.time", lambda: 0.0)
     time.sleep(0.55)
     report(Progress("Reading images", 50, 100))
     assert written == [0, 50]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from core import map_commands
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.audits.map import alpha_of, compute_map, make_map, map_folder, map_key, read_map
+from core.commands import maps as map_commands
 from core.errors import InputError, WorkspaceError
 from core.explain import embedding
 from core.explain.embedding import (
@@ -22,9 +23,8 @@ from core.explain.embedding import (
     stratified_sample,
     umap_plane,
 )
-from core.map import alpha_of, compute_map, make_map, map_folder, map_key, read_map
-from core.statistics import auroc
-from core.store import Workspace, locked
+from core.statistics.intervals import auroc
+from core.storage.workspace import Workspace, locked
 from core.types import Kind, Progress
 
 
@@ -251,7 +251,7 @@ def test_umap_is_added_to_a_map_that_has_only_pca(
 
 
 def test_few_images_get_pca_and_a_sentence(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.map.FEWEST", 1000)
+    monkeypatch.setattr("core.audits.map.FEWEST", 1000)
     monkeypatch.setattr(embedding, "FEWEST", 1000)
     made = compute_map(audit)
     assert made.umap is None
@@ -263,8 +263,8 @@ def test_a_sample_is_drawn_and_every_image_placed(
     audit: Audit, monkeypatch: pytest.MonkeyPatch, fake_umap: list[dict[str, object]]
 ) -> None:
     whole = make_map(audit, umap=False)
-    monkeypatch.setattr("core.map.SAMPLE", 20)
-    monkeypatch.setattr("core.map.SLICE", 7)
+    monkeypatch.setattr("core.audits.map.SAMPLE", 20)
+    monkeypatch.setattr("core.audits.map.SLICE", 7)
     made = compute_map(audit)
     assert made.facts["shown"] == len(made.shown) == len(made.points("umap")) == 20
     assert len(made.pca) == made.facts["n"] == len(audit.images)
@@ -278,7 +278,7 @@ def test_a_sample_is_drawn_and_every_image_placed(
 
 def test_slices_change_nothing(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_map(audit, umap=False)
-    monkeypatch.setattr("core.map.SLICE", 5)
+    monkeypatch.setattr("core.audits.map.SLICE", 5)
     np.testing.assert_allclose(make_map(audit, umap=False).pca, whole.pca, atol=1e-5)
 
 

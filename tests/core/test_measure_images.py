@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.measure.noise import add_noise, image_seed, unit_maps
-from core.measure.paste import choose, paste, sample
+from core.statistics.seeds import image_seed
+from core.trials.noise import add_noise, unit_maps
+from core.trials.paste import choose, paste, sample
 
 
 @pytest.fixture

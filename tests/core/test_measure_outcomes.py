@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.trials import Trials, make_trials
-from core.digests import is_data
+from core.audits.audit import Audit
+from core.corrections.composites import held_out_composites
 from core.errors import WorkspaceError
-from core.measures import outcomes, pasting, scores, trials
-from core.measures.decisions import Decisions, decided
+from core.measures import outcomes, scores
+from core.measures.availability import Trials, make_trials
+from core.measures.one_audit import measure
 from core.measures.outcomes import (
     CONTROL,
     MASKED,
@@ -30,9 +29,12 @@ from core.measures.outcomes import (
 from core.measures.regions import REGIONS, noise_trial
 from core.measures.scores import is_scored, score, stored_cues
 from core.measures.stored import measured
-from core.measures.table import measure
-from core.mitigation.composites import held_out_composites
-from core.store import Workspace, read_json, write_json
+from core.storage.digests import is_data
+from core.storage.workspace import Workspace, read_json, write_json
+from core.tags.decisions import Decisions, decided
+from core.tags.log import TagStore
+from core.trials import encoder as trials
+from core.trials import pasted_cues as pasting
 from core.types import Kind, Tag
 from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of
 

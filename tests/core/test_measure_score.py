@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
-from core.measure.score import (
+from core.statistics.separation import (
     auroc_interval,
     precision_interval,
     relative_core_sensitivity,
@@ -86,7 +86,7 @@ def test_the_bootstrap_is_seeded(rng: np.random.Generator, monkeypatch: pytest.M
     found = precision_interval(p_in, p_cue, seed=3)
     assert precision_interval(p_in, p_cue, seed=3) == found
     assert precision_interval(p_in, p_cue, seed=4) != found
-    monkeypatch.setattr("core.measure.score.CHUNK", 50 * 300)
+    monkeypatch.setattr("core.statistics.separation.CHUNK", 50 * 300)
     assert precision_interval(p_in, p_cue, seed=3) == pytest.approx(found, abs=0.05)
 
 

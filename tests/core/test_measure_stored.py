@@ -9,14 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.measures import stored, table
-from core.measures.decisions import decided
+from core.measures import one_audit as table
+from core.measures import stored
 from core.measures.outcomes import outcomes_folder
 from core.measures.stored import folder_of, is_stored, measured
-from core.store import Workspace, locked
+from core.storage.workspace import Workspace, locked
+from core.tags.decisions import decided
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.core.conftest import RED, workspace_of
 

@@ -12,18 +12,20 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from core import measure_commands
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
-from core.measure.paste import choose, paste
-from core.measures import pasting, regions, trials
-from core.measures.decisions import decided, spuriosity_of, values_of
+from core.measures import regions
+from core.measures.one_audit import measure
 from core.measures.rows import COLUMNS, DEFINITIONS
 from core.measures.scores import score
-from core.measures.table import measure
 from core.measures.watermark import MISSING
-from core.store import Workspace, dumps
+from core.storage.workspace import Workspace, dumps
+from core.tags.decisions import decided, spuriosity_of, values_of
+from core.tags.log import TagStore
+from core.trials import encoder as trials
+from core.trials import pasted_cues as pasting
+from core.trials.paste import choose, paste
 from core.types import Kind, Tag
 from tests.core import test_planted
 from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.measures import watermark
-from core.measures.decisions import decided
 from core.measures.outcomes import Outcomes, kinds_of
 from core.measures.rows import as_table
-from core.measures.trials import predictions_of, trial_ids
+from core.tags.decisions import decided
+from core.tags.log import TagStore
+from core.trials.encoder import predictions_of, trial_ids
 from tests.core.conftest import load_white_box, workspace_of
 
 

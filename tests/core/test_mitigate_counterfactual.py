@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from core.corrections.counterfactual import (
+    Augmentation,
+    counterfactuals,
+    default_changes,
+    train_on_counterfactuals,
+)
+from core.corrections.training import Recipe
 from core.errors import InputError
-from core.mitigate.compositing import (
+from core.trials.compositing import (
     OPERATIONS,
     challenge,
     changed_background,
@@ -14,14 +21,8 @@ from core.mitigate.compositing import (
     partners,
     pasted_cues,
 )
-from core.mitigate.counterfactual import (
-    Augmentation,
-    counterfactuals,
-    default_changes,
-    train_on_counterfactuals,
-)
-from core.mitigate.examples import Examples
-from core.mitigate.factorial import (
+from core.trials.examples import Examples
+from core.trials.factorial import (
     CELLS,
     FACTORS,
     background_gap,
@@ -31,7 +32,6 @@ from core.mitigate.factorial import (
     mutual_information,
     shape_bias,
 )
-from core.mitigate.training import Recipe
 from tests.tiny import load_tiny
 
 COLOURS = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)])

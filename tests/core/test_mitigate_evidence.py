@@ -8,23 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.discover.pca import class_pca, linear_alpha
+from core.candidates.pca import class_pca, linear_alpha
+from core.corrections.choice import Sweep, _sampled, choose, clean, fold_head, sweep, trials_of
+from core.corrections.concepts import KINDS, alignment, concept_of, fit_concept
+from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
+from core.corrections.pairs import joined, overlay_pairs, pasted_features, strong
+from core.corrections.rectified import with_correction
+from core.corrections.sensitivity import answer
+from core.corrections.transfer import matched_cue
 from core.errors import InputError
-from core.mitigate.choice import Sweep, _sampled, choose, clean, fold_head, sweep, trials_of
-from core.mitigate.composites import joined, overlay_pairs, pasted_features, strong
-from core.mitigate.concepts import KINDS, alignment, concept_of, fit_concept
-from core.mitigate.corrections import with_correction
-from core.mitigate.evidence import (
-    HIDDEN,
-    SHOWN,
-    UNKNOWN,
-    Cue,
-    Evidence,
-    Pairs,
-    high_against_low,
-)
-from core.mitigate.sensitivity import answer
-from core.mitigate.transfer import matched_cue
 from core.models.linear import Head
 from tests.core.mitigation_fixture import make_evidence, make_head
 from tests.reference import alpha as slow_alpha
@@ -319,7 +311,7 @@ def test_a_sweep_of_many_images_keeps_those_that_speak_of_the_cue(
     evidence = make_evidence(rng, head, n=300, pairs=True)
     few = evidence.pairs.take(np.arange(20))
     evidence = replace(evidence, pairs=few)
-    monkeypatch.setattr("core.mitigate.choice.LIMIT", 250)
+    monkeypatch.setattr("core.corrections.choice.LIMIT", 250)
     seen = _sampled(evidence)
     assert len(seen.labels) <= 252
     assert (seen.labels == 0).sum() == 100

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import InputError
-from core.mitigate.factorial import mutual_information
-from core.mitigate.generator import (
+from core.corrections.generator import (
     Schedule,
     Style,
     Weights,
@@ -15,8 +13,10 @@ from core.mitigate.generator import (
     generate,
     train_generator,
 )
-from core.mitigate.invariant import predict, train_classifier
-from core.mitigate.mechanisms import EDGE, LATENT, Discriminator, Generator, Parts
+from core.corrections.invariant import predict, train_classifier
+from core.corrections.mechanisms import EDGE, LATENT, Discriminator, Generator, Parts
+from core.errors import InputError
+from core.trials.factorial import mutual_information
 
 
 @pytest.fixture(scope="module")

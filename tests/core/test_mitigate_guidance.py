@@ -8,10 +8,7 @@ import torch
 from captum.attr import InputXGradient, LayerGradCam, LayerGradientXActivation
 from torch import nn
 
-from core.errors import InputError
-from core.mitigate.attribution import attribution
-from core.mitigate.examples import Examples, annotated, read_examples
-from core.mitigate.guidance import (
+from core.corrections.guidance import (
     Guidance,
     balanced_weight,
     batch_of,
@@ -19,8 +16,9 @@ from core.mitigate.guidance import (
     localisation_loss,
     measure_guidance,
 )
-from core.mitigate.layers import find_layer, layer_names, parameters_after
-from core.mitigate.localisation import (
+from core.corrections.input_gradients import attribution
+from core.corrections.layers import find_layer, layer_names, parameters_after
+from core.corrections.localisation import (
     LOSSES,
     attribution_iou,
     dilated,
@@ -28,9 +26,11 @@ from core.mitigate.localisation import (
     guidance_loss,
     masks_of_heatmaps,
 )
-from core.mitigate.training import Recipe, corrected, train, trainable_copy, with_head
+from core.corrections.training import Recipe, corrected, train, trainable_copy, with_head
+from core.errors import InputError
 from core.models.linear import Correction, Head
 from core.models.model import Model
+from core.trials.examples import Examples, annotated, read_examples
 from core.types import Preprocess
 from tests.tiny import load_tiny
 

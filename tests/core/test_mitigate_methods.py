@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from core.corrections.clarc import to_levels
+from core.corrections.concepts import concept_of
+from core.corrections.evidence import HIDDEN, SHOWN, Evidence
+from core.corrections.head_methods import METHODS, mitigate
+from core.corrections.rectified import with_correction, without_directions
+from core.corrections.rrclarc import FORMS, TARGETS, automatic, closed, rr_penalty, rrclarc
+from core.corrections.softmax import feature_scale, fit_softmax, rebalanced, sample_rows
+from core.corrections.tuning import STOPPING, tune_head, tuning_rows
 from core.errors import InputError
-from core.mitigate.clarc import to_levels
-from core.mitigate.concepts import concept_of
-from core.mitigate.corrections import with_correction, without_directions
-from core.mitigate.evidence import HIDDEN, SHOWN, Evidence
-from core.mitigate.methods import METHODS, mitigate
-from core.mitigate.rrclarc import FORMS, TARGETS, automatic, closed, rr_penalty, rrclarc
-from core.mitigate.softmax import feature_scale, fit_softmax, rebalanced, sample_rows
-from core.mitigate.tuning import STOPPING, tune_head, tuning_rows
 from core.models.linear import Head
 from tests.core.mitigation_fixture import make_evidence, make_head
 

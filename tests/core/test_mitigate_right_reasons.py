@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import InputError
-from core.mitigate.examples import Examples
-from core.mitigate.layers import find_layer, seen
-from core.mitigate.right_reasons import (
+from core.corrections.layers import find_layer, seen
+from core.corrections.right_reasons import (
     FORMS,
     TARGETS,
     Penalty,
@@ -17,7 +15,9 @@ from core.mitigate.right_reasons import (
     right_reasons,
     scalar_target,
 )
-from core.mitigate.training import Recipe, corrected
+from core.corrections.training import Recipe, corrected
+from core.errors import InputError
+from core.trials.examples import Examples
 from tests.tiny import FEATURES, load_tiny
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from core.corrections.saliency import FRAME, frame_saliency
 from core.errors import InputError
-from core.mitigate.saliency import FRAME, frame_saliency
 
 COLOURS = np.array([(200, 60, 60), (60, 90, 200), (60, 180, 80)])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.whitebox import Figures, compared, corrected, fixture
-from core.mitigate.choice import sweep
-from core.mitigate.methods import mitigate
+from core.corrections.choice import sweep
+from core.corrections.head_methods import mitigate
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from core.corrections.package import (
+    export_model,
+    missing_for,
+    runnable,
+    with_head,
+    write_checkpoint,
+)
 from core.errors import CheckpointError, InputError
-from core.mitigation.package import export_model, missing_for, runnable, with_head, write_checkpoint
 from core.models.checkpoint import take_correction
 from core.models.linear import Correction, Head
 from core.models.load import _from_checkpoint, _Parts
@@ -345,7 +351,7 @@ def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         export_model(audit, "h5", tmp_path / "m.h5")
     with pytest.raises(InputError, match="must end in .pt2"):
         export_model(audit, "pt2", tmp_path / "m.onnx")
-    monkeypatch.setattr("core.mitigation.package.find_spec", lambda _: None)
+    monkeypatch.setattr("core.corrections.package.find_spec", lambda _: None)
     assert missing_for("pt2") == []
     with pytest.raises(InputError, match="pip install onnx onnxscript onnxruntime"):
         export_model(audit, "onnx", tmp_path / "m.onnx")

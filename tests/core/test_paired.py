@@ -10,8 +10,9 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from core.measure.calibration import bin_sums, bins_of, calibrated_level, calibration_error
-from core.measure.paired import (
+from core.statistics.calibration import bin_sums, bins_of, calibrated_level, calibration_error
+from core.statistics.intervals import accuracy_gaps, mean_interval
+from core.statistics.paired import (
     Sampled,
     bootstrap_interval,
     bootstrap_p,
@@ -23,15 +24,8 @@ from core.measure.paired import (
     weighted_gap,
     weighted_share,
 )
-from core.measure.robustness import (
-    clopper_pearson,
-    effective_robustness,
-    expit,
-    fit_line,
-    logit,
-)
-from core.measure.score import weighted_auroc, weighted_precision
-from core.statistics import accuracy_gaps, mean_interval
+from core.statistics.robustness import clopper_pearson, effective_robustness, expit, fit_line, logit
+from core.statistics.separation import weighted_auroc, weighted_precision
 
 
 def test_resamples_are_the_same_for_the_same_name() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.explain import pictures
-from core.report import figures as report
+from core.explain import overlays as pictures
+from core.report import charts as report
 from core.ui.palette import CLASSES, LOWERS, NEUTRAL, RAISES, SEQUENTIAL
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.discover import pca as module
-from core.discover.candidates import find_candidates, page_order, top_neurons, variance_share
-from core.discover.pca import class_pca, linear_alpha, match_directions
+from core.candidates import pca as module
+from core.candidates.pca import class_pca, linear_alpha, match_directions
+from core.candidates.search import find_candidates, page_order, top_neurons, variance_share
 from tests import reference
 
 

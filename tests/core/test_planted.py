@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.audits.run import run_audit
 from core.data.masks import crop_mask, mask_on_grid, read_mask
 from core.explain.heatmaps import energy_share
 from core.models.model import Model
-from core.run import run_audit
-from core.statistics import auroc
-from core.store import Workspace
+from core.statistics.intervals import auroc
+from core.storage.workspace import Workspace
 from core.types import Kind, Preprocess
 from tests.conftest import tiny_request
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.images import shared_images
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.corrections.card import card
+from core.corrections.request import MitigateRequest, run_mitigation
 from core.errors import ModelError
-from core.mitigation.card import card
-from core.mitigation.run import MitigateRequest, run_mitigation
+from core.measures.shared_images import shared_images
 from core.models import device
 from core.models.model import Model
 from core.models.precision import (
@@ -28,8 +28,8 @@ from core.models.precision import (
     tried,
     unlike,
 )
-from core.run import run_audit
-from core.store import Workspace, read_json, write_json
+from core.storage.workspace import Workspace, read_json, write_json
+from core.tags.log import TagStore
 from core.types import Kind, Preprocess, Tag
 from tests.conftest import draw, tiny_request
 

@@ -20,24 +20,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import InputError, SpurioscopeError
 from core.models.model import Model
-from core.report import (
-    appendix,
-    document,
-    evidence,
-    figures,
-    findings,
-    pdf,
-    pictures,
-    words,
-)
+from core.report import appendix, document, findings, pdf
+from core.report import charts as figures
+from core.report import material as evidence
+from core.report import prints as pictures
+from core.report import sentences as words
 from core.report.beside import beside
 from core.report.document import Report, compose, render
 from core.report.findings import Verdict
-from core.statistics import critical, newcombe
+from core.statistics.intervals import critical, newcombe
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.core import test_planted
 from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of

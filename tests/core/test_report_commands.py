@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.core.test_measure_table import RED, load_white_box, workspace_of
 from tests.core.test_report import copied, untagged  # noqa: F401 - a fixture

@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.data.preprocess import crop_box
 from core.errors import InputError
-from core.report import evidence, formats, regions
-from core.report.regions import Labelled, Region
+from core.report import boxes as regions
+from core.report import formats
+from core.report import material as evidence
+from core.report.boxes import Labelled, Region
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of
 from tests.core.test_report import copied, untagged  # noqa: F401 - a fixture

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import core.features.extract
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.audits.run import run_audit
 from core.errors import WorkspaceError
-from core.run import run_audit
-from core.store import Workspace, locked, read_json
+from core.storage.workspace import Workspace, locked, read_json
 from tests.conftest import Server, draw, tiny_request
 from tests.core.run_fixture import by_id
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("tiny_model")
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.features.shards.SHARD_SIZE", 4)
-    monkeypatch.setattr("core.analysis.SHARD_SIZE", 4)
+    monkeypatch.setattr("core.audits.analysis.SHARD_SIZE", 4)
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_an_error_in_the_analysis_repeats_no_pass(
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"core.analysis.{step}", failing)
+        patch.setattr(f"core.audits.analysis.{step}", failing)
         with pytest.raises(RuntimeError, match="power cut"):
             run_audit(tiny_request(folder), workspace)
     with pytest.raises(WorkspaceError, match="'tiny' is not finished; run the same audit command"):
@@ -178,7 +178,7 @@ def test_half_an_analysis_of_more_images_is_not_shown_as_finished(
     run_audit(tiny_request(folder), workspace)
     draw(folder / "train/red/new.jpg", (220, 40, 40), rng)
     with monkeypatch.context() as patch:
-        patch.setattr("core.analysis.find_candidates", lambda *_, **__: 1 / 0)
+        patch.setattr("core.audits.analysis.find_candidates", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_audit(tiny_request(folder), workspace)
     assert workspace.find("tiny")["state"] == "running"
@@ -265,14 +265,14 @@ def test_two_at_once(folder: Path, workspace: Workspace) -> None:
 def test_two_beginning_at_once_make_one_audit(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose = core.run._choose_compute
+    choose = core.audits.run._choose_compute
 
     def overtaken(*arguments: Any, **more: Any) -> Any:
-        monkeypatch.setattr(core.run, "_choose_compute", choose)
+        monkeypatch.setattr(core.audits.run, "_choose_compute", choose)
         run_audit(tiny_request(folder), workspace)
         return choose(*arguments, **more)
 
-    monkeypatch.setattr(core.run, "_choose_compute", overtaken)
+    monkeypatch.setattr(core.audits.run, "_choose_compute", overtaken)
     with pytest.raises(WorkspaceError, match="is being computed by another process"):
         run_audit(tiny_request(folder), workspace)
     assert len(workspace.manifests()) == 1
@@ -319,7 +319,7 @@ def test_a_pass_that_goes_on_keeps_maps_as_it_began(
     monkeypatch.setattr(core.features.extract, "encode_padded", failing)
     with pytest.raises(KeyboardInterrupt):
         run_audit(tiny_request(folder), workspace)
-    monkeypatch.setattr("core.run.MAP_BUDGET", 0)
+    monkeypatch.setattr("core.audits.run.MAP_BUDGET", 0)
     audit = run_audit(tiny_request(folder), workspace)
     assert audit.store.has_maps(audit.images.index.tolist())
 
@@ -327,7 +327,7 @@ def test_a_pass_that_goes_on_keeps_maps_as_it_began(
 def test_maps_beyond_the_budget_are_not_kept(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.run.MAP_BUDGET", 36 * 12 * 64 * 4 - 1)
+    monkeypatch.setattr("core.audits.run.MAP_BUDGET", 36 * 12 * 64 * 4 - 1)
     audit = run_audit(tiny_request(folder), workspace)
     assert not list(audit.folder.rglob("maps.npy"))
     arrays = audit.class_arrays(0)

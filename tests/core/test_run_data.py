@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import core.features.extract
-from core.analysis import require_two_classes
+from core.audits.analysis import require_two_classes
+from core.audits.run import AuditRequest, run_audit
 from core.errors import DataError, InputError, ModelError
-from core.run import AuditRequest, run_audit
-from core.store import Workspace
+from core.storage.workspace import Workspace
 from tests.conftest import draw, tiny_request
 from tests.core.run_fixture import manifest_of
 
@@ -178,7 +178,7 @@ def test_unsorted_rows_and_ragged_batches_change_nothing(
 
 
 def test_attributes_called_like_columns_of_ours(folder: Path, workspace: Workspace) -> None:
-    clashing = {name: 1 for name in core.run.OWN_COLUMNS}
+    clashing = {name: 1 for name in core.audits.run.OWN_COLUMNS}
     audit = run_audit(tiny_request(manifest_of(folder, **clashing, place="x")), workspace)
     assert "width (data)" in audit.summary["attributes"]
     assert "place" in audit.summary["attributes"]
@@ -248,6 +248,6 @@ def test_head_keep_without_the_classes(folder: Path, workspace: Workspace) -> No
     ],
 )
 def test_default_names(data: str, model: str, name: str) -> None:
-    from core.store import check_name
+    from core.storage.workspace import check_name
 
     assert check_name(AuditRequest(data, model).default_name) == name

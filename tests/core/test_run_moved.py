@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from core.audit import Audit
-from core.audit_commands import relocate
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.commands.audits import relocate
 from core.errors import InputError
-from core.run import run_audit
-from core.store import Workspace
+from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
 from tests.core.run_fixture import manifest_of
 

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from core.__main__ import main
-from core.annotate.exchange import export_tags, read_tags
-from core.annotate.tags import TagStore
+from core.audits.run import run_audit
 from core.report.appendix import _both
 from core.report.appendix import archive as zipped
-from core.run import run_audit
-from core.spreadsheet import csv_bytes, guarded, unguarded, write_csv
-from core.store import Workspace
+from core.storage.spreadsheet import csv_bytes, guarded, unguarded, write_csv
+from core.storage.workspace import Workspace
+from core.tags.exchange import export_tags, read_tags
+from core.tags.log import TagStore
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +128,7 @@ def test_the_appendix_of_a_report_is_guarded() -> None:
 
 def test_no_module_writes_csv_past_it() -> None:
     """The demos write manifests, of names of their own; a fingerprint is nobody's file."""
-    known = {"core/spreadsheet.py", "core/report/document.py"}
+    known = {"core/storage/spreadsheet.py", "core/report/document.py"}
     found = set()
     for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "pages").glob("*.py")]:
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.measure.spuriosity import groups, ranking, reliability, spuriosity, spurious_gap
+from core.statistics.spuriosity import groups, ranking, reliability, spuriosity, spurious_gap
 
 
 def test_equals_replica(rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from core.statistics import (
+from core.statistics.intervals import (
     accuracy_gaps,
     auroc,
     combined,

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import store
 from core.errors import WorkspaceError
-from core.store import (
+from core.storage import workspace as store
+from core.storage.workspace import (
     Workspace,
     check_name,
     differences,
@@ -125,7 +125,7 @@ def test_an_audit_being_computed_is_not_deleted(workspace: Workspace) -> None:
 
 def test_a_killed_process_gives_its_lock_back(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from core.store import locked\n"
+        "import sys, time; from pathlib import Path; from core.storage.workspace import locked\n"
         "with locked(Path(sys.argv[1]), 'x'):\n print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

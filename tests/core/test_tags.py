@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy
 
 from benchmarks import tagstore
-from core.annotate import database
-from core.annotate.tags import TagStore
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags import database
+from core.tags.log import TagStore
 from core.types import Kind, Subtype, Tag
 
 
@@ -85,8 +85,8 @@ def test_no_name_is_anonymous(store: TagStore) -> None:
 
 def test_processes_tagging_at_once_lose_nothing(store: TagStore, workspace: Workspace) -> None:
     code = (
-        "import sys; from pathlib import Path; from core.annotate.tags import TagStore\n"
-        "from core.store import Workspace; from core.types import Kind, Subtype, Tag\n"
+        "import sys; from pathlib import Path; from core.tags.log import TagStore\n"
+        "from core.storage.workspace import Workspace; from core.types import Kind, Subtype, Tag\n"
         "s = TagStore.open(Workspace(Path(sys.argv[1])))\n"
         "for i in range(10): s.add(sys.argv[2], 'a1', 'wolf', Kind.PCA, i, Tag.CORE)"
     )

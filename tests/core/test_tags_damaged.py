@@ -15,12 +15,12 @@ import sqlalchemy
 
 from benchmarks.attack_tags import attack
 from core.__main__ import main
-from core.annotate import database, failures, journal
-from core.annotate.exchange import export_tags
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import InputError, WorkspaceError
-from core.store import Workspace
+from core.storage.workspace import Workspace
+from core.tags import database, failures, journal
+from core.tags.exchange import export_tags
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 
 COLUMNS = [column.name for column in database.EVENTS.columns]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.annotate.names import LONGEST, one_line, person, storable
-from core.annotate.queue import mixed
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
+from core.tags.people import LONGEST, one_line, person, storable
+from core.tags.queue import mixed
 from core.types import Kind, Tag
 
 

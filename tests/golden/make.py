@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.models.model import Model
-from core.store import write_json
+from core.storage.workspace import write_json
 from core.types import Preprocess
 
 HERE = Path(__file__).parent
@@ -161,9 +161,9 @@ def opened() -> Iterator[Path]:
 
 def answers(root: Path) -> dict[str, Any]:
     """What every command and export says of the audits of a workspace, as JSON."""
-    from core.audit import Audit
-    from core.mitigation.stored import effect_table
-    from core.store import Workspace
+    from core.audits.audit import Audit
+    from core.corrections.corrected import effect_table
+    from core.storage.workspace import Workspace
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

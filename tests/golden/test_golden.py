@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.storage.workspace import Workspace
 from tests.golden import make
 
 NAMES = sorted(path.stem for path in make.EXPECTED.glob("*.json"))

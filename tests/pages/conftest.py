@@ -17,10 +17,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
 
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.audits.run import AuditRequest, run_audit
 from core.models.model import Model
-from core.run import AuditRequest, run_audit
-from core.store import Workspace
+from core.storage.workspace import Workspace
 from core.types import Preprocess
 
 COLOURS = {"cat": (220, 60, 40), "dog_*x*": (40, 70, 220), "eel": (60, 190, 90)}

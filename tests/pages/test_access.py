@@ -17,12 +17,12 @@ from streamlit.web.server.server_util import get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from streamlit.web.server.starlette.starlette_websocket import _is_origin_allowed
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.guard import CONFINED
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.guard import CONFINED
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui import access, shell
 from core.ui.media import media_routes

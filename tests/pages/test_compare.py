@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.comparison.carry import ANNOTATOR
-from core.comparison.table import MEASURES, compare, open_context
-from core.comparison.trials import make_trials
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.measures.availability import make_trials
+from core.measures.several_audits import MEASURES, compare, open_context
+from core.storage.workspace import Workspace
+from core.tags.carry import ANNOTATOR
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui import compare_table
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.store import read_json, write_frame, write_json
+from core.audits.audit import Audit
+from core.storage.workspace import read_json, write_frame, write_json
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui.text import plain
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send

@@ -7,12 +7,12 @@ import json
 import pandas as pd
 import pytest
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.measure_commands import factor_arguments
+from core.audits.audit import Audit
+from core.commands.measures import factor_arguments
+from core.jobs import jobs
 from core.measures.factors import factor_table
-from core.store import Workspace, write_frame
+from core.storage.workspace import Workspace, write_frame
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.pages.conftest import Open, healthy
 

@@ -9,11 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Progress, Tag
 from core.ui.shell import NEEDS, PAGES
 from tests.pages.conftest import Open, galleries, trigger

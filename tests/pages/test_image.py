@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from tests.pages.conftest import Open, address, gallery, healthy, send
 
 

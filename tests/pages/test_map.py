@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.map import map_folder, read_map
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.audits.map import map_folder, read_map
+from core.jobs import jobs
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui import map as maps
 from tests.pages.conftest import (
@@ -31,11 +31,11 @@ TITLE = "Map of the images"
 COMMAND = """
 import argparse, sys
 import numpy as np
-import core.map
-from core import map_commands
-from core.store import Workspace
+import core.audits.map
+from core.commands import maps as map_commands
+from core.storage.workspace import Workspace
 
-core.map.umap_plane = lambda values, seed, report: np.asarray(values[:, :2], np.float32)
+core.audits.map.umap_plane = lambda values, seed, report: np.asarray(values[:, :2], np.float32)
 parser = argparse.ArgumentParser()
 map_commands.add_parser(parser)
 parser.add_argument("--workspace")

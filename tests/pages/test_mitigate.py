@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core import jobs
 from core.__main__ import parser
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.mitigate_commands import mitigate
-from core.mitigation.methods import methods
-from core.mitigation.run import MitigateRequest, run_mitigation
-from core.mitigation.tradeoff import SWEPT
-from core.store import Workspace, write_frame
-from core.terminal import Terminal
+from core.audits.audit import Audit
+from core.commands.corrections import mitigate
+from core.commands.terminal import Terminal
+from core.corrections.methods import methods
+from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.tradeoff import SWEPT
+from core.jobs import jobs
+from core.storage.workspace import Workspace, write_frame
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui.effect import siblings
 from tests.pages.conftest import Open, address, galleries, healthy
@@ -34,7 +34,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
 
 @pytest.fixture
 def fixed(tagged: Audit, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Audit:
-    monkeypatch.setattr("core.mitigate.choice.fold_head", lambda head, _: head)
+    monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
     request = MitigateRequest(tagged.name, "projection", "fixed", strength=2.0)
     return run_mitigation(request, workspace)
 
@@ -120,7 +120,7 @@ def test_what_was_left_out_can_be_measured(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("core.mitigate.choice.fold_head", lambda head, _: head)
+    monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
     request = MitigateRequest(
         tagged.name, "spufix", "quick", strength=0.3, options={"bias": "refit"}, pictures=False,
         seed=3,
@@ -135,7 +135,7 @@ def test_what_was_left_out_can_be_measured(
     first, second = started
     assert second == [*first, "--cue-images", f"{label}={tmp_path}"]
     options = parser().parse_args(first)  # the very same mitigation: nothing is corrected again
-    monkeypatch.setattr("core.mitigation.run.derive", None)
+    monkeypatch.setattr("core.corrections.request.derive", None)
     again = mitigate(options, workspace, Terminal(workspace))[0]
     assert again["id"] == quick.id
     app = healthy(opened("mitigate", audit=quick.id), "Mitigate")

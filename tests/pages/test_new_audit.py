@@ -7,10 +7,10 @@ import pytest
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
 from core.errors import JobError
-from core.guard import CONFINED
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.guard import CONFINED
+from core.storage.workspace import Workspace
 from core.types import Progress
 from core.ui.new_audit import queue
 from tests.pages.conftest import Open, healthy

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from core import jobs
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.jobs import jobs
+from core.storage.workspace import Workspace
 from core.types import Progress
 from tests.pages.conftest import Open, address, healthy
 

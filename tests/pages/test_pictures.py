@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.types import Kind
 from core.ui import figures, opened, pictures
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui.shell import NEEDS, PAGES, pages
 from tests.pages.conftest import Open, address, gallery, healthy
@@ -87,8 +87,8 @@ def test_findings_are_those_of_the_report_and_paged(
     tagged: None, workspace: Workspace, audit: Audit, opened: Open
 ) -> None:
     from core.report.document import compose
-    from core.report.evidence import gather
     from core.report.findings import Finding
+    from core.report.material import gather
     from core.ui.findings import findings
 
     found = findings(audit)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.audit import Audit
+from core.audits.audit import Audit
+from core.jobs import jobs
 from core.measures.stored import measured
-from core.report import evidence
-from core.store import Workspace
+from core.report import material as evidence
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.pages.conftest import Open, address, healthy
 

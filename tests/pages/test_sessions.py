@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from core.audit import Audit
+from core.audits.audit import Audit
 from core.errors import UnreadableImageError, WorkspaceError
 from core.explain.attribution import METHODS, attribute
-from core.measures.trials import features_of
 from core.models.model import Model
-from core.store import read_array, read_json, write_json
+from core.storage.workspace import read_array, read_json, write_json
+from core.trials.encoder import features_of
 from core.types import Kind
 from core.ui import drawn, opened, pictures
 from tests.pages.conftest import SIDE, load_tiny

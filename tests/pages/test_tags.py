@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
-from core.annotate.tags import TagStore
-from core.annotate.votes import ADJUDICATION, GOLD, answers, count_votes
-from core.audit import Audit
-from core.class_files import carry_direction
+from core.audits.audit import Audit
+from core.audits.class_files import carry_direction
 from core.errors import WorkspaceError
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
+from core.tags.votes import ADJUDICATION, GOLD, answers, count_votes
 from core.types import Kind, Subtype, Tag
 from core.ui.text import plain
 from tests.hostile import NAMES

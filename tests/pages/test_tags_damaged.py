@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from core.annotate import database
-from core.annotate.tags import TagStore
-from core.audit import Audit
-from core.store import Workspace
+from core.audits.audit import Audit
+from core.storage.workspace import Workspace
+from core.tags import database
+from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.pages.conftest import Open
 

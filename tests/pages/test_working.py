@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
-from core.store import Workspace
+from core.jobs import jobs
+from core.storage.workspace import Workspace
 from core.types import Progress
 
 

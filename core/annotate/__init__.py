@@ -1,1 +1,0 @@
-"""What people say about candidates: tags and their history."""

@@ -1,0 +1,1 @@
+"""What is stored: an audit, run, analysed, read, checked."""

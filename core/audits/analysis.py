@@ -1,0 +1,471 @@
+"""From stored features to ranked candidates: head, predictions, classes, summary.
+
+::
+
+    head/            weight.npy (K, D), bias.npy (K,), oof.npy (n, K) where a probe was fitted,
+                     head.json (mode, outputs, how the probe was chosen)
+    predictions.parquet   image_id, prediction, confidence, loss, correct, fair
+    classes/00217/   one folder per audited class, see :class:`core.audits.audit.ClassArrays`
+    candidates.parquet    every candidate of every class
+    summary.json     what lists and headlines need, without loading anything else
+
+Every result carries the key of what it was computed from, so only what changed is repeated.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.candidates.search import ClassCandidates, find_candidates
+from core.config import SHARD_SIZE, TOP_IMAGES
+from core.data.names import definitions, display_names
+from core.errors import DataError, WorkspaceError
+from core.explain.heatmaps import heatmaps
+from core.features.shards import FeatureStore
+from core.models.head import fit_probe, match_outputs
+from core.models.linear import FACTS, Head, read_head, store_head
+from core.statistics.intervals import log_softmax
+from core.storage import digests
+from core.storage.workspace import (
+    as_bytes,
+    fingerprint,
+    read_array,
+    read_frame,
+    read_json,
+    remove,
+    replacing_folder,
+    there,
+    write_frame,
+    write_json,
+)
+from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progress, Reporter
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+GIVEN = "given"
+"""Entry of ``head.json`` for a head that was stored from outside: it is never fitted anew."""
+
+
+def analyse(
+    folder: Path,
+    manifest: dict[str, Any],
+    table: ImageTable,
+    images: pd.DataFrame,
+    store: FeatureStore,
+    model: Model | None,
+    report: Reporter,
+) -> None:
+    """Compute everything of an audit that follows from its features.
+
+    Parameters
+    ----------
+    model : None where a head was given (:data:`GIVEN`).
+    images : the table joined with the store's rows (digest, width, height, readable, reason).
+    """
+    remove(folder / "summary.json")  # nobody reads half of two analyses
+    readable = images[images["readable"]].reset_index(drop=True)
+    fitting = fitting_rows(readable)
+    key = fingerprint(
+        {
+            "images": _digest(readable, ["image_id", "digest", "label", "split"]),
+            "fingerprint": manifest["fingerprint"],
+        }
+    )
+    report(
+        Progress("Fitting the head" if manifest["head"]["mode"] == "fit" else "Predicting", 0, 0)
+    )
+    head = _head(folder, manifest, table, readable, fitting, store, model, key)
+    predictions = _predict(folder, readable, fitting, store, head)
+    held_out = held_out_rows(folder, fitting)
+    classes = _classes(
+        folder, manifest, readable, fitting, held_out, predictions, store, head, key, report
+    )
+    write_json(
+        folder / "summary.json",
+        summarise(manifest, table, images, readable, fitting, held_out, predictions, head, classes),
+    )
+
+
+def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
+    """Whether the stored analysis is that of exactly these images, so that nothing is to do."""
+    if not (folder / "summary.json").exists() or not (folder / "images.parquet").exists():
+        return False
+    same_table = read_json(folder / "summary.json", {}).get("table") == _table_key(table)
+    return bool(same_table and read_frame(folder / "images.parquet").equals(images))
+
+
+def _table_key(table: ImageTable) -> str:
+    """Changes with everything of the table that is not in its frame."""
+    return fingerprint(
+        {k: getattr(table, k) for k in ("attributes", "notes", "repeated", "planted")}
+    )
+
+
+def require_two_classes(source: str, fitting: pd.DataFrame) -> None:
+    """Refuse to fit a head on the images of a single class.
+
+    Raises
+    ------
+    DataError
+        If all the images (column ``label``) belong to one class.
+    """
+    labels = sorted(fitting["label"].unique())
+    if len(labels) < 2:
+        raise DataError(
+            f"{source}: a head needs training images of at least two classes, there is only "
+            f"{', '.join(map(repr, labels)) or 'none'}; add another class, or name a model that "
+            "has this one among its outputs"
+        )
+
+
+def fitting_rows(images: pd.DataFrame) -> BoolArray:
+    """(n,) images that components and probes are fitted on: the split train, else every image."""
+    train = (images["split"] == TRAIN).to_numpy(dtype=bool)
+    return train if train.any() else np.ones(len(images), bool)
+
+
+def held_out_rows(folder: Path, fitting: BoolArray) -> BoolArray:
+    """(n,) images that accuracies and gaps are measured on.
+
+    Those of the other splits; where there are none, all that were predicted out of fold: not the
+    only image of its class, which every fold trains on.
+    """
+    if not fitting.all():
+        return ~fitting
+    rows = fitting.copy()
+    probe = read_json(folder / "head" / "head.json", FACTS).get("probe", {})
+    rows[np.array(probe.get("never_held_out", []), np.int64)] = False
+    return rows
+
+
+def held_out_basis(images: pd.DataFrame, fitting: BoolArray, mode: str) -> str:
+    """Which predictions the gaps use, in words."""
+    if not fitting.all():
+        return " + ".join(sorted(images.loc[~fitting, "split"].unique()))
+    return "out-of-fold" if mode == "fit" else "all images (the head was not fitted on them)"
+
+
+def _digest(frame: pd.DataFrame, columns: list[str]) -> str:
+    hashed = pd.util.hash_pandas_object(frame[columns], index=False).to_numpy()
+    return fingerprint({"rows": hashed.tobytes().hex()})
+
+
+def _head(
+    folder: Path,
+    manifest: dict[str, Any],
+    table: ImageTable,
+    readable: pd.DataFrame,
+    fitting: BoolArray,
+    store: FeatureStore,
+    model: Model | None,
+    key: str,
+) -> Head:
+    """A given head, the model's own, or a linear probe fitted on the training features."""
+    path = folder / "head" / "head.json"
+    stored = read_json(path, {}) if path.exists() else {}
+    if GIVEN in stored and stored["key"] != key:
+        write_json(path, {**stored, "key": key})
+    if GIVEN in stored or stored.get("key") == key:
+        return read_head(folder)
+    assert model is not None
+    facts: dict[str, Any] = {"key": key}
+    mode = manifest["head"]["mode"]
+    if mode == "keep":
+        weight, bias, correction, oof = model.weight, model.bias, model.correction, None
+        matched = match_outputs(table.labels, model)[0] or {}
+        outputs = list(model.outputs or [str(i) for i in range(len(weight))])
+        for label, output in matched.items():
+            outputs[output] = label
+        names = display_names(outputs)
+    else:
+        train = readable[fitting]
+        require_two_classes(table.source, train)
+        outputs = sorted(train["label"].unique().tolist())
+        names = display_names(outputs)
+        labels = np.searchsorted(outputs, train["label"].to_numpy(dtype=str))
+        probe = fit_probe(store.features(train["image_id"].tolist()), labels, len(outputs))
+        weight, bias, correction, oof = probe.weight, probe.bias, None, probe.oof_logits
+        facts["probe"] = {
+            "C": probe.C,
+            "cross_validation": [asdict(row) for row in probe.cv],
+            "iterations": probe.n_iter,
+            "converged": probe.converged,
+            "never_held_out": list(probe.never_held_out),
+        }
+    shown = [names[label] for label in outputs]
+    store_head(folder, Head(weight, bias, outputs, shown, mode, correction), facts, oof)
+    return read_head(folder)
+
+
+def _predict(
+    folder: Path, readable: pd.DataFrame, fitting: BoolArray, store: FeatureStore, head: Head
+) -> pd.DataFrame:
+    """Predictions of every readable image, in the table's order.
+
+    Columns: ``prediction`` (output index), ``confidence`` (softmax of it), ``loss`` (nats, NaN
+    where the label has no output), ``correct``, ``fair`` (correct, out of fold for images that a
+    probe was fitted on: what gaps are measured with).
+    """
+    truth = np.array([head.index(label) for label in readable["label"]], np.int64)
+    parts = []
+    for start in range(0, len(readable), SHARD_SIZE):
+        ids = readable["image_id"].iloc[start : start + SHARD_SIZE].tolist()
+        parts.append(_scores(head.logits(store.features(ids)), truth[start : start + SHARD_SIZE]))
+    frame = pd.concat(parts, ignore_index=True)
+    frame.insert(0, "image_id", readable["image_id"])
+    fair = frame["correct"].to_numpy(dtype=bool).copy()
+    if there(folder / "head" / "oof.npy"):
+        out_of_fold = read_array(folder / "head" / "oof.npy", mapped=True)
+        fair[fitting] = out_of_fold.argmax(axis=1) == truth[fitting]
+    frame["fair"] = fair
+    write_frame(folder / "predictions.parquet", frame)
+    return frame
+
+
+def _scores(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
+    log_p = log_softmax(logits)
+    prediction = log_p.argmax(axis=1)
+    known = np.maximum(truth, 0)
+    rows = np.arange(len(truth))
+    return pd.DataFrame(
+        {
+            "prediction": prediction,
+            "confidence": np.exp(log_p[rows, prediction]),
+            "loss": np.where(truth >= 0, -log_p[rows, known], np.nan),
+            "correct": prediction == truth,
+        }
+    )
+
+
+def _classes(
+    folder: Path,
+    manifest: dict[str, Any],
+    readable: pd.DataFrame,
+    fitting: BoolArray,
+    held_out: BoolArray,
+    predictions: pd.DataFrame,
+    store: FeatureStore,
+    head: Head,
+    key: str,
+    report: Reporter,
+) -> list[dict[str, Any]]:
+    """Analyse every class that has an output and a training image; returns their facts."""
+    path = folder / "classes"
+    if path.exists() and not _same_key(path / "key.json", key):
+        shutil.rmtree(path)
+    write_json(path / "key.json", key)
+    label = readable["label"].to_numpy(dtype=str)
+    wanted = [name for name in sorted(set(label[fitting])) if head.index(name) >= 0]
+    glosses = definitions(wanted)
+    facts, tables = [], []
+    for number, name in enumerate(wanted):
+        report(Progress("Finding components", number, len(wanted), "classes"))
+        rows = np.flatnonzero(label == name)
+        class_idx = head.index(name)
+        target = path / f"{class_idx:05d}"
+        if not (target / "class.json").exists():
+            ids = readable["image_id"].iloc[rows].tolist()
+            found = find_candidates(
+                store.features(ids),
+                head.weight[class_idx],
+                float(head.bias[class_idx]),
+                train=fitting[rows],
+                held_out=held_out[rows],
+                correct=predictions["fair"].to_numpy(dtype=bool)[rows],
+                components=manifest["parts"]["components"],
+                device=manifest["compute"]["device"],
+            )
+            _write_class(target, found, ids, fitting[rows], store, class_idx, name, head)
+        tables.append(read_frame(target / "candidates.parquet"))
+        facts.append(
+            read_json(target / "class.json")
+            | {"definition": glosses.get(name, "")}
+            | widest_gap(tables[-1])
+        )
+    report(Progress("Finding components", len(wanted), len(wanted), "classes"))
+    if tables:
+        write_frame(folder / "candidates.parquet", pd.concat(tables, ignore_index=True))
+    return facts
+
+
+def _same_key(path: Path, key: str) -> bool:
+    """Whether the classes were made from the same; a damaged key is known by its digest."""
+    try:
+        return bool(read_json(path, str) == key)
+    except WorkspaceError:
+        return digests.would_be(path, as_bytes(key))
+
+
+def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
+    """The candidate that opens the largest accuracy gap of a class, where any was measured.
+
+    Gaps whose corrected interval lies above zero go first: the largest of many noisy numbers
+    would otherwise lead.
+    """
+    measured = table[table["gap"].notna()]
+    if measured.empty:
+        return {"top_gap": None}
+    certain = measured[measured["gap_low"] > 0]
+    row = (certain if len(certain) else measured).sort_values("gap", ascending=False).iloc[0]
+    shown = int(row["component"]) + (row["kind"] == "pca")
+    return {
+        "top_gap": float(row["gap"]),
+        "top_gap_low": float(row["gap_low"]),
+        "top_gap_high": float(row["gap_high"]),
+        "top_kind": str(row["kind"]),
+        "top_component": int(row["component"]),
+        "top_candidate": f"{'component' if row['kind'] == 'pca' else 'neuron'} {shown}",
+    }
+
+
+def _write_class(
+    target: Path,
+    found: ClassCandidates,
+    ids: list[str],
+    fitting: BoolArray,
+    store: FeatureStore,
+    class_idx: int,
+    label: str,
+    head: Head,
+) -> None:
+    """Everything about one class, in one atomic folder."""
+    table = found.table.copy()
+    top = table["top_image_ids"].tolist()
+    table["top_image_ids"] = [[ids[i] for i in row] for row in top]
+    table.insert(0, "class_idx", class_idx)
+    table.insert(1, "class_name", head.names[class_idx])
+    with replacing_folder(target) as temporary:
+        arrays = {
+            "basis": found.pca.basis.T.astype(np.float32),
+            "mean": found.pca.mean,
+            "eigenvalues": found.pca.eigenvalues,
+            "neurons": found.neurons,
+            "alpha": found.alpha.astype(np.float32),
+            "residual": found.residual.astype(np.float32),
+            "image_ids": np.array(ids),
+            "fitting": fitting,
+        }
+        maps = _top_maps(found, top, ids, store)
+        if maps is not None:
+            arrays["top_maps"] = maps
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        table.to_parquet(temporary / "candidates.parquet", index=False)
+        facts = {
+            "class_idx": class_idx,
+            "label": label,
+            "name": head.names[class_idx],
+            "logit_mean": found.logit_mean,
+            "n_images": len(ids),
+            "n_fitted": int(fitting.sum()),
+            "n_components": found.n_components,
+            "total_variance": found.pca.total_variance,
+            "bound": found.pca.bound,
+        }
+        write_json(temporary / "class.json", facts)
+
+
+def _top_maps(
+    found: ClassCandidates, top: list[list[int]], ids: list[str], store: FeatureStore
+) -> FloatArray | None:
+    """Heatmaps (m, TOP_IMAGES, h, w) of every candidate's top images, from the maps of the pass.
+
+    None where the pass kept no maps; they are then computed on demand.
+    """
+    needed = sorted({i for row in top for i in row})
+    if not needed or not store.has_maps([ids[i] for i in needed]):
+        return None
+    place = {image: n for n, image in enumerate(needed)}
+    maps: FloatArray | None = None
+    users: dict[int, list[tuple[int, int]]] = {}
+    for candidate, row in enumerate(top):
+        for rank, image in enumerate(row):
+            users.setdefault(place[image], []).append((candidate, rank))
+    for start in range(0, len(needed), SHARD_SIZE // 4):
+        part = needed[start : start + SHARD_SIZE // 4]
+        found_maps = heatmaps(store.maps([ids[i] for i in part]), found.directions, found.offsets)
+        if maps is None:
+            maps = np.zeros((len(top), TOP_IMAGES, *found_maps.shape[2:]), np.float32)
+        for offset in range(len(part)):
+            for candidate, rank in users[start + offset]:
+                maps[candidate, rank] = found_maps[offset, candidate]
+    return maps
+
+
+def summarise(
+    manifest: dict[str, Any],
+    table: ImageTable,
+    images: pd.DataFrame,
+    readable: pd.DataFrame,
+    fitting: BoolArray,
+    held_out: BoolArray,
+    predictions: pd.DataFrame,
+    head: Head,
+    classes: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What ``list``, ``show`` and the overview say, as plain JSON."""
+    fair = predictions["fair"].to_numpy(dtype=bool)
+    label = readable["label"].to_numpy(dtype=str)
+    for facts in classes:
+        rows = held_out & (label == facts["label"])
+        facts["n_held_out"] = int(rows.sum())
+        facts["accuracy"] = float(fair[rows].mean()) if rows.any() else None
+    per_split = {
+        str(split): {"images": len(rows), "accuracy": float(fair[rows].mean())}
+        for split, rows in readable.groupby("split").indices.items()
+    }
+    audited = {facts["label"] for facts in classes}
+    notes = [*table.notes]
+    if left_out := sorted(set(label) - audited):
+        notes.append(
+            f"{len(left_out)} classes without a training image or an output were not audited: "
+            + ", ".join(left_out[:10])
+        )
+    duplicates, across = repeated_images(readable)
+    unreadable = images[~images["readable"]]
+    return {
+        "images": len(images),
+        "readable": len(readable),
+        "unreadable": [
+            {"path": p, "reason": r}
+            for p, r in zip(unreadable["path"], unreadable["reason"], strict=True)
+        ],
+        "splits": per_split,
+        "classes": classes,
+        "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
+        "held_out": manifest["head"].get("held_out")
+        or held_out_basis(readable, fitting, head.mode),
+        "head": read_only_head_facts(head),
+        "attributes": list(table.attributes),
+        "masks": [m for m in ("object_mask", "cue_mask", "x_min") if m in images.columns],
+        "duplicates": duplicates,
+        "in_two_splits": across,
+        "repeated": [list(row) for row in table.repeated],
+        "planted": table.planted,
+        "table": _table_key(table),
+        "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def read_only_head_facts(head: Head) -> dict[str, Any]:
+    """Mode and number of outputs."""
+    return {"mode": head.mode, "outputs": len(head.outputs)}
+
+
+def repeated_images(readable: pd.DataFrame) -> tuple[list[list[str]], list[list[str]]]:
+    """Groups of paths with identical bytes, and those of them that stand in several splits."""
+    same = readable[readable.duplicated("digest", keep=False)]
+    groups, across = [], []
+    for _, rows in same.groupby("digest", sort=True):
+        paths = sorted(rows["path"])
+        groups.append(paths)
+        if rows["split"].nunique() > 1:
+            across.append(paths)
+    return sorted(groups), sorted(across)

@@ -1,0 +1,495 @@
+"""A finished audit, read: the one object that pages and commands ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.audits.class_files import carried_path, read_arrays, read_carried
+from core.candidates.pca import ClassPCA, linear_alpha
+from core.candidates.search import COLUMNS
+from core.errors import InputError, UnreadableImageError, WorkspaceError
+from core.explain.heatmaps import heatmaps
+from core.features.shards import FeatureStore, stored_values
+from core.models.linear import Head, read_head
+from core.storage.documents import CLASS, IMAGES, PREDICTED, SUMMARY
+from core.storage.workspace import (
+    Workspace,
+    damaged,
+    read_array,
+    read_frame,
+    read_json,
+    read_manifest,
+    there,
+)
+from core.types import FloatArray, IntArray, Kind, Preprocess
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+    from core.models.model import Model
+
+
+UPLOAD_VERSION = 2
+"""Of what is stored about an uploaded image. Before 2, features may be those of another picture
+that was uploaded at the same moment."""
+
+_uploading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate feature of one class: alpha = direction . phi - offset, logit units."""
+
+    class_idx: int
+    kind: Kind
+    component: int
+    """0-based index by descending eigenvalue, the feature index of a neuron, or the number of a
+    carried direction of the class."""
+    row: int
+    """Position among the class's candidates: components first, then neurons; -1: not stored."""
+    direction: FloatArray
+    """(D,) float64."""
+    offset: float
+
+    @property
+    def title(self) -> str:
+        """Name on the screen; components count from 1 there."""
+        return self.kind.named(self.component)
+
+
+@dataclass(frozen=True)
+class ClassArrays:
+    """Everything computed about one class."""
+
+    facts: dict[str, Any]
+    """class_idx, label, name, logit_mean, n_images, n_fitted, n_components, bound."""
+    pca: ClassPCA
+    neurons: IntArray
+    """(m,) feature indices."""
+    alpha: FloatArray
+    """(n, r + m) float32: components, then neurons; every image of the class, every split."""
+    residual: FloatArray
+    """(n,) logit - mean - sum of the components' alphas."""
+    image_ids: list[str]
+    """(n,) sorted like the image table."""
+    fitting: np.ndarray
+    """(n,) bool: images that the components were fitted on."""
+    top_maps: FloatArray | None
+    """(r + m, TOP_IMAGES, h, w) of each candidate's top images, or None: computed on demand."""
+    carried: Path
+    """File of the directions carried over from other models (:func:`carried_path`)."""
+
+    def candidate(self, kind: Kind | str, component: int) -> Candidate:
+        """One candidate of this class; any feature may be asked for as a neuron.
+
+        Raises
+        ------
+        InputError
+            If there is no such component or feature; the message says how many there are.
+        """
+        kind = Kind(kind)
+        if kind is Kind.CARRIED:
+            return self._carried(component)
+        pca, class_idx = self.pca, int(self.facts["class_idx"])
+        if kind is Kind.PCA:
+            if not 0 <= component < pca.basis.shape[1]:
+                raise InputError(
+                    f"component {component} of class {self.facts['name']!r} does not exist; it has "
+                    f"components 0 to {pca.basis.shape[1] - 1}"
+                )
+            u = pca.basis[:, component]
+            offset = float(u.sum() * (u @ pca.mean))
+            return Candidate(
+                class_idx, kind, component, component, u.sum() * u * pca.weight, offset
+            )
+        if not 0 <= component < len(pca.weight):
+            raise InputError(
+                f"neuron {component} does not exist; the encoder has features 0 to "
+                f"{len(pca.weight) - 1}"
+            )
+        direction = np.zeros(len(pca.weight))
+        direction[component] = pca.weight[component]
+        where = np.flatnonzero(self.neurons == component)
+        row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
+        return Candidate(class_idx, kind, component, row, direction, float(pca.mean[component]))
+
+    def _carried(self, number: int) -> Candidate:
+        rows = read_carried(self.carried) if there(self.carried) else np.zeros((0, 1))
+        if not 0 <= number < len(rows):
+            raise InputError(
+                f"class {self.facts['name']!r} has {len(rows)} carried directions, not number "
+                f"{number}; carry the tags over again"
+            )
+        class_idx, row = int(self.facts["class_idx"]), rows[number]
+        return Candidate(class_idx, Kind.CARRIED, number, -1, row[:-1], float(row[-1]))
+
+    def alphas(self, features: FloatArray) -> FloatArray:
+        """Alpha (n, r) of every component on any features (n, D)."""
+        return linear_alpha(features, self.pca.directions, self.pca.offsets)
+
+
+class Audit:
+    """Reads what :func:`core.audits.run.run_audit` wrote; computes only maps that are missing.
+
+    Parameters
+    ----------
+    folder : ``workspace/audits/<id>``.
+
+    Raises
+    ------
+    WorkspaceError
+        If the audit has not been finished yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest: dict[str, Any] = read_manifest(folder)
+        if not (folder / "summary.json").exists():
+            raise WorkspaceError(
+                f"audit {self.manifest['name']!r} is not finished; run the same audit command "
+                "again to go on, or resume it on the page New audit"
+            )
+        self.summary: dict[str, Any] = read_json(folder / "summary.json", SUMMARY)
+
+    @classmethod
+    def open(cls, workspace: Workspace, audit: str) -> Audit:
+        """An audit by name or by a prefix of its id."""
+        return cls(workspace.folder(workspace.find(audit)["id"]))
+
+    @property
+    def id(self) -> str:
+        """Short id; the folder's name."""
+        return str(self.manifest["id"])
+
+    @property
+    def name(self) -> str:
+        """Name given by the user."""
+        return str(self.manifest["name"])
+
+    @property
+    def root(self) -> Path:
+        """Folder that image paths start from."""
+        return Path(self.manifest["data"]["root"])
+
+    @property
+    def exact_maps(self) -> bool:
+        """Whether heatmaps average to alpha exactly."""
+        return bool(self.manifest["model"]["map_kind"] != "none")
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Facts of every audited class, by label."""
+        found: list[dict[str, Any]] = self.summary["classes"]
+        return found
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """How images are brought to the encoder's size."""
+        facts = dict(self.manifest["preprocess"])
+        for name in ("input_size", "mean", "std"):
+            facts[name] = tuple(facts[name])
+        return Preprocess(**facts)
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Every readable image with its prediction, indexed by ``image_id``.
+
+        The table's columns, and ``prediction`` (output index), ``confidence``, ``loss``,
+        ``correct`` and ``fair`` (:func:`core.audits.analysis.analyse`).
+        """
+        images = read_frame(self.folder / "images.parquet", needed=IMAGES)
+        images = images[images["readable"].astype(bool)].set_index("image_id")
+        path = self.folder / "predictions.parquet"
+        predictions = read_frame(path, needed=["image_id", *PREDICTED]).set_index("image_id")
+        if not images.index.equals(predictions.index):
+            raise damaged(path, "is of other images than images.parquet")
+        return images.join(predictions)
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool: the rows of ``images`` that figures are measured on."""
+        from core.audits.analysis import fitting_rows, held_out_rows
+
+        return held_out_rows(self.folder, fitting_rows(self.images))
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Every candidate of every class (:data:`core.candidates.search.COLUMNS`)."""
+        return read_frame(self.folder / "candidates.parquet", needed=COLUMNS)
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Features and stored maps."""
+        return FeatureStore(self.folder)
+
+    @cached_property
+    def head(self) -> Head:
+        """The head that is explained."""
+        return read_head(self.folder)
+
+    def class_facts(self, wanted: str) -> dict[str, Any]:
+        """A class by raw label, displayed name or ``#index``.
+
+        Raises
+        ------
+        InputError
+            If none matches; close names are given.
+        """
+        for key in ("label", "name"):
+            for facts in self.classes:
+                if facts[key] == wanted:
+                    return facts
+        if wanted.startswith("#"):
+            for facts in self.classes:
+                if str(facts["class_idx"]) == wanted[1:]:
+                    return facts
+        import difflib
+
+        names = [facts["name"] for facts in self.classes]
+        near = difflib.get_close_matches(wanted, names, n=3) or names[:5]
+        raise InputError(
+            f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
+        )
+
+    def carried(self, class_idx: int) -> int:
+        """How many directions were carried over to a class from other models."""
+        path = carried_path(self.folder, class_idx)
+        return len(read_carried(path, mapped=True)) if there(path) else 0
+
+    def class_arrays(self, class_idx: int) -> ClassArrays:
+        """Components, neurons and alphas of one class; arrays stay on disk until touched."""
+        folder = self.folder / "classes" / f"{class_idx:05d}"
+        arrays = read_arrays(folder, self.head.weight.shape[1])
+        facts = read_json(folder / "class.json", CLASS)
+        pca = ClassPCA(
+            np.asarray(self.head.weight[class_idx], np.float64),
+            np.asarray(arrays["mean"]),
+            np.asarray(arrays["basis"], np.float64).T,
+            np.asarray(arrays["eigenvalues"]),
+            facts["total_variance"] or 0.0,
+            facts["bound"],
+        )
+        return ClassArrays(
+            facts,
+            pca,
+            np.asarray(arrays["neurons"]),
+            arrays["alpha"],
+            arrays["residual"],
+            arrays["image_ids"].tolist(),
+            np.asarray(arrays["fitting"]),
+            arrays.get("top_maps"),
+            carried_path(self.folder, class_idx),
+        )
+
+    def upload(self, content: bytes, model: Model) -> str:
+        """Take in an image from outside; returns the id under which it can be explained.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the bytes are no image, or the network has no finite features for it.
+        WorkspaceError
+            If this process only shows (:func:`core.storage.workspace.read_only`).
+        """
+        import hashlib
+
+        from core.storage.workspace import refuse_if_read_only
+
+        refuse_if_read_only()
+        image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
+        with _uploading:  # the same picture may come from several visitors at once
+            if not self._is_taken_in(image_id):
+                self._take_in(image_id, content, model)
+        return image_id
+
+    def _take_in(self, image_id: str, content: bytes, model: Model) -> None:
+        import torch
+
+        from core.data.foreign import read_foreign, refuse_if_full
+        from core.data.preprocess import apply
+        from core.features.shards import storable
+        from core.storage.workspace import replacing_folder, write_json
+
+        refuse_if_full(self.folder / "uploads")
+        with replacing_folder(self.folder / "uploads" / image_id) as temporary:
+            (temporary / "image").write_bytes(content)
+            pixels = apply(self.preprocess, read_foreign(temporary / "image").image)
+            encoded = model.encode(torch.from_numpy(pixels)[None])
+            if not encoded.features.isfinite().all():
+                raise UnreadableImageError("the network's features are not finite on this image")
+            np.save(temporary / "features.npy", encoded.features.cpu().numpy())
+            if encoded.maps is not None:
+                np.save(temporary / "maps.npy", storable(encoded.maps))
+            write_json(temporary / "upload.json", {"version": UPLOAD_VERSION})
+
+    def _is_taken_in(self, image_id: str) -> bool:
+        """Whether the features of an upload are there, and stored since they can be believed."""
+        facts = self.folder / "uploads" / image_id / "upload.json"
+        return facts.exists() and read_json(facts, {"version": int})["version"] == UPLOAD_VERSION
+
+    def _uploaded(self, image_id: str) -> Path | None:
+        """Folder of an upload; what an earlier version stored is computed anew, once."""
+        from core.storage.workspace import read_only
+
+        folder = self.folder / "uploads" / image_id
+        if not (image_id.startswith("up") and image_id.isalnum() and folder.is_dir()):
+            return None
+        if not self._is_taken_in(image_id):
+            if read_only():
+                return None
+            self.upload((folder / "image").read_bytes(), self.load_model())
+        return folder
+
+    def features(self, image_ids: Sequence[str]) -> FloatArray:
+        """Features (n, D) float32 of images of the audit, or of one that was uploaded."""
+        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
+            return read_array(folder / "features.npy")
+        return self.store.features(image_ids)
+
+    def path(self, image_id: str) -> Path:
+        """File of an image of this audit.
+
+        Raises
+        ------
+        InputError
+            If the audit holds no such image.
+        """
+        if folder := self._uploaded(image_id):
+            return folder / "image"
+        if image_id not in self.images.index:
+            raise InputError(f"audit {self.name!r} holds no image {image_id!r}")
+        return self.root / str(self.images.at[image_id, "path"])
+
+    def image(self, image_id: str) -> Image.Image:
+        """The upright RGB image.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the file is gone or damaged; the remedy is named.
+        """
+        from core.data.decode import large_alone, read_image
+        from core.data.foreign import read_foreign
+
+        path = self.path(image_id)
+        if not path.exists():
+            raise UnreadableImageError(
+                f"{path} is not there any more; if the data moved: python -m core show "
+                f"{self.name!r} --data-root NEW"
+            )
+        if self._uploaded(image_id):
+            return read_foreign(path).image
+        with large_alone(path):
+            return read_image(path).image
+
+    def load_model(self, *, exported: bool = False) -> Model:
+        """The audited model with the head that is explained, on its device, at its precision.
+
+        Parameters
+        ----------
+        exported : as it is, on the CPU in fp32.
+        """
+        from core.models.device import choose_device
+        from core.models.load import load_model
+
+        facts, compute = self.manifest["model"], self.manifest["compute"]
+        checkpoint = self.folder / facts["checkpoint"] if facts["checkpoint"] else None
+        model = load_model(facts["name"], checkpoint=checkpoint)
+        if model.weights_hash != facts.get("weights", self.manifest["parts"]["weights"]):
+            raise WorkspaceError(
+                f"the weights of {facts['name']} are not those of audit {self.name!r}; restore "
+                "them, or run the audit again under another name"
+            )
+        model.use_head(self.head)
+        if exported:
+            return model
+        try:
+            device = choose_device(compute["device"])
+        except InputError:
+            device = "cpu"
+        return model.to(device, compute["precision"])
+
+    def maps(
+        self, image_ids: Sequence[str], model: Model | None = None, *, padded: bool = True
+    ) -> FloatArray:
+        """Pooled-layer maps (n, D, h, w) float32: from the pass, else computed as the pass did.
+
+        Parameters
+        ----------
+        model : the loaded model, to save loading it here.
+        padded : in batches of the pass's size, so that the bits are those of the pass. A single
+            image to look at needs neither its bits nor its memory.
+
+        Raises
+        ------
+        InputError
+            If the architecture has no exact maps.
+        """
+        if not self.exact_maps:
+            raise InputError(
+                f"{self.manifest['model']['name']} has no pooled maps: its heatmaps are Grad-CAM "
+                "approximations"
+            )
+        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
+            return stored_values(read_array(folder / "maps.npy"))
+        if self.store.has_maps(image_ids):
+            return self.store.maps(image_ids)
+        from core.data.preprocess import apply
+        from core.features.extract import encode_padded
+
+        model = model or self.load_model()
+        size = self.manifest["compute"]["batch_size"]
+        parts = []
+        for start in range(0, len(image_ids), size):
+            pixels = [
+                apply(self.preprocess, self.image(i)) for i in image_ids[start : start + size]
+            ]
+            batch = size if padded else len(pixels)
+            maps = encode_padded(model, np.stack(pixels), batch).maps
+            assert maps is not None
+            parts.append(maps.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def heatmaps(
+        self,
+        candidate: Candidate,
+        image_ids: Sequence[str],
+        model: Model | None = None,
+        *,
+        padded: bool = True,
+    ) -> FloatArray:
+        """Maps (n, h, w) float32 of one candidate; the mean over h, w is alpha where exact.
+
+        Where the architecture has no exact map, Grad-CAM on alpha
+        (:func:`core.explain.attribution.grad_cam`). ``padded`` as for :meth:`maps`.
+        """
+        if not self.exact_maps:
+            return self._approximate(candidate, image_ids, model)
+        found, step = [], 64
+        for start in range(0, len(image_ids), step):
+            maps = self.maps(image_ids[start : start + step], model, padded=padded)
+            found.append(
+                heatmaps(maps, candidate.direction[None], np.array([candidate.offset]))[:, 0]
+            )
+        return np.concatenate(found)
+
+    def _approximate(
+        self, candidate: Candidate, image_ids: Sequence[str], model: Model | None
+    ) -> FloatArray:
+        from core.data.preprocess import apply
+        from core.explain.attribution import attribute
+
+        model = model or self.load_model()
+        found = []
+        for image_id in image_ids:
+            pixels = apply(self.preprocess, self.image(image_id))
+            found.append(attribute(model, pixels, candidate.direction, "grad_cam"))
+        return np.stack(found)

@@ -1,0 +1,90 @@
+"""Files of one class of an audit, read and compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import WorkspaceError
+from core.storage.workspace import damaged, read_array, there, write_array
+from core.types import FloatArray
+
+ARRAYS = {
+    **{"mean": 1, "basis": 2, "eigenvalues": 1, "neurons": 1, "alpha": 2, "residual": 1},
+    **{"image_ids": 1, "fitting": 1, "top_maps": 4},
+}
+"""Arrays of a class and their dimensions."""
+
+LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
+"""Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
+
+
+def read_arrays(folder: Path, features: int) -> dict[str, np.ndarray]:
+    """Every array of a class by name, ``top_maps`` only where they are stored.
+
+    Parameters
+    ----------
+    features : number D of features of the head.
+
+    Raises
+    ------
+    WorkspaceError
+        If one is missing or damaged, or they do not go together.
+    """
+    arrays = {
+        name: read_array(folder / f"{name}.npy", mapped=name in LARGE_ARRAYS, ndim=ndim)
+        for name, ndim in ARRAYS.items()
+        if name != "top_maps" or there(folder / "top_maps.npy")
+    }
+    if not _together(arrays, features):
+        raise damaged(folder, "holds arrays of different classes")
+    return arrays
+
+
+def _together(arrays: Mapping[str, np.ndarray], features: int) -> bool:
+    components, width = arrays["basis"].shape
+    images, candidates = arrays["alpha"].shape
+    return (
+        components == len(arrays["eigenvalues"])
+        and features == width == len(arrays["mean"])
+        and candidates == components + len(arrays["neurons"])
+        and all(len(arrays[name]) == images for name in ("residual", "image_ids", "fitting"))
+    )
+
+
+def carried_path(folder: Path, class_idx: int) -> Path:
+    """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.
+
+    Rows are only ever added, so that the number of one stands for good.
+    """
+    return folder / "carried" / f"{class_idx:05d}.npy"
+
+
+def read_carried(path: Path, *, mapped: bool = False) -> FloatArray:
+    """The directions carried over to a class, by their file.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is missing or damaged; no run can make them again, but carrying over can.
+    """
+    try:
+        return read_array(path, mapped=mapped, kinds="f", ndim=2)
+    except WorkspaceError as error:
+        raise WorkspaceError(
+            f"{path} cannot be read; it holds directions carried over from another audit: run the "
+            "same audit again, which sets it aside, and carry the tags over again"
+        ) from error
+
+
+def carry_direction(folder: Path, class_idx: int, direction: FloatArray, offset: float) -> int:
+    """The number of a direction (D,) among those carried to a class; a new one is added."""
+    path, row = carried_path(folder, class_idx), np.append(direction, offset)[None]
+    known = read_carried(path) if there(path) else np.zeros((0, row.shape[1]))
+    same = np.flatnonzero(np.isclose(known, row, rtol=1e-9, atol=1e-12).all(axis=1))
+    if len(same):
+        return int(same[0])
+    write_array(path, np.concatenate([known, row]))
+    return len(known)

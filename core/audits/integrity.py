@@ -1,0 +1,269 @@
+"""Whether an audit is stored as it was written, and setting aside what is not.
+
+Everything is read once and compared with its digest (:mod:`core.storage.digests`). What is damaged
+is set aside, so that the run that follows computes exactly that again: the images of a damaged
+shard, a class, the head. A damaged plan is made again from its shards, which hold the same images.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.data.decode import file_digest
+from core.errors import WorkspaceError
+from core.features.shards import PLAN_COLUMNS, ROW_COLUMNS, FeatureStore
+from core.storage import digests
+from core.storage.documents import SUMMARY
+from core.storage.workspace import (
+    MEND,
+    disk_errors,
+    read_array,
+    read_frame,
+    read_frames,
+    read_json,
+    read_manifest,
+    write_frame,
+)
+from core.types import ImageTable, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGE = "Checking what is stored"
+
+PICTURES = "pictures"
+"""Folder of what can be drawn again at any time; not looked at."""
+
+ASIDE = ".damaged"
+"""Ending of what is set aside since no run can compute it again."""
+
+PASS = ("plan", "shards")
+"""Folders of what the pass over the images leaves."""
+
+ON_DEMAND = ("carried", "map", "measures", "mitigation", "outcomes", "uploads")
+"""Folders of what is computed where it is asked for."""
+
+UNKNOWN_FILE = (-1, 0)
+"""Size and time of an image that was changed since; the next plan looks at it again."""
+
+
+@dataclass
+class Verified:
+    """What a check of every stored file found."""
+
+    files: int = 0
+    bytes: int = 0
+    damaged: dict[str, str] = field(default_factory=dict)
+    """What is wrong, by path below the audit's folder."""
+    unknown: list[str] = field(default_factory=list)
+    """Files that can be read and have no digest: of earlier versions."""
+
+    @property
+    def note(self) -> str:
+        """What was not checked, in words; empty where all was."""
+        n = len(self.unknown)
+        return f"no digests stored: {n} files could only be checked for readability" if n else ""
+
+
+def verify(folder: Path, report: Reporter = silent, *, again: bool = True) -> Verified:
+    """Read every stored file of an audit and compare it with its digest.
+
+    Parameters
+    ----------
+    folder : of the audit.
+    again : read also what this process has compared before.
+    """
+    found = Verified()
+    paths = list(_stored(folder))
+    for done, path in enumerate(paths):
+        report(Progress(STAGE, done, len(paths), "files"))
+        name = path.relative_to(folder).as_posix()
+        words = _fault(path, again)
+        if words:
+            found.damaged[name] = words
+        elif path.name != digests.NAME and not digests.is_known(path):
+            found.unknown.append(name)
+        with suppress(OSError):
+            found.bytes += path.stat().st_size
+    found.files = len(paths)
+    found.damaged |= {name: "is missing" for name in _missing(folder) if name not in found.damaged}
+    report(Progress(STAGE, len(paths), len(paths), "files"))
+    return found
+
+
+def require_sound(folder: Path, report: Reporter = silent) -> None:
+    """Raise WorkspaceError if something stored is damaged or missing.
+
+    What this process has compared wholly before, and was not written since, is not read again.
+    """
+    found = verify(folder, report, again=False).damaged
+    if found:
+        name, words = next(iter(found.items()))
+        others = f", and {len(found) - 1} more files are damaged" if len(found) > 1 else ""
+        raise WorkspaceError(f"{folder / name} {words}{others}; {MEND}")
+
+
+def _stored(folder: Path) -> Iterator[Path]:
+    """Every file that is there or should be, digests included where they cannot be read."""
+    for name, folders, files in os.walk(folder):
+        here = Path(name)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != PICTURES)
+        there = {file for file in files if digests.is_data(here / file)}
+        try:
+            there |= set(digests.known(here))
+        except ValueError:
+            yield here / digests.NAME
+            continue
+        yield from (here / file for file in sorted(there) if not file.endswith(ASIDE))
+
+
+def _fault(path: Path, again: bool) -> str:
+    if path.name == digests.NAME:
+        return "is damaged itself"
+    found = digests.fault(path, wholly=True, again=again)
+    if found or digests.is_known(path):
+        return found
+    try:
+        _READ.get(path.suffix, Path.stat)(path)
+    except WorkspaceError as error:
+        return str(error).removeprefix(f"{path} ").removesuffix(f"; {MEND}")
+    return ""
+
+
+_READ = {
+    ".json": read_json,
+    ".npy": lambda path: read_array(path, mapped=True),
+    ".parquet": read_frame,
+}
+
+
+def _missing(folder: Path) -> Iterator[str]:
+    """Folders and files that a finished audit has; their digests may be gone with them."""
+    try:
+        classes = read_json(folder / "summary.json", SUMMARY)["classes"]
+        shards = FeatureStore(folder).shards
+    except WorkspaceError:
+        return  # never finished, or damaged, which is said already
+    names = ["images.parquet", "predictions.parquet", "head/head.json", "classes/key.json"]
+    names += ["candidates.parquet"] if classes else []
+    names += [f"classes/{facts['class_idx']:05d}/class.json" for facts in classes]
+    names += [f"shards/{shard.folder.name}/rows.parquet" for shard in shards]
+    plans = {p.name.partition("-")[0] for p in (folder / "shards").glob("[0-9]*-[0-9]*")}
+    names += [f"plan/{stem}.parquet" for stem in sorted(plans)]
+    yield from (name for name in names if not (folder / name).exists())
+
+
+def is_analysis(name: str) -> bool:
+    """Whether a stored file, by its path, is of the analysis: head, predictions, classes."""
+    return name.partition("/")[0] not in (*PASS, *ON_DEMAND)
+
+
+def mend(folder: Path, report: Reporter = silent) -> list[str]:
+    """Check everything stored, and set aside what is damaged; returns its paths below ``folder``.
+
+    Files without a digest, of earlier versions, get one if they can be read, so that damage from
+    now on is noticed.
+    """
+    damaged = dict(verify(folder, report).damaged)
+    with disk_errors(folder):
+        for name in damaged:
+            _set_aside(folder, Path(name))
+        for here, paths in groupby(_without_digest(folder), key=lambda path: path.parent):
+            sound = []
+            for path in paths:
+                if words := _fault(path, again=False):
+                    damaged[path.relative_to(folder).as_posix()] = words
+                    _set_aside(folder, path.relative_to(folder))
+                else:
+                    sound.append(path)
+            if sound and here.is_dir():
+                digests.adopt(sound)
+    return list(damaged)
+
+
+def _without_digest(folder: Path) -> list[Path]:
+    return [path for path in _stored(folder) if not digests.is_known(path)]
+
+
+def _set_aside(folder: Path, name: Path) -> None:
+    path, part = folder / name, name.parts[0]
+    if len(name.parts) == 3 or part == "head":  # folders that are complete or not there
+        shutil.rmtree(path.parent, ignore_errors=True)
+    elif part == "carried" and path.exists():
+        digests.forget(path)
+        os.replace(path, path.with_name(path.name + ASIDE))
+    elif part not in ("plan", "classes"):  # the digests of those are needed to make them again
+        digests.forget(path)
+        path.unlink(missing_ok=True)
+    elif path.name == digests.NAME:
+        path.unlink()
+
+
+def remake_plans(folder: Path, table: ImageTable, damaged: Sequence[str]) -> None:
+    """Make plans that are damaged or gone again from the shards that they were computed in.
+
+    Parameters
+    ----------
+    damaged : what :func:`mend` returned.
+
+    Raises
+    ------
+    WorkspaceError
+        If one of these shards is damaged, too, so that nobody knows which images it held.
+    """
+    shards: dict[str, list[Path]] = {}
+    for shard in sorted((folder / "shards").glob("[0-9]*-[0-9]*")):
+        shards.setdefault(shard.name.partition("-")[0], []).append(shard)
+    lost = {Path(name).stem for name in damaged if name.startswith("plan/")} - {"digests"}
+    for stem in sorted(shards.keys() | lost):
+        path = folder / "plan" / f"{stem}.parquet"
+        if not path.exists() or stem in lost:
+            write_frame(path, _plan_of(path, shards.get(stem, []), table))
+
+
+def _plan_of(path: Path, shards: list[Path], table: ImageTable) -> pd.DataFrame:
+    """The images (PLAN_COLUMNS) of all shards of a plan."""
+    import pandas as pd
+
+    last = int(shards[-1].name.partition("-")[2]) if shards else -1
+    if last + 1 != len(shards) or not shards:
+        raise WorkspaceError(
+            f"{path} is damaged, and so are shards that it lists the images of; delete the audit "
+            f"({read_manifest(path.parent.parent)['name']!r}) and run it again"
+        )
+    rows, _ = read_frames([shard / "rows.parquet" for shard in shards], ROW_COLUMNS)
+    paths = table.frame.set_index("image_id")["path"].reindex(rows["image_id"]).fillna("")
+    plan = pd.DataFrame({"image_id": rows["image_id"], "path": paths.to_numpy()})
+    stats = [file_state(table.root / name) for name in plan["path"]]
+    plan["bytes"], plan["modified"] = [s[0] for s in stats], [s[1] for s in stats]
+    if not digests.would_be(path, _as_parquet(plan)):
+        changed = [
+            not name or file_digest(table.root / name) != digest
+            for name, digest in zip(plan["path"], rows["digest"], strict=True)
+        ]
+        plan.loc[changed, ["bytes", "modified"]] = UNKNOWN_FILE
+    return plan[PLAN_COLUMNS]
+
+
+def _as_parquet(frame: pd.DataFrame) -> bytes:
+    """What :func:`core.storage.workspace.write_frame` writes."""
+    buffer = BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change of a file; (-1, 0) if it cannot be asked."""
+    try:
+        found = path.stat()
+    except OSError:
+        return UNKNOWN_FILE
+    return found.st_size, found.st_mtime_ns

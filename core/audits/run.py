@@ -1,0 +1,468 @@
+"""One audit from start to finish: images in, ranked candidates out.
+
+Every step leaves its result on disk under a key of what went into it, so the same call resumes
+after any interruption, returns at once when everything is there, and computes only what is new
+when images were added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import core
+from core.audits.analysis import analyse, fitting_rows, is_current, require_two_classes
+from core.audits.audit import Audit
+from core.audits.integrity import file_state, is_analysis, mend, remake_plans
+from core.config import COMPONENTS, FORMAT, MAP_BUDGET
+from core.data.decode import file_digest
+from core.data.open import FORMS, NAMED, open_data
+from core.data.table import some
+from core.errors import DataError, InputError, ModelError, WorkspaceError
+from core.features.extract import NOT_FINITE, cores, extract, prepare
+from core.features.shards import PLAN_COLUMNS, FeatureStore
+from core.models.precision import PRECISIONS, SAMPLE, Precision, Tried, spread_over_classes
+from core.storage.guard import permitted
+from core.storage.workspace import (
+    Workspace,
+    check_name,
+    differences,
+    fingerprint,
+    locked,
+    read_json,
+    remove_unfinished,
+    write_frame,
+    write_json,
+)
+from core.types import ImageTable, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+OWN_COLUMNS = (
+    *("digest", "width", "height", "readable", "reason"),
+    *("prediction", "confidence", "loss", "correct", "fair"),
+)
+"""Columns that an audit adds to the image table; attributes of these names are renamed."""
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """What the user asked for; the command line and the form fill the same fields."""
+
+    data: str
+    model: str
+    name: str | None = None
+    head: str = "auto"
+    """``keep``, ``fit`` or ``auto``."""
+    checkpoint: Path | None = None
+    components: int = COMPONENTS
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    limit_per_class: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data.strip():
+            raise InputError(f"--data is empty; give {FORMS}")
+        for option, value in (
+            ("--components", self.components),
+            ("--batch-size", self.batch_size),
+            ("--workers", self.workers),
+            ("--limit-per-class", self.limit_per_class),
+        ):
+            if value is not None and value < 1:
+                raise InputError(f"{option} {value}: must be at least 1")
+        for option, word, known in (
+            ("--head", self.head, ("auto", "keep", "fit")),
+            ("--precision", self.precision, ("auto", *PRECISIONS)),
+        ):
+            if word not in known:
+                raise InputError(f"{option} {word!r}: choose {', '.join(known)}")
+        if self.name is not None:
+            check_name(self.name)
+        if self.checkpoint is not None:
+            permitted(self.checkpoint)
+
+    @property
+    def default_name(self) -> str:
+        """Name of the audit: the one given, else made of data and model."""
+        if self.name is not None:
+            return self.name
+        model = self.model.partition(":")[2]
+        if self.checkpoint:
+            model += f"-{self.checkpoint.stem}"
+        words = re.sub(r"[\x00-\x1f/\\:]+", "-", f"{self._data_name}-{model}")
+        return words.strip().lstrip(".-")[:120].strip() or "audit"
+
+    @property
+    def _data_name(self) -> str:
+        """The folder or file that the data lies in, or the name of a data set."""
+        kind, colon, rest = self.data.partition(":")
+        if colon and kind in NAMED:
+            return f"{kind}-{rest.partition('?')[0]}"
+        path = Path(os.path.abspath(Path(self.data).expanduser()))
+        return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
+
+
+def run_audit(
+    request: AuditRequest,
+    workspace: Workspace,
+    *,
+    report: Reporter = silent,
+    started: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Run, resume or simply open the audit that a request describes.
+
+    Parameters
+    ----------
+    started : called with the audit's id as soon as its folder exists.
+
+    Raises
+    ------
+    DataError, ModelError
+        If the images or the model cannot be read.
+    WorkspaceError
+        If the name belongs to an audit of something else (the message says what differs), the
+        audit is being computed by another process, or the disk is full.
+    """
+    workspace.require_writable()
+    report(Progress("Reading the list of images", 0, 0))
+    table = _open_table(request, workspace, report)
+    report(Progress("Loading the model", 0, 0))
+    manifest, model = _prepare(request, workspace, table)
+    folder = workspace.folder(manifest["id"])
+    busy = (
+        f"audit {manifest['name']!r} is being computed by another process; watch or cancel it on "
+        "the page New audit, or wait"
+    )
+    with locked(folder / "lock", busy):
+        named = workspace.named(manifest["name"])
+        if named is not None and named["id"] != manifest["id"]:
+            raise WorkspaceError(busy)  # another process began it since we looked
+        write_json(folder / "manifest.json", manifest)
+        started(manifest["id"])
+        compute(folder, manifest, table, model, report, workers=request.workers)
+    return Audit(folder)
+
+
+def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
+    """The image table, read from where its audit says that the images moved to."""
+    old = workspace.named(request.default_name)
+    moved = old["data"]["root"] if old and old["data"].get("moved") else None
+    table = open_data(
+        request.data,
+        workspace=workspace.root,
+        data_root=Path(moved) if moved else None,
+        limit_per_class=request.limit_per_class,
+        report=report,
+    )
+    return _with_free_names(table)
+
+
+def _with_free_names(table: ImageTable) -> ImageTable:
+    """Rename attributes that are called like a column of ours."""
+    names = {name: f"{name} (data)" for name in table.attributes if name in OWN_COLUMNS}
+    if not names:
+        return table
+    note = f"Attributes renamed, since audits have such a column: {some(list(names.values()))}."
+    return replace(
+        table,
+        frame=table.frame.rename(columns=names),
+        attributes=tuple(names.get(name, name) for name in table.attributes),
+        notes=(*table.notes, note),
+    )
+
+
+def _prepare(
+    request: AuditRequest, workspace: Workspace, table: ImageTable
+) -> tuple[dict[str, Any], Model]:
+    """The audit's manifest, old or new, and the model on its device at its precision."""
+    from core.models.load import load_model
+
+    model = load_model(request.model, checkpoint=request.checkpoint)
+    old = workspace.named(request.default_name)
+    head, reason = _choose_head(request.head, table, model)
+    compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
+    parts = {
+        "data": table.source,
+        "limit per class": request.limit_per_class,
+        "model": request.model,
+        "weights": model.weights_hash,
+        "preprocessing": asdict(model.preprocess),
+        "head": head,
+        "components": request.components,
+        "device": compute["device"],
+        "precision": compute["precision"],
+        "batch size": compute["batch_size"],
+        "code": core.__version__,
+        "format": FORMAT,
+    }
+    if old is not None:
+        if changed := differences(old["parts"], parts):
+            raise WorkspaceError(
+                f"audit {old['name']!r} exists with other settings: {'; '.join(changed)}. Choose "
+                "another --name, or delete it first (if only the data moved: "
+                f"python -m core show {old['name']!r} --data-root NEW)"
+            )
+        return {**old, "compute": compute}, model
+    manifest = {
+        "format": FORMAT,
+        "id": workspace.new_id(request.default_name, parts),
+        "name": request.default_name,
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "version": core.__version__,
+        "state": "running",
+        "fingerprint": fingerprint(parts),
+        "parts": parts,
+        "data": {"source": table.source, "root": str(table.root)},
+        "model": {
+            "name": request.model,
+            "checkpoint": str(request.checkpoint.absolute()) if request.checkpoint else None,
+            "n_features": model.n_features,
+            "map_kind": model.map_kind,
+            "map_grid": model.map_grid,
+            "notes": list(model.notes),
+        },
+        "preprocess": asdict(model.preprocess),
+        "head": {"mode": head, "reason": reason},
+        "compute": compute,
+    }
+    return manifest, model
+
+
+def _choose_compute(
+    request: AuditRequest,
+    old: dict[str, Any] | None,
+    model: Model,
+    table: ImageTable,
+    *,
+    keep_head: bool,
+) -> dict[str, Any]:
+    """Device, arithmetic and batch size; an existing audit keeps its own unless told otherwise."""
+    from core.models.device import choose_device
+
+    before = old["compute"] if old else {}
+    device = before.get("device") if request.device == "auto" else None
+    device = choose_device(device or request.device)
+    batch_size = (
+        request.batch_size or before.get("batch_size") or (256 if device.startswith("cuda") else 32)
+    )
+    model.to(device, "fp32")
+    wanted = before.get("precision") if request.precision == "auto" else request.precision
+    if wanted is not None and wanted == before.get("precision"):
+        chosen = {k: v for k, v in before.items() if k in ARITHMETIC}
+    else:
+        chosen = _choose_precision(wanted, device, model, table, keep_head=keep_head)
+    model.to(device, chosen["precision"])
+    return {"device": device, "batch_size": batch_size, **chosen}
+
+
+ARITHMETIC = ("precision", "reason", "tried", "hardware")
+"""Of what an audit says about its computation: its arithmetic, and why that one."""
+
+
+def _choose_precision(
+    wanted: str | None, device: str, model: Model, table: ImageTable, *, keep_head: bool
+) -> dict[str, Any]:
+    """The precision asked for, else the fastest in which the figures hold, and what was tried."""
+    from core.models.device import choose_precision, supports
+
+    faster: tuple[Precision, ...] = ("bf16", "tf32")
+    if wanted is None:
+        candidates = [p for p in faster if supports(device, p)]
+    else:
+        candidates = [p for p in faster if p == wanted]
+    found: list[Tried] = []
+    if candidates:
+        batch, labels = _sample(table, model)
+        found = choose_precision(model, candidates, batch, labels, keep_head=keep_head)
+    if wanted is not None:
+        precision, reason = wanted, "chosen by the user"
+        if found and found[0].error:
+            raise ModelError(f"--precision {wanted}: {found[0].sentence}; choose fp32")
+    else:
+        precision = found[-1].precision if found and found[-1].holds else "fp32"
+        reason = "" if found else f"this {device} has no faster arithmetic"
+    reason = "; ".join(filter(None, [reason, *(entry.sentence for entry in found)]))
+    tried = [asdict(entry) for entry in found]
+    hardware = supports(device, precision)
+    return {"precision": precision, "reason": reason, "tried": tried, "hardware": hardware}
+
+
+def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
+    """Pixels of up to SAMPLE readable images over all classes, uint8, and their labels.
+
+    Of the training images alone, so that images held out change nothing in what is learnt.
+
+    Raises
+    ------
+    DataError
+        If none of the first candidates can be read.
+    """
+    import torch
+
+    frame = table.frame[fitting_rows(table.frame)]
+    spread = spread_over_classes(frame["label"].tolist())[: 20 * SAMPLE]
+    found, labels = [], []
+    for path, label in frame[["path", "label"]].iloc[spread].itertuples(index=False):
+        image = prepare(table.root / path, model.preprocess)
+        if not image.reason:
+            found.append(image.pixels)
+            labels.append(str(label))
+        if len(found) == SAMPLE:
+            break
+    if not found:
+        raise DataError(
+            f"{table.source}: none of {len(spread)} images could be read (the last: "
+            f"{image.reason}); check the files"
+        )
+    return torch.from_numpy(np.stack(found)), labels
+
+
+def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
+    """``keep`` or ``fit``, and the reason in words."""
+    from core.models.head import match_outputs
+
+    if mode == "fit":
+        require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
+        return "fit", "asked for"
+    matched, reason = match_outputs(table.labels, model)
+    if matched is not None:
+        return "keep", "every class is an output of the model"
+    if mode == "keep":
+        raise InputError(
+            f"--head keep: {reason.rstrip('.')}; use --head fit, which fits a linear probe, or a "
+            "model that knows the classes"
+        )
+    require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
+    return "fit", reason
+
+
+def compute(
+    folder: Path,
+    manifest: dict[str, Any],
+    table: ImageTable,
+    model: Model,
+    report: Reporter,
+    *,
+    workers: int | None = None,
+) -> None:
+    """The pass over what is missing or damaged, then the analysis."""
+    for part in (folder, folder / "plan", folder / "shards", folder / "classes"):
+        remove_unfinished(part)
+    damaged = mend(folder, report)
+    remake_plans(folder, table, damaged)
+    store, before = FeatureStore(folder), manifest["state"]
+    plan = _plan(table, store)
+    if len(plan):
+        store.extend(plan)
+    if store.missing:
+        from core.models.device import require
+
+        require(manifest["compute"]["device"], manifest["compute"], manifest["name"])
+        set_state(folder, manifest, "running")
+        extract(
+            model,
+            table.root,
+            store,
+            batch_size=manifest["compute"]["batch_size"],
+            workers=workers or min(16, cores() + 1),
+            keep_maps=_keep_maps(store, model, manifest["compute"]["precision"]),
+            report=report,
+        )
+    frame = table.frame.merge(
+        store.rows[["digest", "width", "height", "readable", "reason"]],
+        left_on="image_id",
+        right_index=True,
+        how="left",
+        validate="one_to_one",
+    )
+    _require_readable(table, frame, manifest)
+    sound = before == "finished" and not any(map(is_analysis, damaged))
+    if sound and is_current(folder, table, frame):
+        set_state(folder, manifest, "finished")
+        return
+    set_state(folder, manifest, "running")
+    write_frame(folder / "images.parquet", frame)
+    analyse(folder, manifest, table, frame, store, model, report)
+    set_state(folder, manifest, "finished")
+
+
+def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: dict[str, Any]) -> None:
+    """Raise DataError or ModelError, whichever is to blame, where no image can be used."""
+    if frame["readable"].any():
+        return
+    if lost := int((frame["reason"] == NOT_FINITE).sum()):
+        model, compute = manifest["model"]["name"], manifest["compute"]
+        raise ModelError(
+            f"{model}: its features are not finite on any of {lost} images ({compute['precision']} "
+            f"on {compute['device']}); check its weights, or choose --precision fp32"
+        )
+    reasons = frame["reason"].value_counts()
+    raise DataError(
+        f"{table.source}: no readable image among {len(frame)} ({reasons.index[0]}); check the "
+        "files"
+    )
+
+
+def set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
+    """Record the state, and leave a name that was changed meanwhile."""
+    if manifest["state"] != state:
+        manifest["state"] = state
+        write_json(
+            folder / "manifest.json", {**read_json(folder / "manifest.json"), "state": state}
+        )
+
+
+def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
+    """Whether the maps of every image fit the budget, and those to come half of what is free.
+
+    A pass that goes on keeps to what it began with, whatever the disk says by then.
+    """
+    if model.map_grid is None or model.map_kind == "none":
+        return False
+    if begun := store.begun:
+        return (begun.folder / "maps.npy").exists()
+    height, width = model.map_grid
+    size = model.n_features * height * width * (2 if precision == "bf16" else 4)
+    free = shutil.disk_usage(store.folder).free
+    whole, to_come = (
+        size * sum(len(shard.plan) for shard in shards) for shards in (store.shards, store.missing)
+    )
+    return whole <= MAP_BUDGET and to_come <= free // 2
+
+
+def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
+    """The images that are not computed yet, or whose bytes changed since (PLAN_COLUMNS)."""
+    rows = table.frame[["image_id", "path"]].copy()
+    stats = [file_state(table.root / path) for path in rows["path"]]
+    rows["bytes"], rows["modified"] = [s[0] for s in stats], [s[1] for s in stats]
+    new = ~rows["image_id"].isin(store.planned.index)
+    known = rows[~new]
+    before = store.planned.loc[known["image_id"], ["bytes", "modified"]].to_numpy(dtype=np.int64)
+    touched = known[(known[["bytes", "modified"]].to_numpy(dtype=np.int64) != before).any(axis=1)]
+    changed = touched["image_id"].isin(_changed(table, touched, store))
+    return rows[new | changed.reindex(rows.index, fill_value=False)][PLAN_COLUMNS]
+
+
+def _changed(table: ImageTable, rows: pd.DataFrame, store: FeatureStore) -> set[str]:
+    """Ids of the touched images whose bytes really differ from those computed."""
+    computed = store.rows if len(rows) else pd.DataFrame()
+    changed = set()
+    for image_id, path in zip(rows["image_id"], rows["path"], strict=True):
+        if image_id in computed.index:
+            row = computed.loc[image_id]
+            if not row["readable"] or file_digest(table.root / path) != row["digest"]:
+                changed.add(image_id)
+    return changed

@@ -1,0 +1,1 @@
+"""What can be tagged: components and neurons of a class."""

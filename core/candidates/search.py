@@ -1,0 +1,207 @@
+"""The candidate features of one class: its neural PCA components and its strongest neurons.
+
+Both are linear functionals of the features, alpha = q . phi - c, in logit units; everything
+downstream (ranking, heatmaps, what-if) treats them alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.candidates.pca import ClassPCA, class_pca, linear_alpha
+from core.config import NEURONS, TOP_IMAGES
+from core.statistics.intervals import accuracy_gaps
+from core.types import BoolArray, FloatArray, IntArray, Kind
+
+COLUMNS = [
+    "class_idx",
+    "class_name",
+    "kind",
+    "component",
+    "eigenvalue",
+    "variance_share",
+    "alpha_max",
+    "gap",
+    "gap_low",
+    "gap_high",
+    "top_image_ids",
+]
+"""The exported vocabulary. ``component`` is the 0-based index by descending eigenvalue for
+``kind`` pca and the feature index for neuron; ``variance_share`` is Cov(alpha, logit) / Var(logit)
+over the class's training images (it sums to 1 over all components, and over all neurons);
+``alpha_max`` the largest alpha of a training image; ``gap`` in percentage points with its
+interval."""
+
+EXTRA = ["accuracy_high", "accuracy_low", "gap_k", "order"]
+"""Kept beside them: the two accuracies behind a gap, images per side, place on the page."""
+
+
+@dataclass(frozen=True)
+class ClassCandidates:
+    """Everything found in one class."""
+
+    pca: ClassPCA
+    neurons: IntArray
+    """(m,) feature indices of the single-neuron candidates."""
+    logit_mean: float
+    """Mean logit of the class over its training images."""
+    directions: FloatArray
+    """(r + m, D) q of the components, then of the neurons."""
+    offsets: FloatArray
+    """(r + m,) c of the same."""
+    alpha: FloatArray
+    """(n, r + m) alpha of every image of the class, every split."""
+    residual: FloatArray
+    """(n,) logit - mean logit - sum of the components' alphas: what the kept basis misses."""
+    table: pd.DataFrame
+    """One row per candidate, components first (COLUMNS without the class's, and EXTRA);
+    ``top_image_ids`` holds positions among the class's images."""
+
+    @property
+    def n_components(self) -> int:
+        """Number of components; the other candidates are neurons."""
+        return int(self.pca.basis.shape[1])
+
+
+def top_neurons(psi: FloatArray, count: int) -> IntArray:
+    """Feature indices of a class's strongest neurons, best first.
+
+    Alternates between the largest mean contribution (feature importance, Singla & Feizi 2022,
+    section 3; they average over images *predicted* as the class, here over its training images)
+    and the largest variance of the contribution, which also finds cues that are rare.
+
+    Parameters
+    ----------
+    psi : (n, D) weighted activations of the training images.
+    """
+    if not len(psi):
+        return np.zeros(0, np.int64)
+    by_mean = np.argsort(-psi.mean(axis=0), kind="stable")
+    by_variance = np.argsort(-psi.var(axis=0), kind="stable")
+    merged = np.stack([by_mean, by_variance], axis=1).ravel()
+    _, first = np.unique(merged, return_index=True)
+    return np.asarray(merged[np.sort(first)][:count], dtype=np.int64)
+
+
+def find_candidates(
+    features: FloatArray,
+    weight: FloatArray,
+    bias: float,
+    *,
+    train: BoolArray,
+    held_out: BoolArray,
+    correct: BoolArray,
+    components: int,
+    neurons: int = NEURONS,
+    device: str = "cpu",
+) -> ClassCandidates:
+    """Components and neurons of one class, measured.
+
+    Parameters
+    ----------
+    features : (n, D) every image of the class, all splits.
+    weight, bias : the class's row of the head.
+    train : (n,) images that components are fitted on.
+    held_out : (n,) images that gaps are measured on.
+    correct : (n,) whether the image is predicted correctly (out of fold where that is needed).
+    """
+    features = np.asarray(features, np.float64)
+    pca = class_pca(features[train], weight, components, device=device)
+    psi_train = features[train] * np.asarray(weight, np.float64)
+    chosen = top_neurons(psi_train, neurons)
+    single = np.zeros((len(chosen), features.shape[1]))
+    single[np.arange(len(chosen)), chosen] = weight[chosen]
+    directions = np.concatenate([pca.directions, single])
+    offsets = np.concatenate([pca.offsets, pca.mean[chosen]])
+    alpha = linear_alpha(features, directions, offsets)
+    logit = features @ np.asarray(weight, np.float64) + bias
+    logit_mean = float(logit[train].mean()) if train.any() else float("nan")
+    r = len(pca.eigenvalues)
+    residual = logit - logit_mean - alpha[:, :r].sum(axis=1)
+    table = pd.concat(
+        [
+            _measure(alpha[:, part], logit, train, held_out, correct, kind, names, values)
+            for part, kind, names, values in (
+                (slice(0, r), Kind.PCA, np.arange(r), pca.eigenvalues),
+                (slice(r, None), Kind.NEURON, chosen, np.full(len(chosen), np.nan)),
+            )
+        ],
+        ignore_index=True,
+    )
+    return ClassCandidates(pca, chosen, logit_mean, directions, offsets, alpha, residual, table)
+
+
+def _measure(
+    alpha: FloatArray,
+    logit: FloatArray,
+    train: BoolArray,
+    held_out: BoolArray,
+    correct: BoolArray,
+    kind: Kind,
+    names: IntArray,
+    eigenvalues: FloatArray,
+) -> pd.DataFrame:
+    """The table rows of one kind of candidate."""
+    gaps = accuracy_gaps(correct[held_out], alpha[held_out], tests=alpha.shape[1])
+    table = pd.DataFrame(
+        {
+            "kind": kind.value,
+            "component": names,
+            "eigenvalue": eigenvalues,
+            "variance_share": variance_share(alpha[train], logit[train]),
+            "alpha_max": alpha[train].max(axis=0) if train.any() else np.nan,
+            "gap": gaps.gap,
+            "gap_low": gaps.gap_low,
+            "gap_high": gaps.gap_high,
+            "accuracy_high": gaps.high,
+            "accuracy_low": gaps.low,
+            "gap_k": gaps.k,
+        }
+    )
+    rows = np.flatnonzero(train)
+    order = np.argsort(-alpha[train], axis=0, kind="stable")[:TOP_IMAGES]
+    table["top_image_ids"] = [rows[order[:, i]].tolist() for i in range(alpha.shape[1])]
+    table["order"] = page_order(table)
+    return table
+
+
+def variance_share(alpha: FloatArray, logit: FloatArray) -> FloatArray:
+    """Cov(alpha_l, logit) / Var(logit), (m,): the share of the class-logit variance.
+
+    For components it equals Var(alpha_l) / Var(logit) = <1, u_l>^2 lambda_l / Var(logit), since
+    their alphas are uncorrelated. Zero where the logit does not vary.
+    """
+    if len(logit) < 2:
+        return np.zeros(alpha.shape[1])
+    centred = logit - logit.mean()
+    spread = float(centred @ centred)
+    if spread <= 0:
+        return np.zeros(alpha.shape[1])
+    share: FloatArray = centred @ (alpha - alpha.mean(axis=0)) / spread
+    return share
+
+
+def page_order(table: pd.DataFrame) -> IntArray:
+    """Place of every candidate on the page, 0 first: more than the eigenvalue.
+
+    Sum of reciprocal ranks by variance share, by largest alpha and by the certain part of the gap
+    (the end of its interval nearer to zero, 0 where the interval holds zero): what leads in one of
+    them comes early. Cormack, Clarke & Büttcher 2009 fuse rankings so, with a larger constant.
+    """
+    low = table["gap_low"].fillna(0).to_numpy()
+    high = table["gap_high"].fillna(0).to_numpy()
+    certain = np.where(low > 0, low, np.where(high < 0, -high, 0.0))
+    criteria = [table["variance_share"].to_numpy(), table["alpha_max"].fillna(0).to_numpy()]
+    if np.any(certain > 0):
+        criteria.append(certain)
+    score = np.zeros(len(table))
+    for values in criteria:
+        rank = np.empty(len(table))
+        rank[np.argsort(-values, kind="stable")] = np.arange(len(table))
+        score += 1.0 / (1.0 + rank)
+    order = np.empty(len(table), np.int64)
+    order[np.argsort(-score, kind="stable")] = np.arange(len(table))
+    return order

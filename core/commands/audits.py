@@ -1,0 +1,390 @@
+"""Audits on the command line: run, list, show, rename, delete and export them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.commands.terminal import Terminal
+from core.config import COMPONENTS
+from core.errors import InputError, WorkspaceError
+from core.storage.documents import SUMMARY
+from core.storage.workspace import MEND, Workspace, is_locked, read_json
+from core.types import Kind, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.audits.audit import Audit
+    from core.audits.run import AuditRequest
+
+Result = tuple[dict[str, Any], str]
+PACKAGED = "packaged:efficientnet-lite0"
+DEFAULT_DEMO = "cues"
+
+
+def add_audit(command: argparse.ArgumentParser) -> None:
+    """The options of ``audit``."""
+    command.add_argument(
+        "--data",
+        required=True,
+        help="a folder (class/… or train/class/…), a manifest .csv or .parquet, "
+        "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME",
+    )
+    command.add_argument(
+        "--model", required=True, help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0"
+    )
+    command.add_argument("--name", help="name of the audit (default: from data and model)")
+    command.add_argument("--head", default="auto", choices=["auto", "keep", "fit"])
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors")
+    command.add_argument("--components", type=int, default=COMPONENTS, metavar="N")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    command.add_argument("--precision", default="auto", choices=["auto", "fp32", "tf32", "bf16"])
+    command.add_argument("--batch-size", type=int, metavar="N")
+    command.add_argument("--workers", type=int, metavar="N", help="decoding threads")
+    command.add_argument("--limit-per-class", type=int, metavar="N")
+
+
+def add_demo(command: argparse.ArgumentParser) -> None:
+    """The options of ``demo``."""
+    command.add_argument(
+        "name", nargs="?", default=DEFAULT_DEMO, help="cues (default), solar, compare, …"
+    )
+
+
+def add_show(command: argparse.ArgumentParser) -> None:
+    """The options of ``show``."""
+    command.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")
+    command.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="the images moved: look for them below DIR"
+    )
+
+
+def add_verify(command: argparse.ArgumentParser) -> None:
+    """The options of ``verify``."""
+    command.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")
+
+
+def add_rename(command: argparse.ArgumentParser) -> None:
+    """The options of ``rename``."""
+    command.add_argument("audit", metavar="AUDIT")
+    command.add_argument("name", metavar="NAME")
+
+
+def add_delete(command: argparse.ArgumentParser) -> None:
+    """The options of ``delete``."""
+    command.add_argument("audit", metavar="AUDIT")
+
+
+def add_export(command: argparse.ArgumentParser) -> None:
+    """The options of ``export``."""
+    command.add_argument("audit", metavar="AUDIT")
+    command.add_argument(
+        "what", choices=["images", "components", "alpha", "features", "heatmaps"], metavar="WHAT"
+    )
+    command.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="F",
+        help=".csv or .parquet for tables, .npz for arrays; in .csv a text that a spreadsheet "
+        "would run as a formula begins with an apostrophe",
+    )
+    command.add_argument("--class", dest="class_name", metavar="NAME", help="label, name or #index")
+    command.add_argument("--neurons", action="store_true", help="alpha of neurons, not components")
+    command.add_argument("--component", type=int, metavar="L", help="0-based, by eigenvalue")
+    command.add_argument("--neuron", type=int, metavar="J", help="feature index")
+    command.add_argument("--images", metavar="ID,ID", help="only these images")
+    command.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
+
+
+def audit(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
+    """``audit``: run, resume or extend."""
+    from core.audits.run import AuditRequest
+
+    request = AuditRequest(
+        data=options.data,
+        model=options.model,
+        name=options.name,
+        head=options.head,
+        checkpoint=options.checkpoint,
+        components=options.components,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        limit_per_class=options.limit_per_class,
+    )
+    return _run(request, workspace, terminal)
+
+
+def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
+    """``demo``: an audit of rendered or packaged data."""
+    from core.audits.run import AuditRequest
+
+    name = options.name.removeprefix("demo:")
+    if name == "compare":
+        from core.commands import comparison as compare_commands
+
+        return compare_commands.demo(workspace, terminal)
+    request = AuditRequest(
+        data=f"demo:{name}",
+        model=PACKAGED,
+        name=f"demo-{name}"[:120],
+        head="auto" if name == "imagenette" else "fit",
+    )
+    return _run(request, workspace, terminal)
+
+
+def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Result:
+    from core.audits.run import run_audit
+
+    began = time.perf_counter()
+    done = run_audit(request, workspace, report=terminal, started=terminal.started)
+    seconds = time.perf_counter() - began
+    result = {**describe(done.manifest, done.summary), "seconds": round(seconds, 2)}
+    return result, f"{_text(done.manifest, done.summary)}\nfinished in {seconds:.1f} s"
+
+
+def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``list``: one line per audit, newest first."""
+    rows = []
+    for manifest in workspace.manifests():
+        path = workspace.folder(manifest["id"]) / "summary.json"
+        try:
+            summary, state = _summary(path), _state(workspace, manifest)
+        except WorkspaceError:
+            summary, state = {}, "damaged"
+        row = {**describe(manifest, summary), "state": state}
+        rows.append({k: v for k, v in row.items() if k not in ("classes", "unreadable")})
+        rows[-1]["classes"] = len(row["classes"])
+    lines = [
+        f"{r['id']}  {r['name']:<32} {r['state']:<9} {r['images'] or 0:>8} images "
+        f"{r['classes']:>5} classes  {_percent(r['accuracy'])}"
+        for r in rows
+    ]
+    hidden = workspace.unreadable()
+    lines += [f"{audit}  {reason}" for audit, reason in hidden.items()]
+    empty = f"no audits in {workspace.root}; start with: python -m core demo"
+    result = {"workspace": str(workspace.root), "audits": rows, "unreadable": hidden}
+    return result, "\n".join(lines) or empty
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    """The summary of an audit; empty where it is not finished."""
+    found: dict[str, Any] = read_json(path, SUMMARY) if path.exists() else {}
+    return found
+
+
+def _state(workspace: Workspace, manifest: dict[str, Any]) -> str:
+    if manifest["state"] == "finished":
+        return "finished"
+    running = is_locked(workspace.folder(manifest["id"]) / "lock")
+    return "running" if running else "stopped"
+
+
+def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``show``: what an audit found."""
+    manifest = workspace.find(options.audit)
+    if options.data_root:
+        manifest = relocate(workspace, manifest, options.data_root)
+    path = workspace.folder(manifest["id"]) / "summary.json"
+    summary = _summary(path)
+    result = describe(manifest, summary)
+    result["state"] = _state(workspace, manifest)
+    return result, _text(manifest | {"state": result["state"]}, summary)
+
+
+def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Record that an audit's images now lie below another folder.
+
+    Raises
+    ------
+    InputError
+        If the folder does not hold the audit's images.
+    """
+    root = Path(os.path.abspath(root.expanduser()))
+    remedy = "name the folder that holds the images"
+    if not root.is_dir():
+        raise InputError(f"--data-root {root} is not a folder; {remedy}")
+    paths = _planned_paths(workspace.folder(manifest["id"]))
+    sample = paths[:: max(1, len(paths) // 20)]
+    if missing := [path for path in sample if not (root / path).exists()]:
+        raise InputError(f"--data-root {root}: {root / missing[0]} is missing; {remedy}")
+    source = _moved_source(manifest["data"], root)
+    return workspace.update(
+        manifest["id"],
+        data={"source": source, "root": str(root), "moved": source == manifest["data"]["source"]},
+        parts={**manifest["parts"], "data": source},
+    )
+
+
+def _planned_paths(folder: Path) -> list[str]:
+    from core.storage.workspace import read_frame
+
+    plans = sorted((folder / "plan").glob("[0-9]*.parquet"))
+    return [path for plan in plans for path in read_frame(plan, ["path"])["path"]]
+
+
+def _moved_source(data: dict[str, Any], root: Path) -> str:
+    """The DATA argument that names the moved images; the old one if only the images moved."""
+    source = Path(data["source"])
+    if source == Path(data["root"]):
+        return str(root)
+    manifest = root / source.name
+    beside = source.parent == Path(data["root"])
+    return str(manifest) if beside and manifest.is_file() else str(data["source"])
+
+
+def describe(manifest: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+    """An audit as one JSON document."""
+    return {
+        "id": manifest["id"],
+        "name": manifest["name"],
+        "state": manifest["state"],
+        "created": manifest["created"],
+        "version": manifest["version"],
+        "data": manifest["data"],
+        "model": manifest["model"],
+        "head": {**manifest["head"], **summary.get("head", {})},
+        "compute": manifest["compute"],
+        "fingerprint": manifest["fingerprint"],
+        "images": summary.get("images"),
+        "readable": summary.get("readable"),
+        "accuracy": summary.get("accuracy"),
+        "held_out": summary.get("held_out"),
+        "splits": summary.get("splits", {}),
+        "classes": summary.get("classes", []),
+        "unreadable": summary.get("unreadable", []),
+        "duplicates": summary.get("duplicates", []),
+        "in_two_splits": summary.get("in_two_splits", []),
+        "repeated": summary.get("repeated", []),
+        "notes": [*manifest["model"]["notes"], *summary.get("notes", [])],
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _text(manifest: dict[str, Any], summary: dict[str, Any]) -> str:
+    """An audit in a few lines."""
+    from core.models.precision import in_words
+
+    head = f"{manifest['name']}  ({manifest['id']}, {manifest['state']})"
+    compute = manifest["compute"]
+    lines = [
+        head,
+        f"  data      {manifest['data']['source']}",
+        f"  model     {manifest['model']['name']}, head {manifest['head']['mode']} "
+        f"({manifest['head']['reason']})",
+        f"  computed  on {compute['device']} in {in_words(compute)}",
+    ]
+    if not summary:
+        return "\n".join([*lines, "  not finished: run the same audit command again to go on"])
+    lines.append(
+        f"  images    {summary['readable']} readable of {summary['images']}, accuracy "
+        f"{_percent(summary['accuracy']) or 'unknown'} on {summary['held_out']}"
+    )
+    for key, words in (
+        ("unreadable", "images that cannot be read"),
+        ("duplicates", "groups of identical images"),
+        ("in_two_splits", "groups of identical images in two splits"),
+    ):
+        if summary[key]:
+            lines.append(f"  {words}: {len(summary[key])} (listed with --json)")
+    lines += [f"  note: {note}" for note in summary["notes"]]
+    lines.append("  largest accuracy gap that a component or neuron opens, by class:")
+    ranked = sorted(summary["classes"], key=lambda c: -(c.get("top_gap") or 0))
+    for facts in ranked[:12]:
+        lines.append(_class_line(facts))
+    if len(ranked) > 12:
+        lines.append(f"    … and {len(ranked) - 12} more classes")
+    return "\n".join(lines)
+
+
+def _class_line(facts: dict[str, Any]) -> str:
+    gap, name = facts.get("top_gap"), " ".join(facts["name"].splitlines())
+    begin = f"    {name:<28} accuracy {_percent(facts['accuracy']):>7}"
+    if gap is None:
+        return f"{begin}  no held-out gap"
+    return (
+        f"{begin}  gap {gap:+6.1f} pp "
+        f"[{facts['top_gap_low']:+.1f}, {facts['top_gap_high']:+.1f}] by {facts['top_candidate']}"
+    )
+
+
+def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``verify``: read everything that an audit stores."""
+    from core.audits.integrity import verify as read_all
+
+    manifest = workspace.find(options.audit)
+    found = read_all(workspace.folder(manifest["id"]), report)
+    result = {
+        **{"id": manifest["id"], "name": manifest["name"], "sound": not found.damaged},
+        **{"files": found.files, "bytes": found.bytes, "unchecked": len(found.unknown)},
+        "note": found.note,
+        "damaged": [{"path": path, "reason": words} for path, words in found.damaged.items()],
+    }
+    said = f"{len(found.damaged)} damaged or missing; {MEND}" if found.damaged else "all sound"
+    lines = [f"{manifest['name']}: {found.files} files, {found.bytes / 2**20:.1f} MiB: {said}"]
+    lines += [f"  {path} {words}" for path, words in found.damaged.items()]
+    lines += [f"  note: {found.note}"] if found.note else []
+    return result, "\n".join(lines)
+
+
+def verified(result: dict[str, Any]) -> int:
+    """Exit code of ``verify``: 1 where something is damaged."""
+    return 0 if result["sound"] else 1
+
+
+def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``rename``."""
+    manifest = workspace.rename(options.audit, options.name)
+    return {"id": manifest["id"], "name": manifest["name"]}, f"renamed to {manifest['name']}"
+
+
+def delete(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``delete``."""
+    manifest = workspace.delete(options.audit)
+    return (
+        {"id": manifest["id"], "name": manifest["name"], "deleted": True},
+        f"deleted {manifest['name']}; its tags stay in the database",
+    )
+
+
+def export(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``export``: tables and arrays as files."""
+    if options.data_root:
+        relocate(workspace, workspace.find(options.audit), options.data_root)
+    from core.audits import export as writers
+    from core.audits.audit import Audit
+
+    opened = Audit.open(workspace, options.audit)
+    out: Path = options.out
+    if options.what in ("images", "components", "alpha"):
+        writers.check_ending(out, ".parquet", ".csv")
+    if options.what == "images":
+        writers.write_table(writers.images_table(opened), out)
+    elif options.what == "components":
+        writers.write_table(writers.components_table(opened), out)
+    elif options.what == "alpha":
+        table = writers.alpha_table(opened, options.class_name, neurons=options.neurons)
+        writers.write_table(table, out)
+    elif options.what == "features":
+        writers.write_features(opened, out)
+    else:
+        _export_heatmaps(opened, options, out)
+    return {"audit": opened.id, "what": options.what, "out": str(out)}, f"wrote {out}"
+
+
+def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:
+    from core.audits.export import write_heatmaps
+
+    if options.class_name is None or (options.component is None) == (options.neuron is None):
+        raise InputError("export heatmaps needs --class NAME and one of --component L, --neuron J")
+    kind = Kind.PCA if options.neuron is None else Kind.NEURON
+    component = options.component if options.neuron is None else options.neuron
+    ids = [i.strip() for i in options.images.split(",") if i.strip()] if options.images else None
+    write_heatmaps(opened, options.class_name, kind, component, ids, out)

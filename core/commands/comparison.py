@@ -1,0 +1,254 @@
+"""``python -m core compare`` and ``demo compare``: several models on the same images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.commands.terminal import folders
+from core.storage.workspace import Workspace
+from core.types import Reporter
+
+if TYPE_CHECKING:
+    from core.audits.audit import Audit
+    from core.measures.classes import Correlation
+    from core.measures.effective_robustness import Robustness
+    from core.measures.several_audits import Cell, Table
+    from core.tags.carry import Match
+
+Result = tuple[dict[str, Any], str]
+
+MODELS = {
+    "demo-cues": "packaged:efficientnet-lite0",
+    "demo-cues-lite1": "packaged:efficientnet-lite1",
+    "demo-cues-lite2": "packaged:efficientnet-lite2",
+}
+"""What ``demo compare`` compares, by name of the audit; the first is that of ``demo``."""
+
+
+def add_parser(command: argparse.ArgumentParser) -> None:
+    """The options of ``compare``."""
+    command.add_argument(
+        "audits", nargs="+", metavar="AUDIT", help="two or more audits of the same images"
+    )
+    command.add_argument(
+        "--baseline", metavar="AUDIT", help="differences are to this one (default: the first)"
+    )
+    command.add_argument(
+        "--carry-tags-from", metavar="AUDIT", help="first carry its tags over to the others"
+    )
+    command.add_argument(
+        "--cue-images", nargs="+", default=[], metavar="CLASS=DIR",
+        help="images that show the cue of a class but not the object, for the spurious score",
+    )  # fmt: skip
+    command.add_argument(
+        "--stored", action="store_true", help="load no model: show only what is stored"
+    )
+
+
+def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Result:
+    """``compare``: carry tags, measure what is missing, and print the table."""
+    from core.audits.audit import Audit
+
+    audits = [Audit.open(workspace, name) for name in options.audits]
+    source = options.carry_tags_from
+    return compared(
+        audits,
+        workspace,
+        report,
+        baseline=options.baseline and workspace.find(options.baseline)["id"],
+        source=Audit.open(workspace, source) if source else None,
+        cue_images=folders(options.cue_images),
+        stored=options.stored,
+    )
+
+
+def demo(workspace: Workspace, report: Reporter) -> Result:
+    """``demo compare``: three packaged models on ``demo:cues``, tagged once, by planted truth."""
+    from core.audits.run import AuditRequest, run_audit
+    from core.tags.log import TagStore
+    from core.tags.planted import cues_alone, plant_tags
+
+    audits = [
+        run_audit(
+            AuditRequest("demo:cues", model, name=name, head="fit"),
+            workspace,
+            report=report,
+        )
+        for name, model in MODELS.items()
+    ]
+    plant_tags(audits[0], TagStore.open(workspace))
+    alone = cues_alone(audits[0], workspace, report=report)
+    return compared(audits, workspace, report, source=audits[0], cue_images=alone)
+
+
+def compared(
+    audits: Sequence[Audit],
+    workspace: Workspace,
+    report: Reporter,
+    *,
+    baseline: str | None = None,
+    source: Audit | None = None,
+    cue_images: Mapping[str, Path] | None = None,
+    stored: bool = False,
+) -> Result:
+    """Everything about some audits, as one document and as text."""
+    from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
+    from core.measures.effective_robustness import axes, robustness
+    from core.measures.several_audits import compare as compare_audits
+    from core.measures.several_audits import measure_missing, open_context
+
+    open_context(audits, workspace)  # refuses before anything is written
+    carried = _carry(source, audits, workspace) if source else {}
+    context = open_context(audits, workspace)
+    if not stored:
+        measure_missing(context, cue_images, report=report)
+    table = compare_audits(context, baseline)
+    names = axes(context)
+    line = robustness(context, names[0], names[1]) if len(names) > 1 else None
+    kinds = (TAGGED, WIDEST, ACCURACY)
+    result = {
+        "audits": [_audit(audit, table) for audit in audits],
+        "baseline": table.baseline,
+        "shared_images": len(table.shared.images),
+        "held_out": len(table.shared.held),
+        "notes": list(table.shared.notes),
+        "tests": table.tests,
+        "cells": [_cell(cell) for cell in table.rows.values()],
+        "classes": {kind: _records(class_table(context, kind)) for kind in kinds},
+        "correlations": {kind: [_pair(c) for c in correlations(context, kind)] for kind in kinds},
+        "robustness": _robustness(line) if line else None,
+        "carried": {key: [_match(m) for m in matches] for key, matches in carried.items()},
+    }
+    return result, _text(audits, table, line, carried, result)
+
+
+def _carry(source: Audit, audits: Sequence[Audit], workspace: Workspace) -> dict[str, list[Match]]:
+    from core.tags.carry import carry_tags
+    from core.tags.log import TagStore
+
+    store = TagStore.open(workspace)
+    return {a.id: carry_tags(source, a, store) for a in audits if a.id != source.id}
+
+
+def _audit(audit: Audit, table: Table) -> dict[str, Any]:
+    return {
+        "id": audit.id,
+        "name": audit.name,
+        "model": audit.manifest["model"]["name"],
+        "tagged": sorted(table.context.decisions[audit.id].spurious),
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {**vars(cell), "certain": cell.certain}
+
+
+def _pair(found: Correlation) -> dict[str, Any]:
+    return {**found._asdict(), "reading": found.reading}
+
+
+def _match(match: Match) -> dict[str, Any]:
+    return {
+        "label": match.label,
+        "tag": match.tag.value,
+        "candidate": match.title,
+        "quality": match.quality,
+        "images": match.n_judged,
+        "nearest_component": match.nearest,
+        "nearest_correlation": match.nearest_correlation,
+        "refused": match.refused,
+    }
+
+
+def _robustness(found: Robustness) -> dict[str, Any]:
+    line = found.line
+    return {
+        "x": found.x,
+        "y": found.y,
+        "line": line and {"slope": line.slope, "intercept": line.intercept, "r2": line.r2},
+        "note": found.note,
+        "models": _records(found.points),
+    }
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = table.to_dict("records")
+    return found
+
+
+def _text(
+    audits: Sequence[Audit],
+    table: Table,
+    line: Robustness | None,
+    carried: Mapping[str, Sequence[Match]],
+    result: Mapping[str, Any],
+) -> str:
+    from core.measures.classes import KINDS
+
+    names = {audit.id: audit.name for audit in audits}
+    lines = [
+        f"{len(audits)} models, {result['shared_images']} shared images, {result['held_out']} of "
+        f"them held out; differences are to {names[table.baseline]}, p by Holm over "
+        f"{table.tests} tests (* below 0.05)"
+    ]
+    lines += [f"note: {note}" for note in result["notes"]]
+    for key, matches in carried.items():
+        lines.append(f"\ntags carried over to {names[key]}")
+        lines += [_match_line(match) for match in matches]
+    lines += _table_lines(names, table)
+    for kind, pairs in result["correlations"].items():
+        lines.append(f"\nCorrelation over classes: {KINDS[kind]}")
+        lines += [_pair_line(names, pair) for pair in pairs]
+    if line is not None:
+        lines += _robustness_lines(line)
+    return "\n".join(lines)
+
+
+def _pair_line(names: Mapping[str, str], pair: Mapping[str, Any]) -> str:
+    figures = ""
+    if pair["pearson"] == pair["pearson"]:
+        figures = f"r {pair['pearson']:.2f}, rank {pair['spearman']:.2f}; "
+    first, second = names[pair["first"]], names[pair["second"]]
+    return f"  {first} and {second}: {figures}{pair['n']} classes; {pair['reading']}"
+
+
+def _match_line(match: Match) -> str:
+    what = f"  {match.label:<20.20} {match.tag:<9} {match.title:<14}"
+    if match.refused:
+        return f"{what} refused: {match.refused}"
+    return (
+        f"{what} correlation {match.quality:.2f} on {match.n_judged} other images (nearest: "
+        f"component {match.nearest + 1}, {match.nearest_correlation:.2f})"
+    )
+
+
+def _table_lines(names: Mapping[str, str], table: Table) -> list[str]:
+    from core.measures.several_audits import MEASURES
+
+    lines = []
+    for name, measure in MEASURES.items():
+        lines.append(f"\n{measure.title} ({measure.test})")
+        for key, audit in names.items():
+            lines.append(f"  {audit:<28.28} {cell_text(table.rows[name, key], measure.unit)}")
+    return lines
+
+
+def cell_text(cell: Cell, unit: str) -> str:
+    """A cell in one line."""
+    from core.measures.several_audits import change_text, value_text
+
+    if cell.missing:
+        return f"-  {cell.missing}"
+    parts = [value_text(cell, unit), change_text(cell, unit)]
+    return "  ".join([f"{parts[0]:<28}", f"{parts[1]:<44}", cell.note]).rstrip()
+
+
+def _robustness_lines(found: Robustness) -> list[str]:
+    lines = [f"\nEffective robustness: x = {found.x}, y = {found.y}"]
+    for row in found.points.to_dict("records"):
+        rho = f"  {row['rho']:+.1f} points off the line" if row["rho"] == row["rho"] else ""
+        lines.append(f"  {row['name']:<28.28} x {row['x']:.3f}  y {row['y']:.3f}{rho}")
+    return [*lines, f"  {found.note}"] if found.note else lines

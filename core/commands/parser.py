@@ -1,0 +1,142 @@
+"""Every command of the command line, in one table. Nothing heavy at import."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.commands import audits as audit_commands
+from core.commands import comparison as compare_commands
+from core.commands import corrections as mitigate_commands
+from core.commands import doctor
+from core.commands import maps as map_commands
+from core.commands import measures as measure_commands
+from core.commands import reports as report_commands
+from core.commands import tags as tag_commands
+from core.commands.terminal import Parser, Terminal, common_options
+from core.storage.workspace import Workspace
+
+Result = tuple[dict[str, Any], str]
+"""A JSON document, and the same for people."""
+
+
+def _none(_: argparse.ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def _success(_: dict[str, Any]) -> int:
+    """Whatever the result says."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: what it is called, what it takes, what it does."""
+
+    name: str
+    text: str
+    """What it does, in a line."""
+    run: Callable[[argparse.Namespace, Workspace, Terminal], Result]
+    add: Callable[[argparse.ArgumentParser], None] = _none
+    """Adds its options."""
+    code: Callable[[dict[str, Any]], int] = _success
+    """Exit code that its result means."""
+    closing: Callable[[], str] | None = None
+    """What its help ends with; called when the help is printed, so that it may import anything."""
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "audit", "run, resume or extend an audit",
+            audit_commands.audit, audit_commands.add_audit,
+        ),
+        Command(
+            "demo", "prepare a demo audit that needs no data of your own",
+            audit_commands.demo, audit_commands.add_demo,
+        ),
+        Command("list", "the audits of the workspace", audit_commands.list_audits),
+        Command("show", "what an audit found", audit_commands.show, audit_commands.add_show),
+        Command(
+            "verify", "read everything that an audit stores and say what is damaged",
+            audit_commands.verify, audit_commands.add_verify, audit_commands.verified,
+        ),
+        Command(
+            "rename", "give an audit another name",
+            audit_commands.rename, audit_commands.add_rename,
+        ),
+        Command(
+            "delete", "delete an audit; its tags stay in the database",
+            audit_commands.delete, audit_commands.add_delete,
+        ),
+        Command(
+            "export", "write parts of an audit to a file",
+            audit_commands.export, audit_commands.add_export,
+        ),
+        Command(
+            "tags", "tags: list, add, import, export, agreement",
+            tag_commands.run, tag_commands.add_parser,
+        ),
+        Command(
+            "measure", "what the tagged cues cost, as one table",
+            measure_commands.measure, measure_commands.add_measure,
+        ),
+        Command(
+            "score", "the spurious score of a class for images of its cue",
+            measure_commands.score, measure_commands.add_score,
+        ),
+        Command(
+            "factors", "what the model decides by: shape, texture or background",
+            measure_commands.factors, measure_commands.add_factors,
+        ),
+        Command(
+            "map", "compute the map of an audit: PCA and UMAP",
+            map_commands.run, map_commands.add_parser,
+        ),
+        Command(
+            "report", "audits as one HTML file for people who will never open the app",
+            report_commands.run, report_commands.add_parser,
+        ),
+        Command(
+            "mitigate", "correct a model for its tagged cues: a new audit, before and after",
+            mitigate_commands.mitigate, mitigate_commands.add_mitigate,
+            closing=mitigate_commands.methods_text,
+        ),
+        Command(
+            "export-model", "write the audited model, corrected or not, and its card",
+            mitigate_commands.export_model, mitigate_commands.add_export,
+        ),
+        Command(
+            "compare", "several models on the same images",
+            compare_commands.compare, compare_commands.add_parser,
+        ),
+        Command("doctor", "versions, device, memory, disk, and what is optional and missing",
+                doctor.doctor),
+    )
+}  # fmt: skip
+"""By name, in the order of the help. A new command is one entry here."""
+
+
+def add_commands(top: argparse.ArgumentParser) -> None:
+    """Give a parser every command, each with the common options."""
+    common = common_options()
+    parsers = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser
+    )
+    for command in COMMANDS.values():
+        parser = parsers.add_parser(
+            command.name, help=command.text, description=command.text, parents=[common]
+        )
+        parser.closing = command.closing
+        command.add(parser)
+
+
+def run(options: argparse.Namespace, workspace: Workspace) -> Result:
+    """Run the command that ``options`` name."""
+    with Terminal(workspace, options.job) as terminal:
+        if isinstance(name := getattr(options, "audit", None), str) and options.job:
+            terminal.started(workspace.find(name)["id"])
+        return COMMANDS[options.command].run(options, workspace, terminal)

@@ -1,0 +1,121 @@
+"""``python -m core report``: the audit as a document."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.storage.workspace import Workspace
+from core.types import Reporter
+
+if TYPE_CHECKING:
+    from core.report.document import Report
+
+Result = tuple[dict[str, Any], str]
+FORMATS = ("coco", "cvat", "fiftyone")
+ELSEWHERE = "choose another file"
+
+
+def add_parser(command: argparse.ArgumentParser) -> None:
+    """The options of ``report``."""
+    command.add_argument("audits", metavar="AUDIT", nargs="+")
+    command.add_argument("--out", required=True, type=Path, metavar="F.html")
+    command.add_argument("--pdf", type=Path, metavar="F.pdf", help="the same, printed")
+    command.add_argument("--appendix", type=Path, metavar="F.zip", help="every table behind it")
+    command.add_argument(
+        "--export",
+        nargs=2,
+        metavar=("FORMAT", "DIR"),
+        help=f"labels of the images of tagged classes: {', '.join(FORMATS)}",
+    )
+    command.add_argument(
+        "--classes", nargs="+", default=[], metavar="NAME", help="label, name or #index"
+    )
+    command.add_argument("--title", default="")
+    command.add_argument("--author", default="")
+    command.add_argument("--threshold", type=int, metavar="N", help="votes that decide a tag")
+    command.add_argument(
+        "--quick", action="store_true", help="load no model: noise and flips only where known"
+    )
+
+
+def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -> Result:
+    """``report``: measure what is not measured yet, and write."""
+    from core.audits.audit import Audit
+    from core.audits.export import check_ending
+    from core.audits.integrity import require_sound
+    from core.errors import InputError
+    from core.report import appendix
+    from core.report.document import compose, render
+    from core.report.material import gather
+
+    check_ending(options.out, ".html", ".htm")
+    for name, ending in (("pdf", ".pdf"), ("appendix", ".zip")):
+        path = getattr(options, name)
+        if path is not None and path.suffix != ending:
+            raise InputError(f"--{name} {path}: the name must end in {ending}")
+    if options.export and options.export[0] not in FORMATS:
+        raise InputError(f"--export {options.export[0]!r}: choose {', '.join(FORMATS)}")
+    audits = [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)]
+    for audit in audits:
+        require_sound(audit.folder, progress)
+    evidence = [
+        gather(audit, workspace, threshold=options.threshold, with_model=not options.quick,
+               report=progress)
+        for audit in audits
+    ]  # fmt: skip
+    report = compose(evidence, classes=options.classes, title=options.title, author=options.author)
+    html = render(report, progress=progress)
+    written = [_write(options.out, html.encode("utf-8", "backslashreplace"))]
+    if options.pdf:
+        from core.report.pdf import to_pdf
+
+        content, by = to_pdf(html)
+        written.append({**_write(options.pdf, content), "by": by})
+    if options.appendix:
+        written.append(_write(options.appendix, appendix.appendix(report)))
+    if options.export:
+        written += _export(report, *options.export, classes=options.classes)
+    return {**appendix.statements(report), "files": written}, _text(report, written)
+
+
+def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> list[dict[str, Any]]:
+    """Images and labels of every audit; of several audits each in a folder of its own."""
+    from core.report.boxes import labelled
+    from core.report.formats import export
+
+    found = []
+    for section in report.sections:
+        audit = section.evidence.audit
+        target = Path(folder) if len(report.sections) == 1 else Path(folder) / audit.id
+        n = export(audit, labelled(section.evidence, classes), name, target)
+        found.append({"path": str(target), "images": n, "format": name})
+    return found
+
+
+def _write(path: Path, content: bytes) -> dict[str, Any]:
+    from core.storage.workspace import replacing
+
+    with replacing(path, ELSEWHERE) as temporary:
+        temporary.write_bytes(content)
+    return {"path": str(path), "bytes": len(content)}
+
+
+def _text(report: Report, written: list[dict[str, Any]]) -> str:
+    """The headline of every audit, one line per finding, and the files."""
+    from core.report import sentences as words
+
+    lines = []
+    for section in report.sections:
+        lines.append(f"{section.evidence.audit.name}: {section.headline.text}")
+        lines += [f"  {words.brief(finding).text}" for finding in section.findings]
+        if section.evidence.missing:
+            lines.append(f"  note: {section.evidence.missing}")
+    for file in written:
+        if "images" in file:
+            lines.append(f"wrote {file['images']} images to {file['path']} ({file['format']})")
+            continue
+        by = f", by {file['by']}" if "by" in file else ""
+        lines.append(f"wrote {file['path']} ({file['bytes'] / 2**20:.2f} MiB{by})")
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""What commands share: their common options, and progress on the terminal and in a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from core.errors import InputError
+from core.storage.workspace import Workspace
+from core.types import Progress
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help may end with a text that is made when it is printed."""
+
+    closing: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """The help, with its last words."""
+        help_text = super().format_help()
+        return f"{help_text}\n{self.closing()}\n" if self.closing else help_text
+
+
+def common_options() -> Parser:
+    """The options of every command, to be given to a parser as its parent."""
+    common = Parser(add_help=False)
+    common.add_argument(
+        "--workspace",
+        metavar="DIR",
+        help="where audits live (default: $SPURIOSCOPE_WORKSPACE, else ./workspace)",
+    )
+    common.add_argument(
+        "--database",
+        metavar="URL",
+        help="where tags live, for a team (default: $SPURIOSCOPE_DATABASE, else a file of the "
+        "workspace); passwords are better given by the environment",
+    )
+    common.add_argument("--json", action="store_true", help="print one JSON document")
+    common.add_argument("--job", help=argparse.SUPPRESS)
+    return common
+
+
+def folders(pairs: Sequence[str]) -> dict[str, Path]:
+    """``CLASS=DIR`` arguments of ``--cue-images`` as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise InputError(f"--cue-images {pair!r}: give CLASS=DIR")
+        found[name] = Path(folder)
+    return found
+
+
+class Terminal:
+    """A reporter of progress: on standard error and, for a job, in the file that pages read.
+
+    Use as a context; the line that is being written ends with it.
+    """
+
+    def __init__(self, workspace: Workspace, job: str | None = None) -> None:
+        from core.jobs.jobs import ProgressFile
+
+        self.bar = _Bar()
+        path = workspace.root / "jobs" / f"{job}.progress.json"
+        self.file = ProgressFile(path) if job else None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one step."""
+        self.bar(progress)
+        if self.file:
+            self.file(progress)
+
+    def started(self, audit_id: str) -> None:
+        """Say which audit the job works on or makes."""
+        if self.file:
+            self.file.audit_id = audit_id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+
+
+class _Bar:
+    """One progress line per stage on standard error, with rate and time left."""
+
+    def __init__(self) -> None:
+        self.stage, self.bar = "", None
+
+    bar: Any
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self.stage:
+            self.close()
+            self.stage = progress.stage
+            if not progress.total:
+                sys.stderr.write(f"{progress.stage} …\n")
+                return
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=progress.total,
+                initial=progress.done,
+                desc=progress.stage,
+                unit=f" {progress.unit}",
+                mininterval=0.5,
+                dynamic_ncols=True,
+            )
+        elif self.bar is not None:
+            self.bar.update(progress.done - self.bar.n)
+        if self.bar is not None and progress.figures:
+            self.bar.set_postfix_str(progress.figures)
+
+    def close(self) -> None:
+        """End the current line."""
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None

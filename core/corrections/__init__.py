@@ -1,0 +1,1 @@
+"""Corrected models: the head on stored features, or the network by training."""

@@ -1,0 +1,248 @@
+"""What a mitigation acts on: cues decided spurious, and the training images that speak of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.audits.analysis import fitting_rows
+from core.audits.audit import Audit, Candidate
+from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, high_against_low
+from core.errors import InputError
+from core.statistics.intervals import side_size
+from core.storage.workspace import Workspace
+from core.tags.decisions import Decisions, decided, spuriosity_of, values_of
+from core.tags.log import TagStore
+from core.types import BoolArray, IntArray, Kind
+
+REPORTED = 1 / 3
+"""Share of the images of every class kept for reporting where the data has one split alone."""
+
+FALSE = {"", "0", "0.0", "false", "no", "none", "nan"}
+"""Values of an attribute, in small letters, that say an image lacks it."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The cues that a mitigation acts on, among everything that was decided."""
+
+    chosen: dict[str, list[Candidate]]
+    """Spurious candidates to act on, by raw label of their class; never empty."""
+    decisions: Decisions
+    """All of them: what was not acted on is reported, too."""
+
+    @property
+    def keys(self) -> list[str]:
+        """``LABEL/kind-component`` of every chosen cue."""
+        return [key_of(label, c) for label, found in self.chosen.items() for c in found]
+
+
+def key_of(label: str, candidate: Candidate) -> str:
+    """How a cue is written on the command line: ``van/pca-0``."""
+    return f"{label}/{candidate.kind.value}-{candidate.component}"
+
+
+def find(
+    audit: Audit,
+    workspace: Workspace,
+    *,
+    classes: Sequence[str] = (),
+    cues: Sequence[str] = (),
+    threshold: int | None = None,
+) -> Findings:
+    """The tagged cues to act on: all, those of some classes, or the named ones.
+
+    Parameters
+    ----------
+    classes : labels, displayed names or ``#index``.
+    cues : as :func:`key_of` writes them.
+    threshold : votes that decide a tag.
+
+    Raises
+    ------
+    InputError
+        If nothing is decided spurious, a class has no such candidate, or a cue is not one of them.
+    """
+    decisions = decided(audit, TagStore.open(workspace), threshold)
+    found = {label: list(candidates) for label, candidates in decisions.spurious.items()}
+    remedy = "tag one on the page Components or Tagging, or: python -m core tags add"
+    if not found:
+        raise InputError(f"no candidate of audit {audit.name!r} is decided spurious; {remedy}")
+    if classes:
+        wanted = [audit.class_facts(name) for name in classes]
+        for facts in wanted:
+            if facts["label"] not in found:
+                raise InputError(
+                    f"class {facts['name']!r} of audit {audit.name!r} has no candidate decided "
+                    f"spurious; {remedy}"
+                )
+        found = {facts["label"]: found[facts["label"]] for facts in wanted}
+    if cues:
+        found = _named(found, cues)
+    return Findings(found, decisions)
+
+
+def _named(found: dict[str, list[Candidate]], cues: Sequence[str]) -> dict[str, list[Candidate]]:
+    known = {key_of(label, c): (label, c) for label, of in found.items() for c in of}
+    chosen: dict[str, list[Candidate]] = {}
+    for cue in dict.fromkeys(cues):
+        if cue not in known:
+            raise InputError(
+                f"cue {cue!r} is not decided spurious; these are: {', '.join(list(known)[:8])}"
+            )
+        label, candidate = known[cue]
+        chosen.setdefault(label, []).append(candidate)
+    return chosen
+
+
+def cue_of(audit: Audit, candidate: Candidate) -> Cue:
+    """A candidate as the methods take it; its alpha stays what the candidate's is."""
+    pca = audit.class_arrays(candidate.class_idx).pca
+    weight, mean = np.asarray(pca.weight, np.float64), np.asarray(pca.mean, np.float64)
+    if candidate.kind is Kind.PCA:
+        unit = np.asarray(pca.basis[:, candidate.component], np.float64)
+    elif candidate.kind is Kind.NEURON:
+        unit = np.eye(1, len(weight), candidate.component)[0]
+    else:  # a carried direction is <1, v> v * w, from v of another model; or w of another head
+        unit = np.divide(candidate.direction, weight, out=np.zeros_like(weight), where=weight != 0)
+        length = max(float(np.linalg.norm(unit)), 1e-300)
+        unit = unit / length
+        weight = weight * (length / unit.sum())
+        mean = mean + (candidate.offset / unit.sum() - unit @ mean) * unit
+    return Cue(candidate.class_idx, unit, weight, mean)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Evidence of an audit, and which of its images stay for reporting."""
+
+    evidence: Evidence
+    rows: IntArray
+    """(N,) rows of ``audit.images`` that the evidence holds."""
+    fitted_on: IntArray | None
+    """The same where the data has no further split to report on; else None."""
+    basis: str
+    """How the images with and without the cue were told apart, in words."""
+
+
+def gather(
+    audit: Audit, findings: Findings, *, attribute: str | None = None, seed: int = 0
+) -> Gathered:
+    """Stored features and pseudo-labels of the training images; no image is decoded.
+
+    High against low alpha within the cue's class says who shows it, or an attribute of the data
+    does. Where the data has one split alone, a third of every class is held back for reporting.
+
+    Raises
+    ------
+    InputError
+        If the attribute is unknown.
+    """
+    rows = learnable(audit, seed=seed)
+    images = audit.images.iloc[rows]
+    labels = np.array([audit.head.index(label) for label in images["label"]], np.int64)
+    pairs = [(label, c) for label, found in findings.chosen.items() for c in found]
+    shows = None if attribute is None else has(audit, attribute).iloc[rows]
+    columns = [
+        _states(audit, label, candidate, rows) if shows is None else _of_attribute(shows)
+        for label, candidate in pairs
+    ]
+    evidence = Evidence(
+        features=audit.store.features(images.index.tolist()),
+        labels=labels,
+        cues=tuple(cue_of(audit, candidate) for _, candidate in pairs),
+        present=np.stack(columns, axis=1),
+        seed=seed,
+    )
+    only = fitting_rows(audit.images).all()
+    basis = f"attribute {attribute}" if attribute else "high against low alpha within the class"
+    return Gathered(evidence, rows, rows if only else None, basis)
+
+
+def learnable(audit: Audit, *, seed: int = 0) -> IntArray:
+    """Rows of ``audit.images`` that methods may learn from: training images with an output."""
+    fitting = fitting_rows(audit.images)
+    known = audit.images["label"].isin(audit.head.outputs).to_numpy(dtype=bool)
+    if not fitting.all():
+        return np.flatnonzero(fitting & known)
+    return np.flatnonzero(known & ~_reported(audit.images["label"], seed))
+
+
+def _reported(labels: pd.Series, seed: int) -> BoolArray:
+    """(n,) a random REPORTED of every class; at least one image stays to learn from."""
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(labels), bool)
+    for rows in labels.groupby(labels.to_numpy()).indices.values():
+        count = min(round(REPORTED * len(rows)), len(rows) - 1)
+        chosen[rng.permutation(rows)[:count]] = True
+    return chosen
+
+
+def _states(audit: Audit, label: str, candidate: Candidate, rows: IntArray) -> NDArray[np.int8]:
+    """Pseudo-labels of one cue: alpha divides its class, of other images nothing is known."""
+    arrays = audit.class_arrays(candidate.class_idx)
+    place = audit.images.index.get_indexer(arrays.image_ids)
+    kept = np.isin(place, rows)
+    alpha = values_of(audit, label, [candidate])[kept, 0]
+    found = np.full(len(audit.images), UNKNOWN, np.int8)
+    found[place[kept]] = high_against_low(alpha)
+    return found[rows]
+
+
+def has(audit: Audit, attribute: str) -> pd.Series:
+    """Whether every image has an attribute, as pandas booleans; missing where nothing is said.
+
+    ``NAME=VALUE`` asks for one value, ``NAME`` for any that is not zero, empty or false.
+
+    Raises
+    ------
+    InputError
+        If the data has no such attribute; those it has are named.
+    """
+    name, equals, value = attribute.partition("=")
+    if name not in audit.summary["attributes"]:
+        known = ", ".join(audit.summary["attributes"]) or "none"
+        raise InputError(f"the data has no attribute {name!r}; it has: {known}")
+    column = audit.images[name]
+    text = column.astype(str)
+    found = text == value if equals else ~text.str.lower().isin(FALSE)
+    return found.astype("boolean").mask(column.isna())
+
+
+def _of_attribute(shows: pd.Series) -> NDArray[np.int8]:
+    states = shows.map({True: SHOWN, False: HIDDEN}).fillna(UNKNOWN)
+    return np.asarray(states.to_numpy(), np.int8)
+
+
+def who_shows(
+    audit: Audit,
+    label: str,
+    decisions: Decisions,
+    image_ids: pd.Index,
+    attribute: str | None = None,
+) -> tuple[pd.Series, str]:
+    """Which of some images of a class show its cue, and how that is known.
+
+    Returns
+    -------
+    shows : pandas booleans by ``image_id``; missing where nothing is said, as for other classes.
+        By an attribute, by default the planted one where the data has one; else the class's k
+        images of highest and of lowest spuriosity among these images.
+    basis : the same in words.
+    """
+    attribute = attribute or (audit.summary["planted"].get(label) or {}).get("cue")
+    found = pd.Series(pd.NA, image_ids, dtype="boolean")
+    mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
+    if attribute and attribute.partition("=")[0] in audit.summary["attributes"]:
+        found.loc[mine] = has(audit, attribute).loc[mine]
+        return found, f"attribute {attribute}"
+    table = spuriosity_of(audit, label, decisions.spurious[label])
+    table = table[table["image_id"].isin(mine) & table["spuriosity"].notna()]
+    k = side_size(len(table))
+    found.loc[table["image_id"].iloc[:k]] = True
+    found.loc[table["image_id"].iloc[len(table) - k :]] = False
+    return found, f"the {k} images of highest and of lowest spuriosity"

@@ -1,0 +1,121 @@
+"""The model card: what was done to a model, what was measured, and what was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.audits.export import ELSEWHERE
+from core.corrections.corrected import effect_table, facts_of, is_derived
+from core.corrections.effect_rows import MEANING
+from core.corrections.methods import methods
+from core.markdown import escaped
+from core.models.precision import in_words
+from core.storage.workspace import replacing
+
+
+def write_card(audit: Audit, out: Path) -> Path:
+    """Write the card beside an exported model, ``NAME.card.md``; returns its path."""
+    path = out.with_name(f"{out.stem}.card.md")
+    with replacing(path, ELSEWHERE) as temporary:
+        temporary.write_text(card(audit), encoding="utf-8")
+    return path
+
+
+def card(audit: Audit) -> str:
+    """The card as Markdown; texts from data and people are shown as they are written."""
+    manifest, summary = audit.manifest, audit.summary
+    height, width = audit.preprocess.input_size
+    lines = [
+        f"# {escaped(audit.name)}",
+        "",
+        f"- Model: {escaped(manifest['model']['name'])}, {audit.head.weight.shape[0]} outputs: "
+        + ", ".join(escaped(name) for name in audit.head.outputs[:12])
+        + (" …" if len(audit.head.outputs) > 12 else ""),
+        f"- Images: RGB, {height} x {width}, {audit.preprocess.interpolation}, shorter side to "
+        f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
+        f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
+        "`.onnx` files take values in [0, 1] and normalise them themselves.",
+        f"- Data: {escaped(manifest['data']['source'])}, {summary['readable']} images",
+        f"- Accuracy: {_share(summary['accuracy'])} on {escaped(summary['held_out'])}",
+    ]
+    compute = manifest["compute"]
+    lines.append(f"- Computed on {compute['device']} in {escaped(in_words(compute))}.")
+    if (precision := compute["precision"]) != "fp32":
+        lines.append(
+            f"- The figures were computed in {precision}; the exported files compute in fp32, so "
+            "that logits differ by that rounding."
+        )
+    lines += _done(audit) if is_derived(audit) else ["", "Nothing was corrected."]
+    return "\n".join([*lines, ""])
+
+
+def _done(audit: Audit) -> list[str]:
+    done = facts_of(audit)
+    method = methods().get(done["method"])
+    title = f"{method.title} ({method.source})" if method else done["method"]
+    lines = [
+        "",
+        "## What was done",
+        "",
+        f"- Method: {escaped(title)}, strength {done['strength']:g}" + f" ({how_chosen(done)})",
+        f"- Made from: {escaped(done['parent_name'])} ({done['parent']})",
+        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done['cues']))}",
+        f"- Learnt from {done['learnt_from']} training images; with and without the cue told "
+        f"apart by {escaped(done['told_apart_by'])}",
+        f"- The encoder was {'changed' if done['encoder_changed'] else 'left as it is'}; the "
+        f"correction is {'no plain weight' if audit.head.correction else 'in the weights'}",
+    ]
+    if done["options"]:
+        options = ", ".join(f"{k} = {v}" for k, v in done["options"].items())
+        lines.append(f"- Options: {escaped(options)}")
+    if done.get("chosen_on"):
+        lines.append(f"- Strength chosen by {escaped(done['chosen_on'])}")
+    table = effect_table(audit)
+    there = table["before"].notna() | table["after"].notna()
+    lines += ["", "## What was measured", "", f"On {escaped(audit.summary['held_out'])}; 95 % "
+              "intervals, each by itself.", ""]  # fmt: skip
+    lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]
+    lines += [_cells(row) for _, row in table[there].iterrows()]
+    lines += ["", *(f"- {name}: {text}" for name, text in MEANING.items())]
+    lines += ["", "## What was not measured", ""]
+    lines += [
+        f"- {escaped(row['class_name'] or 'all classes')}, {row['measure']}: {escaped(row['note'])}"
+        for _, row in table[~there].iterrows()
+    ] or ["- Everything that this card lists was measured."]
+    lines.append("- Other data than these images, and cues that nobody tagged.")
+    return lines
+
+
+def how_chosen(done: dict[str, Any]) -> str:
+    """Where the strength comes from, in a word."""
+    if done["asked_strength"] != "auto":
+        return "given"
+    return "chosen" if done.get("chosen_on") else "the method's default, not swept"
+
+
+def _cells(row: pd.Series) -> str:
+    name = row["class_name"] or "all classes"
+    digits = 1 if row["unit"] == "points" else 3
+    cells = [escaped(name), row["measure"]]
+    for which in ("before", "after", "change"):
+        cells.append(_figure(row[which], row[f"{which}_low"], row[f"{which}_high"], digits))
+    return f"| {' | '.join([*cells, str(row['n'])])} |"
+
+
+def _figure(value: float, low: float, high: float, digits: int) -> str:
+    if value != value:
+        return ""
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
+    return f"{value:.{digits}f}{interval}"
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.1f} %"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{v:g}" for v in values) + ")"

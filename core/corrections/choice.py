@@ -1,0 +1,231 @@
+"""Which strength: a sweep on images that were not fitted on, and the rule that picks from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence
+from core.corrections.head_methods import method, mitigate
+from core.corrections.softmax import sample_rows
+from core.errors import InputError
+from core.models.linear import Head
+from core.types import BoolArray, FloatArray, IntArray
+
+LOSS = 2.0
+"""Accuracy without the cue, in points, that the rule gives away at most."""
+
+FOLDS = 4
+
+LIMIT = 8_192
+"""Images that a sweep looks at, at most."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A method at several strengths; every array has shape (S,), the first row being no change."""
+
+    strengths: FloatArray
+    flips: FloatArray
+    """Share of held-out images of other classes that the cue alone turns into its class, [0, 1]."""
+    accuracy: FloatArray
+    """Of held-out images without the cue, averaged over classes, [0, 1]."""
+    n: int
+    """Trials behind ``flips``."""
+    basis: str
+    """What ``flips`` was measured with, in words."""
+    chosen: int
+    """Row picked by :func:`choose`."""
+
+    @property
+    def strength(self) -> float:
+        """The strength picked."""
+        return float(self.strengths[self.chosen])
+
+    @property
+    def pareto(self) -> BoolArray:
+        """(S,) rows that no other row beats in both flips and accuracy."""
+        cost = np.stack([self.flips, -self.accuracy])
+        no_worse = (cost[:, None] <= cost[:, :, None]).all(axis=0)
+        better = (cost[:, None] < cost[:, :, None]).any(axis=0)
+        return np.asarray(~np.any(no_worse & better, axis=1))
+
+
+def choose(flips: FloatArray, accuracy: FloatArray, n: int, *, loss: float = LOSS) -> int:
+    """Row of the weakest strength that is as good as the best one allowed.
+
+    Allowed is what loses at most ``loss`` points of accuracy against row 0 (no change). Of these
+    the weakest whose flip share is within one standard error of the lowest is taken: of heads that
+    do alike, the one changed least (Breiman et al. 1984).
+
+    Parameters
+    ----------
+    flips, accuracy : (S,) by ascending strength, row 0 unchanged; see :class:`Sweep`.
+    n : trials behind each flip share; 0: nothing to choose by, row 0.
+    """
+    if not n:
+        return 0
+    allowed = np.flatnonzero(100 * (accuracy[0] - accuracy) <= loss + 1e-9)
+    lowest = float(flips[allowed].min())
+    share = (lowest * n + 1) / (n + 2)  # so that none of n is not taken for certain
+    error = float(np.sqrt(share * (1 - share) / n))
+    return int(allowed[flips[allowed] <= lowest + error][0])
+
+
+def sweep(
+    name: str,
+    head: Head,
+    evidence: Evidence,
+    *,
+    strengths: Sequence[float] | None = None,
+    loss: float = LOSS,
+    refit: bool = True,
+    starts: Sequence[Head] | None = None,
+    **options: Any,
+) -> Sweep:
+    """Try a method at every strength on images that it did not see, and choose.
+
+    Over ``FOLDS`` folds; every image is held out once. A probe that the audit fitted knows its
+    training images, so that accuracy on them says little: where the head's mode is ``fit``, the
+    fold's own images fit the probe to start from. Fit on all of the evidence with
+    ``mitigate(name, head, evidence, found.strength)`` afterwards.
+
+    Parameters
+    ----------
+    strengths : ascending, the first of them no change; default the method's own.
+    loss : see :func:`choose`.
+    refit : False: start every fold from the head as it is, as for a head that is corrected already.
+    starts : the folds' heads by :func:`fold_heads`, where several methods are tried.
+    """
+    tried = np.asarray(method(name).strengths if strengths is None else strengths, np.float64)
+    starts = fold_heads(head, evidence, refit=refit) if starts is None else starts
+    results = []
+    for start, (fit, held) in zip(starts, _sampled(evidence).folds(FOLDS), strict=True):
+        trials = trials_of(fit, held)
+        heads = [mitigate(name, start, fit, float(s), **options) for s in tried]
+        results.append(([trials.turned(h) for h in heads], [clean(h, held) for h in heads]))
+    turned = np.concatenate([np.stack(parts) for parts, _ in results], axis=1)
+    flips = turned.mean(axis=1) if turned.shape[1] else np.full(len(tried), np.nan)
+    accuracy = _by_class([hits for _, hits in results])
+    row = choose(flips, accuracy, turned.shape[1], loss=loss)
+    return Sweep(tried, flips, accuracy, turned.shape[1], trials.basis, row)
+
+
+def fold_heads(head: Head, evidence: Evidence, *, refit: bool = True) -> list[Head]:
+    """The head that each fold of a sweep starts from (see :func:`sweep`)."""
+    if not refit or head.mode != "fit":
+        return [head] * FOLDS
+    return [fold_head(head, fit) for fit, _ in _sampled(evidence).folds(FOLDS)]
+
+
+def _sampled(evidence: Evidence) -> Evidence:
+    """At most LIMIT images; those of the cues' classes and of the pairs first."""
+    labels, seed = evidence.labels, evidence.seed
+    if len(labels) <= LIMIT:
+        return evidence
+    first = np.isin(labels, [cue.output for cue in evidence.cues])
+    if evidence.pairs is not None:
+        first[evidence.pairs.rows] = True
+    kept, rest = np.flatnonzero(first), np.flatnonzero(~first)
+    kept = kept[sample_rows(labels[kept], LIMIT // 2, seed)]
+    rest = rest[sample_rows(labels[rest], LIMIT - len(kept), seed)]
+    return evidence.take(np.sort(np.concatenate([kept, rest])))
+
+
+def fold_head(head: Head, evidence: Evidence) -> Head:
+    """A probe like the audit's, fitted on these images alone; the head where a class is missing."""
+    from core.corrections.rectified import with_weights
+    from core.models.head import fit_probe
+
+    k = len(head.bias)
+    if len(evidence.classes) < k:
+        return head
+    probe = fit_probe(np.asarray(evidence.features), evidence.labels, k, folds=2)
+    return with_weights(head, probe.weight, probe.bias)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Held-out images of other classes, each with and without the cue, as features."""
+
+    shown: FloatArray
+    hidden: FloatArray
+    """(T, D) each."""
+    outputs: IntArray
+    """(T,) the output that the cue belongs to."""
+    basis: str
+
+    def turned(self, head: Head) -> BoolArray:
+        """(T,) images newly given the cue's class when the cue is there."""
+        after = head.logits(self.shown).argmax(axis=1) == self.outputs
+        before = head.logits(self.hidden).argmax(axis=1) == self.outputs
+        return np.asarray(after & ~before)
+
+
+def trials_of(fit: Evidence, held: Evidence) -> Trials:
+    """Trials from held-out pairs where there are any, else by adding the cue to features.
+
+    Without pairs, an image of another class is given the difference between a random held-out
+    image that shows the cue and one of the same class that hides it: real differences, each with
+    all of its nuisance, not the mean direction that a method may just have removed.
+    """
+    if held.pairs is not None:
+        pairs, outputs = held.pairs, np.array([c.output for c in held.cues])[held.pairs.cue]
+        other = held.labels[pairs.rows] != outputs
+        return Trials(pairs.shown[other], pairs.hidden[other], outputs[other], pairs.basis)
+    parts = [_moved(fit, held, m) for m in range(len(held.cues))]
+    shown, hidden, outputs = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return Trials(shown, hidden, outputs, "differences between high and low images")
+
+
+def _moved(fit: Evidence, held: Evidence, m: int) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Images of other classes moved by differences between images that show and hide cue m."""
+    rng = np.random.default_rng([held.seed, m])
+    sides = [held.rows(m, SHOWN), held.rows(m, HIDDEN)]
+    source = held if all(len(rows) for rows in sides) else fit
+    shown, hidden = (source.rows(m, state) for state in (SHOWN, HIDDEN))
+    others = np.concatenate([held.rows(m, state, own=False) for state in (HIDDEN, UNKNOWN)])
+    if not len(shown) or not len(hidden):
+        raise InputError(
+            f"output {held.cues[m].output} has no image that shows or none that hides its cue; "
+            "give a strength"
+        )
+    plain = held.features[others]
+    high, low = (source.features[rng.choice(rows, len(others))] for rows in (shown, hidden))
+    return plain + high - low, plain, np.full(len(others), held.cues[m].output)
+
+
+Hits = tuple[BoolArray, IntArray]
+"""Which images were right, (n,), and their outputs, (n,)."""
+
+
+def clean(head: Head, evidence: Evidence) -> Hits:
+    """Whether images without the cues are right.
+
+    Of a cue's own class those known to hide it, of other classes those not known to show it.
+    """
+    kept = cue_free(evidence)
+    labels = evidence.labels[kept]
+    return head.logits(evidence.features[kept]).argmax(axis=1) == labels, labels
+
+
+def cue_free(evidence: Evidence) -> BoolArray:
+    """Images (N,) without the cues, as far as it is known; see :func:`clean`."""
+    kept: BoolArray = ~(evidence.present == SHOWN).any(axis=1)
+    for m, cue in enumerate(evidence.cues):
+        kept &= (evidence.labels != cue.output) | (evidence.present[:, m] == HIDDEN)
+    return kept
+
+
+def _by_class(folds: list[list[Hits]]) -> FloatArray:
+    """Accuracy (S,), averaged over classes, of every strength over all folds."""
+    labels = np.concatenate([hits[0][1] for hits in folds])
+    right = np.stack(
+        [np.concatenate([hits[s][0] for hits in folds]) for s in range(len(folds[0]))]
+    )  # fmt: skip
+    shares = [right[:, labels == k].mean(axis=1) for k in np.unique(labels)]
+    found: FloatArray = np.mean(shares, axis=0)
+    return found

@@ -1,0 +1,76 @@
+"""What a mitigation left in the folder of its audit, read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.corrections import effect_rows, tradeoff
+from core.errors import InputError
+from core.storage.documents import Shape
+from core.storage.workspace import Workspace, read_frame, read_json, there
+
+CHANGED: Shape = {"better": [str], "worse": [str], "other": [str], "pictures": bool}
+"""What ``changed.json`` holds at least."""
+
+
+def is_derived(audit: Audit) -> bool:
+    """Whether an audit is of a corrected model."""
+    return "mitigation" in audit.manifest
+
+
+def facts_of(audit: Audit) -> dict[str, Any]:
+    """What was done to which parent.
+
+    Raises
+    ------
+    InputError
+        If the audit is of no corrected model.
+    """
+    if not is_derived(audit):
+        raise InputError(f"audit {audit.name!r} is of no corrected model")
+    found: dict[str, Any] = audit.manifest["mitigation"]
+    return found
+
+
+def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
+    """The audit that a derived one was made from; None where it was deleted."""
+    folder = workspace.folder(facts_of(audit)["parent"])
+    return Audit(folder) if (folder / "summary.json").exists() else None
+
+
+def effect_table(audit: Audit) -> pd.DataFrame:
+    """The table before and after (:data:`core.corrections.effect_rows.COLUMNS`).
+
+    Raises
+    ------
+    InputError
+        If it has not been measured to the end.
+    """
+    path = audit.folder / "mitigation" / "effect.parquet"
+    if not there(path):
+        raise InputError(
+            f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
+            "command again"
+        )
+    return read_frame(path, needed=effect_rows.COLUMNS)
+
+
+def tradeoff_table(audit: Audit) -> pd.DataFrame | None:
+    """Every strength tried (:data:`core.corrections.tradeoff.COLUMNS`); None without a sweep."""
+    path = audit.folder / "mitigation" / "tradeoff.parquet"
+    return read_frame(path, needed=tradeoff.COLUMNS) if there(path) else None
+
+
+def changed(audit: Audit) -> dict[str, list[str]]:
+    """Images by what the correction did to their prediction: ``better``, ``worse``, ``other``."""
+    path = audit.folder / "mitigation" / "changed.json"
+    found = read_json(path, CHANGED) if there(path) else {}
+    return {name: list(found.get(name, [])) for name in ("better", "worse", "other")}
+
+
+def children_of(workspace: Workspace, audit_id: str) -> list[dict[str, Any]]:
+    """Manifests of the audits that were derived from one, newest first."""
+    return [m for m in workspace.manifests() if m.get("mitigation", {}).get("parent") == audit_id]

@@ -1,0 +1,315 @@
+"""A derived audit: the corrected model over the same images, opened like every other audit.
+
+While the encoder stays as it is, the shards of the parent are linked and no image is decoded: only
+the head, the predictions and the classes are new. With new weights of the encoder a checkpoint is
+written into the audit's folder and the pass runs as for any audit. The manifest's entry
+``mitigation`` says what was done to which parent.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+import core
+from core.audits.analysis import GIVEN, analyse, fitting_rows
+from core.audits.audit import Audit
+from core.audits.integrity import ON_DEMAND, PASS, mend, require_sound
+from core.audits.run import compute, set_state
+from core.corrections.package import write_checkpoint
+from core.errors import InputError, WorkspaceError
+from core.features.shards import FeatureStore
+from core.models.linear import Head, head_key, store_head
+from core.storage import digests
+from core.storage.documents import IMAGES
+from core.storage.workspace import (
+    Workspace,
+    check_name,
+    differences,
+    disk_errors,
+    fingerprint,
+    locked,
+    make_folder,
+    read_array,
+    read_frame,
+    read_manifest,
+    remove,
+    remove_unfinished,
+    temporary_beside,
+    there,
+    write_json,
+)
+from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.models.model import Model
+
+CHECKPOINT = "checkpoint.safetensors"
+"""Weights of a changed encoder, in the folder of its audit."""
+
+COMPUTED = ("digest", "width", "height", "readable", "reason")
+"""Columns that a pass adds to the image table."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a method makes of a model."""
+
+    head: Head
+    state: Mapping[str, Tensor] | None = None
+    """New weights of the whole network by name, head excepted; None: the encoder stays."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the method wants to have recorded: losses, alignment, what it was trained on."""
+
+
+def plan(
+    parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a derived audit, the old one where the same was asked for before.
+
+    Parameters
+    ----------
+    asked : everything that decides what comes out; part of the fingerprint.
+
+    Raises
+    ------
+    WorkspaceError
+        If the name belongs to another audit; the message says what differs.
+    """
+    check_name(name)
+    source = parent.manifest
+    analysed = head_key(parent.folder)  # changes with its images
+    parts = {
+        **source["parts"],
+        "code": core.__version__,
+        "parent": f"{parent.id} {source['fingerprint']} {analysed}",
+        "mitigation": dict(asked),
+    }
+    old = workspace.named(name)
+    if old is not None:
+        if changed := differences(old["parts"], parts):
+            raise WorkspaceError(
+                f"audit {name!r} exists with other settings: {'; '.join(changed)}. Choose another "
+                "--name, or delete it first"
+            )
+        return old
+    return {
+        **{key: source[key] for key in ("format", "data", "model", "preprocess", "compute")},
+        "id": workspace.new_id(name, parts),
+        "name": name,
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "version": core.__version__,
+        "state": "running",
+        "fingerprint": fingerprint(parts),
+        "parts": parts,
+        "head": dict(source["head"]),
+        "mitigation": {"parent": parent.id, "parent_name": parent.name, **asked},
+    }
+
+
+def derive(
+    parent: Audit,
+    workspace: Workspace,
+    manifest: dict[str, Any],
+    corrected: Corrected,
+    *,
+    told: Mapping[str, Any],
+    fitted_on: IntArray | None = None,
+    report: Reporter = silent,
+    started: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Write the audit of a corrected model.
+
+    Parameters
+    ----------
+    manifest : from :func:`plan`.
+    told : further entries of ``mitigation`` in the manifest: the strength, what was held out.
+    fitted_on : rows of the readable images that the method learnt from where the data has no
+        other split; they are then left out of every figure.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process computes it, or the disk is full.
+    """
+    folder = workspace.folder(manifest["id"])
+    changed = corrected.state is not None
+    if changed and fitted_on is not None and parent.head.mode == "fit":
+        raise InputError(
+            f"{manifest['mitigation']['method']} changes the encoder, and the head of "
+            f"{parent.name!r} was fitted on every image: give data with a further split to report "
+            "on, or choose a method of the head"
+        )
+    manifest["mitigation"] |= {**corrected.facts, **told, "encoder_changed": changed}
+    if fitted_on is not None:
+        manifest["head"]["held_out"] = f"held-out part of {parent.summary['held_out']}"
+    with locked(folder / "lock", _busy(manifest)):
+        remove_unfinished(folder)
+        write_json(folder / "manifest.json", manifest)
+        started(manifest["id"])
+        _store_head(parent, folder, corrected, fitted_on)
+        if corrected.state is None:
+            _reuse(parent, folder, manifest, report)
+        else:
+            _encode(parent, folder, manifest, corrected, report)
+    return Audit(folder)
+
+
+def _busy(manifest: Mapping[str, Any]) -> str:
+    return f"audit {manifest['name']!r} is being computed by another process; wait for it"
+
+
+def _store_head(
+    parent: Audit, folder: Path, corrected: Corrected, fitted_on: IntArray | None
+) -> None:
+    facts: dict[str, Any] = {"key": "", GIVEN: True}
+    if fitted_on is not None:
+        facts["probe"] = {"never_held_out": fitted_on.tolist()}
+    oof = None if corrected.state is not None else _out_of_fold(parent, corrected.head)
+    store_head(folder, corrected.head, facts, oof)
+
+
+def _out_of_fold(parent: Audit, head: Head) -> FloatArray | None:
+    """The parent's out-of-fold logits and what the new head adds to them; None without such."""
+    path = parent.folder / "head" / "oof.npy"
+    if not there(path):
+        return None
+    ids = parent.images.index[fitting_rows(parent.images)].tolist()
+    features = parent.features(ids)
+    changed: FloatArray = read_array(path) + head.logits(features) - parent.head.logits(features)
+    return changed
+
+
+def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
+    """The image table of an audit without looking at the data again, and its stored rows."""
+    rows = read_frame(audit.folder / "images.parquet", needed=IMAGES)
+    table = ImageTable(
+        source=str(audit.manifest["data"]["source"]),
+        root=audit.root,
+        frame=rows.drop(columns=list(COMPUTED)),
+        attributes=tuple(audit.summary["attributes"]),
+        notes=tuple(audit.summary["notes"]),
+        repeated=tuple(tuple(row) for row in audit.summary["repeated"]),
+        planted=audit.summary["planted"],
+    )
+    return table, rows
+
+
+def repeat(parent: Audit, folder: Path, report: Reporter = silent) -> bool:
+    """Check a derived audit, and compute again what is damaged with the head that it has.
+
+    Returns
+    -------
+    Whether it is complete now: not where it never was, or the head or the weights are damaged.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process computes it, or what it shares with its parent is damaged there.
+    """
+    if not (folder / "summary.json").exists():
+        return False
+    try:
+        manifest = read_manifest(folder)
+    except WorkspaceError:
+        remove(folder / "summary.json")
+        return False
+    with locked(folder / "lock", _busy(manifest)):
+        damaged = mend(folder, report)
+        if any(name.startswith(("head/", CHECKPOINT, "mitigation/tradeoff")) for name in damaged):
+            remove(folder / "summary.json")
+            return False
+        if all(name.partition("/")[0] in ON_DEMAND for name in damaged):
+            return True
+        if manifest["mitigation"]["encoder_changed"]:
+            _pass(parent, folder, manifest, _changed(folder, manifest), report)
+        else:
+            _reuse(parent, folder, manifest, report)
+    return True
+
+
+def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Reporter) -> None:
+    """Link what the parent's pass left, which is checked before; analyse with the new head."""
+    for part in PASS:
+        require_sound(parent.folder / part, report)
+    report(Progress("Reusing the features", 0, 0))
+    for part in PASS:
+        link_tree(parent.folder / part, folder / part)
+    for name in ("images.parquet", CHECKPOINT):
+        if there(parent.folder / name):
+            link(parent.folder / name, folder / name)
+            with disk_errors(folder):
+                digests.take_along(parent.folder / name, folder / name)
+    table, rows = image_table(parent)
+    analyse(folder, manifest, table, rows, FeatureStore(folder), None, report)
+    set_state(folder, manifest, "finished")
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Hard links to every finished file below a folder."""
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
+            link(path, target / inside)
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none; the file is never changed in place."""
+    with disk_errors(target):
+        make_folder(target.parent)
+        temporary = temporary_beside(target)
+        try:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)  # also where both names were one file already
+
+
+def _encode(
+    parent: Audit,
+    folder: Path,
+    manifest: dict[str, Any],
+    corrected: Corrected,
+    report: Reporter,
+) -> None:
+    """Write the new weights, then run the pass as for any audit."""
+    assert corrected.state is not None
+    report(Progress("Writing the weights", 0, 0))
+    model = parent.load_model(exported=True)
+    model.network.load_state_dict(dict(corrected.state), strict=False)
+    write_checkpoint(model, corrected.head, folder / CHECKPOINT)
+    with disk_errors(folder):
+        digests.adopt([folder / CHECKPOINT])
+    changed = _changed(folder, manifest)
+    facts = {"checkpoint": CHECKPOINT, "weights": changed.weights_hash}
+    manifest["model"] = {**manifest["model"], **facts}
+    write_json(folder / "manifest.json", manifest)
+    _pass(parent, folder, manifest, changed, report)
+
+
+def _changed(folder: Path, manifest: Mapping[str, Any]) -> Model:
+    """The model with the weights in the audit's own folder."""
+    from core.models.load import load_model
+
+    return load_model(manifest["model"]["name"], checkpoint=folder / CHECKPOINT)
+
+
+def _pass(
+    parent: Audit, folder: Path, manifest: dict[str, Any], model: Model, report: Reporter
+) -> None:
+    """The pass and the analysis, as for any audit."""
+    model.to(manifest["compute"]["device"], manifest["compute"]["precision"])
+    table, _ = image_table(parent)
+    compute(folder, manifest, table, model, report)

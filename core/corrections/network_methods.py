@@ -1,0 +1,222 @@
+"""Methods that train the network on decoded images, by name.
+
+They start from the parent's model with its head as the last layer, train on a part of the images
+that may be learnt from, and are watched on the rest of these. Their strength is given or their own
+default; a coarse sweep (:mod:`core.corrections.sweep`) trains several times where it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.corrections.derived import Corrected
+from core.corrections.evidence import SHOWN, UNKNOWN
+from core.corrections.task import NetworkMethod, Task
+from core.errors import InputError
+from core.models.linear import Head
+from core.trials.paste import sample
+from core.types import BoolArray, IntArray, Reporter
+
+if TYPE_CHECKING:
+    from core.corrections.training import Recipe, Trained
+    from core.models.model import Model
+    from core.trials.examples import Examples
+
+IMAGES = 4000
+"""Images trained on at most, a fixed random part: they are in memory, decoded."""
+
+WATCHED = 0.2
+"""Share of them that is not trained on but measured after every epoch."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model to train and the images to do it with."""
+
+    model: Model
+    """Its own last layer is the parent's head."""
+    train: Examples
+    watched: Examples
+    places: IntArray
+    """(N,) which images of the evidence ``train`` holds."""
+    held: IntArray
+    """(M,) which images of the evidence ``watched`` holds."""
+
+    def known(self, task: Task, cue: int) -> tuple[Examples, BoolArray]:
+        """Training images of which it is known whether they show a cue, and whether they do."""
+        states = task.evidence.present[self.places, cue]
+        rows = np.flatnonzero(states != UNKNOWN)
+        shown: BoolArray = states[rows] == SHOWN
+        return self.train.take(rows), shown
+
+
+def prepare(task: Task, report: Reporter) -> Prepared:
+    """Decode the images, give the network the parent's head."""
+    from core.corrections.training import with_head
+    from core.models.device import choose_device
+    from core.trials.examples import read_examples
+
+    parent = task.parent
+    model = with_head(parent.load_model(exported=True), parent.head)
+    try:
+        model.to(choose_device(parent.manifest["compute"]["device"]), "fp32")
+    except InputError:
+        model.to("cpu", "fp32")
+    ids = parent.images.index[task.rows].tolist()
+    places = np.flatnonzero(np.isin(ids, sample(ids, IMAGES, seed=task.seed)))
+    rows = parent.images.iloc[task.rows[places]].to_dict("records")
+    labels = np.asarray(task.evidence.labels[places], np.int64)
+    found = read_examples(rows, parent.root, parent.preprocess, labels, report=report)
+    held = np.random.default_rng(task.seed).random(len(places)) < WATCHED
+    return Prepared(model, found.take(~held), found.take(held), places[~held], places[held])
+
+
+def recipe(task: Task, parts: str) -> Recipe:
+    """How to descend, from the options."""
+    from core.corrections.training import Recipe
+
+    given = {n: task.options[n] for n in ("epochs", "rate", "parts") if n in task.options}
+    return Recipe(**{"epochs": EPOCHS[0], "parts": parts, "seed": task.seed, **given})
+
+
+def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) -> Corrected:
+    """The trained network as a corrected model."""
+    parent, name = task.parent.head, prepared.model.trace.head
+    weight = trained.state[f"{name}.weight"].flatten(1).numpy()
+    bias = trained.state.get(f"{name}.bias")
+    head = Head(
+        np.array(weight, np.float32),
+        np.zeros(len(weight), np.float32) if bias is None else bias.numpy().copy(),
+        parent.outputs,
+        parent.names,
+        parent.mode,
+    )
+    state = {n: t for n, t in trained.state.items() if not n.startswith(f"{name}.")}
+    facts: dict[str, Any] = {
+        "strength": strength,
+        "history": [dict(scores) for scores in trained.history],
+        "trained_on": len(prepared.train),
+    }
+    if task.judged:
+        from core.corrections.sweep import judged
+
+        facts["judged"] = judged(task, prepared, trained.state)
+    return Corrected(head, state, facts)
+
+
+def guided(task: Task, report: Reporter) -> Corrected:
+    """Model guidance (:mod:`core.corrections.guidance`)."""
+    from core.corrections.guidance import Guidance, balanced_weight, guide
+
+    names = ("loss", "attribution", "layer", "fraction")
+    wanted = Guidance(**{n: task.options[n] for n in names if n in task.options})
+    prepared, how = prepare(task, report), recipe(task, "all")
+    strength = 1.0 if task.strength is None else task.strength
+    weight = strength and strength * balanced_weight(prepared.model, prepared.train, wanted, how)
+    trained = guide(
+        prepared.model, prepared.train, replace(wanted, weight=weight), how,
+        held=prepared.watched, report=report,
+    )  # fmt: skip
+    done = finished(task, prepared, trained, strength)
+    return replace(done, facts={**done.facts, "weight": weight})
+
+
+def unlearnt(task: Task, report: Reporter) -> Corrected:
+    """RR-ClArC by double backward (:mod:`core.corrections.right_reasons`)."""
+    from core.corrections.right_reasons import Penalty, layer_vector, right_reasons
+
+    what = {n: task.options[n] for n in ("layer", "form", "target") if n in task.options}
+    weight = 1.0 if task.strength is None else task.strength
+    prepared = prepare(task, report)
+    layer = what.get("layer", LAYERS[0])
+    directions = [
+        layer_vector(prepared.model, *prepared.known(task, m), layer)
+        for m in range(len(task.evidence.cues))
+    ]
+    trained = right_reasons(
+        prepared.model, prepared.train, np.stack(directions), Penalty(weight=weight, **what),
+        recipe(task, "after"), held=prepared.watched, report=report,
+    )  # fmt: skip
+    return finished(task, prepared, trained, weight)
+
+
+def counterfactual(task: Task, report: Reporter) -> Corrected:
+    """Training on counterfactuals (:mod:`core.corrections.counterfactual`)."""
+    from core.corrections.counterfactual import (
+        Augmentation,
+        default_changes,
+        train_on_counterfactuals,
+    )
+
+    copies = 1 if task.strength is None else round(task.strength)
+    prepared = prepare(task, report)
+    change = task.options.get("change", CHANGES[0])
+    changes = default_changes(prepared.train) if change == CHANGES[0] else (change,)
+    trained = train_on_counterfactuals(
+        prepared.model, prepared.train, Augmentation(changes, copies=copies, seed=task.seed),
+        recipe(task, "all"), held=prepared.watched, report=report,
+    )  # fmt: skip
+    return finished(task, prepared, trained, float(copies))
+
+
+EPOCHS, RATES = (10, 3, 1, 30), (1e-4, 1e-3, 1e-5)
+LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
+LAYERS = ("last", "input")
+TARGETS = ("all_logits_random", "all_logits", "max_logit", "target_logit", "logprobs")
+CHANGES = ("auto", "paste", "remove", "swap", "shuffle")
+TRAINING = {"epochs": EPOCHS, "rate": RATES}
+
+NETWORK: dict[str, NetworkMethod] = {
+    m.name: m
+    for m in (
+        NetworkMethod(
+            "guidance",
+            "Model guidance by masks",
+            guided,
+            (0.0, 100.0),
+            1.0,
+            "Rao et al. 2023",
+            "Trains the network so that its attributions lie on the object; needs object masks or "
+            "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
+            "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions "
+            "to the object, PPCE and RRR* (rrr) do not. At the layer input of a network with "
+            "biases all attribution can lie on the object while the background decides.",
+            {
+                **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
+                **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
+            },
+            tried=lambda _: (0.3, 1.0, 3.0),
+        ),
+        NetworkMethod(
+            "rrclarc-deep",
+            "RR-ClArC by double backward",
+            unlearnt,
+            (0.0, 1e8),
+            1.0,
+            "Dreyer et al. 2024",
+            "The penalty at a layer of the network; its squared form depends on the scale of the "
+            "gradients, and published weights span twelve orders of magnitude.",
+            {
+                **{"form": ("l2", "l1", "cosine"), "target": TARGETS, "layer": LAYERS},
+                **{"parts": ("after", "all", "head"), **TRAINING},
+            },
+            tried=lambda _: (1.0, 1e3, 1e6),
+        ),
+        NetworkMethod(
+            "counterfactual",
+            "Training on counterfactuals",
+            counterfactual,
+            (1.0, 8.0),
+            1.0,
+            "Sauer & Geiger 2021, by masks",
+            "Trains on images whose background or cue no longer goes with the class; needs object "
+            "or cue masks. The strength is the number of counterfactuals per image.",
+            {"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
+            tried=lambda _: (1.0, 2.0, 4.0),
+        ),
+    )
+}
+"""By name."""

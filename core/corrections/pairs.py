@@ -1,0 +1,85 @@
+"""A cue moved between images as features: where its overlay lies, without decoding an image.
+
+With pooling before the head, phi is the mean of the maps over positions, so that pasting the
+positions where a cue's exact overlay is strong from one image's maps into another's gives the
+features of a composite. It sees neither the cue's edges nor what it changes elsewhere through the
+network, but needs neither masks nor another forward pass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.corrections.evidence import Pairs
+from core.types import BoolArray, FloatArray, IntArray
+
+STRONG = 0.3
+"""Share of an overlay's maximum above which a position belongs to the cue. Half of it, the outline
+on the screen, takes too little of a cue that covers much of the image."""
+
+
+def strong(overlays: FloatArray, share: float = STRONG) -> BoolArray:
+    """Positions (n, h, w) that belong to the cue; none where an overlay has no positive part."""
+    peak = overlays.max(axis=(1, 2), keepdims=True)
+    found: BoolArray = (overlays >= share * peak) & (peak > 0)
+    return found
+
+
+def pasted_features(target: FloatArray, source: FloatArray, where: BoolArray) -> FloatArray:
+    """Features (n, D) float32 of target maps that have the source's positions ``where``.
+
+    Parameters
+    ----------
+    target, source : (n, D, h, w) maps; where : (n, h, w).
+    """
+    inside = where[:, None]
+    found: FloatArray = np.where(inside, source, target).mean(axis=(2, 3), dtype=np.float32)
+    return found
+
+
+def overlay_pairs(
+    sources: FloatArray,
+    overlays: FloatArray,
+    targets: FloatArray,
+    rows: IntArray,
+    *,
+    cue: int,
+    share: float = STRONG,
+    seed: int = 0,
+) -> Pairs:
+    """Images of other classes with and without a cue, the cue from its overlay.
+
+    Parameters
+    ----------
+    sources : (s, D, h, w) maps of training images that show the cue.
+    overlays : (s, h, w) the cue's exact overlay on them.
+    targets : (P, D, h, w) maps of training images of other classes.
+    rows : (P,) which images of the evidence they are.
+    cue : index of the cue among those of the evidence.
+    seed : of which source goes to which target.
+    """
+    where = strong(overlays, share)
+    usable = np.flatnonzero(where.any(axis=(1, 2)))
+    p = len(targets) if len(usable) else 0
+    picks = usable[np.random.default_rng(seed).integers(0, max(len(usable), 1), p)]
+    shown = np.zeros((p, targets.shape[1]), np.float32)
+    for start in range(0, p, 64):
+        part = slice(start, min(start + 64, p))
+        pick = picks[part]
+        shown[part] = pasted_features(targets[part], sources[pick], where[pick])
+    hidden = np.asarray(targets[:p], np.float32).mean(axis=(2, 3))
+    return Pairs(shown, hidden, np.full(p, cue, np.int64), "overlays", rows=rows[:p])
+
+
+def joined(parts: list[Pairs]) -> Pairs | None:
+    """The pairs of several cues together; None where there are none."""
+    parts = [part for part in parts if len(part.rows)]
+    if not parts:
+        return None
+    return Pairs(
+        np.concatenate([part.shown for part in parts]),
+        np.concatenate([part.hidden for part in parts]),
+        np.concatenate([part.cue for part in parts]),
+        parts[0].basis,
+        rows=np.concatenate([part.rows for part in parts]),
+    )

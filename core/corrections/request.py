@@ -1,0 +1,335 @@
+"""One mitigation from start to finish: tagged cues in, a derived audit and its before/after out.
+
+::
+
+    mitigation/effect.parquet     the table before and after (:mod:`core.corrections.effect`)
+               tradeoff.parquet   every strength tried (:mod:`core.corrections.tradeoff`)
+               changed.json       images whose prediction changed, for better and for worse
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.audits.audit import Audit
+from core.corrections import head_methods as heads
+from core.corrections.acted_on import Findings, Gathered, find, gather, has
+from core.corrections.choice import Sweep, sweep
+from core.corrections.composites import Composites, held_out_composites, map_pairs, mask_pairs
+from core.corrections.concepts import KINDS
+from core.corrections.corrected import CHANGED, is_derived, tradeoff_table
+from core.corrections.derived import Corrected, derive, plan, repeat
+from core.corrections.effect import changed_images, effects
+from core.corrections.effect_rows import Effect
+from core.corrections.inherited_tags import carry_tags
+from core.corrections.methods import Method, checked, method
+from core.corrections.sweep import swept
+from core.corrections.task import NetworkMethod, Task
+from core.corrections.tradeoff import chosen_on, reported
+from core.corrections.vectors import QUICK, concept_rows
+from core.errors import InputError
+from core.models.linear import Head
+from core.storage.workspace import Workspace, check_name, read_json, write_frame, write_json
+from core.tags.log import TagStore
+from core.types import Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.models.model import Model
+
+
+@dataclass(frozen=True)
+class MitigateRequest:
+    """What the user asked for; the command line and the page fill the same fields."""
+
+    audit: str
+    method: str
+    name: str
+    classes: Sequence[str] = ()
+    cues: Sequence[str] = ()
+    """``LABEL/kind-component``, among those decided spurious; default all."""
+    strength: float | None = None
+    """None: chosen on a held-out part of the training images, or a network method's own."""
+    sweep: bool = False
+    """Whether a method of the network trains at several strengths, to choose one."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    attribute: str | None = None
+    """Who shows the cue; default high against low alpha."""
+    masks: bool = False
+    """Whether drawn cue masks of training images may be used (these are decoded)."""
+    threshold: int | None = None
+    pictures: bool = True
+    """Whether to measure what needs images afterwards."""
+    cue_images: Mapping[str, Path] = field(default_factory=dict)
+    """Folder of images of the cue alone by class, for the spurious score before and after."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.strength is not None and not np.isfinite(self.strength):
+            raise InputError(f"--strength {self.strength}: give a number or auto")
+
+
+def run_mitigation(
+    request: MitigateRequest,
+    workspace: Workspace,
+    *,
+    report: Reporter = silent,
+    started: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Correct a model, audit it, and measure before and after; or open what was done already.
+
+    Raises
+    ------
+    InputError
+        If the audit, method, option, class or cue is unknown, nothing is tagged spurious, or the
+        method needs masks and there are none.
+    WorkspaceError
+        If the name belongs to something else, or the disk is full.
+    """
+    workspace.require_writable()
+    parent = Audit.open(workspace, request.audit)
+    if request.name == parent.name:
+        raise InputError(f"--name {request.name!r} is the audit itself; give another name")
+    chosen = method(request.method)
+    options = checked(chosen, request.options)
+    check_strength(chosen, request.strength)
+    if request.sweep and not isinstance(chosen, NetworkMethod):
+        raise InputError(f"--strength sweep: {chosen.name} always tries its strengths; give auto")
+    findings = find(
+        parent, workspace, classes=request.classes, cues=request.cues, threshold=request.threshold
+    )
+    if request.attribute is not None:
+        has(parent, request.attribute)
+    manifest = plan(parent, workspace, request.name, _asked(request, findings, options))
+    folders = cue_folders(parent, request.cue_images)
+    work = _Work(request, parent, chosen, options, findings, folders, report)
+    audit = workspace.folder(manifest["id"])
+    whole = repeat(parent, audit, report)
+    if not whole:
+        _correct(work, workspace, manifest, started)
+    found = Audit(audit)
+    started(found.id)
+    _measure(work, found, again=not whole)
+    return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One mitigation at work: what was asked for, on what it acts, and what it may learn from."""
+
+    request: MitigateRequest
+    parent: Audit
+    chosen: Method
+    options: dict[str, Any]
+    findings: Findings
+    folders: dict[str, Path]
+    """Of images of the cue alone, by raw label."""
+    report: Reporter
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """Features and pseudo-labels, with images with and without the cue where there are some."""
+        request, parent, findings = self.request, self.parent, self.findings
+        self.report(Progress("Reading features", 0, 0))
+        found = gather(parent, findings, attribute=request.attribute, seed=request.seed)
+        if request.masks:
+            pairs = mask_pairs(parent, findings, found.rows, seed=request.seed, report=self.report)
+        elif (stored := map_pairs(parent, findings, found.rows, seed=request.seed)) is not None:
+            pairs = stored
+        else:
+            return found
+        return replace(
+            found,
+            evidence=replace(found.evidence, pairs=pairs),
+            basis=f"{found.basis}; the cue moved between images by {pairs.basis}",
+        )
+
+    def head(self, strength: float) -> Head:
+        """The head that a method of the head makes at a strength."""
+        return heads.mitigate(
+            self.request.method, self.parent.head, self.gathered.evidence, strength, **self.options
+        )
+
+
+def _asked_strength(request: MitigateRequest) -> str | float:
+    if request.sweep:
+        return "sweep"
+    return "auto" if request.strength is None else float(request.strength)
+
+
+def cue_folders(parent: Audit, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Folders of images of the cue alone by raw label, checked before any work.
+
+    Raises
+    ------
+    InputError
+        If a class is unknown, or a folder is none.
+    """
+    found = {}
+    for name, folder in given.items():
+        label = str(parent.class_facts(name)["label"])
+        if not folder.expanduser().is_dir():
+            raise InputError(
+                f"--cue-images {name}={folder}: {folder} is not a folder; give one with images "
+                "that show the cue and not the object"
+            )
+        found[label] = folder.expanduser().absolute()
+    return found
+
+
+def check_strength(chosen: Method, strength: float | None) -> None:
+    """Raise InputError unless a given strength is in the method's range."""
+    low, high = chosen.strengths[0], chosen.strengths[-1]
+    if strength is not None and not low <= strength <= high:
+        raise InputError(
+            f"--strength {strength:g}: {chosen.name} takes {low:g} to {high:g}, or auto"
+        )
+
+
+def _asked(
+    request: MitigateRequest, findings: Findings, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "cues": findings.keys,
+        "options": dict(options),
+        "asked_strength": _asked_strength(request),
+        "attribute": request.attribute,
+        "masks": request.masks,
+        "seed": request.seed,
+    }
+
+
+def _correct(
+    work: _Work, workspace: Workspace, manifest: dict[str, Any], started: Callable[[str], None]
+) -> None:
+    """Run the method and write the derived audit."""
+    request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
+    told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
+    table = None
+    if isinstance(chosen, NetworkMethod):
+        task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.strength,
+                    work.options, request.seed)  # fmt: skip
+        tried = None
+        if request.sweep:
+            corrected, tried = swept(chosen, task, work.report)
+            table = chosen_on(tried, tried.strength)
+        else:
+            corrected = chosen.apply(task, work.report)
+        told["strength"] = corrected.facts.get("strength", request.strength)
+        told["chosen_on"] = _on_held_back(tried) if tried else ""
+    else:
+        corrected, facts, table = _correct_head(work)
+        told |= facts
+    audit = derive(
+        parent,
+        workspace,
+        manifest,
+        corrected,
+        told=told,
+        fitted_on=gathered.fitted_on,
+        report=work.report,
+        started=started,
+    )
+    if table is not None:
+        write_frame(_tradeoff_path(audit), table)
+    carry_tags(parent, audit, TagStore.open(workspace))
+
+
+def _on_held_back(tried: Sweep) -> str:
+    return f"{tried.n} trials on training images that were held back: {tried.basis}"
+
+
+def _tradeoff_path(audit: Audit) -> Path:
+    return audit.folder / "mitigation" / "tradeoff.parquet"
+
+
+def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]:
+    """A method of the head: the sweep on training images, then the fit on all of them."""
+    request, evidence, parent = work.request, work.gathered.evidence, work.parent
+    work.report(Progress("Choosing the strength", 0, 0))
+    first = not is_derived(parent)
+    tried = sweep(request.method, parent.head, evidence, refit=first, **work.options)
+    strength = tried.strength if request.strength is None else float(request.strength)
+    kinds = dict.fromkeys([*QUICK, *(v for v in work.options.values() if v in KINDS)])
+    facts = {
+        "strength": strength,
+        "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
+        "concepts": concept_rows(evidence, work.findings.keys, tuple(kinds)),
+    }
+    return Corrected(work.head(strength)), facts, chosen_on(tried, strength)
+
+
+def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
+    """Composites of every class acted on, by its output; the table before and after has them."""
+    return {
+        int(work.parent.class_facts(label)["class_idx"]): held_out_composites(
+            work.parent, label, work.findings.decisions, models=models, report=work.report
+        )
+        for label in work.findings.chosen
+    }
+
+
+def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
+    """Write the table before and after and the trade-off, unless they are as they were asked for.
+
+    What needs pictures, or images of a cue alone, may be measured later: both then gain it.
+    """
+    request, findings, folder = work.request, work.findings, audit.folder / "mitigation"
+    path = folder / "changed.json"
+    before = read_json(path, CHANGED) if path.exists() else None
+    known = {label: Path(text) for label, text in (before or {}).get("cue_images", {}).items()}
+    pictures = request.pictures or bool(before and before["pictures"])
+    there = path.with_name("effect.parquet").exists()
+    same = before and before["pictures"] == pictures and work.folders.items() <= known.items()
+    if there and same and not again:
+        return
+    models: dict[str, Model] = {}
+    acted_on = frozenset(findings.keys)
+    folders = {label: of for label, of in known.items() if of.is_dir()} | work.folders
+    effect = Effect(work.parent, audit, findings.decisions, acted_on, request.attribute)
+    table = effects(
+        effect, pictures=pictures, cue_images=folders, models=models, report=work.report
+    )
+    write_frame(folder / "effect.parquet", table)
+    tried = tradeoff_table(audit)
+    if tried is not None and not isinstance(work.chosen, NetworkMethod):
+        curve = reported(
+            work.parent,
+            findings,
+            tried,
+            work.head,
+            kept=work.gathered.fitted_on,
+            attribute=request.attribute,
+            composites=_composites(work, models) if pictures else {},
+            report=work.report,
+        )
+        write_frame(_tradeoff_path(audit), curve)
+    stored = {label: str(of) for label, of in folders.items()}
+    write_json(path, {**changed_images(effect), "pictures": pictures, "cue_images": stored})
+
+
+def parse_options(given: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    found = {}
+    for text in given:
+        if not re.fullmatch(r"[^=]+=.+", text):
+            raise InputError(f"--option {text!r}: write NAME=VALUE")
+        name, _, value = text.partition("=")
+        found[name.strip().replace("-", "_")] = value.strip()
+    return found

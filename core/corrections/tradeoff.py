@@ -1,0 +1,119 @@
+"""Every strength of a method as a trade-off: what the cue still does against what it costs.
+
+Two measurements stand beside each other: on a held-out part of the training images, where the
+strength is chosen, and on the images that are reported on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from core.audits.analysis import fitting_rows
+from core.audits.audit import Audit
+from core.corrections.acted_on import Findings, who_shows
+from core.corrections.choice import Sweep
+from core.corrections.composites import Composites
+from core.models.linear import Head
+from core.storage.workspace import read_array, there
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
+
+SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]
+COLUMNS = [
+    *SWEPT,
+    *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "flip_rate", "agreement"),
+    "n",
+]
+"""``chosen_flips`` and ``chosen_accuracy`` (cue-free, balanced) on held-out training images;
+``pareto``: no other row beats it in both. The rest on the reported images: ``accuracy`` over all,
+the others over the classes acted on, shares and (``gap``) points; ``flip_rate`` is NaN until the
+composites have been encoded; ``n`` images reported on."""
+
+
+def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
+    """The sweep on training images as a table; ``strength`` is the one taken.
+
+    Columns COLUMNS; those of the reported images are NaN until :func:`reported` has filled them.
+    """
+    table = pd.DataFrame(
+        {
+            "strength": tried.strengths,
+            "chosen_flips": tried.flips,
+            "chosen_accuracy": tried.accuracy,
+            "pareto": tried.pareto,
+        }
+    )
+    if not np.isclose(table["strength"], strength).any():  # given by hand, between two steps
+        table.loc[len(table)] = [strength, np.nan, np.nan, False]
+        table = table.sort_values("strength", ignore_index=True)
+    table["chosen"] = np.isclose(table["strength"], strength)
+    table["pareto"] = table["pareto"].astype(bool)
+    return table.reindex(columns=COLUMNS)
+
+
+def reported(
+    parent: Audit,
+    findings: Findings,
+    table: pd.DataFrame,
+    fit: Callable[[float], Head],
+    *,
+    kept: IntArray | None,
+    attribute: str | None,
+    composites: Mapping[int, Composites],
+    report: Reporter,
+) -> pd.DataFrame:
+    """Add what every strength does to the images that are reported on (COLUMNS).
+
+    Parameters
+    ----------
+    table : the sweep (SWEPT); what was reported before is done again.
+    fit : the corrected head at a strength.
+    composites : by output of the class that is acted on, as far as they have been encoded.
+    kept : rows of ``parent.images`` that were learnt from where there is no further split.
+    """
+    rows = fitting_rows(parent.images)
+    if kept is not None:
+        rows = np.zeros(len(parent.images), bool)
+        rows[kept] = True
+    images = parent.images[~rows]
+    features = parent.store.features(images.index.tolist())
+    truth = np.array([parent.head.index(label) for label in images["label"]], np.int64)
+    sides = []
+    for label in findings.chosen:
+        shows, _ = who_shows(parent, label, findings.decisions, images.index, attribute)
+        there = shows.fillna(False).to_numpy(bool)
+        sides.append((np.flatnonzero(there), np.flatnonzero((~shows).fillna(False).to_numpy(bool))))
+    unseen = _unseen(parent, features, ~rows)
+    before = (parent.head.logits(features) + unseen).argmax(axis=1)
+    found = []
+    for number, strength in enumerate(table["strength"]):
+        head = fit(float(strength))
+        predicted = (head.logits(features) + unseen).argmax(axis=1)
+        right = predicted == truth
+        row = {"accuracy": right.mean(), "agreement": (predicted == before).mean()}
+        row |= {
+            f"accuracy_{name}_cue": _mean([right[side[i]] for side in sides])
+            for i, name in enumerate(("with", "without"))
+        }
+        row["gap"] = 100 * (row["accuracy_with_cue"] - row["accuracy_without_cue"])
+        turned = [seen.turned(head, class_idx) for class_idx, seen in composites.items()]
+        found.append({**row, "flip_rate": _mean(turned), "n": len(images)})
+        told = {"strength": float(strength), "accuracy": row["accuracy"], "gap": row["gap"]}
+        report(Progress("Trying strengths", number + 1, len(table), "strengths", told))
+    return pd.concat([table[SWEPT], pd.DataFrame(found)], axis=1)[COLUMNS]
+
+
+def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:
+    """What to add to logits of images that the parent's probe was fitted on: out of fold minus."""
+    path = parent.folder / "head" / "oof.npy"
+    if not there(path) or not fitting_rows(parent.images).all():
+        return 0.0
+    out_of_fold: FloatArray = read_array(path)[rows] - parent.head.logits(features)
+    return out_of_fold
+
+
+def _mean(parts: list[BoolArray]) -> float:
+    shares = [part.mean() for part in parts if len(part)]
+    return float(np.mean(shares)) if shares else float("nan")

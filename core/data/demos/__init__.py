@@ -1,5 +1,0 @@
-"""Data sets that come with the tool, each with a planted or chosen shortcut."""
-
-from core.data.demos.catalogue import DEMOS, prepare
-
-__all__ = ["DEMOS", "prepare"]

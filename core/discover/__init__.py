@@ -1,1 +1,0 @@
-"""Candidate features of a class: neural PCA components and single neurons."""

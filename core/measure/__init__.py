@@ -1,1 +1,0 @@
-"""What tagged cues cost: spuriosity, gaps, groups, scores; plain arrays in, plain arrays out."""

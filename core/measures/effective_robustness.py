@@ -1,0 +1,130 @@
+"""Where the models lie between two sets of images, and how far from the line through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.errors import InputError
+from core.measures.cells import Context
+from core.measures.gaps import MANY_VALUES
+from core.statistics.robustness import FEWEST, Line, clopper_pearson, effective_robustness, fit_line
+
+HIGH, LOW, EVERY = "high spuriosity", "low spuriosity", "all images"
+
+COLUMNS = [
+    *("audit", "name", "x", "x_low", "x_high", "n_x", "y", "y_low", "y_high", "n_y"),
+    *("rho", "in_line"),
+]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Models between two sets of images."""
+
+    x: str
+    y: str
+    points: pd.DataFrame
+    """One row per model that has both accuracies (COLUMNS): accuracies in [0, 1] with
+    Clopper-Pearson intervals, images behind them, ``rho`` the distance from the line in percentage
+    points (NaN without a line), ``in_line`` whether the line was fitted on it."""
+    line: Line | None
+    note: str
+    """Why there is no line, or what to think of it."""
+
+
+def axes(context: Context) -> list[str]:
+    """Sets of images that can be on an axis: spuriosity where there are tags, splits, groups."""
+    held = context.shared.held
+    found = [HIGH, LOW] if context.tagged else []
+    found.append(EVERY)
+    splits = sorted(held["split"].unique())
+    found += [f"split = {split}" for split in splits if len(splits) > 1]
+    for attribute in context.audits[0].summary["attributes"]:
+        values = sorted(held[attribute].astype(str).unique())
+        if 1 < len(values) <= MANY_VALUES:
+            found += [f"{attribute} = {value}" for value in values]
+    return found
+
+
+def robustness(
+    context: Context, x: str, y: str, in_line: Sequence[str] | None = None
+) -> Robustness:
+    """Accuracies of every model on two sets of images, and the line through them.
+
+    Parameters
+    ----------
+    x, y : two of :func:`axes`.
+    in_line : ids of the models that the line is fitted on (the usual ones, not those with a
+        remedy); by default all.
+
+    Raises
+    ------
+    InputError
+        If an axis is unknown.
+    """
+    for axis in (x, y):
+        if axis not in axes(context):
+            raise InputError(f"axis {axis!r}: choose one of {', '.join(axes(context))}")
+    rows = []
+    for audit in context.audits:
+        (right_x, n_x), (right_y, n_y) = (_hits(context, audit, axis) for axis in (x, y))
+        if n_x and n_y:
+            fitted = in_line is None or audit.id in in_line
+            rows.append((audit.id, audit.name, right_x, n_x, right_y, n_y, fitted))
+    names = ["audit", "name", "right_x", "n_x", "right_y", "n_y", "in_line"]
+    table = pd.DataFrame(rows, columns=names)
+    for axis in ("x", "y"):
+        right, n = (table[f"{c}_{axis}"].to_numpy(dtype=np.int64) for c in ("right", "n"))
+        table[axis] = right / np.maximum(n, 1)
+        table[f"{axis}_low"], table[f"{axis}_high"] = clopper_pearson(right, n)
+    line = _line(table[table["in_line"]])
+    table["rho"] = float("nan")
+    if line is not None:
+        table["rho"] = effective_robustness(
+            line, table["x"].to_numpy(), table["y"].to_numpy(), table["n_x"].to_numpy()
+        )
+    return Robustness(x, y, table[COLUMNS], line, _note(table, line))
+
+
+def _hits(context: Context, audit: Audit, axis: str) -> tuple[int, int]:
+    """Images of a set that a model gets right, and how many there are."""
+    right, held = context.shared.correct(audit), context.shared.held
+    if axis in (HIGH, LOW):
+        return _spuriosity_hits(context, audit, axis)
+    if axis == EVERY:
+        return int(right.sum()), len(right)
+    column, _, value = axis.rpartition(" = ")
+    mine = (held[column].astype(str) == value).to_numpy()
+    return int(right[mine].sum()), int(mine.sum())
+
+
+def _spuriosity_hits(context: Context, audit: Audit, axis: str) -> tuple[int, int]:
+    """The k highest or lowest images of every tagged class, by the model's own tags."""
+    hits = n = 0
+    for label in context.tagged if context.has_tags(audit) else []:
+        if (audit.id, label) in context.gaps:
+            gap = context.gaps[audit.id, label].gap
+            accuracy = gap.accuracy_high if axis == HIGH else gap.accuracy_low
+            hits, n = hits + round(accuracy * gap.k), n + gap.k
+    return hits, n
+
+
+def _line(table: pd.DataFrame) -> Line | None:
+    columns = (table[c].to_numpy() for c in ("x", "y", "n_x", "n_y"))
+    return fit_line(*columns)
+
+
+def _note(table: pd.DataFrame, line: Line | None) -> str:
+    n = int(table["in_line"].sum())
+    if n < FEWEST:
+        return f"{n} models have both accuracies; a line needs {FEWEST}, and says more with many"
+    if line is None:
+        return "all models have the same accuracy on x: there is no line"
+    if n < 10:
+        return f"a line through {n} models is a weak expectation: published ones go through dozens"
+    return ""

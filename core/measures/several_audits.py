@@ -1,0 +1,268 @@
+"""The table of the comparison: models x measures, with differences to a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from core.audits.audit import Audit
+from core.errors import InputError
+from core.measures import cells
+from core.measures.availability import COST, Trials, make_trials
+from core.measures.cells import Context, Figure, Figures
+from core.measures.rows import PLAIN, POINTS, SHARE
+from core.measures.shared_images import Shared, shared_images
+from core.statistics.paired import (
+    bootstrap_interval,
+    bootstrap_p,
+    difference,
+    holm,
+    mcnemar,
+    paired_interval,
+)
+from core.storage.workspace import Workspace
+from core.tags.decisions import decided
+from core.tags.log import TagStore
+from core.types import Reporter, silent
+
+MCNEMAR, BOOTSTRAP, TIMED, EXACT = "McNemar", "paired bootstrap", "not tested", "exact"
+
+
+class Measure(NamedTuple):
+    """A row of the table."""
+
+    title: str
+    text: str
+    better: int
+    """1: higher is better; -1: lower is better; 0: neither."""
+    unit: str
+    test: str
+    figures: Callable[[Context], Figures]
+
+
+MEASURES = {
+    "accuracy": Measure(
+        "Accuracy", "Share of the shared held-out images predicted correctly.", 1, SHARE, MCNEMAR,
+        cells.accuracy),
+    "mean_spurious_gap": Measure(
+        "Mean spurious gap", "Mean over the tagged classes of accuracy at high minus accuracy at "
+        "low spuriosity, every model by its own tags. Nearer to zero: less depends on the cues.",
+        0, POINTS, BOOTSTRAP, cells.mean_gap),
+    "worst_spurious_gap": Measure(
+        "Worst class gap", "The largest spurious gap of the tagged classes.", -1, POINTS,
+        BOOTSTRAP, cells.worst_gap),
+    "average_precision": Measure(
+        "Spurious score, AP", "Average precision of the class's probability, its images against "
+        "images of its cue alone; mean over classes.", 1, SHARE, BOOTSTRAP,
+        cells.average_precision),
+    "auroc": Measure(
+        "Spurious score, AUROC", "The same as area under the ROC curve; chance is 0.5.", 1, SHARE,
+        BOOTSTRAP, cells.area),
+    "core_accuracy": Measure(
+        "Core accuracy", "Accuracy with noise on the spurious regions; mean over tagged classes.",
+        1, SHARE, BOOTSTRAP, cells.core_accuracy),
+    "spurious_accuracy": Measure(
+        "Spurious accuracy", "Accuracy with noise on the core regions; mean over tagged classes.",
+        0, SHARE, BOOTSTRAP, cells.spurious_accuracy),
+    "relative_core_sensitivity": Measure(
+        "Relative core sensitivity", "In [-1, 1]: how much more the model uses core than spurious "
+        "regions; mean over tagged classes.", 1, PLAIN, BOOTSTRAP, cells.core_sensitivity),
+    "flip_rate": Measure(
+        "Flip rate", "Share of other classes' images that the pasted cue turns into its class; "
+        "mean over tagged classes.", -1, SHARE, BOOTSTRAP, cells.flip_rate),
+    "worst_group_accuracy": Measure(
+        "Worst-group accuracy", "Lowest accuracy of a class with a value of an attribute.", 1,
+        SHARE, BOOTSTRAP, cells.worst_group),
+    "calibration_error": Measure(
+        "Calibration error (ECE)", "Mean distance of confidence from accuracy in 15 bins; few "
+        "images raise it.", -1, SHARE, BOOTSTRAP, cells.calibration),
+    "parameters": Measure(
+        "Parameters", "Numbers in the encoder and the audited head.", -1, "parameters", EXACT,
+        cells.size),
+    "images_per_second": Measure(
+        "Speed", "Images per second of the encoder, on the machine that measured it.", 1,
+        "images/s", TIMED, cells.speed),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one model, and its difference to the baseline."""
+
+    audit: str
+    """Id."""
+    measure: str
+    missing: str = ""
+    """Why there is no figure; empty where there is one."""
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    """95 % interval; equal to the value where it is exact."""
+    n: int = 0
+    difference: float = float("nan")
+    """To the baseline, in the measure's unit (shares in percentage points); NaN for the baseline
+    itself."""
+    difference_low: float = float("nan")
+    difference_high: float = float("nan")
+    p: float = float("nan")
+    """Two-sided, of no difference; NaN where nothing was tested."""
+    p_holm: float = float("nan")
+    """The same after Holm's correction over every test of the table."""
+    note: str = ""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the difference holds after the correction."""
+        return self.p_holm < 0.05
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models x measures."""
+
+    context: Context
+    baseline: str
+    """Id of the audit that differences are to."""
+    rows: dict[tuple[str, str], Cell]
+    """By measure and audit id."""
+    tests: int
+    """Differences that Holm's correction is over."""
+
+    @property
+    def shared(self) -> Shared:
+        """The images behind it."""
+        return self.context.shared
+
+
+def open_context(audits: Sequence[Audit], workspace: Workspace) -> Context:
+    """What the figures are made of, as it is stored now.
+
+    Raises
+    ------
+    InputError
+        See :func:`core.measures.shared_images.shared_images`.
+    """
+    store = TagStore.open(workspace)
+    decisions = {audit.id: decided(audit, store) for audit in audits}
+    trials = {audit.id: Trials(audit, decisions[audit.id]) for audit in audits}
+    return Context(shared_images(audits), decisions, trials)
+
+
+def measure_missing(
+    context: Context,
+    cue_images: Mapping[str, Path] | None = None,
+    *,
+    report: Reporter = silent,
+) -> None:
+    """Make every trial that is not stored yet; ``cue_images`` by label, name or ``#index``."""
+    for audit in context.audits:  # timed one after the other, before anything else is done
+        if COST in context.trials[audit.id].missing():
+            make_trials(audit, context.trials[audit.id].decisions, [COST], report=report)
+    for audit in context.audits:
+        folders = {audit.class_facts(k)["label"]: v for k, v in (cue_images or {}).items()}
+        trials = context.trials[audit.id]
+        make_trials(audit, trials.decisions, trials.missing(), folders, report=report)
+
+
+def compare(context: Context, baseline: str | None = None) -> Table:
+    """The table, from what is stored; no model is loaded.
+
+    Parameters
+    ----------
+    baseline : id or name of one of the audits; by default the first.
+
+    Raises
+    ------
+    InputError
+        If the baseline is none of the audits.
+    """
+    base = _baseline(context, baseline)
+    rows: dict[tuple[str, str], Cell] = {}
+    for name, measure in MEASURES.items():
+        figures = measure.figures(context)
+        for audit in context.audits:
+            rows[name, audit.id] = _cell(context, name, audit, base, figures)
+    corrected = holm([cell.p for cell in rows.values()])
+    tests = int(np.isfinite(corrected).sum())
+    for key, p in zip(rows, corrected, strict=True):
+        rows[key] = replace(rows[key], p_holm=float(p))
+    return Table(context, base.id, rows, tests)
+
+
+def _baseline(context: Context, wanted: str | None) -> Audit:
+    for audit in context.audits:
+        if wanted in (None, audit.name) or (wanted and audit.id.startswith(wanted)):
+            return audit
+    names = ", ".join(audit.name for audit in context.audits)
+    raise InputError(f"baseline {wanted!r} is not compared; choose one of {names}")
+
+
+def _cell(context: Context, name: str, audit: Audit, base: Audit, figures: Figures) -> Cell:
+    figure, other = figures[audit.id], figures[base.id]
+    if isinstance(figure, str):
+        return Cell(audit.id, name, missing=figure)
+    low, high = figure.interval
+    cell = Cell(
+        audit.id, name, value=figure.sampled.value, low=low, high=high, n=figure.n, note=figure.note
+    )
+    if audit.id == base.id or isinstance(other, str):
+        return cell
+    change, below, above, p = _change(context, name, audit, base, figure, other)
+    return replace(cell, difference=change, difference_low=below, difference_high=above, p=p)
+
+
+def _change(
+    context: Context, name: str, audit: Audit, base: Audit, figure: Figure, other: Figure
+) -> tuple[float, float, float, float]:
+    """Difference to the baseline, its interval, and the p-value of none."""
+    measure = MEASURES[name]
+    scale = 100.0 if measure.unit == SHARE else 1.0
+    change = difference(figure.sampled, other.sampled)
+    value = scale * change.value
+    if measure.test == EXACT:
+        return value, value, value, float("nan")
+    if measure.test == MCNEMAR:
+        mine, theirs = context.shared.correct(audit), context.shared.correct(base)
+        lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
+        low, high = paired_interval(lost, won, len(mine))
+        return value, scale * low, scale * high, mcnemar(lost, won)
+    low, high = bootstrap_interval(change)
+    p = float("nan") if measure.test == TIMED else bootstrap_p(change)
+    return value, scale * low, scale * high, p
+
+
+def value_text(cell: Cell, unit: str) -> str:
+    """A figure with its interval."""
+    form = _FORMS[unit]
+    shown = form.format(cell.value)
+    if cell.low == cell.high:
+        return shown
+    return f"{shown} [{form.format(cell.low)}, {form.format(cell.high)}]"
+
+
+def change_text(cell: Cell, unit: str) -> str:
+    """A difference with its interval and corrected p-value; empty for the baseline."""
+    if cell.difference != cell.difference:
+        return ""
+    form = "{:+.1f}" if unit in (SHARE, POINTS) else _FORMS[unit].replace(":", ":+")
+    shown = form.format(cell.difference) + (" points" if unit in (SHARE, POINTS) else "")
+    if cell.difference_low == cell.difference_high:
+        return shown if cell.p_holm != cell.p_holm else f"{shown} (the same in every resample)"
+    low, high = form.format(cell.difference_low), form.format(cell.difference_high)
+    shown = f"{shown} [{low}, {high}]"
+    if cell.p_holm != cell.p_holm:
+        return shown
+    return f"{shown} p {cell.p_holm:.3f}{' *' if cell.certain else ''}"
+
+
+_FORMS = {
+    SHARE: "{:.3f}",
+    POINTS: "{:+.1f}",
+    PLAIN: "{:.2f}",
+    "parameters": "{:,.0f}",
+    "images/s": "{:.1f}",
+}

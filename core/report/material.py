@@ -1,0 +1,83 @@
+"""What a report is written from: tags, and the table of measures, which is measured once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core import __version__
+from core.audits.audit import Audit
+from core.errors import SpurioscopeError
+from core.measures.outcomes import SLOW
+from core.measures.stored import is_stored, known, measured
+from core.storage.workspace import Workspace, fingerprint
+from core.tags.decisions import Decisions, decided
+from core.tags.log import TagStore
+from core.tags.votes import answers
+from core.types import Reporter, silent
+
+WORDS = {"noise": "noise on the cues", "flip": "pasted cues"}
+"""Parts that need the model, in words."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything about one audit that a report may speak of."""
+
+    audit: Audit
+    decisions: Decisions
+    table: pd.DataFrame
+    """The table of measures (:data:`core.measures.rows.COLUMNS`)."""
+    answers: pd.DataFrame
+    """Every standing tag (:func:`core.tags.votes.answers`)."""
+    missing: str = ""
+    """What was not measured, and why; empty where all was, or nothing is tagged."""
+
+
+def key(audit: Audit, decisions: Decisions) -> str:
+    """Changes with the audit, with what its tags decide, and with the version."""
+    tagged = {"spurious": decisions.spurious.keys_of, "core": decisions.core.keys_of}
+    parts = {"audit": audit.manifest["fingerprint"], "summary": audit.summary, "tags": tagged}
+    return fingerprint({**parts, "notes": decisions.notes, "code": __version__})
+
+
+def is_measured(audit: Audit, decisions: Decisions) -> bool:
+    """Whether a full report needs no model: all was measured before, or nothing is tagged."""
+    return not decisions.spurious or not _left(audit, decisions)
+
+
+def _left(audit: Audit, decisions: Decisions) -> list[str]:
+    return [part for part in SLOW if not is_stored(audit, decisions, part)]
+
+
+def gather(
+    audit: Audit,
+    workspace: Workspace,
+    *,
+    threshold: int | None = None,
+    with_model: bool = True,
+    report: Reporter = silent,
+) -> Evidence:
+    """Read the tags of an audit and what they cost, measured and stored where it is missing.
+
+    Parameters
+    ----------
+    threshold : votes that decide a tag.
+    with_model : also measure noise and flips where they are missing, which loads the model. A
+        model or an image that is gone is said in ``missing``.
+    """
+    store = TagStore.open(workspace)
+    decisions = decided(audit, store, threshold)
+    reason = ""
+    if with_model and not is_measured(audit, decisions):
+        try:
+            measured(audit, workspace, threshold=threshold, report=report)
+        except SpurioscopeError as error:
+            reason = f" ({error})"
+    missing = ""
+    if not is_measured(audit, decisions):
+        parts = " and ".join(WORDS[part] for part in _left(audit, decisions))
+        missing = f"Not measured with these tags: {parts}{reason}."
+    said = answers(store.current(audit.id))
+    return Evidence(audit, decisions, known(audit, decisions), said, missing)

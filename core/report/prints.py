@@ -1,0 +1,144 @@
+"""Photos with overlays, small enough that a whole report fits into a mail."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from core.audits.audit import Audit, Candidate
+from core.data.preprocess import apply
+from core.errors import SpurioscopeError
+from core.explain.heatmaps import heatmaps
+from core.explain.overlays import heat_png
+from core.report.findings import Finding
+from core.report.material import Evidence
+from core.tags.decisions import spuriosity_of
+from core.types import FloatArray
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+SIDE = 168
+"""Pixels of a picture. Twelve of the noisiest kind take 0.3 MB, so 20 findings stay below 8 MB."""
+
+QUALITY = 78
+SHOWN = 4
+"""Images at either end of the ranking."""
+
+PICTURED = 20
+"""Findings with pictures; those after them have numbers alone."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a report."""
+
+    uri: str
+    """``data:image/jpeg;base64,…``."""
+    alt: str
+    caption: str
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures beside each other."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+def rows(
+    evidence: Evidence, finding: Finding, load: Callable[[], Model]
+) -> tuple[tuple[Row, ...], str]:
+    """Both ends of a class's ranking, the high one also with its overlay; and what is missing.
+
+    Parameters
+    ----------
+    load : gives the model of the audit; called where maps are not stored.
+    """
+    audit = evidence.audit
+    table = spuriosity_of(audit, finding.label, finding.cues)
+    table = table[table["held_out"] & table["spuriosity"].notna()]
+    n = min(SHOWN, len(table) // 2)
+    if not n:
+        return (), "There are too few held-out images to show."
+    high, low = table.head(n), table.iloc[::-1].head(n)
+    try:
+        maps = overlays(audit, finding.cues, high["image_id"].tolist(), load)
+        plain = _row(audit, finding, high, "Most of the cue")
+        over = _row(audit, finding, high, "Most of the cue, where it is", maps)
+        least = _row(audit, finding, low, "Least of the cue")
+    except (SpurioscopeError, OSError) as error:
+        return (), f"The pictures cannot be shown: {error}"
+    return (plain, over, least), ""
+
+
+def overlays(
+    audit: Audit, cues: Sequence[Candidate], image_ids: Sequence[str], load: Callable[[], Model]
+) -> FloatArray:
+    """Sum (n, h, w) of the cues' maps; where exact, its mean over h, w is the sum of alphas."""
+    stored = audit.exact_maps and audit.store.has_maps(image_ids)
+    model = None if stored else load()
+    if not audit.exact_maps:
+        found: FloatArray = np.sum([audit.heatmaps(c, image_ids, model) for c in cues], axis=0)
+        return found
+    directions = np.stack([c.direction for c in cues])
+    offsets = np.array([c.offset for c in cues])
+    found = heatmaps(audit.maps(image_ids, model), directions, offsets).sum(axis=1)
+    return found
+
+
+def _row(
+    audit: Audit, finding: Finding, table: pd.DataFrame, title: str, maps: FloatArray | None = None
+) -> Row:
+    names = dict(zip(audit.head.outputs, audit.head.names, strict=True))
+    scale = float(np.abs(maps).max()) or 1.0 if maps is not None else 1.0
+    pictures = []
+    for place, row in enumerate(table.to_dict("records")):
+        heat = None if maps is None else maps[place]
+        predicted = names.get(row["prediction"], row["prediction"])
+        said = f"predicted {predicted}, {100 * row['confidence']:.0f} %"
+        where = "" if heat is None else f", overlay strongest {region(heat)}"
+        path = audit.images.at[row["image_id"], "path"]
+        pictures.append(
+            Picture(
+                uri=data_uri(draw(audit, row["image_id"], heat, scale)),
+                alt=f"{path}: a {finding.name}, spuriosity {row['spuriosity']:+.1f}, {said}{where}",
+                caption=f"{'✓' if row['correct'] else '✗'} {said}",
+                correct=bool(row["correct"]),
+            )
+        )
+    return Row(title, tuple(pictures))
+
+
+def draw(audit: Audit, image_id: str, heat: FloatArray | None, scale: float) -> Image.Image:
+    """What the encoder sees of an image, with a map laid over it."""
+    photo = Image.fromarray(apply(audit.preprocess, audit.image(image_id)))
+    photo = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    if heat is None:
+        return photo
+    layer = Image.open(io.BytesIO(heat_png(heat, scale, size=SIDE)))
+    return Image.alpha_composite(photo.convert("RGBA"), layer).convert("RGB")
+
+
+def data_uri(image: Image.Image) -> str:
+    """A picture as an address that holds the picture."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def region(heat: FloatArray) -> str:
+    """Where a map (h, w) is largest, in words."""
+    row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    down = ("upper", "middle", "lower")[min(3 * int(row) // heat.shape[0], 2)]
+    across = ("left", "centre", "right")[min(3 * int(column) // heat.shape[1], 2)]
+    return f"in the {down} {across}"

@@ -1,0 +1,1 @@
+"""Plain arrays to numbers with intervals; no file, no model."""

@@ -1,0 +1,159 @@
+"""Two models on the same images: intervals and tests of a difference; plain arrays.
+
+Images are resampled once per class, and every model is looked at through the same resamples, so
+that what is easy or hard for all of them cancels in the difference (paired bootstrap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+from core.config import CONFIDENCE
+from core.statistics.intervals import critical
+from core.types import BoolArray, FloatArray
+
+RESAMPLES = 2000
+"""Bootstrap samples: the smallest p-value that can be found is 1 / 2001."""
+
+CHUNK = 2**22
+"""Numbers of one resample step that are in memory at once."""
+
+
+class Sampled(NamedTuple):
+    """A figure and what it becomes under resampling."""
+
+    value: float
+    samples: FloatArray
+    """(B,) the same figure on every resample, NaN where a resample has no image for it."""
+
+
+def resamples(n: int, stratum: str, *, count: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """How often each of ``n`` images is drawn, (count, n) float32; every row sums to n.
+
+    Parameters
+    ----------
+    stratum : name of the group that is resampled by itself (a class); the same name, size and
+        seed always give the same draws, which is what pairs two models.
+    """
+    name = int.from_bytes(blake2b(stratum.encode(), digest_size=8).digest(), "big")
+    rng = np.random.default_rng([seed, name])
+    found = np.zeros((count, n), np.float32)
+    step = max(1, CHUNK // max(n, 1))
+    for start in range(0, count if n else 0, step):
+        size = min(step, count - start)
+        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        found[start : start + size] = np.bincount(drawn.ravel(), minlength=size * n).reshape(-1, n)
+    return found
+
+
+def weighted_share(hits: FloatArray, weights: FloatArray) -> FloatArray:
+    """Share of hits under every weighting, (B,); NaN hits are left out.
+
+    Parameters
+    ----------
+    hits : (n,) 1, 0 or NaN; weights : (B, n).
+    """
+    there = ~np.isnan(hits)
+    seen = weights @ there.astype(np.float64)
+    caught = weights @ np.where(there, hits, 0.0)
+    found: FloatArray = np.divide(caught, seen, out=np.full(len(seen), np.nan), where=seen > 0)
+    return found
+
+
+def weighted_gap(correct: BoolArray, scores: FloatArray, weights: FloatArray, k: int) -> FloatArray:
+    """The spurious gap under every weighting, (B,) percentage points.
+
+    100 (accuracy of the k highest - accuracy of the k lowest), an image counting as often as it
+    was drawn; ties are broken by position, as in :func:`core.statistics.intervals.accuracy_gaps`.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    drawn, hits = weights[:, order], np.asarray(correct, np.float64)[order]
+    top = _first(drawn, k) @ hits
+    bottom = _first(drawn[:, ::-1], k) @ hits[::-1]
+    found: FloatArray = 100 * (top - bottom) / k
+    return found
+
+
+def _first(drawn: FloatArray, k: int) -> FloatArray:
+    """How often each place is among the first k that were drawn, (B, n)."""
+    before = np.cumsum(drawn, axis=1) - drawn
+    found: FloatArray = np.clip(k - before, 0, drawn)
+    return found
+
+
+def bootstrap_interval(found: Sampled) -> tuple[float, float]:
+    """Percentile interval, moved by the bootstrap's own bias.
+
+    Extremes over groups and the calibration error grow under resampling, so a plain percentile
+    interval need not even hold the estimate; its quantiles are therefore taken of
+    samples - (mean of the samples - value). Efron & Tibshirani 1993, section 10.
+    """
+    samples = found.samples[~np.isnan(found.samples)]
+    if not len(samples) or found.value != found.value:
+        return float("nan"), float("nan")
+    moved = samples - (samples.mean() - found.value)
+    low, high = np.quantile(moved, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def difference(found: Sampled, other: Sampled) -> Sampled:
+    """``found`` minus ``other``, resample by resample."""
+    return Sampled(found.value - other.value, found.samples - other.samples)
+
+
+def bootstrap_p(found: Sampled) -> float:
+    """Two-sided p-value that a difference is zero, in [1 / (B + 1), 1].
+
+    Share of resamples whose difference leaves their mean by at least the observed difference
+    (Efron & Tibshirani 1993, section 16), both counted once more so that it is never 0.
+    """
+    samples = found.samples[~np.isnan(found.samples)]
+    if not len(samples) or found.value != found.value:
+        return float("nan")
+    away = np.abs(samples - samples.mean()) >= abs(found.value) - 1e-12
+    return float((away.sum() + 1) / (len(samples) + 1))
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value that two models are right equally often (McNemar 1947).
+
+    Parameters
+    ----------
+    only_first, only_second : images that exactly one of the two models gets right.
+    """
+    n = only_first + only_second
+    if not n:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, n, 0.5).pvalue)
+
+
+def paired_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
+    """Interval of the second model's accuracy minus the first's, on the same n images.
+
+    Wald's with one image added to either kind of disagreement (Bonett & Price 2012); it has a
+    width even where no image differs.
+    """
+    lost, won = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    half = critical() * np.sqrt((lost + won - (won - lost) ** 2) / (n + 2))
+    return float(max(won - lost - half, -1)), float(min(won - lost + half, 1))
+
+
+def holm(p: Sequence[float]) -> FloatArray:
+    """Holm's step-down correction: (m,) adjusted p-values, at most 1; NaN stays NaN.
+
+    Rejecting those below 0.05 keeps the chance of any false rejection among the m tests below 0.05
+    (Holm 1979). NaN entries are no tests.
+    """
+    given = np.asarray(p, np.float64)
+    found = np.full(len(given), np.nan)
+    there = np.flatnonzero(~np.isnan(given))
+    order = there[np.argsort(given[there], kind="stable")]
+    steps = given[order] * (len(order) - np.arange(len(order)))
+    found[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return found

@@ -1,0 +1,1 @@
+"""What people say about candidates, as an append-only log, and what follows from it."""

@@ -1,0 +1,226 @@
+"""One tag set for all models: a tagged cue is found again in another model and tagged there.
+
+A candidate of the source becomes, in the target, the direction that varies most with it on the
+class's shared training images (Neuhaus et al. 2023, section 5). The direction is kept with the
+target's audit and tagged in the log of tags like any other candidate, under a name that says where
+the tag comes from; rankings, gaps and trials then need nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.audits.audit import Audit, Candidate
+from core.audits.class_files import carry_direction
+from core.candidates.pca import match_directions
+from core.errors import InputError
+from core.statistics.intervals import correlation
+from core.statistics.seeds import image_seed
+from core.storage.workspace import locked
+from core.tags.decisions import values_of
+from core.tags.log import TagEvent, TagStore
+from core.tags.votes import answers, count_votes
+from core.types import BoolArray, FloatArray, Kind, Subtype, Tag
+
+FEWEST = 10
+"""Images that a match is fitted on, and as many others that it is judged on."""
+
+QUALITY = 0.5**0.5
+"""Smallest correlation with the source's alpha on images that the match was not fitted on: at
+least half of the variance is shared."""
+
+ANNOTATOR = "carried from "
+"""How the name of an annotator begins who is no person but another audit."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A tagged candidate of the source and its counterpart in the target."""
+
+    label: str
+    tag: Tag
+    subtype: Subtype | None
+    candidate: Candidate
+    """Of the source."""
+    quality: float
+    """Correlation of both alphas on ``n_judged`` images that it was not fitted on, in [-1, 1]."""
+    n_fitted: int
+    n_judged: int
+    direction: FloatArray
+    """(D,) in the target's features."""
+    offset: float
+    nearest: int
+    """The target's own component that correlates most with it, for orientation; -1 if none."""
+    nearest_correlation: float
+    refused: str
+    """Why the tag is not carried over; empty where it is."""
+
+    @property
+    def title(self) -> str:
+        """The source's candidate in words."""
+        return self.candidate.title
+
+
+def annotator_of(source: Audit) -> str:
+    """Name under which tags of an audit are carried over."""
+    return f"{ANNOTATOR}{source.name}"[:120]
+
+
+def match_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
+    """Every decided tag of the source, matched in the target; nothing is written.
+
+    Tags that were carried to the source themselves are left alone.
+
+    Raises
+    ------
+    InputError
+        If source and target are the same audit, or nothing of the source is decided.
+    """
+    if source.id == target.id:
+        raise InputError("tags are carried over to another audit, not to the one that has them")
+    votes = count_votes(answers(store.current(source.id)))
+    votes = votes[votes["decision"].isin([Tag.CORE.value, Tag.SPURIOUS.value])]
+    rows = votes[votes["kind"] != Kind.CARRIED.value].to_dict("records")
+    if not rows:
+        raise InputError(
+            f"audit {source.name!r} has no candidate decided core or spurious; tag some first"
+        )
+    return [_match(source, target, row, store) for row in rows]
+
+
+def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -> Match:
+    label, tag = row["label"], Tag(row["decision"])
+    subtype = Subtype(row["subtype"]) if row["subtype"] else None
+    theirs = source.class_arrays(source.class_facts(label)["class_idx"])
+    candidate = theirs.candidate(row["kind"], int(row["component"]))
+
+    def refuse(why: str) -> Match:
+        nothing = np.zeros(0)
+        return Match(label, tag, subtype, candidate, float("nan"), 0, 0, nothing, 0.0, -1,
+                     float("nan"), why)  # fmt: skip
+
+    if label not in {facts["label"] for facts in target.classes}:
+        return refuse(f"class {label!r} is not audited in {target.name!r}")
+    if _tagged_by_people(target, label, store):
+        return refuse(f"people tagged class {label!r} of {target.name!r} themselves")
+    mine = target.class_arrays(target.class_facts(label)["class_idx"])
+    ids, left, right, fitting = _pairs(theirs, mine)
+    if min(fitting.sum(), (~fitting).sum()) < FEWEST:
+        return refuse(
+            f"{len(ids)} shared images, {int(fitting.sum())} of them for the match; it needs "
+            f"{FEWEST} and as many others"
+        )
+    alpha = values_of(source, label, [candidate])[left]
+    features = np.asarray(target.features(ids), np.float64)
+    direction, offset = _direction(alpha[fitting], features[fitting], mine.pca.weight)
+    judged = features[~fitting] @ direction - offset
+    quality = float(correlation(alpha[~fitting], judged[:, None])[0, 0])
+    r = mine.pca.basis.shape[1]
+    own = np.asarray(mine.alpha[:, :r], np.float64)[right][~fitting]
+    near = correlation(alpha[~fitting], own)[0] if r else np.zeros(0)
+    return Match(
+        label, tag, subtype, candidate, quality, int(fitting.sum()), int((~fitting).sum()),
+        direction, offset, int(near.argmax()) if r else -1, float(near.max(initial=0)),
+        _refusal(quality),
+    )  # fmt: skip
+
+
+def _refusal(quality: float) -> str:
+    """Why a match of this quality is none; empty for a good one."""
+    if quality >= QUALITY:
+        return ""
+    if quality <= -QUALITY:
+        return f"reversed: what raises the logit there lowers it here (correlation {quality:.2f})"
+    return f"weak match: correlation {quality:.2f}, at least {QUALITY:.2f} is asked for"
+
+
+def _tagged_by_people(target: Audit, label: str, store: TagStore) -> bool:
+    return any(
+        e.label == label and not e.annotator.startswith(ANNOTATOR) and e.tag is not Tag.UNSURE
+        for e in store.current(target.id)
+    )
+
+
+def _pairs(theirs: Any, mine: Any) -> tuple[list[str], list[int], list[int], BoolArray]:
+    """Shared images of a class: ids, places in either audit, and which the match is fitted on.
+
+    Those that both models were fitted on; where that leaves no other image, every second one by
+    its id.
+    """
+    place = {image_id: i for i, image_id in enumerate(mine.image_ids)}
+    left = [i for i, image_id in enumerate(theirs.image_ids) if image_id in place]
+    ids = [theirs.image_ids[i] for i in left]
+    right = [place[image_id] for image_id in ids]
+    fitting = np.asarray(theirs.fitting, bool)[left] & np.asarray(mine.fitting, bool)[right]
+    neither = ~np.asarray(theirs.fitting, bool)[left] & ~np.asarray(mine.fitting, bool)[right]
+    if not neither.any():
+        fitting = np.array([image_seed(image_id) % 2 == 0 for image_id in ids], bool)
+        return ids, left, right, fitting
+    kept = np.flatnonzero(fitting | neither)
+    return (
+        [ids[i] for i in kept],
+        [left[i] for i in kept],
+        [right[i] for i in kept],
+        fitting[kept],
+    )
+
+
+def _direction(
+    alpha: FloatArray, features: FloatArray, weight: FloatArray
+) -> tuple[FloatArray, float]:
+    """The direction (D,) in features, and its offset, whose alpha varies most with ``alpha``."""
+    unit = match_directions(alpha, features * weight)[0][0]
+    direction = unit.sum() * unit * weight
+    return direction, float(features.mean(axis=0) @ direction)
+
+
+def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
+    """Match every decided tag of the source and record those that match; returns all of them.
+
+    Carrying twice records nothing twice; a carried tag whose source has been taken back since, or
+    no longer matches, is taken back as well.
+
+    Raises
+    ------
+    InputError
+        See :func:`match_tags`.
+    WorkspaceError
+        If tags are being carried to this audit by another process.
+    """
+    found = match_tags(source, target, store)
+    who = annotator_of(source)
+    busy = f"tags are being carried to {target.name!r} by another process; try again"
+    with locked(target.folder / "carried.lock", busy):
+        wanted = {}
+        for match in found:
+            if not match.refused:
+                number = _number(target, match)
+                wanted[match.label, number] = match
+        standing = {(e.label, e.component): e for e in store.current(target.id, who)}
+        for place, event in standing.items():
+            if place not in wanted:
+                store.add(who, target.id, event.label, event.kind, event.component, None)
+        for (label, number), match in wanted.items():
+            if not _says(standing.get((label, number)), match):
+                store.add(who, target.id, label, Kind.CARRIED, number, match.tag,
+                          subtype=match.subtype, reason=_reason(source, match))  # fmt: skip
+    return found
+
+
+def _says(event: TagEvent | None, match: Match) -> bool:
+    return event is not None and (event.tag, event.subtype) == (match.tag, match.subtype)
+
+
+def _reason(source: Audit, match: Match) -> str:
+    return (
+        f"{match.title} of {match.label!r} in {source.name} ({source.id}): correlation "
+        f"{match.quality:.3f} on {match.n_judged} images that the match was not fitted on"
+    )
+
+
+def _number(target: Audit, match: Match) -> int:
+    class_idx = int(target.class_facts(match.label)["class_idx"])
+    return carry_direction(target.folder, class_idx, match.direction, match.offset)

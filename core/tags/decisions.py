@@ -1,0 +1,144 @@
+"""What the tags of an audit amount to: candidates decided core or spurious, and spuriosity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.audits.audit import Audit, Candidate
+from core.errors import InputError
+from core.statistics.spuriosity import ranking, spuriosity
+from core.tags.log import TagStore
+from core.tags.votes import KEYS, answers, count_votes
+from core.types import FloatArray, Kind, Tag
+
+
+class Tagged(Mapping[str, list[Candidate]]):
+    """Decided candidates by raw label of their class; a class is read when it is asked for.
+
+    Parameters
+    ----------
+    keys : kind and component of every decided candidate, by raw label; all of them exist.
+    """
+
+    def __init__(self, audit: Audit, keys: dict[str, list[tuple[str, int]]]) -> None:
+        self.keys_of = keys
+        self._audit = audit
+        self._read: dict[str, list[Candidate]] = {}
+
+    def __getitem__(self, label: str) -> list[Candidate]:
+        keys = self.keys_of[label]
+        if label not in self._read:
+            arrays = self._audit.class_arrays(self._audit.class_facts(label)["class_idx"])
+            self._read[label] = [arrays.candidate(kind, number) for kind, number in keys]
+        return self._read[label]
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.keys_of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys_of)
+
+    def __len__(self) -> int:
+        return len(self.keys_of)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The candidates that enough people gave the same tag."""
+
+    spurious: Tagged
+    core: Tagged
+    notes: tuple[str, ...] = ()
+    """Decided tags that could not be used, in words."""
+
+
+def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Decisions:
+    """The candidates of an audit that are decided core or spurious.
+
+    Parameters
+    ----------
+    threshold : votes that decide (:func:`core.tags.votes.needed`).
+
+    Raises
+    ------
+    InputError
+        If the threshold is below 1.
+    """
+    if threshold is not None and threshold < 1:
+        raise InputError(f"threshold {threshold}: must be at least 1")
+    votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
+    classes = {facts["label"]: facts for facts in audit.classes}
+    features = audit.head.weight.shape[1]
+    found: dict[str, dict[str, list[tuple[str, int]]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
+    notes = []
+    votes = votes[votes["decision"].isin([*found])]
+    for label, kind, component, decision in votes[[*KEYS, "decision"]].itertuples(index=False):
+        facts = classes.get(label)
+        there = 0 if facts is None else features
+        if facts is not None and kind == Kind.PCA:
+            there = facts["n_components"]
+        if facts is not None and kind == Kind.CARRIED:
+            there = audit.carried(facts["class_idx"])
+        if 0 <= component < there:
+            found[decision].setdefault(label, []).append((kind, int(component)))
+            continue
+        why = "the class is not audited" if facts is None else "there is none"
+        if there:
+            why = f"it has numbers 0 to {there - 1}"
+        notes.append(f"the tag on {kind} {component} of {label!r} is left out: {why}")
+    spurious, core = (Tagged(audit, found[tag]) for tag in (Tag.SPURIOUS, Tag.CORE))
+    return Decisions(spurious, core, tuple(notes))
+
+
+def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:
+    """Alpha (n, m) float64 of some candidates on every image of their class."""
+    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    columns = []
+    for candidate in candidates:
+        if candidate.row >= 0:
+            columns.append(np.asarray(arrays.alpha[:, candidate.row], np.float64))
+        else:
+            features = audit.features(arrays.image_ids)
+            columns.append(features @ candidate.direction - candidate.offset)
+    return np.stack(columns, axis=1) if columns else np.zeros((len(arrays.image_ids), 0))
+
+
+def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Every image of a class, highest spuriosity first.
+
+    Parameters
+    ----------
+    candidates : the class's spurious ones (``decided(…).spurious[label]``); by z-score of alpha,
+        so that higher always means more evidence for the class.
+
+    Returns
+    -------
+    Columns: ``image_id``, ``split``, ``held_out`` (figures are measured on it), ``spuriosity``
+    (NaN without a candidate that varies), ``rank`` (1 is the highest), ``correct`` (out of fold
+    where a probe was fitted on it), ``confidence``, ``prediction`` (raw label).
+    """
+    facts = audit.class_facts(label)
+    arrays = audit.class_arrays(facts["class_idx"])
+    values = values_of(audit, facts["label"], candidates)
+    scores = spuriosity(values, np.asarray(arrays.fitting, bool))
+    rows = audit.images.index.get_indexer(arrays.image_ids)
+    images = audit.images.iloc[rows]
+    table = pd.DataFrame(
+        {
+            "image_id": arrays.image_ids,
+            "split": images["split"].to_numpy(),
+            "held_out": audit.held_out[rows],
+            "spuriosity": scores,
+            "rank": 0,
+            "correct": images["fair"].to_numpy(dtype=bool),
+            "confidence": images["confidence"].to_numpy(dtype=np.float64),
+            "prediction": np.array(audit.head.outputs, object)[images["prediction"].to_numpy()],
+        }
+    )
+    table = table.iloc[ranking(scores)].reset_index(drop=True)
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table

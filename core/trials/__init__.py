@@ -1,0 +1,1 @@
+"""Changed images, and what a model says of them."""
