@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeGuard
 
@@ -93,7 +94,7 @@ def read_torchvision(
     """
     _check_options(name, options)
     constructor = _constructor(name)
-    export = workspace / "data" / f"torchvision-{name}"
+    export = workspace / "data" / _export_name(name, options.get("root"))
     if export.is_dir():
         return read_export(export, report=report)
     root = options.get("root") or str(workspace / "data" / "torchvision")
@@ -109,6 +110,14 @@ def read_torchvision(
     items = _items(left, parts, notes)
     export_once(export, items, total=total, report=report, notes=notes)
     return read_export(export, report=report)
+
+
+def _export_name(name: str, root: str | None) -> str:
+    """Folder of the images of a data set; each root has its own."""
+    if root is None:
+        return f"torchvision-{name}"
+    place = blake2b(os.path.abspath(os.path.expanduser(root)).encode(), digest_size=4)
+    return f"torchvision-{name}-{place.hexdigest()}"
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:

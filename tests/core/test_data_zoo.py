@@ -144,6 +144,16 @@ def test_torchvision_arrays_are_exported_once(tmp_path, listed, zoo):
     assert [p.name for p in export.parent.iterdir()] == ["torchvision-Tiny"]
 
 
+def test_every_root_has_an_export_of_its_own(tmp_path, listed, zoo):
+    zoo(Tiny)
+    Tiny.made = 0
+    roots = [listed(f"torchvision:Tiny{root}").root for root in ("", "?root=/a", "?root=/b")]
+    assert len(set(roots)) == 3
+    assert Tiny.made == 6
+    assert listed("torchvision:Tiny?root=/c/../a").root == roots[1]
+    assert Tiny.made == 6
+
+
 def test_real_cifar10_is_exported(tmp_path, listed, monkeypatch):
     cifar = pytest.importorskip("torchvision.datasets").CIFAR10
     base = tmp_path / "c" / cifar.base_folder
