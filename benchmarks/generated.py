@@ -23,7 +23,8 @@ from core.audits.analysis import analyse
 from core.audits.audit import Audit
 from core.config import FORMAT
 from core.features.shards import PLAN_COLUMNS, FeatureStore
-from core.storage.workspace import Workspace, fingerprint, replacing_folder, write_frame, write_json
+from core.storage.files import replacing_folder, write_frame, write_json
+from core.storage.workspace import Workspace, fingerprint
 from core.tags.log import TagStore
 from core.types import ImageTable, Preprocess, silent
 

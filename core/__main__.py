@@ -17,7 +17,8 @@ from typing import Any
 
 from core.commands.parser import COMMANDS, add_commands, run
 from core.errors import SpurioscopeError
-from core.storage.workspace import Workspace, dumps
+from core.storage.files import dumps
+from core.storage.workspace import Workspace
 
 
 def parser() -> argparse.ArgumentParser:

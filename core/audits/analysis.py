@@ -32,9 +32,8 @@ from core.models.head import fit_probe, match_outputs
 from core.models.linear import FACTS, Head, read_head, store_head
 from core.statistics.intervals import log_softmax
 from core.storage import digests
-from core.storage.workspace import (
+from core.storage.files import (
     as_bytes,
-    fingerprint,
     read_array,
     read_frame,
     read_json,
@@ -44,6 +43,7 @@ from core.storage.workspace import (
     write_frame,
     write_json,
 )
+from core.storage.workspace import fingerprint
 from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:

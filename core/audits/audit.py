@@ -19,15 +19,8 @@ from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
 from core.storage.documents import CLASS, IMAGES, PREDICTED, SUMMARY
-from core.storage.workspace import (
-    Workspace,
-    damaged,
-    read_array,
-    read_frame,
-    read_json,
-    read_manifest,
-    there,
-)
+from core.storage.files import damaged, read_array, read_frame, read_json, there
+from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
 if TYPE_CHECKING:
@@ -297,11 +290,11 @@ class Audit:
         UnreadableImageError
             If the bytes are no image, or the network has no finite features for it.
         WorkspaceError
-            If this process only shows (:func:`core.storage.workspace.read_only`).
+            If this process only shows (:func:`core.storage.roles.read_only`).
         """
         import hashlib
 
-        from core.storage.workspace import refuse_if_read_only
+        from core.storage.roles import refuse_if_read_only
 
         refuse_if_read_only()
         image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
@@ -316,7 +309,7 @@ class Audit:
         from core.data.foreign import read_foreign, refuse_if_full
         from core.data.preprocess import apply
         from core.features.shards import storable
-        from core.storage.workspace import replacing_folder, write_json
+        from core.storage.files import replacing_folder, write_json
 
         refuse_if_full(self.folder / "uploads")
         with replacing_folder(self.folder / "uploads" / image_id) as temporary:
@@ -337,7 +330,7 @@ class Audit:
 
     def _uploaded(self, image_id: str) -> Path | None:
         """Folder of an upload; what an earlier version stored is computed anew, once."""
-        from core.storage.workspace import read_only
+        from core.storage.roles import read_only
 
         folder = self.folder / "uploads" / image_id
         if not (image_id.startswith("up") and image_id.isalnum() and folder.is_dir()):

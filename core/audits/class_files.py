@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import WorkspaceError
-from core.storage.workspace import damaged, read_array, there, write_array
+from core.storage.files import damaged, read_array, there, write_array
 from core.types import FloatArray
 
 ARRAYS = {

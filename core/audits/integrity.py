@@ -22,16 +22,16 @@ from core.errors import WorkspaceError
 from core.features.shards import PLAN_COLUMNS, ROW_COLUMNS, FeatureStore
 from core.storage import digests
 from core.storage.documents import SUMMARY
-from core.storage.workspace import (
+from core.storage.files import (
     MEND,
     disk_errors,
     read_array,
     read_frame,
     read_frames,
     read_json,
-    read_manifest,
     write_frame,
 )
+from core.storage.workspace import read_manifest
 from core.types import ImageTable, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def _plan_of(path: Path, shards: list[Path], table: ImageTable) -> pd.DataFrame:
 
 
 def _as_parquet(frame: pd.DataFrame) -> bytes:
-    """What :func:`core.storage.workspace.write_frame` writes."""
+    """What :func:`core.storage.files.write_frame` writes."""
     buffer = BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()

@@ -37,15 +37,8 @@ from core.explain.embedding import (
     umap_plane,
 )
 from core.storage.documents import Shape
-from core.storage.workspace import (
-    fingerprint,
-    locked,
-    read_array,
-    read_json,
-    replacing_folder,
-    there,
-    write_json,
-)
+from core.storage.files import locked, read_array, read_json, replacing_folder, there, write_json
+from core.storage.workspace import fingerprint
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:

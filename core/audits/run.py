@@ -31,18 +31,9 @@ from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.models.precision import PRECISIONS, SAMPLE, Precision, Tried, spread_over_classes
+from core.storage.files import locked, read_json, remove_unfinished, write_frame, write_json
 from core.storage.guard import permitted
-from core.storage.workspace import (
-    Workspace,
-    check_name,
-    differences,
-    fingerprint,
-    locked,
-    read_json,
-    remove_unfinished,
-    write_frame,
-    write_json,
-)
+from core.storage.workspace import Workspace, check_name, differences, fingerprint
 from core.types import ImageTable, Progress, Reporter, silent
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from core.commands.terminal import Terminal
 from core.config import COMPONENTS
 from core.errors import InputError, WorkspaceError
 from core.storage.documents import SUMMARY
-from core.storage.workspace import MEND, Workspace, is_locked, read_json
+from core.storage.files import MEND, is_locked, read_json
+from core.storage.workspace import Workspace
 from core.types import Kind, Reporter, silent
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
 
 
 def _planned_paths(folder: Path) -> list[str]:
-    from core.storage.workspace import read_frame
+    from core.storage.files import read_frame
 
     plans = sorted((folder / "plan").glob("[0-9]*.parquet"))
     return [path for plan in plans for path in read_frame(plan, ["path"])["path"]]

@@ -95,7 +95,7 @@ def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> li
 
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
-    from core.storage.workspace import replacing
+    from core.storage.files import replacing
 
     with replacing(path, ELSEWHERE) as temporary:
         temporary.write_bytes(content)

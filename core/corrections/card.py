@@ -14,7 +14,7 @@ from core.corrections.effect_rows import MEANING
 from core.corrections.methods import methods
 from core.markdown import escaped
 from core.models.precision import in_words
-from core.storage.workspace import replacing
+from core.storage.files import replacing
 
 
 def write_card(audit: Audit, out: Path) -> Path:

@@ -10,7 +10,8 @@ from core.audits.audit import Audit
 from core.corrections import effect_rows, tradeoff
 from core.errors import InputError
 from core.storage.documents import Shape
-from core.storage.workspace import Workspace, read_frame, read_json, there
+from core.storage.files import read_frame, read_json, there
+from core.storage.workspace import Workspace
 
 CHANGED: Shape = {"better": [str], "worse": [str], "other": [str], "pictures": bool}
 """What ``changed.json`` holds at least."""

@@ -29,23 +29,19 @@ from core.features.shards import FeatureStore
 from core.models.linear import Head, head_key, store_head
 from core.storage import digests
 from core.storage.documents import IMAGES
-from core.storage.workspace import (
-    Workspace,
-    check_name,
-    differences,
+from core.storage.files import (
     disk_errors,
-    fingerprint,
     locked,
     make_folder,
     read_array,
     read_frame,
-    read_manifest,
     remove,
     remove_unfinished,
     temporary_beside,
     there,
     write_json,
 )
+from core.storage.workspace import Workspace, check_name, differences, fingerprint, read_manifest
 from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:

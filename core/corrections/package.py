@@ -18,7 +18,7 @@ import numpy as np
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.models.linear import CORRECTION, Correction, Head
-from core.storage.workspace import dumps, replacing
+from core.storage.files import dumps, replacing
 from core.types import FloatArray
 
 if TYPE_CHECKING:

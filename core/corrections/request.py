@@ -36,7 +36,8 @@ from core.corrections.tradeoff import chosen_on, reported
 from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
 from core.models.linear import Head
-from core.storage.workspace import Workspace, check_name, read_json, write_frame, write_json
+from core.storage.files import read_json, write_frame, write_json
+from core.storage.workspace import Workspace, check_name
 from core.tags.log import TagStore
 from core.types import Progress, Reporter, silent
 

@@ -17,7 +17,7 @@ from core.corrections.acted_on import Findings, who_shows
 from core.corrections.choice import Sweep
 from core.corrections.composites import Composites
 from core.models.linear import Head
-from core.storage.workspace import read_array, there
+from core.storage.files import read_array, there
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]

@@ -22,7 +22,7 @@ from core.data.decode import read_image
 from core.data.preprocess import apply
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
-from core.storage.workspace import remove_unfinished, replacing_folder
+from core.storage.files import remove_unfinished, replacing_folder
 from core.types import BoolArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:

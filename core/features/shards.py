@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.config import SHARD_SIZE
-from core.storage.workspace import (
+from core.storage.files import (
     damaged,
     disk_errors,
     read_array,

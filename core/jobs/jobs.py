@@ -23,15 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import InputError, JobError, WorkspaceError
-from core.storage.workspace import (
-    Workspace,
-    disk_errors,
-    is_locked,
-    locked,
-    read_json,
-    refuse_unless_may_run,
-    write_json,
-)
+from core.storage.files import disk_errors, is_locked, locked, read_json, write_json
+from core.storage.roles import refuse_unless_may_run
+from core.storage.workspace import Workspace
 from core.types import Progress
 
 ENDED = {0: "finished", 130: "cancelled", -signal.SIGINT: "cancelled"}
@@ -117,7 +111,7 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
     InputError
         If ``$SPURIOSCOPE_JOBS`` is no number of jobs.
     WorkspaceError
-        If this process starts no work (:func:`core.storage.workspace.may_run`).
+        If this process starts no work (:func:`core.storage.roles.may_run`).
     """
     refuse_unless_may_run()
     folder, slots = workspace.root / "jobs", at_once()

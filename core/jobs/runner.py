@@ -18,7 +18,7 @@ from typing import IO
 
 from core.errors import SpurioscopeError
 from core.jobs.jobs import hold, is_next
-from core.storage.workspace import write_json
+from core.storage.files import write_json
 
 PAUSE = 0.25
 """Seconds between two looks at the queue."""

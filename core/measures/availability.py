@@ -21,7 +21,8 @@ from core.measures import outcomes
 from core.measures.outcomes import Outcomes, base_key, outcomes_folder
 from core.measures.scores import cue_table, every_stored_cue, is_scored, own_probability
 from core.measures.stored import make_outcomes
-from core.storage.workspace import fingerprint, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import fingerprint
 from core.tags.decisions import Decisions
 from core.types import Progress, Reporter, silent
 

@@ -22,7 +22,8 @@ from core.errors import InputError, WorkspaceError
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, as_table, row
 from core.models.linear import head_key
-from core.storage.workspace import fingerprint, locked, read_frame, write_frame
+from core.storage.files import locked, read_frame, write_frame
+from core.storage.workspace import fingerprint
 from core.trials.encoder import predictions_of, trial_split
 from core.trials.factorial import FACTORS, Decides, decides_by
 from core.trials.paste import sample

@@ -34,8 +34,7 @@ from core.errors import WorkspaceError
 from core.measures import regions, watermark
 from core.measures.regions import NoiseTrial, noise_trial
 from core.models.linear import head_key
-from core.storage.workspace import (
-    fingerprint,
+from core.storage.files import (
     read_array,
     read_frame,
     read_json,
@@ -45,6 +44,7 @@ from core.storage.workspace import (
     write_frame,
     write_json,
 )
+from core.storage.workspace import fingerprint
 from core.tags.decisions import Decisions, Tagged
 from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
 from core.trials.noise import SIGMA

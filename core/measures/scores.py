@@ -29,8 +29,9 @@ from core.measures.outcomes import base_key, outcomes_folder
 from core.measures.rows import as_table, row
 from core.statistics.intervals import log_softmax
 from core.statistics.separation import SpuriousScore, spurious_score
+from core.storage.files import read_frame, write_frame
 from core.storage.guard import permitted, permitted_files
-from core.storage.workspace import fingerprint, read_frame, write_frame
+from core.storage.workspace import fingerprint
 from core.trials.encoder import Encoder
 from core.types import FloatArray, Progress, Reporter, silent
 

@@ -14,7 +14,7 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.models.precision import unlike
 from core.statistics.intervals import log_softmax
-from core.storage.workspace import read_array, there
+from core.storage.files import read_array, there
 from core.types import BoolArray, FloatArray, IntArray
 
 

@@ -27,7 +27,8 @@ from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.watermark import available
 from core.models.linear import head_key
-from core.storage.workspace import Workspace, fingerprint, locked, read_frame, remove, write_frame
+from core.storage.files import locked, read_frame, remove, write_frame
+from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials.noise import SIGMA

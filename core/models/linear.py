@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.storage.documents import Shape
-from core.storage.workspace import (
-    damaged,
-    read_array,
-    read_json,
-    replacing_folder,
-    there,
-    write_json,
-)
+from core.storage.files import damaged, read_array, read_json, replacing_folder, there, write_json
 from core.types import FloatArray
 
 FACTS: Shape = {"outputs": [str], "names": [str], "mode": str}

@@ -15,8 +15,8 @@ from core.report import sentences as words
 from core.report.document import Report, Section
 from core.report.findings import Finding
 from core.report.material import Evidence
+from core.storage.files import dumps
 from core.storage.spreadsheet import csv_bytes
-from core.storage.workspace import dumps
 from core.tags.decisions import spuriosity_of
 from core.tags.exchange import OURS
 

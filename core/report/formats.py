@@ -20,7 +20,7 @@ from core import __version__
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.report.boxes import Box, Labelled, Region
-from core.storage.workspace import dumps, replacing_folder
+from core.storage.files import dumps, replacing_folder
 
 Files = dict[str, str]
 """Text of every file by its name."""

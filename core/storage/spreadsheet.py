@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import WorkspaceError
-from core.storage.workspace import replacing
+from core.storage.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

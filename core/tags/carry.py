@@ -19,7 +19,7 @@ from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.statistics.intervals import correlation
 from core.statistics.seeds import image_seed
-from core.storage.workspace import locked
+from core.storage.files import locked
 from core.tags.decisions import values_of
 from core.tags.log import TagEvent, TagStore
 from core.tags.votes import answers, count_votes

@@ -45,7 +45,7 @@ from sqlalchemy.exc import (
 )
 
 from core.errors import InputError, WorkspaceError
-from core.storage.workspace import disk_errors
+from core.storage.files import disk_errors
 from core.tags.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.tags.failures import RESTORE, told
 from core.tags.journal import check_journal

@@ -14,8 +14,8 @@ import pandas as pd
 from pyarrow import ArrowException
 
 from core.errors import InputError
+from core.storage.files import dumps
 from core.storage.spreadsheet import exported, unguarded, write_csv
-from core.storage.workspace import dumps
 from core.tags.database import MOMENT
 from core.tags.people import one_line, storable
 from core.tags.votes import ADJUDICATION, GOLD, answers

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, func, insert, select
 
 from core.errors import InputError, WorkspaceError
-from core.storage.workspace import Workspace, refuse_if_read_only
+from core.storage.roles import refuse_if_read_only
+from core.storage.workspace import Workspace
 from core.tags.address import SQLITE, place
 from core.tags.database import EVENTS, engine_of, undecoded
 from core.tags.entries import MOST, Fault, described, read, read_all

@@ -13,7 +13,8 @@ from core.demos import cues
 from core.errors import InputError
 from core.explain.heatmaps import energy_share
 from core.statistics.intervals import auroc
-from core.storage.workspace import Workspace, replacing_folder
+from core.storage.files import replacing_folder
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import FloatArray, Kind, Progress, Reporter, Tag, silent
 

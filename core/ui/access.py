@@ -21,7 +21,8 @@ from streamlit import config
 from streamlit.runtime.secrets import secrets_singleton
 
 from core.storage.guard import CONFINED, folders
-from core.storage.workspace import Workspace, role
+from core.storage.roles import role
+from core.storage.workspace import Workspace
 
 WILDCARDS = {"", "0.0.0.0", "::"}
 """Addresses that listen on every interface."""

@@ -16,9 +16,9 @@ from streamlit.delta_generator import DeltaGenerator
 from core.audits.audit import Audit, Candidate, ClassArrays
 from core.errors import SpurioscopeError
 from core.explain.overlays import Parts
-from core.storage.workspace import MEND
-from core.storage.workspace import may_run as may_run
-from core.storage.workspace import read_only as read_only
+from core.storage.files import MEND
+from core.storage.roles import may_run as may_run
+from core.storage.roles import read_only as read_only
 from core.types import FloatArray
 from core.ui import opened, pictures, state
 from core.ui.gallery import Picture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.config import PICTURE_BUDGET
 from core.errors import WorkspaceError
-from core.storage.workspace import replacing
+from core.storage.files import replacing
 
 LOOK_EVERY = 16
 """The folder is measured again after this share of the budget was written."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from core.storage.workspace import read_only
+from core.storage.roles import read_only
 from core.ui.component import ASSETS, component
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.jobs import jobs
-from core.storage.workspace import ROLES, role
+from core.storage.roles import ROLES, role
 from core.ui import access, frame, opened, state
 from core.ui.blocks import may_run, part, plain, read_only, sentences
 from core.ui.remember import remember

@@ -13,7 +13,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core.storage.workspace import read_only
+from core.storage.roles import read_only
 from core.ui.access import has_signed_in
 
 ROUTE = "/_stcore/upload_file/"

@@ -23,7 +23,8 @@ from core.measures.availability import make_trials
 from core.measures.factors import factor_table
 from core.measures.several_audits import open_context
 from core.measures.stored import measured
-from core.storage.workspace import Workspace, write_json
+from core.storage.files import write_json
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Subtype, Tag
 from tests.browser.conftest import Watched

@@ -22,7 +22,8 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.commands import parser as commands
-from core.storage.workspace import Workspace, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import Workspace
 from tests.conftest import Server
 from tests.core.run_fixture import manifest_facts
 

@@ -26,7 +26,8 @@ from core.measures.shared_images import shared_images
 from core.models.model import Model
 from core.statistics.intervals import auroc
 from core.statistics.paired import mcnemar
-from core.storage.workspace import Workspace, write_frame
+from core.storage.files import write_frame
+from core.storage.workspace import Workspace
 from core.tags import carry
 from core.tags.carry import ANNOTATOR, carry_tags, match_tags
 from core.tags.decisions import decided, spuriosity_of

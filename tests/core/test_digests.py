@@ -14,8 +14,8 @@ import pytest
 
 from core.errors import WorkspaceError
 from core.storage import digests
-from core.storage import workspace as store
-from core.storage.workspace import (
+from core.storage import files as store
+from core.storage.files import (
     read_array,
     read_frame,
     read_json,
@@ -23,6 +23,7 @@ from core.storage.workspace import (
     write_frame,
     write_json,
 )
+from core.storage.workspace import Workspace
 from tests.core.run_fixture import manifest_facts
 
 LARGE = digests.SMALL + 5000
@@ -246,7 +247,7 @@ def test_missing_columns_and_entries_are_named(tmp_path: Path) -> None:
 def test_a_manifest_with_odd_entries_hides_only_its_audit(
     tmp_path: Path, entry: str, value: object
 ) -> None:
-    workspace = store.Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     write_json(workspace.folder("good") / "manifest.json", manifest_facts(name="good"))
     write_json(workspace.folder("odd") / "manifest.json", manifest_facts(**{entry: value}))
     assert [m["name"] for m in workspace.manifests()] == ["good"]

@@ -20,7 +20,7 @@ from core.audits.run import run_audit
 from core.corrections.derived import link
 from core.errors import WorkspaceError
 from core.storage import disk
-from core.storage import workspace as store
+from core.storage import files as store
 from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
 from tests.core.test_run import content

@@ -20,7 +20,8 @@ from core.audits.map import compute_map
 from core.audits.run import run_audit
 from core.errors import WorkspaceError
 from core.storage import digests
-from core.storage.workspace import Workspace, read_json
+from core.storage.files import read_json
+from core.storage.workspace import Workspace
 from tests.conftest import draw, tiny_request
 from tests.core.test_digests import flipped, half, zeroed
 

@@ -18,7 +18,8 @@ import pytest
 from core.errors import InputError, JobError
 from core.jobs import jobs
 from core.jobs.jobs import Job, ProgressFile
-from core.storage.workspace import Workspace, is_locked, locked, write_json
+from core.storage.files import is_locked, locked, write_json
+from core.storage.workspace import Workspace
 from core.types import Progress
 
 ROOT = Path(__file__).resolve().parents[2]

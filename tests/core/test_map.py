@@ -24,7 +24,8 @@ from core.explain.embedding import (
     umap_plane,
 )
 from core.statistics.intervals import auroc
-from core.storage.workspace import Workspace, locked
+from core.storage.files import locked
+from core.storage.workspace import Workspace
 from core.types import Kind, Progress
 
 

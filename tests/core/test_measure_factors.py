@@ -13,7 +13,7 @@ from core.__main__ import main
 from core.audits.run import run_audit
 from core.errors import InputError
 from core.measures.factors import factor_table, factors, lacking, stored_factors
-from core.storage.workspace import read_json, write_json
+from core.storage.files import read_json, write_json
 from tests.conftest import tiny_request
 
 

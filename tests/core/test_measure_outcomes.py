@@ -30,7 +30,8 @@ from core.measures.regions import REGIONS, noise_trial
 from core.measures.scores import is_scored, score, stored_cues
 from core.measures.stored import measured
 from core.storage.digests import is_data
-from core.storage.workspace import Workspace, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import Workspace
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials import encoder as trials

@@ -15,7 +15,8 @@ from core.measures import one_audit as table
 from core.measures import stored
 from core.measures.outcomes import outcomes_folder
 from core.measures.stored import folder_of, is_stored, measured
-from core.storage.workspace import Workspace, locked
+from core.storage.files import locked
+from core.storage.workspace import Workspace
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.types import Kind, Tag

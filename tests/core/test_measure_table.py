@@ -20,7 +20,8 @@ from core.measures.one_audit import measure
 from core.measures.rows import COLUMNS, DEFINITIONS
 from core.measures.scores import score
 from core.measures.watermark import MISSING
-from core.storage.workspace import Workspace, dumps
+from core.storage.files import dumps
+from core.storage.workspace import Workspace
 from core.tags.decisions import decided, spuriosity_of, values_of
 from core.tags.log import TagStore
 from core.trials import encoder as trials

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import WorkspaceError
 from core.models.linear import Correction, Head, read_head
-from core.storage.workspace import write_json
+from core.storage.files import write_json
 
 
 def head(rng: np.random.Generator, correction: Correction | None = None) -> Head:

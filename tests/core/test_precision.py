@@ -28,7 +28,8 @@ from core.models.precision import (
     tried,
     unlike,
 )
-from core.storage.workspace import Workspace, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Preprocess, Tag
 from tests.conftest import draw, tiny_request

@@ -18,7 +18,8 @@ import core.features.extract
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import WorkspaceError
-from core.storage.workspace import Workspace, locked, read_json
+from core.storage.files import locked, read_json
+from core.storage.workspace import Workspace
 from tests.conftest import Server, draw, tiny_request
 from tests.core.run_fixture import by_id
 

@@ -15,18 +15,9 @@ import pandas as pd
 import pytest
 
 from core.errors import WorkspaceError
-from core.storage import workspace as store
-from core.storage.workspace import (
-    Workspace,
-    check_name,
-    differences,
-    fingerprint,
-    read_frame,
-    read_frames,
-    read_json,
-    write_frame,
-    write_json,
-)
+from core.storage import files as store
+from core.storage.files import read_frame, read_frames, read_json, write_frame, write_json
+from core.storage.workspace import Workspace, check_name, differences, fingerprint
 from tests.core.run_fixture import manifest_facts
 
 
@@ -125,7 +116,7 @@ def test_an_audit_being_computed_is_not_deleted(workspace: Workspace) -> None:
 
 def test_a_killed_process_gives_its_lock_back(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from core.storage.workspace import locked\n"
+        "import sys, time; from pathlib import Path; from core.storage.files import locked\n"
         "with locked(Path(sys.argv[1]), 'x'):\n print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

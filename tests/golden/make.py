@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.models.model import Model
-from core.storage.workspace import write_json
+from core.storage.files import write_json
 from core.types import Preprocess
 
 HERE = Path(__file__).parent

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.audits.audit import Audit
-from core.storage.workspace import read_json, write_frame, write_json
+from core.storage.files import read_json, write_frame, write_json
 from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui.text import plain

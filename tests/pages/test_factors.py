@@ -11,7 +11,8 @@ from core.audits.audit import Audit
 from core.commands.measures import factor_arguments
 from core.jobs import jobs
 from core.measures.factors import factor_table
-from core.storage.workspace import Workspace, write_frame
+from core.storage.files import write_frame
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Tag
 from tests.pages.conftest import Open, healthy

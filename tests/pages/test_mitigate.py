@@ -16,7 +16,8 @@ from core.corrections.methods import methods
 from core.corrections.request import MitigateRequest, run_mitigation
 from core.corrections.tradeoff import SWEPT
 from core.jobs import jobs
-from core.storage.workspace import Workspace, write_frame
+from core.storage.files import write_frame
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Tag
 from core.ui.effect import siblings

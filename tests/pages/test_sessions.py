@@ -18,7 +18,7 @@ from core.audits.audit import Audit
 from core.errors import UnreadableImageError, WorkspaceError
 from core.explain.attribution import METHODS, attribute
 from core.models.model import Model
-from core.storage.workspace import read_array, read_json, write_json
+from core.storage.files import read_array, read_json, write_json
 from core.trials.encoder import features_of
 from core.types import Kind
 from core.ui import drawn, opened, pictures

@@ -19,7 +19,8 @@ from core.corrections import network_methods as registry
 from core.corrections.corrected import effect_table
 from core.corrections.derived import Corrected
 from core.corrections.request import MitigateRequest, run_mitigation
-from core.storage.workspace import Workspace, write_frame
+from core.storage.files import write_frame
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Progress, Tag
 from tests.core import test_planted

@@ -20,7 +20,8 @@ from core.corrections.derived import link
 from core.errors import InputError, WorkspaceError
 from core.models.linear import Correction, Head, read_head, store_head
 from core.storage.digests import is_data
-from core.storage.workspace import Workspace, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import Workspace
 from tests.core.corrections.conftest import QUICK, cell, run
 
 

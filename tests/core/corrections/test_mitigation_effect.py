@@ -22,7 +22,8 @@ from core.corrections.vectors import QUICK as QUICK_KINDS
 from core.corrections.vectors import concept_rows
 from core.measures.one_audit import measure
 from core.measures.scores import score
-from core.storage.workspace import Workspace, read_json, write_json
+from core.storage.files import read_json, write_json
+from core.storage.workspace import Workspace
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.types import Progress

@@ -16,7 +16,8 @@ from core.corrections.derived import image_table
 from core.corrections.inherited_tags import carry_tags
 from core.errors import InputError
 from core.models.linear import store_head
-from core.storage.workspace import Workspace, read_json, write_array, write_frame
+from core.storage.files import read_json, write_array, write_frame
+from core.storage.workspace import Workspace
 from core.tags.decisions import decided, values_of
 from core.tags.log import TagStore
 from core.types import Kind, Tag

@@ -17,7 +17,8 @@ from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.derived import CHECKPOINT, Corrected
 from core.corrections.request import MitigateRequest, run_mitigation
 from core.errors import InputError
-from core.storage.workspace import Workspace, write_frame
+from core.storage.files import write_frame
+from core.storage.workspace import Workspace
 from core.types import Progress
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
