@@ -7,6 +7,7 @@ real ones. What foreign pages cost is asked in a network of its own where packet
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
@@ -33,8 +34,10 @@ SILENCE = 0.3
 """Seconds without a message after which a page is known to be finished."""
 CHANGES = 200
 """Changes of page by one visitor, after as many that warm every cache."""
-GROWTH = 0.05
+GROWTH = 0.02
 """Share of the app's memory that the changes may add: what the allocator moves around."""
+LIMIT = 4 * 2**30
+"""Bytes that the app and what it starts may hold while files come that unpack to gigabytes."""
 PAGES = ("overview", "components", "image", "ranking", "measures", "glossary", "agreement", "map")
 
 
@@ -45,9 +48,7 @@ def run() -> list[Line]:
         command += ["--head", "fit", "--limit-per-class", "40", "--workspace", folder]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         with server(folder) as url:
-            lines = [uploads(folder, url)]
-            lines += loads(url)
-            lines += [growth(url)]
+            lines = [growth(url), *loads(url), uploads(folder, url), *bombs(folder, url)]
         return [*lines, foreign(folder)]
 
 
@@ -183,14 +184,84 @@ def loads(url: str) -> list[Line]:
     ]
 
 
-def growth(url: str) -> Line:
-    """How much memory changes of page add, once every page has been seen."""
+def process_of(url: str) -> psutil.Process:
+    """The process that serves an address."""
     port = int(url.rpartition(":")[2])
-    process = next(
+    return next(
         psutil.Process(c.pid)
         for c in psutil.net_connections("tcp")
         if c.laddr and c.laddr.port == port and c.status == psutil.CONN_LISTEN and c.pid
     )
+
+
+def made_bombs(folder: Path) -> list[Path]:
+    """A TIFF, a PNG and a WebP of about a megabyte or less, each of gigabytes in memory."""
+    made = {
+        "a.tif": (Image.new("1", (60_000, 60_000)), {"compression": "tiff_deflate"}),
+        "b.png": (Image.new("L", (40_000, 40_000)), {"compress_level": 9}),
+        "c.webp": (Image.new("RGB", (16_383, 16_383)), {"lossless": True}),
+    }
+    for name, (image, options) in made.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in made]
+
+
+def bombs(folder: str, url: str) -> list[Line]:
+    """Three such files at once: what the app holds at most, whether it lives and says why."""
+    audit_id, peak, said, over = audit_of(folder).id, [0], [False] * 3, threading.Event()
+    parent = process_of(url)
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            held = 0
+            for process in (parent, *parent.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    held += process.memory_info().rss
+            peak[0] = max(peak[0], held)
+
+    def send(number: int, file: Path) -> None:
+        said[number] = _is_refused(url, audit_id, file)
+
+    with tempfile.TemporaryDirectory() as place:
+        files = made_bombs(Path(place))
+        threads = [threading.Thread(target=send, args=pair) for pair in enumerate(files)]
+        watcher = threading.Thread(target=watch)
+        for thread in (watcher, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        over.set()
+        watcher.join()
+    lives = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
+    told = sum(said)
+    return [
+        Line("memory while three bombs are uploaded at once, the app and its children",
+             peak[0] / 2**30, "< 4", "GiB", lives and peak[0] < LIMIT),
+        Line("bombs that are refused in a sentence", told, "3", "", told == 3),
+    ]  # fmt: skip
+
+
+def _is_refused(url: str, audit_id: str, file: Path) -> bool:
+    """Upload a file in a browser of its own; whether the page says in words that it is refused."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        page = chromium.new_page()
+        page.goto(f"{url}/image?audit={audit_id}")
+        page.wait_for_selector(SETTLED)
+        page.locator('input[type="file"]').set_input_files(str(file))
+        alert = page.locator('[data-testid="stAlert"]').first
+        alert.wait_for(timeout=90_000)
+        text = alert.inner_text()
+        chromium.close()
+    return "pixels" in text or "memory" in text
+
+
+def growth(url: str) -> Line:
+    """How much memory changes of page add, once every page has been seen."""
+    process = process_of(url)
 
     async def changes() -> tuple[int, int]:
         async with Visitor(url) as visitor:
