@@ -40,6 +40,7 @@ from core.storage.files import (
     remove,
     replacing_folder,
     there,
+    write_array,
     write_frame,
     write_json,
 )
@@ -356,8 +357,8 @@ def _write_class(
         if maps is not None:
             arrays["top_maps"] = maps
         for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        table.to_parquet(temporary / "candidates.parquet", index=False)
+            write_array(temporary / f"{name}.npy", array)
+        write_frame(temporary / "candidates.parquet", table, "snappy")
         facts = {
             "class_idx": class_idx,
             "label": label,

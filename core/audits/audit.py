@@ -19,7 +19,18 @@ from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
 from core.storage.documents import CLASS, IMAGES, PREDICTED, SUMMARY
-from core.storage.files import damaged, read_array, read_frame, read_json, there
+from core.storage.files import (
+    damaged,
+    read_array,
+    read_bytes,
+    read_frame,
+    read_json,
+    replacing_folder,
+    there,
+    write_array,
+    write_bytes,
+    write_json,
+)
 from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
@@ -309,18 +320,17 @@ class Audit:
         from core.data.foreign import read_foreign, refuse_if_full
         from core.data.preprocess import apply
         from core.features.shards import storable
-        from core.storage.files import replacing_folder, write_json
 
         refuse_if_full(self.folder / "uploads")
         with replacing_folder(self.folder / "uploads" / image_id) as temporary:
-            (temporary / "image").write_bytes(content)
+            write_bytes(temporary / "image", content)
             pixels = apply(self.preprocess, read_foreign(temporary / "image").image)
             encoded = model.encode(torch.from_numpy(pixels)[None])
             if not encoded.features.isfinite().all():
                 raise UnreadableImageError("the network's features are not finite on this image")
-            np.save(temporary / "features.npy", encoded.features.cpu().numpy())
+            write_array(temporary / "features.npy", encoded.features.cpu().numpy())
             if encoded.maps is not None:
-                np.save(temporary / "maps.npy", storable(encoded.maps))
+                write_array(temporary / "maps.npy", storable(encoded.maps))
             write_json(temporary / "upload.json", {"version": UPLOAD_VERSION})
 
     def _is_taken_in(self, image_id: str) -> bool:
@@ -338,7 +348,7 @@ class Audit:
         if not self._is_taken_in(image_id):
             if read_only():
                 return None
-            self.upload((folder / "image").read_bytes(), self.load_model())
+            self.upload(read_bytes(folder / "image"), self.load_model())
         return folder
 
     def features(self, image_ids: Sequence[str]) -> FloatArray:

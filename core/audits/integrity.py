@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from core.storage import digests
 from core.storage.documents import SUMMARY
 from core.storage.files import (
     MEND,
+    as_parquet,
     disk_errors,
     read_array,
     read_frame,
@@ -244,20 +244,13 @@ def _plan_of(path: Path, shards: list[Path], table: ImageTable) -> pd.DataFrame:
     plan = pd.DataFrame({"image_id": rows["image_id"], "path": paths.to_numpy()})
     stats = [file_state(table.root / name) for name in plan["path"]]
     plan["bytes"], plan["modified"] = [s[0] for s in stats], [s[1] for s in stats]
-    if not digests.would_be(path, _as_parquet(plan)):
+    if not digests.would_be(path, as_parquet(plan)):
         changed = [
             not name or file_digest(table.root / name) != digest
             for name, digest in zip(plan["path"], rows["digest"], strict=True)
         ]
         plan.loc[changed, ["bytes", "modified"]] = UNKNOWN_FILE
     return plan[PLAN_COLUMNS]
-
-
-def _as_parquet(frame: pd.DataFrame) -> bytes:
-    """What :func:`core.storage.files.write_frame` writes."""
-    buffer = BytesIO()
-    frame.to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()
 
 
 def file_state(path: Path) -> tuple[int, int]:

@@ -37,7 +37,15 @@ from core.explain.embedding import (
     umap_plane,
 )
 from core.storage.documents import Shape
-from core.storage.files import locked, read_array, read_json, replacing_folder, there, write_json
+from core.storage.files import (
+    locked,
+    read_array,
+    read_json,
+    replacing_folder,
+    there,
+    write_array,
+    write_json,
+)
 from core.storage.workspace import fingerprint
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
@@ -208,11 +216,11 @@ def compute_map(
             shutil.rmtree(left, ignore_errors=True)
         made = make_map(audit, class_idx, umap=umap, report=report)
         with replacing_folder(folder) as temporary:
-            np.save(temporary / "ids.npy", made.ids)
-            np.save(temporary / "pca.npy", made.pca)
-            np.save(temporary / "sample.npy", made.sample)
+            write_array(temporary / "ids.npy", made.ids)
+            write_array(temporary / "pca.npy", made.pca)
+            write_array(temporary / "sample.npy", made.sample)
             if made.umap is not None:
-                np.save(temporary / "umap.npy", made.umap)
+                write_array(temporary / "umap.npy", made.umap)
             write_json(temporary / "map.json", made.facts)
     return made
 

@@ -22,7 +22,7 @@ from core.data.decode import read_image
 from core.data.preprocess import apply
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
-from core.storage.files import remove_unfinished, replacing_folder
+from core.storage.files import remove_unfinished, replacing_folder, write_array, write_frame
 from core.types import BoolArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class _Writer:
         with replacing_folder(self.shard.folder) as temporary:
             for name, parts in self.arrays.items():
                 if parts:
-                    np.save(temporary / name, np.concatenate(parts), allow_pickle=False)
-            rows.to_parquet(temporary / "rows.parquet", index=False)
+                    write_array(temporary / name, np.concatenate(parts))
+            write_frame(temporary / "rows.parquet", rows, "snappy")
 
 
 def extract(

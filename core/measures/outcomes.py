@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit, Candidate
@@ -41,6 +40,7 @@ from core.storage.files import (
     remove,
     replacing_folder,
     there,
+    write_array,
     write_frame,
     write_json,
 )
@@ -302,7 +302,7 @@ def write_pasted(path: Path, found: Pasted, features: dict[str, FloatArray]) -> 
     """Write the outcome of a pasted cue, complete or not at all."""
     with replacing_folder(path) as temporary:
         for name, array in features.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            write_array(temporary / f"{name}.npy", array)
         write_frame(temporary / "table.parquet", found.table)
         write_json(temporary / "facts.json", {"kind": found.kind, "sources": found.sources})
 

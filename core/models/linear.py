@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from core.storage.documents import Shape
-from core.storage.files import damaged, read_array, read_json, replacing_folder, there, write_json
+from core.storage.files import (
+    damaged,
+    read_array,
+    read_json,
+    replacing_folder,
+    there,
+    write_array,
+    write_json,
+)
 from core.types import FloatArray
 
 FACTS: Shape = {"outputs": [str], "names": [str], "mode": str}
@@ -133,5 +141,5 @@ def store_head(
     told = {"outputs": list(head.outputs), "names": list(head.names), "mode": head.mode}
     with replacing_folder(folder / "head") as temporary:
         for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", np.asarray(array, np.float32), allow_pickle=False)
+            write_array(temporary / f"{name}.npy", np.asarray(array, np.float32))
         write_json(temporary / "head.json", {**facts, **told})

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import resource
 import secrets
 import shutil
@@ -84,6 +85,11 @@ def temporary_beside(path: Path) -> Path:
     Unlike those of :mod:`tempfile`, files made under it have the usual permissions.
     """
     return path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one of :func:`temporary_beside`."""
+    return bool(re.fullmatch(r"\..*-[0-9a-f]{12}", path.name))
 
 
 def make_folder(path: Path) -> None:

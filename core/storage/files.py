@@ -13,8 +13,10 @@ import os
 import shutil
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import WorkspaceError
 from core.storage import digests
@@ -22,6 +24,7 @@ from core.storage.disk import (
     ELSEWHERE,
     disk_errors,
     is_locked,
+    is_temporary,
     locked,
     make_folder,
     remove_unfinished,
@@ -36,10 +39,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "ELSEWHERE", "MEND", "as_bytes", "damaged", "disk_errors", "dumps", "is_locked", "locked",
-    "make_folder", "plain", "read_array", "read_frame", "read_frames", "read_json", "remove",
-    "remove_unfinished", "replacing", "replacing_folder", "seal_folder", "sync",
-    "temporary_beside", "there", "write_array", "write_frame", "write_json",
+    "ELSEWHERE", "MEND", "as_bytes", "as_parquet", "damaged", "disk_errors", "dumps",
+    "is_locked", "locked", "make_folder", "plain", "read_array", "read_bytes", "read_frame",
+    "read_frames", "read_json", "remove", "remove_unfinished", "replacing", "replacing_folder",
+    "seal_folder", "sync", "temporary_beside", "there", "write_array", "write_bytes",
+    "write_frame", "write_json",
 ]  # fmt: skip
 
 MEND = "run the same audit or mitigate command again to mend it"
@@ -74,8 +78,20 @@ def seal_folder(temporary: Path, path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document, NaN as null."""
-    with replacing(path, put=digests.put) as temporary:
-        temporary.write_bytes(as_bytes(value))
+    write_bytes(path, as_bytes(value))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as it came."""
+    with _complete(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def _complete(path: Path) -> AbstractContextManager[Path]:
+    """Where to write a file; in a folder that nobody sees yet (:func:`replacing_folder`) itself."""
+    if is_temporary(path.parent):
+        return contextlib.nullcontext(path)
+    return replacing(path, put=digests.put)
 
 
 def as_bytes(value: Any) -> bytes:
@@ -135,6 +151,18 @@ def read_json(path: Path, shape: Shape = object) -> Any:
     return value
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read a file as it was written.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is missing or damaged.
+    """
+    with _sound(path, "cannot be read"):
+        return path.read_bytes()
+
+
 def _refused(constant: str) -> None:
     raise ValueError(constant)
 
@@ -143,7 +171,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one array as ``.npy``."""
     import numpy as np
 
-    with replacing(path, put=digests.put) as temporary, temporary.open("wb") as file:
+    with _complete(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
@@ -176,10 +204,19 @@ def read_array(
     return array
 
 
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
+def write_frame(
+    path: Path, frame: pd.DataFrame, compression: Literal["snappy", "zstd"] = "zstd"
+) -> None:
     """Write one table as Parquet; the same table gives the same bytes."""
-    with replacing(path, put=digests.put) as temporary:
-        frame.to_parquet(temporary, index=False, compression="zstd")
+    with _complete(path) as unfinished:
+        frame.to_parquet(unfinished, index=False, compression=compression)
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    """What :func:`write_frame` writes."""
+    buffer = BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
 
 
 def read_frame(
