@@ -216,6 +216,7 @@ def _correct(
     """Run the method and write the derived audit."""
     request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
+    told["threshold"] = request.threshold
     table = None
     if isinstance(chosen, NetworkMethod):
         task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.strength,

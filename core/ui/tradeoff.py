@@ -88,6 +88,8 @@ def _asked(audit: Audit) -> list[str]:
         arguments += ["--attribute", done["attribute"]]
     if done["masks"]:
         arguments.append("--masks")
+    if done.get("threshold") is not None:
+        arguments += ["--threshold", str(done["threshold"])]
     return [*arguments, *(["--seed", str(done["seed"])] if done["seed"] else [])]
 
 

@@ -16,7 +16,7 @@ from core.corrections.methods import methods
 from core.corrections.request import MitigateRequest, run_mitigation
 from core.corrections.tradeoff import SWEPT
 from core.jobs import jobs
-from core.storage.files import write_frame
+from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Tag
@@ -141,6 +141,47 @@ def test_what_was_left_out_can_be_measured(
     assert again["id"] == quick.id
     app = healthy(opened("mitigate", audit=quick.id), "Mitigate")
     assert "pictures" not in [b.key for b in app.button]
+
+
+def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
+    tagged: Audit,
+    workspace: Workspace,
+    opened: Open,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
+    store, label = TagStore.open(workspace), str(tagged.classes[0]["label"])
+    for name, tag in (("Ann", Tag.SPURIOUS), ("Bo", Tag.CORE), ("Cy", Tag.UNSURE)):
+        store.add(name, tagged.id, label, Kind.PCA, 1, tag)
+    store.add("Di", tagged.id, label, Kind.PCA, 1, Tag.SPURIOUS)  # two of four: no majority
+    request = MitigateRequest(
+        tagged.name, "spufix", "few", cues=(f"{label}/pca-1",), strength=0.3, threshold=1,
+        pictures=False,
+    )  # fmt: skip
+    few = run_mitigation(request, workspace)
+    app = opened("mitigate", audit=few.id)
+    app.selectbox(key="another").set_value("1").run()
+    healthy(app.button(key="make").click().run(), "Mitigate")
+    healthy(app.button(key="pictures").click().run(), "Mitigate")
+    other, same = (parser().parse_args(arguments) for arguments in started)
+    assert (other.threshold, same.threshold) == (1, 1)
+    monkeypatch.setattr("core.corrections.request.derive", None)
+    assert mitigate(same, workspace, Terminal(workspace))[0]["id"] == few.id
+
+
+def test_a_corrected_model_of_before_thresholds_were_kept(
+    fixed: Audit, workspace: Workspace, opened: Open, started: list[list[str]]
+) -> None:
+    manifest = read_json(fixed.folder / "manifest.json")
+    manifest["mitigation"].pop("threshold")
+    write_json(fixed.folder / "manifest.json", manifest)
+    app = opened("mitigate", audit=fixed.id)
+    app.selectbox(key="another").set_value("1").run()
+    healthy(app.button(key="make").click().run(), "Mitigate")
+    assert parser().parse_args(started[0]).threshold is None
+    run_mitigation(MitigateRequest(fixed.manifest["mitigation"]["parent_name"], "projection",
+                                   "fixed", strength=2.0), workspace)  # fmt: skip
 
 
 def test_a_coarse_sweep_is_a_way_to_the_strength(
