@@ -75,16 +75,38 @@ def weighed(guidance: Any, base: Any, train: Any) -> Any:
 def trained(base: Any, train: Any, guidance: Any) -> Any:
     """The model after guidance."""
     from core.corrections.guidance import guide
-    from core.corrections.training import corrected
 
     return corrected(base, guide(base, train, guidance, recipe()).state)
 
 
+def corrected(model: Any, state: Any) -> Any:
+    """The model with other weights."""
+    from copy import deepcopy
+
+    from core.models.model import Model
+
+    network = deepcopy(model.network).float()
+    network.load_state_dict(dict(state))
+    names = {"outputs": model.outputs, "output_names": model.output_names, "notes": model.notes}
+    return Model(model.name, network, model.preprocess, **names)
+
+
+def measured(model: Any, examples: Any, guidance: Any = None) -> dict[str, float]:
+    """Accuracy, worst group and localisation of a model as it is."""
+    from core.corrections.guidance import Guidance, HeldOutScores
+    from core.corrections.layers import find_layer
+    from core.corrections.training import trainable_copy
+
+    guidance = guidance or Guidance()
+    layer = find_layer(model, guidance.layer)
+    return HeldOutScores(model, examples, guidance, layer)(trainable_copy(model))
+
+
 def scores(what: str, model: Any, test: Any, layer: str | None = None) -> list[Line]:
     """Worst-group accuracy, and EPG at the guided layer: chance is the area of the bird."""
-    from core.corrections.guidance import Guidance, measure_guidance
+    from core.corrections.guidance import Guidance
 
-    found = measure_guidance(model, test, Guidance(layer=layer or "last"))
+    found = measured(model, test, Guidance(layer=layer or "last"))
     return [
         Line(f"{what}: worst group (mean {found['accuracy']:.2f})", found["worst_group"], ""),
         Line(f"{what}: EPG (area {found['area']:.2f})", found["epg"], ""),

@@ -31,14 +31,17 @@ def run() -> list[Line]:
 
 def matched(f: Any) -> tuple[float, float]:
     """The component and its alpha on other images, found again by largest covariance."""
-    from core.corrections.transfer import matched_cue
+    from core.candidates.pca import match_directions
+    from core.tags.carry import largest_covariance
 
     cue = f.evidence.cues[0]
     own = f.evidence.features[f.evidence.labels == 0]
-    found = matched_cue(cue.alpha(own), own, cue.weight, 0)
-    sign = np.sign(found.unit @ cue.unit)
-    apart = np.abs(sign * found.unit - cue.unit).max()
-    return float(apart), float(np.abs(found.alpha(f.features) - cue.alpha(f.features)).max())
+    alpha = cue.alpha(own)[:, None]
+    unit = match_directions(alpha, own * cue.weight)[0][0]
+    apart = np.abs(np.sign(unit @ cue.unit) * unit - cue.unit).max()
+    direction, offset = largest_covariance(alpha, own.astype(np.float64), cue.weight)
+    found = f.features @ direction - offset
+    return float(apart), float(np.abs(found - cue.alpha(f.features)).max())
 
 
 def fused(f: Any) -> float:

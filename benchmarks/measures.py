@@ -40,7 +40,7 @@ def run_on(audit_folder: Path) -> list[Line]:
 
 def hold(audit: Any, workspace: Any) -> list[Line]:
     """Every line about one audit of a rendered demo."""
-    from core.measures.one_audit import measure
+    from core.measures.stored import measured
     from core.tags.decisions import decided
     from core.tags.log import TagStore
 
@@ -51,7 +51,7 @@ def hold(audit: Any, workspace: Any) -> list[Line]:
     for label, truth in owners.items():
         tag(audit, store, label, truth["cue"])
     decisions = decided(audit, store)
-    table = measure(audit, workspace, "gap")
+    table = measured(audit, workspace, "gap")
     lines = []
     for label, truth in owners.items():
         lines += ranked(audit, label, truth["cue"], decisions, table)
@@ -107,9 +107,10 @@ def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
 
 def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) -> list[Line]:
     """Where the pasted cue sends the held-out images of the other classes."""
-    from core.trials.pasted_cues import pasted
+    from core.measures.outcomes import paste_and_say
+    from core.trials.pasted_cues import PASTES
 
-    found = pasted(audit, label, decisions.spurious[label], model)
+    found, _ = paste_and_say(audit, label, decisions.spurious[label], PASTES, model, model)
     own = audit.class_facts(label)["class_idx"]
     rate = float(found.turned(own).mean())
     control = float(found.turned(own, "control").mean())

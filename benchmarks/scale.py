@@ -42,8 +42,10 @@ def run() -> list[Line]:
     from benchmarks.generated import make
     from core.audits.audit import Audit
     from core.audits.map import compute_map
-    from core.measures.stored import stored
+    from core.measures.stored import known
     from core.storage.workspace import Workspace
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
 
     with ExitStack() as stack:
         kept = os.environ.get("SPURIOSCOPE_SCALED")
@@ -55,7 +57,7 @@ def run() -> list[Line]:
             audit = make(workspace, classes=CLASSES, per_class=PER_CLASS)
             compute_map(audit, umap=False)
         began = time.perf_counter()
-        stored(audit, workspace)
+        known(audit, decided(audit, TagStore.open(workspace)))
         taken = time.perf_counter() - began
         lines = opened(folder, len(audit.images), len(audit.classes))
     return [*lines, Line("gaps and groups of every class, or read where they are stored", taken,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.audits.class_files import carried_path, read_arrays, read_carried
-from core.candidates.pca import ClassPCA, linear_alpha
+from core.candidates.pca import ClassPCA
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.explain.heatmaps import heatmaps
@@ -134,10 +134,6 @@ class ClassArrays:
             )
         class_idx, row = int(self.facts["class_idx"]), rows[number]
         return Candidate(class_idx, Kind.CARRIED, number, -1, row[:-1], float(row[-1]))
-
-    def alphas(self, features: FloatArray) -> FloatArray:
-        """Alpha (n, r) of every component on any features (n, D)."""
-        return linear_alpha(features, self.pca.directions, self.pca.offsets)
 
 
 class Audit:

@@ -30,10 +30,11 @@ from core.corrections.effect_rows import (
     row,
 )
 from core.corrections.pictured import NOT_ASKED, cue_image_row, flip_rows, object_rows
+from core.corrections.sensitivity import Answer, answer
 from core.measures.rows import POINTS
 from core.statistics.intervals import combined, paired_change
 from core.tags.decisions import values_of
-from core.types import FloatArray, IntArray, Progress, Reporter, silent
+from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -151,27 +152,24 @@ def _direction_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
     rows = []
     for candidate in effect.decisions.spurious[label]:
         acted = key_of(label, candidate) in effect.acted_on
-        old = _slopes(effect, effect.before, label, candidate)
-        new = old
-        if old is not None:
-            new = _slopes(effect, effect.after, label, candidate)
+        old = _answer(effect, effect.before, label, candidate)
+        new = old and _answer(effect, effect.after, label, candidate)
         if old is None or new is None:
             why = "no training or held-out image of the class to take it from"
             rows.append(missing(effect, label, "sensitivity", why))
             continue
         more: dict[str, Any] = {"subject": candidate.title, "acted_on": acted}
-        rows.append(paired(effect, label, "tcav", old > 0, new > 0, **more))
-        size = np.abs(old), np.abs(new)
-        cells = [mean(v) for v in size]
+        rows.append(paired(effect, label, "tcav", old.slopes > 0, new.slopes > 0, **more))
+        cells = [mean(old.sizes), mean(new.sizes)]
         rows.append(
-            row(effect, label, "sensitivity", cells[0], cells[1], mean(size[1] - size[0]),
-                 n=len(old), unit=LOGIT, **more)
+            row(effect, label, "sensitivity", cells[0], cells[1], mean(new.sizes - old.sizes),
+                 n=len(old.slopes), unit=LOGIT, **more)
         )  # fmt: skip
     return rows
 
 
-def _slopes(effect: Effect, audit: Audit, label: str, candidate: Candidate) -> FloatArray | None:
-    """Derivative (n,) of the class's logit along the cue on held-out images that show it most.
+def _answer(effect: Effect, audit: Audit, label: str, candidate: Candidate) -> Answer | None:
+    """What the class's logit answers to the cue on held-out images that show it most.
 
     The direction is the unit difference of the mean features of the training images with the
     highest and the lowest quarter of alpha (signal CAV).
@@ -188,9 +186,8 @@ def _slopes(effect: Effect, audit: Audit, label: str, candidate: Candidate) -> F
         return None
     high, low = (audit.features(ids[part].tolist()) for part in (train[:k], train[-k:]))
     v = high.mean(axis=0, dtype=np.float64) - low.mean(axis=0, dtype=np.float64)
-    slope, _ = audit.head.piece(audit.features(ids[held].tolist()), candidate.class_idx)
-    found: FloatArray = slope @ (v / max(float(np.linalg.norm(v)), 1e-300))
-    return found
+    v /= max(float(np.linalg.norm(v)), 1e-300)
+    return answer(audit.head, audit.features(ids[held].tolist()), v, candidate.class_idx)
 
 
 def changed_images(effect: Effect) -> dict[str, list[str]]:

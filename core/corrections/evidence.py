@@ -29,7 +29,7 @@ class Cue:
     """One tagged cue of one class: alpha(x) = <1, v> <v, w * phi(x) - mean>, logit units.
 
     A component has v = u_l, a single neuron j has v = e_j; a cue known only by an attribute gets
-    the direction of largest covariance with it (:func:`core.corrections.transfer.matched_cue`).
+    the direction of largest covariance with it (:func:`core.tags.carry.largest_covariance`).
     """
 
     output: int

@@ -117,7 +117,7 @@ def guide(
     if guidance.weight is None:
         guidance = replace(guidance, weight=balanced_weight(model, examples, guidance, recipe))
     objective = _Objective(model, examples, guidance, layer, _guided(examples, guidance, recipe))
-    measured = None if held is None else _Measured(model, held, guidance, layer)
+    measured = None if held is None else HeldOutScores(model, held, guidance, layer)
     return train(
         model,
         examples,
@@ -271,13 +271,14 @@ def masks_of(examples: Examples, rows: IntArray, guidance: Guidance, images: Ten
     return torch.from_numpy(masks).to(images)
 
 
-class _Measured:
+class HeldOutScores:
     """Accuracy and localisation of held-out images."""
 
     def __init__(self, model: Model, held: Examples, guidance: Guidance, layer: Layer) -> None:
         self.model, self.held, self.guidance, self.layer = model, held, guidance, layer
 
     def __call__(self, network: nn.Module) -> Scores:
+        """Scores by name; those of localisation only where objects are known."""
         scores = accuracies(network, self.model, self.held)
         if self.held.objects is None:
             return scores
@@ -329,11 +330,3 @@ def _localised(maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
         "area": masks.mean((1, 2)),
         "defined": defined,
     }
-
-
-def measure_guidance(model: Model, examples: Examples, guidance: Guidance | None = None) -> Scores:
-    """Accuracy, worst group and localisation of a model as it is; see :func:`guide`."""
-    guidance = guidance or Guidance()
-    network = trainable_copy(model)
-    layer = find_layer(model, guidance.layer)
-    return _Measured(model, examples, guidance, layer)(network)

@@ -122,31 +122,3 @@ def attribution_iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tens
     found, wanted = stretched > threshold, masks > 0.5
     union = (found | wanted).sum((1, 2))
     return (found & wanted).sum((1, 2)) / union.clamp_min(1)
-
-
-def dilated(
-    box: tuple[float, float, float, float], share: float, width: int, height: int
-) -> tuple[float, float, float, float]:
-    """A box widened by ``share`` of its sides, half on each side, within the image.
-
-    It always contains the original, also at the border (the released code can lose a row there).
-    """
-    left, top, right, bottom = box
-    across, down = share * (right - left) / 2, share * (bottom - top) / 2
-    return (
-        max(left - across, 0.0),
-        max(top - down, 0.0),
-        min(right + across, float(width)),
-        min(bottom + down, float(height)),
-    )
-
-
-def masks_of_heatmaps(maps: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Where tagged heatmaps are high, (n, H, W) bool: above ``threshold`` of their maximum.
-
-    Of a core candidate that is the object; of a spurious one, guide with the complement.
-    """
-    if not 0 < threshold < 1:
-        raise InputError(f"threshold {threshold}: must be between 0 and 1")
-    large = resized(maps.relu(), size)
-    return large > (threshold * large.amax((1, 2), keepdim=True))

@@ -19,7 +19,6 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.models.linear import CORRECTION, Correction, Head
 from core.storage.files import dumps, replacing
-from core.types import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -206,12 +205,3 @@ def _write_onnx(network: nn.Module, model: Model, path: Path) -> None:
     )
     assert program is not None
     program.save(str(path), external_data=False)
-
-
-def images_for(audit: Audit, image_ids: list[str]) -> FloatArray:
-    """What an exported model takes: (n, 3, h, w) float32 in [0, 1] of images of the audit."""
-    from core.trials.encoder import pictures
-
-    pixels = np.stack(list(pictures(audit, image_ids)))
-    found: FloatArray = np.moveaxis(pixels, 3, 1).astype(np.float32) / 255
-    return found

@@ -2,8 +2,7 @@
 
 Dreyer, Pahde et al., *From Hope to Safety: Unlearning Biases of Deep Models via Gradient
 Penalization in Latent Space* (AAAI 2024). Minimises cross-entropy + weight * penalty(g, V) with g
-the gradient of a target with respect to the layer's tensor. With the head alone moving, the
-penalty has a closed form on cached features (:func:`closed_form`); below it there is none.
+the gradient of a target with respect to the layer's tensor.
 """
 
 from __future__ import annotations
@@ -191,19 +190,6 @@ def gradient_penalty(slopes: Tensor, units: Tensor, form: str = "l2") -> Tensor:
     if form == "cosine":
         along = along / slopes.norm(dim=1, keepdim=True).clamp_min(1e-12)
     return along.abs().sum(1).mean()
-
-
-def closed_form(weight: Tensor, units: Tensor, positions: int) -> Tensor:
-    """The penalty at a layer that is pooled into the linear head: ||W V||^2 / (h w)^2.
-
-    Equals the expectation of ``l2`` with random signs, since every position has the gradient
-    w_k / (h w).
-
-    Parameters
-    ----------
-    weight : (K, D) of the head. units : (M, D). positions : h * w.
-    """
-    return (weight @ units.T).square().sum() / positions**2
 
 
 def layer_vector(

@@ -18,15 +18,38 @@ from core.types import FloatArray
 class Answer:
     """How a class's logit answers to a step along a concept vector, over some images."""
 
-    tcav: float
-    """Share of images whose logit rises, of those where it changes; 0.5 is ideal after a
-    correction, NaN where it changes nowhere."""
-    tcav_error: float
-    """Its binomial standard error."""
-    sensitivity: float
-    """Mean |gradient . v|, logits per unit of feature; 0 is ideal."""
-    sensitivity_error: float
-    """Standard error of that mean; 0 without a correction, where every image answers alike."""
+    slopes: FloatArray
+    """(n,) gradient . v of every image, logits per unit of feature."""
+
+    @property
+    def _signs(self) -> tuple[int, int]:
+        return int((self.slopes > 0).sum()), int((self.slopes < 0).sum())
+
+    @property
+    def tcav(self) -> float:
+        """Share of images whose logit rises, of those where it changes, NaN without one.
+
+        0.5 is ideal after a correction.
+        """
+        up, down = self._signs
+        return up / (up + down) if up + down else float("nan")
+
+    @property
+    def tcav_error(self) -> float:
+        """Its binomial standard error."""
+        changed = sum(self._signs)
+        return float(np.sqrt(self.tcav * (1 - self.tcav) / changed)) if changed else float("nan")
+
+    @property
+    def sizes(self) -> FloatArray:
+        """(n,) size of every slope; their mean is the sensitivity."""
+        sizes: FloatArray = np.abs(self.slopes)
+        return sizes
+
+    @property
+    def sensitivity(self) -> float:
+        """Mean |gradient . v|, logits per unit of feature; 0 is ideal, NaN without an image."""
+        return float(self.sizes.mean()) if len(self.slopes) else float("nan")
 
 
 def answer(head: Head, features: FloatArray, vector: FloatArray, output: int) -> Answer:
@@ -38,11 +61,4 @@ def answer(head: Head, features: FloatArray, vector: FloatArray, output: int) ->
     vector : (D,) concept vector, of length 1.
     output : column of the head.
     """
-    steps = head.piece(features, output)[0] @ np.asarray(vector, np.float64)
-    up, down = int((steps > 0).sum()), int((steps < 0).sum())
-    share = up / (up + down) if up + down else float("nan")
-    error = float(np.sqrt(share * (1 - share) / (up + down))) if up + down else float("nan")
-    size = np.abs(steps)
-    if len(size) < 2:
-        return Answer(share, error, float(size.mean()) if len(size) else float("nan"), float("nan"))
-    return Answer(share, error, float(size.mean()), float(size.std(ddof=1) / np.sqrt(len(size))))
+    return Answer(head.piece(features, output)[0] @ np.asarray(vector, np.float64))

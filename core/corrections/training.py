@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -98,20 +98,6 @@ def with_head(model: Model, head: Head) -> Model:
             layer.bias = nn.Parameter(torch.tensor(head.bias))
     return Model(
         model.name, network, model.preprocess, outputs=head.outputs, output_names=head.names
-    )
-
-
-def corrected(model: Model, state: Mapping[str, Tensor]) -> Model:
-    """The model with other weights."""
-    network = copy.deepcopy(model.network).float()
-    network.load_state_dict(dict(state))
-    return Model(
-        model.name,
-        network,
-        model.preprocess,
-        outputs=model.outputs,
-        output_names=model.output_names,
-        notes=model.notes,
     )
 
 

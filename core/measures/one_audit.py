@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import ParamSpec, TypeVar
 
-import pandas as pd
-
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.flips import flip_rows
 from core.measures.gaps import Rows, gap_rows, group_rows, reliability_rows
 from core.measures.outcomes import Outcomes, kinds_of
 from core.measures.regions import noise_rows
-from core.measures.rows import as_table, note
+from core.measures.rows import note
 from core.measures.watermark import watermark_rows
-from core.storage.workspace import Workspace
-from core.tags.decisions import Decisions, decided
-from core.tags.log import TagStore
+from core.tags.decisions import Decisions
 from core.trials.noise import SIGMA
 from core.types import Progress, Reporter, silent
 
@@ -42,41 +38,6 @@ def check(what: str, sigmas: Sequence[float]) -> tuple[str, ...]:
     if bad := [sigma for sigma in sigmas if not 0 <= sigma < float("inf")]:
         raise InputError(f"--sigma {bad[0]}: must be at least 0")
     return WHAT if what == "all" else (what,)
-
-
-def measure(
-    audit: Audit,
-    workspace: Workspace,
-    what: str = "all",
-    *,
-    threshold: int | None = None,
-    sigmas: Sequence[float] = (SIGMA,),
-    report: Reporter = silent,
-) -> pd.DataFrame:
-    """One tidy table (:data:`core.measures.rows.COLUMNS`) of what the tagged cues cost.
-
-    Measured afresh; :func:`core.measures.stored.measured` keeps it. The model is loaded once, and
-    only for ``noise`` and ``flip``.
-
-    Parameters
-    ----------
-    what : one of WHAT, or ``all``.
-    threshold : votes that decide a tag.
-    sigmas : standard deviations of the noise, each at least 0.
-
-    Raises
-    ------
-    InputError
-        If ``what`` is unknown, or the threshold or a sigma is out of range.
-    """
-    parts = check(what, sigmas)
-    decisions = decided(audit, TagStore.open(workspace), threshold)
-    outcomes = Outcomes(audit, decisions, stored=False)
-    found = measure_parts(outcomes, parts, sigmas=sigmas, report=report)
-    rows = [row for _, of_part in found for row in of_part]
-    if what != "groups":
-        rows += missing(audit, decisions)
-    return as_table(rows)
 
 
 def measure_parts(

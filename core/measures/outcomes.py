@@ -106,16 +106,10 @@ def base_key(audit: Audit) -> dict[str, Any]:
 
 
 class Outcomes:
-    """The outcomes of one audit with its tags.
+    """The outcomes of one audit with its tags."""
 
-    Parameters
-    ----------
-    stored : whether they are read from and written to the audit's folder; else they are made
-        afresh and kept in memory alone.
-    """
-
-    def __init__(self, audit: Audit, decisions: Decisions, *, stored: bool = True) -> None:
-        self.audit, self.decisions, self.stored = audit, decisions, stored
+    def __init__(self, audit: Audit, decisions: Decisions) -> None:
+        self.audit, self.decisions = audit, decisions
         self._base = base_key(audit)
         self._numbers = {facts["label"]: int(facts["class_idx"]) for facts in audit.classes}
         self._held: dict[Path, Any] = {}
@@ -157,7 +151,7 @@ class Outcomes:
         return found
 
     def _read(self, path: Path, read: Callable[[Path], Any]) -> Any:
-        if path not in self._held and self.stored and path.exists():
+        if path not in self._held and path.exists():
             self._held[path] = read(path)
         return self._held.get(path)
 
@@ -175,7 +169,7 @@ class Outcomes:
         return [step for step in steps if not self._there(self.path(*step))]
 
     def _there(self, path: Path) -> bool:
-        return path in self._held or (self.stored and path.exists())
+        return path in self._held or path.exists()
 
     def make(
         self,
@@ -224,7 +218,7 @@ class Outcomes:
     def _pasted(self, step: Step, model: Model, seen: Seen) -> None:
         audit, label = self.audit, step.label
         spurious = self.decisions.spurious[label]
-        after = read_array_of(self.path(PASTED, label), "after") if self.stored else None
+        after = read_array_of(self.path(PASTED, label), "after")
         found, features = paste_and_say(
             audit, label, spurious, VERSIONS[step.kind], model, model, known=after, seen=seen
         )
@@ -234,10 +228,9 @@ class Outcomes:
 
     def _keep(self, path: Path, found: Any, write: Callable[[Path], None]) -> None:
         self._held[path] = found
-        if self.stored:
-            with contextlib.suppress(WorkspaceError):
-                write(path)
-                prune(path)
+        with contextlib.suppress(WorkspaceError):
+            write(path)
+            prune(path)
 
 
 def kinds_of(parts: Sequence[str]) -> list[str]:

@@ -124,26 +124,6 @@ def _alone(audit: Audit) -> contextlib.AbstractContextManager[None]:
     return locked(outcomes_folder(audit) / "lock", busy)
 
 
-def stored(
-    audit: Audit,
-    workspace: Workspace,
-    *,
-    threshold: int | None = None,
-    sigmas: Sequence[float] = (SIGMA,),
-) -> pd.DataFrame:
-    """Everything that is known about the tagged cues without loading a model.
-
-    Gaps and groups, which follow from stored numbers, are measured where they are missing; noise
-    and flips are there if they were measured with these very tags, else a row ``note`` says so.
-
-    Returns
-    -------
-    The table of measures (:data:`core.measures.rows.COLUMNS`).
-    """
-    decisions = decided(audit, TagStore.open(workspace), threshold)
-    return known(audit, decisions, sigmas=sigmas)
-
-
 def known(
     audit: Audit,
     decisions: Decisions,
@@ -151,12 +131,19 @@ def known(
     sigmas: Sequence[float] = (SIGMA,),
     quick: bool = True,
 ) -> pd.DataFrame:
-    """:func:`stored` for given decisions.
+    """Everything that is known about the tagged cues without loading a model.
+
+    Gaps and groups, which follow from stored numbers, are measured where they are missing; noise
+    and flips are there if they were measured with these very tags, else a row ``note`` says so.
 
     Parameters
     ----------
     quick : whether to measure gaps and groups where they are missing: a minute for a thousand
         classes.
+
+    Returns
+    -------
+    The table of measures (:data:`core.measures.rows.COLUMNS`).
     """
     check("all", sigmas)
     found = _read(audit, decisions, WHAT, sigmas)

@@ -115,7 +115,7 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
         )
     alpha = values_of(source, label, [candidate])[left]
     features = np.asarray(target.features(ids), np.float64)
-    direction, offset = _direction(alpha[fitting], features[fitting], mine.pca.weight)
+    direction, offset = largest_covariance(alpha[fitting], features[fitting], mine.pca.weight)
     judged = features[~fitting] @ direction - offset
     quality = float(correlation(alpha[~fitting], judged[:, None])[0, 0])
     r = mine.pca.basis.shape[1]
@@ -168,10 +168,20 @@ def _pairs(theirs: Any, mine: Any) -> tuple[list[str], list[int], list[int], Boo
     )
 
 
-def _direction(
+def largest_covariance(
     alpha: FloatArray, features: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, float]:
-    """The direction (D,) in features, and its offset, whose alpha varies most with ``alpha``."""
+    """The direction (D,) in features, and its offset, whose alpha varies most with ``alpha``.
+
+    With the alpha of a component of the same model it is that component; with a 0/1 attribute it
+    is the difference of means (Neuhaus et al. 2023, section 5). Zero where nothing covaries.
+
+    Parameters
+    ----------
+    alpha : (n, 1) of the other model, or an attribute, on the class's shared images.
+    features : (n, D) of the same images in this model.
+    weight : (D,) row of this model's head.
+    """
     unit = match_directions(alpha, features * weight)[0][0]
     direction = unit.sum() * unit * weight
     return direction, float(features.mean(axis=0) @ direction)

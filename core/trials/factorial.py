@@ -245,10 +245,3 @@ def background_gap(same: BoolArray, random: BoolArray) -> float:
     batches, too many where the last is not full).
     """
     return float(np.mean(same) - np.mean(random))
-
-
-def mutual_information(first: IntArray, second: IntArray) -> float:
-    """Of two labellings, nats: log of the classes where they agree, near 0 where independent."""
-    from sklearn.metrics import mutual_info_score
-
-    return float(mutual_info_score(first, second))

@@ -19,7 +19,7 @@ from core.audits.audit import Audit, Candidate
 from core.explain.heatmaps import half_maximum
 from core.features.extract import cores, in_order
 from core.tags.decisions import spuriosity_of
-from core.trials.encoder import Encoder, Seen, region, trial_ids
+from core.trials.encoder import Encoder, Seen, region
 from core.trials.paste import choose, paste
 from core.types import BoolArray, FloatArray, Progress, Reporter, silent
 
@@ -102,23 +102,6 @@ class Pasted:
         now, before = table[column].to_numpy(), table["before"].to_numpy()
         turned: BoolArray = (now == class_idx) & (before != class_idx)
         return turned
-
-
-def pasted(
-    audit: Audit,
-    label: str,
-    spurious: Sequence[Candidate],
-    model: Model,
-    *,
-    seed: int = 0,
-    seen: Seen | None = None,
-) -> Pasted:
-    """Paste the cue of a class on held-out images of the other classes and predict."""
-    seen = seen or Seen(audit)
-    cues = cues_of(audit, label, spurious, model, seen)
-    ids = trial_ids(audit, outside=label) if cues.masks else []
-    features = encoded(audit, ids, cues, Encoder(audit, model), seed=seed, seen=seen)
-    return said(audit, ids, cues.kind, len(cues.masks), features)
 
 
 def said(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def load_white_box(name: str, **_: object) -> Model:
 
 def workspace_of(audit: Audit) -> Workspace:
     return Workspace(audit.folder.parent.parent)
+
+
+def unmeasured(audit: Audit, folder: Path) -> Audit:
+    """The audit and its tags in a workspace of its own, where nothing was measured."""
+    leave = shutil.ignore_patterns("measures", "outcomes", "mitigation")
+    shutil.copytree(workspace_of(audit).root, folder, ignore=leave)
+    return Audit.open(Workspace(folder), audit.id)
 
 
 @pytest.fixture(scope="session")

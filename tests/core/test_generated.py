@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.generated import ASKED, PEOPLE, make
 from core.audits.map import compute_map
-from core.measures.stored import stored
+from core.measures.stored import known
 from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided
@@ -25,7 +25,7 @@ def test_a_generated_audit(workspace: Workspace) -> None:
     assert len(store.current(audit.id)) == 4 * ASKED * PEOPLE
     assert len(decided(audit, store).spurious) == 4
     assert compute_map(audit, umap=False).facts["n"] == 480
-    assert "spurious_gap" in set(stored(audit, workspace)["measure"])
+    assert "spurious_gap" in set(known(audit, decided(audit, store))["measure"])
     arrays = audit.class_arrays(0)  # the strongest component leans to the cue
     cue = audit.images.loc[arrays.image_ids, "cue"].to_numpy() == 1
     assert auroc(np.asarray(arrays.alpha[:, 0]), cue) > 0.6
@@ -34,7 +34,7 @@ def test_a_generated_audit(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_a_quarter_of_the_largest(workspace: Workspace) -> None:
     audit = make(workspace, classes=250, per_class=100, width=256)
-    table = stored(audit, workspace)
+    table = known(audit, decided(audit, TagStore.open(workspace)))
     assert (table["measure"] == "spurious_gap").sum() > 240
     assert compute_map(audit, umap=False).facts["shown"] == 25_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 * 2**20  # KiB

@@ -14,7 +14,6 @@ from core.corrections.composites import held_out_composites
 from core.errors import WorkspaceError
 from core.measures import outcomes, scores
 from core.measures.availability import Trials, make_trials
-from core.measures.one_audit import measure
 from core.measures.outcomes import (
     CONTROL,
     MASKED,
@@ -31,13 +30,12 @@ from core.measures.scores import is_scored, score, stored_cues
 from core.measures.stored import measured
 from core.storage.digests import is_data
 from core.storage.files import read_json, write_json
-from core.storage.workspace import Workspace
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials import encoder as trials
 from core.trials import pasted_cues as pasting
 from core.types import Kind, Tag
-from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of
+from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 
 ALL = kinds_of(["noise", "flip"])
 
@@ -47,10 +45,7 @@ pytestmark = pytest.mark.usefixtures("white_box")
 @pytest.fixture
 def copied(planted: Audit, tmp_path: Path) -> Audit:
     """The planted audit and its tags in a workspace of this test's own, nothing measured."""
-    shutil.copytree(workspace_of(planted).root, tmp_path / "workspace")
-    for name in ("measures", "outcomes", "mitigation"):
-        shutil.rmtree(tmp_path / "workspace" / "audits" / planted.id / name, ignore_errors=True)
-    return Audit.open(Workspace(tmp_path / "workspace"), planted.id)
+    return unmeasured(planted, tmp_path / "workspace")
 
 
 def tags(audit: Audit) -> Decisions:
@@ -87,7 +82,7 @@ def test_what_was_measured_is_there_for_models_and_corrections(
 
 
 def test_what_was_made_for_models_is_not_made_again(
-    copied: Audit, monkeypatch: pytest.MonkeyPatch
+    copied: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decisions, encoded = tags(copied), []
     make_trials(copied, decisions, ["noise", "flips"])
@@ -101,20 +96,22 @@ def test_what_was_made_for_models_is_not_made_again(
     held = copied.images.query("label == 'leaf' and split == 'test'")
     objects = int((held["object_mask"] != "").sum())
     assert sum(encoded) == 2 * N + 2 * objects  # controls; object and background of the class
-    afresh = measure(copied, workspace_of(copied))
+    other = unmeasured(copied, tmp_path / "afresh")
+    afresh = measured(other, workspace_of(other))
     pd.testing.assert_frame_equal(table, afresh)
 
 
-def test_stored_and_fresh_outcomes_are_the_same(copied: Audit) -> None:
+def test_stored_and_fresh_outcomes_are_the_same(copied: Audit, tmp_path: Path) -> None:
     decisions, model = tags(copied), load_white_box("x")
     kept = Outcomes(copied, decisions)
     kept.make(ALL, model=model)
-    read, afresh = Outcomes(copied, decisions), Outcomes(copied, decisions, stored=False)
+    other = unmeasured(copied, tmp_path / "afresh")
+    read, afresh = Outcomes(copied, decisions), Outcomes(other, tags(other))
     assert read.missing(ALL) == []
     assert {step.kind for step in afresh.missing(ALL)} == {NOISE, MASKED, PASTED, CONTROL}
     before = names(copied)
     afresh.make(ALL, model=model)
-    assert names(copied) == before
+    assert names(copied) == names(other) == before
     pd.testing.assert_frame_equal(read.noise("leaf").table, afresh.noise("leaf").table)
     pd.testing.assert_frame_equal(read.pasted("leaf").table, afresh.pasted("leaf").table)
     trial = noise_trial(copied, "leaf", decisions.spurious["leaf"], decisions.core["leaf"], model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from core.measures import stored
 from core.measures.outcomes import outcomes_folder
 from core.measures.stored import folder_of, is_stored, measured
 from core.storage.files import locked
-from core.storage.workspace import Workspace
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.types import Kind, Tag
-from tests.core.conftest import RED, workspace_of
+from tests.core.conftest import RED, unmeasured, workspace_of
 
 pytestmark = pytest.mark.usefixtures("white_box")
 
@@ -28,10 +26,7 @@ pytestmark = pytest.mark.usefixtures("white_box")
 @pytest.fixture
 def copied(planted: Audit, tmp_path: Path) -> Audit:
     """The planted audit and its tags in a workspace of this test's own."""
-    shutil.copytree(workspace_of(planted).root, tmp_path / "workspace")
-    for name in ("measures", "outcomes"):
-        shutil.rmtree(tmp_path / "workspace" / "audits" / planted.id / name, ignore_errors=True)
-    return Audit.open(Workspace(tmp_path / "workspace"), planted.id)
+    return unmeasured(planted, tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -51,9 +46,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_the_same_as_measured_afresh(copied: Audit, counted: list[str]) -> None:
-    where = workspace_of(copied)
-    afresh = table.measure(copied, where)
+def known_of(audit: Audit) -> pd.DataFrame:
+    return stored.known(audit, decided(audit, TagStore.open(workspace_of(audit))))
+
+
+def test_the_same_as_measured_afresh(copied: Audit, counted: list[str], tmp_path: Path) -> None:
+    where, other = workspace_of(copied), unmeasured(copied, tmp_path / "afresh")
+    afresh = measured(other, workspace_of(other))
     first, again = measured(copied, where), measured(copied, where)
     pd.testing.assert_frame_equal(first, afresh)
     pd.testing.assert_frame_equal(again, afresh)
@@ -73,13 +72,13 @@ def test_what_is_known_without_a_model(copied: Audit, monkeypatch: pytest.Monkey
     where = workspace_of(copied)
     with monkeypatch.context() as patch:
         patch.setattr(Audit, "load_model", lambda _: pytest.fail("a model was loaded"))
-        known = stored.stored(copied, where)
+        known = known_of(copied)
     assert {"spurious_gap", "group_accuracy"} <= set(known["measure"])
     assert "flip_rate" not in set(known["measure"])
     said = " ".join(known.loc[known["measure"] == "note", "note"])
     assert "flip is not measured with these tags yet" in said
     measured(copied, where, "flip")
-    known = stored.stored(copied, where)
+    known = known_of(copied)
     assert "flip_rate" in set(known["measure"])
     said = " ".join(known.loc[known["measure"] == "note", "note"])
     assert "noise is not measured" in said
@@ -120,7 +119,7 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
         raise WorkspaceError("the disk is full")
 
     monkeypatch.setattr(stored, "write_frame", full)
-    assert "spurious_gap" in set(stored.stored(copied, workspace_of(copied))["measure"])
+    assert "spurious_gap" in set(known_of(copied)["measure"])
 
 
 def test_two_measuring_the_same(copied: Audit) -> None:

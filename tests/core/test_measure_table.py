@@ -16,10 +16,12 @@ from core.audits.audit import Audit
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
 from core.measures import regions
-from core.measures.one_audit import measure
+from core.measures.outcomes import paste_and_say
 from core.measures.rows import COLUMNS, DEFINITIONS
 from core.measures.scores import score
+from core.measures.stored import measured
 from core.measures.watermark import MISSING
+from core.models.model import Model
 from core.storage.files import dumps
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, spuriosity_of, values_of
@@ -29,16 +31,21 @@ from core.trials import pasted_cues as pasting
 from core.trials.paste import choose, paste
 from core.types import Kind, Tag
 from tests.core import test_planted
-from tests.core.conftest import GREEN, RED, N, load_white_box, workspace_of
+from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 
 pytestmark = pytest.mark.usefixtures("white_box")
 
 
 @pytest.fixture(scope="module")
-def table(planted: Audit) -> pd.DataFrame:
+def table(planted: Audit, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.models.load.load_model", load_white_box)
-        return measure(planted, workspace_of(planted))
+        audit = unmeasured(planted, tmp_path_factory.mktemp("table") / "workspace")
+        return measured(audit, workspace_of(audit))
+
+
+def pasted(audit: Audit, spurious: list, model: Model) -> pasting.Pasted:
+    return paste_and_say(audit, "leaf", spurious, pasting.PASTES, model, model)[0]
 
 
 def value(table: pd.DataFrame, name: str, label: str = "leaf") -> pd.Series:
@@ -128,7 +135,7 @@ def test_without_masks_overlays_are_pasted(planted: Audit) -> None:
     audit, model = Audit(planted.folder), load_white_box("x")
     audit.images = planted.images.drop(columns=["cue_mask", "object_mask"])
     spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
-    found = pasting.pasted(audit, "leaf", spurious, model)
+    found = pasted(audit, spurious, model)
     assert found.kind == "overlays above half of their maximum"
     assert (found.table["in_front"] == -1).all()
     assert found.turned(0).mean() > found.turned(0, "control").mean() + 0.1
@@ -148,8 +155,9 @@ def test_groups_equal_plain_means(planted: Audit, table: pd.DataFrame) -> None:
     assert worst["value"] == pytest.approx(means.min())
 
 
-def test_noise_of_nothing_is_clean(planted: Audit) -> None:
-    found = measure(planted, workspace_of(planted), "noise", sigmas=(0.0,))
+def test_noise_of_nothing_is_clean(planted: Audit, tmp_path: Path) -> None:
+    audit = unmeasured(planted, tmp_path / "workspace")
+    found = measured(audit, workspace_of(audit), "noise", sigmas=(0.0,))
     clean = found.query("measure == 'clean_accuracy' and label == 'leaf'").set_index("subject")
     for name in ("core_accuracy", "spurious_accuracy", "foreground_noise_accuracy"):
         same = clean.loc[f"sigma 0, {name}"]
@@ -186,7 +194,7 @@ def test_every_image_is_encoded_and_decoded_once_per_trial(
     monkeypatch.setattr(trials, "encode_padded", counting)
     monkeypatch.setattr(Audit, "image", lambda self, i: (read.append(i), image(self, i))[1])
     spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
-    found = pasting.pasted(planted, "leaf", spurious, load_white_box("x")).table
+    found = pasted(planted, spurious, load_white_box("x")).table
     assert sum(counted) == 2 * 2 * N  # no cue hides an object: in front of it is the same picture
     assert set(counted[:-1]) == {64}
     assert len(read) == 2 * N + found_sources(planted)
@@ -194,7 +202,7 @@ def test_every_image_is_encoded_and_decoded_once_per_trial(
     assert len(front) == 60
     assert (front["in_front"] == front["after"]).all()
     monkeypatch.setattr(trials, "IMAGES", 50)
-    assert len(pasting.pasted(planted, "leaf", spurious, load_white_box("x")).table) == 50
+    assert len(pasted(planted, spurious, load_white_box("x")).table) == 50
 
 
 def found_sources(audit: Audit) -> int:
@@ -213,7 +221,7 @@ def test_pasted_equals_a_slow_replica(planted: Audit, monkeypatch: pytest.Monkey
     spurious = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
     model = load_white_box("x")
     cues = pasting.cues_of(planted, "leaf", spurious, model)
-    found = pasting.pasted(planted, "leaf", spurious, model)
+    found = pasted(planted, spurious, model)
     ids = trials.trial_ids(planted, outside="leaf")
     assert found.table["image_id"].tolist() == ids
     labels = planted.images.loc[ids, "label"].tolist()
@@ -261,7 +269,7 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
         patch.setattr(test_planted, "N", {"train": 24})
         audit = test_planted.audited(tmp_path, 0.7)
     TagStore.open(workspace_of(audit)).add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    found = measure(audit, workspace_of(audit))
+    found = measured(audit, workspace_of(audit))
     splits = found.query("measure != 'note'").groupby("measure")["split"].unique()
     assert splits["spurious_gap"].tolist() == ["out-of-fold"]
     assert splits["flip_rate"].tolist() == ["train (the head was fitted on these images)"]
@@ -279,7 +287,8 @@ def test_a_neuron_that_is_no_candidate_counts_too(planted: Audit) -> None:
 
 
 def test_nothing_is_tagged(planted: Audit, tmp_path: Path) -> None:
-    found = measure(planted, Workspace(tmp_path), "gap")
+    audit = unmeasured(planted, tmp_path / "workspace")
+    found = measured(audit, Workspace(tmp_path), "gap")
     assert found["measure"].tolist() == ["note"]
     assert "3 of 3 classes" in found["note"][0]
 
@@ -360,11 +369,11 @@ def test_commands(planted: Audit, cue_images: Path, capsys: pytest.CaptureFixtur
 def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
     where = workspace_of(planted)
     with pytest.raises(InputError, match="--what 'all of it': choose gap, groups, noise, flip"):
-        measure(planted, where, "all of it")
+        measured(planted, where, "all of it")
     with pytest.raises(InputError, match="--sigma -1: must be at least 0"):
-        measure(planted, where, "noise", sigmas=(0.25, -1))
+        measured(planted, where, "noise", sigmas=(0.25, -1))
     with pytest.raises(InputError, match="threshold 0: must be at least 1"):
-        measure(planted, where, "gap", threshold=0)
+        measured(planted, where, "gap", threshold=0)
     with pytest.raises(InputError, match="has no class 'tree'"):
         score(planted, "tree", cue_images)
     with pytest.raises(DataError, match="is not a folder"):

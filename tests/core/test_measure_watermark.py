@@ -68,7 +68,7 @@ def test_without_the_package_nothing_is_drawn(
 ) -> None:
     monkeypatch.setattr(watermark, "available", lambda: False)
     decisions = decided(planted, TagStore.open(workspace_of(planted)))
-    outcomes = Outcomes(planted, decisions, stored=False)
+    outcomes = Outcomes(planted, decisions)
     assert "watermark" not in {step.kind for step in outcomes.missing(kinds_of(["flip"]))}
     (row,) = watermark.watermark_rows(planted, ["leaf"], outcomes.watermark())
     assert row["measure"] == "note"

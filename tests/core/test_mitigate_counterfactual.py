@@ -29,7 +29,6 @@ from core.trials.factorial import (
     decides_by,
     factor_effects,
     factorial_images,
-    mutual_information,
     shape_bias,
 )
 from tests.tiny import load_tiny
@@ -233,12 +232,6 @@ def test_shape_bias_and_background_gap():
     assert shape_bias(np.array([0, 0, 1, 2]), shape, texture) == pytest.approx(2 / 3)
     assert np.isnan(shape_bias(np.array([2, 2, 2, 2]), shape, texture))
     assert background_gap(np.array([1, 1, 0, 1]), np.array([1, 0, 0])) == pytest.approx(5 / 12)
-
-
-def test_mutual_information_of_equal_and_of_independent_labels():
-    labels = np.arange(1000) % 10
-    assert mutual_information(labels, labels) == pytest.approx(np.log(10))
-    assert mutual_information(labels, np.arange(1000) // 100) == pytest.approx(0, abs=1e-9)
 
 
 def test_counterfactual_sets_hold_what_was_asked_for(planted):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from core.candidates.pca import class_pca, linear_alpha
+from core.candidates.pca import class_pca, linear_alpha, match_directions
 from core.corrections.choice import Sweep, _sampled, choose, clean, fold_head, sweep, trials_of
 from core.corrections.concepts import KINDS, alignment, concept_of, fit_concept
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
 from core.corrections.pairs import joined, overlay_pairs, pasted_features, strong
 from core.corrections.rectified import with_correction
 from core.corrections.sensitivity import answer
-from core.corrections.transfer import matched_cue
 from core.errors import InputError
 from core.models.linear import Head
+from core.tags.carry import largest_covariance
 from tests.core.mitigation_fixture import make_evidence, make_head
 from tests.reference import alpha as slow_alpha
 
@@ -47,25 +47,31 @@ def test_a_component_matched_on_its_own_model_is_itself(rng: np.random.Generator
     new = rng.normal(size=(20, 12))
     for m in range(5):
         cue = Cue(3, pca.basis[:, m], pca.weight, pca.mean)
-        found = matched_cue(cue.alpha(features), features, weight, 3)
-        sign = np.sign(found.unit @ cue.unit)
-        np.testing.assert_allclose(sign * found.unit, cue.unit, atol=1e-5)
-        np.testing.assert_allclose(found.alpha(new), cue.alpha(new), atol=1e-5)
+        alpha = cue.alpha(features)[:, None]
+        unit = match_directions(alpha, features * weight)[0][0]
+        direction, offset = largest_covariance(alpha, features, weight)
+        sign = np.sign(unit @ cue.unit)
+        np.testing.assert_allclose(sign * unit, cue.unit, atol=1e-5)
+        np.testing.assert_allclose(new @ direction - offset, cue.alpha(new), atol=1e-5)
         expected = linear_alpha(new, pca.directions, pca.offsets)[:, m]
-        np.testing.assert_allclose(found.alpha(new), expected, atol=1e-5)
+        np.testing.assert_allclose(new @ direction - offset, expected, atol=1e-5)
 
 
 def test_an_attribute_matches_the_difference_of_means(rng: np.random.Generator) -> None:
     features, shown = rng.normal(size=(50, 12)), np.arange(50) % 3 == 0
     weight = rng.normal(size=12)
-    found = matched_cue(shown, features, weight, 0).unit
+    found = match_directions(shown[:, None], features * weight)[0][0]
     difference = (features[shown].mean(axis=0) - features[~shown].mean(axis=0)) * weight
-    np.testing.assert_allclose(found, difference / np.linalg.norm(difference), atol=1e-10)
+    unit = difference / np.linalg.norm(difference)
+    np.testing.assert_allclose(found, unit, atol=1e-10)
+    direction, _ = largest_covariance(shown[:, None], features, weight)
+    np.testing.assert_allclose(direction, unit.sum() * unit * weight, atol=1e-10)
 
 
 def test_nothing_covaries_with_a_constant(rng: np.random.Generator) -> None:
-    with pytest.raises(InputError, match="no feature varies with the cue of output 2"):
-        matched_cue(np.ones(5), rng.normal(size=(5, 3)), np.ones(3), 2)
+    features = rng.normal(size=(5, 3))
+    direction, offset = largest_covariance(np.ones((5, 1)), features, np.ones(3))
+    assert (direction.any(), offset) == (False, 0)
 
 
 def test_high_and_low_never_overlap(rng: np.random.Generator) -> None:
@@ -246,6 +252,7 @@ def test_tcav_of_both_directions_sums_to_one_and_sensitivity_is_alike(
     assert up.tcav + down.tcav == pytest.approx(1)
     assert 0 < up.tcav < 1
     assert up.sensitivity == pytest.approx(down.sensitivity)
+    np.testing.assert_allclose(up.slopes, -down.slopes, rtol=1e-12)
     assert up.tcav_error == pytest.approx(np.sqrt(up.tcav * down.tcav / 40))
 
 

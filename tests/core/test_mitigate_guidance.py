@@ -8,25 +8,23 @@ import torch
 from captum.attr import InputXGradient, LayerGradCam, LayerGradientXActivation
 from torch import nn
 
+from benchmarks.guidance import corrected, measured
 from core.corrections.guidance import (
     Guidance,
     balanced_weight,
     batch_of,
     guide,
     localisation_loss,
-    measure_guidance,
 )
 from core.corrections.input_gradients import attribution
 from core.corrections.layers import find_layer, layer_names, parameters_after
 from core.corrections.localisation import (
     LOSSES,
     attribution_iou,
-    dilated,
     epg,
     guidance_loss,
-    masks_of_heatmaps,
 )
-from core.corrections.training import Recipe, corrected, train, trainable_copy, with_head
+from core.corrections.training import Recipe, train, trainable_copy, with_head
 from core.errors import InputError
 from core.models.linear import Correction, Head
 from core.models.model import Model
@@ -130,21 +128,6 @@ def test_coarse_maps_are_brought_to_the_masks(maps):
     masks[:, :12] = 1
     large = nn.functional.interpolate(maps[:, None], (24, 28), mode="bilinear")[:, 0]
     assert torch.allclose(guidance_loss(maps, masks, "energy"), LOSSES["energy"](large, masks))
-
-
-def test_a_dilated_box_contains_the_box_also_at_the_border():
-    assert dilated((10, 20, 30, 60), 0.5, 100, 100) == (5, 10, 35, 70)
-    assert dilated((0, 0, 100, 100), 0.5, 100, 100) == (0, 0, 100, 100)
-
-
-def test_masks_of_heatmaps_are_where_they_are_high():
-    maps = torch.zeros(1, 4, 4)
-    maps[0, 1, 2] = 5.0
-    found = masks_of_heatmaps(maps, (4, 4))
-    assert found.sum() == 1
-    assert bool(found[0, 1, 2])
-    with pytest.raises(InputError, match="threshold 2"):
-        masks_of_heatmaps(maps, (4, 4), 2)
 
 
 @pytest.mark.parametrize(
@@ -354,12 +337,12 @@ def test_training_explains_what_it_was_asked_to(target, examples):
 
 def test_energy_moves_evidence_onto_the_object_and_leaves_the_model_alone(examples):
     model = load_tiny("x")
-    before, digest = measure_guidance(model, examples), model.weights_hash
+    before, digest = measured(model, examples), model.weights_hash
     seen = []
     guided = guide(
         model, examples, recipe=Recipe(epochs=10, rate=1e-2), held=examples, report=seen.append
     )
-    after = measure_guidance(corrected(model, guided.state), examples)
+    after = measured(corrected(model, guided.state), examples)
     assert after["epg"] > before["epg"] + 0.02
     assert after["epg"] == pytest.approx(guided.history[-1]["epg"], abs=1e-5)
     assert before["area"] == pytest.approx(144 / 1024)
@@ -422,9 +405,9 @@ def misled():
 def test_without_guidance_the_ground_decides_though_the_square_could(misled):
     model, _ = misled
     test, other = ground_pictures(64, False, 1), ground_pictures(64, False, 2)
-    assert measure_guidance(model, test)["worst_group"] == 0
+    assert measured(model, test)["worst_group"] == 0
     able = guide(model, other, Guidance(weight=0.0), LONG).state
-    assert measure_guidance(corrected(model, able), test)["worst_group"] == 1
+    assert measured(corrected(model, able), test)["worst_group"] == 1
 
 
 @pytest.mark.parametrize(
@@ -434,7 +417,7 @@ def test_guidance_at_the_last_layer_moves_the_decision_to_the_object(kind, fract
     model, shown = misled
     guided = corrected(model, guide(model, shown, Guidance(kind, fraction=fraction), LONG).state)
     test = ground_pictures(64, False, 1)
-    before, after = measure_guidance(model, test), measure_guidance(guided, test)
+    before, after = measured(model, test), measured(guided, test)
     assert before["worst_group"] == 0
     assert after["worst_group"] > 0.9
     assert after["epg"] > before["epg"] + 0.15
@@ -444,7 +427,7 @@ def test_ppce_alone_leaves_the_ground_in_charge_since_it_is_blind_to_it(misled):
     model, shown = misled
     guided = guide(model, shown, Guidance("ppce"), LONG)
     assert guided.history[-1]["localisation"] < 0.9 * guided.history[0]["localisation"]
-    scores = measure_guidance(corrected(model, guided.state), ground_pictures(64, False, 1))
+    scores = measured(corrected(model, guided.state), ground_pictures(64, False, 1))
     assert scores["worst_group"] < 0.1
 
 
@@ -475,8 +458,8 @@ def test_no_weight_can_be_found_where_nothing_pulls(misled):
 def test_inverted_guidance_leaves_the_masked_region(examples):
     model = load_tiny("x")
     away = Guidance(inverted=True)
-    scores = measure_guidance(model, examples, away)
-    assert scores["epg"] == pytest.approx(measure_guidance(model, examples)["epg_off"], abs=1e-6)
+    scores = measured(model, examples, away)
+    assert scores["epg"] == pytest.approx(measured(model, examples)["epg_off"], abs=1e-6)
 
 
 def test_a_fraction_is_stratified_nested_and_never_empty(examples):

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.guidance import corrected
 from core.corrections.layers import find_layer, seen
 from core.corrections.right_reasons import (
     FORMS,
     TARGETS,
     Penalty,
-    closed_form,
     gradient_penalty,
     layer_vector,
     right_reasons,
     scalar_target,
 )
-from core.corrections.training import Recipe, corrected
+from core.corrections.training import Recipe
 from core.errors import InputError
 from core.trials.examples import Examples
 from tests.tiny import FEATURES, load_tiny
@@ -35,6 +35,14 @@ def slopes_of(model, layer, images, target, labels, signs=None):
 
 def images_of(model, examples, n=6):
     return model.normalise(torch.from_numpy(examples.pixels[:n]))
+
+
+def closed_form(weight, units, positions):
+    """The penalty at a layer that is pooled into the linear head: ||W V||^2 / (h w)^2.
+
+    Equals the expectation of ``l2`` with random signs.
+    """
+    return (weight @ units.T).square().sum() / positions**2
 
 
 def test_closed_form_equals_double_backward_summed_over_classes(examples, rng):

@@ -20,13 +20,14 @@ from core.corrections.pictured import object_shares
 from core.corrections.request import MitigateRequest, run_mitigation
 from core.corrections.vectors import QUICK as QUICK_KINDS
 from core.corrections.vectors import concept_rows
-from core.measures.one_audit import measure
 from core.measures.scores import score
+from core.measures.stored import measured
 from core.storage.files import read_json, write_json
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.types import Progress
+from tests.core.conftest import unmeasured, workspace_of
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
 
@@ -56,14 +57,21 @@ def test_the_cue_is_unlearnt_and_the_table_says_so(workspace: Workspace, parent:
     assert (table.loc[table["after"].isna(), "note"] != "").all()
 
 
-def test_before_is_what_the_measures_of_the_parent_say(workspace: Workspace, parent: Audit) -> None:
+def test_before_is_what_the_measures_of_the_parent_say(
+    workspace: Workspace, parent: Audit, tmp_path: Path
+) -> None:
+    def flips(of: Audit) -> pd.Series:
+        afresh = unmeasured(of, tmp_path / of.id)
+        found = measured(afresh, workspace_of(afresh), "flip")
+        return found.set_index(["label", "measure"])["value"]
+
     audit = run(workspace, parent)
-    measured = measure(parent, workspace, "flip").set_index(["label", "measure"])["value"]
+    by_measure = flips(parent)
     for name in ("flip_rate", "flip_rate_control"):
-        assert cell(audit, name)["before"] == pytest.approx(measured["leaf", name])
+        assert cell(audit, name)["before"] == pytest.approx(by_measure["leaf", name])
     assert cell(audit, "accuracy", "")["before"] == pytest.approx(parent.summary["accuracy"])
     assert cell(audit, "accuracy", "")["after"] == pytest.approx(audit.summary["accuracy"])
-    again = measure(audit, workspace, "flip").set_index(["label", "measure"])["value"]
+    again = flips(audit)
     assert cell(audit, "flip_rate")["after"] == pytest.approx(again["leaf", "flip_rate"], abs=0.02)
 
 

@@ -9,6 +9,7 @@ import pytest
 from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
 from core.audits.class_files import carried_path
+from core.candidates.pca import linear_alpha
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.corrected import effect_table
@@ -131,7 +132,7 @@ def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
     assert gone
     arrays, theirs = audit.class_arrays(0), parent.class_arrays(0)
     phi = audit.features(arrays.image_ids)
-    alphas = theirs.alphas(phi)
+    alphas = linear_alpha(phi, theirs.pca.directions, theirs.pca.offsets)
     for event in gone:
         candidate = arrays.candidate(event.kind, event.component)
         alpha = values_of(audit, "leaf", [candidate])[:, 0]
