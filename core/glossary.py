@@ -175,7 +175,8 @@ _ALL = (
     ),
     Term(
         "integrated gradients",
-        "Where a number comes from, by gradients along a path from a black image.",
+        "Where a number comes from, by gradients along a path from an image in the model's mean "
+        "colour.",
         source="Sundararajan et al. 2017",
     ),
     Term(

@@ -468,7 +468,7 @@ class Audit:
         """Maps (n, h, w) float32 of one candidate; the mean over h, w is alpha where exact.
 
         Where the architecture has no exact map, Grad-CAM on alpha
-        (:func:`core.explain.attribution.grad_cam`). ``padded`` as for :meth:`maps`.
+        (:func:`core.explain.attribution.attribute`). ``padded`` as for :meth:`maps`.
         """
         if not self.exact_maps:
             return self._approximate(candidate, image_ids, model)

@@ -4,7 +4,8 @@ A job is one command of ``python -m core``. In the folder ``jobs``, ``<id>.json`
 ``<id>.lock`` is held as long as any process of it lives and names the group of these processes,
 ``<id>.begun`` appears when its turn has come (:mod:`core.jobs.runner`), ``<id>.log`` holds its
 output and ``<id>.end`` how it ended. Nothing of this depends on the clock, which may be set back.
-The command itself writes its progress into ``<id>.progress.json`` (:class:`ProgressFile`).
+The command is given ``--job <id>`` and so writes its progress into ``<id>.progress.json``
+(:class:`ProgressFile`); what was started on a terminal is no job and writes none.
 """
 
 from __future__ import annotations
