@@ -155,6 +155,8 @@ def rr_penalty(gradients: torch.Tensor, directions: torch.Tensor, form: str) -> 
 
 def _mixture(features: FloatArray, labels: IntArray, head: Head, target: str) -> FloatArray:
     """(n, K): the target's gradient in each image is this times the weight."""
+    from scipy.special import softmax
+
     logits = head.logits(features).astype(np.float64)
     n, k = logits.shape
     eye = np.eye(k)
@@ -168,7 +170,6 @@ def _mixture(features: FloatArray, labels: IntArray, head: Head, target: str) ->
         return np.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (n, k)))
     if target != "logprobs":
         raise InputError(f"target {target!r}: choose {', '.join(TARGETS)}")
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    p = softmax(logits, axis=1)
     share = p / (p + 1e-5) / k  # d mean log(p + 1e-5) = sum share (e_k - p)
     return np.asarray(share - share.sum(axis=1, keepdims=True) * p)

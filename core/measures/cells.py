@@ -216,6 +216,8 @@ def _scored_alike(tables: list[pd.DataFrame]) -> list[str]:
 
 def _score(context: Context, table: pd.DataFrame, labels: list[str], what: str) -> Figure:
     """Mean over classes; images of the class and of the cue are resampled, each by themselves."""
+    from sklearn.metrics import average_precision_score
+
     values, lows, highs, samples, n = [], [], [], [], 0
     for label in labels:
         mine = table[table["label"] == label].sort_values(["source", "image"], kind="stable")
@@ -233,7 +235,7 @@ def _score(context: Context, table: pd.DataFrame, labels: list[str], what: str) 
             bounds = auroc_interval(value, len(sides[0]), len(sides[1]))
             samples.append(weighted_auroc(both, positive, weights))
         else:
-            value = float(weighted_precision(both, positive, np.ones((1, len(both))))[0])
+            value = float(average_precision_score(positive, both))
             bounds = precision_interval(*sides, seed=0)
             samples.append(weighted_precision(both, positive, weights))
         values.append(value)

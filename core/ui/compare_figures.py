@@ -163,7 +163,9 @@ def _bars(place: dict[str, FloatArray], axis: str) -> dict[str, Any]:
 
 def _line(figure: go.Figure, line: Line, ends: Sequence[float]) -> None:
     """The line, and its band where there is one."""
-    from core.statistics.robustness import expit, logit
+    from scipy.special import expit
+
+    from core.statistics.robustness import logit
 
     across = np.linspace(ends[0], ends[1], 50)
     low, high = line.bounds(expit(across), 1e9)
