@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -108,6 +107,11 @@ def main(arguments: Sequence[str], out: IO[bytes]) -> int:
     out : receives a line of JSON with width, height and digest and then the pixels, 3 bytes each;
         or the reason why it cannot be decoded.
     """
+    try:
+        import resource
+    except ImportError:
+        out.write(b"this system cannot bound the memory of a decoder; serve from Linux or macOS")
+        return UNREADABLE
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

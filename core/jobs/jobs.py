@@ -11,7 +11,6 @@ The command is given ``--job <id>`` and so writes its progress into ``<id>.progr
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
@@ -187,7 +186,20 @@ def _held(folder: Path, job_id: str) -> Iterator[IO[str]]:
 
 
 def hold(path: Path) -> IO[str] | None:
-    """An open file that nobody else holds until it is closed by all who inherited it, or None."""
+    """An open file that nobody else holds until it is closed by all who inherited it, or None.
+
+    Raises
+    ------
+    JobError
+        If the system has no locks that a process inherits.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise JobError(
+            "jobs need Linux or macOS, whose locks a process inherits; run the command in a "
+            "terminal instead"
+        ) from error
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")

@@ -7,7 +7,6 @@ in, so a job whose runner was killed still counts as running, and no other takes
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
@@ -67,6 +66,8 @@ def _run(command: Sequence[str], lock: int, slot: IO[str]) -> int:
 
 def _peak() -> int:
     """Bytes that the command held at most."""
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
 

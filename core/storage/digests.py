@@ -13,7 +13,6 @@ run again. Folders written by earlier versions have no digests; their files open
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -250,6 +249,8 @@ def _write(folder: Path, digests: Mapping[str, tuple[Digest, ...]]) -> None:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Wait until no other process writes digests of the same audit."""
-    with ((audit_of(path) or path.parent) / LOCK).open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    from filelock import FileLock
+
+    lock = (audit_of(path) or path.parent) / LOCK
+    with FileLock(lock, poll_interval=0.005, fallback_to_soft=False):
         yield

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
-import resource
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from core.errors import WorkspaceError
 
@@ -62,6 +58,10 @@ def _cut_short(error: OSError) -> int | None:
     """Why NumPy wrote less than it was asked to, which it says without a number."""
     if " requested and " not in str(error):
         return None
+    try:
+        import resource
+    except ImportError:  # no system but those of Unix bounds a file
+        return errno.ENOSPC
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     return errno.ENOSPC if unlimited else errno.EFBIG
 
@@ -146,29 +146,43 @@ def locked(path: Path, message: str) -> Iterator[None]:
     WorkspaceError
         With ``message`` if another process holds it.
     """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, PATIENCE, poll_interval=0.02, fallback_to_soft=False)
     with disk_errors(path):
         make_folder(path.parent)
-        handle = path.open("a")
-    with handle:
-        ends = time.monotonic() + PATIENCE
-        while not _take(handle, fcntl.LOCK_EX):
-            if time.monotonic() > ends:
-                raise WorkspaceError(message)
-            time.sleep(0.02)
-        yield
-
-
-def _take(handle: IO[str], kind: int) -> bool:
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise WorkspaceError(message) from error
     try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds ``path``."""
+    """Whether a living process holds ``path``; asking neither writes nor takes it from others."""
     if not path.exists():
         return False
+    try:
+        import fcntl
+    except ImportError:
+        return _is_refused(path)
     with path.open() as handle:
-        return not _take(handle, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _is_refused(path: Path) -> bool:
+    """Whether the lock cannot be had, for systems whose locks cannot be shared by those who ask."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, 0, fallback_to_soft=False):
+            return False
+    except Timeout:
+        return True

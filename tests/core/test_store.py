@@ -161,6 +161,19 @@ def test_somebody_asking_does_not_refuse_the_lock(tmp_path: Path) -> None:
         assert not store.is_locked(path)
 
 
+def test_without_shared_locks_asking_takes_the_lock_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    path = tmp_path / "lock"
+    assert not store.is_locked(path)
+    with store.locked(path, "held"):
+        assert store.is_locked(path)
+        with pytest.raises(WorkspaceError, match="held"), store.locked(path, "held"):
+            pass
+    assert not store.is_locked(path)
+
+
 def test_fingerprints_and_differences() -> None:
     a, b = {"model": "x", "size": (1, 2)}, {"model": "y", "size": [1, 2]}
     assert fingerprint(a) != fingerprint(b)
