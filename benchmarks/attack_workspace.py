@@ -35,7 +35,8 @@ from PIL import Image
 from benchmarks.attacked import Attack
 from benchmarks.measure import MODEL, Line
 from core.audits.audit import Audit
-from core.audits.run import AuditRequest, run_audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore

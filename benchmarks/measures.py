@@ -17,7 +17,8 @@ ANNOTATOR = "planted truth"
 
 def run() -> list[Line]:
     """Audit the demo afresh, tag its planted candidates, and measure."""
-    from core.audits.run import AuditRequest, run_audit
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
     from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:

@@ -108,7 +108,8 @@ def speed(folder: Path) -> list[Line]:
 _AUDIT = """
 import resource, sys
 from pathlib import Path
-from core.audits.run import AuditRequest, run_audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.storage.workspace import Workspace
 run_audit(AuditRequest(sys.argv[1], sys.argv[3], head="fit"), Workspace(Path(sys.argv[2])))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

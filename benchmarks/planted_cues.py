@@ -44,7 +44,8 @@ class Case:
 def prepare(name: str, seed: int, workspace: Any) -> Any:
     """Audit ``cues`` or ``sticker``, or open it where it is finished."""
     from core.audits.audit import Audit
-    from core.audits.run import AuditRequest, run_audit
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
     from core.errors import InputError
 
     title = f"{name}{seed}"

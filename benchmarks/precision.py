@@ -36,7 +36,8 @@ def run() -> list[Line]:
 
 def lines(model: str, data: Path, folder: Path) -> list[Line]:
     """Audits of the same photos in every arithmetic, and in the one that ``auto`` takes."""
-    from core.audits.run import AuditRequest, run_audit
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
     from core.storage.workspace import Workspace
 
     workspace, name = Workspace(folder / "workspace"), model.partition(":")[2]
@@ -135,7 +136,8 @@ def figures(exact: Any, other: Any) -> tuple[float, int, int]:
 def strength(what: str, exact: Any, other: Any) -> list[Line]:
     """The strength that the default correction chooses for the leading component of a class."""
     from core.audits.audit import Audit
-    from core.corrections.request import MitigateRequest, run_mitigation
+    from core.corrections.mitigate_request import MitigateRequest
+    from core.corrections.request import run_mitigation
     from core.storage.workspace import Workspace
     from core.tags.log import TagStore
     from core.types import Kind, Tag

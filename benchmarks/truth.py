@@ -15,7 +15,8 @@ FIRST = 5
 
 def run() -> list[Line]:
     """Audit the demo afresh and hold it against its planted truth."""
-    from core.audits.run import AuditRequest, run_audit
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
     from core.storage.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:

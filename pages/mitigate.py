@@ -10,10 +10,10 @@ audit = shell.current_audit()
 @blocks.part
 def correct() -> None:
     """The form; a choice redraws it alone."""
-    arguments = mitigate.form(audit)
+    request = mitigate.form(audit)
     state.publish([*mitigate.parameters(), *effect.PARAMETERS])
-    if arguments:
-        mitigate.start(arguments)
+    if request:
+        mitigate.start(request)
         st.rerun()
 
 
@@ -39,8 +39,7 @@ def result() -> None:
     effect.export(chosen)
     state.publish([*mitigate.parameters(), *effect.PARAMETERS])
     if strength is not None and parent is not None:
-        method = str(chosen.manifest["mitigation"]["method"])
-        mitigate.start(tradeoff.again(chosen, strength, mitigate.free_name(parent, method)))
+        mitigate.repeat(parent, chosen, strength)
         st.rerun()
     if clicked:
         state.go("pages/image.py", audit=chosen.id, image=clicked, explain="")

@@ -5,8 +5,8 @@ import streamlit as st
 from core.ui import new_audit
 
 st.title("New audit")
-arguments = new_audit.form()
-if arguments:
-    new_audit.start(arguments)
+request = new_audit.form()
+if request:
+    new_audit.start(request)
 st.subheader("Jobs")
 new_audit.job_list()

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from core.audits.audit import Audit
-from core.audits.run import AuditRequest, run_audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.storage.workspace import Workspace
 from tests.tiny import load_tiny
 

@@ -7,11 +7,9 @@ when images were added.
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +20,18 @@ import pandas as pd
 import core
 from core.audits.analysis import analyse, fitting_rows, is_current, require_two_classes
 from core.audits.audit import Audit
+from core.audits.audit_requests import AuditRequest
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
-from core.config import COMPONENTS, FORMAT, MAP_BUDGET
+from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
-from core.data.open import FORMS, NAMED, open_data
+from core.data.open import open_data
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
-from core.models.precision import PRECISIONS, SAMPLE, Precision, Tried, spread_over_classes
+from core.models.precision import SAMPLE, Precision, Tried, spread_over_classes
 from core.storage.files import locked, read_json, remove_unfinished, write_frame, write_json
-from core.storage.guard import permitted
-from core.storage.workspace import Workspace, check_name, differences, fingerprint
+from core.storage.workspace import Workspace, differences, fingerprint
 from core.types import ImageTable, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -44,66 +42,6 @@ OWN_COLUMNS = (
     *("prediction", "confidence", "loss", "correct", "fair"),
 )
 """Columns that an audit adds to the image table; attributes of these names are renamed."""
-
-
-@dataclass(frozen=True)
-class AuditRequest:
-    """What the user asked for; the command line and the form fill the same fields."""
-
-    data: str
-    model: str
-    name: str | None = None
-    head: str = "auto"
-    """``keep``, ``fit`` or ``auto``."""
-    checkpoint: Path | None = None
-    components: int = COMPONENTS
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    limit_per_class: int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.data.strip():
-            raise InputError(f"--data is empty; give {FORMS}")
-        for option, value in (
-            ("--components", self.components),
-            ("--batch-size", self.batch_size),
-            ("--workers", self.workers),
-            ("--limit-per-class", self.limit_per_class),
-        ):
-            if value is not None and value < 1:
-                raise InputError(f"{option} {value}: must be at least 1")
-        for option, word, known in (
-            ("--head", self.head, ("auto", "keep", "fit")),
-            ("--precision", self.precision, ("auto", *PRECISIONS)),
-        ):
-            if word not in known:
-                raise InputError(f"{option} {word!r}: choose {', '.join(known)}")
-        if self.name is not None:
-            check_name(self.name)
-        if self.checkpoint is not None:
-            permitted(self.checkpoint)
-
-    @property
-    def default_name(self) -> str:
-        """Name of the audit: the one given, else made of data and model."""
-        if self.name is not None:
-            return self.name
-        model = self.model.partition(":")[2]
-        if self.checkpoint:
-            model += f"-{self.checkpoint.stem}"
-        words = re.sub(r"[\x00-\x1f/\\:]+", "-", f"{self._data_name}-{model}")
-        return words.strip().lstrip(".-")[:120].strip() or "audit"
-
-    @property
-    def _data_name(self) -> str:
-        """The folder or file that the data lies in, or the name of a data set."""
-        kind, colon, rest = self.data.partition(":")
-        if colon and kind in NAMED:
-            return f"{kind}-{rest.partition('?')[0]}"
-        path = Path(os.path.abspath(Path(self.data).expanduser()))
-        return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
 
 
 def run_audit(

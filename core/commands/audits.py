@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.audits.audit_requests import AuditRequest, DemoRequest
 from core.commands.terminal import Terminal
-from core.config import COMPONENTS
 from core.errors import InputError, WorkspaceError
 from core.storage.documents import SUMMARY
 from core.storage.files import MEND, is_locked, read_json
@@ -18,40 +18,9 @@ from core.types import Kind, Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
-    from core.audits.run import AuditRequest
 
 Result = tuple[dict[str, Any], str]
 PACKAGED = "packaged:efficientnet-lite0"
-DEFAULT_DEMO = "cues"
-
-
-def add_audit(command: argparse.ArgumentParser) -> None:
-    """The options of ``audit``."""
-    command.add_argument(
-        "--data",
-        required=True,
-        help="a folder (class/… or train/class/…), a manifest .csv or .parquet, "
-        "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME",
-    )
-    command.add_argument(
-        "--model", required=True, help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0"
-    )
-    command.add_argument("--name", help="name of the audit (default: from data and model)")
-    command.add_argument("--head", default="auto", choices=["auto", "keep", "fit"])
-    command.add_argument("--checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors")
-    command.add_argument("--components", type=int, default=COMPONENTS, metavar="N")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    command.add_argument("--precision", default="auto", choices=["auto", "fp32", "tf32", "bf16"])
-    command.add_argument("--batch-size", type=int, metavar="N")
-    command.add_argument("--workers", type=int, metavar="N", help="decoding threads")
-    command.add_argument("--limit-per-class", type=int, metavar="N")
-
-
-def add_demo(command: argparse.ArgumentParser) -> None:
-    """The options of ``demo``."""
-    command.add_argument(
-        "name", nargs="?", default=DEFAULT_DEMO, help="cues (default), solar, compare, …"
-    )
 
 
 def add_show(command: argparse.ArgumentParser) -> None:
@@ -102,29 +71,12 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 def audit(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
     """``audit``: run, resume or extend."""
-    from core.audits.run import AuditRequest
-
-    request = AuditRequest(
-        data=options.data,
-        model=options.model,
-        name=options.name,
-        head=options.head,
-        checkpoint=options.checkpoint,
-        components=options.components,
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        limit_per_class=options.limit_per_class,
-    )
-    return _run(request, workspace, terminal)
+    return _run(AuditRequest.from_options(options), workspace, terminal)
 
 
 def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
     """``demo``: an audit of rendered or packaged data."""
-    from core.audits.run import AuditRequest
-
-    name = options.name.removeprefix("demo:")
+    name = DemoRequest.from_options(options).name.removeprefix("demo:")
     if name == "compare":
         from core.commands import comparison as compare_commands
 

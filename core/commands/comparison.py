@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.terminal import folders
+from core.measures.measure_requests import CompareRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter
 
@@ -28,46 +28,28 @@ MODELS = {
 """What ``demo compare`` compares, by name of the audit; the first is that of ``demo``."""
 
 
-def add_parser(command: argparse.ArgumentParser) -> None:
-    """The options of ``compare``."""
-    command.add_argument(
-        "audits", nargs="+", metavar="AUDIT", help="two or more audits of the same images"
-    )
-    command.add_argument(
-        "--baseline", metavar="AUDIT", help="differences are to this one (default: the first)"
-    )
-    command.add_argument(
-        "--carry-tags-from", metavar="AUDIT", help="first carry its tags over to the others"
-    )
-    command.add_argument(
-        "--cue-images", nargs="+", default=[], metavar="CLASS=DIR",
-        help="images that show the cue of a class but not the object, for the spurious score",
-    )  # fmt: skip
-    command.add_argument(
-        "--stored", action="store_true", help="load no model: show only what is stored"
-    )
-
-
 def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Result:
     """``compare``: carry tags, measure what is missing, and print the table."""
     from core.audits.audit import Audit
 
-    audits = [Audit.open(workspace, name) for name in options.audits]
-    source = options.carry_tags_from
+    request = CompareRequest.from_options(options)
+    audits = [Audit.open(workspace, name) for name in request.audits]
+    source = request.carry_tags_from
     return compared(
         audits,
         workspace,
         report,
-        baseline=options.baseline and workspace.find(options.baseline)["id"],
+        baseline=request.baseline and workspace.find(request.baseline)["id"],
         source=Audit.open(workspace, source) if source else None,
-        cue_images=folders(options.cue_images),
-        stored=options.stored,
+        cue_images=request.cue_images,
+        stored=request.stored,
     )
 
 
 def demo(workspace: Workspace, report: Reporter) -> Result:
     """``demo compare``: three packaged models on ``demo:cues``, tagged once, by planted truth."""
-    from core.audits.run import AuditRequest, run_audit
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
     from core.tags.log import TagStore
     from core.tags.planted import cues_alone, plant_tags
 

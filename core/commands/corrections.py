@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.terminal import Terminal, folders
+from core.commands.terminal import Terminal
+from core.corrections.mitigate_request import MitigateRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
@@ -26,45 +27,6 @@ def methods_text() -> str:
     return "\n".join(["methods:", *lines])
 
 
-def add_mitigate(command: argparse.ArgumentParser) -> None:
-    """The options of ``mitigate``."""
-    command.add_argument("audit", metavar="AUDIT")
-    command.add_argument("--method", required=True, metavar="METHOD", help="one of those below")
-    command.add_argument("--name", required=True, metavar="NEW", help="name of the new audit")
-    command.add_argument(
-        "--class", dest="classes", action="append", default=[], metavar="NAME",
-        help="act on the cues of this class alone; may be repeated",
-    )  # fmt: skip
-    command.add_argument(
-        "--cue", dest="cues", action="append", default=[], metavar="LABEL/pca-0",
-        help="act on this tagged candidate alone; may be repeated",
-    )  # fmt: skip
-    command.add_argument(
-        "--strength", default="auto", metavar="S",
-        help="a number, or auto: chosen on a held-out part of the training images (methods of the "
-        "network: their own default), or sweep: a method of the network trains at several and one "
-        "is chosen, which takes as many times as long",
-    )  # fmt: skip
-    command.add_argument(
-        "--option", dest="options", action="append", default=[], metavar="NAME=VALUE",
-        help="an option of the method; may be repeated",
-    )  # fmt: skip
-    command.add_argument(
-        "--attribute", metavar="NAME[=VALUE]", help="says who shows the cue, instead of alpha"
-    )
-    command.add_argument("--masks", action="store_true", help="use drawn cue masks (cue_mask)")
-    command.add_argument("--threshold", type=int, metavar="N", help="votes that decide a tag")
-    command.add_argument(
-        "--quick", action="store_true", help="decode no image: leave out what needs pictures"
-    )
-    command.add_argument(
-        "--cue-images", nargs="+", default=[], metavar="CLASS=DIR",
-        help="images that show the cue of a class but not the object, for the spurious score; "
-        "may be given later, with the same command",
-    )  # fmt: skip
-    command.add_argument("--seed", type=int, default=0, metavar="N")
-
-
 def add_export(command: argparse.ArgumentParser) -> None:
     """The options of ``export-model``."""
     command.add_argument("audit", metavar="AUDIT")
@@ -74,37 +36,11 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
     """``mitigate``: a derived audit, and the table before and after."""
-    from core.corrections.request import MitigateRequest, parse_options, run_mitigation
+    from core.corrections.request import run_mitigation
 
-    request = MitigateRequest(
-        audit=options.audit,
-        method=options.method,
-        name=options.name,
-        classes=tuple(options.classes),
-        cues=tuple(options.cues),
-        strength=_strength(options.strength),
-        sweep=options.strength == "sweep",
-        options=parse_options(options.options),
-        attribute=options.attribute,
-        masks=options.masks,
-        threshold=options.threshold,
-        pictures=not options.quick,
-        cue_images=folders(options.cue_images),
-        seed=options.seed,
-    )
+    request = MitigateRequest.from_options(options)
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)
     return _described(audit)
-
-
-def _strength(text: str) -> float | None:
-    from core.errors import InputError
-
-    if text in ("auto", "sweep"):
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"--strength {text!r}: give a number, auto or sweep") from error
 
 
 def _described(audit: Audit) -> Result:

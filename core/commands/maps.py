@@ -5,28 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.audits.audit_requests import MapRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 Result = tuple[dict[str, Any], str]
-
-
-def add_parser(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")
-    parser.add_argument(
-        "--class",
-        dest="class_name",
-        metavar="NAME",
-        help="the weighted activations of this class (label, name or #index) instead of the "
-        "features of all images",
-    )
-    parser.add_argument("--pca-only", action="store_true", help="leave UMAP out")
-
-
-def arguments(audit_id: str, label: str | None) -> list[str]:
-    """What the page starts: the same command."""
-    return ["map", audit_id, *([] if label is None else [f"--class={label}"])]
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
@@ -34,10 +17,11 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     from core.audits.audit import Audit
     from core.audits.map import compute_map, map_folder
 
-    audit = Audit.open(workspace, options.audit)
-    facts = None if options.class_name is None else audit.class_facts(options.class_name)
+    request = MapRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
+    facts = None if request.class_name is None else audit.class_facts(request.class_name)
     class_idx = None if facts is None else int(facts["class_idx"])
-    found = compute_map(audit, class_idx, umap=not options.pca_only, report=report)
+    found = compute_map(audit, class_idx, umap=not request.pca_only, report=report)
     folder = map_folder(audit, class_idx)
     result = {
         "audit": audit.id,

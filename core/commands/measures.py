@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.measures.measure_requests import FactorsRequest, MeasureRequest, ScoreRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
@@ -15,80 +15,26 @@ if TYPE_CHECKING:
 Result = tuple[dict[str, Any], str]
 
 
-def add_measure(command: argparse.ArgumentParser) -> None:
-    """The options of ``measure``."""
-    command.add_argument("audit", metavar="AUDIT")
-    command.add_argument(
-        "--what",
-        default="all",
-        choices=["gap", "score", "noise", "flip", "groups", "all"],
-        help="score needs --class and --cue-images",
-    )
-    command.add_argument("--threshold", type=int, metavar="N", help="votes that decide a tag")
-    command.add_argument(
-        "--sigma", type=float, nargs="+", metavar="S", help="noise levels (default: 0.25)"
-    )
-    command.add_argument("--class", dest="class_name", metavar="NAME", help="for the score")
-    command.add_argument("--cue-images", type=Path, metavar="DIR", help="for the score")
-
-
-def add_score(command: argparse.ArgumentParser) -> None:
-    """The options of ``score``."""
-    command.add_argument("audit", metavar="AUDIT")
-    command.add_argument(
-        "--class", dest="class_name", required=True, metavar="NAME", help="label, name or #index"
-    )
-    command.add_argument(
-        "--cue-images",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="images that show the cue but not the object",
-    )
-
-
-def add_factors(command: argparse.ArgumentParser) -> None:
-    """The options of ``factors``."""
-    command.add_argument("audit", metavar="AUDIT")
-    command.add_argument(
-        "--class", dest="class_name", metavar="NAME", help="label, name or #index (default: all)"
-    )
-
-
-def arguments(audit_id: str, what: str) -> list[str]:
-    """What the page starts: the same command."""
-    return ["measure", audit_id, "--what", what]
-
-
 def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``measure``: the table of measures, stored in the audit's folder."""
     import pandas as pd
 
     from core.audits.audit import Audit
-    from core.errors import InputError
     from core.measures.scores import score as scored
     from core.measures.stored import measured
     from core.trials.noise import SIGMA
 
-    wants_score = options.class_name is not None and options.cue_images is not None
-    if options.what == "score" and not wants_score:
-        raise InputError("measure --what score needs --class NAME and --cue-images DIR")
-    given = options.class_name is not None or options.cue_images is not None
-    if given and (not wants_score or options.what not in ("score", "all")):
-        raise InputError(
-            "--class NAME and --cue-images DIR belong together and to --what score or all: they "
-            "are for the spurious score; everything else is measured for all classes"
-        )
-    audit = Audit.open(workspace, options.audit)
+    request = MeasureRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
     tables = []
-    if options.what != "score":
-        sigmas = options.sigma or (SIGMA,)
+    if request.what != "score":
+        sigmas = request.sigma or (SIGMA,)
         tables.append(
-            measured(audit, workspace, options.what, threshold=options.threshold, sigmas=sigmas,
+            measured(audit, workspace, request.what, threshold=request.threshold, sigmas=sigmas,
                      report=report)
         )  # fmt: skip
-    if wants_score and options.what in ("score", "all"):
-        found = scored(audit, options.class_name, options.cue_images, report=report)
+    if request.class_name is not None and request.cue_images is not None:
+        found = scored(audit, request.class_name, request.cue_images, report=report)
         tables.append(found.table)
     table = pd.concat(tables, ignore_index=True)
     return {"audit": audit.id, "measures": _records(table)}, _text(table)
@@ -101,9 +47,10 @@ def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = 
     from core.audits.audit import Audit
     from core.measures.scores import score as scored
 
-    audit = Audit.open(workspace, options.audit)
-    facts = audit.class_facts(options.class_name)
-    found = scored(audit, options.class_name, options.cue_images, report=report)
+    request = ScoreRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
+    facts = audit.class_facts(request.class_name)
+    found = scored(audit, request.class_name, request.cue_images, report=report)
     unreadable = [{"path": path, "reason": reason} for path, reason in found.unreadable]
     result = {"audit": audit.id, "class_idx": facts["class_idx"], "label": facts["label"]}
     result |= {"class_name": facts["name"], **asdict(found.score)}
@@ -119,8 +66,9 @@ def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     from core.audits.audit import Audit
     from core.measures.factors import factor_table
 
-    audit = Audit.open(workspace, options.audit)
-    table = factor_table(audit, class_name=options.class_name, report=report)
+    request = FactorsRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
+    table = factor_table(audit, class_name=request.class_name, report=report)
     values = {
         name: dict(zip(rows["subject"], rows["value"], strict=True))
         for name, rows in table.groupby("measure")
@@ -133,11 +81,6 @@ def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     result["measures"] = _records(table)
     head = f"{result['images']} images, each put together in eight ways"
     return result, f"{head}\n{_text(table)}"
-
-
-def factor_arguments(audit_id: str, label: str | None) -> list[str]:
-    """What the page starts for ``factors``: the same command."""
-    return ["factors", audit_id, *(["--class", label] if label is not None else [])]
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

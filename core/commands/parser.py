@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
 from core.commands import audits as audit_commands
 from core.commands import comparison as compare_commands
 from core.commands import corrections as mitigate_commands
@@ -16,6 +17,13 @@ from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
 from core.commands import tags as tag_commands
 from core.commands.terminal import Parser, Terminal, common_options
+from core.corrections.mitigate_request import MitigateRequest
+from core.measures.measure_requests import (
+    CompareRequest,
+    FactorsRequest,
+    MeasureRequest,
+    ScoreRequest,
+)
 from core.storage.workspace import Workspace
 
 Result = tuple[dict[str, Any], str]
@@ -52,11 +60,11 @@ COMMANDS = {
     for command in (
         Command(
             "audit", "run, resume or extend an audit",
-            audit_commands.audit, audit_commands.add_audit,
+            audit_commands.audit, AuditRequest.add_arguments,
         ),
         Command(
             "demo", "prepare a demo audit that needs no data of your own",
-            audit_commands.demo, audit_commands.add_demo,
+            audit_commands.demo, DemoRequest.add_arguments,
         ),
         Command("list", "the audits of the workspace", audit_commands.list_audits),
         Command("show", "what an audit found", audit_commands.show, audit_commands.add_show),
@@ -82,19 +90,19 @@ COMMANDS = {
         ),
         Command(
             "measure", "what the tagged cues cost, as one table",
-            measure_commands.measure, measure_commands.add_measure,
+            measure_commands.measure, MeasureRequest.add_arguments,
         ),
         Command(
             "score", "the spurious score of a class for images of its cue",
-            measure_commands.score, measure_commands.add_score,
+            measure_commands.score, ScoreRequest.add_arguments,
         ),
         Command(
             "factors", "what the model decides by: shape, texture or background",
-            measure_commands.factors, measure_commands.add_factors,
+            measure_commands.factors, FactorsRequest.add_arguments,
         ),
         Command(
             "map", "compute the map of an audit: PCA and UMAP",
-            map_commands.run, map_commands.add_parser,
+            map_commands.run, MapRequest.add_arguments,
         ),
         Command(
             "report", "audits as one HTML file for people who will never open the app",
@@ -102,7 +110,7 @@ COMMANDS = {
         ),
         Command(
             "mitigate", "correct a model for its tagged cues: a new audit, before and after",
-            mitigate_commands.mitigate, mitigate_commands.add_mitigate,
+            mitigate_commands.mitigate, MitigateRequest.add_arguments,
             closing=mitigate_commands.methods_text,
         ),
         Command(
@@ -111,7 +119,7 @@ COMMANDS = {
         ),
         Command(
             "compare", "several models on the same images",
-            compare_commands.compare, compare_commands.add_parser,
+            compare_commands.compare, CompareRequest.add_arguments,
         ),
         Command("doctor", "versions, device, memory, disk, and what is optional and missing",
                 doctor.doctor),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Progress
 
@@ -42,23 +40,6 @@ def common_options() -> Parser:
     common.add_argument("--json", action="store_true", help="print one JSON document")
     common.add_argument("--job", help=argparse.SUPPRESS)
     return common
-
-
-def folders(pairs: Sequence[str]) -> dict[str, Path]:
-    """``CLASS=DIR`` arguments of ``--cue-images`` as a mapping.
-
-    Raises
-    ------
-    InputError
-        If one has no equals sign.
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise InputError(f"--cue-images {pair!r}: give CLASS=DIR")
-        found[name] = Path(folder)
-    return found
 
 
 class Terminal:

@@ -74,7 +74,8 @@ def plan(
 
     Parameters
     ----------
-    asked : everything that decides what comes out; part of the fingerprint.
+    asked : everything that decides what comes out; part of the fingerprint, except for the
+        threshold, since the cues that it decided are.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def plan(
         **source["parts"],
         "code": core.__version__,
         "parent": f"{parent.id} {source['fingerprint']} {analysed}",
-        "mitigation": dict(asked),
+        "mitigation": {name: said for name, said in asked.items() if name != "threshold"},
     }
     old = workspace.named(name)
     if old is not None:

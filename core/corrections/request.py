@@ -9,14 +9,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from core.audits.audit import Audit
 from core.corrections import head_methods as heads
@@ -30,6 +27,7 @@ from core.corrections.effect import changed_images, effects
 from core.corrections.effect_rows import Effect
 from core.corrections.inherited_tags import carry_tags
 from core.corrections.methods import Method, checked, method
+from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.sweep import swept
 from core.corrections.task import NetworkMethod, Task
 from core.corrections.tradeoff import chosen_on, reported
@@ -37,7 +35,7 @@ from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
 from core.models.linear import Head
 from core.storage.files import read_json, write_frame, write_json
-from core.storage.workspace import Workspace, check_name
+from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Progress, Reporter, silent
 
@@ -45,38 +43,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.models.model import Model
-
-
-@dataclass(frozen=True)
-class MitigateRequest:
-    """What the user asked for; the command line and the page fill the same fields."""
-
-    audit: str
-    method: str
-    name: str
-    classes: Sequence[str] = ()
-    cues: Sequence[str] = ()
-    """``LABEL/kind-component``, among those decided spurious; default all."""
-    strength: float | None = None
-    """None: chosen on a held-out part of the training images, or a network method's own."""
-    sweep: bool = False
-    """Whether a method of the network trains at several strengths, to choose one."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    attribute: str | None = None
-    """Who shows the cue; default high against low alpha."""
-    masks: bool = False
-    """Whether drawn cue masks of training images may be used (these are decoded)."""
-    threshold: int | None = None
-    pictures: bool = True
-    """Whether to measure what needs images afterwards."""
-    cue_images: Mapping[str, Path] = field(default_factory=dict)
-    """Folder of images of the cue alone by class, for the spurious score before and after."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if self.strength is not None and not np.isfinite(self.strength):
-            raise InputError(f"--strength {self.strength}: give a number or auto")
 
 
 def run_mitigation(
@@ -102,7 +68,7 @@ def run_mitigation(
         raise InputError(f"--name {request.name!r} is the audit itself; give another name")
     chosen = method(request.method)
     options = checked(chosen, request.options)
-    check_strength(chosen, request.strength)
+    check_strength(chosen, request.given)
     if request.sweep and not isinstance(chosen, NetworkMethod):
         raise InputError(f"--strength sweep: {chosen.name} always tries its strengths; give auto")
     findings = find(
@@ -110,7 +76,8 @@ def run_mitigation(
     )
     if request.attribute is not None:
         has(parent, request.attribute)
-    manifest = plan(parent, workspace, request.name, _asked(request, findings, options))
+    asked = {**request.to_json(), "cues": findings.keys, "options": options}
+    manifest = plan(parent, workspace, request.name, asked)
     folders = cue_folders(parent, request.cue_images)
     work = _Work(request, parent, chosen, options, findings, folders, report)
     audit = workspace.folder(manifest["id"])
@@ -161,12 +128,6 @@ class _Work:
         )
 
 
-def _asked_strength(request: MitigateRequest) -> str | float:
-    if request.sweep:
-        return "sweep"
-    return "auto" if request.strength is None else float(request.strength)
-
-
 def cue_folders(parent: Audit, given: Mapping[str, Path]) -> dict[str, Path]:
     """Folders of images of the cue alone by raw label, checked before any work.
 
@@ -196,30 +157,15 @@ def check_strength(chosen: Method, strength: float | None) -> None:
         )
 
 
-def _asked(
-    request: MitigateRequest, findings: Findings, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "method": request.method,
-        "cues": findings.keys,
-        "options": dict(options),
-        "asked_strength": _asked_strength(request),
-        "attribute": request.attribute,
-        "masks": request.masks,
-        "seed": request.seed,
-    }
-
-
 def _correct(
     work: _Work, workspace: Workspace, manifest: dict[str, Any], started: Callable[[str], None]
 ) -> None:
     """Run the method and write the derived audit."""
     request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
-    told["threshold"] = request.threshold
     table = None
     if isinstance(chosen, NetworkMethod):
-        task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.strength,
+        task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.given,
                     work.options, request.seed)  # fmt: skip
         tried = None
         if request.sweep:
@@ -227,7 +173,7 @@ def _correct(
             table = chosen_on(tried, tried.strength)
         else:
             corrected = chosen.apply(task, work.report)
-        told["strength"] = corrected.facts.get("strength", request.strength)
+        told["strength"] = corrected.facts.get("strength", request.given)
         told["chosen_on"] = _on_held_back(tried) if tried else ""
     else:
         corrected, facts, table = _correct_head(work)
@@ -261,7 +207,7 @@ def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]
     work.report(Progress("Choosing the strength", 0, 0))
     first = not is_derived(parent)
     tried = sweep(request.method, parent.head, evidence, refit=first, **work.options)
-    strength = tried.strength if request.strength is None else float(request.strength)
+    strength = tried.strength if request.given is None else request.given
     kinds = dict.fromkeys([*QUICK, *(v for v in work.options.values() if v in KINDS)])
     facts = {
         "strength": strength,
@@ -318,20 +264,3 @@ def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
         write_frame(_tradeoff_path(audit), curve)
     stored = {label: str(of) for label, of in folders.items()}
     write_json(path, {**changed_images(effect), "pictures": pictures, "cue_images": stored})
-
-
-def parse_options(given: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` texts as a mapping.
-
-    Raises
-    ------
-    InputError
-        If one has no equals sign.
-    """
-    found = {}
-    for text in given:
-        if not re.fullmatch(r"[^=]+=.+", text):
-            raise InputError(f"--option {text!r}: write NAME=VALUE")
-        name, _, value = text.partition("=")
-        found[name.strip().replace("-", "_")] = value.strip()
-    return found

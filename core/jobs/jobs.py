@@ -122,7 +122,9 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
             facts = {"id": job_id, "title": title, "arguments": list(arguments)}
             write_json(folder / f"{job_id}.json", {**facts, "started": time.time()})
             where = ["--workspace", str(workspace.root), "--job", job_id]
-            _launch(folder, job_id, [str(slots), *COMMAND, *arguments, *where], lock)
+            end = [*arguments, "--"].index("--")  # what follows it is no option
+            command = [*COMMAND, *arguments[:end], *where, *arguments[end:]]
+            _launch(folder, job_id, [str(slots), *command], lock)
     return read(workspace, job_id)
 
 

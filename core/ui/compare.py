@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.measures.cells import Context
+from core.measures.measure_requests import CompareRequest
 from core.measures.outcomes import outcomes_folder
 from core.measures.several_audits import Table, compare, open_context
 from core.tags.log import TagStore
@@ -118,11 +119,11 @@ def summary(context: Context) -> None:
 
 def measure_button(context: Context) -> None:
     """Offer the job that measures what is missing, or follow the one that does."""
-    ids = [audit.id for audit in context.audits]
+    request = CompareRequest(tuple(audit.id for audit in context.audits))
     if any(context.trials[audit.id].missing() for audit in context.audits):
         working.offer(
-            ["compare", *ids],
-            f"Compare {len(ids)} models",
+            request,
+            request.title,
             "Measure what needs the models",
             key="measure",
             help="Noise, pasted cues, size and speed; in a process of its own, kept for good.",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.measures.cells import Context
+from core.measures.measure_requests import CompareRequest
 from core.measures.several_audits import MEASURES, Cell, Measure, Table, change_text, value_text
 from core.storage.guard import permitted
 from core.storage.spreadsheet import csv_bytes
@@ -181,9 +182,9 @@ def _cue_images(context: Context) -> None:
         folder = st.text_input("Folder", placeholder="/path/to/images", key="cue-folder")
         if folder:
             path = permitted(folder)
-            ids = [audit.id for audit in context.audits]
+            ids = tuple(audit.id for audit in context.audits)
             working.offer(
-                ["compare", *ids, "--cue-images", f"{label}={path}"],
+                CompareRequest(ids, cue_images={label: path}),
                 f"Score {len(ids)} models with {path.name}",
                 "Score every model",
                 key="score",

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.commands.measures import factor_arguments
 from core.measures.factors import IMAGES, lacking, stored_factors
+from core.measures.measure_requests import FactorsRequest
 from core.measures.rows import DEFINITIONS
 from core.ui import blocks, state, working
 from core.ui.measure_figures import finished, interval
@@ -46,7 +46,7 @@ def measured(audit: Audit) -> pd.DataFrame | None:
             icon=":material/texture:",
         )
         working.offer(
-            factor_arguments(audit.id, chosen),
+            FactorsRequest(audit.id, chosen),
             f"{audit.name}: what it decides by ({names.get(label, label)})",
             "Measure what the model decides by",
             key="run-factors",

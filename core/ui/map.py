@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit, Candidate
+from core.audits.audit_requests import MapRequest
 from core.audits.map import ImageMap, compute_map, make_map, map_folder, read_map
-from core.commands.maps import arguments
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.ui import blocks, opened, pictures, state, working
@@ -93,7 +93,7 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
     if found is not None and (found.umap is not None or len(found.sample) < FEWEST):
         return
     label = None if scope == ALL else scope.removeprefix(OF_CLASS)
-    wanted = arguments(audit.id, label)
+    wanted = MapRequest(audit.id, label)
     if found is None and (working.newest(wanted) is None):
         blocks.empty(
             "No map yet",

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.commands.measures import arguments
+from core.measures.measure_requests import MeasureRequest
 from core.measures.one_audit import WHAT
 from core.measures.outcomes import SLOW
 from core.measures.rows import DEFINITIONS, POINTS, SHARE
@@ -69,7 +69,7 @@ def offer(audit: Audit, key: str = "run") -> None:
     with st.container(horizontal=True):
         for part in left:
             working.offer(
-                arguments(audit.id, part),
+                MeasureRequest(audit.id, part),
                 f"{audit.name}: {JOBS[part]}",
                 f"Measure {JOBS[part]}",
                 key=f"{key}-{part}",

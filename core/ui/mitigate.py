@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from core.audits.audit import Audit, Candidate
 from core.corrections.acted_on import key_of
+from core.corrections.corrected import facts_of
 from core.corrections.head_methods import DEFAULT
 from core.corrections.methods import Method, methods
+from core.corrections.mitigate_request import AUTO, SWEEP, MitigateRequest, read_strength
 from core.corrections.task import NetworkMethod
 from core.errors import SpurioscopeError
 from core.jobs import jobs
@@ -18,7 +20,7 @@ from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
 from core.ui.tagged import decisions
 
-AUTO, GIVEN, SWEEP = "auto", "given", "sweep"
+GIVEN = "given"
 STRENGTHS = {AUTO: "chosen on held-out training images", GIVEN: "given"}
 OF_NETWORKS = {
     AUTO: "its default",
@@ -29,8 +31,8 @@ OWN = ["cues", "method", "how", "strength", "shown_by", "masks", "name"]
 """Parameters of the form; those of the method's options come on top."""
 
 
-def form(audit: Audit) -> list[str] | None:
-    """Choose cues, method and strength; the command's arguments when Start is pressed."""
+def form(audit: Audit) -> MitigateRequest | None:
+    """Choose cues, method and strength; what is asked for when Start is pressed."""
     found = decisions(audit)
     cues = {
         f"{c.class_idx}.{c.kind.value}.{c.component}": (label, c)
@@ -43,12 +45,10 @@ def form(audit: Audit) -> list[str] | None:
     chosen = _cues(audit, cues)
     method = _method()
     st.caption(blocks.plain(f"{method.remark} Source: {method.source}."))
-    arguments = ["mitigate", audit.id, "--method", method.name]
-    for name in chosen:
-        arguments += ["--cue", key_of(*cues[name])]
     with st.expander("Strength, options and the published setting", icon=":material/tune:"):
         _published(method)
-        arguments += _strength(method) + _options(method) + _evidence(audit, method)
+        strength, options = _strength(method), _options(method)
+        attribute, masks = _evidence(audit, method)
     name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))
     pressed = st.button(
         "Start", type="primary", icon=":material/play_arrow:",
@@ -56,7 +56,22 @@ def form(audit: Audit) -> list[str] | None:
     )  # fmt: skip
     if not chosen:
         st.info("Choose at least one cue.", icon=":material/info:")
-    return [*arguments, "--name", name.strip()] if pressed and chosen else None
+    if not (pressed and chosen):
+        return None
+    try:
+        return MitigateRequest(
+            audit.id,
+            method.name,
+            name.strip(),
+            cues=tuple(key_of(*cues[key]) for key in chosen),
+            strength=read_strength(strength),
+            options=options,
+            attribute=attribute,
+            masks=masks,
+        )
+    except SpurioscopeError as error:
+        blocks.say(error)
+        return None
 
 
 def _cues(audit: Audit, cues: dict[str, tuple[str, Candidate]]) -> list[str]:
@@ -99,28 +114,28 @@ def _published(method: Method) -> None:
         st.caption(f"Strengths from {low:g} to {high:g}; {method.published:g} is as published.")
 
 
-def _strength(method: Method) -> list[str]:
+def _strength(method: Method) -> str:
+    """A number, ``auto`` or ``sweep``."""
     words = OF_NETWORKS if isinstance(method, NetworkMethod) else STRENGTHS
     how = state.choose(st.segmented_control, "Strength", "how", words)
     if how == SWEEP:
         st.caption("Trains once per strength: several times as long. Needs cue masks.")
     if how != GIVEN:
-        return ["--strength", how]
-    text = state.text("Strength", "strength", default=f"{method.published:g}")
-    return ["--strength", text.strip()]
+        return how
+    return state.text("Strength", "strength", default=f"{method.published:g}").strip()
 
 
-def _options(method: Method) -> list[str]:
-    """One choice per option of the method, the default first."""
-    arguments = []
+def _options(method: Method) -> dict[str, str]:
+    """One choice per option of the method, the default first; those that are not at theirs."""
+    found = {}
     for option, values in method.options.items():
         texts = [str(value) for value in values]
         chosen = state.choose(
             st.selectbox, WORDS.get(option, blocks.plain(option.capitalize())), f"o_{option}", texts
         )
         if chosen != texts[0]:
-            arguments += ["--option", f"{option}={chosen}"]
-    return arguments
+            found[option] = chosen
+    return found
 
 
 WORDS = {
@@ -144,16 +159,15 @@ WORDS = {
 ALPHA = "high against low alpha of the tagged cue"
 
 
-def _evidence(audit: Audit, method: Method) -> list[str]:
+def _evidence(audit: Audit, method: Method) -> tuple[str | None, bool]:
     """Who shows the cue, and whether masks may be used."""
     choices = [ALPHA, *audit.summary["attributes"]]
     by = state.choose(st.selectbox, "Images with and without the cue by", "shown_by", choices)
-    arguments = [] if by == ALPHA else ["--attribute", by]
+    masks = False
     if "cue_mask" in audit.summary["masks"] and not isinstance(method, NetworkMethod):
         help_text = "Pastes the drawn cues on training images of other classes; decodes these."
-        if state.toggle("Use the cue masks of the data", "masks", help=help_text):
-            arguments.append("--masks")
-    return arguments
+        masks = state.toggle("Use the cue masks of the data", "masks", help=help_text)
+    return None if by == ALPHA else by, masks
 
 
 def free_name(audit: Audit, method: str) -> str:
@@ -171,11 +185,17 @@ def parameters() -> list[str]:
     return ["audit", *OWN, *(f"o_{option}" for option in sorted(options))]
 
 
-def start(arguments: list[str]) -> None:
+def repeat(parent: Audit, audit: Audit, strength: float) -> None:
+    """Start the same correction at another strength."""
+    done = facts_of(audit)
+    same = MitigateRequest.from_json(done, free_name(parent, done["method"]))
+    start(replace(same, strength=strength))
+
+
+def start(request: MitigateRequest) -> None:
     """Start the job."""
-    title = f"{arguments[arguments.index('--name') + 1]} · {arguments[3]}"
     try:
-        jobs.start(opened.workspace(), arguments, re.sub(r"\s+", " ", title))
+        jobs.start(opened.workspace(), request.arguments(), request.title)
         state.put("name", "")
         st.toast("Started; you may close the browser.", icon=":material/play_arrow:")
     except SpurioscopeError as error:
@@ -186,7 +206,7 @@ def watch() -> None:
     """The jobs of this kind."""
 
     def mine(job: jobs.Job) -> bool:
-        return job.arguments[:1] == ["mitigate"]
+        return job.arguments[:1] == [MitigateRequest.command]
 
     if any(mine(job) for job in jobs.jobs(opened.workspace())):
         st.subheader("Jobs")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import streamlit as st
 
+from core.audits.audit_requests import AuditRequest
 from core.config import COMPONENTS
 from core.data.open import NAMED, canonical
 from core.errors import SpurioscopeError
@@ -26,8 +27,8 @@ HEADS = {
 }
 
 
-def form() -> list[str] | None:
-    """Ask for everything an audit needs; returns the command's arguments when it is submitted."""
+def form() -> AuditRequest | None:
+    """Ask for everything an audit needs; what is asked for when it is submitted."""
     with st.form("new", border=True):
         data = st.text_input(
             "Images",
@@ -72,20 +73,20 @@ def form() -> list[str] | None:
     if not data.strip() or not model:
         st.error("Say which images and which model to audit.", icon=":material/error:")
         return None
-    optional = {
-        "--name": name.strip(),
-        "--limit-per-class": limit,
-        "--batch-size": batch,
-    }
     try:
-        arguments = ["audit", "--data", canonical(data.strip()), "--model", model, "--head", head]
-        arguments += ["--components", str(components), "--device", device, "--precision", precision]
-        if checkpoint.strip():
-            arguments += ["--checkpoint", str(permitted(checkpoint.strip()))]
-        for option, value in optional.items():
-            if value:
-                arguments += [option, str(value)]
-        return arguments if check_before(arguments[2], limit) and started else None
+        request = AuditRequest(
+            canonical(data.strip()),
+            model,
+            name=name.strip() or None,
+            head=head,
+            checkpoint=permitted(checkpoint.strip()) if checkpoint.strip() else None,
+            components=components,
+            device=device,
+            precision=precision,
+            batch_size=batch,
+            limit_per_class=limit,
+        )
+        return request if check_before(request.data, limit) and started else None
     except SpurioscopeError as error:
         say(error)
         return None
@@ -127,11 +128,10 @@ def check_before(data: str, limit: int | None) -> bool:
     return True
 
 
-def start(arguments: Sequence[str]) -> None:
+def start(request: AuditRequest) -> None:
     """Start the job."""
-    title = f"{arguments[2]} · {arguments[4]}"
     try:
-        jobs.start(opened.workspace(), arguments, title)
+        jobs.start(opened.workspace(), request.arguments(), request.title)
         st.toast("The audit has started; you may close the browser.", icon=":material/play_arrow:")
     except SpurioscopeError as error:
         say(error)

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.commands.measures import arguments
+from core.measures.measure_requests import MeasureRequest
 from core.measures.outcomes import SLOW
 from core.measures.stored import is_stored
 from core.report import appendix
@@ -64,7 +64,7 @@ def offer(audits: Sequence[Audit]) -> None:
     with st.container(horizontal=True):
         for audit in missing:
             working.offer(
-                arguments(audit.id, "all"),
+                MeasureRequest(audit.id),
                 f"{audit.name}: what the tagged cues cost",
                 f"Measure {blocks.plain(audit.name)}",
                 key=f"measure-{audit.id}",

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import DemoRequest
 from core.jobs import jobs
 from core.storage.roles import ROLES, role
 from core.ui import access, frame, opened, state
@@ -167,7 +168,8 @@ def first_start() -> None:
     with sentences(), _first:  # two browsers may arrive at once
         known = [job for job in jobs.jobs(opened.workspace()) if job.state != "finished"]
         if not known:
-            known = [jobs.start(opened.workspace(), ["demo"], "Demo")]
+            demo = DemoRequest()
+            known = [jobs.start(opened.workspace(), demo.arguments(), demo.title)]
         part(_watch, run_every=1.0)(known[0].id)
 
 

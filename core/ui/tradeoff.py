@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
 from core.corrections.corrected import facts_of, tradeoff_table
 from core.corrections.methods import methods
+from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.pictured import NOT_ASKED
 from core.corrections.tradeoff import SWEPT
 from core.storage.guard import permitted
@@ -65,50 +68,23 @@ def tradeoff(audit: Audit) -> float | None:
     return float(wanted) if pressed else None
 
 
-def again(audit: Audit, strength: float, name: str) -> list[str]:
-    """The command that makes the same correction at another strength."""
-    return [*_asked(audit), "--strength", f"{strength:g}", "--name", name]
-
-
-def same(audit: Audit) -> list[str]:
-    """The very command that made a corrected model, which measures what has been left out."""
-    strength = facts_of(audit)["asked_strength"]
-    text = strength if isinstance(strength, str) else repr(strength)
-    return [*_asked(audit), "--strength", text, "--name", audit.name]
-
-
-def _asked(audit: Audit) -> list[str]:
-    done = facts_of(audit)
-    arguments = ["mitigate", done["parent"], "--method", done["method"]]
-    for cue in done["cues"]:
-        arguments += ["--cue", cue]
-    for option, value in done["options"].items():
-        arguments += ["--option", f"{option}={value}"]
-    if done["attribute"]:
-        arguments += ["--attribute", done["attribute"]]
-    if done["masks"]:
-        arguments.append("--masks")
-    if done.get("threshold") is not None:
-        arguments += ["--threshold", str(done["threshold"])]
-    return [*arguments, *(["--seed", str(done["seed"])] if done["seed"] else [])]
-
-
 def measure_more(audit: Audit, table: pd.DataFrame) -> None:
     """Offer what was left out: everything that needs pictures, and images of a cue alone."""
     if not blocks.may_run():
         return
+    same = MitigateRequest.from_json(facts_of(audit), audit.name)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if (table["note"] == NOT_ASKED).any():
             working.offer(
-                same(audit),
+                same,
                 f"{audit.name}: flips, scores and maps",
                 "Measure what needs pictures",
                 key="pictures",
             )
-        _cue_images(audit)
+        _cue_images(audit, same)
 
 
-def _cue_images(audit: Audit) -> None:
+def _cue_images(audit: Audit, same: MitigateRequest) -> None:
     """Name a folder with images of a cue alone, and score both models with it."""
     names = blocks.class_names(audit)
     with st.popover("Images of a cue alone", icon=":material/add_photo_alternate:"):
@@ -123,7 +99,7 @@ def _cue_images(audit: Audit) -> None:
         if folder:
             path = permitted(folder)
             working.offer(
-                [*same(audit), "--cue-images", f"{label}={path}"],
+                replace(same, cue_images={label: path}),
                 f"{audit.name}: spurious score with {path.name}",
                 "Score both models",
                 key="score",

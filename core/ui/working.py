@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import streamlit as st
 
 from core.errors import JobError
 from core.jobs import jobs
+from core.jobs.options import Request
 from core.ui import blocks, opened, shell
 
 
-def newest(arguments: Sequence[str]) -> jobs.Job | None:
-    """The newest job of exactly this command."""
-    wanted = list(arguments)
-    return next((job for job in jobs.jobs(opened.workspace()) if job.arguments == wanted), None)
+def newest(request: Request) -> jobs.Job | None:
+    """The newest job that does exactly this."""
+    known = jobs.jobs(opened.workspace())
+    return next((job for job in known if request.is_asked_by(job.arguments)), None)
 
 
 def offer(
-    arguments: Sequence[str],
+    request: Request,
     title: str,
     words: str,
     *,
@@ -38,7 +39,7 @@ def offer(
     words : on the button.
     before : called before the job is started.
     """
-    job = newest(arguments)
+    job = newest(request)
     if job is not None and job.active:
         blocks.part(_watch, run_every=1.0)(job.id)
         return
@@ -50,7 +51,7 @@ def offer(
     def begin() -> None:
         with blocks.sentences():
             before()
-            jobs.start(opened.workspace(), list(arguments), title)
+            jobs.start(opened.workspace(), request.arguments(), title)
 
     st.button(
         words,

@@ -17,7 +17,8 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
-from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.request import run_mitigation
 from core.jobs import jobs
 from core.measures.availability import make_trials
 from core.measures.factors import factor_table

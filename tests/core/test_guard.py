@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.audits.run import AuditRequest
+from core.audits.audit_requests import AuditRequest
 from core.data.open import canonical, open_data
 from core.errors import InputError, SpurioscopeError
 from core.measures.scores import _image_files

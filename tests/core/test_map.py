@@ -11,6 +11,7 @@ import pytest
 from tqdm import tqdm
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import MapRequest
 from core.audits.map import alpha_of, compute_map, make_map, map_folder, map_key, read_map
 from core.commands import maps as map_commands
 from core.errors import InputError, WorkspaceError
@@ -335,7 +336,7 @@ def test_alpha_on_any_images_equals_the_stored_one(audit: Audit) -> None:
 
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    map_commands.add_parser(parser)
+    MapRequest.add_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -353,6 +354,6 @@ def test_command_computes_and_describes(audit: Audit, fake_umap: list[dict[str, 
 
 
 def test_what_the_page_starts_is_the_command() -> None:
-    assert map_commands.arguments("abc", None) == ["map", "abc"]
-    started = map_commands.arguments("abc", "-odd")
+    assert MapRequest("abc").arguments() == ["map", "abc"]
+    started = MapRequest("abc", "-odd").arguments()
     assert options(*started[1:]).class_name == "-odd"

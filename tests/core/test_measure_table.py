@@ -16,6 +16,7 @@ from core.audits.audit import Audit
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
 from core.measures import regions
+from core.measures.measure_requests import MeasureRequest, ScoreRequest
 from core.measures.outcomes import paste_and_say
 from core.measures.rows import COLUMNS, DEFINITIONS
 from core.measures.scores import score
@@ -349,16 +350,16 @@ def command(adds, arguments: list[str]) -> argparse.Namespace:
 
 def test_commands(planted: Audit, cue_images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where, name = workspace_of(planted), planted.name
-    options = command(measure_commands.add_measure, [name, "--what", "gap"])
+    options = command(MeasureRequest.add_arguments, [name, "--what", "gap"])
     result, text = measure_commands.measure(options, where)
     assert result["audit"] == planted.id
     assert {m["measure"] for m in result["measures"]} >= {"spurious_gap", "note"}
     assert "clarifying" in text
     assert "note: 2 of 3 classes" in text
     more = ["--class", "leaf", "--cue-images", str(cue_images)]
-    options = command(measure_commands.add_measure, [name, "--what", "score", *more])
+    options = command(MeasureRequest.add_arguments, [name, "--what", "score", *more])
     by_table = measure_commands.measure(options, where)[0]["measures"]
-    result, text = measure_commands.score(command(measure_commands.add_score, [name, *more]), where)
+    result, text = measure_commands.score(command(ScoreRequest.add_arguments, [name, *more]), where)
     assert result["auroc"] == by_table[1]["value"]
     assert result["unreadable"][0]["path"] == "deep/broken.png"
     assert "left out: deep/broken.png" in text
@@ -384,10 +385,10 @@ def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
     (tmp_path / "empty" / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match="none of 1 files could be read"):
         score(planted, "leaf", tmp_path / "empty")
-    options = command(measure_commands.add_measure, [planted.name, "--what", "score"])
+    options = command(MeasureRequest.add_arguments, [planted.name, "--what", "score"])
     with pytest.raises(InputError, match="needs --class NAME and --cue-images DIR"):
         measure_commands.measure(options, where)
     for more in (["--what", "gap", "--class", "leaf"], ["--class", "leaf"]):
-        options = command(measure_commands.add_measure, [planted.name, *more])
+        options = command(MeasureRequest.add_arguments, [planted.name, *more])
         with pytest.raises(InputError, match="belong together"):
             measure_commands.measure(options, where)

@@ -13,7 +13,8 @@ from torch import nn
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.corrections.card import card
-from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.request import run_mitigation
 from core.errors import ModelError
 from core.measures.shared_images import shared_images
 from core.models import device

@@ -13,7 +13,8 @@ from PIL import Image
 
 import core.features.extract
 from core.audits.analysis import require_two_classes
-from core.audits.run import AuditRequest, run_audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.errors import DataError, InputError, ModelError
 from core.storage.workspace import Workspace
 from tests.conftest import draw, tiny_request

@@ -18,7 +18,8 @@ from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
 
 from core.audits.audit import Audit
-from core.audits.run import AuditRequest, run_audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.types import Preprocess

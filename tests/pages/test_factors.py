@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
-from core.commands.measures import factor_arguments
 from core.jobs import jobs
 from core.measures.factors import factor_table
+from core.measures.measure_requests import FactorsRequest
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -30,7 +30,7 @@ def test_it_is_measured_by_a_job(
     app = healthy(opened("measures", audit=audit.id, view="factors", of=label), "Measures")
     app.button(key="run-factors").click().run()
     assert started == [["factors", audit.id], ["factors", audit.id, "--class", label]]
-    assert started[1] == factor_arguments(audit.id, label)
+    assert started[1] == FactorsRequest(audit.id, label).arguments()
 
 
 def test_numbers_figure_and_table(audit: Audit, opened: Open) -> None:

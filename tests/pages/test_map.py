@@ -32,12 +32,13 @@ COMMAND = """
 import argparse, sys
 import numpy as np
 import core.audits.map
+from core.audits.audit_requests import MapRequest
 from core.commands import maps as map_commands
 from core.storage.workspace import Workspace
 
 core.audits.map.umap_plane = lambda values, seed, report: np.asarray(values[:, :2], np.float32)
 parser = argparse.ArgumentParser()
-map_commands.add_parser(parser)
+MapRequest.add_arguments(parser)
 parser.add_argument("--workspace")
 parser.add_argument("--job")
 options = parser.parse_args(sys.argv[2:])
@@ -189,7 +190,7 @@ def test_umap_is_computed_by_a_job_and_then_drawn(audit: Audit, opened: Open) ->
     app = opened("map", audit=audit.id, scope="psi:eel")
     app.button(key="map_begin").click().run()
     (job,) = jobs.jobs(Workspace(audit.folder.parent.parent))
-    assert job.arguments == ["map", audit.id, "--class=eel"]
+    assert job.arguments == ["map", audit.id, "--class", "eel"]
     assert not [b for b in app.button if b.key == "map_begin"]  # its progress instead
     deadline = time.monotonic() + 60
     while job.active and time.monotonic() < deadline:

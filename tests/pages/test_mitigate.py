@@ -13,7 +13,8 @@ from core.audits.audit import Audit
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.methods import methods
-from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.request import run_mitigation
 from core.corrections.tradeoff import SWEPT
 from core.jobs import jobs
 from core.storage.files import read_json, write_frame, write_json
@@ -67,10 +68,11 @@ def test_defaults_alone_start_a_job(tagged: Audit, opened: Open, started: list[l
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
     (arguments,) = started
     assert arguments[:4] == ["mitigate", tagged.id, "--method", "pclarc"]
+    assert arguments[4:6] == ["--name", "first-pclarc"]
     labels = [facts["label"] for facts in tagged.classes[:2]]
     cues = [a for before, a in zip(arguments, arguments[1:], strict=False) if before == "--cue"]
     assert cues == [f"{label}/pca-0" for label in labels]
-    assert arguments[-4:] == ["--strength", "auto", "--name", "first-pclarc"]
+    assert MitigateRequest.parse(arguments).strength is None
 
 
 def test_every_choice_is_in_the_address(
@@ -82,9 +84,8 @@ def test_every_choice_is_in_the_address(
                  o_reference="low", cues=cue, shown_by="snow", name="mine")  # fmt: skip
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
     assert started == [
-        ["mitigate", tagged.id, "--method", "spufix", "--cue", f"{label}/pca-0"]
+        ["mitigate", tagged.id, "--method", "spufix", "--name", "mine", "--cue", f"{label}/pca-0"]
         + ["--strength", "0.5", "--option", "reference=low", "--attribute", "snow"]
-        + ["--name", "mine"]
     ]
 
 
@@ -164,10 +165,10 @@ def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
     app.selectbox(key="another").set_value("1").run()
     healthy(app.button(key="make").click().run(), "Mitigate")
     healthy(app.button(key="pictures").click().run(), "Mitigate")
-    other, same = (parser().parse_args(arguments) for arguments in started)
+    other, same = map(MitigateRequest.parse, started)
     assert (other.threshold, same.threshold) == (1, 1)
     monkeypatch.setattr("core.corrections.request.derive", None)
-    assert mitigate(same, workspace, Terminal(workspace))[0]["id"] == few.id
+    assert run_mitigation(same, workspace).id == few.id
 
 
 def test_a_corrected_model_of_before_thresholds_were_kept(
@@ -179,7 +180,7 @@ def test_a_corrected_model_of_before_thresholds_were_kept(
     app = opened("mitigate", audit=fixed.id)
     app.selectbox(key="another").set_value("1").run()
     healthy(app.button(key="make").click().run(), "Mitigate")
-    assert parser().parse_args(started[0]).threshold is None
+    assert MitigateRequest.parse(started[0]).threshold is None
     run_mitigation(MitigateRequest(fixed.manifest["mitigation"]["parent_name"], "projection",
                                    "fixed", strength=2.0), workspace)  # fmt: skip
 
@@ -193,7 +194,7 @@ def test_a_coarse_sweep_is_a_way_to_the_strength(
     assert arguments[arguments.index("--strength") + 1] == "sweep"
     app = opened("mitigate", audit=tagged.id, method="pclarc", how="sweep")  # it always tries all
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
-    assert started[1][started[1].index("--strength") + 1] == "auto"
+    assert MitigateRequest.parse(started[1]).strength is None
 
 
 def test_a_tradeoff_of_held_back_images_alone(fixed: Audit, opened: Open) -> None:
@@ -213,7 +214,8 @@ def test_another_strength_is_one_click(
     app.selectbox(key="another").set_value("1").run()
     healthy(app.button(key="make").click().run(), "Mitigate")
     assert started[0][1] == fixed.manifest["mitigation"]["parent"]
-    assert started[0][-4:] == ["--strength", "1", "--name", "first-projection"]
+    again = MitigateRequest.parse(started[0])
+    assert (again.strength, again.name) == (1.0, "first-projection")
 
 
 def test_the_set_goes_to_the_page_compare(

@@ -7,6 +7,7 @@ import pytest
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
+from core.audits.audit_requests import AuditRequest
 from core.errors import JobError
 from core.jobs import jobs
 from core.storage.guard import CONFINED
@@ -85,7 +86,7 @@ def test_start_hands_everything_to_the_command(
     (command,) = commands
     assert command[:5] == ["audit", "--data", str(folder), "--model", "packaged:efficientnet-lite0"]
     assert command[command.index("--name") + 1] == "mine"
-    assert command[command.index("--head") + 1] == "auto"
+    assert AuditRequest.parse(command).head == "auto"
 
 
 def test_jobs_can_be_watched_cancelled_resumed_and_opened(

@@ -45,7 +45,7 @@ def test_what_was_not_measured_is_measured_on_request(
     assert "was not measured" in preview(app)
     (button,) = [b for b in app.button if "Measure" in b.label]
     app = button.click().run()
-    assert started == [["measure", audit.id, "--what", "all"]]
+    assert started == [["measure", audit.id]]
     evidence.gather(audit, workspace)
     app = healthy(app.run(), TITLE)
     assert "Pasted on" in preview(app)

@@ -14,14 +14,15 @@ from core.types import Progress
 
 
 def page() -> None:
+    from core.audits.audit_requests import DemoRequest
     from core.ui import working
 
-    working.offer(["list"], "All audits", "List", key="list")
+    working.offer(DemoRequest(), "Demo", "List", key="list")
 
 
 def job(state: str) -> jobs.Job:
     progress = Progress("Starting", 0, 0)
-    return jobs.Job("1", "t", ["list"], state, progress, 0.0, None, "no disk", None, 0.0, 3)
+    return jobs.Job("1", "t", ["demo"], state, progress, 0.0, None, "no disk", None, 0.0, 3)
 
 
 def refused(text: str) -> Callable[..., Any]:

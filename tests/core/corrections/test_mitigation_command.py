@@ -16,7 +16,7 @@ import core.models.weights
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.corrections.methods import methods
-from core.corrections.request import parse_options
+from core.corrections.mitigate_request import read_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -44,7 +44,7 @@ def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Au
         with pytest.raises(InputError, match=said):
             run(workspace, parent, **given)
     with pytest.raises(InputError, match="write NAME=VALUE"):
-        parse_options(["fast"])
+        read_options(["fast"])
     assert workspace.named("fixed") is None
 
 

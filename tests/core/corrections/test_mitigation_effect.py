@@ -16,8 +16,9 @@ from core.corrections.composites import map_pairs
 from core.corrections.corrected import changed, effect_table, tradeoff_table
 from core.corrections.effect import effects
 from core.corrections.effect_rows import COLUMNS, MEANING, Effect
+from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.pictured import object_shares
-from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.request import run_mitigation
 from core.corrections.vectors import QUICK as QUICK_KINDS
 from core.corrections.vectors import concept_rows
 from core.measures.scores import score

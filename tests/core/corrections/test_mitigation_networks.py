@@ -15,7 +15,8 @@ from core.corrections import network_methods as registry
 from core.corrections import sweep as coarse
 from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.derived import CHECKPOINT, Corrected
-from core.corrections.request import MitigateRequest, run_mitigation
+from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.request import run_mitigation
 from core.errors import InputError
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
@@ -132,7 +133,7 @@ def test_a_method_without_its_masks_is_refused(
 
 SWEEP: dict[str, Any] = {
     "options": {"change": "paste", "epochs": "1"},
-    "sweep": True,
+    "strength": "sweep",
     **QUICK,
 }
 
@@ -183,7 +184,7 @@ def test_a_coarse_sweep_trains_at_every_strength_and_keeps_one(
     assert 0 < before["trials"] < 2 * N / 2
     assert before["accuracy"] > 0.5
     assert any(found["after"] != before for found in measured)
-    given = {**SWEEP, "sweep": False, "strength": 2.0}
+    given = {**SWEEP, "strength": 2.0}
     same = run(workspace, trainable, method.name, name="given", **given)
     np.testing.assert_array_equal(same.head.weight, audit.head.weight)
     ids = audit.images.index.tolist()
@@ -218,7 +219,7 @@ def test_a_coarse_sweep_needs_drawn_cues_and_a_method_of_the_network(
     workspace: Workspace, trainable: Audit
 ) -> None:
     with pytest.raises(InputError, match="pclarc always tries its strengths; give auto"):
-        run(workspace, trainable, "pclarc", sweep=True)
+        run(workspace, trainable, "pclarc", strength="sweep")
     path = trainable.folder / "images.parquet"
     write_frame(path, pd.read_parquet(path).drop(columns="cue_mask"))
     with pytest.raises(InputError, match="add the column cue_mask to the manifest, or give a"):

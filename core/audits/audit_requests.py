@@ -1,0 +1,149 @@
+"""What ``audit``, ``demo`` and ``map`` are asked for; nothing heavy at import."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.config import COMPONENTS
+from core.errors import InputError
+from core.jobs.options import Request, option
+from core.models.precision import PRECISIONS
+from core.storage.guard import permitted
+from core.storage.workspace import check_name
+
+
+@dataclass(frozen=True)
+class AuditRequest(Request):
+    """What the user asked for; the command line and the form fill the same fields."""
+
+    command = "audit"
+
+    data: str = field(
+        metadata=option(
+            "--data", required=True,
+            help="a folder (class/… or train/class/…), a manifest .csv or .parquet, "
+            "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME",
+        )
+    )  # fmt: skip
+    model: str = field(
+        metadata=option("--model", required=True,
+                        help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0")
+    )  # fmt: skip
+    name: str | None = field(
+        default=None,
+        metadata=option("--name", help="name of the audit (default: from data and model)"),
+    )
+    head: str = field(default="auto", metadata=option("--head", choices=["auto", "keep", "fit"]))
+    """``keep``, ``fit`` or ``auto``."""
+    checkpoint: Path | None = field(
+        default=None,
+        metadata=option("--checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors"),
+    )
+    components: int = field(
+        default=COMPONENTS, metadata=option("--components", type=int, metavar="N")
+    )
+    device: str = field(default="auto", metadata=option("--device", help="auto, cpu, cuda or mps"))
+    precision: str = field(
+        default="auto", metadata=option("--precision", choices=["auto", *PRECISIONS])
+    )
+    batch_size: int | None = field(
+        default=None, metadata=option("--batch-size", type=int, metavar="N")
+    )
+    workers: int | None = field(
+        default=None, metadata=option("--workers", type=int, metavar="N", help="decoding threads")
+    )
+    limit_per_class: int | None = field(
+        default=None, metadata=option("--limit-per-class", type=int, metavar="N")
+    )
+
+    def __post_init__(self) -> None:
+        if not self.data.strip():
+            from core.data.open import FORMS
+
+            raise InputError(f"--data is empty; give {FORMS}")
+        for flag, value in (
+            ("--components", self.components),
+            ("--batch-size", self.batch_size),
+            ("--workers", self.workers),
+            ("--limit-per-class", self.limit_per_class),
+        ):
+            if value is not None and value < 1:
+                raise InputError(f"{flag} {value}: must be at least 1")
+        for flag, word, known in (
+            ("--head", self.head, ("auto", "keep", "fit")),
+            ("--precision", self.precision, ("auto", *PRECISIONS)),
+        ):
+            if word not in known:
+                raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")
+        if self.name is not None:
+            check_name(self.name)
+        if self.checkpoint is not None:
+            permitted(self.checkpoint)
+
+    @property
+    def title(self) -> str:
+        """Data and model."""
+        return f"{self.data} · {self.model}"
+
+    @property
+    def default_name(self) -> str:
+        """Name of the audit: the one given, else made of data and model."""
+        if self.name is not None:
+            return self.name
+        model = self.model.partition(":")[2]
+        if self.checkpoint:
+            model += f"-{self.checkpoint.stem}"
+        words = re.sub(r"[\x00-\x1f/\\:]+", "-", f"{self._data_name}-{model}")
+        return words.strip().lstrip(".-")[:120].strip() or "audit"
+
+    @property
+    def _data_name(self) -> str:
+        """The folder or file that the data lies in, or the name of a data set."""
+        from core.data.open import NAMED
+
+        kind, colon, rest = self.data.partition(":")
+        if colon and kind in NAMED:
+            return f"{kind}-{rest.partition('?')[0]}"
+        path = Path(os.path.abspath(Path(self.data).expanduser()))
+        return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
+
+
+@dataclass(frozen=True)
+class DemoRequest(Request):
+    """``demo``: an audit that needs no data of one's own."""
+
+    command = "demo"
+
+    name: str = field(
+        default="cues",
+        metadata=option(nargs="?", help="cues (default), solar, compare, …"),
+    )
+
+    @property
+    def title(self) -> str:
+        """The one that a workspace begins with has no name."""
+        return "Demo" if self == DemoRequest() else f"Demo {self.name}"
+
+
+@dataclass(frozen=True)
+class MapRequest(Request):
+    """``map``: PCA and UMAP of an audit."""
+
+    command = "map"
+
+    audit: str = field(metadata=option(metavar="AUDIT", help="a name or the beginning of an id"))
+    class_name: str | None = field(
+        default=None,
+        metadata=option(
+            "--class", metavar="NAME",
+            help="the weighted activations of this class (label, name or #index) instead of the "
+            "features of all images",
+        ),
+    )  # fmt: skip
+    pca_only: bool = field(
+        default=False,
+        metadata=option("--pca-only", action="store_true", help="leave UMAP out"),
+    )

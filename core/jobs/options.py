@@ -1,0 +1,163 @@
+"""What a command is asked for, as a value: read from a command line, and written as one again.
+
+A command that a page, a job or a manifest repeats has a frozen dataclass of its own, whose fields
+are its options. That one table makes the parser, reads what was parsed, and writes the arguments
+that parse to an equal value.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, Self
+
+from core.errors import InputError, SpurioscopeError
+
+MANY = ("append", "extend")
+"""Actions of argparse whose option may be repeated."""
+
+
+def option(
+    *flags: str,
+    read: Callable[[Any], Any] | None = None,
+    write: Callable[[Any], Sequence[str]] | None = None,
+    **how: Any,
+) -> dict[str, Any]:
+    """Metadata of a field: how it is written on a command line.
+
+    Parameters
+    ----------
+    flags : none for what has its place.
+    read : makes the field of what was parsed; by default that itself, of several a tuple.
+    write : texts of a value that is not the default.
+    how : given to ``add_argument``.
+    """
+    many = how.get("action") in MANY or how.get("nargs") == "+"
+    return {
+        "flags": flags,
+        "read": read or (tuple if many else _itself),
+        "write": write or _texts,
+        "how": how,
+    }
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _texts(value: Any) -> list[str]:
+    """One text, or one of each of several; a number so that it is read as the same one."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [text for part in value for text in _texts(part)]
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return [f"{value:g}"]
+    return [str(value)]
+
+
+def folders(pairs: Sequence[str]) -> dict[str, Path]:
+    """``CLASS=DIR`` arguments of ``--cue-images`` as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise InputError(f"--cue-images {pair!r}: give CLASS=DIR")
+        found[name] = Path(folder)
+    return found
+
+
+def written(pairs: Mapping[str, object]) -> list[str]:
+    """``NAME=VALUE`` texts of a mapping."""
+    return [f"{name}={value}" for name, value in pairs.items()]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One command and its options; the base of those values. Every field has an :func:`option`."""
+
+    command: ClassVar[str]
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Give a parser every option; those that are not given stay out of what it returns."""
+        for each in fields(cls):
+            flags, how = each.metadata["flags"], each.metadata["how"]
+            given = {**how, "dest": each.name} if flags else how
+            parser.add_argument(*(flags or (each.name,)), default=argparse.SUPPRESS, **given)
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Self:
+        """The value of what a parser returned.
+
+        Raises
+        ------
+        InputError
+            If an option cannot have its value.
+        """
+        given = {f.name: getattr(options, f.name) for f in fields(cls) if f.name in options}
+        read = {f.name: f.metadata["read"] for f in fields(cls)}
+        return cls(**{name: read[name](value) for name, value in given.items()})
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> Self:
+        """The value of a command line, of this version or of an earlier one.
+
+        Raises
+        ------
+        InputError
+            If it is none of this command.
+        """
+        parser = _Strict(add_help=False)
+        cls.add_arguments(parser)
+        return cls.from_options(parser.parse_args(list(arguments[1:])))
+
+    def arguments(self) -> list[str]:
+        """The command line that :meth:`parse` reads as an equal value, without defaults."""
+        placed: list[str] = []
+        named: list[str] = []
+        for each in fields(self):
+            value, flags = getattr(self, each.name), each.metadata["flags"]
+            if value == _default(each):
+                continue
+            texts = [] if isinstance(value, bool) else each.metadata["write"](value)
+            if not flags:
+                placed += texts
+            elif isinstance(value, bool):
+                named.append(flags[0])
+            for text in texts if flags else ():
+                named += [f"{flags[0]}={text}"] if text.startswith("-") else [flags[0], text]
+        if any(text.startswith("-") for text in placed):
+            return [self.command, *named, "--", *placed]
+        return [self.command, *placed, *named]
+
+    def is_asked_by(self, arguments: Sequence[str]) -> bool:
+        """Whether a command line, of this version or of an earlier one, asks for the same."""
+        if list(arguments[:1]) != [self.command]:
+            return False
+        try:
+            return self.parse(arguments) == self
+        except SpurioscopeError:
+            return False
+
+    @property
+    def title(self) -> str:
+        """What a job that does it is called, unless the page has better words."""
+        return " ".join(self.arguments())
+
+
+class _Strict(argparse.ArgumentParser):
+    """A parser that raises what it has to say, and prints nothing."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()

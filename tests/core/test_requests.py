@@ -1,0 +1,183 @@
+"""What commands are asked for, as values: to a command line and back, all of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.__main__ import parser
+from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
+from core.corrections.mitigate_request import MitigateRequest
+from core.errors import InputError
+from core.jobs.options import Request
+from core.measures.measure_requests import (
+    CompareRequest,
+    FactorsRequest,
+    MeasureRequest,
+    ScoreRequest,
+)
+
+ODD = ("van", "-odd", "--name", "a=b", "--class=x", "-1", "two words", "", "ä€", "'\"", "#3", "[x]")
+"""Texts that a command line may misread."""
+
+NAMES = tuple(text for text in ODD if text and not text.startswith("-"))
+"""Those of them that may be the name of an audit."""
+
+PATHS = tuple(map(Path, ("/a b/c=d", "-folder", "x", "--seed")))
+FOLDERS = ({"van": PATHS[0]}, {"-odd": PATHS[1], "two words": PATHS[2]}, {"#3": PATHS[0]})
+
+VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
+    AuditRequest: {
+        "data": ("/data", "-odd", "hf:x?y=z", "demo:cues"),
+        "model": ODD,
+        "name": NAMES,
+        "head": ("keep", "fit"),
+        "checkpoint": PATHS,
+        "components": (1, 512),
+        "device": ("cuda:1", "-odd"),
+        "precision": ("fp32", "tf32", "bf16"),
+        "batch_size": (1, 256),
+        "workers": (3,),
+        "limit_per_class": (7,),
+    },
+    DemoRequest: {"name": ("solar", "compare")},
+    MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
+    FactorsRequest: {"audit": ODD, "class_name": ODD},
+    ScoreRequest: {"audit": ODD, "class_name": ODD, "cue_images": PATHS},
+    MeasureRequest: {
+        "audit": ODD,
+        "what": ("gap", "noise", "flip", "groups"),
+        "threshold": (1, 0, -2),
+        "sigma": ((0.25,), (0.1, 1 / 3, 1e-9)),
+    },
+    CompareRequest: {
+        "audits": (("a", "b"), ("-a", "b"), ("--stored", "-1", "a=b")),
+        "baseline": ODD,
+        "carry_tags_from": ODD,
+        "cue_images": FOLDERS,
+        "stored": (True,),
+    },
+    MitigateRequest: {
+        "audit": ODD,
+        "method": ODD,
+        "name": NAMES,
+        "classes": (("van",), ("-odd", "two words", "")),
+        "cues": (("van/pca-0", "-odd/neuron-12"), ("a=b/pca-1",)),
+        "strength": ("sweep", 0.0, 2.0, -1.0, 1 / 3, 1e-9, 1e22),
+        "options": ({"cav": "signal"}, {"rate": "-0.1", "fit": "a=b"}),
+        "attribute": ODD,
+        "masks": (True,),
+        "threshold": (1, 0, -2),
+        "pictures": (False,),
+        "cue_images": FOLDERS,
+        "seed": (7, -1),
+    },
+}
+"""For every command, values of every field other than their defaults."""
+
+
+def combined(kind: type[Request]) -> Iterator[Request]:
+    """Every value of every field alone, then all fields at once, each value in some row."""
+    values = VALUES[kind]
+    least = {
+        f.name: values[f.name][0]
+        for f in fields(kind)
+        if f.default is MISSING and f.default_factory is MISSING
+    }
+    for name, of in values.items():
+        for value in of:
+            yield kind(**{**least, name: value})
+    rows = max(map(len, values.values()))
+    for shift in range(rows):
+        yield kind(**{n: of[(shift + i) % len(of)] for i, (n, of) in enumerate(values.items())})
+    for one, two in itertools.combinations(values, 2):
+        yield kind(**{**least, one: values[one][-1], two: values[two][-1]})
+
+
+def test_every_field_of_every_request_is_tried() -> None:
+    assert set(VALUES) == set(Request.__subclasses__())
+    untried = {"class_name", "cue_images"}  # of measure: they belong together, see below
+    for kind, values in VALUES.items():
+        left = {f.name for f in fields(kind)} - set(values)
+        assert left == (untried if kind is MeasureRequest else set())
+
+
+@pytest.mark.parametrize("kind", VALUES, ids=lambda k: k.command)
+def test_a_request_is_read_from_its_own_arguments(kind: type[Request]) -> None:
+    whole = parser()
+    common = ["--workspace", "/w", "--job", "00000001-ab"]
+    for request in combined(kind):
+        arguments = request.arguments()
+        assert kind.parse(arguments) == request
+        assert request.is_asked_by(arguments)
+        end = [*arguments, "--"].index("--")  # as a job starts it
+        options = whole.parse_args([*arguments[:end], *common, *arguments[end:]])
+        assert (options.command, options.workspace, options.job) == (kind.command, *common[1::2])
+        assert kind.from_options(options) == request
+        assert request.title
+
+
+def test_the_score_of_measure_is_read_too() -> None:
+    for name, path in itertools.product(ODD, PATHS):
+        request = MeasureRequest("a", "score", class_name=name, cue_images=path)
+        assert MeasureRequest.parse(request.arguments()) == request
+    with pytest.raises(InputError, match="--what score needs --class"):
+        MeasureRequest("a", "score")
+    with pytest.raises(InputError, match="belong together"):
+        MeasureRequest("a", "gap", class_name="van", cue_images=Path("x"))
+
+
+def test_defaults_are_left_out() -> None:
+    assert DemoRequest().arguments() == ["demo"]
+    assert MeasureRequest("a").arguments() == ["measure", "a"]
+    assert AuditRequest("d", "m").arguments() == ["audit", "--data", "d", "--model", "m"]
+    request = MitigateRequest("a", "pclarc", "b")
+    assert request.arguments() == ["mitigate", "a", "--method", "pclarc", "--name", "b"]
+
+
+def test_command_lines_of_before_ask_for_the_same() -> None:
+    """In another order, with defaults, with values after an equals sign."""
+    before = ["mitigate", "a", "--method", "pclarc", "--cue", "van/pca-0", "--strength", "auto"]
+    request = MitigateRequest("a", "pclarc", "b", cues=("van/pca-0",))
+    assert request.is_asked_by([*before, "--name", "b"])
+    assert not request.is_asked_by([*before, "--name", "c"])
+    assert not request.is_asked_by(["mitigate", "a"])
+    assert not request.is_asked_by(["demo"])
+    assert not request.is_asked_by([])
+    assert MapRequest("a", "eel").is_asked_by(["map", "a", "--class=eel"])
+    assert MeasureRequest("a").is_asked_by(["measure", "a", "--what", "all"])
+    audit = ["audit", "--data", "d", "--model", "m", "--head", "auto", "--components", "64"]
+    wanted = AuditRequest("d", "m", components=64)
+    assert wanted.is_asked_by([*audit, "--device", "auto", "--precision", "auto"])
+
+
+def test_jobs_are_called_as_before() -> None:
+    assert AuditRequest("demo:cues", "timm:x", name="mine").title == "demo:cues · timm:x"
+    assert MitigateRequest("a", "pclarc", "my  new").title == "my new · pclarc"
+    assert CompareRequest(("a", "b", "c")).title == "Compare 3 models"
+    assert DemoRequest().title == "Demo"
+
+
+def test_a_manifest_keeps_what_was_asked_for() -> None:
+    for request in combined(MitigateRequest):
+        assert isinstance(request, MitigateRequest)
+        done = {"parent": request.audit, **json.loads(json.dumps(request.to_json()))}
+        # classes have become cues; what is measured is no part of what comes out
+        attribute = request.attribute or None
+        kept = replace(request, classes=(), pictures=True, cue_images={}, attribute=attribute)
+        assert MitigateRequest.from_json(done, request.name) == kept
+
+
+def test_a_manifest_of_before_thresholds_were_kept() -> None:
+    done = MitigateRequest("a", "pclarc", "b", strength=2.0, threshold=1).to_json()
+    del done["threshold"]
+    assert MitigateRequest.from_json({"parent": "a", **done}, "c").threshold is None
+    assert done.keys() == {
+        *("method", "cues", "options", "asked_strength", "attribute", "masks", "seed")
+    }
