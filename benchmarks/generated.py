@@ -200,7 +200,7 @@ def _features(folder: Path, table: ImageTable, model: SimpleNamespace, seed: int
         facts = pd.DataFrame({"image_id": shard.plan["image_id"]})
         facts["digest"] = facts["image_id"]
         facts = facts.assign(width=SIDE, height=SIDE, reason="", readable=True)
-        with replacing_folder(shard.folder) as temporary:
+        with replacing_folder(shard.files.folder) as temporary:
             np.save(temporary / "features.npy", features)
             facts.to_parquet(temporary / "rows.parquet", index=False)
     return store

@@ -57,11 +57,11 @@ def run() -> list[Line]:
 def mapped(folder: str) -> tuple[float, float, int, int]:
     """Seconds and gigabytes that the map takes, images that it places, and that are drawn."""
     from core.audits.audit import Audit
-    from core.audits.map import compute_map, map_folder
+    from core.audits.map import compute_map
     from core.storage.workspace import Workspace
 
     audit = Audit.open(Workspace(Path(folder)), NAME)
-    shutil.rmtree(map_folder(audit, None), ignore_errors=True)  # of an earlier run
+    shutil.rmtree(audit.files.map_of(None).folder, ignore_errors=True)  # of an earlier run
     began = time.perf_counter()
     found = compute_map(audit, umap=False)
     taken = time.perf_counter() - began

@@ -44,6 +44,7 @@ from core.storage.files import (
     write_frame,
     write_json,
 )
+from core.storage.layout import AuditFiles, ClassFiles
 from core.storage.workspace import fingerprint
 from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progress, Reporter
 
@@ -70,7 +71,7 @@ def analyse(
     model : None where a head was given (:data:`GIVEN`).
     images : the table joined with the store's rows (digest, width, height, readable, reason).
     """
-    remove(folder / "summary.json")  # nobody reads half of two analyses
+    remove(AuditFiles(folder).summary)  # nobody reads half of two analyses
     readable = images[images["readable"]].reset_index(drop=True)
     fitting = fitting_rows(readable)
     key = fingerprint(
@@ -89,17 +90,18 @@ def analyse(
         folder, manifest, readable, fitting, held_out, predictions, store, head, key, report
     )
     write_json(
-        folder / "summary.json",
+        AuditFiles(folder).summary,
         summarise(manifest, table, images, readable, fitting, held_out, predictions, head, classes),
     )
 
 
 def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
     """Whether the stored analysis is that of exactly these images, so that nothing is to do."""
-    if not (folder / "summary.json").exists() or not (folder / "images.parquet").exists():
+    files = AuditFiles(folder)
+    if not files.summary.exists() or not files.images.exists():
         return False
-    same_table = read_json(folder / "summary.json", {}).get("table") == _table_key(table)
-    return bool(same_table and read_frame(folder / "images.parquet").equals(images))
+    same_table = read_json(files.summary, {}).get("table") == _table_key(table)
+    return bool(same_table and read_frame(files.images).equals(images))
 
 
 def _table_key(table: ImageTable) -> str:
@@ -141,7 +143,7 @@ def held_out_rows(folder: Path, fitting: BoolArray) -> BoolArray:
     if not fitting.all():
         return ~fitting
     rows = fitting.copy()
-    probe = read_json(folder / "head" / "head.json", FACTS).get("probe", {})
+    probe = read_json(AuditFiles(folder).head.facts, FACTS).get("probe", {})
     rows[np.array(probe.get("never_held_out", []), np.int64)] = False
     return rows
 
@@ -169,7 +171,7 @@ def _head(
     key: str,
 ) -> Head:
     """A given head, the model's own, or a linear probe fitted on the training features."""
-    path = folder / "head" / "head.json"
+    path = AuditFiles(folder).head.facts
     stored = read_json(path, {}) if path.exists() else {}
     if GIVEN in stored and stored["key"] != key:
         write_json(path, {**stored, "key": key})
@@ -222,11 +224,12 @@ def _predict(
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(0, "image_id", readable["image_id"])
     fair = frame["correct"].to_numpy(dtype=bool).copy()
-    if there(folder / "head" / "oof.npy"):
-        out_of_fold = read_array(folder / "head" / "oof.npy", mapped=True)
+    files = AuditFiles(folder)
+    if there(files.head.out_of_fold):
+        out_of_fold = read_array(files.head.out_of_fold, mapped=True)
         fair[fitting] = out_of_fold.argmax(axis=1) == truth[fitting]
     frame["fair"] = fair
-    write_frame(folder / "predictions.parquet", frame)
+    write_frame(files.predictions, frame)
     return frame
 
 
@@ -258,10 +261,10 @@ def _classes(
     report: Reporter,
 ) -> list[dict[str, Any]]:
     """Analyse every class that has an output and a training image; returns their facts."""
-    path = folder / "classes"
-    if path.exists() and not _same_key(path / "key.json", key):
-        shutil.rmtree(path)
-    write_json(path / "key.json", key)
+    files = AuditFiles(folder)
+    if files.classes.exists() and not _same_key(files.classes_key, key):
+        shutil.rmtree(files.classes)
+    write_json(files.classes_key, key)
     label = readable["label"].to_numpy(dtype=str)
     wanted = [name for name in sorted(set(label[fitting])) if head.index(name) >= 0]
     glosses = definitions(wanted)
@@ -270,8 +273,8 @@ def _classes(
         report(Progress("Finding components", number, len(wanted), "classes"))
         rows = np.flatnonzero(label == name)
         class_idx = head.index(name)
-        target = path / f"{class_idx:05d}"
-        if not (target / "class.json").exists():
+        target = files.of_class(class_idx)
+        if not target.facts.exists():
             ids = readable["image_id"].iloc[rows].tolist()
             found = find_candidates(
                 store.features(ids),
@@ -284,15 +287,13 @@ def _classes(
                 device=manifest["compute"]["device"],
             )
             _write_class(target, found, ids, fitting[rows], store, class_idx, name, head)
-        tables.append(read_frame(target / "candidates.parquet"))
+        tables.append(read_frame(target.candidates))
         facts.append(
-            read_json(target / "class.json")
-            | {"definition": glosses.get(name, "")}
-            | widest_gap(tables[-1])
+            read_json(target.facts) | {"definition": glosses.get(name, "")} | widest_gap(tables[-1])
         )
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
     if tables:
-        write_frame(folder / "candidates.parquet", pd.concat(tables, ignore_index=True))
+        write_frame(files.candidates, pd.concat(tables, ignore_index=True))
     return facts
 
 
@@ -327,7 +328,7 @@ def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _write_class(
-    target: Path,
+    target: ClassFiles,
     found: ClassCandidates,
     ids: list[str],
     fitting: BoolArray,
@@ -342,7 +343,8 @@ def _write_class(
     table["top_image_ids"] = [[ids[i] for i in row] for row in top]
     table.insert(0, "class_idx", class_idx)
     table.insert(1, "class_name", head.names[class_idx])
-    with replacing_folder(target) as temporary:
+    with replacing_folder(target.folder) as temporary:
+        new = ClassFiles(temporary)
         arrays = {
             "basis": found.pca.basis.T.astype(np.float32),
             "mean": found.pca.mean,
@@ -357,8 +359,8 @@ def _write_class(
         if maps is not None:
             arrays["top_maps"] = maps
         for name, array in arrays.items():
-            write_array(temporary / f"{name}.npy", array)
-        write_frame(temporary / "candidates.parquet", table, "snappy")
+            write_array(new.array(name), array)
+        write_frame(new.candidates, table, "snappy")
         facts = {
             "class_idx": class_idx,
             "label": label,
@@ -370,7 +372,7 @@ def _write_class(
             "total_variance": found.pca.total_variance,
             "bound": found.pca.bound,
         }
-        write_json(temporary / "class.json", facts)
+        write_json(new.facts, facts)
 
 
 def _top_maps(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.audits.class_files import carried_path, read_arrays, read_carried
+from core.audits.class_files import read_arrays, read_carried
 from core.candidates.pca import ClassPCA
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
@@ -31,6 +31,7 @@ from core.storage.files import (
     write_bytes,
     write_json,
 )
+from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Kind, Preprocess
 
@@ -89,7 +90,7 @@ class ClassArrays:
     top_maps: FloatArray | None
     """(r + m, TOP_IMAGES, h, w) of each candidate's top images, or None: computed on demand."""
     carried: Path
-    """File of the directions carried over from other models (:func:`carried_path`)."""
+    """File of the directions carried over (:meth:`core.storage.layout.AuditFiles.carried_to`)."""
 
     def candidate(self, kind: Kind | str, component: int) -> Candidate:
         """One candidate of this class; any feature may be asked for as a neuron.
@@ -150,14 +151,14 @@ class Audit:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.files = folder, AuditFiles(folder)
         self.manifest: dict[str, Any] = read_manifest(folder)
-        if not (folder / "summary.json").exists():
+        if not self.files.summary.exists():
             raise WorkspaceError(
                 f"audit {self.manifest['name']!r} is not finished; run the same audit command "
                 "again to go on, or resume it on the page New audit"
             )
-        self.summary: dict[str, Any] = read_json(folder / "summary.json", SUMMARY)
+        self.summary: dict[str, Any] = read_json(self.files.summary, SUMMARY)
 
     @classmethod
     def open(cls, workspace: Workspace, audit: str) -> Audit:
@@ -205,9 +206,9 @@ class Audit:
         The table's columns, and ``prediction`` (output index), ``confidence``, ``loss``,
         ``correct`` and ``fair`` (:func:`core.audits.analysis.analyse`).
         """
-        images = read_frame(self.folder / "images.parquet", needed=IMAGES)
+        images = read_frame(self.files.images, needed=IMAGES)
         images = images[images["readable"].astype(bool)].set_index("image_id")
-        path = self.folder / "predictions.parquet"
+        path = self.files.predictions
         predictions = read_frame(path, needed=["image_id", *PREDICTED]).set_index("image_id")
         if not images.index.equals(predictions.index):
             raise damaged(path, "is of other images than images.parquet")
@@ -223,7 +224,7 @@ class Audit:
     @cached_property
     def candidates(self) -> pd.DataFrame:
         """Every candidate of every class (:data:`core.candidates.search.COLUMNS`)."""
-        return read_frame(self.folder / "candidates.parquet", needed=COLUMNS)
+        return read_frame(self.files.candidates, needed=COLUMNS)
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -261,14 +262,14 @@ class Audit:
 
     def carried(self, class_idx: int) -> int:
         """How many directions were carried over to a class from other models."""
-        path = carried_path(self.folder, class_idx)
+        path = self.files.carried_to(class_idx)
         return len(read_carried(path, mapped=True)) if there(path) else 0
 
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
-        folder = self.folder / "classes" / f"{class_idx:05d}"
-        arrays = read_arrays(folder, self.head.weight.shape[1])
-        facts = read_json(folder / "class.json", CLASS)
+        files = self.files.of_class(class_idx)
+        arrays = read_arrays(files, self.head.weight.shape[1])
+        facts = read_json(files.facts, CLASS)
         pca = ClassPCA(
             np.asarray(self.head.weight[class_idx], np.float64),
             np.asarray(arrays["mean"]),
@@ -286,7 +287,7 @@ class Audit:
             arrays["image_ids"].tolist(),
             np.asarray(arrays["fitting"]),
             arrays.get("top_maps"),
-            carried_path(self.folder, class_idx),
+            self.files.carried_to(class_idx),
         )
 
     def upload(self, content: bytes, model: Model) -> str:
@@ -317,40 +318,41 @@ class Audit:
         from core.data.preprocess import apply
         from core.features.shards import storable
 
-        refuse_if_full(self.folder / "uploads")
-        with replacing_folder(self.folder / "uploads" / image_id) as temporary:
-            write_bytes(temporary / "image", content)
-            pixels = apply(self.preprocess, read_foreign(temporary / "image").image)
+        refuse_if_full(self.files.uploads)
+        with replacing_folder(self.files.upload(image_id).folder) as temporary:
+            new = UploadFiles(temporary)
+            write_bytes(new.image, content)
+            pixels = apply(self.preprocess, read_foreign(new.image).image)
             encoded = model.encode(torch.from_numpy(pixels)[None])
             if not encoded.features.isfinite().all():
                 raise UnreadableImageError("the network's features are not finite on this image")
-            write_array(temporary / "features.npy", encoded.features.cpu().numpy())
+            write_array(new.features, encoded.features.cpu().numpy())
             if encoded.maps is not None:
-                write_array(temporary / "maps.npy", storable(encoded.maps))
-            write_json(temporary / "upload.json", {"version": UPLOAD_VERSION})
+                write_array(new.maps, storable(encoded.maps))
+            write_json(new.facts, {"version": UPLOAD_VERSION})
 
     def _is_taken_in(self, image_id: str) -> bool:
         """Whether the features of an upload are there, and stored since they can be believed."""
-        facts = self.folder / "uploads" / image_id / "upload.json"
+        facts = self.files.upload(image_id).facts
         return facts.exists() and read_json(facts, {"version": int})["version"] == UPLOAD_VERSION
 
-    def _uploaded(self, image_id: str) -> Path | None:
-        """Folder of an upload; what an earlier version stored is computed anew, once."""
+    def _uploaded(self, image_id: str) -> UploadFiles | None:
+        """Files of an upload; what an earlier version stored is computed anew, once."""
         from core.storage.roles import read_only
 
-        folder = self.folder / "uploads" / image_id
-        if not (image_id.startswith("up") and image_id.isalnum() and folder.is_dir()):
+        files = self.files.upload(image_id)
+        if not (image_id.startswith("up") and image_id.isalnum() and files.folder.is_dir()):
             return None
         if not self._is_taken_in(image_id):
             if read_only():
                 return None
-            self.upload(read_bytes(folder / "image"), self.load_model())
-        return folder
+            self.upload(read_bytes(files.image), self.load_model())
+        return files
 
     def features(self, image_ids: Sequence[str]) -> FloatArray:
         """Features (n, D) float32 of images of the audit, or of one that was uploaded."""
-        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
-            return read_array(folder / "features.npy")
+        if len(image_ids) == 1 and (files := self._uploaded(image_ids[0])):
+            return read_array(files.features)
         return self.store.features(image_ids)
 
     def path(self, image_id: str) -> Path:
@@ -361,8 +363,8 @@ class Audit:
         InputError
             If the audit holds no such image.
         """
-        if folder := self._uploaded(image_id):
-            return folder / "image"
+        if files := self._uploaded(image_id):
+            return files.image
         if image_id not in self.images.index:
             raise InputError(f"audit {self.name!r} holds no image {image_id!r}")
         return self.root / str(self.images.at[image_id, "path"])
@@ -437,8 +439,8 @@ class Audit:
                 f"{self.manifest['model']['name']} has no pooled maps: its heatmaps are Grad-CAM "
                 "approximations"
             )
-        if len(image_ids) == 1 and (folder := self._uploaded(image_ids[0])):
-            return stored_values(read_array(folder / "maps.npy"))
+        if len(image_ids) == 1 and (files := self._uploaded(image_ids[0])):
+            return stored_values(read_array(files.maps))
         if self.store.has_maps(image_ids):
             return self.store.maps(image_ids)
         from core.data.preprocess import apply

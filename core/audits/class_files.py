@@ -9,6 +9,7 @@ import numpy as np
 
 from core.errors import WorkspaceError
 from core.storage.files import damaged, read_array, there, write_array
+from core.storage.layout import ClassFiles
 from core.types import FloatArray
 
 ARRAYS = {
@@ -21,7 +22,7 @@ LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
 """Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
 
 
-def read_arrays(folder: Path, features: int) -> dict[str, np.ndarray]:
+def read_arrays(files: ClassFiles, features: int) -> dict[str, np.ndarray]:
     """Every array of a class by name, ``top_maps`` only where they are stored.
 
     Parameters
@@ -34,12 +35,12 @@ def read_arrays(folder: Path, features: int) -> dict[str, np.ndarray]:
         If one is missing or damaged, or they do not go together.
     """
     arrays = {
-        name: read_array(folder / f"{name}.npy", mapped=name in LARGE_ARRAYS, ndim=ndim)
+        name: read_array(files.array(name), mapped=name in LARGE_ARRAYS, ndim=ndim)
         for name, ndim in ARRAYS.items()
-        if name != "top_maps" or there(folder / "top_maps.npy")
+        if name != "top_maps" or there(files.array(name))
     }
     if not _together(arrays, features):
-        raise damaged(folder, "holds arrays of different classes")
+        raise damaged(files.folder, "holds arrays of different classes")
     return arrays
 
 
@@ -52,14 +53,6 @@ def _together(arrays: Mapping[str, np.ndarray], features: int) -> bool:
         and candidates == components + len(arrays["neurons"])
         and all(len(arrays[name]) == images for name in ("residual", "image_ids", "fitting"))
     )
-
-
-def carried_path(folder: Path, class_idx: int) -> Path:
-    """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.
-
-    Rows are only ever added, so that the number of one stands for good.
-    """
-    return folder / "carried" / f"{class_idx:05d}.npy"
 
 
 def read_carried(path: Path, *, mapped: bool = False) -> FloatArray:
@@ -79,9 +72,9 @@ def read_carried(path: Path, *, mapped: bool = False) -> FloatArray:
         ) from error
 
 
-def carry_direction(folder: Path, class_idx: int, direction: FloatArray, offset: float) -> int:
+def carry_direction(path: Path, direction: FloatArray, offset: float) -> int:
     """The number of a direction (D,) among those carried to a class; a new one is added."""
-    path, row = carried_path(folder, class_idx), np.append(direction, offset)[None]
+    row = np.append(direction, offset)[None]
     known = read_carried(path) if there(path) else np.zeros((0, row.shape[1]))
     same = np.flatnonzero(np.isclose(known, row, rtol=1e-9, atol=1e-12).all(axis=1))
     if len(same):

@@ -31,6 +31,17 @@ from core.storage.files import (
     read_json,
     write_frame,
 )
+from core.storage.layout import (
+    CARRIED,
+    CLASSES,
+    HEAD,
+    ON_DEMAND,
+    PASS,
+    PICTURES,
+    PLAN,
+    AuditFiles,
+    ShardFiles,
+)
 from core.storage.workspace import read_manifest
 from core.types import ImageTable, Progress, Reporter, silent
 
@@ -39,17 +50,8 @@ if TYPE_CHECKING:
 
 STAGE = "Checking what is stored"
 
-PICTURES = "pictures"
-"""Folder of what can be drawn again at any time; not looked at."""
-
 ASIDE = ".damaged"
 """Ending of what is set aside since no run can compute it again."""
-
-PASS = ("plan", "shards")
-"""Folders of what the pass over the images leaves."""
-
-ON_DEMAND = ("carried", "map", "measures", "mitigation", "outcomes", "uploads")
-"""Folders of what is computed where it is asked for."""
 
 UNKNOWN_FILE = (-1, 0)
 """Size and time of an image that was changed since; the next plan looks at it again."""
@@ -147,18 +149,18 @@ _READ = {
 
 def _missing(folder: Path) -> Iterator[str]:
     """Folders and files that a finished audit has; their digests may be gone with them."""
+    files = AuditFiles(folder)
     try:
-        classes = read_json(folder / "summary.json", SUMMARY)["classes"]
+        classes = read_json(files.summary, SUMMARY)["classes"]
         shards = FeatureStore(folder).shards
     except WorkspaceError:
         return  # never finished, or damaged, which is said already
-    names = ["images.parquet", "predictions.parquet", "head/head.json", "classes/key.json"]
-    names += ["candidates.parquet"] if classes else []
-    names += [f"classes/{facts['class_idx']:05d}/class.json" for facts in classes]
-    names += [f"shards/{shard.folder.name}/rows.parquet" for shard in shards]
-    plans = {p.name.partition("-")[0] for p in (folder / "shards").glob("[0-9]*-[0-9]*")}
-    names += [f"plan/{stem}.parquet" for stem in sorted(plans)]
-    yield from (name for name in names if not (folder / name).exists())
+    paths = [files.images, files.predictions, files.head.facts, files.classes_key]
+    paths += [files.candidates] if classes else []
+    paths += [files.of_class(facts["class_idx"]).facts for facts in classes]
+    paths += [shard.files.rows for shard in shards]
+    paths += [files.plan(name) for name in sorted({shard.plan for shard in files.every_shard()})]
+    yield from (path.relative_to(folder).as_posix() for path in paths if not path.exists())
 
 
 def is_analysis(name: str) -> bool:
@@ -195,12 +197,12 @@ def _without_digest(folder: Path) -> list[Path]:
 
 def _set_aside(folder: Path, name: Path) -> None:
     path, part = folder / name, name.parts[0]
-    if len(name.parts) == 3 or part == "head":  # folders that are complete or not there
+    if len(name.parts) == 3 or part == HEAD:  # folders that are complete or not there
         shutil.rmtree(path.parent, ignore_errors=True)
-    elif part == "carried" and path.exists():
+    elif part == CARRIED and path.exists():
         digests.forget(path)
         os.replace(path, path.with_name(path.name + ASIDE))
-    elif part not in ("plan", "classes"):  # the digests of those are needed to make them again
+    elif part not in (PLAN, CLASSES):  # the digests of those are needed to make them again
         digests.forget(path)
         path.unlink(missing_ok=True)
     elif path.name == digests.NAME:
@@ -219,27 +221,29 @@ def remake_plans(folder: Path, table: ImageTable, damaged: Sequence[str]) -> Non
     WorkspaceError
         If one of these shards is damaged, too, so that nobody knows which images it held.
     """
-    shards: dict[str, list[Path]] = {}
-    for shard in sorted((folder / "shards").glob("[0-9]*-[0-9]*")):
-        shards.setdefault(shard.name.partition("-")[0], []).append(shard)
-    lost = {Path(name).stem for name in damaged if name.startswith("plan/")} - {"digests"}
+    files = AuditFiles(folder)
+    shards: dict[str, list[ShardFiles]] = {}
+    for shard in files.every_shard():
+        shards.setdefault(shard.plan, []).append(shard)
+    lost = {path.stem for name in damaged if (path := folder / name).parent == files.plans}
+    lost -= {Path(digests.NAME).stem}
     for stem in sorted(shards.keys() | lost):
-        path = folder / "plan" / f"{stem}.parquet"
+        path = files.plan(stem)
         if not path.exists() or stem in lost:
             write_frame(path, _plan_of(path, shards.get(stem, []), table))
 
 
-def _plan_of(path: Path, shards: list[Path], table: ImageTable) -> pd.DataFrame:
+def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.DataFrame:
     """The images (PLAN_COLUMNS) of all shards of a plan."""
     import pandas as pd
 
-    last = int(shards[-1].name.partition("-")[2]) if shards else -1
+    last = shards[-1].number if shards else -1
     if last + 1 != len(shards) or not shards:
         raise WorkspaceError(
             f"{path} is damaged, and so are shards that it lists the images of; delete the audit "
             f"({read_manifest(path.parent.parent)['name']!r}) and run it again"
         )
-    rows, _ = read_frames([shard / "rows.parquet" for shard in shards], ROW_COLUMNS)
+    rows, _ = read_frames([shard.rows for shard in shards], ROW_COLUMNS)
     paths = table.frame.set_index("image_id")["path"].reindex(rows["image_id"]).fillna("")
     plan = pd.DataFrame({"image_id": rows["image_id"], "path": paths.to_numpy()})
     stats = [file_state(table.root / name) for name in plan["path"]]

@@ -21,7 +21,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +45,7 @@ from core.storage.files import (
     write_array,
     write_json,
 )
+from core.storage.layout import MapFiles
 from core.storage.workspace import fingerprint
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
@@ -101,11 +101,6 @@ def scope_name(class_idx: int | None) -> str:
     return "features" if class_idx is None else f"psi-{class_idx:05d}"
 
 
-def map_folder(audit: Audit, class_idx: int | None) -> Path:
-    """Where a map lies or will lie."""
-    return audit.folder / "map" / scope_name(class_idx)
-
-
 def scope_images(audit: Audit, class_idx: int | None) -> pd.DataFrame:
     """The images of a map (columns label and digest), indexed by ``image_id``."""
     images = audit.images[["label", "digest"]]
@@ -135,18 +130,17 @@ def map_key(audit: Audit, class_idx: int | None) -> str:
 
 def read_map(audit: Audit, class_idx: int | None = None) -> ImageMap | None:
     """The stored map of all images, or of one class; None where there is no current one."""
-    folder = map_folder(audit, class_idx)
-    if not (folder / "map.json").exists():
+    files = audit.files.map_of(class_idx)
+    if not files.facts.exists():
         return None
-    facts = read_json(folder / "map.json", FACTS)
+    facts = read_json(files.facts, FACTS)
     if facts.get("key") != map_key(audit, class_idx):
         return None
-    umap = folder / "umap.npy"
     return ImageMap(
-        read_array(folder / "ids.npy", mapped=True, kinds="S", ndim=1),
-        read_array(folder / "pca.npy", mapped=True, kinds="f", ndim=2),
-        read_array(folder / "sample.npy", kinds="iu", ndim=1),
-        read_array(umap, kinds="f", ndim=2) if there(umap) else None,
+        read_array(files.ids, mapped=True, kinds="S", ndim=1),
+        read_array(files.pca, mapped=True, kinds="f", ndim=2),
+        read_array(files.sample, kinds="iu", ndim=1),
+        read_array(files.umap, kinds="f", ndim=2) if there(files.umap) else None,
         facts,
     )
 
@@ -206,22 +200,23 @@ def compute_map(
     WorkspaceError
         If another process computes the same map right now, or the disk is full.
     """
-    folder = map_folder(audit, class_idx)
+    files = audit.files.map_of(class_idx)
     busy = f"this map of audit {audit.name!r} is being computed already; wait for it"
-    with locked(folder.parent / f"{folder.name}.lock", busy):
+    with locked(files.lock, busy):
         stored = read_map(audit, class_idx)
         if stored and (stored.umap is not None or not umap or stored.facts["n"] < FEWEST):
             return stored
-        for left in folder.parent.glob(f".{folder.name}-*"):  # of a killed run
+        for left in audit.files.maps.glob(f".{files.folder.name}-*"):  # of a killed run
             shutil.rmtree(left, ignore_errors=True)
         made = make_map(audit, class_idx, umap=umap, report=report)
-        with replacing_folder(folder) as temporary:
-            write_array(temporary / "ids.npy", made.ids)
-            write_array(temporary / "pca.npy", made.pca)
-            write_array(temporary / "sample.npy", made.sample)
+        with replacing_folder(files.folder) as temporary:
+            new = MapFiles(temporary)
+            write_array(new.ids, made.ids)
+            write_array(new.pca, made.pca)
+            write_array(new.sample, made.sample)
             if made.umap is not None:
-                write_array(temporary / "umap.npy", made.umap)
-            write_json(temporary / "map.json", made.facts)
+                write_array(new.umap, made.umap)
+            write_json(new.facts, made.facts)
     return made
 
 

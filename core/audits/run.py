@@ -31,6 +31,7 @@ from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.models.precision import SAMPLE, Precision, Tried, spread_over_classes
 from core.storage.files import locked, read_json, remove_unfinished, write_frame, write_json
+from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace, differences, fingerprint
 from core.types import ImageTable, Progress, Reporter, silent
 
@@ -70,19 +71,19 @@ def run_audit(
     table = _open_table(request, workspace, report)
     report(Progress("Loading the model", 0, 0))
     manifest, model = _prepare(request, workspace, table)
-    folder = workspace.folder(manifest["id"])
+    files = workspace.files(manifest["id"])
     busy = (
         f"audit {manifest['name']!r} is being computed by another process; watch or cancel it on "
         "the page New audit, or wait"
     )
-    with locked(folder / "lock", busy):
+    with locked(files.lock, busy):
         named = workspace.named(manifest["name"])
         if named is not None and named["id"] != manifest["id"]:
             raise WorkspaceError(busy)  # another process began it since we looked
-        write_json(folder / "manifest.json", manifest)
+        write_json(files.manifest, manifest)
         started(manifest["id"])
-        compute(folder, manifest, table, model, report, workers=request.workers)
-    return Audit(folder)
+        compute(files.folder, manifest, table, model, report, workers=request.workers)
+    return Audit(files.folder)
 
 
 def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
@@ -288,7 +289,8 @@ def compute(
     workers: int | None = None,
 ) -> None:
     """The pass over what is missing or damaged, then the analysis."""
-    for part in (folder, folder / "plan", folder / "shards", folder / "classes"):
+    files = AuditFiles(folder)
+    for part in (folder, files.plans, files.shards, files.classes):
         remove_unfinished(part)
     damaged = mend(folder, report)
     remake_plans(folder, table, damaged)
@@ -323,7 +325,7 @@ def compute(
         set_state(folder, manifest, "finished")
         return
     set_state(folder, manifest, "running")
-    write_frame(folder / "images.parquet", frame)
+    write_frame(files.images, frame)
     analyse(folder, manifest, table, frame, store, model, report)
     set_state(folder, manifest, "finished")
 
@@ -349,9 +351,8 @@ def set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
     """Record the state, and leave a name that was changed meanwhile."""
     if manifest["state"] != state:
         manifest["state"] = state
-        write_json(
-            folder / "manifest.json", {**read_json(folder / "manifest.json"), "state": state}
-        )
+        path = AuditFiles(folder).manifest
+        write_json(path, {**read_json(path), "state": state})
 
 
 def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
@@ -362,10 +363,10 @@ def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
     if model.map_grid is None or model.map_kind == "none":
         return False
     if begun := store.begun:
-        return (begun.folder / "maps.npy").exists()
+        return begun.files.maps.exists()
     height, width = model.map_grid
     size = model.n_features * height * width * (2 if precision == "bf16" else 4)
-    free = shutil.disk_usage(store.folder).free
+    free = shutil.disk_usage(store.files.folder).free
     whole, to_come = (
         size * sum(len(shard.plan) for shard in shards) for shards in (store.shards, store.missing)
     )

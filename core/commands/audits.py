@@ -13,6 +13,7 @@ from core.commands.terminal import Terminal
 from core.errors import InputError, WorkspaceError
 from core.storage.documents import SUMMARY
 from core.storage.files import MEND, is_locked, read_json
+from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace
 from core.types import Kind, Reporter, silent
 
@@ -104,7 +105,7 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
     """``list``: one line per audit, newest first."""
     rows = []
     for manifest in workspace.manifests():
-        path = workspace.folder(manifest["id"]) / "summary.json"
+        path = workspace.files(manifest["id"]).summary
         try:
             summary, state = _summary(path), _state(workspace, manifest)
         except WorkspaceError:
@@ -133,7 +134,7 @@ def _summary(path: Path) -> dict[str, Any]:
 def _state(workspace: Workspace, manifest: dict[str, Any]) -> str:
     if manifest["state"] == "finished":
         return "finished"
-    running = is_locked(workspace.folder(manifest["id"]) / "lock")
+    running = is_locked(workspace.files(manifest["id"]).lock)
     return "running" if running else "stopped"
 
 
@@ -142,8 +143,7 @@ def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = s
     manifest = workspace.find(options.audit)
     if options.data_root:
         manifest = relocate(workspace, manifest, options.data_root)
-    path = workspace.folder(manifest["id"]) / "summary.json"
-    summary = _summary(path)
+    summary = _summary(workspace.files(manifest["id"]).summary)
     result = describe(manifest, summary)
     result["state"] = _state(workspace, manifest)
     return result, _text(manifest | {"state": result["state"]}, summary)
@@ -161,7 +161,7 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
     remedy = "name the folder that holds the images"
     if not root.is_dir():
         raise InputError(f"--data-root {root} is not a folder; {remedy}")
-    paths = _planned_paths(workspace.folder(manifest["id"]))
+    paths = _planned_paths(workspace.files(manifest["id"]))
     sample = paths[:: max(1, len(paths) // 20)]
     if missing := [path for path in sample if not (root / path).exists()]:
         raise InputError(f"--data-root {root}: {root / missing[0]} is missing; {remedy}")
@@ -173,11 +173,10 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
     )
 
 
-def _planned_paths(folder: Path) -> list[str]:
+def _planned_paths(files: AuditFiles) -> list[str]:
     from core.storage.files import read_frame
 
-    plans = sorted((folder / "plan").glob("[0-9]*.parquet"))
-    return [path for plan in plans for path in read_frame(plan, ["path"])["path"]]
+    return [path for plan in files.every_plan() for path in read_frame(plan, ["path"])["path"]]
 
 
 def _moved_source(data: dict[str, Any], root: Path) -> str:

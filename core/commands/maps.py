@@ -15,14 +15,14 @@ Result = tuple[dict[str, Any], str]
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """Compute the map that ``options`` name, unless a current one is stored."""
     from core.audits.audit import Audit
-    from core.audits.map import compute_map, map_folder
+    from core.audits.map import compute_map
 
     request = MapRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
     facts = None if request.class_name is None else audit.class_facts(request.class_name)
     class_idx = None if facts is None else int(facts["class_idx"])
     found = compute_map(audit, class_idx, umap=not request.pca_only, report=report)
-    folder = map_folder(audit, class_idx)
+    folder = audit.files.map_of(class_idx).folder
     result = {
         "audit": audit.id,
         "class": None if facts is None else facts["label"],

@@ -38,8 +38,8 @@ def facts_of(audit: Audit) -> dict[str, Any]:
 
 def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
     """The audit that a derived one was made from; None where it was deleted."""
-    folder = workspace.folder(facts_of(audit)["parent"])
-    return Audit(folder) if (folder / "summary.json").exists() else None
+    files = workspace.files(facts_of(audit)["parent"])
+    return Audit(files.folder) if files.summary.exists() else None
 
 
 def effect_table(audit: Audit) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def effect_table(audit: Audit) -> pd.DataFrame:
     InputError
         If it has not been measured to the end.
     """
-    path = audit.folder / "mitigation" / "effect.parquet"
+    path = audit.files.mitigation.effect
     if not there(path):
         raise InputError(
             f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
@@ -61,13 +61,13 @@ def effect_table(audit: Audit) -> pd.DataFrame:
 
 def tradeoff_table(audit: Audit) -> pd.DataFrame | None:
     """Every strength tried (:data:`core.corrections.tradeoff.COLUMNS`); None without a sweep."""
-    path = audit.folder / "mitigation" / "tradeoff.parquet"
+    path = audit.files.mitigation.tradeoff
     return read_frame(path, needed=tradeoff.COLUMNS) if there(path) else None
 
 
 def changed(audit: Audit) -> dict[str, list[str]]:
     """Images by what the correction did to their prediction: ``better``, ``worse``, ``other``."""
-    path = audit.folder / "mitigation" / "changed.json"
+    path = audit.files.mitigation.changed
     found = read_json(path, CHANGED) if there(path) else {}
     return {name: list(found.get(name, [])) for name in ("better", "worse", "other")}
 

@@ -21,7 +21,7 @@ import pandas as pd
 import core
 from core.audits.analysis import GIVEN, analyse, fitting_rows
 from core.audits.audit import Audit
-from core.audits.integrity import ON_DEMAND, PASS, mend, require_sound
+from core.audits.integrity import mend, require_sound
 from core.audits.run import compute, set_state
 from core.corrections.package import write_checkpoint
 from core.errors import InputError, WorkspaceError
@@ -41,6 +41,7 @@ from core.storage.files import (
     there,
     write_json,
 )
+from core.storage.layout import ON_DEMAND, PASS, AuditFiles
 from core.storage.workspace import Workspace, check_name, differences, fingerprint, read_manifest
 from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, silent
 
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.models.model import Model
-
-CHECKPOINT = "checkpoint.safetensors"
-"""Weights of a changed encoder, in the folder of its audit."""
 
 COMPUTED = ("digest", "width", "height", "readable", "reason")
 """Columns that a pass adds to the image table."""
@@ -138,8 +136,8 @@ def derive(
     WorkspaceError
         If another process computes it, or the disk is full.
     """
-    folder = workspace.folder(manifest["id"])
-    changed = corrected.state is not None
+    files = workspace.files(manifest["id"])
+    folder, changed = files.folder, corrected.state is not None
     if changed and fitted_on is not None and parent.head.mode == "fit":
         raise InputError(
             f"{manifest['mitigation']['method']} changes the encoder, and the head of "
@@ -149,9 +147,9 @@ def derive(
     manifest["mitigation"] |= {**corrected.facts, **told, "encoder_changed": changed}
     if fitted_on is not None:
         manifest["head"]["held_out"] = f"held-out part of {parent.summary['held_out']}"
-    with locked(folder / "lock", _busy(manifest)):
+    with locked(files.lock, _busy(manifest)):
         remove_unfinished(folder)
-        write_json(folder / "manifest.json", manifest)
+        write_json(files.manifest, manifest)
         started(manifest["id"])
         _store_head(parent, folder, corrected, fitted_on)
         if corrected.state is None:
@@ -177,7 +175,7 @@ def _store_head(
 
 def _out_of_fold(parent: Audit, head: Head) -> FloatArray | None:
     """The parent's out-of-fold logits and what the new head adds to them; None without such."""
-    path = parent.folder / "head" / "oof.npy"
+    path = parent.files.head.out_of_fold
     if not there(path):
         return None
     ids = parent.images.index[fitting_rows(parent.images)].tolist()
@@ -188,7 +186,7 @@ def _out_of_fold(parent: Audit, head: Head) -> FloatArray | None:
 
 def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
     """The image table of an audit without looking at the data again, and its stored rows."""
-    rows = read_frame(audit.folder / "images.parquet", needed=IMAGES)
+    rows = read_frame(audit.files.images, needed=IMAGES)
     table = ImageTable(
         source=str(audit.manifest["data"]["source"]),
         root=audit.root,
@@ -213,17 +211,19 @@ def repeat(parent: Audit, folder: Path, report: Reporter = silent) -> bool:
     WorkspaceError
         If another process computes it, or what it shares with its parent is damaged there.
     """
-    if not (folder / "summary.json").exists():
+    files = AuditFiles(folder)
+    if not files.summary.exists():
         return False
     try:
         manifest = read_manifest(folder)
     except WorkspaceError:
-        remove(folder / "summary.json")
+        remove(files.summary)
         return False
-    with locked(folder / "lock", _busy(manifest)):
+    with locked(files.lock, _busy(manifest)):
         damaged = mend(folder, report)
-        if any(name.startswith(("head/", CHECKPOINT, "mitigation/tradeoff")) for name in damaged):
-            remove(folder / "summary.json")
+        given = (files.head.folder, files.checkpoint, files.mitigation.tradeoff)
+        if any((folder / name).is_relative_to(path) for name in damaged for path in given):
+            remove(files.summary)
             return False
         if all(name.partition("/")[0] in ON_DEMAND for name in damaged):
             return True
@@ -241,11 +241,11 @@ def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Report
     report(Progress("Reusing the features", 0, 0))
     for part in PASS:
         link_tree(parent.folder / part, folder / part)
-    for name in ("images.parquet", CHECKPOINT):
-        if there(parent.folder / name):
-            link(parent.folder / name, folder / name)
+    for path in (parent.files.images, parent.files.checkpoint):
+        if there(path):
+            link(path, folder / path.name)
             with disk_errors(folder):
-                digests.take_along(parent.folder / name, folder / name)
+                digests.take_along(path, folder / path.name)
     table, rows = image_table(parent)
     analyse(folder, manifest, table, rows, FeatureStore(folder), None, report)
     set_state(folder, manifest, "finished")
@@ -286,13 +286,14 @@ def _encode(
     report(Progress("Writing the weights", 0, 0))
     model = parent.load_model(exported=True)
     model.network.load_state_dict(dict(corrected.state), strict=False)
-    write_checkpoint(model, corrected.head, folder / CHECKPOINT)
+    files = AuditFiles(folder)
+    write_checkpoint(model, corrected.head, files.checkpoint)
     with disk_errors(folder):
-        digests.adopt([folder / CHECKPOINT])
+        digests.adopt([files.checkpoint])
     changed = _changed(folder, manifest)
-    facts = {"checkpoint": CHECKPOINT, "weights": changed.weights_hash}
+    facts = {"checkpoint": files.checkpoint.name, "weights": changed.weights_hash}
     manifest["model"] = {**manifest["model"], **facts}
-    write_json(folder / "manifest.json", manifest)
+    write_json(files.manifest, manifest)
     _pass(parent, folder, manifest, changed, report)
 
 
@@ -300,7 +301,7 @@ def _changed(folder: Path, manifest: Mapping[str, Any]) -> Model:
     """The model with the weights in the audit's own folder."""
     from core.models.load import load_model
 
-    return load_model(manifest["model"]["name"], checkpoint=folder / CHECKPOINT)
+    return load_model(manifest["model"]["name"], checkpoint=AuditFiles(folder).checkpoint)
 
 
 def _pass(

@@ -32,7 +32,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
         return 0
     same = not facts_of(audit)["encoder_changed"]
     if same:
-        link_tree(parent.folder / "carried", audit.folder / "carried")
+        link_tree(parent.files.carried, audit.files.carried)
     known = {facts["label"] for facts in audit.classes}
     places: dict[str, dict[int, int]] = {}
     rows = []
@@ -56,7 +56,7 @@ def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     """The number of a component of the parent among the directions carried to the audit."""
     class_idx = int(parent.class_facts(event.label)["class_idx"])
     found = parent.class_arrays(class_idx).candidate(event.kind, event.component)
-    return carry_direction(audit.folder, class_idx, found.direction, found.offset)
+    return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 
 
 def _row(event: TagEvent, kind: Kind, place: int) -> dict[str, Any]:

@@ -189,16 +189,12 @@ def _correct(
         started=started,
     )
     if table is not None:
-        write_frame(_tradeoff_path(audit), table)
+        write_frame(audit.files.mitigation.tradeoff, table)
     carry_tags(parent, audit, TagStore.open(workspace))
 
 
 def _on_held_back(tried: Sweep) -> str:
     return f"{tried.n} trials on training images that were held back: {tried.basis}"
-
-
-def _tradeoff_path(audit: Audit) -> Path:
-    return audit.folder / "mitigation" / "tradeoff.parquet"
 
 
 def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]:
@@ -232,14 +228,12 @@ def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
 
     What needs pictures, or images of a cue alone, may be measured later: both then gain it.
     """
-    request, findings, folder = work.request, work.findings, audit.folder / "mitigation"
-    path = folder / "changed.json"
-    before = read_json(path, CHANGED) if path.exists() else None
+    request, findings, files = work.request, work.findings, audit.files.mitigation
+    before = read_json(files.changed, CHANGED) if files.changed.exists() else None
     known = {label: Path(text) for label, text in (before or {}).get("cue_images", {}).items()}
     pictures = request.pictures or bool(before and before["pictures"])
-    there = path.with_name("effect.parquet").exists()
     same = before and before["pictures"] == pictures and work.folders.items() <= known.items()
-    if there and same and not again:
+    if files.effect.exists() and same and not again:
         return
     models: dict[str, Model] = {}
     acted_on = frozenset(findings.keys)
@@ -248,7 +242,7 @@ def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
     table = effects(
         effect, pictures=pictures, cue_images=folders, models=models, report=work.report
     )
-    write_frame(folder / "effect.parquet", table)
+    write_frame(files.effect, table)
     tried = tradeoff_table(audit)
     if tried is not None and not isinstance(work.chosen, NetworkMethod):
         curve = reported(
@@ -261,6 +255,8 @@ def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
             composites=_composites(work, models) if pictures else {},
             report=work.report,
         )
-        write_frame(_tradeoff_path(audit), curve)
+        write_frame(audit.files.mitigation.tradeoff, curve)
     stored = {label: str(of) for label, of in folders.items()}
-    write_json(path, {**changed_images(effect), "pictures": pictures, "cue_images": stored})
+    write_json(
+        files.changed, {**changed_images(effect), "pictures": pictures, "cue_images": stored}
+    )

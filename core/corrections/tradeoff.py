@@ -107,7 +107,7 @@ def reported(
 
 def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:
     """What to add to logits of images that the parent's probe was fitted on: out of fold minus."""
-    path = parent.folder / "head" / "oof.npy"
+    path = parent.files.head.out_of_fold
     if not there(path) or not fitting_rows(parent.images).all():
         return 0.0
     out_of_fold: FloatArray = read_array(path)[rows] - parent.head.logits(features)

@@ -23,6 +23,7 @@ from core.data.preprocess import apply
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
 from core.storage.files import remove_unfinished, replacing_folder, write_array, write_frame
+from core.storage.layout import ShardFiles
 from core.types import BoolArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class _Writer:
     def __init__(self, shard: Shard, *, keep_maps: bool) -> None:
         self.shard, self.keep_maps = shard, keep_maps
         self.rows: list[tuple[str, int, int, str]] = []
-        self.arrays: dict[str, list[np.ndarray]] = {"features.npy": [], "maps.npy": []}
+        self.features: list[np.ndarray] = []
+        self.maps: list[np.ndarray] = []
 
     def add(self, images: list[Prepared], encoded: Encoded) -> None:
         features = storable(encoded.features)
@@ -121,11 +123,11 @@ class _Writer:
             for image, sure in zip(images, finite.tolist(), strict=True)
         ]
         features[[bool(reason) for reason in reasons]] = 0
-        self.arrays["features.npy"].append(features)
+        self.features.append(features)
         if self.keep_maps and encoded.maps is not None:
             maps = storable(encoded.maps)
             maps[~finite] = 0
-            self.arrays["maps.npy"].append(maps)
+            self.maps.append(maps)
         self.rows += [
             (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
         ]
@@ -135,11 +137,12 @@ class _Writer:
         rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
         rows.insert(0, "image_id", self.shard.plan["image_id"])
         rows["readable"] = rows["reason"] == ""
-        with replacing_folder(self.shard.folder) as temporary:
-            for name, parts in self.arrays.items():
-                if parts:
-                    write_array(temporary / name, np.concatenate(parts))
-            write_frame(temporary / "rows.parquet", rows, "snappy")
+        with replacing_folder(self.shard.files.folder) as temporary:
+            files = ShardFiles(temporary)
+            write_array(files.features, np.concatenate(self.features))
+            if self.maps:
+                write_array(files.maps, np.concatenate(self.maps))
+            write_frame(files.rows, rows, "snappy")
 
 
 def extract(
@@ -166,7 +169,7 @@ def extract(
     WorkspaceError
         If the disk is full or not writable; finished shards stay.
     """
-    remove_unfinished(store.folder / "shards")
+    remove_unfinished(store.files.shards)
     shards = store.missing
     total = sum(len(shard.plan) for shard in store.shards)
     done = total - sum(len(shard.plan) for shard in shards)

@@ -35,6 +35,7 @@ from core.storage.files import (
     there,
     write_frame,
 )
+from core.storage.layout import AuditFiles, ShardFiles
 from core.types import IntArray
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
 class Shard:
     """A fixed slice of a plan."""
 
-    folder: Path
+    files: ShardFiles
     plan: pd.DataFrame
     """The images of this shard (PLAN_COLUMNS), in order."""
 
     @property
     def finished(self) -> bool:
         """Whether its results are on disk."""
-        return self.folder.exists()
+        return self.files.folder.exists()
 
 
 class FeatureStore:
@@ -69,26 +70,25 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.files = AuditFiles(folder)
 
     @cached_property
     def shards(self) -> list[Shard]:
         """Every shard that is finished or to be computed, in order of computation."""
         found = []
-        for path in sorted((self.folder / "plan").glob("[0-9]*.parquet")):
+        for path in self.files.every_plan():
             plan = read_frame(path, needed=PLAN_COLUMNS)
             for number, start in enumerate(range(0, len(plan), SHARD_SIZE)):
-                name = f"{path.stem}-{number:05d}"
                 part = plan.iloc[start : start + SHARD_SIZE].reset_index(drop=True)
-                found.append(Shard(self.folder / "shards" / name, part))
+                found.append(Shard(self.files.shard(path.stem, number), part))
         return found
 
     def extend(self, plan: pd.DataFrame) -> None:
         """Add a plan of images (PLAN_COLUMNS) to compute."""
-        number = len(list((self.folder / "plan").glob("[0-9]*.parquet")))
-        write_frame(self.folder / "plan" / f"{number:03d}.parquet", plan[PLAN_COLUMNS])
-        with disk_errors(self.folder):
-            for folder in (self.folder / "plan", self.folder):
+        number = len(self.files.every_plan())
+        write_frame(self.files.plan(f"{number:03d}"), plan[PLAN_COLUMNS])
+        with disk_errors(self.files.folder):
+            for folder in (self.files.plans, self.files.folder):
                 sync(folder)  # shards must never outlive the plan that they are slices of
         self.__dict__.pop("shards", None)
         self.__dict__.pop("planned", None)
@@ -101,9 +101,9 @@ class FeatureStore:
     @property
     def begun(self) -> Shard | None:
         """A finished shard of the plan that is being computed, None where it has none yet."""
-        missing = {shard.folder.name.partition("-")[0] for shard in self.missing}
+        missing = {shard.files.plan for shard in self.missing}
         finished = [shard for shard in self.shards if shard.finished]
-        return next((s for s in finished if s.folder.name.partition("-")[0] in missing), None)
+        return next((s for s in finished if s.files.plan in missing), None)
 
     @cached_property
     def planned(self) -> pd.DataFrame:
@@ -125,7 +125,7 @@ class FeatureStore:
         finished = [number for number, shard in enumerate(self.shards) if shard.finished]
         if not finished:
             return pd.DataFrame(columns=[*ROW_COLUMNS, "shard", "row"]).set_index("image_id")
-        paths = [self.shards[number].folder / "rows.parquet" for number in finished]
+        paths = [self.shards[number].files.rows for number in finished]
         rows, lengths = read_frames(paths, ROW_COLUMNS)
         rows["shard"] = np.repeat(finished, lengths)
         rows["row"] = np.concatenate([np.arange(length) for length in lengths])
@@ -141,18 +141,19 @@ class FeatureStore:
         """
         found = self.rows.reindex(list(ids))[["shard", "row"]]
         if lacking := int(found["shard"].isna().sum()):
-            raise damaged(self.folder / "shards", f"lacks {lacking:,} images")
+            raise damaged(self.files.shards, f"lacks {lacking:,} images")
         where: IntArray = found.to_numpy(dtype=np.int64)
         return where
 
-    def _gather(self, ids: Sequence[str], file: str) -> NDArray[Any]:
+    def _gather(self, ids: Sequence[str], name: str) -> NDArray[Any]:
         """Rows of one array for ``ids``, in their order, touching each shard once."""
         where = self._where(ids)
         out: NDArray[Any] | None = None
         for number in np.unique(where[:, 0]):
-            array = read_array(self.shards[number].folder / file, mapped=True)
+            path = self.shards[number].files.array(name)
+            array = read_array(path, mapped=True)
             if len(array) != len(self.shards[number].plan):
-                raise damaged(self.shards[number].folder / file, "has another number of rows")
+                raise damaged(path, "has another number of rows")
             if out is None:
                 out = np.empty((len(where), *array.shape[1:]), dtype=array.dtype)
             here = np.flatnonzero(where[:, 0] == number)
@@ -165,20 +166,20 @@ class FeatureStore:
 
     def features(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Features (n, D) float32 of the given images."""
-        return self._gather(ids, "features.npy")
+        return self._gather(ids, "features")
 
     def has_maps(self, ids: Sequence[str]) -> bool:
         """Whether the pooled-layer maps of all these images are on disk."""
-        return all(there(self.shards[n].folder / "maps.npy") for n in set(self._where(ids)[:, 0]))
+        return all(there(self.shards[n].files.maps) for n in set(self._where(ids)[:, 0]))
 
     def maps(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Pooled-layer maps (n, D, h, w) of the given images: the stored values, as float32."""
-        return stored_values(self._gather(ids, "maps.npy"))
+        return stored_values(self._gather(ids, "maps"))
 
     def drop_maps(self) -> None:
         """Delete every stored map; they can be computed again on demand."""
         for shard in self.shards:
-            remove(shard.folder / "maps.npy")
+            remove(shard.files.maps)
 
 
 def storable(tensor: torch.Tensor) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.measures import outcomes
-from core.measures.outcomes import Outcomes, base_key, outcomes_folder
+from core.measures.outcomes import Outcomes, base_key
 from core.measures.scores import cue_table, every_stored_cue, is_scored, own_probability
 from core.measures.stored import make_outcomes
 from core.storage.files import read_json, write_json
@@ -135,7 +135,7 @@ def _score_rows(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFra
 
 def cost_path(audit: Audit) -> Path:
     """Where the size and speed of an audit's model are or will be."""
-    return outcomes_folder(audit) / f"cost-{fingerprint(base_key(audit))}.json"
+    return audit.files.cost(fingerprint(base_key(audit)))
 
 
 def make_trials(

@@ -84,7 +84,7 @@ def factor_table(
         return found
     busy = f"audit {audit.name!r} is being measured by another process; wait for it"
     path = _path(audit, class_name)
-    with locked(path.parent / "factors.lock", busy):
+    with locked(audit.files.factors_lock, busy):
         decides = factors(audit, class_name=class_name, report=report)
         table = as_table(factor_rows(audit, decides, class_name=class_name))
         with contextlib.suppress(WorkspaceError):  # a workspace that only shows
@@ -106,7 +106,7 @@ def _path(audit: Audit, class_name: str | None) -> Path:
         "class": None if class_name is None else audit.class_facts(class_name)["label"],
         "images": IMAGES,
     }
-    return audit.folder / "measures" / f"factors-{fingerprint(depends)}.parquet"
+    return audit.files.measure("factors", fingerprint(depends))
 
 
 def factor_rows(audit: Audit, found: Decides, *, class_name: str | None = None) -> Rows:

@@ -44,6 +44,7 @@ from core.storage.files import (
     write_frame,
     write_json,
 )
+from core.storage.layout import PastedFiles
 from core.storage.workspace import fingerprint
 from core.tags.decisions import Decisions, Tagged
 from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
@@ -91,11 +92,6 @@ class Step(NamedTuple):
     sigma: float = SIGMA
 
 
-def outcomes_folder(audit: Audit) -> Path:
-    """Where the outcomes of an audit lie."""
-    return audit.folder / "outcomes"
-
-
 def base_key(audit: Audit) -> dict[str, Any]:
     """What every outcome of an audit depends on: its images, its encoder and its head."""
     return {
@@ -114,19 +110,23 @@ class Outcomes:
         self._numbers = {facts["label"]: int(facts["class_idx"]) for facts in audit.classes}
         self._held: dict[Path, Any] = {}
 
+    def number(self, label: str) -> int:
+        """Output of a class."""
+        return self._numbers[label]
+
     def path(self, kind: str, label: str = "", sigma: float = SIGMA) -> Path:
         """Where an outcome is or will be."""
-        folder, key = outcomes_folder(self.audit), dict(self._base)
+        files, key = self.audit.files, dict(self._base)
         if kind == WATERMARK:
-            return folder / f"{kind}-{fingerprint(key)}.parquet"
+            return files.outcome(kind, fingerprint(key))
         if kind != MASKED:
             key["spurious"] = _keys(self.decisions.spurious, label)
         if kind == NOISE:
             key["core"] = _keys(self.decisions.core, label)
         if kind in (NOISE, MASKED):
             key["sigma"] = float(sigma)
-        ending = "" if kind in VERSIONS else ".parquet"
-        return folder / f"{kind}-{self._numbers[label]:05d}-{fingerprint(key)}{ending}"
+        place = (kind, fingerprint(key), self.number(label))
+        return files.pasted(*place).folder if kind in VERSIONS else files.outcome(*place)
 
     def noise(
         self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = KINDS["noise"]
@@ -294,22 +294,24 @@ def prune(path: Path) -> None:
 def write_pasted(path: Path, found: Pasted, features: dict[str, FloatArray]) -> None:
     """Write the outcome of a pasted cue, complete or not at all."""
     with replacing_folder(path) as temporary:
+        files = PastedFiles(temporary)
         for name, array in features.items():
-            write_array(temporary / f"{name}.npy", array)
-        write_frame(temporary / "table.parquet", found.table)
-        write_json(temporary / "facts.json", {"kind": found.kind, "sources": found.sources})
+            write_array(files.array(name), array)
+        write_frame(files.table, found.table)
+        write_json(files.facts, {"kind": found.kind, "sources": found.sources})
 
 
 def read_pasted(path: Path) -> Pasted:
     """The outcome of a pasted cue."""
-    facts = read_json(path / "facts.json", {"kind": str, "sources": int})
-    table = read_frame(path / "table.parquet", needed=GIVEN)
+    files = PastedFiles(path)
+    facts = read_json(files.facts, {"kind": str, "sources": int})
+    table = read_frame(files.table, needed=GIVEN)
     return Pasted(table, facts["kind"], facts["sources"])
 
 
 def read_array_of(path: Path, version: str) -> FloatArray | None:
     """Features (T, D) of a version of a pasted cue; None where they were not kept."""
-    file = path / f"{version}.npy"
+    file = PastedFiles(path).array(version)
     return read_array(file, kinds="f", ndim=2) if there(file) else None
 
 
@@ -338,7 +340,7 @@ def pasted_features(
         path = own.path(kind, label)
         if by.id != audit.id:
             key = fingerprint({"cut": path.name, "seen_by": base_key(by)})
-            path = outcomes_folder(by) / f"{path.name.rpartition('-')[0]}-{key}"
+            path = by.files.pasted(kind, key, own.number(label)).folder
         kept = {name: read_array_of(path, name) for name in versions}
         there = {name: array for name, array in kept.items() if array is not None}
         if len(there) == len(versions):

@@ -25,7 +25,7 @@ from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
 from core.measures.gaps import Rows, share
-from core.measures.outcomes import base_key, outcomes_folder
+from core.measures.outcomes import base_key
 from core.measures.rows import as_table, row
 from core.statistics.intervals import log_softmax
 from core.statistics.separation import SpuriousScore, spurious_score
@@ -125,7 +125,7 @@ def own_probability(audit: Audit, label: str, image_ids: Sequence[str]) -> Float
 def score_path(audit: Audit, label: str) -> Path:
     """Where the images of a class's cue are or will be."""
     number = int(audit.class_facts(label)["class_idx"])
-    return outcomes_folder(audit) / f"score-{number:05d}-{fingerprint(base_key(audit))}.parquet"
+    return audit.files.outcome("score", fingerprint(base_key(audit)), number)
 
 
 def stored_cues(audit: Audit, label: str) -> pd.DataFrame | None:
@@ -137,10 +137,10 @@ def stored_cues(audit: Audit, label: str) -> pd.DataFrame | None:
 def every_stored_cue(audit: Audit) -> dict[str, pd.DataFrame]:
     """:func:`stored_cues` of every class that has some, by raw label."""
     key, found = fingerprint(base_key(audit)), {}
-    labels = {f"score-{int(f['class_idx']):05d}-{key}.parquet": f["label"] for f in audit.classes}
-    for path in sorted(outcomes_folder(audit).glob(f"score-*-{key}.parquet")):
-        if path.name in labels:
-            found[labels[path.name]] = read_frame(path)
+    for facts in sorted(audit.classes, key=lambda facts: int(facts["class_idx"])):
+        path = audit.files.outcome("score", key, int(facts["class_idx"]))
+        if path.exists():
+            found[facts["label"]] = read_frame(path)
     return found
 
 

@@ -70,7 +70,7 @@ class Shared:
 def _fair_confidence(audit: Audit) -> pd.Series:
     """Probability of the prediction; out of fold where a probe was fitted on the image."""
     found = audit.images["confidence"].copy()
-    path = audit.folder / "head" / "oof.npy"
+    path = audit.files.head.out_of_fold
     fitting = fitting_rows(audit.images)
     if there(path) and fitting.all():
         found[:] = np.exp(log_softmax(read_array(path)).max(axis=1))

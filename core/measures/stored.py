@@ -23,7 +23,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.errors import WorkspaceError
 from core.measures.one_audit import WHAT, check, measure_parts, missing
-from core.measures.outcomes import SLOW, Outcomes, kinds_of, outcomes_folder
+from core.measures.outcomes import SLOW, Outcomes, kinds_of
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.watermark import available
 from core.models.linear import head_key
@@ -121,7 +121,7 @@ def make_outcomes(
 
 def _alone(audit: Audit) -> contextlib.AbstractContextManager[None]:
     busy = f"audit {audit.name!r} is being measured by another process; wait for it"
-    return locked(outcomes_folder(audit) / "lock", busy)
+    return locked(audit.files.outcomes_lock, busy)
 
 
 def known(
@@ -167,11 +167,6 @@ def is_stored(
     return _path(audit, decisions, part, sigmas).exists()
 
 
-def folder_of(audit: Audit) -> Path:
-    """Where the tables of an audit lie."""
-    return audit.folder / "measures"
-
-
 def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]) -> Path:
     """Where a part lies if it was measured; another name for everything that changes it."""
     depends: dict[str, object] = {
@@ -189,7 +184,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["watermark"] = available()
     if part == "noise":
         depends["sigmas"] = [float(sigma) for sigma in sigmas]
-    return folder_of(audit) / f"{part}-{fingerprint(depends)}.parquet"
+    return audit.files.measure(part, fingerprint(depends))
 
 
 def _read(
@@ -217,7 +212,7 @@ def _measure(
 def _write(path: Path, table: pd.DataFrame) -> None:
     write_frame(path, table)
     part = path.name.partition("-")[0]
-    kept = sorted(path.parent.glob(f"{part}-*.parquet"), key=lambda p: p.stat().st_mtime_ns)
+    kept = sorted(path.parent.glob(f"{part}-*{path.suffix}"), key=lambda p: p.stat().st_mtime_ns)
     for old in kept[:-KEPT]:
         remove(old)
 

@@ -19,6 +19,7 @@ from core.storage.files import (
     write_array,
     write_json,
 )
+from core.storage.layout import AuditFiles, HeadFiles
 from core.types import FloatArray
 
 FACTS: Shape = {"outputs": [str], "names": [str], "mode": str}
@@ -99,18 +100,18 @@ class Head:
 
 def read_head(folder: Path) -> Head:
     """The head stored with an audit."""
-    path = folder / "head"
-    facts = read_json(path / "head.json", FACTS)
+    files = AuditFiles(folder).head
+    facts = read_json(files.facts, FACTS)
     correction = None
-    if any(there(path / f"{name}.npy") for name in CORRECTION):
-        read, offset, write = (read_array(path / f"{n}.npy", kinds="f") for n in CORRECTION)
+    if any(there(files.array(name)) for name in CORRECTION):
+        read, offset, write = (read_array(files.array(n), kinds="f") for n in CORRECTION)
         correction = Correction(read, offset, write)
-    weight = read_array(path / "weight.npy", kinds="f", ndim=2)
+    weight = read_array(files.array("weight"), kinds="f", ndim=2)
     if not len(weight) == len(facts["outputs"]) == len(facts["names"]):
-        raise damaged(path, "holds files of different heads")
+        raise damaged(files.folder, "holds files of different heads")
     return Head(
         weight,
-        read_array(path / "bias.npy", kinds="f", ndim=1),
+        read_array(files.array("bias"), kinds="f", ndim=1),
         facts["outputs"],
         facts["names"],
         facts["mode"],
@@ -120,7 +121,7 @@ def read_head(folder: Path) -> Head:
 
 def head_key(folder: Path) -> str:
     """What the head of an audit, and everything that follows from it, was computed from."""
-    return str(read_json(folder / "head" / "head.json", {"key": str})["key"])
+    return str(read_json(AuditFiles(folder).head.facts, {"key": str})["key"])
 
 
 def store_head(
@@ -139,7 +140,8 @@ def store_head(
     if head.correction is not None:
         arrays |= {name: getattr(head.correction, name) for name in CORRECTION}
     told = {"outputs": list(head.outputs), "names": list(head.names), "mode": head.mode}
-    with replacing_folder(folder / "head") as temporary:
+    with replacing_folder(AuditFiles(folder).head.folder) as temporary:
+        files = HeadFiles(temporary)
         for name, array in arrays.items():
-            write_array(temporary / f"{name}.npy", np.asarray(array, np.float32))
-        write_json(temporary / "head.json", {**facts, **told})
+            write_array(files.array(name), np.asarray(array, np.float32))
+        write_json(files.facts, {**facts, **told})

@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.storage.disk import replacing
+from core.storage.layout import MANIFEST
 
 NAME = "digests.json"
 
 LOCK = ".digests.lock"
 """In the audit's folder; held while a file and its digest are written."""
-
-MANIFEST = "manifest.json"
-"""Of an audit, in its folder."""
 
 BLOCK = 4096
 """Bytes of a large file that are compared when it is opened."""

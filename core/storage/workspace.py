@@ -25,6 +25,8 @@ from core.storage.files import (
     temporary_beside,
     write_json,
 )
+from core.storage.layout import MANIFEST as MANIFEST_FILE
+from core.storage.layout import AuditFiles
 from core.storage.roles import refuse_unless_may_run
 
 NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
@@ -55,7 +57,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     WorkspaceError
         If it is missing or damaged.
     """
-    path = folder / "manifest.json"
+    path = AuditFiles(folder).manifest
     found: dict[str, Any] = read_json(path, ANY_MANIFEST)
     if found["format"] == FORMAT and (odd := mismatch(found, MANIFEST)):
         raise damaged(path, f"is no manifest of an audit ({odd})")
@@ -95,6 +97,10 @@ class Workspace:
         """Folder of one audit."""
         return self.audits / audit_id
 
+    def files(self, audit_id: str) -> AuditFiles:
+        """Files of one audit."""
+        return AuditFiles(self.folder(audit_id))
+
     def require_writable(self) -> None:
         """Raise WorkspaceError unless files can be made here."""
         probe = temporary_beside(self.root / "probe")
@@ -121,7 +127,7 @@ class Workspace:
     def _read_manifests(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
         found, damaged = [], {}
         with disk_errors(self.audits):
-            paths = sorted(self.audits.glob("[!.]*/manifest.json"))
+            paths = sorted(self.audits.glob(f"[!.]*/{MANIFEST_FILE}"))
         for path in paths:
             try:
                 found.append(read_manifest(path.parent))
@@ -188,7 +194,7 @@ class Workspace:
 
     def update(self, audit_id: str, **changes: Any) -> dict[str, Any]:
         """Change entries of an audit's manifest; returns the new manifest."""
-        path = self.folder(audit_id) / "manifest.json"
+        path = self.files(audit_id).manifest
         manifest = {**read_manifest(path.parent), **changes}
         write_json(path, manifest)
         return manifest
@@ -205,7 +211,7 @@ class Workspace:
         manifest = self._matching(audit)
         folder = self.folder(manifest["id"])
         busy = f"audit {manifest['name']!r} is being computed; cancel it first"
-        with locked(folder / "lock", busy), disk_errors(folder):
+        with locked(AuditFiles(folder).lock, busy), disk_errors(folder):
             os.replace(folder, temporary_beside(folder))
         remove_unfinished(self.audits)
         return manifest

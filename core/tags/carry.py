@@ -203,7 +203,7 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
     found = match_tags(source, target, store)
     who = annotator_of(source)
     busy = f"tags are being carried to {target.name!r} by another process; try again"
-    with locked(target.folder / "carried.lock", busy):
+    with locked(target.files.carried_lock, busy):
         wanted = {}
         for match in found:
             if not match.refused:
@@ -233,4 +233,4 @@ def _reason(source: Audit, match: Match) -> str:
 
 def _number(target: Audit, match: Match) -> int:
     class_idx = int(target.class_facts(match.label)["class_idx"])
-    return carry_direction(target.folder, class_idx, match.direction, match.offset)
+    return carry_direction(target.files.carried_to(class_idx), match.direction, match.offset)

@@ -10,7 +10,6 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.measures.cells import Context
 from core.measures.measure_requests import CompareRequest
-from core.measures.outcomes import outcomes_folder
 from core.measures.several_audits import Table, compare, open_context
 from core.tags.log import TagStore
 from core.ui import opened, state, working
@@ -88,7 +87,7 @@ def _state(audits: Sequence[Audit]) -> str:
     """Changes with the audits, their tags and their stored outcomes."""
     store, parts = TagStore.open(opened.workspace()), []
     for audit in audits:
-        outcomes = outcomes_folder(audit)
+        outcomes = audit.files.outcomes
         made = outcomes.stat().st_mtime_ns if outcomes.is_dir() else 0
         known = (str(audit.folder), audit.name, opened.version(audit))
         parts.append((*known, store.state(audit.id), made))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit, Candidate
 from core.audits.audit_requests import MapRequest
-from core.audits.map import ImageMap, compute_map, make_map, map_folder, read_map
+from core.audits.map import ImageMap, compute_map, make_map, read_map
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.ui import blocks, opened, pictures, state, working
@@ -74,7 +74,7 @@ def available(audit: Audit, class_idx: int | None) -> ImageMap | None:
 
 
 def _version(audit: Audit, class_idx: int | None) -> int:
-    path = map_folder(audit, class_idx) / "map.json"
+    path = audit.files.map_of(class_idx).facts
     return path.stat().st_mtime_ns if path.exists() else 0
 
 

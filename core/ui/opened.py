@@ -27,10 +27,9 @@ def workspace() -> Workspace:
 
 def open_audit(audit_id: str) -> Audit:
     """An audit by its full id; opened again when it was computed anew."""
-    folder = workspace().folder(audit_id)
-    summary = folder / "summary.json"
-    version = summary.stat().st_mtime_ns if summary.exists() else 0
-    manifest = (folder / "manifest.json").stat().st_mtime_ns if summary.exists() else 0
+    files = workspace().files(audit_id)
+    version = files.summary.stat().st_mtime_ns if files.summary.exists() else 0
+    manifest = files.manifest.stat().st_mtime_ns if version else 0
     return _open_audit(str(workspace().root), audit_id, version, manifest)
 
 
@@ -129,4 +128,4 @@ def class_images(audit: Audit, class_idx: int) -> pd.DataFrame:
 def finished_audits() -> list[dict[str, Any]]:
     """Manifests of the audits that can be opened, newest first."""
     found = workspace()
-    return [m for m in found.manifests() if (found.folder(m["id"]) / "summary.json").exists()]
+    return [m for m in found.manifests() if found.files(m["id"]).summary.exists()]

@@ -31,9 +31,6 @@ DRAWN = "2"
 """Version of what is drawn, a part of every address: maps of version 1 may be those of another
 picture that was asked for at the same moment."""
 
-FOLDER = "pictures"
-"""Of an audit: what was drawn of it."""
-
 
 def photo_url(
     audit: Audit, image_id: str, size: int = PHOTO_SIZE, *, digest: str | None = None
@@ -140,8 +137,9 @@ def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str]
         audit = opened.open_audit(audit_id)
         chosen = _canonical(audit, kind, parts, params)
         key = fingerprint({"kind": kind, "parts": parts, "params": chosen})
-        folder = audit.folder / FOLDER
-        return drawn(folder, key, lambda: _DRAW[kind](audit, parts, chosen)), _TYPES[ending]
+        return drawn(audit.files.pictures, key, lambda: _DRAW[kind](audit, parts, chosen)), _TYPES[
+            ending
+        ]
     except (SpurioscopeError, KeyError, ValueError, OSError):
         return None
 

@@ -76,7 +76,10 @@ def test_the_same_audit_computes_again_what_is_damaged_and_nothing_else(
     classes: list[float],
     damage: Callable[[Path], None],
 ) -> None:
-    before, size = content(audit.folder), {s.folder.name: len(s.plan) for s in audit.store.shards}
+    before, size = (
+        content(audit.folder),
+        {s.files.folder.name: len(s.plan) for s in audit.store.shards},
+    )
     for path in sorted(audit.folder.rglob("*")):
         if not (digests.is_data(path) or path.name == digests.NAME):
             continue
@@ -148,7 +151,7 @@ def test_what_is_computed_on_demand_is_computed_on_demand_again(
     audit: Audit, folder: Path, workspace: Workspace, classes: list[float]
 ) -> None:
     compute_map(audit, umap=False)
-    carry_direction(audit.folder, 0, np.ones(12), 0.5)
+    carry_direction(audit.files.carried_to(0), np.ones(12), 0.5)
     flipped(audit.folder / "map" / "features" / "pca.npy")
     flipped(audit.folder / "carried" / "00000.npy")
     with pytest.raises(WorkspaceError, match=r"carried over .* again, which sets it aside, and"):
@@ -161,7 +164,7 @@ def test_what_is_computed_on_demand_is_computed_on_demand_again(
     assert again.carried(0) == 0
     assert (audit.folder / "carried" / "00000.npy.damaged").exists()
     compute_map(again, umap=False)
-    assert carry_direction(audit.folder, 0, np.ones(12), 0.5) == 0
+    assert carry_direction(audit.files.carried_to(0), np.ones(12), 0.5) == 0
     assert verify(audit.folder).damaged == {}
 
 
@@ -189,7 +192,7 @@ def test_an_audit_of_an_earlier_version_gets_digests_when_it_is_run_again(
 def test_large_files_are_checked_wholly(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.storage.digests.SMALL", 100)
     monkeypatch.setattr("core.storage.digests._sound", {})
-    path = audit.store.shards[0].folder / "maps.npy"
+    path = audit.store.shards[0].files.folder / "maps.npy"
     flipped(path)
     assert len(audit.maps(audit.store.shards[0].plan["image_id"].tolist())) == 16  # its limit
     assert verify(audit.folder).damaged == {
@@ -212,13 +215,13 @@ def test_maps_that_were_dropped_are_not_missed(audit: Audit) -> None:
     assert verify(audit.folder).damaged == {}
     ids = audit.images.index.tolist()
     assert not audit.store.has_maps(ids)
-    os.unlink(audit.store.shards[0].folder / "features.npy")
+    os.unlink(audit.store.shards[0].files.folder / "features.npy")
     with pytest.raises(WorkspaceError, match=r"features\.npy is missing; run the same audit"):
         Audit(audit.folder).features(ids)
 
 
 def test_images_of_a_shard_that_is_gone_are_said(audit: Audit) -> None:
-    shutil.rmtree(audit.store.shards[1].folder)
+    shutil.rmtree(audit.store.shards[1].files.folder)
     gone = Audit(audit.folder)
     with pytest.raises(WorkspaceError, match=r"shards lacks 16 images; run the same audit"):
         gone.features(gone.images.index.tolist())

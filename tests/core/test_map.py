@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import MapRequest
-from core.audits.map import alpha_of, compute_map, make_map, map_folder, map_key, read_map
+from core.audits.map import alpha_of, compute_map, make_map, map_key, read_map
 from core.commands import maps as map_commands
 from core.errors import InputError, WorkspaceError
 from core.explain import embedding
@@ -225,7 +225,7 @@ def test_map_is_stored_and_read_back(audit: Audit, fake_umap: list[dict[str, obj
     assert {p.stage for p in seen} >= {"Reading features", "Placing images"}
     compute_map(audit)
     assert len(fake_umap) == 1  # the second call reads
-    assert not list(map_folder(audit, None).parent.glob(".*"))
+    assert not list(audit.files.map_of(None).folder.parent.glob(".*"))
 
 
 def test_psi_of_a_class_holds_its_images_weighted(audit: Audit) -> None:
@@ -299,7 +299,7 @@ def test_key_follows_images_and_head(audit: Audit) -> None:
 
 
 def test_the_same_map_is_not_computed_twice_at_once(audit: Audit) -> None:
-    lock = map_folder(audit, None).parent / "features.lock"
+    lock = audit.files.map_of(None).folder.parent / "features.lock"
     ready, done = multiprocessing.Event(), multiprocessing.Event()
 
     def hold() -> None:
@@ -320,7 +320,7 @@ def test_the_same_map_is_not_computed_twice_at_once(audit: Audit) -> None:
 
 
 def test_what_a_killed_run_left_goes_away(audit: Audit) -> None:
-    left = map_folder(audit, None).parent / ".features-0123456789ab"
+    left = audit.files.map_of(None).folder.parent / ".features-0123456789ab"
     left.mkdir(parents=True)
     compute_map(audit, umap=False)
     assert not left.exists()

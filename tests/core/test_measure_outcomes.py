@@ -21,7 +21,6 @@ from core.measures.outcomes import (
     PASTED,
     Outcomes,
     kinds_of,
-    outcomes_folder,
     pasted_features,
     read_array_of,
 )
@@ -53,9 +52,7 @@ def tags(audit: Audit) -> Decisions:
 
 
 def names(audit: Audit) -> set[str]:
-    return {
-        path.name for path in outcomes_folder(audit).iterdir() if is_data(path) or path.is_dir()
-    }
+    return {path.name for path in audit.files.outcomes.iterdir() if is_data(path) or path.is_dir()}
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:

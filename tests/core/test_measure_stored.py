@@ -12,8 +12,7 @@ from core.audits.audit import Audit
 from core.errors import WorkspaceError
 from core.measures import one_audit as table
 from core.measures import stored
-from core.measures.outcomes import outcomes_folder
-from core.measures.stored import folder_of, is_stored, measured
+from core.measures.stored import is_stored, measured
 from core.storage.files import locked
 from core.tags.decisions import decided
 from core.tags.log import TagStore
@@ -110,7 +109,7 @@ def test_no_more_tables_than_are_kept(copied: Audit, monkeypatch: pytest.MonkeyP
     for sigma in (0.0, 0.1, 0.2):
         measured(copied, workspace_of(copied), "noise", sigmas=(sigma,))
     measured(copied, workspace_of(copied), "gap")
-    parts = [path.name.partition("-")[0] for path in folder_of(copied).glob("*.parquet")]
+    parts = [path.name.partition("-")[0] for path in copied.files.measures.glob("*.parquet")]
     assert sorted(parts) == ["gap", "noise", "noise"]
 
 
@@ -124,7 +123,7 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_two_measuring_the_same(copied: Audit) -> None:
     with (
-        locked(outcomes_folder(copied) / "lock", ""),
+        locked(copied.files.outcomes / "lock", ""),
         pytest.raises(WorkspaceError, match="is being measured by another process; wait"),
     ):
         measured(copied, workspace_of(copied), "flip")

@@ -69,7 +69,7 @@ def test_images_without_finite_features_are_listed(
     assert {e["reason"] for e in audit.summary["unreadable"]} == {
         "the network's features are not finite on it"
     }
-    shard = audit.store.shards[0].folder
+    shard = audit.store.shards[0].files.folder
     assert all(np.isfinite(np.load(shard / f"{name}.npy")).all() for name in ("features", "maps"))
 
 

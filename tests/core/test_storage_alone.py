@@ -23,7 +23,7 @@ READERS_AND_WRITERS = {
 """Functions that read or write a file or its content."""
 
 METHODS = {
-    *("write_bytes", "write_text", "read_bytes", "read_text", "to_parquet", "to_csv", "to_json"),
+    *("write_bytes", "write_text", "read_bytes", "read_text", "to_parquet", "to_csv"),
     *("open",),
 }
 """Methods that do so, of paths and tables."""

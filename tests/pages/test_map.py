@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
-from core.audits.map import map_folder, read_map
+from core.audits.map import read_map
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -225,7 +225,7 @@ def test_large_audit_waits_for_the_job(
     assert "No map yet" in words(app)
     assert app.button(key="map_begin").label == "Compute the map"
     assert not scatters(app)
-    assert not map_folder(audit, None).exists()
+    assert not audit.files.map_of(None).folder.exists()
 
 
 def test_presentation_draws_and_writes_nothing(
@@ -235,7 +235,7 @@ def test_presentation_draws_and_writes_nothing(
     app = healthy(opened("map", audit=audit.id), TITLE)
     assert len(scatter(app)["points"]) == 66
     assert not [b for b in app.button if b.key == "map_begin"]
-    assert not map_folder(audit, None).parent.exists()
+    assert not audit.files.map_of(None).folder.parent.exists()
 
 
 def test_no_audit_yet(empty: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_candidate_of_the_address_is_shown_with_its_own_images(
     facts = audit.classes[1]
     arrays = audit.class_arrays(facts["class_idx"])
     direction = np.random.default_rng(0).normal(size=len(arrays.pca.weight))
-    carry_direction(audit.folder, facts["class_idx"], direction, 0.0)
+    carry_direction(audit.files.carried_to(facts["class_idx"]), direction, 0.0)
     at = f"{facts['class_idx']}.carried.0"
     app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
     assert "carried" in shown(app)

@@ -8,7 +8,6 @@ import pytest
 
 from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
-from core.audits.class_files import carried_path
 from core.candidates.pca import linear_alpha
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
@@ -145,7 +144,7 @@ def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
 def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, parent: Audit) -> None:
     arrays = parent.class_arrays(0)
     component = arrays.candidate("pca", 0)
-    path = carried_path(parent.folder, 0)
+    path = parent.files.carried_to(0)
     write_array(path, np.append(component.direction, component.offset - 1)[None])
     store = TagStore.open(workspace)
     store.add("other", parent.id, "leaf", Kind.CARRIED, 0, Tag.SPURIOUS)

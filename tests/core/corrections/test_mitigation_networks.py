@@ -14,7 +14,7 @@ from core.audits.integrity import verify
 from core.corrections import network_methods as registry
 from core.corrections import sweep as coarse
 from core.corrections.corrected import effect_table, tradeoff_table
-from core.corrections.derived import CHECKPOINT, Corrected
+from core.corrections.derived import Corrected
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.request import run_mitigation
 from core.errors import InputError
@@ -28,7 +28,7 @@ def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     workspace: Workspace, parent: Audit, network: None
 ) -> None:
     audit = run(workspace, parent, "shifted")
-    assert (audit.folder / CHECKPOINT).exists()
+    assert (audit.folder / "checkpoint.safetensors").exists()
     ids = audit.images.index.tolist()
     assert np.abs(audit.features(ids) - parent.features(ids)).max() > 1e-3
     np.testing.assert_array_equal(audit.head.weight, parent.head.weight)
@@ -45,7 +45,9 @@ def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     assert child.load_model().weights_hash == model.weights_hash
 
 
-@pytest.mark.parametrize("where", ["shards/*/maps.npy", "classes/*/alpha.npy", CHECKPOINT])
+@pytest.mark.parametrize(
+    "where", ["shards/*/maps.npy", "classes/*/alpha.npy", "checkpoint.safetensors"]
+)
 def test_what_is_damaged_is_computed_with_the_weights_that_are_there(
     workspace: Workspace,
     parent: Audit,
@@ -58,7 +60,7 @@ def test_what_is_damaged_is_computed_with_the_weights_that_are_there(
     path = sorted(folder.glob(where))[0]
     path.write_bytes(path.read_bytes()[:-9])
     assert list(verify(folder).damaged) == [path.relative_to(folder).as_posix()]
-    if where != CHECKPOINT:  # the method is not asked again
+    if where != "checkpoint.safetensors":  # the method is not asked again
         monkeypatch.setattr("core.corrections.request.derive", None)
     run(workspace, parent, "shifted", **QUICK)
     assert verify(folder).damaged == {}

@@ -1,0 +1,216 @@
+"""Where everything of an audit lies: the name of every file is spelt here, and nowhere else.
+
+What a file holds is said where it is written (:mod:`core.features.shards`,
+:mod:`core.audits.analysis`, :mod:`core.measures.outcomes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MANIFEST = "manifest.json"
+"""What an audit is; a folder with it is one."""
+
+HEAD, PLAN, SHARDS, CLASSES = "head", "plan", "shards", "classes"
+CARRIED, MAP, MEASURES = "carried", "map", "measures"
+MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
+
+PASS = (PLAN, SHARDS)
+"""Folders of what the pass over the images leaves."""
+
+ON_DEMAND = (CARRIED, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
+"""Folders of what is computed where it is asked for."""
+
+PICTURES = "pictures"
+"""Folder of what can be drawn again at any time."""
+
+
+class Inside(Generic[T]):
+    """Something in a folder that always bears the same name.
+
+    Parameters
+    ----------
+    kind : makes of its path what is asked for, a path or further files.
+    """
+
+    def __init__(self, name: str, kind: Callable[[Path], T]) -> None:
+        self.name, self.kind = name, kind
+
+    def __get__(self, files: Files, _: type) -> T:
+        return self.kind(files.folder / self.name)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of one folder."""
+
+    folder: Path
+
+    def array(self, name: str) -> Path:
+        """One of the arrays."""
+        return self.folder / f"{name}.npy"
+
+
+class HeadFiles(Files):
+    """The head that is explained: arrays of its weights and its correction."""
+
+    facts = Inside("head.json", Path)
+    out_of_fold = Inside("oof.npy", Path)
+    """Logits of the images that a probe was fitted on; only then."""
+
+
+class ClassFiles(Files):
+    """One audited class: its arrays (:data:`core.audits.class_files.ARRAYS`)."""
+
+    facts = Inside("class.json", Path)
+    candidates = Inside("candidates.parquet", Path)
+
+
+class ShardFiles(Files):
+    """What the pass computed of a slice of a plan."""
+
+    rows = Inside("rows.parquet", Path)
+    features = Inside("features.npy", Path)
+    maps = Inside("maps.npy", Path)
+    """Only where maps are kept."""
+
+    @property
+    def plan(self) -> str:
+        """Name of the plan that it is a slice of."""
+        return self.folder.name.partition("-")[0]
+
+    @property
+    def number(self) -> int:
+        """Place of the slice in its plan."""
+        return int(self.folder.name.partition("-")[2])
+
+
+class UploadFiles(Files):
+    """An image from outside."""
+
+    image = Inside("image", Path)
+    facts = Inside("upload.json", Path)
+    features = Inside("features.npy", Path)
+    maps = Inside("maps.npy", Path)
+
+
+class MapFiles(Files):
+    """A map of all images, or of those of a class."""
+
+    facts = Inside("map.json", Path)
+    ids = Inside("ids.npy", Path)
+    pca = Inside("pca.npy", Path)
+    sample = Inside("sample.npy", Path)
+    umap = Inside("umap.npy", Path)
+
+    @property
+    def lock(self) -> Path:
+        """Held while the map is computed."""
+        return self.folder.with_name(f"{self.folder.name}.lock")
+
+
+class PastedFiles(Files):
+    """What a model says of versions of images; their features are arrays by version."""
+
+    facts = Inside("facts.json", Path)
+    table = Inside("table.parquet", Path)
+
+
+class MitigationFiles(Files):
+    """What was measured of a correction."""
+
+    effect = Inside("effect.parquet", Path)
+    tradeoff = Inside("tradeoff.parquet", Path)
+    changed = Inside("changed.json", Path)
+
+
+class AuditFiles(Files):
+    """Every file of one audit, by its folder."""
+
+    manifest = Inside(MANIFEST, Path)
+    summary = Inside("summary.json", Path)
+    """Only of an audit that is complete."""
+    images = Inside("images.parquet", Path)
+    predictions = Inside("predictions.parquet", Path)
+    candidates = Inside("candidates.parquet", Path)
+    """Of every class."""
+    checkpoint = Inside("checkpoint.safetensors", Path)
+    """Weights of a changed encoder."""
+    lock = Inside("lock", Path)
+    """Held while the audit is computed."""
+    head = Inside(HEAD, HeadFiles)
+    plans = Inside(PLAN, Path)
+    shards = Inside(SHARDS, Path)
+    classes = Inside(CLASSES, Path)
+    classes_key = Inside(f"{CLASSES}/key.json", Path)
+    """What all classes were computed from."""
+    carried = Inside(CARRIED, Path)
+    carried_lock = Inside(f"{CARRIED}.lock", Path)
+    """Held while tags are carried over."""
+    maps = Inside(MAP, Path)
+    measures = Inside(MEASURES, Path)
+    factors_lock = Inside(f"{MEASURES}/factors.lock", Path)
+    """Held while what the model decides by is measured."""
+    mitigation = Inside(MITIGATION, MitigationFiles)
+    outcomes = Inside(OUTCOMES, Path)
+    outcomes_lock = Inside(f"{OUTCOMES}/lock", Path)
+    """Held while outcomes are made."""
+    uploads = Inside(UPLOADS, Path)
+    pictures = Inside(PICTURES, Path)
+
+    def every_plan(self) -> list[Path]:
+        """The lists of images to compute, oldest first."""
+        return sorted(self.plans.glob("[0-9]*.parquet"))
+
+    def plan(self, name: str) -> Path:
+        """One of these lists by its name, three digits."""
+        return self.plans / f"{name}.parquet"
+
+    def every_shard(self) -> list[ShardFiles]:
+        """The shards that are finished, in order of computation."""
+        return [ShardFiles(path) for path in sorted(self.shards.glob("[0-9]*-[0-9]*"))]
+
+    def shard(self, plan: str, number: int) -> ShardFiles:
+        """A slice of a plan."""
+        return ShardFiles(self.shards / f"{plan}-{number:05d}")
+
+    def of_class(self, class_idx: int) -> ClassFiles:
+        """An audited class."""
+        return ClassFiles(self.classes / f"{class_idx:05d}")
+
+    def carried_to(self, class_idx: int) -> Path:
+        """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.
+
+        Rows are only ever added, so that the number of one stands for good.
+        """
+        return self.carried / f"{class_idx:05d}.npy"
+
+    def map_of(self, class_idx: int | None) -> MapFiles:
+        """The map of all images, or of a class."""
+        return MapFiles(self.maps / ("features" if class_idx is None else f"psi-{class_idx:05d}"))
+
+    def measure(self, part: str, key: str) -> Path:
+        """A part of the table of measures, by what it depends on."""
+        return self.measures / f"{part}-{key}.parquet"
+
+    def outcome(self, kind: str, key: str, class_idx: int | None = None) -> Path:
+        """The table of trials of a kind, of a class or of all, by what it depends on."""
+        number = "" if class_idx is None else f"{class_idx:05d}-"
+        return self.outcomes / f"{kind}-{number}{key}.parquet"
+
+    def pasted(self, kind: str, key: str, class_idx: int) -> PastedFiles:
+        """What a pasted cue of a class does, by what it depends on."""
+        return PastedFiles(self.outcomes / f"{kind}-{class_idx:05d}-{key}")
+
+    def cost(self, key: str) -> Path:
+        """Size and speed of the model."""
+        return self.outcomes / f"cost-{key}.json"
+
+    def upload(self, image_id: str) -> UploadFiles:
+        """An image from outside."""
+        return UploadFiles(self.uploads / image_id)
