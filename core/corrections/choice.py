@@ -13,6 +13,7 @@ from core.corrections.head_methods import method, mitigate
 from core.corrections.softmax import sample_rows
 from core.errors import InputError
 from core.models.linear import Head
+from core.statistics.paired import newly_given
 from core.types import BoolArray, FloatArray, IntArray
 
 LOSS = 2.0
@@ -160,9 +161,8 @@ class Trials:
 
     def turned(self, head: Head) -> BoolArray:
         """(T,) images newly given the cue's class when the cue is there."""
-        after = head.logits(self.shown).argmax(axis=1) == self.outputs
-        before = head.logits(self.hidden).argmax(axis=1) == self.outputs
-        return np.asarray(after & ~before)
+        before, after = (head.logits(x).argmax(axis=1) for x in (self.hidden, self.shown))
+        return newly_given(before, after, self.outputs)
 
 
 def trials_of(fit: Evidence, held: Evidence) -> Trials:

@@ -18,6 +18,7 @@ from core.corrections.pairs import joined, overlay_pairs
 from core.errors import InputError
 from core.measures.outcomes import pasted_features
 from core.models.linear import Head
+from core.statistics.paired import newly_given
 from core.tags.decisions import Decisions, values_of
 from core.trials.encoder import Encoder, Seen
 from core.trials.paste import sample
@@ -49,10 +50,9 @@ class Composites:
     def turned(self, head: Head, class_idx: int, name: str = "after") -> BoolArray:
         """Images that are newly given the class, of those that the version exists of."""
         rows = self.usable(class_idx, name)
-        now = head.logits(self.pasted[name][rows]).argmax(axis=1) == class_idx
-        before = head.logits(self.plain[rows]).argmax(axis=1) == class_idx
-        found: BoolArray = now & ~before
-        return found
+        versions = self.plain[rows], self.pasted[name][rows]
+        before, after = (head.logits(features).argmax(axis=1) for features in versions)
+        return newly_given(before, after, class_idx)
 
     def usable(self, class_idx: int, name: str) -> BoolArray:
         """(T,) images of another class that the version exists of."""

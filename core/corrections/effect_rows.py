@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.config import CONFIDENCE
 from core.corrections.acted_on import who_shows
 from core.measures.gaps import share
 from core.measures.rows import SHARE
+from core.statistics.bootstrap import RESAMPLES, draws, percentiles
 from core.statistics.intervals import paired_change
 from core.tags.decisions import Decisions
 from core.types import BoolArray, FloatArray
@@ -31,9 +31,6 @@ class's cues. NaN where there is no such figure, and ``note`` then says why."""
 
 
 LOGIT = "logits"
-
-
-RESAMPLES = 2000
 
 
 MEANING = {
@@ -180,8 +177,8 @@ def mean(values: FloatArray) -> Cell:
     n = len(values)
     if not n:
         return NOTHING
-    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    low, high = np.quantile(counts @ values / n, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    counts = draws(np.random.default_rng(0), n, RESAMPLES)
+    low, high = percentiles(counts @ values / n)
     return float(values.mean()), float(low), float(high)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.audits.audit import Audit
-from core.config import CONFIDENCE
 from core.corrections.composites import Composites, held_out_composites
-from core.corrections.effect_rows import RESAMPLES, Cell, Effect, mean, missing, paired, row
-from core.statistics.intervals import log_softmax
+from core.corrections.effect_rows import Cell, Effect, mean, missing, paired, row
+from core.statistics.bootstrap import RESAMPLES, draws, percentiles
+from core.statistics.intervals import class_probability
 from core.types import FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -54,20 +54,15 @@ def _score_row(
     if not mine or not rows.any():
         return missing(effect, label, SCORE, "needs held-out images of the class and of others")
     given = [
-        _probability(audit, audit.features(mine), class_idx)
+        class_probability(audit.head.logits(audit.features(mine)), class_idx)
         for audit in (effect.before, effect.after)
     ]
     alone = [
-        _probability(audit, seen.pasted["after"][rows], class_idx)
+        class_probability(audit.head.logits(seen.pasted["after"][rows]), class_idx)
         for audit, seen in ((effect.before, old), (effect.after, new))
     ]
     note = "cue-only images: the cue pasted on other classes' images"
     return _scored(effect, label, given, alone, subject="pasted cues", note=note)
-
-
-def _probability(audit: Audit, features: FloatArray, class_idx: int) -> FloatArray:
-    found: FloatArray = np.exp(log_softmax(audit.head.logits(features))[:, class_idx])
-    return found
 
 
 def _scored(
@@ -114,7 +109,7 @@ def cue_image_row(
             models[owner.id] = owner.load_model()
         scored = score(audit, label, folder, model=models[owner.id], report=report)
         found.append(scored.images.set_index("path")["probability"])
-        given.append(_probability(audit, audit.features(mine), class_idx))
+        given.append(class_probability(audit.head.logits(audit.features(mine)), class_idx))
     paths = sorted(found[0].index.intersection(found[1].index))  # as they were read
     alone = [values.loc[paths].to_numpy() for values in found]
     return _scored(effect, label, given, alone, subject=folder.name,
@@ -127,15 +122,13 @@ def _precision_change(before: FloatArray, after: FloatArray, n_in: int) -> Cell:
 
     n, rng = len(before), np.random.default_rng(0)
     positive = np.arange(n) < n_in
-    weights = np.concatenate(
-        [rng.multinomial(m, np.full(m, 1 / m), RESAMPLES) for m in (n_in, n - n_in)], axis=1
-    ).astype(np.float64)
+    weights = np.concatenate([draws(rng, m, RESAMPLES) for m in (n_in, n - n_in)], axis=1)
     ones = np.ones((1, n))
     value, samples = (
         weighted_precision(after, positive, w) - weighted_precision(before, positive, w)
         for w in (ones, weights)
     )
-    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentiles(samples)
     return float(value[0]), float(low), float(high)
 
 

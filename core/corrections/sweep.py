@@ -18,6 +18,7 @@ from core.corrections.choice import Sweep, choose, cue_free
 from core.corrections.derived import Corrected
 from core.corrections.task import NetworkMethod, Task
 from core.errors import InputError
+from core.statistics.paired import newly_given
 from core.types import FloatArray, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def judged(
             logits_of(network, prepared.model, pixels).argmax(axis=1)
             for pixels in (prepared.watched.pixels, shown)
         )
-        turned = (with_cue == outputs) & (plain[rows] != outputs)
+        turned = newly_given(plain[rows], with_cue, outputs)
         found[name] = {
             TURNED: float(turned.sum()),
             TRIALS: float(len(rows)),

@@ -14,10 +14,10 @@ from core.audits.audit import Audit
 from core.measures.availability import CLASS, CUE, Trials
 from core.measures.gaps import MANY_VALUES, share
 from core.measures.shared_images import Shared
+from core.statistics.bootstrap import RESAMPLES
 from core.statistics.calibration import BINS, bin_sums, calibrated_level, calibration_error
 from core.statistics.intervals import auroc, mean_interval
 from core.statistics.paired import (
-    RESAMPLES,
     Sampled,
     bootstrap_interval,
     resamples,

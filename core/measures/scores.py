@@ -27,7 +27,7 @@ from core.features.extract import cores, in_order, prepare
 from core.measures.gaps import Rows, share
 from core.measures.outcomes import base_key
 from core.measures.rows import as_table, row
-from core.statistics.intervals import log_softmax
+from core.statistics.intervals import class_probability
 from core.statistics.separation import SpuriousScore, spurious_score
 from core.storage.files import read_frame, write_frame
 from core.storage.guard import permitted, permitted_files
@@ -119,7 +119,7 @@ def score(
 
 def own_probability(audit: Audit, label: str, image_ids: Sequence[str]) -> FloatArray:
     """Probability (n,) of a class on images of the audit, by their stored features."""
-    return _probability(audit.head.logits(audit.features(image_ids)), audit.head.index(label))
+    return class_probability(audit.head.logits(audit.features(image_ids)), audit.head.index(label))
 
 
 def score_path(audit: Audit, label: str) -> Path:
@@ -202,11 +202,6 @@ def _listed(folder: Path) -> pd.DataFrame:
     )
 
 
-def _probability(logits: FloatArray, class_idx: int) -> FloatArray:
-    found: FloatArray = np.exp(log_softmax(logits)[:, class_idx])
-    return found
-
-
 def _image_files(folder: Path) -> list[str]:
     """Images below a folder, relative, sorted; hidden names left out.
 
@@ -253,7 +248,7 @@ def _read(
     logits = audit.head.logits(np.concatenate(features))
     there = np.array([not reason for reason in reasons], bool)
     probability, prediction = np.full(len(paths), np.nan), np.full(len(paths), -1, np.int64)
-    probability[there] = _probability(logits, class_idx)
+    probability[there] = class_probability(logits, class_idx)
     prediction[there] = logits.argmax(axis=1)
     found: dict[str, Any] = {"probability": probability, "prediction": prediction}
     return table.assign(**found, reason=reasons)[COLUMNS]

@@ -18,6 +18,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
+from core.statistics.paired import newly_given
 from core.trials.encoder import Seen, predictions_of, trial_ids, trial_split
 from core.types import IntArray, Progress, Reporter, silent
 
@@ -87,7 +88,7 @@ def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | No
     for class_idx in chosen:
         others = truth != class_idx
         if n := int(others.sum()):
-            turned = float(((after == class_idx) & (before != class_idx))[others].sum())
+            turned = float(newly_given(before, after, class_idx)[others].sum())
             rows.append(
                 row(_facts(audit, class_idx), "watermark_flip_rate", turned / n,
                     interval=share(turned, n, len(audit.head.outputs)), n=n, split=split,

@@ -146,6 +146,12 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     return found
 
 
+def class_probability(logits: FloatArray, output: int) -> FloatArray:
+    """Softmax probability (n,) of one output, by logits (n, K)."""
+    found: FloatArray = np.exp(log_softmax(logits)[:, output])
+    return found
+
+
 def paired_change(
     before: BoolArray, after: BoolArray, *, tests: int = 1
 ) -> tuple[float, float, float]:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import CONFIDENCE
+from core.statistics.bootstrap import RESAMPLES, percentiles
 from core.statistics.intervals import critical
-from core.types import BoolArray, FloatArray
-
-RESAMPLES = 2000
-"""Bootstrap samples: the smallest p-value that can be found is 1 / 2001."""
+from core.types import BoolArray, FloatArray, IntArray
 
 CHUNK = 2**22
 """Numbers of one resample step that are in memory at once."""
@@ -96,7 +93,7 @@ def bootstrap_interval(found: Sampled) -> tuple[float, float]:
     if not len(samples) or found.value != found.value:
         return float("nan"), float("nan")
     moved = samples - (samples.mean() - found.value)
-    low, high = np.quantile(moved, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentiles(moved)
     return float(low), float(high)
 
 
@@ -116,6 +113,19 @@ def bootstrap_p(found: Sampled) -> float:
         return float("nan")
     away = np.abs(samples - samples.mean()) >= abs(found.value) - 1e-12
     return float((away.sum() + 1) / (len(samples) + 1))
+
+
+def newly_given(
+    before: IntArray, after: IntArray, output: IntArray | int | np.integer[Any]
+) -> BoolArray:
+    """Images (n,) that a change gives an output that they did not have: flips into a class.
+
+    Parameters
+    ----------
+    before, after : (n,) outputs; output : the one asked for, of all images or of each.
+    """
+    flipped: BoolArray = (after == output) & (before != output)
+    return flipped
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.config import CONFIDENCE
+from core.statistics.bootstrap import RESAMPLES_OF_ONE, percentiles
 from core.types import FloatArray, IntArray
 
 FEWEST = 3
 """Models that a line needs: through two there always is one."""
-
-RESAMPLES = 1000
-"""Resamples of the models for the band."""
 
 BAND_FROM = 5
 """Models that a band needs: fewer resamples leave too little to fit."""
@@ -56,7 +54,7 @@ class Line:
     n: int
     """Models it was fitted on."""
     band: FloatArray | None = None
-    """(RESAMPLES, 2) slope and intercept of the resampled models; None with fewer than five."""
+    """(B, 2) slope and intercept of the resampled models; None with fewer than five."""
 
     def expected(self, x: FloatArray | float, n: FloatArray | float) -> FloatArray:
         """The accuracy y that the line gives for x; ``n`` images stand behind x."""
@@ -73,8 +71,7 @@ class Line:
         from scipy.special import expit
 
         lines = expit(self.band[:, :1] * logit(x, n)[None] + self.band[:, 1:])
-        low, high = np.quantile(lines, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-        return low, high
+        return percentiles(lines)
 
 
 def fit_line(
@@ -109,7 +106,7 @@ def _least_squares(x: FloatArray, y: FloatArray) -> tuple[float, float]:
 def _band(x: FloatArray, y: FloatArray, seed: int) -> FloatArray:
     rng = np.random.default_rng(seed)
     found: list[tuple[float, float]] = []
-    while len(found) < RESAMPLES:
+    while len(found) < RESAMPLES_OF_ONE:
         drawn = rng.integers(0, len(x), len(x))
         if np.ptp(x[drawn]) > 1e-12:
             found.append(_least_squares(x[drawn], y[drawn]))

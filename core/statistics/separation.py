@@ -14,10 +14,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from core.config import CONFIDENCE
+from core.statistics.bootstrap import RESAMPLES_OF_ONE, draws, percentiles
 from core.types import FloatArray
-
-RESAMPLES = 1000
-"""Bootstrap samples of an interval."""
 
 CHUNK = 2**22
 """Numbers that a bootstrap holds at once."""
@@ -130,12 +128,11 @@ def precision_interval(p_in: FloatArray, p_cue: FloatArray, *, seed: int) -> tup
     positive = np.arange(len(values)) < len(p_in)
     step = max(1, CHUNK // len(values))
     found = []
-    for start in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - start)
-        counts = [rng.multinomial(n, np.full(n, 1 / n), size) for n in (len(p_in), len(p_cue))]
-        weights = np.concatenate(counts, axis=1).astype(np.float64)
+    for start in range(0, RESAMPLES_OF_ONE, step):
+        size = min(step, RESAMPLES_OF_ONE - start)
+        weights = np.concatenate([draws(rng, len(p), size) for p in (p_in, p_cue)], axis=1)
         found.append(weighted_precision(values, positive, weights))
-    low, high = np.quantile(np.concatenate(found), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentiles(np.concatenate(found))
     return float(low), float(high)
 
 
@@ -197,7 +194,7 @@ def sensitivity_interval(
     if not n:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+    counts = draws(rng, n, RESAMPLES_OF_ONE)
     shares = []
     for hits in (core_correct, spurious_correct):
         there = ~np.isnan(hits)
@@ -207,5 +204,5 @@ def sensitivity_interval(
     found = [relative_core_sensitivity(float(a), float(b)) for a, b in zip(*shares, strict=True)]
     if np.isnan(found).all():
         return float("nan"), float("nan")
-    low, high = np.nanquantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentiles(np.array(found))
     return float(low), float(high)

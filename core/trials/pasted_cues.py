@@ -18,6 +18,7 @@ from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit, Candidate
 from core.explain.heatmaps import half_maximum
 from core.features.extract import cores, in_order
+from core.statistics.paired import newly_given
 from core.tags.decisions import spuriosity_of
 from core.trials.encoder import Encoder, Seen, region
 from core.trials.paste import choose, paste
@@ -99,9 +100,7 @@ class Pasted:
         Images of that class itself cannot be turned into it and are left out.
         """
         table = self.others(class_idx, column)
-        now, before = table[column].to_numpy(), table["before"].to_numpy()
-        turned: BoolArray = (now == class_idx) & (before != class_idx)
-        return turned
+        return newly_given(table["before"].to_numpy(), table[column].to_numpy(), class_idx)
 
 
 def said(
