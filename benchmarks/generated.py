@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 import core
 from benchmarks.measure import MODEL
-from core.audits.analysis import analyse
+from core.audits.analysis import Subject, analyse
 from core.audits.audit import Audit
 from core.config import FORMAT
 from core.features.shards import PLAN_COLUMNS, FeatureStore
@@ -65,7 +65,7 @@ def make(
     rows = ["digest", "width", "height", "readable", "reason"]
     images = table.frame.join(store.rows[rows], on="image_id")
     write_frame(folder / "images.parquet", images)
-    analyse(folder, manifest, table, images, store, model, silent)  # type: ignore[arg-type]
+    analyse(Subject(manifest, table, images, store), model, silent)  # type: ignore[arg-type]
     write_json(folder / "manifest.json", {**manifest, "state": "finished"})
     audit = Audit(folder)
     tag(audit, TagStore.open(workspace), seed)

@@ -15,14 +15,15 @@ Every result carries the key of what it was computed from, so only what changed 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from core.candidates.search import ClassCandidates, find_candidates
+from core.candidates.search import ClassCandidates, ClassFeatures, find_candidates
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.errors import DataError, WorkspaceError
@@ -49,50 +50,81 @@ from core.storage.workspace import fingerprint
 from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from core.models.model import Model
 
 GIVEN = "given"
 """Entry of ``head.json`` for a head that was stored from outside: it is never fitted anew."""
 
 
-def analyse(
-    folder: Path,
-    manifest: dict[str, Any],
-    table: ImageTable,
-    images: pd.DataFrame,
-    store: FeatureStore,
-    model: Model | None,
-    report: Reporter,
-) -> None:
+@dataclass(frozen=True)
+class Subject:
+    """What an analysis is about: an audit whose features are stored."""
+
+    manifest: dict[str, Any]
+    table: ImageTable
+    images: pd.DataFrame
+    """The table joined with the store's rows (digest, width, height, readable, reason)."""
+    store: FeatureStore
+
+    @property
+    def files(self) -> AuditFiles:
+        """Where the results lie."""
+        return self.store.files
+
+    @cached_property
+    def readable(self) -> pd.DataFrame:
+        """The images that can be used, n rows."""
+        return self.images[self.images["readable"]].reset_index(drop=True)
+
+    @cached_property
+    def labels(self) -> NDArray[np.str_]:
+        """(n,) raw label of each."""
+        return np.asarray(self.readable["label"].to_numpy(dtype=str))
+
+    @cached_property
+    def fitting(self) -> BoolArray:
+        """(n,) those that components and probes are fitted on."""
+        return fitting_rows(self.readable)
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with everything the results depend on."""
+        rows = _digest(self.readable, ["image_id", "digest", "label", "split"])
+        return fingerprint({"images": rows, "fingerprint": self.manifest["fingerprint"]})
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the head says of the readable images."""
+
+    head: Head
+    table: pd.DataFrame
+    """``predictions.parquet``, n rows."""
+    held_out: BoolArray
+    """(n,) those that figures are measured on."""
+
+    @cached_property
+    def fair(self) -> BoolArray:
+        """(n,) whether the prediction is correct, out of fold where the head was fitted on it."""
+        return np.asarray(self.table["fair"].to_numpy(dtype=bool))
+
+
+def analyse(subject: Subject, model: Model | None, report: Reporter) -> None:
     """Compute everything of an audit that follows from its features.
 
     Parameters
     ----------
     model : None where a head was given (:data:`GIVEN`).
-    images : the table joined with the store's rows (digest, width, height, readable, reason).
     """
-    remove(AuditFiles(folder).summary)  # nobody reads half of two analyses
-    readable = images[images["readable"]].reset_index(drop=True)
-    fitting = fitting_rows(readable)
-    key = fingerprint(
-        {
-            "images": _digest(readable, ["image_id", "digest", "label", "split"]),
-            "fingerprint": manifest["fingerprint"],
-        }
-    )
-    report(
-        Progress("Fitting the head" if manifest["head"]["mode"] == "fit" else "Predicting", 0, 0)
-    )
-    head = _head(folder, manifest, table, readable, fitting, store, model, key)
-    predictions = _predict(folder, readable, fitting, store, head)
-    held_out = held_out_rows(folder, fitting)
-    classes = _classes(
-        folder, manifest, readable, fitting, held_out, predictions, store, head, key, report
-    )
-    write_json(
-        AuditFiles(folder).summary,
-        summarise(manifest, table, images, readable, fitting, held_out, predictions, head, classes),
-    )
+    files = subject.files
+    remove(files.summary)  # nobody reads half of two analyses
+    fits = subject.manifest["head"]["mode"] == "fit"
+    report(Progress("Fitting the head" if fits else "Predicting", 0, 0))
+    predicted = _predict(subject, _head(subject, model))
+    classes = _classes(subject, predicted, report)
+    write_json(files.summary, summarise(subject, predicted, classes))
 
 
 def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
@@ -160,18 +192,9 @@ def _digest(frame: pd.DataFrame, columns: list[str]) -> str:
     return fingerprint({"rows": hashed.tobytes().hex()})
 
 
-def _head(
-    folder: Path,
-    manifest: dict[str, Any],
-    table: ImageTable,
-    readable: pd.DataFrame,
-    fitting: BoolArray,
-    store: FeatureStore,
-    model: Model | None,
-    key: str,
-) -> Head:
+def _head(subject: Subject, model: Model | None) -> Head:
     """A given head, the model's own, or a linear probe fitted on the training features."""
-    path = AuditFiles(folder).head.facts
+    folder, path, key = subject.files.folder, subject.files.head.facts, subject.key
     stored = read_json(path, {}) if path.exists() else {}
     if GIVEN in stored and stored["key"] != key:
         write_json(path, {**stored, "key": key})
@@ -179,21 +202,21 @@ def _head(
         return read_head(folder)
     assert model is not None
     facts: dict[str, Any] = {"key": key}
-    mode = manifest["head"]["mode"]
+    mode = subject.manifest["head"]["mode"]
     if mode == "keep":
         weight, bias, correction, oof = model.weight, model.bias, model.correction, None
-        matched = match_outputs(table.labels, model)[0] or {}
+        matched = match_outputs(subject.table.labels, model)[0] or {}
         outputs = list(model.outputs or [str(i) for i in range(len(weight))])
         for label, output in matched.items():
             outputs[output] = label
         names = display_names(outputs)
     else:
-        train = readable[fitting]
-        require_two_classes(table.source, train)
+        train = subject.readable[subject.fitting]
+        require_two_classes(subject.table.source, train)
         outputs = sorted(train["label"].unique().tolist())
         names = display_names(outputs)
         labels = np.searchsorted(outputs, train["label"].to_numpy(dtype=str))
-        probe = fit_probe(store.features(train["image_id"].tolist()), labels, len(outputs))
+        probe = fit_probe(subject.store.features(train["image_id"].tolist()), labels, len(outputs))
         weight, bias, correction, oof = probe.weight, probe.bias, None, probe.oof_logits
         facts["probe"] = {
             "C": probe.C,
@@ -207,30 +230,29 @@ def _head(
     return read_head(folder)
 
 
-def _predict(
-    folder: Path, readable: pd.DataFrame, fitting: BoolArray, store: FeatureStore, head: Head
-) -> pd.DataFrame:
+def _predict(subject: Subject, head: Head) -> Predicted:
     """Predictions of every readable image, in the table's order.
 
     Columns: ``prediction`` (output index), ``confidence`` (softmax of it), ``loss`` (nats, NaN
     where the label has no output), ``correct``, ``fair`` (correct, out of fold for images that a
     probe was fitted on: what gaps are measured with).
     """
-    truth = np.array([head.index(label) for label in readable["label"]], np.int64)
+    files, fitting, image_ids = subject.files, subject.fitting, subject.readable["image_id"]
+    truth = np.array([head.index(label) for label in subject.labels], np.int64)
     parts = []
-    for start in range(0, len(readable), SHARD_SIZE):
-        ids = readable["image_id"].iloc[start : start + SHARD_SIZE].tolist()
-        parts.append(_scores(head.logits(store.features(ids)), truth[start : start + SHARD_SIZE]))
+    for start in range(0, len(truth), SHARD_SIZE):
+        part = slice(start, start + SHARD_SIZE)
+        features = subject.store.features(image_ids.iloc[part].tolist())
+        parts.append(_scores(head.logits(features), truth[part]))
     frame = pd.concat(parts, ignore_index=True)
-    frame.insert(0, "image_id", readable["image_id"])
+    frame.insert(0, "image_id", image_ids)
     fair = frame["correct"].to_numpy(dtype=bool).copy()
-    files = AuditFiles(folder)
     if there(files.head.out_of_fold):
         out_of_fold = read_array(files.head.out_of_fold, mapped=True)
         fair[fitting] = out_of_fold.argmax(axis=1) == truth[fitting]
     frame["fair"] = fair
     write_frame(files.predictions, frame)
-    return frame
+    return Predicted(head, frame, held_out_rows(files.folder, fitting))
 
 
 def _scores(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
@@ -248,48 +270,25 @@ def _scores(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
     )
 
 
-def _classes(
-    folder: Path,
-    manifest: dict[str, Any],
-    readable: pd.DataFrame,
-    fitting: BoolArray,
-    held_out: BoolArray,
-    predictions: pd.DataFrame,
-    store: FeatureStore,
-    head: Head,
-    key: str,
-    report: Reporter,
-) -> list[dict[str, Any]]:
+def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[dict[str, Any]]:
     """Analyse every class that has an output and a training image; returns their facts."""
-    files = AuditFiles(folder)
-    if files.classes.exists() and not _same_key(files.classes_key, key):
+    files, head = subject.files, predicted.head
+    if files.classes.exists() and not _same_key(files.classes_key, subject.key):
         shutil.rmtree(files.classes)
-    write_json(files.classes_key, key)
-    label = readable["label"].to_numpy(dtype=str)
-    wanted = [name for name in sorted(set(label[fitting])) if head.index(name) >= 0]
+    write_json(files.classes_key, subject.key)
+    wanted = [
+        name for name in sorted(set(subject.labels[subject.fitting])) if head.index(name) >= 0
+    ]
     glosses = definitions(wanted)
     facts, tables = [], []
     for number, name in enumerate(wanted):
         report(Progress("Finding components", number, len(wanted), "classes"))
-        rows = np.flatnonzero(label == name)
-        class_idx = head.index(name)
-        target = files.of_class(class_idx)
-        if not target.facts.exists():
-            ids = readable["image_id"].iloc[rows].tolist()
-            found = find_candidates(
-                store.features(ids),
-                head.weight[class_idx],
-                float(head.bias[class_idx]),
-                train=fitting[rows],
-                held_out=held_out[rows],
-                correct=predictions["fair"].to_numpy(dtype=bool)[rows],
-                components=manifest["parts"]["components"],
-                device=manifest["compute"]["device"],
-            )
-            _write_class(target, found, ids, fitting[rows], store, class_idx, name, head)
-        tables.append(read_frame(target.candidates))
+        stored = files.of_class(head.index(name))
+        if not stored.facts.exists():
+            _analyse_class(subject, predicted, name)
+        tables.append(read_frame(stored.candidates))
         facts.append(
-            read_json(target.facts) | {"definition": glosses.get(name, "")} | widest_gap(tables[-1])
+            read_json(stored.facts) | {"definition": glosses.get(name, "")} | widest_gap(tables[-1])
         )
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
     if tables:
@@ -327,51 +326,57 @@ def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _write_class(
-    target: ClassFiles,
-    found: ClassCandidates,
-    ids: list[str],
-    fitting: BoolArray,
-    store: FeatureStore,
-    class_idx: int,
-    label: str,
-    head: Head,
-) -> None:
+def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
     """Everything about one class, in one atomic folder."""
+    head, rows = predicted.head, np.flatnonzero(subject.labels == label)
+    class_idx, ids = head.index(label), subject.readable["image_id"].iloc[rows].tolist()
+    given = ClassFeatures(
+        subject.store.features(ids),
+        head.weight[class_idx],
+        float(head.bias[class_idx]),
+        train=subject.fitting[rows],
+        held_out=predicted.held_out[rows],
+        correct=predicted.fair[rows],
+    )
+    found = find_candidates(
+        given,
+        subject.manifest["parts"]["components"],
+        device=subject.manifest["compute"]["device"],
+    )
     table = found.table.copy()
     top = table["top_image_ids"].tolist()
     table["top_image_ids"] = [[ids[i] for i in row] for row in top]
     table.insert(0, "class_idx", class_idx)
     table.insert(1, "class_name", head.names[class_idx])
-    with replacing_folder(target.folder) as temporary:
+    arrays = {
+        "basis": found.pca.basis.T.astype(np.float32),
+        "mean": found.pca.mean,
+        "eigenvalues": found.pca.eigenvalues,
+        "neurons": found.neurons,
+        "alpha": found.alpha.astype(np.float32),
+        "residual": found.residual.astype(np.float32),
+        "image_ids": np.array(ids),
+        "fitting": given.train,
+    }
+    maps = _top_maps(found, top, ids, subject.store)
+    if maps is not None:
+        arrays["top_maps"] = maps
+    facts = {
+        "class_idx": class_idx,
+        "label": label,
+        "name": head.names[class_idx],
+        "logit_mean": found.logit_mean,
+        "n_images": len(ids),
+        "n_fitted": int(given.train.sum()),
+        "n_components": found.n_components,
+        "total_variance": found.pca.total_variance,
+        "bound": found.pca.bound,
+    }
+    with replacing_folder(subject.files.of_class(class_idx).folder) as temporary:
         new = ClassFiles(temporary)
-        arrays = {
-            "basis": found.pca.basis.T.astype(np.float32),
-            "mean": found.pca.mean,
-            "eigenvalues": found.pca.eigenvalues,
-            "neurons": found.neurons,
-            "alpha": found.alpha.astype(np.float32),
-            "residual": found.residual.astype(np.float32),
-            "image_ids": np.array(ids),
-            "fitting": fitting,
-        }
-        maps = _top_maps(found, top, ids, store)
-        if maps is not None:
-            arrays["top_maps"] = maps
         for name, array in arrays.items():
             write_array(new.array(name), array)
         write_frame(new.candidates, table, "snappy")
-        facts = {
-            "class_idx": class_idx,
-            "label": label,
-            "name": head.names[class_idx],
-            "logit_mean": found.logit_mean,
-            "n_images": len(ids),
-            "n_fitted": int(fitting.sum()),
-            "n_components": found.n_components,
-            "total_variance": found.pca.total_variance,
-            "bound": found.pca.bound,
-        }
         write_json(new.facts, facts)
 
 
@@ -403,19 +408,11 @@ def _top_maps(
 
 
 def summarise(
-    manifest: dict[str, Any],
-    table: ImageTable,
-    images: pd.DataFrame,
-    readable: pd.DataFrame,
-    fitting: BoolArray,
-    held_out: BoolArray,
-    predictions: pd.DataFrame,
-    head: Head,
-    classes: list[dict[str, Any]],
+    subject: Subject, predicted: Predicted, classes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What ``list``, ``show`` and the overview say, as plain JSON."""
-    fair = predictions["fair"].to_numpy(dtype=bool)
-    label = readable["label"].to_numpy(dtype=str)
+    table, images, readable = subject.table, subject.images, subject.readable
+    fair, held_out, label = predicted.fair, predicted.held_out, subject.labels
     for facts in classes:
         rows = held_out & (label == facts["label"])
         facts["n_held_out"] = int(rows.sum())
@@ -443,9 +440,9 @@ def summarise(
         "splits": per_split,
         "classes": classes,
         "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
-        "held_out": manifest["head"].get("held_out")
-        or held_out_basis(readable, fitting, head.mode),
-        "head": read_only_head_facts(head),
+        "held_out": subject.manifest["head"].get("held_out")
+        or held_out_basis(readable, subject.fitting, predicted.head.mode),
+        "head": {"mode": predicted.head.mode, "outputs": len(predicted.head.outputs)},
         "attributes": list(table.attributes),
         "masks": [m for m in ("object_mask", "cue_mask", "x_min") if m in images.columns],
         "duplicates": duplicates,
@@ -455,11 +452,6 @@ def summarise(
         "table": _table_key(table),
         "notes": list(dict.fromkeys(notes)),
     }
-
-
-def read_only_head_facts(head: Head) -> dict[str, Any]:
-    """Mode and number of outputs."""
-    return {"mode": head.mode, "outputs": len(head.outputs)}
 
 
 def repeated_images(readable: pd.DataFrame) -> tuple[list[list[str]], list[list[str]]]:

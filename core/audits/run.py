@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import core
-from core.audits.analysis import analyse, fitting_rows, is_current, require_two_classes
+from core.audits.analysis import Subject, analyse, fitting_rows, is_current, require_two_classes
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
@@ -326,7 +326,7 @@ def compute(
         return
     set_state(folder, manifest, "running")
     write_frame(files.images, frame)
-    analyse(folder, manifest, table, frame, store, model, report)
+    analyse(Subject(manifest, table, frame, store), model, report)
     set_state(folder, manifest, "finished")
 
 

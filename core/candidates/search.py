@@ -86,29 +86,28 @@ def top_neurons(psi: FloatArray, count: int) -> IntArray:
     return np.asarray(merged[np.sort(first)][:count], dtype=np.int64)
 
 
-def find_candidates(
-    features: FloatArray,
-    weight: FloatArray,
-    bias: float,
-    *,
-    train: BoolArray,
-    held_out: BoolArray,
-    correct: BoolArray,
-    components: int,
-    neurons: int = NEURONS,
-    device: str = "cpu",
-) -> ClassCandidates:
-    """Components and neurons of one class, measured.
+@dataclass(frozen=True)
+class ClassFeatures:
+    """What the candidates of one class are found in: all its n images, of every split."""
 
-    Parameters
-    ----------
-    features : (n, D) every image of the class, all splits.
-    weight, bias : the class's row of the head.
-    train : (n,) images that components are fitted on.
-    held_out : (n,) images that gaps are measured on.
-    correct : (n,) whether the image is predicted correctly (out of fold where that is needed).
-    """
-    features = np.asarray(features, np.float64)
+    features: FloatArray
+    """(n, D)."""
+    weight: FloatArray
+    """(D,) of the class in the head, as is the bias."""
+    bias: float
+    train: BoolArray
+    """(n,) images that components are fitted on."""
+    held_out: BoolArray
+    """(n,) images that gaps are measured on."""
+    correct: BoolArray
+    """(n,) whether the image is predicted correctly (out of fold where that is needed)."""
+
+
+def find_candidates(
+    given: ClassFeatures, components: int, *, neurons: int = NEURONS, device: str = "cpu"
+) -> ClassCandidates:
+    """Components and neurons of one class, measured; at most so many of each."""
+    features, weight, train = np.asarray(given.features, np.float64), given.weight, given.train
     pca = class_pca(features[train], weight, components, device=device)
     psi_train = features[train] * np.asarray(weight, np.float64)
     chosen = top_neurons(psi_train, neurons)
@@ -117,13 +116,13 @@ def find_candidates(
     directions = np.concatenate([pca.directions, single])
     offsets = np.concatenate([pca.offsets, pca.mean[chosen]])
     alpha = linear_alpha(features, directions, offsets)
-    logit = features @ np.asarray(weight, np.float64) + bias
+    logit = features @ np.asarray(weight, np.float64) + given.bias
     logit_mean = float(logit[train].mean()) if train.any() else float("nan")
     r = len(pca.eigenvalues)
     residual = logit - logit_mean - alpha[:, :r].sum(axis=1)
     table = pd.concat(
         [
-            _measure(alpha[:, part], logit, train, held_out, correct, kind, names, values)
+            _measure(given, alpha[:, part], logit, kind, names, values)
             for part, kind, names, values in (
                 (slice(0, r), Kind.PCA, np.arange(r), pca.eigenvalues),
                 (slice(r, None), Kind.NEURON, chosen, np.full(len(chosen), np.nan)),
@@ -135,17 +134,16 @@ def find_candidates(
 
 
 def _measure(
+    given: ClassFeatures,
     alpha: FloatArray,
     logit: FloatArray,
-    train: BoolArray,
-    held_out: BoolArray,
-    correct: BoolArray,
     kind: Kind,
     names: IntArray,
     eigenvalues: FloatArray,
 ) -> pd.DataFrame:
     """The table rows of one kind of candidate."""
-    gaps = accuracy_gaps(correct[held_out], alpha[held_out], tests=alpha.shape[1])
+    train, held_out = given.train, given.held_out
+    gaps = accuracy_gaps(given.correct[held_out], alpha[held_out], tests=alpha.shape[1])
     table = pd.DataFrame(
         {
             "kind": kind.value,

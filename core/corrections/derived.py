@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import core
-from core.audits.analysis import GIVEN, analyse, fitting_rows
+from core.audits.analysis import GIVEN, Subject, analyse, fitting_rows
 from core.audits.audit import Audit
 from core.audits.integrity import mend, require_sound
 from core.audits.run import compute, set_state
@@ -247,7 +247,7 @@ def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Report
             with disk_errors(folder):
                 digests.take_along(path, folder / path.name)
     table, rows = image_table(parent)
-    analyse(folder, manifest, table, rows, FeatureStore(folder), None, report)
+    analyse(Subject(manifest, table, rows, FeatureStore(folder)), None, report)
     set_state(folder, manifest, "finished")
 
 

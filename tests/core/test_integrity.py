@@ -41,7 +41,7 @@ def classes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     find, found = core.audits.analysis.find_candidates, []
 
     def counted(*arguments: Any, **more: Any) -> Any:
-        found.append(float(arguments[2]))
+        found.append(arguments[0].bias)
         return find(*arguments, **more)
 
     monkeypatch.setattr(core.audits.analysis, "find_candidates", counted)

@@ -7,7 +7,13 @@ import pytest
 
 from core.candidates import pca as module
 from core.candidates.pca import class_pca, linear_alpha, match_directions
-from core.candidates.search import find_candidates, page_order, top_neurons, variance_share
+from core.candidates.search import (
+    ClassFeatures,
+    find_candidates,
+    page_order,
+    top_neurons,
+    variance_share,
+)
 from tests import reference
 
 
@@ -121,9 +127,8 @@ def test_candidates_find_a_planted_cue(rng: np.random.Generator) -> None:
     weight[3] = 1.5
     train = np.arange(n) % 2 == 0
     correct = cue | (rng.random(n) < 0.3)
-    found = find_candidates(
-        features, weight, 0.1, train=train, held_out=~train, correct=correct, components=10
-    )
+    given = ClassFeatures(features, weight, 0.1, train=train, held_out=~train, correct=correct)
+    found = find_candidates(given, 10)
     first = found.table[found.table["order"] == 0]
     best = first[first["kind"] == "pca"].iloc[0]
     assert best["component"] == 0
