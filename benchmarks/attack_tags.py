@@ -28,6 +28,7 @@ from pyarrow import ArrowException
 from benchmarks.attacked import Attack
 from benchmarks.generated import make
 from benchmarks.measure import Line
+from core.candidates.key import CandidateKey
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
 from core.tags import database, journal
@@ -353,9 +354,9 @@ def prepare(folder: Path) -> Bench:
     workspace = Workspace(folder / "workspace")
     audit = make(workspace, classes=3, per_class=12, width=8)
     store, label = TagStore.open(workspace), str(audit.classes[0]["label"])
-    store.add("Zoë", audit.id, label, Kind.PCA, 1, Tag.SPURIOUS, subtype=Subtype.BACKGROUND,
-              confidence=4, reason="snow")  # fmt: skip
-    store.add("Zoë", audit.id, label, Kind.PCA, 1, Tag.CORE)
+    store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.SPURIOUS,
+              subtype=Subtype.BACKGROUND, confidence=4, reason="snow")  # fmt: skip
+    store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.CORE)
     store.undo("Zoë", audit.id)
     bench = Bench(workspace, audit.id, label, folder / "kept")
     for name in ("plain", "log"):
@@ -367,7 +368,7 @@ def prepare(folder: Path) -> Bench:
     store.engine.dispose()
     shutil.copyfile(bench.file, bench.kept / "plain" / "tags.sqlite")
     for number in range(4):
-        store.add("Kim", audit.id, label, Kind.PCA, number, Tag.UNSURE)
+        store.add("Kim", audit.id, CandidateKey(label, Kind.PCA, number), Tag.UNSURE)
     for name in ("tags.sqlite", "tags.sqlite-wal"):
         shutil.copyfile(bench.file.parent / name, bench.kept / "log" / name)
     store.engine.dispose()

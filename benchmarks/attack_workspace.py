@@ -37,6 +37,7 @@ from benchmarks.measure import MODEL, Line
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -116,7 +117,9 @@ def bench(folder: Path) -> Bench:
     audit = run_audit(request, workspace)
     store = TagStore.open(workspace)
     for component, tag in ((0, Tag.SPURIOUS), (1, Tag.CORE)):
-        store.add("ann", audit.id, audit.classes[0]["label"], Kind.PCA, component, tag)
+        store.add(
+            "ann", audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, component), tag
+        )
     made = Bench(folder, audit.id, request)
     for command in ("gaps", "map", "report"):  # they leave files
         answer(made, made.whole, command)

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.measure import MODEL, Line
 from benchmarks.truth import FIRST, scores
+from core.candidates.key import CandidateKey
 
 ANNOTATOR = "planted truth"
 
@@ -72,7 +73,7 @@ def tag(audit: Any, store: Any, label: str, cue: str) -> None:
 
     _, mine, found, _ = scores(audit, label, cue)
     component = int(mine.iloc[int(found[:FIRST].argmax())]["component"])
-    store.add(ANNOTATOR, audit.id, label, Kind.PCA, component, Tag.SPURIOUS)
+    store.add(ANNOTATOR, audit.id, CandidateKey(label, Kind.PCA, component), Tag.SPURIOUS)
 
 
 def ranked(audit: Any, label: str, cue: str, decisions: Any, table: Any) -> list[Line]:

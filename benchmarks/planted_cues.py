@@ -96,8 +96,8 @@ def case_of(audit: Any, name: str) -> Case:
 
 def by_overlays(audit: Any, ids: Sequence[str], evidence: Evidence) -> Pairs | None:
     """The cue moved between stored maps: nothing is decoded or encoded."""
+    from core.candidates.candidate import heatmaps
     from core.corrections.pairs import joined, overlay_pairs
-    from core.explain.heatmaps import heatmaps
 
     parts = []
     for m, cue in enumerate(evidence.cues):

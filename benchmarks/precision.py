@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import PHOTOS, Line, photos
+from core.candidates.key import CandidateKey
 
 PACKAGED = (
     "packaged:efficientnet-lite0",
@@ -150,7 +151,12 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
     for audit in (exact, other):
         name = f"{audit.name}-fixed"
         if workspace.named(name) is None:
-            store.add("benchmark", audit.id, label, Kind.PCA, int(top["component"]), Tag.SPURIOUS)
+            store.add(
+                "benchmark",
+                audit.id,
+                CandidateKey(label, Kind.PCA, int(top["component"])),
+                Tag.SPURIOUS,
+            )
             run_mitigation(
                 MitigateRequest(audit.name, "rrclarc", name=name, pictures=False), workspace
             )

@@ -25,6 +25,7 @@ PROCESSES, TAGS = 8, 500
 CODE = """
 import sys
 from pathlib import Path
+from core.candidates.key import CandidateKey
 from core.tags.log import TagStore
 from core.storage.workspace import Workspace
 from core.types import Kind, Tag
@@ -33,7 +34,7 @@ store = TagStore.open(Workspace.default(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 for i in range(int(sys.argv[3])):
-    event = store.add(sys.argv[2], "audit", "class", Kind.PCA, i, Tag.CORE)
+    event = store.add(sys.argv[2], "audit", CandidateKey("class", Kind.PCA, i), Tag.CORE)
     print(event.id, flush=True)
 """
 

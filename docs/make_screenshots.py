@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.clicks import browser, server  # noqa: E402 - the project is not installed
 from core.audits.audit import Audit  # noqa: E402
+from core.candidates.key import CandidateKey  # noqa: E402
 from core.storage.workspace import Workspace  # noqa: E402
 from core.tags.log import TagStore  # noqa: E402
 from core.types import Kind, Tag  # noqa: E402
@@ -82,9 +83,9 @@ def second_opinion(workspace: Workspace, found: Audit) -> None:
         return
     for tag in given:
         if tag.tag is Tag.SPURIOUS:
-            store.add("ben", found.id, tag.label, tag.kind, tag.component, Tag.SPURIOUS)
-    store.add("anna", found.id, "van", Kind.PCA, 1, Tag.CORE)
-    store.add("ben", found.id, "van", Kind.PCA, 1, Tag.UNSURE)
+            store.add("ben", found.id, tag.key, Tag.SPURIOUS)
+    store.add("anna", found.id, CandidateKey("van", Kind.PCA, 1), Tag.CORE)
+    store.add("ben", found.id, CandidateKey("van", Kind.PCA, 1), Tag.UNSURE)
 
 
 def views(found: Audit, corrected: Audit) -> dict[str, str]:

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.candidates.candidate import heatmaps
 from core.candidates.search import ClassCandidates, ClassFeatures, find_candidates
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.errors import DataError, WorkspaceError
-from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe, match_outputs
 from core.models.linear import FACTS, Head, read_head, store_head

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.audits.class_files import read_arrays, read_carried
+from core.candidates.candidate import Candidate, LinearFunctional, functional
+from core.candidates.key import CandidateKey
 from core.candidates.pca import ClassPCA
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
-from core.explain.heatmaps import heatmaps
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
 from core.storage.documents import CLASS, IMAGES, PREDICTED, SUMMARY
@@ -50,27 +51,6 @@ _uploading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One candidate feature of one class: alpha = direction . phi - offset, logit units."""
-
-    class_idx: int
-    kind: Kind
-    component: int
-    """0-based index by descending eigenvalue, the feature index of a neuron, or the number of a
-    carried direction of the class."""
-    row: int
-    """Position among the class's candidates: components first, then neurons; -1: not stored."""
-    direction: FloatArray
-    """(D,) float64."""
-    offset: float
-
-    @property
-    def title(self) -> str:
-        """Name on the screen; components count from 1 there."""
-        return self.kind.named(self.component)
-
-
-@dataclass(frozen=True)
 class ClassArrays:
     """Everything computed about one class."""
 
@@ -100,31 +80,28 @@ class ClassArrays:
         InputError
             If there is no such component or feature; the message says how many there are.
         """
-        kind = Kind(kind)
+        kind, row = Kind(kind), component
         if kind is Kind.CARRIED:
             return self._carried(component)
-        pca, class_idx = self.pca, int(self.facts["class_idx"])
+        pca = self.pca
         if kind is Kind.PCA:
             if not 0 <= component < pca.basis.shape[1]:
                 raise InputError(
                     f"component {component} of class {self.facts['name']!r} does not exist; it has "
                     f"components 0 to {pca.basis.shape[1] - 1}"
                 )
-            u = pca.basis[:, component]
-            offset = float(u.sum() * (u @ pca.mean))
-            return Candidate(
-                class_idx, kind, component, component, u.sum() * u * pca.weight, offset
-            )
-        if not 0 <= component < len(pca.weight):
-            raise InputError(
-                f"neuron {component} does not exist; the encoder has features 0 to "
-                f"{len(pca.weight) - 1}"
-            )
-        direction = np.zeros(len(pca.weight))
-        direction[component] = pca.weight[component]
-        where = np.flatnonzero(self.neurons == component)
-        row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
-        return Candidate(class_idx, kind, component, row, direction, float(pca.mean[component]))
+            unit = pca.basis[:, component]
+        else:
+            if not 0 <= component < len(pca.weight):
+                raise InputError(
+                    f"neuron {component} does not exist; the encoder has features 0 to "
+                    f"{len(pca.weight) - 1}"
+                )
+            unit = np.eye(1, len(pca.weight), component)[0]
+            where = np.flatnonzero(self.neurons == component)
+            row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
+        direction, offset = functional(unit, pca.weight, pca.mean)
+        return self._made(kind, component, row, direction, float(offset))
 
     def _carried(self, number: int) -> Candidate:
         rows = read_carried(self.carried) if there(self.carried) else np.zeros((0, 1))
@@ -133,8 +110,13 @@ class ClassArrays:
                 f"class {self.facts['name']!r} has {len(rows)} carried directions, not number "
                 f"{number}; carry the tags over again"
             )
-        class_idx, row = int(self.facts["class_idx"]), rows[number]
-        return Candidate(class_idx, Kind.CARRIED, number, -1, row[:-1], float(row[-1]))
+        return self._made(Kind.CARRIED, number, -1, rows[number, :-1], float(rows[number, -1]))
+
+    def _made(
+        self, kind: Kind, number: int, row: int, direction: FloatArray, offset: float
+    ) -> Candidate:
+        key = CandidateKey(str(self.facts["label"]), kind, number)
+        return Candidate(int(self.facts["class_idx"]), direction, offset, key, row)
 
 
 class Audit:
@@ -461,7 +443,7 @@ class Audit:
 
     def heatmaps(
         self,
-        candidate: Candidate,
+        candidate: LinearFunctional,
         image_ids: Sequence[str],
         model: Model | None = None,
         *,
@@ -477,13 +459,11 @@ class Audit:
         found, step = [], 64
         for start in range(0, len(image_ids), step):
             maps = self.maps(image_ids[start : start + step], model, padded=padded)
-            found.append(
-                heatmaps(maps, candidate.direction[None], np.array([candidate.offset]))[:, 0]
-            )
+            found.append(candidate.heatmap(maps))
         return np.concatenate(found)
 
     def _approximate(
-        self, candidate: Candidate, image_ids: Sequence[str], model: Model | None
+        self, candidate: LinearFunctional, image_ids: Sequence[str], model: Model | None
     ) -> FloatArray:
         from core.data.preprocess import apply
         from core.explain.attribution import attribute

@@ -50,7 +50,8 @@ from core.storage.workspace import fingerprint
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
-    from core.audits.audit import Audit, Candidate
+    from core.audits.audit import Audit
+    from core.candidates.candidate import Candidate
 
 SAMPLE = 50_000
 """Points of UMAP and of a drawn map at most: what a browser turns over without stumbling."""
@@ -273,6 +274,5 @@ def alpha_of(audit: Audit, candidate: Candidate, ids: Sequence[str]) -> FloatArr
     """Alpha (n,) float32 of one candidate on any images of the audit, a slice at a time."""
     found = np.empty(len(ids), np.float32)
     for start, part in _slices(ids):
-        values = audit.store.features(part) @ candidate.direction - candidate.offset
-        found[start : start + len(part)] = values
+        found[start : start + len(part)] = candidate.alpha(audit.store.features(part))
     return found

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.types import Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NUMBER = r"(0|[1-9][0-9]{0,9})"
 _TEXT = re.compile(rf"(?s:(.*)/)?([a-z]+)-{_NUMBER}")
@@ -66,3 +70,15 @@ class CandidateKey:
         raise InputError(
             f"{text!r} names no candidate; write it like {example}, of the kinds {', '.join(Kind)}"
         )
+
+
+def keys_in(table: pd.DataFrame, label: str | None = None) -> list[CandidateKey]:
+    """The key of every row of a table with ``kind`` and ``component``.
+
+    Parameters
+    ----------
+    label : raw label of the class that all rows are of; without it the column ``label`` says it.
+    """
+    labels = table["label"] if label is None else [label] * len(table)
+    rows = zip(labels, table["kind"], table["component"], strict=True)
+    return [CandidateKey(str(name), Kind(kind), int(number)) for name, kind, number in rows]

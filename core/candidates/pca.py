@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from core.candidates.candidate import functional
 from core.types import FloatArray
 
 LARGE = 3072
@@ -39,14 +40,12 @@ class ClassPCA:
     @property
     def directions(self) -> FloatArray:
         """(r, D) vectors q_l with alpha_l = q_l . phi - offset_l."""
-        q: FloatArray = (self.basis * self.basis.sum(axis=0)).T * self.weight
-        return q
+        return functional(self.basis.T, self.weight, self.mean)[0]
 
     @property
     def offsets(self) -> FloatArray:
         """(r,) the constants of the same identity."""
-        c: FloatArray = self.basis.sum(axis=0) * (self.mean @ self.basis)
-        return c
+        return functional(self.basis.T, self.weight, self.mean)[1]
 
 
 def class_pca(
@@ -148,21 +147,6 @@ def _lanczos(matrix: FloatArray, kept: int) -> tuple[FloatArray, FloatArray]:
         values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1))
     order = np.argsort(-values, kind="stable")
     return values[order], vectors[:, order]
-
-
-def linear_alpha(features: FloatArray, directions: FloatArray, offsets: FloatArray) -> FloatArray:
-    """Alpha (n, m) = features . direction - offset, in logit units, float64.
-
-    For a component, alpha_l(x) = <1, u_l> <u_l, psi(x) - mean> (Neuhaus et al. 2023, eq. 4);
-    positive: the component raises the class's logit above its mean. Over a full basis the alphas
-    of an image sum to its logit minus the class's mean logit; alpha does not depend on the sign
-    of u_l.
-
-    Parameters
-    ----------
-    features : (n, D); directions : (m, D); offsets : (m,).
-    """
-    return np.asarray(features, np.float64) @ directions.T - offsets
 
 
 def match_directions(alpha: FloatArray, psi: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.candidates.pca import ClassPCA, class_pca, linear_alpha
+from core.candidates.candidate import linear_alpha
+from core.candidates.pca import ClassPCA, class_pca
 from core.config import NEURONS, TOP_IMAGES
 from core.statistics.intervals import accuracy_gaps
 from core.types import BoolArray, FloatArray, IntArray, Kind

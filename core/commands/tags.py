@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from core.candidates.key import CandidateKey
 from core.commands.terminal import common_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
@@ -81,9 +82,7 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     event = TagStore.open(workspace).add(
         options.annotator,
         audit.id,
-        facts["label"],
-        kind,
-        component,
+        CandidateKey(facts["label"], kind, component),
         Tag(options.tag),
         subtype=Subtype(options.subtype) if options.subtype else None,
         confidence=options.confidence,

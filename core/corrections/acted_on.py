@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.audits.analysis import fitting_rows
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate, factors
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, high_against_low
 from core.errors import InputError
 from core.statistics.intervals import side_size
@@ -38,12 +39,7 @@ class Findings:
     @property
     def keys(self) -> list[str]:
         """``LABEL/kind-component`` of every chosen cue."""
-        return [key_of(label, c) for label, found in self.chosen.items() for c in found]
-
-
-def key_of(label: str, candidate: Candidate) -> str:
-    """How a cue is written on the command line: ``van/pca-0``."""
-    return f"{label}/{candidate.kind.value}-{candidate.component}"
+        return [str(candidate.key) for found in self.chosen.values() for candidate in found]
 
 
 def find(
@@ -59,7 +55,7 @@ def find(
     Parameters
     ----------
     classes : labels, displayed names or ``#index``.
-    cues : as :func:`key_of` writes them.
+    cues : keys as texts, ``van/pca-0``.
     threshold : votes that decide a tag.
 
     Raises
@@ -87,15 +83,14 @@ def find(
 
 
 def _named(found: dict[str, list[Candidate]], cues: Sequence[str]) -> dict[str, list[Candidate]]:
-    known = {key_of(label, c): (label, c) for label, of in found.items() for c in of}
+    known = {str(c.key): c for of in found.values() for c in of}
     chosen: dict[str, list[Candidate]] = {}
     for cue in dict.fromkeys(cues):
         if cue not in known:
             raise InputError(
                 f"cue {cue!r} is not decided spurious; these are: {', '.join(list(known)[:8])}"
             )
-        label, candidate = known[cue]
-        chosen.setdefault(label, []).append(candidate)
+        chosen.setdefault(known[cue].key.label, []).append(known[cue])
     return chosen
 
 
@@ -103,16 +98,13 @@ def cue_of(audit: Audit, candidate: Candidate) -> Cue:
     """A candidate as the methods take it; its alpha stays what the candidate's is."""
     pca = audit.class_arrays(candidate.class_idx).pca
     weight, mean = np.asarray(pca.weight, np.float64), np.asarray(pca.mean, np.float64)
-    if candidate.kind is Kind.PCA:
-        unit = np.asarray(pca.basis[:, candidate.component], np.float64)
-    elif candidate.kind is Kind.NEURON:
-        unit = np.eye(1, len(weight), candidate.component)[0]
-    else:  # a carried direction is <1, v> v * w, from v of another model; or w of another head
-        unit = np.divide(candidate.direction, weight, out=np.zeros_like(weight), where=weight != 0)
-        length = max(float(np.linalg.norm(unit)), 1e-300)
-        unit = unit / length
-        weight = weight * (length / unit.sum())
-        mean = mean + (candidate.offset / unit.sum() - unit @ mean) * unit
+    kind, number = candidate.key.kind, candidate.key.number
+    if kind is Kind.PCA:
+        unit = np.asarray(pca.basis[:, number], np.float64)
+    elif kind is Kind.NEURON:
+        unit = np.eye(1, len(weight), number)[0]
+    else:
+        unit, weight, mean = factors(candidate.direction, candidate.offset, weight, mean)
     return Cue(candidate.class_idx, unit, weight, mean)
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
-from core.corrections.acted_on import key_of
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
 from core.corrections.effect_rows import (
     COLUMNS,
     LOGIT,
@@ -151,7 +151,7 @@ def _direction_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
     """TCAV and sensitivity of every tagged cue of a class, along its signal direction."""
     rows = []
     for candidate in effect.decisions.spurious[label]:
-        acted = key_of(label, candidate) in effect.acted_on
+        acted = str(candidate.key) in effect.acted_on
         old = _answer(effect, effect.before, label, candidate)
         new = old and _answer(effect, effect.after, label, candidate)
         if old is None or new is None:

@@ -65,7 +65,7 @@ class Effect:
     decisions: Decisions
     """Tags of ``before``."""
     acted_on: frozenset[str]
-    """Keys of the cues acted on (:func:`core.corrections.acted_on.key_of`)."""
+    """Keys of the cues acted on, as texts."""
     attribute: str | None = None
     """Says which images show the cue; default the planted one where the data has one."""
 

@@ -13,15 +13,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from core.candidates.pca import linear_alpha
+from core.candidates.candidate import alpha_along, functional
 from core.errors import InputError
 from core.types import FloatArray, IntArray
 
 SHOWN, HIDDEN, UNKNOWN = 1, 0, -1
 """Values of ``Evidence.present``."""
-
-BLOCK = 4096
-"""Images whose features are held in float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +41,16 @@ class Cue:
     @property
     def direction(self) -> FloatArray:
         """(D,) q with alpha = q . phi - offset."""
-        found: FloatArray = self.unit.sum() * self.unit * self.weight
-        return found
+        return functional(self.unit, self.weight, self.mean)[0]
 
     @property
     def offset(self) -> float:
         """The constant of the same identity."""
-        return float(self.unit.sum() * (self.unit @ self.mean))
+        return float(functional(self.unit, self.weight, self.mean)[1])
 
     def alpha(self, features: FloatArray) -> FloatArray:
         """Alpha (n,) float64 of any features (n, D); higher: more of the cue."""
-        q, c = self.direction[None], np.array([self.offset])
-        starts = range(0, len(features), BLOCK)
-        parts = [linear_alpha(features[i : i + BLOCK], q, c)[:, 0] for i in starts]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return alpha_along(features, self.direction, self.offset)
 
 
 @dataclass(frozen=True)

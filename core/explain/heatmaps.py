@@ -15,21 +15,6 @@ import numpy as np
 from core.types import BoolArray, FloatArray
 
 
-def heatmaps(maps: FloatArray, directions: FloatArray, offsets: FloatArray) -> FloatArray:
-    """Maps (n, m, h, w) float32 of m candidates on n images; the mean over h, w is alpha.
-
-    Positive: this place raises the class's logit above its mean. Logit units.
-
-    Parameters
-    ----------
-    maps : (n, D, h, w) pooled-layer maps, float32.
-    directions : (m, D); offsets : (m,).
-    """
-    q, flat = np.asarray(directions, np.float32), maps.reshape(*maps.shape[:2], -1)
-    found: FloatArray = np.matmul(q, flat) - np.asarray(offsets, np.float32)[:, None]
-    return found.reshape(len(maps), len(q), *maps.shape[2:])
-
-
 def energy_share(heatmap: FloatArray, inside: FloatArray) -> float:
     """Share of the map's positive energy that lies inside a mask, in [0, 1].
 

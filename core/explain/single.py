@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.candidates.pca import ClassPCA, linear_alpha
+from core.candidates.candidate import linear_alpha
+from core.candidates.pca import ClassPCA
 from core.types import FloatArray
 
 

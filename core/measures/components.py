@@ -12,7 +12,7 @@ from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.explain.single import LogitSum, logit_sum
 from core.statistics.intervals import correlation
-from core.types import FloatArray
+from core.types import FloatArray, Kind
 
 
 def match_components(a: Audit, b: Audit, label: str) -> pd.DataFrame:
@@ -133,7 +133,7 @@ class Term:
         if self.what != "component":
             return self.what
         sides = [
-            f"{side} component {number + 1}"
+            f"{side} {Kind.PCA.named(number)}"
             for side, number in (("A", self.component_a), ("B", self.component_b))
             if number is not None
         ]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate, linear_alpha
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics.intervals import accuracy_gaps, critical, mean_interval, wilson
 from core.statistics.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
@@ -161,12 +162,13 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
 
 
 def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
-    """Alpha but for its offset, (m, n) float32, of some candidates on any images."""
-    directions = np.stack([c.direction for c in candidates]).astype(np.float32)
+    """Alpha (m, n) float32 of some candidates on any images."""
+    directions = np.stack([c.direction for c in candidates])
+    offsets = np.array([c.offset for c in candidates])
     found = np.empty((len(candidates), len(ids)), np.float32)
     for start in range(0, len(ids), CHUNK):
         part = slice(start, min(start + CHUNK, len(ids)))
-        found[:, part] = directions @ audit.features(ids[part]).T
+        found[:, part] = linear_alpha(audit.features(ids[part]), directions, offsets).T
     return found
 
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
 from core.measures import regions, watermark
@@ -243,7 +244,7 @@ def _noise_table(path: Path) -> pd.DataFrame:
 
 
 def _keys(tagged: Tagged, label: str) -> list[str]:
-    return sorted(f"{kind} {component}" for kind, component in tagged.keys_of.get(label, []))
+    return sorted(f"{key.kind} {key.number}" for key in tagged.keys_of.get(label, []))
 
 
 def paste_and_say(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
 from core.features.extract import cores, in_order
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row

@@ -179,7 +179,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         rows = pd.util.hash_pandas_object(columns, index=True)
         depends["attributes"] = rows.to_numpy().tobytes().hex()
     else:
-        depends |= {"spurious": decisions.spurious.keys_of, "core": decisions.core.keys_of}
+        depends |= {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
     if part == "flip":
         depends["watermark"] = available()
     if part == "noise":

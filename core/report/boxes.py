@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
 from core.data.masks import read_mask
 from core.data.preprocess import crop_box
 from core.errors import DataError

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey, keys_in
 from core.report.material import Evidence
 from core.statistics.intervals import critical, newcombe, wilson
 from core.tags.decisions import spuriosity_of
@@ -279,7 +281,7 @@ def _others(mine: list[Row]) -> tuple[Number, ...]:
 
 def _words(said: list[Row], cues: Sequence[Candidate]) -> tuple[str, ...]:
     """What people wrote about the cues of a class, and of which kind they are."""
-    keys = {(c.kind.value, c.component) for c in cues}
+    keys = {(c.key.kind, c.key.number) for c in cues}
     words = {
         " ".join(row["reason"].split())[:120]
         for row in said
@@ -328,11 +330,7 @@ def _affected(
 def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]:
     """Classes without a decided spurious cue, those with something to look at first."""
     wanted = labels(evidence.audit, classes)
-    judged = {
-        (label, kind, component)
-        for label, keys in evidence.decisions.core.keys_of.items()
-        for kind, component in keys
-    }
+    judged = {key for keys in evidence.decisions.core.keys_of.values() for key in keys}
     found = [
         _question(evidence.audit, facts, judged)
         for facts in evidence.audit.classes
@@ -341,23 +339,17 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
     return sorted(found, key=lambda q: (-q.certain, q.label))
 
 
-def _question(audit: Audit, facts: dict[str, Any], judged: set[Any]) -> Question:
+def _question(audit: Audit, facts: dict[str, Any], judged: set[CandidateKey]) -> Question:
     table = audit.candidates[audit.candidates["class_idx"] == facts["class_idx"]]
     table = table[(table["gap_low"] > 0) | (table["gap_high"] < 0)]
-    keys = zip(table["kind"], table["component"], strict=True)
-    table = table[[(facts["label"], kind, int(i)) not in judged for kind, i in keys]]
+    table = table[[key not in judged for key in keys_in(table, facts["label"])]]
     if table.empty:
         nan = float("nan")
         return Question(facts["label"], facts["name"], 0, "", nan, nan, nan)
     certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
     row = table.iloc[int(np.argmax(certain))]
-    title = _title(str(row["kind"]), int(row["component"]))
+    title = Kind(row["kind"]).named(int(row["component"]))
     return Question(
         *(facts["label"], facts["name"], len(table), title),
         *(float(row[name]) for name in ("gap", "gap_low", "gap_high")),
     )
-
-
-def _title(kind: str, component: int) -> str:
-    """As :attr:`core.audits.audit.Candidate.title`, without reading the class."""
-    return f"component {component + 1}" if kind == Kind.PCA else f"neuron {component}"

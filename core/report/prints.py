@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate, heatmaps
 from core.data.preprocess import apply
 from core.errors import SpurioscopeError
-from core.explain.heatmaps import heatmaps
 from core.explain.overlays import heat_png
 from core.report.findings import Finding
 from core.report.material import Evidence

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
+from core.candidates.candidate import Candidate, alpha_along, functional
+from core.candidates.key import CandidateKey
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.statistics.intervals import correlation
@@ -116,7 +118,7 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
     alpha = values_of(source, label, [candidate])[left]
     features = np.asarray(target.features(ids), np.float64)
     direction, offset = largest_covariance(alpha[fitting], features[fitting], mine.pca.weight)
-    judged = features[~fitting] @ direction - offset
+    judged = alpha_along(features[~fitting], direction, offset)
     quality = float(correlation(alpha[~fitting], judged[:, None])[0, 0])
     r = mine.pca.basis.shape[1]
     own = np.asarray(mine.alpha[:, :r], np.float64)[right][~fitting]
@@ -182,9 +184,9 @@ def largest_covariance(
     features : (n, D) of the same images in this model.
     weight : (D,) row of this model's head.
     """
-    unit = match_directions(alpha, features * weight)[0][0]
-    direction = unit.sum() * unit * weight
-    return direction, float(features.mean(axis=0) @ direction)
+    psi = features * weight
+    direction, offset = functional(match_directions(alpha, psi)[0][0], weight, psi.mean(axis=0))
+    return direction, float(offset)
 
 
 def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
@@ -208,14 +210,13 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
         for match in found:
             if not match.refused:
                 number = _number(target, match)
-                wanted[match.label, number] = match
-        standing = {(e.label, e.component): e for e in store.current(target.id, who)}
-        for place, event in standing.items():
-            if place not in wanted:
-                store.add(who, target.id, event.label, event.kind, event.component, None)
-        for (label, number), match in wanted.items():
-            if not _says(standing.get((label, number)), match):
-                store.add(who, target.id, label, Kind.CARRIED, number, match.tag,
+                wanted[CandidateKey(match.label, Kind.CARRIED, number)] = match
+        standing = {e.key: e for e in store.current(target.id, who)}
+        for key in sorted(standing.keys() - wanted.keys()):
+            store.add(who, target.id, key, None)
+        for key, match in wanted.items():
+            if not _says(standing.get(key), match):
+                store.add(who, target.id, key, match.tag,
                           subtype=match.subtype, reason=_reason(source, match))  # fmt: skip
     return found
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey
 from core.errors import InputError
 from core.statistics.spuriosity import ranking, spuriosity
 from core.tags.log import TagStore
@@ -21,10 +23,10 @@ class Tagged(Mapping[str, list[Candidate]]):
 
     Parameters
     ----------
-    keys : kind and component of every decided candidate, by raw label; all of them exist.
+    keys : every decided candidate, by raw label; all of them exist.
     """
 
-    def __init__(self, audit: Audit, keys: dict[str, list[tuple[str, int]]]) -> None:
+    def __init__(self, audit: Audit, keys: dict[str, list[CandidateKey]]) -> None:
         self.keys_of = keys
         self._audit = audit
         self._read: dict[str, list[Candidate]] = {}
@@ -33,7 +35,7 @@ class Tagged(Mapping[str, list[Candidate]]):
         keys = self.keys_of[label]
         if label not in self._read:
             arrays = self._audit.class_arrays(self._audit.class_facts(label)["class_idx"])
-            self._read[label] = [arrays.candidate(kind, number) for kind, number in keys]
+            self._read[label] = [arrays.candidate(key.kind, key.number) for key in keys]
         return self._read[label]
 
     def __contains__(self, label: object) -> bool:
@@ -44,6 +46,14 @@ class Tagged(Mapping[str, list[Candidate]]):
 
     def __len__(self) -> int:
         return len(self.keys_of)
+
+    @property
+    def plain(self) -> dict[str, list[tuple[str, int]]]:
+        """The keys without their class, as fingerprints of what was stored hold them."""
+        return {
+            label: [(key.kind.value, key.number) for key in keys]
+            for label, keys in self.keys_of.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
     classes = {facts["label"]: facts for facts in audit.classes}
     features = audit.head.weight.shape[1]
-    found: dict[str, dict[str, list[tuple[str, int]]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
+    found: dict[str, dict[str, list[CandidateKey]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
     notes = []
     votes = votes[votes["decision"].isin([*found])]
     for label, kind, component, decision in votes[[*KEYS, "decision"]].itertuples(index=False):
@@ -84,7 +94,8 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
         if facts is not None and kind == Kind.CARRIED:
             there = audit.carried(facts["class_idx"])
         if 0 <= component < there:
-            found[decision].setdefault(label, []).append((kind, int(component)))
+            key = CandidateKey(label, Kind(kind), int(component))
+            found[decision].setdefault(label, []).append(key)
             continue
         why = "the class is not audited" if facts is None else "there is none"
         if there:
@@ -102,8 +113,7 @@ def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> Floa
         if candidate.row >= 0:
             columns.append(np.asarray(arrays.alpha[:, candidate.row], np.float64))
         else:
-            features = audit.features(arrays.image_ids)
-            columns.append(features @ candidate.direction - candidate.offset)
+            columns.append(candidate.alpha(audit.features(arrays.image_ids)))
     return np.stack(columns, axis=1) if columns else np.zeros((len(arrays.image_ids), 0))
 
 

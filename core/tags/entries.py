@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from core.candidates.key import CandidateKey
 from core.types import Kind, Subtype, Tag
 
 
@@ -39,6 +40,11 @@ class TagEvent:
     """The entry that this one takes back."""
     previous: int | None = None
     """The entry before it of the same annotator on the same candidate."""
+
+    @property
+    def key(self) -> CandidateKey:
+        """Of what it is said."""
+        return CandidateKey(self.label, self.kind, self.component)
 
 
 class Fault(NamedTuple):

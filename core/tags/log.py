@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, func, insert, select
 
+from core.candidates.key import CandidateKey
 from core.errors import InputError, WorkspaceError
 from core.storage.roles import refuse_if_read_only
 from core.storage.workspace import Workspace
@@ -54,9 +55,7 @@ class TagStore:
         self,
         annotator: str,
         audit_id: str,
-        label: str,
-        kind: Kind,
-        component: int,
+        key: CandidateKey,
         tag: Tag | None,
         *,
         subtype: Subtype | None = None,
@@ -77,15 +76,15 @@ class TagStore:
             raise InputError(f"subtype {str(subtype)!r} belongs to the tag spurious, not to {tag}")
         if confidence is not None and not 1 <= confidence <= 5:
             raise InputError(f"confidence {confidence}: give 1 (a guess) to 5 (sure)")
-        if not 0 <= component <= MOST:
-            raise InputError(f"component {component}: give a number from 0 to {MOST}")
+        if not 0 <= key.number <= MOST:
+            raise InputError(f"component {key.number}: give a number from 0 to {MOST}")
         return self._append(
             {
                 "annotator": person(annotator),
                 "audit_id": audit_id,
-                "label": label,
-                "kind": Kind(kind).value,
-                "component": int(component),
+                "label": key.label,
+                "kind": Kind(key.kind).value,
+                "component": int(key.number),
                 "tag": Tag(tag).value if tag else None,
                 "subtype": Subtype(subtype).value if subtype else None,
                 "confidence": confidence,
@@ -129,7 +128,7 @@ class TagStore:
         rows : annotator, label, kind, component, tag, subtype, confidence, reason, and ``at``
             (None: now).
         """
-        known_tags = {(e.annotator, *_candidate(e)): e for e in self.current(audit_id)}
+        known_tags = {(e.annotator, e.key): e for e in self.current(audit_id)}
         last = {self._key(row): i for i, row in enumerate(rows)}  # of a person who answered twice
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         new = []
@@ -153,8 +152,9 @@ class TagStore:
         return len(new)
 
     @staticmethod
-    def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return person(row["annotator"]), row["label"], Kind(row["kind"]), row["component"]
+    def _key(row: Mapping[str, Any]) -> tuple[str, CandidateKey]:
+        key = CandidateKey(row["label"], Kind(row["kind"]), row["component"])
+        return person(row["annotator"]), key
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -178,7 +178,7 @@ class TagStore:
         if not left:
             return None
         last = left[-1]
-        before = [e for e in left[:-1] if _candidate(e) == _candidate(last)]
+        before = [e for e in left[:-1] if e.key == last.key]
         restored = asdict(before[-1] if before else replace(last, tag=None))
         if not before:
             restored |= {"subtype": None, "confidence": None, "reason": None}
@@ -238,9 +238,5 @@ class TagStore:
 
 def standing(history: Sequence[TagEvent]) -> list[TagEvent]:
     """The tags that stand at the end of a log: :meth:`TagStore.current`."""
-    latest = {(e.annotator, *_candidate(e)): e for e in history}
+    latest = {(e.annotator, e.key): e for e in history}
     return [entry for entry in latest.values() if entry.tag is not None]
-
-
-def _candidate(entry: TagEvent) -> tuple[str, Kind, int]:
-    return entry.label, entry.kind, entry.component

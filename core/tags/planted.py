@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit, ClassArrays
+from core.candidates.key import CandidateKey
 from core.data.masks import crop_mask, mask_on_grid, read_mask
 from core.demos import cues
 from core.errors import InputError
@@ -47,7 +48,7 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
     Spurious is the component among the first five whose alpha separates images with the cue best;
     core the one of the others whose overlays lie on the object's mask most.
     """
-    known = {(e.label, e.component): e.tag for e in store.current(audit.id, ANNOTATOR)}
+    known = {e.key: e.tag for e in store.current(audit.id, ANNOTATOR)}
     for label, cue in cue_owners(audit).items():
         arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
         first = _first(audit, arrays)
@@ -57,9 +58,9 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
         on_object = np.array([_on_object(audit, arrays, row) for _, row in first.iterrows()])
         on_object[spurious] = -1.0
         for place, tag in ((spurious, Tag.SPURIOUS), (int(on_object.argmax()), Tag.CORE)):
-            component = int(first["component"].iloc[place])
-            if known.get((label, component)) is not tag:
-                store.add(ANNOTATOR, audit.id, label, Kind.PCA, component, tag)
+            key = CandidateKey(label, Kind.PCA, int(first["component"].iloc[place]))
+            if known.get(key) is not tag:
+                store.add(ANNOTATOR, audit.id, key, tag)
 
 
 def _first(audit: Audit, arrays: ClassArrays) -> pd.DataFrame:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from core.audits.analysis import fitting_rows
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate, heatmaps
 from core.data.masks import crop_mask, read_mask
 from core.data.preprocess import apply
-from core.explain.heatmaps import heatmaps, upsample
+from core.explain.heatmaps import upsample
 from core.features.extract import cores, encode_padded, in_order
 from core.trials.noise import unit_maps
 from core.trials.paste import sample

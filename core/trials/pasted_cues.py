@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from core.audits.analysis import fitting_rows
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
 from core.explain.heatmaps import half_maximum
 from core.features.extract import cores, in_order
 from core.statistics.paired import newly_given

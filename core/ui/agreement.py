@@ -6,11 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey, keys_in
 from core.errors import WorkspaceError
 from core.tags.agreement import agreement, disagreements, pairs, people
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, OPEN, count_votes
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui import blocks, opened, state, tagged
 from core.ui.words import help_on
 
@@ -89,21 +90,17 @@ def queue(audit: Audit) -> None:
     """Candidates on which people differ; settle them here or look at them first."""
     table = tagged.said(audit)
     votes = count_votes(table)
-    settled = set(
-        table.loc[table["annotator"] == ADJUDICATION, ["label", "kind", "component"]].itertuples(
-            index=False, name=None
-        )
-    )
+    settled = set(keys_in(table[table["annotator"] == ADJUDICATION]))
     found = disagreements(votes)
-    keys = list(zip(found["label"], found["kind"], found["component"], strict=True))
-    left = found[[key not in settled for key in keys]]
+    left = found[[key not in settled for key in keys_in(found)]]
     st.subheader(f"Disagreements: {len(left)} left, {len(found) - len(left)} settled")
     if left.empty:
         st.caption("Nothing is left to settle.")
         return
     names = opened.display(audit)
-    for row in left.head(10).itertuples():
-        what = blocks.plain(Kind(row.kind).named(row.component))
+    shown = left.head(10)
+    for key, row in zip(keys_in(shown), shown.itertuples(), strict=True):
+        what = blocks.plain(key.title)
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
                 f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core:d} core, "
@@ -111,29 +108,26 @@ def queue(audit: Audit) -> None:
                 + ("" if row.decision == OPEN else f" (majority: {blocks.plain(row.decision)})")
             )
             if not blocks.read_only():
-                _settling(audit, str(row.label), str(row.kind), int(row.component))
+                _settling(audit, key)
 
 
-def _settling(audit: Audit, label: str, kind: str, component: int) -> None:
+def _settling(audit: Audit, key: CandidateKey) -> None:
     """Look at a candidate again, or say what it is."""
-    key = f"{label}-{kind}-{component}"
     if st.button("Look", key=f"look-{key}", icon=":material/visibility:"):
-        at = f"{audit.class_facts(label)['class_idx']}.{kind}.{component}"
         both = {"queue_kind": "both", "depth": "64", "others": "1"}
-        state.go("pages/tagging.py", at=at, **both)
+        state.go("pages/tagging.py", at=str(key), **both)
     for tag in Tag:
         st.button(
             f"Settle: {blocks.plain(tag.value)}",
             key=f"settle-{tag.value}-{key}",
             on_click=_settle,
-            args=(audit.id, label, kind, component, tag),
+            args=(audit.id, key, tag),
         )
 
 
-def _settle(audit_id: str, label: str, kind: str, component: int, tag: Tag) -> None:
+def _settle(audit_id: str, key: CandidateKey, tag: Tag) -> None:
     """Adjudicate; the log says that it was not a vote."""
     try:
-        store = TagStore.open(opened.workspace())
-        store.add(ADJUDICATION, audit_id, label, Kind(kind), component, tag)
+        TagStore.open(opened.workspace()).add(ADJUDICATION, audit_id, key, tag)
     except WorkspaceError as error:
         st.toast(blocks.plain(error), icon=":material/error:")

@@ -13,7 +13,8 @@ import streamlit as st
 from pyarrow import ArrowException
 from streamlit.delta_generator import DeltaGenerator
 
-from core.audits.audit import Audit, Candidate, ClassArrays
+from core.audits.audit import Audit, ClassArrays
+from core.candidates.candidate import LinearFunctional
 from core.errors import SpurioscopeError
 from core.explain.overlays import Parts
 from core.storage.files import MEND
@@ -132,7 +133,7 @@ def photos(
     audit: Audit,
     image_ids: Sequence[str],
     *,
-    candidate: Candidate | None = None,
+    candidate: LinearFunctional | None = None,
     scale: float = 1.0,
     alpha: Mapping[str, float] | None = None,
     badges: Mapping[str, str] | None = None,

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.explain.overlays import Parts
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui import access, opened, pictures, state
 from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
 from core.ui.gallery import Card, Picture, cards
@@ -64,7 +66,7 @@ def _card(
     outlines: bool,
 ) -> Card:
     arrays = opened.class_arrays(audit, class_idx)
-    candidate = arrays.candidate(Kind(row["kind"]), int(row["component"]))
+    candidate = arrays.candidate(row["kind"], int(row["component"]))
     alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
     note = ""
     if row["gap"] == row["gap"]:
@@ -74,7 +76,7 @@ def _card(
             f"most, {100 * row['accuracy_low']:.0f} % on the {k} least"
         )
     return Card(
-        name=f"{candidate.kind.value}-{candidate.component}",
+        name=candidate.key.short,
         title=f"{place}. {candidate.title.capitalize()}",
         facts=f"{100 * row['variance_share']:.0f} % of the logit's variance · largest α "
         f"{row['alpha_max']:.2f} · accuracy gap {gap_text(row)}",
@@ -100,7 +102,7 @@ def card_pictures(
 ) -> tuple[Picture, ...]:
     """Top training images of a candidate, then the weakest ones for contrast."""
     arrays = opened.class_arrays(audit, candidate.class_idx)
-    alpha = opened.alpha(audit, candidate.class_idx, candidate.kind.value, candidate.component)
+    alpha = opened.alpha(audit, candidate.key)
     order = np.argsort(np.where(arrays.fitting, -alpha, np.inf), kind="stable")
     order = order[: int(arrays.fitting.sum())]
     high = [arrays.image_ids[i] for i in order[:top]]
@@ -126,15 +128,13 @@ def card_list(
     who = annotator()
     store = TagStore.open(opened.workspace())
     mine = {
-        f"{e.kind.value}-{e.component}": e.tag.value
-        for e in store.current(audit.id, who)
-        if e.tag and e.label == label
+        e.key.short: e.tag.value for e in store.current(audit.id, who) if e.tag and e.label == label
     }
 
     def save(name: str, tag: str | None) -> None:
-        kind, _, component = name.partition("-")
+        key = CandidateKey.parse(name, label=label)
         try:
-            store.add(who, audit.id, label, Kind(kind), int(component), Tag(tag) if tag else None)
+            store.add(who, audit.id, key, Tag(tag) if tag else None)
         except WorkspaceError as error:
             st.session_state[SAID] = str(error)
 
@@ -163,6 +163,6 @@ def undo(audit: Audit) -> None:
         st.session_state[SAID] = "There is nothing to undo."
         return
     name = opened.display(audit).get(undone.label, undone.label)
-    what = undone.kind.named(undone.component).capitalize()
+    what = undone.key.title.capitalize()
     now = undone.tag.value if undone.tag else "without a tag"
     st.session_state[SAID] = f"{what} of {name} is {now} again."

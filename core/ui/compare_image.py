@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.measures.components import Term, logit_terms, margin_terms
 from core.statistics.intervals import log_softmax
 from core.types import FloatArray, Kind
@@ -130,12 +131,11 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
         if term.label == label and term.component_a is not None and term.component_b is not None:
             parts[f"{term.component_a}-{term.component_b}"] = term.title
     chosen = state.choose(st.selectbox, "Where is", "part", parts)
-    numbers = (0, 0) if chosen == LOGIT else tuple(int(n) for n in chosen.split("-"))
-    kind = LOGIT if chosen == LOGIT else Kind.PCA.value
-    candidates = [
-        pictures.target(audit, int(audit.class_facts(label)["class_idx"]), kind, str(number))
-        for audit, number in zip((a, b), numbers, strict=True)
-    ]
+    if chosen == LOGIT:
+        candidates = [pictures.logit_of(m, int(m.class_facts(label)["class_idx"])) for m in (a, b)]
+    else:
+        keys = [CandidateKey(label, Kind.PCA, int(number)) for number in chosen.split("-")]
+        candidates = [opened.candidate(m, key) for m, key in zip((a, b), keys, strict=True)]
     heats: list[FloatArray] = [
         pictures.heatmap_of(audit, candidate, image_id)
         for audit, candidate in zip((a, b), candidates, strict=True)

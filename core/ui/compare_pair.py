@@ -136,7 +136,7 @@ def matched(a: Audit, b: Audit, label: str) -> None:
 def _pair(table: pd.DataFrame, component: int) -> str:
     row = table[table["component_a"] == component].iloc[0]
     return (
-        f"component {component + 1} of A ~ component {int(row['component_b']) + 1} of B "
+        f"{Kind.PCA.named(component)} of A ~ {Kind.PCA.named(int(row['component_b']))} of B "
         f"(correlation {row['correlation']:.2f})"
     )
 
@@ -156,9 +156,9 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         scale=overlay_scale(right, candidate.row),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
     )
-    st.markdown(f"A, component {in_a + 1}")
+    st.markdown(f"A, {Kind.PCA.named(in_a)}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, component {in_b + 1}, same images")
+    st.markdown(f"B, {Kind.PCA.named(in_b)}, same images")
     gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.corrections.card import card, how_chosen
 from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
 from core.corrections.effect_rows import MEANING
@@ -19,7 +20,6 @@ from core.corrections.methods import methods
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
 from core.storage.spreadsheet import csv_bytes
-from core.types import Kind
 from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery
 from core.ui.text import unread
@@ -69,9 +69,8 @@ def said(audit: Audit) -> None:
 
 def cue_title(audit: Audit, key: str) -> str:
     """A cue in words: ``van/pca-0`` is "van: component 1"."""
-    label, _, candidate = key.rpartition("/")
-    kind, _, number = candidate.partition("-")
-    return f"{opened.display(audit).get(label, label)}: {Kind(kind).named(int(number))}"
+    cue = CandidateKey.parse(key)
+    return f"{opened.display(audit).get(cue.label, cue.label)}: {cue.title}"
 
 
 LOST = 20.0
@@ -219,7 +218,7 @@ def _explained(audit: Audit, image_ids: list[str]) -> tuple[Picture, ...]:
         class_idx = int(audit.images.at[image_id, "prediction"])
         candidate, scale = None, 1.0
         if class_idx in audited:
-            candidate = pictures.target(audit, class_idx, pictures.LOGIT, "0")
+            candidate = pictures.logit_of(audit, class_idx)
             scale = logit_scale(audit, class_idx)
         found += blocks.photos(audit, [image_id], candidate=candidate, scale=scale)
     return tuple(found)

@@ -7,12 +7,13 @@ from functools import lru_cache
 
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import keys_in
 from core.report import material as evidence
 from core.report import sentences as words
 from core.report.document import compose
 from core.report.findings import Finding, Question, Verdict
-from core.types import Kind
 from core.ui import blocks, cards, opened, state
 from core.ui.gallery import gallery
 from core.ui.report import state_of
@@ -111,11 +112,9 @@ def _judged(found: Finding) -> None:
 
 def _candidate(audit: Audit, found: Question) -> Candidate:
     """The candidate that a question is about."""
-    class_idx = int(audit.class_facts(found.label)["class_idx"])
-    arrays, table = opened.class_arrays(audit, class_idx), opened.class_table(audit, class_idx)
-    known = zip(table["kind"], table["component"], strict=True)
-    candidates = (arrays.candidate(Kind(kind), int(number)) for kind, number in known)
-    return next(c for c in candidates if c.title == found.title)
+    table = opened.class_table(audit, int(audit.class_facts(found.label)["class_idx"]))
+    known = keys_in(table, found.label)
+    return opened.candidate(audit, next(key for key in known if key.title == found.title))
 
 
 def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
@@ -133,5 +132,5 @@ def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
             picked = gallery(cells, key=key, columns=3, size=140, opacity=0.8, label=title)
             clicked = picked or clicked
     if clicked:
-        name = f"{candidate.kind.value}-{candidate.component}"
+        name = candidate.key.short
         state.go("pages/image.py", image=clicked, component=name, explain=label)

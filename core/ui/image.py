@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
@@ -170,7 +171,7 @@ def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray |
         "What if the model did not see …",
         "off",
         [str(i) for i in order],
-        format_func=lambda i: f"component {int(i) + 1} ({parts.alpha[int(i)]:+.2f})",
+        format_func=lambda i: f"{Kind.PCA.named(int(i))} ({parts.alpha[int(i)]:+.2f})",
         placeholder="choose components to switch off",
     )
     return switched_off(logits, class_idx, parts, [int(i) for i in off]) if off else None
@@ -181,7 +182,7 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
     from core.ui.figures import waterfall
 
     shown, others = parts.largest(8)
-    names = [f"component {i + 1}" for i in shown]
+    names = [Kind.PCA.named(i) for i in shown]
     values = [float(parts.alpha[i]) for i in shown]
     kept = len(parts.alpha) - len(shown)
     if kept > 0:
@@ -204,7 +205,11 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
 def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> None:
     """The photo with the map of one candidate, and how much of it lies inside the masks."""
     what, method, look = _chosen(audit, class_idx, parts)
-    candidate = pictures.target(audit, class_idx, *what.split("-"), image_id=image_id)
+    if what == LOGIT:
+        candidate = pictures.logit_of(audit, class_idx, image_id)
+    else:
+        key = CandidateKey.parse(what, label=audit.head.outputs[class_idx])
+        candidate = opened.candidate(audit, key)
     name = _name(what, parts)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index
@@ -244,11 +249,11 @@ def _chosen(
     audit: Audit, class_idx: int, parts: LogitSum
 ) -> tuple[str, str, dict[str, str | bool]]:
     """Draw the choices about the overlay: of what, by which method, which parts of it."""
-    order = [f"{Kind.PCA.value}-{i}" for i in parts.largest(len(parts.alpha))[0]]
-    now = state.get("component") or ""
-    others = (Kind.NEURON.value, Kind.CARRIED.value)
-    if now.startswith(others) and pictures.is_target(audit, class_idx, now):
-        order.insert(0, now)
+    label = audit.head.outputs[class_idx]
+    order = [CandidateKey(label, Kind.PCA, i).short for i in parts.largest(len(parts.alpha))[0]]
+    now = opened.named(audit, state.get("component") or "", label)
+    if now and now.label == label and now.short not in order:
+        order.insert(0, now.short)
     what = state.choose(
         st.selectbox,
         "Where is",
@@ -276,12 +281,10 @@ def _chosen(
 
 def _name(what: str, parts: LogitSum) -> str:
     """A candidate's name with its alpha on this image."""
-    kind, _, number = what.partition("-")
     if what == LOGIT:
         return f"the whole logit ({parts.logit:+.2f})"
-    if kind == Kind.PCA.value:
-        return f"component {int(number) + 1} ({parts.alpha[int(number)]:+.2f})"
-    return Kind(kind).named(int(number))
+    key = CandidateKey.parse(what, label="")
+    return f"{key.title} ({parts.alpha[key.number]:+.2f})" if key.kind is Kind.PCA else key.title
 
 
 def _exactness(audit: Audit) -> str:

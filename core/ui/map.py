@@ -7,9 +7,11 @@ from functools import lru_cache
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
 from core.audits.audit_requests import MapRequest
 from core.audits.map import ImageMap, compute_map, make_map, read_map
+from core.candidates.candidate import Candidate
+from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.ui import blocks, opened, pictures, state, working
@@ -161,14 +163,9 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
         )
         class_idx = int(audit.class_facts(label)["class_idx"])
     table = opened.class_table(audit, class_idx).sort_values("order", kind="stable")
-    arrays = opened.class_arrays(audit, class_idx)
-    found = [
-        arrays.candidate(kind, int(component))
-        for kind, component in zip(table["kind"], table["component"], strict=True)
-    ]
-    if not found:
+    named = {key.short: key for key in keys_in(table, audit.head.outputs[class_idx])}
+    if not named:
         return None
-    named = {f"{c.kind.value}-{c.component}": c for c in found}
     chosen = state.choose(
         st.selectbox,
         "Component or neuron",
@@ -176,7 +173,7 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
         list(named),
         format_func=lambda v: named[v].title.capitalize() if v in named else v,
     )
-    return named[chosen]
+    return opened.candidate(audit, named[chosen])
 
 
 def chart(audit: Audit, view: View) -> list[str]:

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
 from core.audits.map import ImageMap, alpha_of
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey
 from core.statistics.spuriosity import spuriosity
 from core.tags.decisions import values_of
 from core.types import FloatArray
@@ -45,34 +47,29 @@ def drawn(audit: Audit, found: ImageMap) -> pd.DataFrame:
     )
 
 
-Named = tuple[str, int]
-"""Kind and number of a candidate."""
-
-
 @lru_cache(maxsize=16)
-def _alpha(audit: Audit, found: ImageMap, class_idx: int, named: Named) -> FloatArray:
+def _alpha(audit: Audit, found: ImageMap, key: CandidateKey) -> FloatArray:
     """Alpha (n,) of one candidate on every drawn image."""
-    candidate = opened.class_arrays(audit, class_idx).candidate(*named)
-    return alpha_of(audit, candidate, found.shown)
+    return alpha_of(audit, opened.candidate(audit, key), found.shown)
 
 
-def spurious(audit: Audit) -> dict[str, tuple[Named, ...]]:
+def spurious(audit: Audit) -> dict[str, tuple[CandidateKey, ...]]:
     """The candidates of every class that are decided spurious."""
     keys = tagged.decisions(audit).spurious.keys_of
-    return {label: tuple(named) for label, named in keys.items()}
+    return {label: tuple(of) for label, of in keys.items()}
 
 
 @lru_cache(maxsize=4)
 def _spuriosity(
-    audit: Audit, found: ImageMap, tagged: tuple[tuple[str, tuple[Named, ...]], ...]
+    audit: Audit, found: ImageMap, tagged: tuple[tuple[str, tuple[CandidateKey, ...]], ...]
 ) -> FloatArray:
     """Spuriosity (n,) of every drawn image; NaN where its class has no spurious candidate."""
     by_id: dict[str, float] = {}
     here = set(drawn(audit, found)["label"])
-    for label, named in tagged:
+    for label, keys in tagged:
         if label in here:
             arrays = opened.class_arrays(audit, int(audit.class_facts(label)["class_idx"]))
-            values = values_of(audit, label, [arrays.candidate(*name) for name in named])
+            values = values_of(audit, label, [opened.candidate(audit, key) for key in keys])
             scores = spuriosity(values, np.asarray(arrays.fitting, bool))
             by_id |= dict(zip(arrays.image_ids, scores.tolist(), strict=True))
     return np.array([by_id.get(image_id, np.nan) for image_id in found.shown], np.float32)
@@ -92,7 +89,6 @@ def colours(audit: Audit, view: View, rows: pd.DataFrame) -> scales.Colours:
         name = view.colour.removeprefix(OF_ATTRIBUTE)
         return scales.attribute(audit.images.loc[view.found.shown, name], name)
     if view.colour == "alpha" and view.candidate is not None:
-        c = view.candidate
-        alpha = _alpha(audit, view.found, c.class_idx, (c.kind.value, c.component))
-        return scales.diverging(alpha, f"α of {c.title}")
+        alpha = _alpha(audit, view.found, view.candidate.key)
+        return scales.diverging(alpha, f"α of {view.candidate.title}")
     return scales.categories(rows["name"].tolist(), "Class", order)

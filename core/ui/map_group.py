@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate, ClassArrays
+from core.audits.audit import Audit, ClassArrays
+from core.candidates.candidate import Candidate
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state
@@ -162,7 +163,7 @@ def _card(
     ordered = sorted(inside, key=lambda i: -by_id[i] if more else by_id[i])
     which = f"{PICTURES} of the {len(inside):,}" if len(inside) > PICTURES else "all"
     return Card(
-        name=f"{candidate.kind.value}-{candidate.component}",
+        name=candidate.key.short,
         title=candidate.title.capitalize(),
         facts=f"the group {row['direction']} of it · AUROC {row['auroc']:.2f} · mean α "
         f"{row['inside_mean']:+.2f} in the group, {row['outside_mean']:+.2f} in the rest",

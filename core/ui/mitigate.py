@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
-from core.corrections.acted_on import key_of
+from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.corrections.corrected import facts_of
 from core.corrections.head_methods import DEFAULT
 from core.corrections.methods import Method, methods
@@ -34,11 +35,7 @@ OWN = ["cues", "method", "how", "strength", "shown_by", "masks", "name"]
 def form(audit: Audit) -> MitigateRequest | None:
     """Choose cues, method and strength; what is asked for when Start is pressed."""
     found = decisions(audit)
-    cues = {
-        f"{c.class_idx}.{c.kind.value}.{c.component}": (label, c)
-        for label, of in found.spurious.items()
-        for c in of
-    }
+    cues = {_quoted(key): key for keys in found.spurious.keys_of.values() for key in keys}
     if not cues:
         blocks.no_cue("A mitigation acts on")
         return None
@@ -63,7 +60,7 @@ def form(audit: Audit) -> MitigateRequest | None:
             audit.id,
             method.name,
             name.strip(),
-            cues=tuple(key_of(*cues[key]) for key in chosen),
+            cues=tuple(chosen),
             strength=read_strength(strength),
             options=options,
             attribute=attribute,
@@ -74,17 +71,30 @@ def form(audit: Audit) -> MitigateRequest | None:
         return None
 
 
-def _cues(audit: Audit, cues: dict[str, tuple[str, Candidate]]) -> list[str]:
+def _cues(audit: Audit, cues: dict[str, CandidateKey]) -> list[str]:
     """Which of the tagged cues to act on; all of them at first."""
     names = blocks.class_names(audit)
 
-    def shown(key: str) -> str:
-        label, candidate = cues[key]
-        return f"{names.get(label, label)}: {candidate.title}"
+    def shown(name: str) -> str:
+        label = cues[name].label
+        return f"{names.get(label, label)}: {cues[name].title}"
 
-    if state.get("cues") is None:
-        state.put("cues", ",".join(cues))
-    return state.several("Cues to act on", "cues", list(cues), format_func=shown)
+    given = state.get("cues")
+    wanted = ",".join(cues if given is None else [_text(audit, cue) for cue in given.split(",")])
+    if given != wanted:
+        state.put("cues", wanted)
+    chosen = state.several("Cues to act on", "cues", list(cues), format_func=shown)
+    return [str(cues[name]) for name in chosen]
+
+
+def _text(audit: Audit, cue: str) -> str:
+    """A cue of the address as it is written now; one that means nothing stays as it is."""
+    key = opened.named(audit, unquote(cue))
+    return _quoted(key) if key else cue
+
+
+def _quoted(key: CandidateKey) -> str:
+    return quote(str(key), safe=" /")  # the address joins them by commas
 
 
 def _method() -> Method:

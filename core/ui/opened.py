@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from core.audits.audit import Audit, ClassArrays
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey
+from core.errors import InputError
 from core.storage.workspace import Workspace
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,17 +58,36 @@ def class_arrays(audit: Audit, class_idx: int) -> ClassArrays:
     return audit.class_arrays(class_idx)
 
 
+def candidate(audit: Audit, key: CandidateKey) -> Candidate:
+    """A candidate of an opened audit (:meth:`core.audits.audit.ClassArrays.candidate`)."""
+    arrays = class_arrays(audit, int(audit.class_facts(key.label)["class_idx"]))
+    return arrays.candidate(key.kind, key.number)
+
+
+def named(audit: Audit, text: str, label: str | None = None) -> CandidateKey | None:
+    """The candidate that a parameter of an address names; None where there is none.
+
+    Parameters
+    ----------
+    label : class of a short text (:meth:`core.candidates.key.CandidateKey.parse`).
+    """
+    try:
+        key = CandidateKey.parse(text, label=label, outputs=audit.head.outputs)
+        known = key.label in {facts["label"] for facts in audit.classes}
+        return candidate(audit, key).key if known else None
+    except InputError:
+        return None
+
+
 @lru_cache(maxsize=64)
-def alpha(audit: Audit, class_idx: int, kind: str, component: int) -> FloatArray:
+def alpha(audit: Audit, key: CandidateKey) -> FloatArray:
     """Alpha (n,) float64 of any candidate on the images of its class, in the class's order.
 
     That of a neuron outside the stored ones is computed from the features.
     """
     from core.tags.decisions import values_of
 
-    arrays = class_arrays(audit, class_idx)
-    candidate = arrays.candidate(Kind(kind), component)
-    return values_of(audit, str(arrays.facts["label"]), [candidate])[:, 0]
+    return values_of(audit, key.label, [candidate(audit, key)])[:, 0]
 
 
 def model_of(audit: Audit) -> Model:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.models.precision import in_words
+from core.types import Kind
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
 from core.ui.words import help_on
@@ -102,7 +103,7 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     place = max(scores, key=lambda p: scores[p])
     best = first.iloc[place - 1]
     row["what the audit found"] = (
-        f"component {int(best['component']) + 1}, number {place} on its page: AUROC "
+        f"{Kind.PCA.named(int(best['component']))}, number {place} on its page: AUROC "
         f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
     )
     return row

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate, LinearFunctional
+from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
 from core.explain.overlays import Parts, heat_png, jpeg, outline_png
 from core.storage.workspace import fingerprint
-from core.types import BoolArray, FloatArray, Kind
+from core.types import BoolArray, FloatArray
 from core.ui import opened
 from core.ui.drawn import drawn
 from core.ui.figures import histogram_svg
@@ -43,7 +45,7 @@ def photo_url(
 
 def heat_url(
     audit: Audit,
-    candidate: Candidate,
+    candidate: LinearFunctional,
     image_id: str,
     *,
     scale: float,
@@ -72,56 +74,50 @@ def outline_url(audit: Audit, image_id: str) -> str | None:
     return media_url("outline", f"{audit.id}/{image_id}.png", {"v": _version(audit)})
 
 
-def attribution_url(audit: Audit, candidate: Candidate, image_id: str, method: str) -> str:
+def attribution_url(audit: Audit, candidate: LinearFunctional, image_id: str, method: str) -> str:
     """Address of a gradient or perturbation map of a candidate, or of the logit."""
     name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
     return media_url("attribution", name, {"v": _version(audit)})
 
 
-def _target_path(candidate: Candidate) -> str:
-    kind = LOGIT if candidate.component < 0 else candidate.kind.value
-    return f"{candidate.class_idx}/{kind}/{max(candidate.component, 0)}"
+def _target_path(target: LinearFunctional) -> str:
+    """As :func:`_target` reads it: ``12/pca/0``, or ``12/logit/0``."""
+    if not isinstance(target, Candidate):
+        return f"{target.class_idx}/{LOGIT}/0"
+    return f"{target.class_idx}/{target.key.kind.value}/{target.key.number}"
 
 
-def target(
-    audit: Audit, class_idx: int, kind: str, component: str, *, image_id: str | None = None
-) -> Candidate:
-    """What a map is drawn of: a component, a neuron, or with kind "logit" the whole logit.
-
-    The map of the logit averages to logit - class mean; that of a corrected head is the linear
-    piece that the image lies in.
+def _target(audit: Audit, parts: Sequence[str], image_id: str | None = None) -> LinearFunctional:
+    """What a picture is drawn of, from the three parts of its address that say it.
 
     Raises
     ------
     InputError
-        If the class has no such component or the encoder no such neuron.
+        If there is no such class, component or neuron.
+    """
+    if parts[1:] == [LOGIT, "0"]:
+        return logit_of(audit, _number(parts[0]), image_id)
+    return opened.candidate(audit, CandidateKey.parse("/".join(parts), outputs=audit.head.outputs))
+
+
+def logit_of(audit: Audit, class_idx: int, image_id: str | None = None) -> LinearFunctional:
+    """The whole logit of a class: its map averages to logit - class mean.
+
+    That of a corrected head is the linear piece that the image lies in.
     """
     arrays = opened.class_arrays(audit, class_idx)
-    if kind == LOGIT:
-        size = audit.head.weight.shape[1]
-        phi = np.zeros((1, size)) if image_id is None else audit.features([image_id])
-        weight, constant = audit.head.piece(phi, class_idx)
-        offset = float(arrays.facts["logit_mean"]) - float(constant[0])
-        return Candidate(class_idx, Kind.PCA, -1, -1, weight[0], offset)
-    if kind not in list(Kind):
-        raise InputError(f"{kind}-{component}: neither a component nor a neuron")
-    return arrays.candidate(Kind(kind), _number(component))
+    size = audit.head.weight.shape[1]
+    phi = np.zeros((1, size)) if image_id is None else audit.features([image_id])
+    weight, constant = audit.head.piece(phi, class_idx)
+    offset = float(arrays.facts["logit_mean"]) - float(constant[0])
+    return LinearFunctional(class_idx, weight[0], offset)
 
 
 def _number(text: str) -> int:
     """A number of an address, which writes it in one way only."""
     if not re.fullmatch(r"0|[1-9][0-9]{0,8}", text):
-        raise InputError(f"{text!r} is no number of a class, component or neuron")
+        raise InputError(f"{text!r} is no number of a class")
     return int(text)
-
-
-def is_target(audit: Audit, class_idx: int, text: str) -> bool:
-    """Whether ``kind-number`` names something :func:`target` finds."""
-    kind, _, component = text.partition("-")
-    try:
-        return bool(target(audit, class_idx, kind, component))
-    except InputError:
-        return False
 
 
 def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str] | None:
@@ -197,8 +193,8 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 
 
 def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
-    class_idx, kind, component, image_id = parts
-    candidate = target(audit, _number(class_idx), kind, component, image_id=image_id)
+    *what, image_id = parts
+    candidate = _target(audit, what, image_id)
     sign, contour = params["parts"], params["contour"]
     if sign not in ("both", "positive", "negative") or contour not in ("0", "1"):
         raise InputError(f"parts {sign!r}, contour {contour!r}: nothing that can be drawn")
@@ -211,10 +207,10 @@ def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     )
 
 
-def heatmap_of(audit: Audit, candidate: Candidate, image_id: str) -> FloatArray:
+def heatmap_of(audit: Audit, candidate: LinearFunctional, image_id: str) -> FloatArray:
     """One heatmap (h, w): the stored one of a top image, else from the maps or the model."""
     arrays = opened.class_arrays(audit, candidate.class_idx)
-    if arrays.top_maps is not None and candidate.row >= 0:
+    if isinstance(candidate, Candidate) and arrays.top_maps is not None and candidate.row >= 0:
         ids = top_ids(audit, candidate)
         if image_id in ids:
             return np.asarray(arrays.top_maps[candidate.row, ids.index(image_id)])
@@ -257,8 +253,8 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.data.preprocess import apply
     from core.explain.attribution import attribute
 
-    class_idx, what, component, method, image_id = parts
-    direction = target(audit, _number(class_idx), what, component, image_id=image_id).direction
+    *what, method, image_id = parts
+    direction = _target(audit, what, image_id).direction
     pixels = apply(audit.preprocess, audit.image(image_id))
     found = attribute(opened.model_of(audit), pixels, direction, method)  # type: ignore[arg-type]
     if found.shape[0] > 32:
@@ -276,14 +272,14 @@ def _smooth(values: FloatArray) -> FloatArray:
 
 def histogram_url(audit: Audit, candidate: Candidate) -> str:
     """Address of the histogram of a candidate's alpha."""
-    where = f"{audit.id}/{candidate.class_idx}/{candidate.kind.value}/{candidate.component}.svg"
-    return media_url("histogram", where, {"v": _version(audit)})
+    name = f"{audit.id}/{_target_path(candidate)}.svg"
+    return media_url("histogram", name, {"v": _version(audit)})
 
 
 def _histogram(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
-    class_idx, kind, component = parts
-    alpha = opened.alpha(audit, _number(class_idx), kind, _number(component))
-    fair = opened.class_images(audit, _number(class_idx))["fair"].to_numpy(dtype=bool)
+    key = CandidateKey.parse("/".join(parts), outputs=audit.head.outputs)
+    alpha = opened.alpha(audit, key)
+    fair = opened.class_images(audit, _number(parts[0]))["fair"].to_numpy(dtype=bool)
     return histogram_svg(alpha, fair).encode()
 
 

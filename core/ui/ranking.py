@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey
 from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
-from core.tags.decisions import Decisions, spuriosity_of, values_of
-from core.types import Kind
+from core.tags.decisions import Decisions, spuriosity_of
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
 from core.ui.text import html
@@ -25,10 +26,8 @@ SHOWN = 12
 
 
 @lru_cache(maxsize=16)
-def _ranked(audit: Audit, label: str, keys: tuple[tuple[str, int], ...]) -> pd.DataFrame:
-    arrays = opened.class_arrays(audit, audit.class_facts(label)["class_idx"])
-    candidates = [arrays.candidate(Kind(kind), component) for kind, component in keys]
-    table = spuriosity_of(audit, label, candidates)
+def _ranked(audit: Audit, label: str, keys: tuple[CandidateKey, ...]) -> pd.DataFrame:
+    table = spuriosity_of(audit, label, [opened.candidate(audit, key) for key in keys])
     attributes = audit.images.loc[table["image_id"], audit.summary["attributes"]]
     return pd.concat([table, attributes.reset_index(drop=True)], axis=1)
 
@@ -41,7 +40,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     with row:
         label = state.choose(st.selectbox, "Class", "class", names)
     candidates = found.spurious[label]
-    table = _ranked(audit, label, tuple((c.kind.value, c.component) for c in candidates))
+    table = _ranked(audit, label, tuple(c.key for c in candidates))
     with row:
         table = filtered(audit, table)
         percent = state.number(
@@ -75,7 +74,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     )
     state.publish(PARAMETERS)
     if clicked:
-        component = f"{chosen.kind.value}-{chosen.component}"
+        component = chosen.key.short
         state.go("pages/image.py", image=clicked, component=component, explain=label)
 
 
@@ -145,7 +144,7 @@ def along(table: pd.DataFrame) -> tuple[str, str]:
 
 def overlay_of(candidates: list[Candidate]) -> Candidate:
     """Which of the tagged cues is drawn over the images."""
-    by_name = {f"{c.kind.value}-{c.component}": c for c in candidates}
+    by_name = {c.key.short: c for c in candidates}
     chosen = state.choose(
         st.selectbox,
         "Overlay",
@@ -163,7 +162,7 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
     arrays = opened.class_arrays(audit, candidate.class_idx)
     scale = blocks.overlay_scale(arrays, candidate.row)
     if candidate.row < 0:  # no stored maps: as for a stored candidate without them
-        alpha = values_of(audit, arrays.facts["label"], [candidate])
+        alpha = opened.alpha(audit, candidate.key)
         scale = float(np.abs(alpha).max() * 3) or 1.0
     clicked = None
     ends = {"Highest spuriosity": table.head(count), "Lowest spuriosity": table.tail(count)[::-1]}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, Candidate
-from core.errors import InputError, WorkspaceError
+from core.audits.audit import Audit
+from core.candidates.candidate import Candidate
+from core.candidates.key import CandidateKey, keys_in
+from core.errors import WorkspaceError
 from core.tags.log import TagStore
 from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
 from core.ui.text import html
@@ -38,67 +39,35 @@ PARAMETERS = ["audit", "queue_kind", "depth", "others", "at"]
 TOP, WEAKEST = 6, 3
 
 
-class Item(NamedTuple):
-    """One candidate of the queue."""
-
-    class_idx: int
-    kind: str
-    component: int
-
-    @property
-    def text(self) -> str:
-        """As it stands in the address."""
-        return f"{self.class_idx}.{self.kind}.{self.component}"
-
-
-def my_tags(audit: Audit, who: str) -> dict[Item, str]:
+def my_tags(audit: Audit, who: str) -> dict[CandidateKey, str]:
     """What this person has tagged."""
-    index = {facts["label"]: int(facts["class_idx"]) for facts in audit.classes}
+    labels = {facts["label"] for facts in audit.classes}
     standing = TagStore.open(opened.workspace()).current(audit.id, who)
-    return {
-        Item(index[e.label], e.kind.value, e.component): e.tag.value
-        for e in standing
-        if e.tag and e.label in index
-    }
+    return {e.key: e.tag.value for e in standing if e.tag and e.label in labels}
 
 
 @lru_cache(maxsize=8)
-def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[Item, ...]:
+def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[CandidateKey, ...]:
     """Everything that can be asked, most important first."""
     table = tagging_queue(audit.candidates, set(), kinds=kinds, per_class=depth)
-    rows = table[["class_idx", "kind", "component"]].itertuples(index=False, name=None)
-    return tuple(Item(int(c), str(k), int(n)) for c, k, n in rows)
+    labels = [audit.head.outputs[class_idx] for class_idx in table["class_idx"]]
+    return tuple(keys_in(table.assign(label=labels)))
 
 
-def gold_questions(audit: Audit) -> frozenset[Item]:
+def gold_questions(audit: Audit) -> frozenset[CandidateKey]:
     """Candidates whose answers are known (given by the annotator "gold") and that exist."""
-    return frozenset(item for item in my_tags(audit, GOLD) if exists(audit, item))
+    return frozenset(key for key in my_tags(audit, GOLD) if opened.named(audit, str(key)))
 
 
-def exists(audit: Audit, item: Item) -> bool:
-    """Whether the audit has this candidate; any neuron of the encoder is one."""
-    if item.class_idx not in {int(facts["class_idx"]) for facts in audit.classes}:
-        return False
-    try:
-        opened.class_arrays(audit, item.class_idx).candidate(Kind(item.kind), item.component)
-    except (InputError, ValueError):
-        return False
-    return True
-
-
-def asked(audit: Audit, order: tuple[Item, ...]) -> tuple[Item, ...]:
+def asked(order: tuple[CandidateKey, ...], wanted: CandidateKey | None) -> tuple[CandidateKey, ...]:
     """The queue, with the candidate of the address in front where it is not part of it."""
-    match = re.fullmatch(r"(\d{1,9})\.([a-z]+)\.(\d{1,9})", state.get("at") or "")
-    if match is None:
-        return order
-    item = Item(int(match[1]), match[2], int(match[3]))
-    return order if item in set(order) or not exists(audit, item) else (item, *order)
+    return order if wanted is None or wanted in set(order) else (wanted, *order)
 
 
 @lru_cache(maxsize=32)
 def _queue(
-    audit: Audit, kinds: tuple[str, ...], depth: int, gold: frozenset[Item], who: str
-) -> tuple[Item, ...]:
+    audit: Audit, kinds: tuple[str, ...], depth: int, gold: frozenset[CandidateKey], who: str
+) -> tuple[CandidateKey, ...]:
     """What one person is asked: everything, gold questions mixed in."""
     return tuple(mixed(_ordered(audit, kinds, depth), gold, who))
 
@@ -121,16 +90,18 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
     return tuple(KINDS) if kind == "both" else (kind,), depth, others
 
 
-def current(order: tuple[Item, ...], mine: dict[Item, str]) -> int:
+def current(
+    order: tuple[CandidateKey, ...], mine: dict[CandidateKey, str], wanted: CandidateKey | None
+) -> int:
     """Place of the shown candidate: the one in the address, else the first untagged."""
-    texts = {item.text: place for place, item in enumerate(order)}
-    at = state.get("at")
-    if at in texts:
-        return texts[at]
-    return next((i for i, item in enumerate(order) if item not in mine), 0)
+    if wanted is not None:
+        return order.index(wanted)
+    return next((i for i, key in enumerate(order) if key not in mine), 0)
 
 
-def next_untagged(order: tuple[Item, ...], mine: dict[Item, str], place: int) -> int:
+def next_untagged(
+    order: tuple[CandidateKey, ...], mine: dict[CandidateKey, str], place: int
+) -> int:
     """The next candidate without a tag after ``place``, going round; else the one after it."""
     n = len(order)
     for step in range(1, n + 1):
@@ -145,23 +116,23 @@ def annotate(audit: Audit) -> None:
     kinds, depth, others = controls()
     who = cards.annotator()
     mine = my_tags(audit, who)
-    order = asked(audit, _queue(audit, kinds, depth, gold_questions(audit), who))
+    wanted = opened.named(audit, state.get("at") or "")
+    order = asked(_queue(audit, kinds, depth, gold_questions(audit), who), wanted)
     if not order:
         blocks.empty("Nothing to tag", "This audit has no components. Choose another audit.")
         return
-    place = current(order, mine)
-    item = order[place]
+    place = current(order, mine, wanted)
+    key = order[place]
     if state.get("at"):
-        state.put("at", item.text)  # the address names what is shown, also where it named nothing
-    facts = next(c for c in audit.classes if c["class_idx"] == item.class_idx)
-    arrays = opened.class_arrays(audit, item.class_idx)
-    candidate = arrays.candidate(Kind(item.kind), item.component)
+        state.put("at", str(key))  # the address names what is shown, also where it named nothing
+    facts = audit.class_facts(key.label)
+    candidate = opened.candidate(audit, key)
     done = sum(i in mine for i in order)
     st.progress(done / len(order), text=f"{done} of {len(order)} tagged by {blocks.plain(who)}")
-    show(audit, candidate, facts, mine.get(item))
-    buttons(audit, order, mine, place, facts["label"], who)
+    show(audit, candidate, facts, mine.get(key))
+    buttons(audit, order, mine, place, who)
     if others:
-        show_others(audit, facts["label"], item)
+        show_others(audit, key)
     preload(audit, order[next_untagged(order, mine, place)])
     state.publish(PARAMETERS)
 
@@ -191,35 +162,32 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
             opacity=0.8,
             controls=True,
             label=f"Images of {candidate.title}, highest first, then the weakest",
-            token=f"{audit.id}/{candidate.class_idx}/{candidate.kind}/{candidate.component}",
+            token=f"{audit.id}/{candidate.key}",
         )
     with row.container(width=200):
         url, alt = pictures.histogram_url(audit, candidate), "Histogram of alpha with accuracy"
         st.html(f'<img src="{html(url)}" alt="{html(alt)}" style="width:100%">')
     if clicked:
-        component = f"{candidate.kind.value}-{candidate.component}"
+        component = candidate.key.short
         state.go("pages/image.py", image=clicked, component=component, explain=facts["label"])
 
 
 def buttons(
     audit: Audit,
-    order: tuple[Item, ...],
-    mine: dict[Item, str],
+    order: tuple[CandidateKey, ...],
+    mine: dict[CandidateKey, str],
     place: int,
-    label: str,
     who: str,
 ) -> None:
     """A button with a key for every answer, and to go on, back and undo."""
-    item = order[place]
+    key = order[place]
 
     def answer(tag: Tag, subtype: Subtype | None) -> None:
         try:
             TagStore.open(opened.workspace()).add(
                 who,
                 audit.id,
-                label,
-                Kind(item.kind),
-                item.component,
+                key,
                 tag,
                 subtype=subtype,
                 confidence=st.session_state.get("confidence"),
@@ -230,10 +198,10 @@ def buttons(
             return
         st.session_state["reason"] = ""
         st.session_state["confidence"] = None  # what one is sure of is said anew for each
-        go_to(next_untagged(order, {**mine, item: tag.value}, place))
+        go_to(next_untagged(order, {**mine, key: tag.value}, place))
 
     def go_to(where: int) -> None:
-        state.put("at", order[where % len(order)].text)
+        state.put("at", str(order[where % len(order)]))
 
     def undo() -> None:
         try:
@@ -244,24 +212,23 @@ def buttons(
         if event is None:
             st.toast("There is nothing to undo.")
             return
-        index = {c["label"]: int(c["class_idx"]) for c in audit.classes}
-        state.put("at", Item(index.get(event.label, -1), event.kind.value, event.component).text)
+        state.put("at", str(event.key))
 
     locked = blocks.read_only()
     with st.container(horizontal=True, gap="small"):
-        for name, key, tag, subtype, icon in ANSWERS:
+        for name, digit, tag, subtype, icon in ANSWERS:
             st.button(
                 name,
                 icon=icon,
-                shortcut=key,
+                shortcut=digit,
                 on_click=answer,
                 args=(tag, subtype),
-                key=f"answer-{key}",
-                type="primary" if key in "12" else "secondary",
+                key=f"answer-{digit}",
+                type="primary" if digit in "12" else "secondary",
                 disabled=locked,
             )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        for name, icon, key, call, arguments in (
+        for name, icon, short, call, arguments in (
             ("Back", "arrow_back", "left", go_to, (place - 1,)),
             ("Skip", "arrow_forward", "right", go_to, (place + 1,)),
             ("Undo", "undo", "u", undo, ()),
@@ -269,10 +236,10 @@ def buttons(
             st.button(
                 name,
                 icon=f":material/{icon}:",
-                shortcut=key,
+                shortcut=short,
                 on_click=call,
                 args=arguments,
-                key=f"go-{key}",
+                key=f"go-{short}",
                 disabled=locked and name == "Undo",
             )
         st.segmented_control(
@@ -285,12 +252,11 @@ def buttons(
         st.text_input("Why", key="reason", placeholder="in your words", disabled=locked)
 
 
-def show_others(audit: Audit, label: str, item: Item) -> None:
+def show_others(audit: Audit, key: CandidateKey) -> None:
     """What everybody said about this candidate."""
     table = tagged.said(audit)
     table = table[table["annotator"] != GOLD]
-    here = (table["label"] == label) & (table["kind"] == item.kind)
-    table = table[here & (table["component"] == item.component)]
+    table = table[[said == key for said in keys_in(table)]]
     if table.empty:
         st.caption("Nobody has tagged this candidate yet.")
         return
@@ -300,11 +266,9 @@ def show_others(audit: Audit, label: str, item: Item) -> None:
     st.dataframe(pd.DataFrame(shown), hide_index=True, width="stretch")
 
 
-def preload(audit: Audit, item: Item) -> None:
+def preload(audit: Audit, key: CandidateKey) -> None:
     """Let the browser fetch the next candidate's pictures already."""
-    candidate = opened.class_arrays(audit, item.class_idx).candidate(
-        Kind(item.kind), item.component
-    )
+    candidate = opened.candidate(audit, key)
     urls = [pictures.histogram_url(audit, candidate)]
     for cell in cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST):
         urls += [url for url in (cell.photo, cell.overlay) if url]

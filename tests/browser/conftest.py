@@ -18,6 +18,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Kind, Tag
@@ -107,9 +108,9 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
         audit, store = Audit.open(workspace, name), TagStore.open(workspace)
         first, second, third = (facts["label"] for facts in audit.classes[:3])
         for who, doubt in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
-            store.add(who, audit.id, first, Kind.PCA, 0, Tag.SPURIOUS)
-            store.add(who, audit.id, third, Kind.PCA, 1, Tag.SPURIOUS)
-            store.add(who, audit.id, second, Kind.PCA, 0, doubt)
+            store.add(who, audit.id, CandidateKey(first, Kind.PCA, 0), Tag.SPURIOUS)
+            store.add(who, audit.id, CandidateKey(third, Kind.PCA, 1), Tag.SPURIOUS)
+            store.add(who, audit.id, CandidateKey(second, Kind.PCA, 0), doubt)
     return workspace.root
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.request import run_mitigation
 from core.jobs import jobs
@@ -116,11 +117,11 @@ def tag(audit: Audit, store: TagStore) -> None:
     for who, doubt in people:
         for label in labels[:2]:
             store.add(
-                *(who, audit.id, label, Kind.PCA, 0, Tag.SPURIOUS),
+                *(who, audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS),
                 subtype=Subtype.BACKGROUND,
                 reason=evil("why"),
             )
-        store.add(who, audit.id, labels[2], Kind.PCA, 0, doubt, reason=evil("doubt"))
+        store.add(who, audit.id, CandidateKey(labels[2], Kind.PCA, 0), doubt, reason=evil("doubt"))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import torch
 
 import core.features.extract
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.data.open import open_data
 from core.models.model import Model
 from core.storage.workspace import Workspace
@@ -54,8 +55,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(tmp_path_factory.mktemp("measured"), 0.7)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
     return audit
 
 

@@ -14,6 +14,7 @@ import torch
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.errors import InputError
 from core.measures.availability import Trials
 from core.measures.cells import NEEDS_CUES, NEEDS_TAGS, NEEDS_TRIALS
@@ -74,8 +75,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run_audit(request, workspace)
     first = Audit.open(workspace, "one")
     store = TagStore.open(workspace)
-    store.add("ann", first.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS, subtype=Subtype.BACKGROUND)
-    store.add("ann", first.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    store.add(
+        "ann",
+        first.id,
+        CandidateKey("leaf", Kind.NEURON, RED),
+        Tag.SPURIOUS,
+        subtype=Subtype.BACKGROUND,
+    )
+    store.add("ann", first.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
     return root / "workspace"
 
 
@@ -161,7 +168,9 @@ def test_a_model_against_its_own_copy_differs_nowhere(wired: Workspace) -> None:
     wired.update("0" * 12, name="copy", id="0" * 12)
     store = TagStore.open(wired)
     for event in store.current(one.id):
-        store.add("ann", "0" * 12, event.label, event.kind, event.component, event.tag)
+        store.add(
+            "ann", "0" * 12, CandidateKey(event.label, event.kind, event.component), event.tag
+        )
     table = compare(open_context([one, Audit(copy)], wired))
     for name in ("accuracy", "mean_spurious_gap", "worst_group_accuracy", "calibration_error"):
         cell = table.rows[name, "0" * 12]
@@ -195,8 +204,8 @@ def test_carrying_to_a_model_itself_would_return_the_component(wired: Workspace)
     shutil.copytree(one.folder, copy)
     wired.update("0" * 12, name="copy", id="0" * 12)
     store = TagStore.open(wired)
-    store.add("bob", one.id, "leaf", Kind.PCA, 0, Tag.SPURIOUS)
-    match = next(m for m in match_tags(one, Audit(copy), store) if m.candidate.kind is Kind.PCA)
+    store.add("bob", one.id, CandidateKey("leaf", Kind.PCA, 0), Tag.SPURIOUS)
+    match = next(m for m in match_tags(one, Audit(copy), store) if m.candidate.key.kind is Kind.PCA)
     assert match.nearest == 0
     assert match.quality == pytest.approx(1, abs=1e-6)
     assert match.direction == pytest.approx(match.candidate.direction, rel=1e-5, abs=1e-5)
@@ -229,7 +238,7 @@ def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace)
     before = store.history(two.id)
     carry_tags(one, two, store)
     assert store.history(two.id) == before
-    store.add("ann", one.id, "leaf", Kind.NEURON, RED, None)
+    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, RED), None)
     carry_tags(one, two, store)
     assert [e.tag for e in store.current(two.id)] == [Tag.CORE]
 
@@ -237,7 +246,7 @@ def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace)
 def test_people_keep_their_own_tags(wired: Workspace) -> None:
     one, two = audits(wired)
     store = TagStore.open(wired)
-    store.add("bob", two.id, "leaf", Kind.PCA, 2, Tag.CORE)
+    store.add("bob", two.id, CandidateKey("leaf", Kind.PCA, 2), Tag.CORE)
     assert all("people tagged class 'leaf'" in m.refused for m in carry_tags(one, two, store))
     with pytest.raises(InputError, match="to another audit"):
         match_tags(one, one, store)
@@ -285,9 +294,9 @@ def test_trials_are_made_once_and_only_with_the_model(
     monkeypatch.setattr("core.models.load.load_model", None)
     measure_missing(open_context(audits(wired), wired))
     store = TagStore.open(wired)
-    store.add("ann", one.id, "leaf", Kind.NEURON, GREEN, None)
+    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, GREEN), None)
     assert Trials(one, decided(one, store)).missing() == ["noise"]  # a core tag cuts out no cue
-    store.add("ann", one.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
     assert Trials(one, decided(one, store)).missing() == ["noise", "flips"]
 
 

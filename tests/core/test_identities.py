@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audits.audit import Audit, Candidate, ClassArrays
+from core.audits.audit import Audit, ClassArrays
 from core.audits.export import write_features, write_heatmaps
 from core.audits.run import run_audit
+from core.candidates.candidate import Candidate, heatmaps
 from core.config import TOP_IMAGES
 from core.errors import InputError
-from core.explain.heatmaps import heatmaps
 from core.explain.single import logit_sum
 from core.measures.components import match_components
 from core.storage.workspace import Workspace

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.corrections.composites import held_out_composites
 from core.errors import WorkspaceError
 from core.measures import outcomes, scores
@@ -119,10 +120,10 @@ def test_stored_and_fresh_outcomes_are_the_same(copied: Audit, tmp_path: Path) -
 def test_another_tag_elsewhere_leaves_a_class_in_place(copied: Audit) -> None:
     Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
     before, store = names(copied), TagStore.open(workspace_of(copied))
-    store.add("ann", copied.id, "pond", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, GREEN), Tag.SPURIOUS)
     steps = Outcomes(copied, tags(copied)).missing(ALL)
     assert {step.label for step in steps} == {"pond"}
-    store.add("ann", copied.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
     steps = Outcomes(copied, tags(copied)).missing(ALL)
     assert {s.kind for s in steps if s.label == "leaf"} == {NOISE, PASTED, CONTROL}
     assert names(copied) == before
@@ -130,7 +131,9 @@ def test_another_tag_elsewhere_leaves_a_class_in_place(copied: Audit) -> None:
 
 def test_core_tags_change_the_noise_alone(copied: Audit) -> None:
     Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
-    TagStore.open(workspace_of(copied)).add("ann", copied.id, "leaf", Kind.NEURON, GREEN, None)
+    TagStore.open(workspace_of(copied)).add(
+        "ann", copied.id, CandidateKey("leaf", Kind.NEURON, GREEN), None
+    )
     assert [s.kind for s in Outcomes(copied, tags(copied)).missing(ALL)] == [NOISE]
 
 
@@ -170,7 +173,7 @@ def test_no_more_than_are_kept(copied: Audit, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(outcomes, "KEPT", {NOISE: 2, MASKED: 1, PASTED: 1, CONTROL: 1})
     store, model = TagStore.open(workspace_of(copied)), load_white_box("x")
     for neuron in (RED, GREEN, 2):
-        store.add("ann", copied.id, "leaf", Kind.NEURON, neuron, Tag.SPURIOUS)
+        store.add("ann", copied.id, CandidateKey("leaf", Kind.NEURON, neuron), Tag.SPURIOUS)
         Outcomes(copied, tags(copied)).make(ALL, model=model)
     kinds = sorted(name.partition("-")[0] for name in names(copied))
     assert kinds == ["control", "masked", "noise", "noise", "pasted"]
@@ -191,7 +194,7 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_killed_run_keeps_the_classes_that_it_finished(copied: Audit) -> None:
     store = TagStore.open(workspace_of(copied))
-    store.add("ann", copied.id, "pond", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, GREEN), Tag.SPURIOUS)
     decisions = tags(copied)
 
     def stop(progress: object) -> None:

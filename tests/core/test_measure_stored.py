@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.measures import one_audit as table
 from core.measures import stored
@@ -89,7 +90,7 @@ def test_other_tags_other_tables(copied: Audit, counted: list[str]) -> None:
     store = TagStore.open(where)
     before = measured(copied, where, "gap")
     assert is_stored(copied, decided(copied, store), "gap")
-    store.add("ann", copied.id, "pond", Kind.NEURON, RED, Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, RED), Tag.SPURIOUS)
     assert not is_stored(copied, decided(copied, store), "gap")
     assert set(measured(copied, where, "gap")["label"]) == {"leaf", "pond", ""}
     store.undo("ann", copied.id)

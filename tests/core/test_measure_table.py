@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
 from core.measures import regions
@@ -92,8 +94,8 @@ def test_gap_equals_a_slow_replica(planted: Audit, table: pd.DataFrame) -> None:
 
 def test_spuriosity_shows_the_patch(planted: Audit) -> None:
     decisions = decided(planted, TagStore.open(workspace_of(planted)))
-    assert [c.component for c in decisions.spurious["leaf"]] == [RED]
-    assert [c.component for c in decisions.core["leaf"]] == [GREEN]
+    assert [c.key.number for c in decisions.spurious["leaf"]] == [RED]
+    assert [c.key.number for c in decisions.core["leaf"]] == [GREEN]
     found = spuriosity_of(planted, "leaf", decisions.spurious["leaf"])
     patch = planted.images.loc[found["image_id"], "patch"].astype(bool)
     assert roc_auc_score(patch, found["spuriosity"]) >= 0.95
@@ -269,7 +271,9 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
         patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": 24})
         audit = test_planted.audited(tmp_path, 0.7)
-    TagStore.open(workspace_of(audit)).add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    TagStore.open(workspace_of(audit)).add(
+        "ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS
+    )
     found = measured(audit, workspace_of(audit))
     splits = found.query("measure != 'note'").groupby("measure")["split"].unique()
     assert splits["spurious_gap"].tolist() == ["out-of-fold"]
@@ -281,7 +285,7 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
 def test_a_neuron_that_is_no_candidate_counts_too(planted: Audit) -> None:
     arrays = planted.class_arrays(0)
     known = arrays.candidate(Kind.NEURON, int(arrays.neurons[0]))
-    unknown = type(known)(0, Kind.NEURON, known.component, -1, known.direction, known.offset)
+    unknown = replace(known, row=-1)
     found = values_of(planted, "leaf", [known, unknown])
     assert found[:, 1] == pytest.approx(found[:, 0], abs=1e-5)
     assert values_of(planted, "leaf", []).shape == (2 * N, 0)
@@ -296,17 +300,17 @@ def test_nothing_is_tagged(planted: Audit, tmp_path: Path) -> None:
 
 def test_tags_that_lead_nowhere_are_said(planted: Audit, tmp_path: Path) -> None:
     store = TagStore.open(Workspace(tmp_path))
-    store.add("ann", planted.id, "leaf", Kind.PCA, 999, Tag.SPURIOUS)
-    store.add("ann", planted.id, "gone", Kind.NEURON, 1, Tag.SPURIOUS)
-    store.add("ann", planted.id, "sky", Kind.NEURON, 2, Tag.SPURIOUS)
-    store.add("bob", planted.id, "sky", Kind.NEURON, 2, Tag.CORE)
+    store.add("ann", planted.id, CandidateKey("leaf", Kind.PCA, 999), Tag.SPURIOUS)
+    store.add("ann", planted.id, CandidateKey("gone", Kind.NEURON, 1), Tag.SPURIOUS)
+    store.add("ann", planted.id, CandidateKey("sky", Kind.NEURON, 2), Tag.SPURIOUS)
+    store.add("bob", planted.id, CandidateKey("sky", Kind.NEURON, 2), Tag.CORE)
     found = decided(planted, store)
     assert (found.spurious, found.core) == ({}, {})
     assert [n.split(" is left out")[0] for n in found.notes] == [
         "the tag on neuron 1 of 'gone'",
         "the tag on pca 999 of 'leaf'",
     ]
-    assert [c.component for c in decided(planted, store, 1).core.get("sky", [])] == []
+    assert [c.key.number for c in decided(planted, store, 1).core.get("sky", [])] == []
 
 
 @pytest.fixture

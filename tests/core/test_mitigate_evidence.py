@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.candidates.pca import class_pca, linear_alpha, match_directions
+from core.candidates.candidate import linear_alpha
+from core.candidates.pca import class_pca, match_directions
 from core.corrections.choice import Sweep, _sampled, choose, clean, fold_head, sweep, trials_of
 from core.corrections.concepts import KINDS, alignment, concept_of, fit_concept
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low

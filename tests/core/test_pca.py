@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from core.candidates import pca as module
-from core.candidates.pca import class_pca, linear_alpha, match_directions
+from core.candidates.candidate import linear_alpha
+from core.candidates.pca import class_pca, match_directions
 from core.candidates.search import (
     ClassFeatures,
     find_candidates,

@@ -12,6 +12,7 @@ from torch import nn
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.corrections.card import card
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.request import run_mitigation
@@ -263,7 +264,7 @@ def test_images_held_out_change_no_correction(
     folder: Path, workspace: Workspace, rng: np.random.Generator, method: str
 ) -> None:
     audit = run_audit(tiny_request(folder), workspace)
-    TagStore.open(workspace).add("ann", audit.id, "red", Kind.PCA, 0, Tag.SPURIOUS)
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("red", Kind.PCA, 0), Tag.SPURIOUS)
 
     def corrected(name: str) -> dict[str, bytes]:
         request = MitigateRequest("tiny", method, name=name, pictures=False)

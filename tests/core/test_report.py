@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
 from core.models.model import Model
 from core.report import appendix, document, findings, pdf
@@ -67,8 +68,10 @@ def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """The same with the patch tagged spurious and the leaf's colour tagged core."""
     audit = copied(untagged, tmp_path_factory.mktemp("tagged"))
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS, reason="red patch")
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    store.add(
+        "ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS, reason="red patch"
+    )
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
     return audit
 
 
@@ -199,7 +202,7 @@ def test_the_model_is_loaded_once(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
     calls = counting(monkeypatch)
     quick = gathered(audit, with_model=False)
     assert not calls
@@ -211,7 +214,7 @@ def test_the_model_is_loaded_once(
     assert not first.missing
     assert evidence.is_measured(audit, first.decisions)
     pd.testing.assert_frame_equal(first.table, second.table)
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
     assert gathered(audit, with_model=False).missing
 
 
@@ -377,7 +380,7 @@ def test_a_missing_model_is_said(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
 
     def gone(*_: object, **__: object) -> None:
         raise InputError("the weights are gone")
@@ -394,7 +397,7 @@ def test_pictures_of_many_findings_load_the_model_once(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
     composed = compose([gathered(audit, with_model=False)])
     (section,) = composed.sections
     thrice = replace(composed, sections=(replace(section, findings=section.findings * 3),))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.data.preprocess import crop_box
 from core.errors import InputError
 from core.report import boxes as regions
@@ -42,8 +43,8 @@ def image() -> Labelled:
 def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:  # noqa: F811
     audit = copied(untagged, tmp_path_factory.mktemp("formats"))
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
     return audit
 
 

@@ -18,6 +18,7 @@ from streamlit.web.server.starlette.starlette_app_utils import create_signed_val
 from streamlit.web.server.starlette.starlette_websocket import _is_origin_allowed
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.guard import CONFINED
@@ -225,7 +226,7 @@ def test_who_may_tag_starts_no_work(
     app = opened("mitigate", audit=audit.id)
     assert not app.exception
     assert "Correct the model" not in [expander.label for expander in app.expander]
-    TagStore.open(workspace).add("ann", audit.id, "cat", Kind.PCA, 0, Tag.CORE)
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", Kind.PCA, 0), Tag.CORE)
     for work in (
         lambda: jobs.start(workspace, ["demo"], "Demo"),
         lambda: workspace.rename("first", "other"),
@@ -242,5 +243,5 @@ def test_a_role_that_does_not_exist_only_views(
 ) -> None:
     monkeypatch.setenv("SPURIOSCOPE_ROLE", role)
     with pytest.raises(WorkspaceError, match="nothing can be changed in a presentation"):
-        TagStore.open(workspace).add("ann", audit.id, "cat", Kind.PCA, 0, Tag.CORE)
+        TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", Kind.PCA, 0), Tag.CORE)
     assert access.sentence().endswith("a visitor may look at every audit")

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.measures.availability import make_trials
 from core.measures.several_audits import MEASURES, compare, open_context
 from core.storage.workspace import Workspace
@@ -29,7 +30,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit, with a component of every class tagged."""
     store = TagStore.open(workspace)
     for facts in audit.classes:
-        store.add("ann", audit.id, facts["label"], Kind.PCA, 0, Tag.SPURIOUS)
+        store.add("ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.SPURIOUS)
     return audit
 
 

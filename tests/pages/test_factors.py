@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.jobs import jobs
 from core.measures.factors import factor_table
 from core.measures.measure_requests import FactorsRequest
@@ -66,7 +67,9 @@ def test_tags_have_no_part_in_it(audit: Audit, opened: Open) -> None:
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert not app.info
     label = str(audit.classes[0]["label"])
-    TagStore.open(workspace_of(audit)).add("Ann", audit.id, label, Kind.PCA, 0, Tag.SPURIOUS)
+    TagStore.open(workspace_of(audit)).add(
+        "Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS
+    )
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert any("Not measured yet" in m.value for m in app.markdown)
 

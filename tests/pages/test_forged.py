@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
@@ -42,8 +43,8 @@ def tagged(workspace: Workspace, audit: Audit) -> None:
     """Two people who differ on one candidate and agree on another."""
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("ben", Tag.SPURIOUS)):
-        store.add(who, audit.id, audit.classes[1]["label"], Kind.PCA, 0, tag)
-        store.add(who, audit.id, audit.classes[0]["label"], Kind.PCA, 0, Tag.SPURIOUS)
+        store.add(who, audit.id, CandidateKey(audit.classes[1]["label"], Kind.PCA, 0), tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, 0), Tag.SPURIOUS)
 
 
 def forge(app: AppTest, button: Button) -> None:
@@ -141,7 +142,9 @@ def test_a_click_in_a_component_changes_nothing(
 
 Change = Callable[[Workspace, Audit, TagStore], object]
 TAGGING: dict[str, Change] = {
-    "add": lambda w, a, s: s.add("eve", a.id, a.classes[0]["label"], Kind.PCA, 1, Tag.CORE),
+    "add": lambda w, a, s: s.add(
+        "eve", a.id, CandidateKey(a.classes[0]["label"], Kind.PCA, 1), Tag.CORE
+    ),
     "add_many": lambda w, a, s: s.add_many(a.id, [row(a)]),
     "undo": lambda w, a, s: s.undo("ben", a.id),
     "upload": lambda w, a, s: a.upload(b"", None),  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import pytest
 
 from core.__main__ import parser
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.methods import methods
@@ -30,7 +31,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit with a component of two classes tagged spurious."""
     store = TagStore.open(workspace)
     for facts in audit.classes[:2]:
-        store.add("Ann", audit.id, facts["label"], Kind.PCA, 0, Tag.SPURIOUS)
+        store.add("Ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.SPURIOUS)
     return audit
 
 
@@ -75,11 +76,12 @@ def test_defaults_alone_start_a_job(tagged: Audit, opened: Open, started: list[l
     assert MitigateRequest.parse(arguments).strength is None
 
 
+@pytest.mark.parametrize("spelling", ["{label}/pca-0", "{class_idx}.pca.0"])
 def test_every_choice_is_in_the_address(
-    tagged: Audit, opened: Open, started: list[list[str]]
+    tagged: Audit, opened: Open, started: list[list[str]], spelling: str
 ) -> None:
     facts = tagged.classes[0]
-    label, cue = facts["label"], f"{facts['class_idx']}.pca.0"
+    label, cue = facts["label"], spelling.format(**facts)
     app = opened("mitigate", audit=tagged.id, method="spufix", how="given", strength="0.5",
                  o_reference="low", cues=cue, shown_by="snow", name="mine")  # fmt: skip
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
@@ -154,8 +156,10 @@ def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
     store, label = TagStore.open(workspace), str(tagged.classes[0]["label"])
     for name, tag in (("Ann", Tag.SPURIOUS), ("Bo", Tag.CORE), ("Cy", Tag.UNSURE)):
-        store.add(name, tagged.id, label, Kind.PCA, 1, tag)
-    store.add("Di", tagged.id, label, Kind.PCA, 1, Tag.SPURIOUS)  # two of four: no majority
+        store.add(name, tagged.id, CandidateKey(label, Kind.PCA, 1), tag)
+    store.add(
+        "Di", tagged.id, CandidateKey(label, Kind.PCA, 1), Tag.SPURIOUS
+    )  # two of four: no majority
     request = MitigateRequest(
         tagged.name, "spufix", "few", cues=(f"{label}/pca-1",), strength=0.3, threshold=1,
         pictures=False,

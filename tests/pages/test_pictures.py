@@ -35,7 +35,7 @@ def held(audit: Audit) -> Audit:
 def addresses(held: Audit) -> dict[str, Address]:
     candidate = opened.class_arrays(held, 0).candidate(Kind.PCA, 0)
     neuron = opened.class_arrays(held, 0).candidate(Kind.NEURON, 3)
-    logit = pictures.target(held, 0, "logit", "0")
+    logit = pictures.logit_of(held, 0)
     image_id = str(held.images.index[0])
     outline = pictures.outline_url(held, image_id)
     assert outline is not None
@@ -86,7 +86,7 @@ def test_a_picture_is_drawn_once(
 
 def test_the_map_of_the_logit_averages_to_the_logit(held: Audit) -> None:
     image_id = str(held.images.index[5])
-    target = pictures.target(held, 0, "logit", "0")
+    target = pictures.logit_of(held, 0)
     logit = float(held.head.logits(held.features([image_id]))[0, 0])
     mean = opened.class_arrays(held, 0).facts["logit_mean"]
     assert pictures.heatmap_of(held, target, image_id).mean() == pytest.approx(

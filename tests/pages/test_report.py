@@ -4,6 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.jobs import jobs
 from core.measures.stored import measured
 from core.report import material as evidence
@@ -23,7 +24,7 @@ def preview(app: AppTest) -> str:
 
 def tag(audit: Audit, workspace: Workspace, label: str = "eel") -> None:
     store = TagStore.open(workspace)
-    store.add("ann", audit.id, label, Kind.PCA, 0, Tag.SPURIOUS, reason="snow")
+    store.add("ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS, reason="snow")
 
 
 def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:

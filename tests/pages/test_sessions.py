@@ -106,7 +106,7 @@ def test_maps_asked_for_at_once_are_those_drawn_alone(
     shared = opened.open_audit(audit.id)
     candidate = opened.class_arrays(shared, 0).candidate(Kind.PCA, 0)
     asked = [
-        ("attribution", f"{audit.id}/0/pca/{candidate.component}/{method}/{image_id}.png")
+        ("attribution", f"{audit.id}/0/pca/{candidate.key.number}/{method}/{image_id}.png")
         for image_id in shared.images.index[:16]
     ]
     params = {"v": "1"}

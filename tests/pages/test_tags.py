@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
+from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
@@ -73,23 +74,27 @@ def test_confidence_and_reason_are_saved(audit: Audit, workspace: Workspace, ope
     assert TagStore.open(workspace).current(audit.id)[1].confidence is None
 
 
+@pytest.mark.parametrize("spelling", ["{label}/pca-0", "{class_idx}.pca.0", "{class_idx}/pca/0"])
 def test_others_are_hidden_unless_asked_for(
-    audit: Audit, workspace: Workspace, opened: Open
+    audit: Audit, workspace: Workspace, opened: Open, spelling: str
 ) -> None:
     facts = audit.classes[0]
-    TagStore.open(workspace).add("Ann", audit.id, facts["label"], Kind.PCA, 0, Tag.CORE)
-    at = f"{facts['class_idx']}.pca.0"
+    TagStore.open(workspace).add(
+        "Ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.CORE
+    )
+    at = spelling.format(**facts)
     blind = opened("tagging", audit=audit.id, at=at)
     assert not blind.dataframe
     seen = healthy(opened("tagging", audit=audit.id, at=at, others="1"), "Tagging")
     assert seen.dataframe[0].value["annotator"].tolist() == ["Ann"]
+    assert address(seen)["at"] == f"{facts['label']}/pca-0"
 
 
 def test_gold_questions_are_mixed_in_and_hidden(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:
     store, facts = TagStore.open(workspace), audit.classes[1]
-    store.add(GOLD, audit.id, facts["label"], Kind.PCA, 5, Tag.SPURIOUS)
+    store.add(GOLD, audit.id, CandidateKey(facts["label"], Kind.PCA, 5), Tag.SPURIOUS)
     at = f"{facts['class_idx']}.pca.5"
     page = healthy(opened("tagging", audit=audit.id, depth="2", at=at, others="1"), "Tagging")
     assert shown(page).endswith("component 6")  # beyond the depth, but asked all the same
@@ -121,12 +126,14 @@ def test_a_candidate_of_the_address_is_shown_with_its_own_images(
     assert (event.label, event.kind, event.component) == (facts["label"], Kind.CARRIED, 0)
 
 
-@pytest.mark.parametrize("at", ["1.pca.500", "99.pca.0", "1.carried.3", "1.blue.1", "x" * 50])
+@pytest.mark.parametrize(
+    "at", ["1.pca.500", "99.pca.0", "1.carried.3", "1.blue.1", "x" * 50, "gone/pca-0"]
+)
 def test_a_candidate_that_does_not_exist_is_passed_over(
     audit: Audit, workspace: Workspace, opened: Open, at: str
 ) -> None:
     store = TagStore.open(workspace)
-    store.add(GOLD, audit.id, audit.classes[1]["label"], Kind.PCA, 500, Tag.SPURIOUS)
+    store.add(GOLD, audit.id, CandidateKey(audit.classes[1]["label"], Kind.PCA, 500), Tag.SPURIOUS)
     app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
     assert shown(app)
     assert address(app)["at"] != at
@@ -138,7 +145,7 @@ def test_what_cannot_be_saved_is_a_sentence(
 ) -> None:
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("Bob", Tag.SPURIOUS)):
-        store.add(who, audit.id, audit.classes[0]["label"], Kind.PCA, 0, tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, 0), tag)
     app = opened(page, audit=audit.id)
 
     def full(*_: object, **__: object) -> None:
@@ -159,7 +166,7 @@ def test_people_are_named_as_they_are_called(
     store, label = TagStore.open(workspace), audit.classes[0]["label"]
     for who in NAMES[:2]:
         for component in range(2):
-            store.add(who, audit.id, label, Kind.PCA, component, Tag.CORE)
+            store.add(who, audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
     app = healthy(opened("agreement", audit=audit.id), "Agreement")
     first, second = sorted(NAMES[:2])
     assert app.selectbox(key="confusion").options == [f"{first} and {second}"]
@@ -172,13 +179,16 @@ def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, op
     assert any("Nobody has tagged" in m.value for m in empty.markdown)
     store, label = TagStore.open(workspace), audit.classes[0]["label"]
     for component in range(3):
-        store.add("Ann", audit.id, label, Kind.PCA, component, Tag.CORE)
+        store.add("Ann", audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
         store.add(
-            "Bob", audit.id, label, Kind.PCA, component, [Tag.CORE, Tag.SPURIOUS][component % 2]
+            "Bob",
+            audit.id,
+            CandidateKey(label, Kind.PCA, component),
+            [Tag.CORE, Tag.SPURIOUS][component % 2],
         )
     app = healthy(opened("agreement", audit=audit.id), "Agreement")
     assert any("1 left, 0 settled" in s.value for s in app.subheader)
-    app.button(key=f"settle-spurious-{label}-pca-1").click().run()
+    app.button(key=f"settle-spurious-{label}/pca-1").click().run()
     healthy(app, "Agreement")
     votes = count_votes(answers(store.current(audit.id)))
     assert votes.set_index("component").loc[1, "decision"] == "spurious"
@@ -208,7 +218,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tagged(audit: Audit, workspace: Workspace) -> str:
     label = str(audit.classes[0]["label"])
-    TagStore.open(workspace).add("Ann", audit.id, label, Kind.PCA, 0, Tag.SPURIOUS)
+    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS)
     return label
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.storage.workspace import Workspace
 from core.tags import database
 from core.tags.log import TagStore
@@ -23,7 +24,7 @@ UNTOUCHED = {"image", "overview", "map", "components"}
 def spoil(workspace: Workspace, audit: Audit, statement: str) -> None:
     store, label = TagStore.open(workspace), str(audit.classes[0]["label"])
     for component in range(3):
-        store.add("anonymous", audit.id, label, Kind.PCA, component, Tag.SPURIOUS)
+        store.add("anonymous", audit.id, CandidateKey(label, Kind.PCA, component), Tag.SPURIOUS)
     store.engine.dispose()
     database.engine_of.cache_clear()
     with closing(sqlite3.connect(workspace.root / "tags.sqlite")) as other:

@@ -15,6 +15,7 @@ import core.features.extract
 import core.models.checkpoint
 import core.models.load
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.corrections import network_methods as registry
 from core.corrections.corrected import effect_table
 from core.corrections.derived import Corrected
@@ -40,9 +41,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(root, 0.7)
     store = TagStore.open(Workspace(root / "workspace"))
-    store.add("ann", audit.id, "leaf", Kind.NEURON, RED, Tag.SPURIOUS)
-    store.add("ann", audit.id, "leaf", Kind.NEURON, GREEN, Tag.CORE)
-    store.add("ann", audit.id, "pond", Kind.PCA, 0, Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("pond", Kind.PCA, 0), Tag.SPURIOUS)
     return audit.folder.parent.parent
 
 

@@ -15,6 +15,7 @@ import core.models.load
 import core.models.weights
 from core.__main__ import main
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.corrections.methods import methods
 from core.corrections.mitigate_request import read_options
 from core.errors import InputError
@@ -51,7 +52,7 @@ def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Au
 def test_nothing_tagged_is_refused(workspace: Workspace, parent: Audit) -> None:
     store = TagStore.open(workspace)
     for label, kind, number in (("leaf", Kind.NEURON, RED), ("pond", Kind.PCA, 0)):
-        store.add("ann", parent.id, label, kind, number, None)
+        store.add("ann", parent.id, CandidateKey(label, kind, number), None)
     with pytest.raises(InputError, match="no candidate of audit .* spurious; tag one on the page"):
         run(workspace, parent, classes=())
 

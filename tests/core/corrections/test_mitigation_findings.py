@@ -8,7 +8,8 @@ import pytest
 
 from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
-from core.candidates.pca import linear_alpha
+from core.candidates.candidate import linear_alpha
+from core.candidates.key import CandidateKey
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.corrected import effect_table
@@ -100,7 +101,7 @@ def test_pairs_are_of_training_images_and_hide_what_they_are(
 def test_two_corrections_stack(workspace: Workspace, parent: Audit) -> None:
     first = run(workspace, parent, "spufix", strength=0.5, **QUICK)
     tags = decided(first, TagStore.open(workspace))
-    assert [c.component for c in tags.spurious["leaf"]] == [RED]
+    assert [c.key.number for c in tags.spurious["leaf"]] == [RED]
     assert list(tags.spurious) == ["leaf", "pond"]
     second = run(workspace, first, "pclarc", name="twice", strength=1.0, **QUICK)
     assert second.manifest["mitigation"]["parent"] == first.id
@@ -123,7 +124,7 @@ def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
 ) -> None:
     store = TagStore.open(workspace)
     for number in range(3):
-        store.add("bob", parent.id, "leaf", Kind.PCA, number, Tag.SPURIOUS)
+        store.add("bob", parent.id, CandidateKey("leaf", Kind.PCA, number), Tag.SPURIOUS)
     audit = run(workspace, parent, "pclarc", strength=1.0, cues=("leaf/pca-0",), **QUICK)
     there = [e for e in store.current(audit.id) if e.annotator == "bob"]
     gone = [e for e in there if e.kind is Kind.CARRIED]
@@ -147,7 +148,7 @@ def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, pare
     path = parent.files.carried_to(0)
     write_array(path, np.append(component.direction, component.offset - 1)[None])
     store = TagStore.open(workspace)
-    store.add("other", parent.id, "leaf", Kind.CARRIED, 0, Tag.SPURIOUS)
+    store.add("other", parent.id, CandidateKey("leaf", Kind.CARRIED, 0), Tag.SPURIOUS)
     carried = parent.class_arrays(0).candidate("carried", 0)
     phi = parent.features(arrays.image_ids)
     wanted = phi @ carried.direction - carried.offset
