@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError
-from core.models.trace import Layout, Site, captured, layouts
+from core.models.positions import Layout, layouts
+from core.models.trace import Site, captured
 
 if TYPE_CHECKING:
     from core.models.model import Model

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.device import arithmetic
 from core.models.linear import Correction, Head
+from core.models.positions import Layout
 from core.models.precision import Precision
-from core.models.trace import Layout, MapKind, MapSource, captured, trace_network
+from core.models.trace import MapKind, MapSource, captured, trace_network
 from core.models.weights import THREE, usable
 from core.types import Preprocess
 
