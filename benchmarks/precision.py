@@ -138,7 +138,7 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
     """The strength that the default correction chooses for the leading component of a class."""
     from core.audits.audit import Audit
     from core.corrections.mitigate_request import MitigateRequest
-    from core.corrections.request import run_mitigation
+    from core.corrections.mitigation import run_mitigation
     from core.storage.workspace import Workspace
     from core.tags.log import TagStore
     from core.types import Kind, Tag

@@ -36,7 +36,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
     """``mitigate``: a derived audit, and the table before and after."""
-    from core.corrections.request import run_mitigation
+    from core.corrections.mitigation import run_mitigation
 
     request = MitigateRequest.from_options(options)
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)

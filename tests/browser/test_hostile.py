@@ -19,7 +19,7 @@ from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.request import run_mitigation
+from core.corrections.mitigation import run_mitigation
 from core.jobs import jobs
 from core.measures.availability import make_trials
 from core.measures.factors import factor_table

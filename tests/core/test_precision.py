@@ -15,7 +15,7 @@ from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.corrections.card import card
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.request import run_mitigation
+from core.corrections.mitigation import run_mitigation
 from core.errors import ModelError
 from core.measures.shared_images import shared_images
 from core.models import device

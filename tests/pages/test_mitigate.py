@@ -15,7 +15,7 @@ from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.methods import methods
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.request import run_mitigation
+from core.corrections.mitigation import run_mitigation
 from core.corrections.tradeoff import SWEPT
 from core.jobs import jobs
 from core.storage.files import read_json, write_frame, write_json
@@ -139,7 +139,7 @@ def test_what_was_left_out_can_be_measured(
     first, second = started
     assert second == [*first, "--cue-images", f"{label}={tmp_path}"]
     options = parser().parse_args(first)  # the very same mitigation: nothing is corrected again
-    monkeypatch.setattr("core.corrections.request.derive", None)
+    monkeypatch.setattr("core.corrections.mitigation.derive", None)
     again = mitigate(options, workspace, Terminal(workspace))[0]
     assert again["id"] == quick.id
     app = healthy(opened("mitigate", audit=quick.id), "Mitigate")
@@ -171,7 +171,7 @@ def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
     healthy(app.button(key="pictures").click().run(), "Mitigate")
     other, same = map(MitigateRequest.parse, started)
     assert (other.threshold, same.threshold) == (1, 1)
-    monkeypatch.setattr("core.corrections.request.derive", None)
+    monkeypatch.setattr("core.corrections.mitigation.derive", None)
     assert run_mitigation(same, workspace).id == few.id
 
 

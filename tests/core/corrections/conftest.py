@@ -20,7 +20,7 @@ from core.corrections import network_methods as registry
 from core.corrections.corrected import effect_table
 from core.corrections.derived import Corrected
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.request import run_mitigation
+from core.corrections.mitigation import run_mitigation
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore

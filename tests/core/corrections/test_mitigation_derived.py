@@ -78,8 +78,8 @@ def test_the_same_command_opens_what_is_there(
     workspace: Workspace, parent: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit = run(workspace, parent, **QUICK)
-    monkeypatch.setattr("core.corrections.request.derive", None)
-    monkeypatch.setattr("core.corrections.request.effects", None)
+    monkeypatch.setattr("core.corrections.mitigation.derive", None)
+    monkeypatch.setattr("core.corrections.mitigation.effects", None)
     assert run(workspace, parent, **QUICK).id == audit.id
     with pytest.raises(WorkspaceError, match="'fixed' exists with other settings: mitigation was"):
         run(workspace, parent, "spufix", **QUICK)
@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on(
     audit = run(workspace, parent, **QUICK)
     assert audit.manifest["state"] == "finished"
     with monkeypatch.context() as patch:
-        patch.setattr("core.corrections.request.effects", killed)
+        patch.setattr("core.corrections.mitigation.effects", killed)
         with pytest.raises(KeyboardInterrupt):
             run(workspace, parent, name="other", **QUICK)
     with pytest.raises(InputError, match="no table before and after yet"):

@@ -17,8 +17,8 @@ from core.corrections.corrected import changed, effect_table, tradeoff_table
 from core.corrections.effect import effects
 from core.corrections.effect_rows import COLUMNS, MEANING, Effect
 from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.mitigation import run_mitigation
 from core.corrections.pictured import object_shares
-from core.corrections.request import run_mitigation
 from core.corrections.vectors import QUICK as QUICK_KINDS
 from core.corrections.vectors import concept_rows
 from core.measures.scores import score
@@ -232,6 +232,6 @@ def test_what_was_measured_before_stays(
     assert cell(audit, "flip_rate")["n"] > 0
     scores = effect_table(audit).query("measure == 'spurious_score_average_precision'")
     assert {"pasted cues", "patches"} <= set(scores["subject"])
-    monkeypatch.setattr("core.corrections.request.effects", None)  # nothing is measured again
+    monkeypatch.setattr("core.corrections.mitigation.effects", None)  # nothing is measured again
     run(workspace, parent, cue_images={"leaf": patches}, **QUICK)
     run(workspace, parent)

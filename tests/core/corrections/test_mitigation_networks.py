@@ -16,7 +16,7 @@ from core.corrections import sweep as coarse
 from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.derived import Corrected
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.request import run_mitigation
+from core.corrections.mitigation import run_mitigation
 from core.errors import InputError
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
@@ -61,7 +61,7 @@ def test_what_is_damaged_is_computed_with_the_weights_that_are_there(
     path.write_bytes(path.read_bytes()[:-9])
     assert list(verify(folder).damaged) == [path.relative_to(folder).as_posix()]
     if where != "checkpoint.safetensors":  # the method is not asked again
-        monkeypatch.setattr("core.corrections.request.derive", None)
+        monkeypatch.setattr("core.corrections.mitigation.derive", None)
     run(workspace, parent, "shifted", **QUICK)
     assert verify(folder).damaged == {}
     assert {path: path.read_bytes() for path in before} == before
