@@ -23,15 +23,19 @@ class AuditRequest(Request):
 
     data: str = field(
         metadata=option(
-            "--data", required=True,
+            "--data",
+            required=True,
             help="a folder (class/… or train/class/…), a manifest .csv or .parquet, "
             "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME",
         )
-    )  # fmt: skip
+    )
     model: str = field(
-        metadata=option("--model", required=True,
-                        help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0")
-    )  # fmt: skip
+        metadata=option(
+            "--model",
+            required=True,
+            help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0",
+        )
+    )
     name: str | None = field(
         default=None,
         metadata=option("--name", help="name of the audit (default: from data and model)"),
@@ -138,11 +142,12 @@ class MapRequest(Request):
     class_name: str | None = field(
         default=None,
         metadata=option(
-            "--class", metavar="NAME",
+            "--class",
+            metavar="NAME",
             help="the weighted activations of this class (label, name or #index) instead of the "
             "features of all images",
         ),
-    )  # fmt: skip
+    )
     pca_only: bool = field(
         default=False,
         metadata=option("--pca-only", action="store_true", help="leave UMAP out"),

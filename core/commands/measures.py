@@ -30,9 +30,15 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     if request.what != "score":
         sigmas = request.sigma or (SIGMA,)
         tables.append(
-            measured(audit, workspace, request.what, threshold=request.threshold, sigmas=sigmas,
-                     report=report)
-        )  # fmt: skip
+            measured(
+                audit,
+                workspace,
+                request.what,
+                threshold=request.threshold,
+                sigmas=sigmas,
+                report=report,
+            )
+        )
     if request.class_name is not None and request.cue_images is not None:
         found = scored(audit, request.class_name, request.cue_images, report=report)
         tables.append(found.table)

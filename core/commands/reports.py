@@ -61,10 +61,15 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     for audit in audits:
         require_sound(audit.folder, progress)
     evidence = [
-        gather(audit, workspace, threshold=options.threshold, with_model=not options.quick,
-               report=progress)
+        gather(
+            audit,
+            workspace,
+            threshold=options.threshold,
+            with_model=not options.quick,
+            report=progress,
+        )
         for audit in audits
-    ]  # fmt: skip
+    ]
     report = compose(evidence, classes=options.classes, title=options.title, author=options.author)
     html = render(report, progress=progress)
     written = [_write(options.out, html.encode("utf-8", "backslashreplace"))]

@@ -76,8 +76,13 @@ def _done(audit: Audit) -> list[str]:
         lines.append(f"- Strength chosen by {escaped(done['chosen_on'])}")
     table = effect_table(audit)
     there = table["before"].notna() | table["after"].notna()
-    lines += ["", "## What was measured", "", f"On {escaped(audit.summary['held_out'])}; 95 % "
-              "intervals, each by itself.", ""]  # fmt: skip
+    lines += [
+        "",
+        "## What was measured",
+        "",
+        f"On {escaped(audit.summary['held_out'])}; 95 % intervals, each by itself.",
+        "",
+    ]
     lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]
     lines += [_cells(row) for _, row in table[there].iterrows()]
     lines += ["", *(f"- {name}: {text}" for name, text in MEANING.items())]

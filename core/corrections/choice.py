@@ -223,9 +223,7 @@ def cue_free(evidence: Evidence) -> BoolArray:
 def _by_class(folds: list[list[Hits]]) -> FloatArray:
     """Accuracy (S,), averaged over classes, of every strength over all folds."""
     labels = np.concatenate([hits[0][1] for hits in folds])
-    right = np.stack(
-        [np.concatenate([hits[s][0] for hits in folds]) for s in range(len(folds[0]))]
-    )  # fmt: skip
+    right = np.stack([np.concatenate([hits[s][0] for hits in folds]) for s in range(len(folds[0]))])
     shares = [right[:, labels == k].mean(axis=1) for k in np.unique(labels)]
     found: FloatArray = np.mean(shares, axis=0)
     return found

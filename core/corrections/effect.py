@@ -41,9 +41,13 @@ if TYPE_CHECKING:
 
 
 def effects(
-    effect: Effect, *, pictures: bool, cue_images: Mapping[str, Path] | None = None,
-    models: dict[str, Model] | None = None, report: Reporter = silent,
-) -> pd.DataFrame:  # fmt: skip
+    effect: Effect,
+    *,
+    pictures: bool,
+    cue_images: Mapping[str, Path] | None = None,
+    models: dict[str, Model] | None = None,
+    report: Reporter = silent,
+) -> pd.DataFrame:
     """The table before and after (COLUMNS).
 
     Parameters
@@ -76,9 +80,16 @@ def _overall(effect: Effect) -> list[dict[str, Any]]:
     same = (images["before"] == images["after"]).to_numpy(bool)
     return [
         paired(effect, "", "accuracy", *right(images), acted_on=False),
-        row(effect, "", "agreement", after=proportion(same), change=NOTHING, n=len(same),
-             note="predictions of the corrected model that are those of the old one"),
-    ]  # fmt: skip
+        row(
+            effect,
+            "",
+            "agreement",
+            after=proportion(same),
+            change=NOTHING,
+            n=len(same),
+            note="predictions of the corrected model that are those of the old one",
+        ),
+    ]
 
 
 def _class_accuracy(effect: Effect, facts: dict[str, Any]) -> dict[str, Any]:
@@ -142,9 +153,18 @@ def _worst_groups(effect: Effect, labels: Sequence[str]) -> list[dict[str, Any]]
     subject = worst[0] if same else f"before: {worst[0]}; after: {worst[1]}"
     note = "" if same else "two different groups: the change has no paired interval"
     return [
-        row(effect, "", "worst_group_accuracy", cells[0], cells[1], change,
-             n=len(groups[worst[1]]), subject=subject, note=note)
-    ]  # fmt: skip
+        row(
+            effect,
+            "",
+            "worst_group_accuracy",
+            cells[0],
+            cells[1],
+            change,
+            n=len(groups[worst[1]]),
+            subject=subject,
+            note=note,
+        )
+    ]
 
 
 def _direction_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
@@ -162,9 +182,18 @@ def _direction_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
         rows.append(paired(effect, label, "tcav", old.slopes > 0, new.slopes > 0, **more))
         cells = [mean(old.sizes), mean(new.sizes)]
         rows.append(
-            row(effect, label, "sensitivity", cells[0], cells[1], mean(new.sizes - old.sizes),
-                 n=len(old.slopes), unit=LOGIT, **more)
-        )  # fmt: skip
+            row(
+                effect,
+                label,
+                "sensitivity",
+                cells[0],
+                cells[1],
+                mean(new.sizes - old.sizes),
+                n=len(old.slopes),
+                unit=LOGIT,
+                **more,
+            )
+        )
     return rows
 
 

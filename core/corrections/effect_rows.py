@@ -161,8 +161,9 @@ def paired(
     if not len(before):
         return missing(effect, label, measure, "no such image among the held-out ones")
     change = paired_change(before, after)
-    return row(effect, label, measure, proportion(before), proportion(after), change,
-                n=len(before), **more)  # fmt: skip
+    return row(
+        effect, label, measure, proportion(before), proportion(after), change, n=len(before), **more
+    )
 
 
 def proportion(hits: BoolArray) -> Cell:

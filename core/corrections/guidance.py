@@ -148,8 +148,9 @@ def balanced_weight(
     if guidance.loss == "energy":
         return ENERGY_WEIGHT
     recipe, layer = recipe or Recipe(), find_layer(model, guidance.layer)
-    rows = annotated(examples.with_objects("guidance"), examples.labels, guidance.fraction,
-                     seed=recipe.seed)  # fmt: skip
+    rows = annotated(
+        examples.with_objects("guidance"), examples.labels, guidance.fraction, seed=recipe.seed
+    )
     rows = rows[np.linspace(0, len(rows) - 1, min(BALANCED, len(rows))).astype(np.int64)]
     network = trainable_copy(model, moving(model, recipe, layer))
     energy = _pull(network, model, examples, rows, replace(guidance, loss="energy"), layer)

@@ -66,35 +66,52 @@ class MitigateRequest(Request):
     )
     classes: Sequence[str] = field(
         default=(),
-        metadata=option("--class", action="append", metavar="NAME",
-                        help="act on the cues of this class alone; may be repeated"),
-    )  # fmt: skip
+        metadata=option(
+            "--class",
+            action="append",
+            metavar="NAME",
+            help="act on the cues of this class alone; may be repeated",
+        ),
+    )
     cues: Sequence[str] = field(
         default=(),
-        metadata=option("--cue", action="append", metavar="LABEL/pca-0",
-                        help="act on this tagged candidate alone; may be repeated"),
-    )  # fmt: skip
+        metadata=option(
+            "--cue",
+            action="append",
+            metavar="LABEL/pca-0",
+            help="act on this tagged candidate alone; may be repeated",
+        ),
+    )
     """``LABEL/kind-component``, among those decided spurious; default all."""
     strength: Strength = field(
         default=None,
         metadata=option(
-            "--strength", read=read_strength, metavar="S",
+            "--strength",
+            read=read_strength,
+            metavar="S",
             help="a number, or auto: chosen on a held-out part of the training images (methods of "
             "the network: their own default), or sweep: a method of the network trains at several "
             "and one is chosen, which takes as many times as long",
         ),
-    )  # fmt: skip
+    )
     """None: chosen on a held-out part of the training images, or a network method's own."""
     options: Mapping[str, str] = field(
         default_factory=dict,
-        metadata=option("--option", action="append", read=read_options, write=written,
-                        metavar="NAME=VALUE", help="an option of the method; may be repeated"),
-    )  # fmt: skip
+        metadata=option(
+            "--option",
+            action="append",
+            read=read_options,
+            write=written,
+            metavar="NAME=VALUE",
+            help="an option of the method; may be repeated",
+        ),
+    )
     attribute: str | None = field(
         default=None,
-        metadata=option("--attribute", metavar="NAME[=VALUE]",
-                        help="says who shows the cue, instead of alpha"),
-    )  # fmt: skip
+        metadata=option(
+            "--attribute", metavar="NAME[=VALUE]", help="says who shows the cue, instead of alpha"
+        ),
+    )
     """Who shows the cue; default high against low alpha."""
     masks: bool = field(
         default=False,
@@ -107,20 +124,25 @@ class MitigateRequest(Request):
     )
     pictures: bool = field(
         default=True,
-        metadata=option("--quick", action="store_false",
-                        help="decode no image: leave out what needs pictures"),
-    )  # fmt: skip
+        metadata=option(
+            "--quick", action="store_false", help="decode no image: leave out what needs pictures"
+        ),
+    )
     """Whether to measure what needs images afterwards."""
     seed: int = field(default=0, metadata=option("--seed", type=int, metavar="N"))
     cue_images: Mapping[str, Path] = field(
         default_factory=dict,
         metadata=option(
-            "--cue-images", action="extend", nargs="+", read=folders, write=written,
+            "--cue-images",
+            action="extend",
+            nargs="+",
+            read=folders,
+            write=written,
             metavar="CLASS=DIR",
             help="images that show the cue of a class but not the object, for the spurious score; "
             "may be given later, with the same command",
         ),
-    )  # fmt: skip
+    )
     """Folder of images of the cue alone by class, for the spurious score before and after."""
 
     def __post_init__(self) -> None:

@@ -165,8 +165,15 @@ def _correct(
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
     table = None
     if isinstance(chosen, NetworkMethod):
-        task = Task(parent, work.findings, gathered.evidence, gathered.rows, request.given,
-                    work.options, request.seed)  # fmt: skip
+        task = Task(
+            parent,
+            work.findings,
+            gathered.evidence,
+            gathered.rows,
+            request.given,
+            work.options,
+            request.seed,
+        )
         tried = None
         if request.sweep:
             corrected, tried = swept(chosen, task, work.report)

@@ -117,9 +117,13 @@ def guided(task: Task, report: Reporter) -> Corrected:
     strength = 1.0 if task.strength is None else task.strength
     weight = strength and strength * balanced_weight(prepared.model, prepared.train, wanted, how)
     trained = guide(
-        prepared.model, prepared.train, replace(wanted, weight=weight), how,
-        held=prepared.watched, report=report,
-    )  # fmt: skip
+        prepared.model,
+        prepared.train,
+        replace(wanted, weight=weight),
+        how,
+        held=prepared.watched,
+        report=report,
+    )
     done = finished(task, prepared, trained, strength)
     return replace(done, facts={**done.facts, "weight": weight})
 
@@ -137,9 +141,14 @@ def unlearnt(task: Task, report: Reporter) -> Corrected:
         for m in range(len(task.evidence.cues))
     ]
     trained = right_reasons(
-        prepared.model, prepared.train, np.stack(directions), Penalty(weight=weight, **what),
-        recipe(task, "after"), held=prepared.watched, report=report,
-    )  # fmt: skip
+        prepared.model,
+        prepared.train,
+        np.stack(directions),
+        Penalty(weight=weight, **what),
+        recipe(task, "after"),
+        held=prepared.watched,
+        report=report,
+    )
     return finished(task, prepared, trained, weight)
 
 
@@ -156,9 +165,13 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
     change = task.options.get("change", CHANGES[0])
     changes = default_changes(prepared.train) if change == CHANGES[0] else (change,)
     trained = train_on_counterfactuals(
-        prepared.model, prepared.train, Augmentation(changes, copies=copies, seed=task.seed),
-        recipe(task, "all"), held=prepared.watched, report=report,
-    )  # fmt: skip
+        prepared.model,
+        prepared.train,
+        Augmentation(changes, copies=copies, seed=task.seed),
+        recipe(task, "all"),
+        held=prepared.watched,
+        report=report,
+    )
     return finished(task, prepared, trained, float(copies))
 
 

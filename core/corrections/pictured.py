@@ -34,10 +34,16 @@ def flip_rows(
         return [missing(effect, label, "flip_rate", "no cue to paste or no other class's image")]
     said = f"{old.sources} {old.kind}"
     rows = [
-        paired(effect, label, measure, old.turned(effect.before.head, class_idx, name),
-                new.turned(effect.after.head, class_idx, name), note=said)
+        paired(
+            effect,
+            label,
+            measure,
+            old.turned(effect.before.head, class_idx, name),
+            new.turned(effect.after.head, class_idx, name),
+            note=said,
+        )
         for measure, name in (("flip_rate", "after"), ("flip_rate_control", "control"))
-    ]  # fmt: skip
+    ]
     return [*rows, _score_row(effect, label, class_idx, old, new)]
 
 
@@ -112,8 +118,14 @@ def cue_image_row(
         given.append(class_probability(audit.head.logits(audit.features(mine)), class_idx))
     paths = sorted(found[0].index.intersection(found[1].index))  # as they were read
     alone = [values.loc[paths].to_numpy() for values in found]
-    return _scored(effect, label, given, alone, subject=folder.name,
-                   note=f"{len(paths)} cue-only images of {folder}")  # fmt: skip
+    return _scored(
+        effect,
+        label,
+        given,
+        alone,
+        subject=folder.name,
+        note=f"{len(paths)} cue-only images of {folder}",
+    )
 
 
 def _precision_change(before: FloatArray, after: FloatArray, n_in: int) -> Cell:

@@ -37,10 +37,7 @@ def spufix(head: Head, evidence: Evidence, strength: float, *, reference: str = 
     InputError
         If the reference is ``low`` and no image hides a cue.
     """
-    terms = [
-        _terms(evidence, members, reference)
-        for members in by_output(evidence)
-    ]  # fmt: skip
+    terms = [_terms(evidence, members, reference) for members in by_output(evidence)]
     read = np.concatenate([rows for rows, _ in terms])
     offset = np.concatenate([values for _, values in terms])
     outputs = [evidence.cues[m].output for members in by_output(evidence) for m in members]

@@ -37,10 +37,12 @@ KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     ((ConnectionError, TimeoutError, URLError, HTTPException), "the connection failed"),
     (OSError, "a file is damaged or cannot be read"),
     (LookupError, "an entry that should be there is missing"),
-    ((ValueError, TypeError, AttributeError, ArithmeticError, AssertionError),
-     "a value is not what it should be"),
+    (
+        (ValueError, TypeError, AttributeError, ArithmeticError, AssertionError),
+        "a value is not what it should be",
+    ),
     (RuntimeError, "its files are missing or not complete"),
-)  # fmt: skip
+)
 """Kinds of errors, the first that fits counts, and what they mean to a user."""
 
 ATTEMPTS = 1000

@@ -80,9 +80,14 @@ def _load_csv(file: Path) -> pd.DataFrame:
     text = {name: str for name in TEXT if name in header}
     missing = {name: [""] if name in text else list(MISSING) for name in header}
     return pd.read_csv(
-        file, encoding="utf-8-sig", dtype=text, keep_default_na=False, na_values=missing,
-        index_col=False, low_memory=False,
-    )  # fmt: skip
+        file,
+        encoding="utf-8-sig",
+        dtype=text,
+        keep_default_na=False,
+        na_values=missing,
+        index_col=False,
+        low_memory=False,
+    )
 
 
 def _need_columns(file: Path, frame: pd.DataFrame) -> None:

@@ -28,8 +28,18 @@ HOME = {"landbird": "land", "waterbird": "water"}
 """Where each kind stands in training."""
 PLACES = ("land", "water")
 SPLITS = {TRAIN: 0.6, "test": 0.4}
-COLUMNS = ("path", "label", "split", "object_mask", "cue_mask", "x_min", "y_min", "x_max", "y_max",
-           *PLACES)  # fmt: skip
+COLUMNS = (
+    "path",
+    "label",
+    "split",
+    "object_mask",
+    "cue_mask",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
+    *PLACES,
+)
 QUALITY = 92
 
 COATS: tuple[Colour, ...] = (
@@ -113,16 +123,20 @@ def _land(canvas: Canvas, rng: Generator) -> None:
     canvas.gradient(lit(green, 1.25), lit(green, 0.8), 0, SIZE)
     for _ in range(26):
         centre = (rng.uniform(0, SIZE), rng.uniform(-10, horizon))
-        canvas.ellipse(centre, (rng.uniform(12, 30), rng.uniform(9, 20)),
-                       lit(green, rng.uniform(0.6, 1.4)))  # fmt: skip
+        canvas.ellipse(
+            centre, (rng.uniform(12, 30), rng.uniform(9, 20)), lit(green, rng.uniform(0.6, 1.4))
+        )
     for x in np.sort(rng.uniform(0, SIZE, rng.integers(4, 8))):
         width, bark = rng.uniform(5, 14), lit((98, 76, 56), rng.uniform(0.7, 1.3))
         canvas.line([(x, -5), (x + rng.uniform(-8, 8), horizon + 14)], bark, width)
     canvas.polygon([(0, horizon), (SIZE, horizon - 6), (SIZE, SIZE), (0, SIZE)], lit(green, 0.95))
     for _ in range(90):
         x, y = rng.uniform(0, SIZE), rng.uniform(horizon, SIZE)
-        canvas.line([(x, y), (x + rng.uniform(-3, 3), y - rng.uniform(5, 12))],
-                    lit(green, rng.uniform(0.7, 1.35)), 1.4)  # fmt: skip
+        canvas.line(
+            [(x, y), (x + rng.uniform(-3, 3), y - rng.uniform(5, 12))],
+            lit(green, rng.uniform(0.7, 1.35)),
+            1.4,
+        )
 
 
 def _water(canvas: Canvas, rng: Generator) -> None:
@@ -136,8 +150,9 @@ def _water(canvas: Canvas, rng: Generator) -> None:
         for _ in range(6):
             x = rng.uniform(-10, SIZE)
             colour = lit(blue, rng.uniform(0.75, 1.4))
-            canvas.line([(x, y), (x + size, y - size * 0.12), (x + 2 * size, y)], colour,
-                        1 + size / 10)  # fmt: skip
+            canvas.line(
+                [(x, y), (x + size, y - size * 0.12), (x + 2 * size, y)], colour, 1 + size / 10
+            )
 
 
 @dataclass(frozen=True)
@@ -155,8 +170,9 @@ class _Pose:
 
 def _bird(canvas: Canvas, label: str, rng: Generator) -> None:
     """A bird seen from the side: kinds differ in neck, beak, legs and tail, not in colour."""
-    pose = _Pose(rng.uniform(90, 134), rng.uniform(110, 150), rng.uniform(38, 52),
-                 int(rng.choice((-1, 1))))  # fmt: skip
+    pose = _Pose(
+        rng.uniform(90, 134), rng.uniform(110, 150), rng.uniform(38, 52), int(rng.choice((-1, 1)))
+    )
     coat = lit(COATS[rng.integers(len(COATS))], rng.uniform(0.85, 1.15))
     (_waterbird if label == "waterbird" else _landbird)(canvas, pose, coat, rng)
 
@@ -168,8 +184,11 @@ def _body(canvas: Canvas, pose: _Pose, coat: Colour, radii: Point) -> None:
 
 
 def _head(canvas: Canvas, pose: _Pose, coat: Colour, at: Point, size: float, beak: float) -> None:
-    tip = [pose.at(at[0] + 0.6 * size, at[1] + 0.4 * size), pose.at(at[0] + size + beak, at[1]),
-           pose.at(at[0] + 0.6 * size, at[1] - 0.4 * size)]  # fmt: skip
+    tip = [
+        pose.at(at[0] + 0.6 * size, at[1] + 0.4 * size),
+        pose.at(at[0] + size + beak, at[1]),
+        pose.at(at[0] + 0.6 * size, at[1] - 0.4 * size),
+    ]
     canvas.polygon(tip, (196, 150, 70), Part.OBJECT)
     canvas.ellipse(pose.at(*at), (size * pose.scale, size * pose.scale), coat, Part.OBJECT)
     eye = pose.at(at[0] + 0.35 * size, at[1] + 0.2 * size)

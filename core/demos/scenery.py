@@ -185,9 +185,11 @@ def _draw_round(canvas: Canvas, base: Point, height: float, leaf: Colour) -> Non
     canvas.shadow((x + height * 0.15, y), (height * 0.4, height * 0.09), 0.3)
     canvas.line([(x, y), (x, y - height * 0.6)], (84, 64, 52), height * 0.09)
     for dx, dy, r, tone in (
-        (-0.17, 0.55, 0.26, 0.82), (0.17, 0.58, 0.26, 0.86), (0.0, 0.78, 0.28, 1.0),
+        (-0.17, 0.55, 0.26, 0.82),
+        (0.17, 0.58, 0.26, 0.86),
+        (0.0, 0.78, 0.28, 1.0),
         (-0.08, 0.86, 0.15, 1.16),
-    ):  # fmt: skip
+    ):
         centre = (x + dx * height, y - dy * height)
         canvas.ellipse(centre, (r * height, r * height * 0.92), lit(leaf, tone))
 
@@ -203,10 +205,15 @@ def _draw_fir(canvas: Canvas, base: Point, height: float, leaf: Colour) -> None:
         w = wide * height
         canvas.polygon([(x - w, foot), (x, top), (x + w, foot)], leaf)
         canvas.polygon(
-            [(x - w * 0.62, foot - height * 0.13), (x, top), (x + w * 0.62, foot - height * 0.13),
-             (x + w * 0.25, foot - height * 0.07), (x - w * 0.1, foot - height * 0.14)],
+            [
+                (x - w * 0.62, foot - height * 0.13),
+                (x, top),
+                (x + w * 0.62, foot - height * 0.13),
+                (x + w * 0.25, foot - height * 0.07),
+                (x - w * 0.1, foot - height * 0.14),
+            ],
             (240, 246, 252),
-        )  # fmt: skip
+        )
 
 
 def _draw_cactus(canvas: Canvas, base: Point, height: float, leaf: Colour) -> None:
@@ -239,9 +246,14 @@ def _draw_house(canvas: Canvas, base: Point, height: float, leaf: Colour) -> Non
     w, h = height * 0.62, height * 1.15
     canvas.polygon([(x - w, y), (x - w, y - h), (x + w, y - h), (x + w, y)], leaf)
     canvas.polygon(
-        [(x - w * 1.1, y - h), (x - w * 0.5, y - h * 1.28), (x + w * 0.6, y - h * 1.28),
-         (x + w * 1.1, y - h)], lit(leaf, 0.7),
-    )  # fmt: skip
+        [
+            (x - w * 1.1, y - h),
+            (x - w * 0.5, y - h * 1.28),
+            (x + w * 0.6, y - h * 1.28),
+            (x + w * 1.1, y - h),
+        ],
+        lit(leaf, 0.7),
+    )
     for row in (0.3, 0.62):
         for col in (-0.55, 0.0, 0.55):
             glow = (250, 214, 140) if (int(x) + int(row * 10) + int(col * 9)) % 3 else (70, 72, 96)

@@ -168,15 +168,17 @@ def _draw_cab(sketch: _Sketch) -> None:
     start = s.split - 0.05
     sketch.area(
         [(start, FLOOR), (start, s.cab), (roof, s.cab), (nose, belt), (1, belt * 0.9), (1, FLOOR)],
-        v.paint, 0.03,
-    )  # fmt: skip
+        v.paint,
+        0.03,
+    )
     glass = blend(GLASS, v.paint, v.tint * 0.5)
     top, door = s.cab * 0.93, s.split + 0.025
     sketch.area([(door, belt), (door, top), (roof - 0.012, top), (nose - 0.03, belt)], glass, 0.012)
     sketch.area(
         [(door + 0.02, belt), (door + 0.05, top), (door + 0.085, top), (door + 0.055, belt)],
-        lit(glass, 1.45), 0.002,
-    )  # fmt: skip
+        lit(glass, 1.45),
+        0.002,
+    )
     sketch.stroke([(door - 0.012, FLOOR), (door - 0.012, top)], lit(v.paint, 0.72))
     sketch.bar(door + 0.02, belt - 0.05, door + 0.055, belt - 0.038, lit(v.paint, 0.55))
     sketch.bar(nose - 0.05, belt + 0.0, nose - 0.025, belt + 0.07, (36, 36, 40))
@@ -216,10 +218,15 @@ def _draw_panes(sketch: _Sketch) -> None:
         x = 0.05 + (i + 0.5) * room / count - width / 2
         sketch.area([(x, bottom), (x + width, bottom), (x + width, top), (x, top)], glass, 0.014)
         sketch.area(
-            [(x + width * 0.2, bottom), (x + width * 0.5, top), (x + width * 0.72, top),
-             (x + width * 0.42, bottom)],
-            lit(glass, 1.3), 0.002,
-        )  # fmt: skip
+            [
+                (x + width * 0.2, bottom),
+                (x + width * 0.5, top),
+                (x + width * 0.72, top),
+                (x + width * 0.42, bottom),
+            ],
+            lit(glass, 1.3),
+            0.002,
+        )
 
 
 def _draw_lights(sketch: _Sketch) -> None:

@@ -126,11 +126,16 @@ def _score_rows(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFra
     }
     return [
         pd.DataFrame(
-            {"label": label, "source": source, "image": images, "probability": probability,
-             "folder": folder}
+            {
+                "label": label,
+                "source": source,
+                "image": images,
+                "probability": probability,
+                "folder": folder,
+            }
         )
         for source, (images, probability) in sides.items()
-    ]  # fmt: skip
+    ]
 
 
 def cost_path(audit: Audit) -> Path:

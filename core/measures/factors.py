@@ -114,29 +114,65 @@ def factor_rows(audit: Audit, found: Decides, *, class_name: str | None = None) 
     facts = EVERYWHERE if class_name is None else audit.class_facts(class_name)
     effects, split = found.effects, trial_split(audit)
     rows = [
-        row(facts, "decided_by", value, interval=effects.intervals[(name,)], n=found.n,
-            subject=name, split=split, note=_NOTE)
+        row(
+            facts,
+            "decided_by",
+            value,
+            interval=effects.intervals[(name,)],
+            n=found.n,
+            subject=name,
+            split=split,
+            note=_NOTE,
+        )
         for name, value in effects.main.items()
-    ]  # fmt: skip
+    ]
     rows += [
-        row(facts, "factor_interaction", value, interval=effects.intervals[names], n=found.n,
-            subject=" x ".join(names), split=split, note=_NOTE)
+        row(
+            facts,
+            "factor_interaction",
+            value,
+            interval=effects.intervals[names],
+            n=found.n,
+            subject=" x ".join(names),
+            split=split,
+            note=_NOTE,
+        )
         for names, value in effects.interactions.items()
-    ]  # fmt: skip
+    ]
     rows.append(
-        row(facts, "shape_bias", found.shape_bias, interval=found.shape_bias_interval,
-            n=found.decided, split=split, reading="" if found.decided else "undefined",
-            note="images that decided for shape or texture; the interval is rather too wide")
-    )  # fmt: skip
+        row(
+            facts,
+            "shape_bias",
+            found.shape_bias,
+            interval=found.shape_bias_interval,
+            n=found.decided,
+            split=split,
+            reading="" if found.decided else "undefined",
+            note="images that decided for shape or texture; the interval is rather too wide",
+        )
+    )
     rows.append(
-        row(facts, "background_gap", found.background_gap, n=found.n, split=split,
-            interval=found.background_gap_interval)
-    )  # fmt: skip
+        row(
+            facts,
+            "background_gap",
+            found.background_gap,
+            n=found.n,
+            split=split,
+            interval=found.background_gap_interval,
+        )
+    )
     rows += [
-        row(facts, "composed_accuracy", value, interval=share(value * found.n, found.n),
-            n=found.n, subject=kept(cell), split=split)
+        row(
+            facts,
+            "composed_accuracy",
+            value,
+            interval=share(value * found.n, found.n),
+            n=found.n,
+            subject=kept(cell),
+            split=split,
+        )
         for cell, value in effects.cells.items()
-    ]  # fmt: skip
+    ]
     return rows
 
 

@@ -44,9 +44,16 @@ def _flip_class(audit: Audit, facts: dict[str, Any], found: Pasted, tests: int) 
         if n := len(turned):
             hits = float(turned.sum())
             rows.append(
-                row(facts, measure, hits / n, interval=share(hits, n, tests), n=n, split=split,
-                    note="; ".join(said))
-            )  # fmt: skip
+                row(
+                    facts,
+                    measure,
+                    hits / n,
+                    interval=share(hits, n, tests),
+                    n=n,
+                    split=split,
+                    note="; ".join(said),
+                )
+            )
     above = rows[0]["low"] > rows[1]["high"]
     rows[0]["reading"] = "the cue triggers the class" if above else "not certain"
     return rows

@@ -70,14 +70,27 @@ def _class_rows(audit: Audit, facts: dict[str, Any], gap: SpuriousGap, tests: in
     said = f"k = {gap.k} of {gap.n} images a side"
     more = {"n": 2 * gap.k, "split": split, "note": _joined(said, _corrected(tests, "classes"))}
     rows = [
-        row(facts, "spurious_gap", gap.gap, interval=(gap.low, gap.high), reading=gap.reading,
-            **more)
-    ]  # fmt: skip
+        row(
+            facts,
+            "spurious_gap",
+            gap.gap,
+            interval=(gap.low, gap.high),
+            reading=gap.reading,
+            **more,
+        )
+    ]
     for name, accuracy in (("high", gap.accuracy_high), ("low", gap.accuracy_low)):
         rows.append(
-            row(facts, f"accuracy_{name}_spuriosity", accuracy,
-                interval=share(accuracy * gap.k, gap.k), n=gap.k, split=split, note=said)
-        )  # fmt: skip
+            row(
+                facts,
+                f"accuracy_{name}_spuriosity",
+                accuracy,
+                interval=share(accuracy * gap.k, gap.k),
+                n=gap.k,
+                split=split,
+                note=said,
+            )
+        )
     return rows
 
 
@@ -124,10 +137,17 @@ def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
     mean, (low, high) = float(bounds[:, 0].mean()), mean_interval(*bounds.T)
     said = f"mean of {len(gaps)} classes, n counts their images"
     return [
-        row(EVERYWHERE, "mean_spurious_gap", mean, interval=(low, high),
-            n=sum(2 * g.k for g in gaps), split=audit.summary["held_out"],
-            reading=_reading(low, high), note=said)
-    ]  # fmt: skip
+        row(
+            EVERYWHERE,
+            "mean_spurious_gap",
+            mean,
+            interval=(low, high),
+            n=sum(2 * g.k for g in gaps),
+            split=audit.summary["held_out"],
+            reading=_reading(low, high),
+            note=said,
+        )
+    ]
 
 
 def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
@@ -154,10 +174,18 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
             if n := int(own.sum()):
                 found = reliability(value, own)
                 rows.append(
-                    row(audit.class_facts(label), "reliability", found,
-                        interval=share(found * n, n), n=n, subject=candidate.title,
-                        reading=f"chance {own.mean():.3f}", note=f"tagged {tag}", **said)
-                )  # fmt: skip
+                    row(
+                        audit.class_facts(label),
+                        "reliability",
+                        found,
+                        interval=share(found * n, n),
+                        n=n,
+                        subject=candidate.title,
+                        reading=f"chance {own.mean():.3f}",
+                        note=f"tagged {tag}",
+                        **said,
+                    )
+                )
     return rows
 
 
@@ -202,8 +230,16 @@ def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
     said = _corrected(tests, "groups")
 
     def group_row(measure: str, facts: dict[str, Any], group: Group) -> dict[str, Any]:
-        return row(facts, measure, group.accuracy, interval=(group.low, group.high), n=group.n,
-                   subject=f"{attribute} = {group.value}", split=split, note=said)  # fmt: skip
+        return row(
+            facts,
+            measure,
+            group.accuracy,
+            interval=(group.low, group.high),
+            n=group.n,
+            subject=f"{attribute} = {group.value}",
+            split=split,
+            note=said,
+        )
 
     worst = min(found, key=lambda pair: pair[1].accuracy)
     return [

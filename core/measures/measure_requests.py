@@ -20,19 +20,26 @@ class MeasureRequest(Request):
     what: str = field(
         default="all",
         metadata=option(
-            "--what", choices=["gap", "score", "noise", "flip", "groups", "all"],
+            "--what",
+            choices=["gap", "score", "noise", "flip", "groups", "all"],
             help="score needs --class and --cue-images",
         ),
-    )  # fmt: skip
+    )
     threshold: int | None = field(
         default=None,
         metadata=option("--threshold", type=int, metavar="N", help="votes that decide a tag"),
     )
     sigma: Sequence[float] = field(
         default=(),
-        metadata=option("--sigma", type=float, action="extend", nargs="+", metavar="S",
-                        help="noise levels (default: 0.25)"),
-    )  # fmt: skip
+        metadata=option(
+            "--sigma",
+            type=float,
+            action="extend",
+            nargs="+",
+            metavar="S",
+            help="noise levels (default: 0.25)",
+        ),
+    )
     class_name: str | None = field(
         default=None, metadata=option("--class", metavar="NAME", help="for the score")
     )
@@ -63,9 +70,14 @@ class ScoreRequest(Request):
         metadata=option("--class", required=True, metavar="NAME", help="label, name or #index")
     )
     cue_images: Path = field(
-        metadata=option("--cue-images", required=True, type=Path, metavar="DIR",
-                        help="images that show the cue but not the object")
-    )  # fmt: skip
+        metadata=option(
+            "--cue-images",
+            required=True,
+            type=Path,
+            metavar="DIR",
+            help="images that show the cue but not the object",
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -92,27 +104,34 @@ class CompareRequest(Request):
     )
     baseline: str | None = field(
         default=None,
-        metadata=option("--baseline", metavar="AUDIT",
-                        help="differences are to this one (default: the first)"),
-    )  # fmt: skip
+        metadata=option(
+            "--baseline", metavar="AUDIT", help="differences are to this one (default: the first)"
+        ),
+    )
     carry_tags_from: str | None = field(
         default=None,
-        metadata=option("--carry-tags-from", metavar="AUDIT",
-                        help="first carry its tags over to the others"),
-    )  # fmt: skip
+        metadata=option(
+            "--carry-tags-from", metavar="AUDIT", help="first carry its tags over to the others"
+        ),
+    )
     cue_images: Mapping[str, Path] = field(
         default_factory=dict,
         metadata=option(
-            "--cue-images", action="extend", nargs="+", read=folders, write=written,
+            "--cue-images",
+            action="extend",
+            nargs="+",
+            read=folders,
+            write=written,
             metavar="CLASS=DIR",
             help="images that show the cue of a class but not the object, for the spurious score",
         ),
-    )  # fmt: skip
+    )
     stored: bool = field(
         default=False,
-        metadata=option("--stored", action="store_true",
-                        help="load no model: show only what is stored"),
-    )  # fmt: skip
+        metadata=option(
+            "--stored", action="store_true", help="load no model: show only what is stored"
+        ),
+    )
 
     @property
     def title(self) -> str:

@@ -83,7 +83,10 @@ def missing(audit: Audit, decisions: Decisions) -> Rows:
     if names:
         some = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         rows.append(
-            note(f"{len(names)} of {len(audit.classes)} classes have no candidate decided "
-                 f"spurious and so no rows: {some}", n=len(names))
-        )  # fmt: skip
+            note(
+                f"{len(names)} of {len(audit.classes)} classes have no candidate decided "
+                f"spurious and so no rows: {some}",
+                n=len(names),
+            )
+        )
     return rows

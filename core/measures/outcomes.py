@@ -348,9 +348,16 @@ def pasted_features(
             found = read_pasted(path)
         else:
             found, there = paste_and_say(
-                audit, label, decisions.spurious[label], versions, model(audit), model(by),
-                by=by, known=features.get("after"), report=report,
-            )  # fmt: skip
+                audit,
+                label,
+                decisions.spurious[label],
+                versions,
+                model(audit),
+                model(by),
+                by=by,
+                known=features.get("after"),
+                report=report,
+            )
             write_pasted(path, found, there)
             prune(path)
         parts.append(found)

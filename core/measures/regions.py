@@ -166,9 +166,12 @@ def noise_rows(
             facts = audit.class_facts(label)
             if not decisions.core.get(label):
                 rows.append(
-                    note("no candidate is tagged core: no spurious accuracy, no relative core "
-                         "sensitivity", facts=facts)
-                )  # fmt: skip
+                    note(
+                        "no candidate is tagged core: no spurious accuracy, no relative core "
+                        "sensitivity",
+                        facts=facts,
+                    )
+                )
             rows += _noise_class(facts, noise(label, sigma), f"sigma {sigma:g}", trial_split(audit))
     return rows + _noise_means(rows, trial_split(audit))
 
@@ -200,18 +203,33 @@ def _noise_class(facts: dict[str, Any], trial: NoiseTrial, sigma: str, split: st
             a, b = trial.correct[high][both], trial.correct[low][both]
             found = relative_core_sensitivity(float(a.mean()), float(b.mean()))
             rows.append(
-                row(facts, measure, found, interval=sensitivity_interval(a, b), subject=sigma,
-                    n=len(a), split=split,
-                    note="on the images that have both regions; interval by bootstrap")
-            )  # fmt: skip
+                row(
+                    facts,
+                    measure,
+                    found,
+                    interval=sensitivity_interval(a, b),
+                    subject=sigma,
+                    n=len(a),
+                    split=split,
+                    note="on the images that have both regions; interval by bootstrap",
+                )
+            )
     return rows
 
 
 def _share_row(
     facts: dict[str, Any], measure: str, hits: FloatArray, subject: str, split: str, said: str = ""
 ) -> dict[str, Any]:
-    return row(facts, measure, float(hits.mean()), interval=share(float(hits.sum()), len(hits)),
-               n=len(hits), subject=subject, split=split, note=said)  # fmt: skip
+    return row(
+        facts,
+        measure,
+        float(hits.mean()),
+        interval=share(float(hits.sum()), len(hits)),
+        n=len(hits),
+        subject=subject,
+        split=split,
+        note=said,
+    )
 
 
 def _noise_means(rows: Rows, split: str) -> Rows:
@@ -222,7 +240,14 @@ def _noise_means(rows: Rows, split: str) -> Rows:
     found = []
     for (measure, subject), part in table.groupby(["measure", "subject"], sort=False):
         found.append(
-            row(EVERYWHERE, measure, part["value"].mean(), subject=subject, n=int(part["n"].sum()),
-                split=split, note=f"mean of {len(part)} classes, n counts their images")
-        )  # fmt: skip
+            row(
+                EVERYWHERE,
+                measure,
+                part["value"].mean(),
+                subject=subject,
+                n=int(part["n"].sum()),
+                split=split,
+                note=f"mean of {len(part)} classes, n counts their images",
+            )
+        )
     return found

@@ -97,11 +97,15 @@ DEFINITIONS = {
         "Singla, Moayeri & Feizi 2022",
     ),
     "foreground_noise_accuracy": Definition(
-        "Accuracy with noise on the object's mask.", "higher is better", SHARE,
+        "Accuracy with noise on the object's mask.",
+        "higher is better",
+        SHARE,
         "Moayeri, Pope et al. 2022, section 3",
     ),
     "background_noise_accuracy": Definition(
-        "Accuracy with noise outside the object's mask.", "higher is better", SHARE,
+        "Accuracy with noise outside the object's mask.",
+        "higher is better",
+        SHARE,
         "Moayeri, Pope et al. 2022, section 3",
     ),
     "relative_foreground_sensitivity": Definition(
@@ -156,11 +160,15 @@ DEFINITIONS = {
         "Hanley & McNeil 1982",
     ),
     "share_classified": Definition(
-        "Share of images that the model gives the class.", "cue-only: lower is better", SHARE,
+        "Share of images that the model gives the class.",
+        "cue-only: lower is better",
+        SHARE,
         "Neuhaus et al. 2023, section 5",
     ),
     "mean_probability": Definition(
-        "Mean probability of the class.", "cue-only: lower is better", PLAIN,
+        "Mean probability of the class.",
+        "cue-only: lower is better",
+        PLAIN,
         "Neuhaus et al. 2023, section 5",
     ),
     "decided_by": Definition(
@@ -199,7 +207,7 @@ DEFINITIONS = {
         "Xiao et al. 2021 (Noise or Signal)",
     ),
     "note": Definition("Something that is missing, and why.", "", PLAIN, ""),
-}  # fmt: skip
+}
 """Every measure of the table; pages show these words on hover."""
 
 EVERYWHERE = {"class_idx": -1, "label": "", "name": ""}

@@ -254,8 +254,9 @@ def _read(
     return table.assign(**found, reason=reasons)[COLUMNS]
 
 
-def _score_rows(audit: Audit, facts: dict[str, object], s: SpuriousScore, own: float, cue: float
-) -> Rows:  # fmt: skip
+def _score_rows(
+    audit: Audit, facts: dict[str, object], s: SpuriousScore, own: float, cue: float
+) -> Rows:
     split = str(audit.summary["held_out"])
     n = s.n_in + s.n_cue
     return [

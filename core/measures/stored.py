@@ -152,11 +152,13 @@ def known(
         found |= _measure(Outcomes(audit, decisions), quickly, sigmas, silent)
     rows = missing(audit, decisions)
     rows += [
-        note(f"{part} is not measured with these tags yet: python -m core measure {audit.name!r} "
-             f"--what {part}")
+        note(
+            f"{part} is not measured with these tags yet: python -m core measure {audit.name!r} "
+            f"--what {part}"
+        )
         for part in WHAT
         if part not in found and decisions.spurious
-    ]  # fmt: skip
+    ]
     return _joined([*(found[part] for part in WHAT if part in found), as_table(rows)])
 
 

@@ -81,19 +81,32 @@ def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | No
     for name, predicted in (("without the watermark", before), ("with the watermark", after)):
         hits = float((predicted == truth).sum())
         rows.append(
-            row(EVERYWHERE, "watermark_accuracy", hits / n_all, interval=share(hits, n_all),
-                n=n_all, subject=name, split=split)
-        )  # fmt: skip
+            row(
+                EVERYWHERE,
+                "watermark_accuracy",
+                hits / n_all,
+                interval=share(hits, n_all),
+                n=n_all,
+                subject=name,
+                split=split,
+            )
+        )
     chosen = _reported(audit, labels, truth, before, after)
     for class_idx in chosen:
         others = truth != class_idx
         if n := int(others.sum()):
             turned = float(newly_given(before, after, class_idx)[others].sum())
             rows.append(
-                row(_facts(audit, class_idx), "watermark_flip_rate", turned / n,
-                    interval=share(turned, n, len(audit.head.outputs)), n=n, split=split,
-                    note=f"interval corrected for {len(audit.head.outputs)} classes (Bonferroni)")
-            )  # fmt: skip
+                row(
+                    _facts(audit, class_idx),
+                    "watermark_flip_rate",
+                    turned / n,
+                    interval=share(turned, n, len(audit.head.outputs)),
+                    n=n,
+                    split=split,
+                    note=f"interval corrected for {len(audit.head.outputs)} classes (Bonferroni)",
+                )
+            )
     return rows
 
 

@@ -67,10 +67,13 @@ def data_card(evidence: Evidence) -> Facts:
         ("Classes", str(len(audit.classes))),
         ("Attributes", ", ".join(summary["attributes"]) or "none"),
         ("Masks", ", ".join(summary["masks"]) or "none"),
-        ("Identical images", f"{len(summary['duplicates'])} groups, "
-         f"{len(summary['in_two_splits'])} of them in two splits"),
+        (
+            "Identical images",
+            f"{len(summary['duplicates'])} groups, "
+            f"{len(summary['in_two_splits'])} of them in two splits",
+        ),
         *[("Note", str(note)) for note in summary["notes"]],
-    ]  # fmt: skip
+    ]
 
 
 def people(evidence: Evidence) -> Facts:

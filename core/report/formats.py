@@ -131,8 +131,15 @@ def cvat(name: str, images: Sequence[Labelled]) -> Files:
         for key in FACTS:
             _add(tag, "attribute", _word(image.facts[key]), name=key)
         for region in image.regions:
-            _add(element, "box", label=region.name, source="auto", occluded="0",
-                 **_corners(region.box), z_order="0")  # fmt: skip
+            _add(
+                element,
+                "box",
+                label=region.name,
+                source="auto",
+                occluded="0",
+                **_corners(region.box),
+                z_order="0",
+            )
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return {"annotations.xml": f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'}
@@ -151,8 +158,13 @@ def _label(parent: Any, name: str, kind: str, facts: Sequence[str]) -> None:
     attributes = _add(label, "attributes")
     for fact in facts:
         attribute = _add(attributes, "attribute")
-        for key, text in (("name", fact), ("mutable", "False"), ("input_type", "text"),
-                          ("default_value", ""), ("values", "")):  # fmt: skip
+        for key, text in (
+            ("name", fact),
+            ("mutable", "False"),
+            ("input_type", "text"),
+            ("default_value", ""),
+            ("values", ""),
+        ):
             _add(attribute, key, text)
 
 

@@ -101,8 +101,9 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
 
     def refuse(why: str) -> Match:
         nothing = np.zeros(0)
-        return Match(label, tag, subtype, candidate, float("nan"), 0, 0, nothing, 0.0, -1,
-                     float("nan"), why)  # fmt: skip
+        return Match(
+            label, tag, subtype, candidate, float("nan"), 0, 0, nothing, 0.0, -1, float("nan"), why
+        )
 
     if label not in {facts["label"] for facts in target.classes}:
         return refuse(f"class {label!r} is not audited in {target.name!r}")
@@ -124,10 +125,19 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
     own = np.asarray(mine.alpha[:, :r], np.float64)[right][~fitting]
     near = correlation(alpha[~fitting], own)[0] if r else np.zeros(0)
     return Match(
-        label, tag, subtype, candidate, quality, int(fitting.sum()), int((~fitting).sum()),
-        direction, offset, int(near.argmax()) if r else -1, float(near.max(initial=0)),
+        label,
+        tag,
+        subtype,
+        candidate,
+        quality,
+        int(fitting.sum()),
+        int((~fitting).sum()),
+        direction,
+        offset,
+        int(near.argmax()) if r else -1,
+        float(near.max(initial=0)),
         _refusal(quality),
-    )  # fmt: skip
+    )
 
 
 def _refusal(quality: float) -> str:
@@ -216,8 +226,14 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
             store.add(who, target.id, key, None)
         for key, match in wanted.items():
             if not _says(standing.get(key), match):
-                store.add(who, target.id, key, match.tag,
-                          subtype=match.subtype, reason=_reason(source, match))  # fmt: skip
+                store.add(
+                    who,
+                    target.id,
+                    key,
+                    match.tag,
+                    subtype=match.subtype,
+                    reason=_reason(source, match),
+                )
     return found
 
 

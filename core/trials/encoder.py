@@ -163,8 +163,9 @@ def regions(
 
 def _union(heats: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Largest of the unit maps (n, m, h, w) at every pixel, (n, height, width) in [0, 1]."""
-    unions = [np.max([upsample(m, size) for m in unit_maps(of_image)], axis=0)
-              for of_image in heats]  # fmt: skip
+    unions = [
+        np.max([upsample(m, size) for m in unit_maps(of_image)], axis=0) for of_image in heats
+    ]
     found: FloatArray = np.clip(np.stack(unions), 0.0, 1.0)
     return found
 

@@ -58,10 +58,16 @@ def class_heat(
         grid[down[label], across[audit]] = value
     figure = go.Figure(
         go.Heatmap(
-            z=grid, colorscale=scale, zmin=low, zmax=top, xgap=3, ygap=3, hoverinfo="skip",
+            z=grid,
+            colorscale=scale,
+            zmin=low,
+            zmax=top,
+            xgap=3,
+            ygap=3,
+            hoverinfo="skip",
             colorbar={"thickness": 12, "title": {"text": "points" if signed else "%"}},
         )
-    )  # fmt: skip
+    )
     figure.add_trace(  # carries the clicks, which a heat map does not report
         go.Scatter(
             x=[across[audit] for audit in table["audit"]],
@@ -83,20 +89,28 @@ def class_heat(
         )
     )
     figure.update_xaxes(
-        tickvals=list(across.values()), side="top",
+        tickvals=list(across.values()),
+        side="top",
         ticktext=[drawn(name, most=NAMED) for name in names.values()],
-        range=[-0.6, len(names) - 0.4], showgrid=False, zeroline=False,
-    )  # fmt: skip
+        range=[-0.6, len(names) - 0.4],
+        showgrid=False,
+        zeroline=False,
+    )
     figure.update_yaxes(
         tickvals=list(down.values()),
         ticktext=[drawn(classes[label], most=NAMED) for label in labels],
-        range=[len(labels) - 0.5, -0.5], showgrid=False, zeroline=False,
-    )  # fmt: skip
+        range=[len(labels) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
     figure.update_layout(
-        height=max(90 + height * len(labels), 200), width=300 + 150 * len(names),
-        margin={"l": 10, "r": 10, "t": 40, "b": 10}, hoverdistance=80,
-        clickmode="event+select", dragmode=False,
-    )  # fmt: skip
+        height=max(90 + height * len(labels), 200),
+        width=300 + 150 * len(names),
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        hoverdistance=80,
+        clickmode="event+select",
+        dragmode=False,
+    )
     return figure
 
 
@@ -115,12 +129,18 @@ def robustness_figure(found: Robustness) -> go.Figure:
         name: logit(points[name].to_numpy(), points[f"n_{name[0]}"].to_numpy())
         for name in ("x", "x_low", "x_high", "y", "y_low", "y_high")
     }
-    ends = [min(place["x_low"].min(), place["y_low"].min()) - 0.2,
-            max(place["x_high"].max(), place["y_high"].max()) + 0.2]  # fmt: skip
+    ends = [
+        min(place["x_low"].min(), place["y_low"].min()) - 0.2,
+        max(place["x_high"].max(), place["y_high"].max()) + 0.2,
+    ]
     figure.add_scatter(
-        x=ends, y=ends, mode="lines", name="y = x", hoverinfo="skip",
+        x=ends,
+        y=ends,
+        mode="lines",
+        name="y = x",
+        hoverinfo="skip",
         line={"dash": "dot", "color": NEUTRAL, "width": 1},
-    )  # fmt: skip
+    )
     if found.line is not None:
         _line(figure, found.line, ends)
     figure.add_scatter(
@@ -143,9 +163,12 @@ def robustness_figure(found: Robustness) -> go.Figure:
     )
     for update, title in ((figure.update_xaxes, found.x), (figure.update_yaxes, found.y)):
         update(
-            title=f"accuracy, {drawn(title)}", tickvals=[float(logit(t, 1e9)) for t in TICKS],
-            ticktext=[f"{100 * t:g} %" for t in TICKS], range=ends, zeroline=False,
-        )  # fmt: skip
+            title=f"accuracy, {drawn(title)}",
+            tickvals=[float(logit(t, 1e9)) for t in TICKS],
+            ticktext=[f"{100 * t:g} %" for t in TICKS],
+            range=ends,
+            zeroline=False,
+        )
     figure.update_layout(height=460, margin={"l": 10, "r": 10, "t": 24, "b": 10}, showlegend=False)
     return figure
 
@@ -171,13 +194,20 @@ def _line(figure: go.Figure, line: Line, ends: Sequence[float]) -> None:
     low, high = line.bounds(expit(across), 1e9)
     if line.band is not None:
         figure.add_scatter(
-            x=[*across, *across[::-1]], y=[*logit(low, 1e9), *logit(high, 1e9)[::-1]],
-            fill="toself", mode="none", fillcolor="rgba(138,148,163,.25)", hoverinfo="skip",
-        )  # fmt: skip
+            x=[*across, *across[::-1]],
+            y=[*logit(low, 1e9), *logit(high, 1e9)[::-1]],
+            fill="toself",
+            mode="none",
+            fillcolor="rgba(138,148,163,.25)",
+            hoverinfo="skip",
+        )
     figure.add_scatter(
-        x=across, y=line.slope * across + line.intercept, mode="lines", hoverinfo="skip",
+        x=across,
+        y=line.slope * across + line.intercept,
+        mode="lines",
+        hoverinfo="skip",
         line={"color": NEUTRAL},
-    )  # fmt: skip
+    )
 
 
 def terms_figure(names: Sequence[str], a: Sequence[float], b: Sequence[float]) -> go.Figure:
@@ -187,13 +217,18 @@ def terms_figure(names: Sequence[str], a: Sequence[float], b: Sequence[float]) -
     figure = go.Figure()
     for values, name, colour in ((a, "A", CLASSES[0]), (b, "B", CLASSES[1])):
         figure.add_bar(
-            y=list(map(drawn, names)), x=list(values), name=name, orientation="h",
+            y=list(map(drawn, names)),
+            x=list(values),
+            name=name,
+            orientation="h",
             marker_color=colour,
-        )  # fmt: skip
+        )
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="logit", zeroline=True)
     figure.update_layout(
-        height=80 + 38 * len(names), margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        barmode="group", legend={"orientation": "h", "y": 1.08},
-    )  # fmt: skip
+        height=80 + 38 * len(names),
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        barmode="group",
+        legend={"orientation": "h", "y": 1.08},
+    )
     return figure

@@ -168,8 +168,10 @@ def _differences(terms: list[Term], names: dict[str, str], explain: str, against
     top, rest = terms[:SHOWN], terms[SHOWN:]
     labels = titles[:SHOWN]
     if rest:
-        top = [*top, Term(explain, None, None, "others", sum(t.a for t in rest),
-                          sum(t.b for t in rest))]  # fmt: skip
+        top = [
+            *top,
+            Term(explain, None, None, "others", sum(t.a for t in rest), sum(t.b for t in rest)),
+        ]
         labels = [*labels, f"{len(rest)} others"]
     st.plotly_chart(
         terms_figure(labels, [t.a for t in top], [t.b for t in top]), width="stretch", key="terms"

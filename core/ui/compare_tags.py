@@ -34,10 +34,13 @@ def show(context: Context) -> None:
         )
         return
     chosen = state.choose(
-        st.selectbox, "Tags of", "source", list(sources),
+        st.selectbox,
+        "Tags of",
+        "source",
+        list(sources),
         format_func=lambda i: sources[i].name if i in sources else i,
         help=help_on("carried direction"),
-    )  # fmt: skip
+    )
     source = sources[chosen]
     others = [audit for audit in context.audits if audit.id != source.id]
     for target in others:

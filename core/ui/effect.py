@@ -127,9 +127,13 @@ ROWS = {
 def table_of(audit: Audit, table: pd.DataFrame) -> None:
     """The table before and after, filtered, with what it cannot say."""
     which = state.choose(
-        st.segmented_control, "Show", "rows", list(ROWS), default="all",
+        st.segmented_control,
+        "Show",
+        "rows",
+        list(ROWS),
+        default="all",
         format_func=ROWS.__getitem__,
-    )  # fmt: skip
+    )
     if which != "all":
         everywhere = table["class_idx"] < 0
         table = table[everywhere | (table["acted_on"] == (which == "acted"))]
@@ -164,9 +168,12 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
         for name, text in MEANING.items():
             st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(text)}")
     st.download_button(
-        "Download the table", csv_bytes(table), file_name=f"before-after-{audit.id}.csv",
-        mime="text/csv", icon=":material/download:",
-    )  # fmt: skip
+        "Download the table",
+        csv_bytes(table),
+        file_name=f"before-after-{audit.id}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
 
 
 def _missing(rows: pd.DataFrame) -> None:
@@ -178,8 +185,9 @@ def _missing(rows: pd.DataFrame) -> None:
             names = [str(name) for name in found["class"].unique()]
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             of = ", ".join(names[:5]) + more
-            st.markdown(f"**{blocks.plain(str(measure))}** ({blocks.plain(of)}): "
-                        f"{blocks.plain(str(why))}.")  # fmt: skip
+            st.markdown(
+                f"**{blocks.plain(str(measure))}** ({blocks.plain(of)}): {blocks.plain(str(why))}."
+            )
 
 
 def _interval(row: pd.Series) -> str:
@@ -192,9 +200,12 @@ def moved_images(parent: Audit, audit: Audit) -> str | None:
     """Images whose prediction changed, with overlays of both models; a clicked one."""
     found = changed(audit)
     way = state.choose(
-        st.segmented_control, "Predictions that are", "way", list(WAYS),
+        st.segmented_control,
+        "Predictions that are",
+        "way",
+        list(WAYS),
         format_func=lambda w: f"{WAYS[w]} ({len(found[w])})",
-    )  # fmt: skip
+    )
     ids = found[way][:SHOWN]
     if not ids:
         st.info(f"No held-out image is {WAYS[way]}.", icon=":material/info:")
@@ -202,11 +213,18 @@ def moved_images(parent: Audit, audit: Audit) -> str | None:
     if len(found[way]) > SHOWN:
         st.caption(f"{SHOWN} of {len(found[way])} images")
     st.markdown("Before: what speaks for the class that the old model sees")
-    first = gallery(_explained(parent, ids), key="moved-before", size=130, opacity=0.8,
-                    controls=True, label="Before")  # fmt: skip
+    first = gallery(
+        _explained(parent, ids),
+        key="moved-before",
+        size=130,
+        opacity=0.8,
+        controls=True,
+        label="Before",
+    )
     st.markdown("After: what speaks for the class that the corrected model sees")
-    second = gallery(_explained(audit, ids), key="moved-after", size=130, opacity=0.8,
-                     label="After")  # fmt: skip
+    second = gallery(
+        _explained(audit, ids), key="moved-after", size=130, opacity=0.8, label="After"
+    )
     return first or second
 
 
@@ -249,9 +267,12 @@ def export(audit: Audit) -> None:
                 key=f"export-{kind}",
             )
         st.download_button(
-            "Model card", card(audit), file_name=f"{audit.id}.card.md", mime="text/markdown",
+            "Model card",
+            card(audit),
+            file_name=f"{audit.id}.card.md",
+            mime="text/markdown",
             icon=":material/description:",
-        )  # fmt: skip
+        )
     with st.expander("The model card"):
         st.markdown(unread(card(audit)))
 
@@ -285,12 +306,18 @@ def next_steps(audit: Audit, parent: Audit | None) -> None:
         ):
             state.go("pages/mitigate.py", audit=audit.id, result="", cues="", name="")
         if parent is not None and st.button(
-            "Compare with its kind", icon=":material/compare:", key="both",
+            "Compare with its kind",
+            icon=":material/compare:",
+            key="both",
             help="The audit that it was made from, and everything that was made from that.",
-        ):  # fmt: skip
+        ):
             models = [audit.id, *(i for i in siblings(parent) if i != audit.id)]
-            state.go("pages/compare.py", audit=parent.id, models=",".join(models[:SIBLINGS]),
-                     baseline=parent.id)  # fmt: skip
+            state.go(
+                "pages/compare.py",
+                audit=parent.id,
+                models=",".join(models[:SIBLINGS]),
+                baseline=parent.id,
+            )
         if not blocks.may_run():
             return
         with st.popover("Roll back", icon=":material/undo:"):

@@ -27,9 +27,10 @@ def measured(audit: Audit) -> pd.DataFrame | None:
     """Choose the class asked about; its stored table, or an offer to measure it."""
     if why := lacking(audit):
         blocks.empty(
-            "Object masks are missing", f"{blocks.plain(why[0].upper() + why[1:])}.",
+            "Object masks are missing",
+            f"{blocks.plain(why[0].upper() + why[1:])}.",
             icon=":material/texture:",
-        )  # fmt: skip
+        )
         return None
     names = blocks.class_names(audit)
     label = state.choose(

@@ -48,9 +48,11 @@ def form(audit: Audit) -> MitigateRequest | None:
         attribute, masks = _evidence(audit, method)
     name = state.text("Name of the new audit", "name", default=free_name(audit, method.name))
     pressed = st.button(
-        "Start", type="primary", icon=":material/play_arrow:",
+        "Start",
+        type="primary",
+        icon=":material/play_arrow:",
         disabled=not chosen,
-    )  # fmt: skip
+    )
     if not chosen:
         st.info("Choose at least one cue.", icon=":material/info:")
     if not (pressed and chosen):
