@@ -70,11 +70,6 @@ class Kind(StrEnum):
     CARRIED = "carried"
     """A direction matched to a tagged candidate of another model."""
 
-    def named(self, number: int) -> str:
-        """A candidate in words; components and carried directions count from 1."""
-        words = {Kind.PCA: "component", Kind.NEURON: "neuron", Kind.CARRIED: "carried direction"}
-        return f"{words[self]} {number + (self is not Kind.NEURON)}"
-
 
 @dataclass(frozen=True)
 class ImageTable:

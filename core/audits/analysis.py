@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from core.candidates.candidate import heatmaps
+from core.candidates.kinds import title_of
 from core.candidates.search import ClassCandidates, ClassFeatures, find_candidates
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
@@ -315,14 +316,13 @@ def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
         return {"top_gap": None}
     certain = measured[measured["gap_low"] > 0]
     row = (certain if len(certain) else measured).sort_values("gap", ascending=False).iloc[0]
-    shown = int(row["component"]) + (row["kind"] == "pca")
     return {
         "top_gap": float(row["gap"]),
         "top_gap_low": float(row["gap_low"]),
         "top_gap_high": float(row["gap_high"]),
         "top_kind": str(row["kind"]),
         "top_component": int(row["component"]),
-        "top_candidate": f"{'component' if row['kind'] == 'pca' else 'neuron'} {shown}",
+        "top_candidate": title_of(row["kind"], int(row["component"])),
     }
 
 

@@ -247,6 +247,12 @@ class Audit:
         path = self.files.carried_to(class_idx)
         return len(read_carried(path, mapped=True)) if there(path) else 0
 
+    def count(self, facts: dict[str, Any], kind: Kind) -> int:
+        """How many candidates of a kind a class has; any feature may be asked for as a neuron."""
+        if kind is Kind.CARRIED:
+            return self.carried(facts["class_idx"])
+        return int(facts["n_components"] if kind is Kind.PCA else self.head.weight.shape[1])
+
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         files = self.files.of_class(class_idx)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.candidates.kinds import title_of
 from core.errors import InputError
 from core.types import Kind
 
@@ -41,7 +42,7 @@ class CandidateKey:
     @property
     def title(self) -> str:
         """In words, without the class; components and carried directions count from 1."""
-        return self.kind.named(self.number)
+        return title_of(self.kind, self.number)
 
     @classmethod
     def parse(

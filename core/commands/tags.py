@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import title_of
 from core.commands.terminal import common_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
@@ -109,7 +110,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
     names = {facts["label"]: facts["name"] for facts in audit.classes}
     lines = []
     for row in votes.to_dict("records"):
-        what = Kind(row["kind"]).named(row["component"])
+        what = title_of(row["kind"], row["component"])
         name = one_line(names.get(row["label"], row["label"]))
         lines.append(
             f"{name:<28} {what:<14} {row['decision']:<9} "
@@ -131,7 +132,7 @@ def _entry(entry: TagEvent, names: dict[str, str]) -> str:
     """One line of the log: when, who, what, and which entry it follows or takes back."""
     from core.tags.people import one_line
 
-    what = f"{names.get(entry.label, entry.label)}, {entry.kind.named(entry.component)}"
+    what = f"{names.get(entry.label, entry.label)}, {entry.key.title}"
     said = "no tag" if entry.tag is None else entry.tag.value
     more = [entry.subtype and entry.subtype.value.replace("_", " "), entry.reason]
     more.append(f"sure {entry.confidence} of 5" if entry.confidence else None)
@@ -158,10 +159,7 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Res
         n_features=audit.head.weight.shape[1],
         annotator=options.annotator,
         sizes={
-            facts["label"]: {
-                Kind.PCA: facts["n_components"],
-                Kind.CARRIED: audit.carried(facts["class_idx"]),
-            }
+            facts["label"]: {kind: audit.count(facts, kind) for kind in Kind}
             for facts in audit.classes
         },
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit, ClassArrays
+from core.candidates.kinds import title_of
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.explain.single import LogitSum, logit_sum
@@ -133,7 +134,7 @@ class Term:
         if self.what != "component":
             return self.what
         sides = [
-            f"{side} {Kind.PCA.named(number)}"
+            f"{side} {title_of(Kind.PCA, number)}"
             for side, number in (("A", self.component_a), ("B", self.component_b))
             if number is not None
         ]

@@ -20,10 +20,10 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
+from core.candidates.kinds import title_of
 from core.report.material import Evidence
 from core.statistics.intervals import critical, newcombe, wilson
 from core.tags.decisions import spuriosity_of
-from core.types import Kind
 
 CLAIMS = ("spurious_gap", "flip_rate")
 """Measures about which the report makes statements."""
@@ -348,7 +348,7 @@ def _question(audit: Audit, facts: dict[str, Any], judged: set[CandidateKey]) ->
         return Question(facts["label"], facts["name"], 0, "", nan, nan, nan)
     certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
     row = table.iloc[int(np.argmax(certain))]
-    title = Kind(row["kind"]).named(int(row["component"]))
+    title = title_of(row["kind"], int(row["component"]))
     return Question(
         *(facts["label"], facts["name"], len(table), title),
         *(float(row[name]) for name in ("gap", "gap_low", "gap_high")),

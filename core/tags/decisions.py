@@ -82,19 +82,14 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
         raise InputError(f"threshold {threshold}: must be at least 1")
     votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
     classes = {facts["label"]: facts for facts in audit.classes}
-    features = audit.head.weight.shape[1]
     found: dict[str, dict[str, list[CandidateKey]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
     notes = []
     votes = votes[votes["decision"].isin([*found])]
     for label, kind, component, decision in votes[[*KEYS, "decision"]].itertuples(index=False):
         facts = classes.get(label)
-        there = 0 if facts is None else features
-        if facts is not None and kind == Kind.PCA:
-            there = facts["n_components"]
-        if facts is not None and kind == Kind.CARRIED:
-            there = audit.carried(facts["class_idx"])
-        if 0 <= component < there:
-            key = CandidateKey(label, Kind(kind), int(component))
+        key = CandidateKey(label, Kind(kind), int(component))
+        there = 0 if facts is None else audit.count(facts, key.kind)
+        if 0 <= key.number < there:
             found[decision].setdefault(label, []).append(key)
             continue
         why = "the class is not audited" if facts is None else "there is none"

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.kinds import title_of
 from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
 from core.types import Kind
@@ -136,7 +137,8 @@ def matched(a: Audit, b: Audit, label: str) -> None:
 def _pair(table: pd.DataFrame, component: int) -> str:
     row = table[table["component_a"] == component].iloc[0]
     return (
-        f"{Kind.PCA.named(component)} of A ~ {Kind.PCA.named(int(row['component_b']))} of B "
+        f"{title_of(Kind.PCA, component)} of A ~ "
+        f"{title_of(Kind.PCA, int(row['component_b']))} of B "
         f"(correlation {row['correlation']:.2f})"
     )
 
@@ -156,9 +158,9 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         scale=overlay_scale(right, candidate.row),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
     )
-    st.markdown(f"A, {Kind.PCA.named(in_a)}")
+    st.markdown(f"A, {title_of(Kind.PCA, in_a)}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, {Kind.PCA.named(in_b)}, same images")
+    st.markdown(f"B, {title_of(Kind.PCA, in_b)}, same images")
     gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
 
 

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple, cast
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.kinds import FOUND
 from core.explain.overlays import Parts
-from core.types import Kind
 from core.ui import blocks, cards, opened, state
 from core.ui.words import help_on
 
-KINDS = {Kind.PCA.value: "components", Kind.NEURON.value: "neurons"}
 PARAMETERS = ["audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"]
 PER_PAGE = 6
 IMAGES = (1, 24, 5)
@@ -41,7 +40,7 @@ class View(NamedTuple):
 def view(audit: Audit) -> View:
     """The choices of the address and of the widgets, before those are drawn."""
     facts = audit.class_facts(state.peek("class", list(blocks.class_names(audit))))
-    kind = state.peek("kind", list(KINDS))
+    kind = state.peek("kind", list(FOUND))
     total = int((opened.class_table(audit, facts["class_idx"])["kind"] == kind).sum())
     pages = max(-(-total // PER_PAGE), 1)
     return View(
@@ -97,7 +96,7 @@ def controls(audit: Audit, shown: View) -> None:
             st.segmented_control,
             "Candidates",
             "kind",
-            KINDS,
+            FOUND,
             resets=["page"],
             help=help_on("component", "neuron"),
         )

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import title_of
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
@@ -171,7 +172,7 @@ def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray |
         "What if the model did not see …",
         "off",
         [str(i) for i in order],
-        format_func=lambda i: f"{Kind.PCA.named(int(i))} ({parts.alpha[int(i)]:+.2f})",
+        format_func=lambda i: f"{title_of(Kind.PCA, int(i))} ({parts.alpha[int(i)]:+.2f})",
         placeholder="choose components to switch off",
     )
     return switched_off(logits, class_idx, parts, [int(i) for i in off]) if off else None
@@ -182,7 +183,7 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
     from core.ui.figures import waterfall
 
     shown, others = parts.largest(8)
-    names = [Kind.PCA.named(i) for i in shown]
+    names = [title_of(Kind.PCA, i) for i in shown]
     values = [float(parts.alpha[i]) for i in shown]
     kept = len(parts.alpha) - len(shown)
     if kept > 0:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.audits.audit import Audit, ClassArrays
 from core.candidates.candidate import Candidate
+from core.candidates.kinds import FOUND
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state
@@ -18,7 +19,6 @@ from core.ui.gallery import Card, gallery
 from core.ui.map import PARAMETERS
 from core.ui.map_colours import View, drawn
 
-KINDS = {Kind.PCA.value: "Components", Kind.NEURON.value: "Neurons"}
 FINDINGS = 5
 PICTURES = 12
 
@@ -79,7 +79,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         st.segmented_control,
         "What sets the group apart most",
         "kind",
-        KINDS,
+        {kind: plural.capitalize() for kind, plural in FOUND.items()},
     )
     state.publish(PARAMETERS)
     table = tables[kind]

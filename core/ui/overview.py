@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.kinds import title_of
 from core.models.precision import in_words
 from core.types import Kind
 from core.ui import opened, pictures, state
@@ -103,7 +104,7 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     place = max(scores, key=lambda p: scores[p])
     best = first.iloc[place - 1]
     row["what the audit found"] = (
-        f"{Kind.PCA.named(int(best['component']))}, number {place} on its page: AUROC "
+        f"{title_of(Kind.PCA, int(best['component']))}, number {place} on its page: AUROC "
         f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
     )
     return row

@@ -11,6 +11,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
+from core.candidates.kinds import FOUND
 from core.errors import WorkspaceError
 from core.tags.log import TagStore
 from core.tags.queue import mixed, tagging_queue
@@ -34,7 +35,6 @@ ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
     ),
     ("Spurious: background", "5", Tag.SPURIOUS, Subtype.BACKGROUND, ":material/landscape:"),
 ]
-KINDS = {"pca": "components", "neuron": "neurons"}
 PARAMETERS = ["audit", "queue_kind", "depth", "others", "at"]
 TOP, WEAKEST = 6, 3
 
@@ -79,15 +79,14 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             st.segmented_control,
             "Candidates",
             "queue_kind",
-            ["pca", "neuron", "both"],
-            format_func={**KINDS, "both": "both"}.__getitem__,
+            {**FOUND, "both": "both"},
             resets=["at"],
             help=help_on("component", "neuron"),
             width="content",
         )
         depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8, width=240)
         others = state.toggle("Show what others said", "others", width="content")
-    return tuple(KINDS) if kind == "both" else (kind,), depth, others
+    return tuple(FOUND) if kind == "both" else (kind,), depth, others
 
 
 def current(

@@ -112,7 +112,7 @@ def test_maps_asked_for_at_once_are_those_drawn_alone(
     params = {"v": "1"}
     with ThreadPoolExecutor(THREADS) as pool:
         together = list(pool.map(lambda ask: pictures.render(*ask, params), asked))
-    shutil.rmtree(audit.folder / pictures.FOLDER)
+    shutil.rmtree(audit.files.pictures)
     assert all(together)
     assert together == [pictures.render(*ask, params) for ask in asked]
 
