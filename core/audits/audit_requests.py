@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.config import COMPONENTS
 from core.errors import InputError
-from core.jobs.options import Request, option
+from core.jobs.options import Request, given, option
 from core.models.precision import PRECISIONS
 from core.storage.guard import permitted
 from core.storage.workspace import check_name
@@ -22,46 +22,22 @@ class AuditRequest(Request):
     command = "audit"
 
     data: str = field(
-        metadata=option(
-            "--data",
-            required=True,
-            help="a folder (class/… or train/class/…), a manifest .csv or .parquet, "
-            "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME",
+        metadata=given(
+            "a folder (class/… or train/class/…), a manifest .csv or .parquet, "
+            "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME"
         )
     )
-    model: str = field(
-        metadata=option(
-            "--model",
-            required=True,
-            help="timm:NAME, torchvision:NAME or packaged:efficientnet-lite0",
-        )
-    )
-    name: str | None = field(
-        default=None,
-        metadata=option("--name", help="name of the audit (default: from data and model)"),
-    )
-    head: str = field(default="auto", metadata=option("--head", choices=["auto", "keep", "fit"]))
+    model: str = field(metadata=given("timm:NAME, torchvision:NAME or packaged:efficientnet-lite0"))
+    name: str | None = option(None, "name of the audit (default: from data and model)")
+    head: str = option("auto", choices=["auto", "keep", "fit"])
     """``keep``, ``fit`` or ``auto``."""
-    checkpoint: Path | None = field(
-        default=None,
-        metadata=option("--checkpoint", type=Path, metavar="FILE", help=".pth or .safetensors"),
-    )
-    components: int = field(
-        default=COMPONENTS, metadata=option("--components", type=int, metavar="N")
-    )
-    device: str = field(default="auto", metadata=option("--device", help="auto, cpu, cuda or mps"))
-    precision: str = field(
-        default="auto", metadata=option("--precision", choices=["auto", *PRECISIONS])
-    )
-    batch_size: int | None = field(
-        default=None, metadata=option("--batch-size", type=int, metavar="N")
-    )
-    workers: int | None = field(
-        default=None, metadata=option("--workers", type=int, metavar="N", help="decoding threads")
-    )
-    limit_per_class: int | None = field(
-        default=None, metadata=option("--limit-per-class", type=int, metavar="N")
-    )
+    checkpoint: Path | None = option(None, ".pth or .safetensors", type=Path, metavar="FILE")
+    components: int = option(COMPONENTS, type=int, metavar="N")
+    device: str = option("auto", "auto, cpu, cuda or mps")
+    precision: str = option("auto", choices=["auto", *PRECISIONS])
+    batch_size: int | None = option(None, type=int, metavar="N")
+    workers: int | None = option(None, "decoding threads", type=int, metavar="N")
+    limit_per_class: int | None = option(None, type=int, metavar="N")
 
     def __post_init__(self) -> None:
         if not self.data.strip():
@@ -122,8 +98,7 @@ class DemoRequest(Request):
     command = "demo"
 
     name: str = field(
-        default="cues",
-        metadata=option(nargs="?", help="cues (default), solar, compare, …"),
+        default="cues", metadata=given("cues (default), solar, compare, …", "", nargs="?")
     )
 
     @property
@@ -138,17 +113,12 @@ class MapRequest(Request):
 
     command = "map"
 
-    audit: str = field(metadata=option(metavar="AUDIT", help="a name or the beginning of an id"))
-    class_name: str | None = field(
-        default=None,
-        metadata=option(
-            "--class",
-            metavar="NAME",
-            help="the weighted activations of this class (label, name or #index) instead of the "
-            "features of all images",
-        ),
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    class_name: str | None = option(
+        None,
+        "the weighted activations of this class (label, name or #index) instead of the features "
+        "of all images",
+        "--class",
+        metavar="NAME",
     )
-    pca_only: bool = field(
-        default=False,
-        metadata=option("--pca-only", action="store_true", help="leave UMAP out"),
-    )
+    pca_only: bool = option(False, "leave UMAP out")

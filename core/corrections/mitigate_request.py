@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from core.errors import InputError
-from core.jobs.options import Request, folders, option, written
+from core.jobs.options import CUE_IMAGES, Request, folders, given, option, written
 from core.storage.workspace import check_name
 
 AUTO: Literal["auto"] = "auto"
 SWEEP: Literal["sweep"] = "sweep"
 Strength = float | Literal["sweep"] | None
+HOW_STRONG = (
+    "a number, or auto: chosen on a held-out part of the training images (methods of the network: "
+    "their own default), or sweep: a method of the network trains at several and one is chosen, "
+    "which takes as many times as long"
+)
 
 
 def read_strength(text: str) -> Strength:
@@ -57,91 +62,43 @@ class MitigateRequest(Request):
 
     command = "mitigate"
 
-    audit: str = field(metadata=option(metavar="AUDIT"))
-    method: str = field(
-        metadata=option("--method", required=True, metavar="METHOD", help="one of those below")
+    audit: str = field(metadata=given(flag="", metavar="AUDIT"))
+    method: str = field(metadata=given("one of those below", metavar="METHOD"))
+    name: str = field(metadata=given("name of the new audit", metavar="NEW"))
+    classes: Sequence[str] = option(
+        (), "act on the cues of this class alone; may be repeated", "--class", metavar="NAME"
     )
-    name: str = field(
-        metadata=option("--name", required=True, metavar="NEW", help="name of the new audit")
-    )
-    classes: Sequence[str] = field(
-        default=(),
-        metadata=option(
-            "--class",
-            action="append",
-            metavar="NAME",
-            help="act on the cues of this class alone; may be repeated",
-        ),
-    )
-    cues: Sequence[str] = field(
-        default=(),
-        metadata=option(
-            "--cue",
-            action="append",
-            metavar="LABEL/pca-0",
-            help="act on this tagged candidate alone; may be repeated",
-        ),
+    cues: Sequence[str] = option(
+        (), "act on this tagged candidate alone; may be repeated", "--cue", metavar="LABEL/pca-0"
     )
     """``LABEL/kind-component``, among those decided spurious; default all."""
-    strength: Strength = field(
-        default=None,
-        metadata=option(
-            "--strength",
-            read=read_strength,
-            metavar="S",
-            help="a number, or auto: chosen on a held-out part of the training images (methods of "
-            "the network: their own default), or sweep: a method of the network trains at several "
-            "and one is chosen, which takes as many times as long",
-        ),
-    )
+    strength: Strength = option(None, HOW_STRONG, read=read_strength, metavar="S")
     """None: chosen on a held-out part of the training images, or a network method's own."""
-    options: Mapping[str, str] = field(
-        default_factory=dict,
-        metadata=option(
-            "--option",
-            action="append",
-            read=read_options,
-            write=written,
-            metavar="NAME=VALUE",
-            help="an option of the method; may be repeated",
-        ),
+    options: Mapping[str, str] = option(
+        {},
+        "an option of the method; may be repeated",
+        "--option",
+        metavar="NAME=VALUE",
+        read=read_options,
+        write=written,
     )
-    attribute: str | None = field(
-        default=None,
-        metadata=option(
-            "--attribute", metavar="NAME[=VALUE]", help="says who shows the cue, instead of alpha"
-        ),
+    attribute: str | None = option(
+        None, "says who shows the cue, instead of alpha", metavar="NAME[=VALUE]"
     )
     """Who shows the cue; default high against low alpha."""
-    masks: bool = field(
-        default=False,
-        metadata=option("--masks", action="store_true", help="use drawn cue masks (cue_mask)"),
-    )
+    masks: bool = option(False, "use drawn cue masks (cue_mask)")
     """Whether drawn cue masks of training images may be used (these are decoded)."""
-    threshold: int | None = field(
-        default=None,
-        metadata=option("--threshold", type=int, metavar="N", help="votes that decide a tag"),
-    )
-    pictures: bool = field(
-        default=True,
-        metadata=option(
-            "--quick", action="store_false", help="decode no image: leave out what needs pictures"
-        ),
-    )
+    threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
+    pictures: bool = option(True, "decode no image: leave out what needs pictures", "--quick")
     """Whether to measure what needs images afterwards."""
-    seed: int = field(default=0, metadata=option("--seed", type=int, metavar="N"))
-    cue_images: Mapping[str, Path] = field(
-        default_factory=dict,
-        metadata=option(
-            "--cue-images",
-            action="extend",
-            nargs="+",
-            read=folders,
-            write=written,
-            metavar="CLASS=DIR",
-            help="images that show the cue of a class but not the object, for the spurious score; "
-            "may be given later, with the same command",
-        ),
+    seed: int = option(0, type=int, metavar="N")
+    cue_images: Mapping[str, Path] = option(
+        {},
+        f"{CUE_IMAGES}; may be given later, with the same command",
+        nargs="+",
+        metavar="CLASS=DIR",
+        read=folders,
+        write=written,
     )
     """Folder of images of the cue alone by class, for the spurious score before and after."""
 

@@ -9,42 +9,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 from core.errors import InputError, SpurioscopeError
 
-MANY = ("append", "extend")
-"""Actions of argparse whose option may be repeated."""
+CUE_IMAGES = "images that show the cue of a class but not the object, for the spurious score"
+"""Help of what :func:`folders` reads."""
 
 
-def option(
-    *flags: str,
-    read: Callable[[Any], Any] | None = None,
-    write: Callable[[Any], Sequence[str]] | None = None,
-    **how: Any,
-) -> dict[str, Any]:
-    """Metadata of a field: how it is written on a command line.
-
-    Parameters
-    ----------
-    flags : none for what has its place.
-    read : makes the field of what was parsed; by default that itself, of several a tuple.
-    write : texts of a value that is not the default.
-    how : given to ``add_argument``.
-    """
-    many = how.get("action") in MANY or how.get("nargs") == "+"
-    return {
-        "flags": flags,
-        "read": read or (tuple if many else _itself),
-        "write": write or _texts,
-        "how": how,
-    }
-
-
-def _itself(value: Any) -> Any:
-    return value
+def _one_or_several(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _texts(value: Any) -> list[str]:
@@ -54,6 +30,37 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, float) and float(f"{value:g}") == value:
         return [f"{value:g}"]
     return [str(value)]
+
+
+def given(
+    help: str | None = None,
+    flag: str | None = None,
+    *,
+    read: Callable[[Any], Any] = _one_or_several,
+    write: Callable[[Any], Sequence[str]] = _texts,
+    **how: Any,
+) -> dict[str, Any]:
+    """Metadata of a field that must be given.
+
+    Parameters
+    ----------
+    flag : made of the field's name by default; empty for what has its place.
+    read : makes the field of what was parsed; by default that itself, of several a tuple.
+    write : texts of a value that is not the default.
+    how : given to ``add_argument``.
+    """
+    return {"flag": flag, "read": read, "write": write, "how": {**how, "help": help}}
+
+
+def option(default: Any, help: str | None = None, flag: str | None = None, **more: Any) -> Any:
+    """A field that need not be given; its default says whether it is a switch, or repeated."""
+    if isinstance(default, bool):
+        more["action"] = "store_false" if default else "store_true"
+    elif default in ((), {}):
+        more["action"] = "extend" if "nargs" in more else "append"
+    if default == {}:
+        return field(default_factory=dict, metadata=given(help, flag, **more))
+    return field(default=default, metadata=given(help, flag, **more))
 
 
 def folders(pairs: Sequence[str]) -> dict[str, Path]:
@@ -80,7 +87,7 @@ def written(pairs: Mapping[str, object]) -> list[str]:
 
 @dataclass(frozen=True)
 class Request:
-    """One command and its options; the base of those values. Every field has an :func:`option`."""
+    """One command and its options; its fields are made by the functions above."""
 
     command: ClassVar[str]
 
@@ -88,9 +95,10 @@ class Request:
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Give a parser every option; those that are not given stay out of what it returns."""
         for each in fields(cls):
-            flags, how = each.metadata["flags"], each.metadata["how"]
-            given = {**how, "dest": each.name} if flags else how
-            parser.add_argument(*(flags or (each.name,)), default=argparse.SUPPRESS, **given)
+            flag, how = _flag(each), each.metadata["how"]
+            if flag:
+                how = {**how, "dest": each.name, "required": _default(each) is MISSING}
+            parser.add_argument(flag or each.name, default=argparse.SUPPRESS, **how)
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Self:
@@ -120,22 +128,22 @@ class Request:
 
     def arguments(self) -> list[str]:
         """The command line that :meth:`parse` reads as an equal value, without defaults."""
-        placed: list[str] = []
+        first: list[str] = []
         named: list[str] = []
         for each in fields(self):
-            value, flags = getattr(self, each.name), each.metadata["flags"]
+            value, flag = getattr(self, each.name), _flag(each)
             if value == _default(each):
                 continue
             texts = [] if isinstance(value, bool) else each.metadata["write"](value)
-            if not flags:
-                placed += texts
+            if not flag:
+                first += texts
             elif isinstance(value, bool):
-                named.append(flags[0])
-            for text in texts if flags else ():
-                named += [f"{flags[0]}={text}"] if text.startswith("-") else [flags[0], text]
-        if any(text.startswith("-") for text in placed):
-            return [self.command, *named, "--", *placed]
-        return [self.command, *placed, *named]
+                named.append(flag)
+            for text in texts if flag else ():
+                named += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+        if any(text.startswith("-") for text in first):
+            return [self.command, *named, "--", *first]
+        return [self.command, *first, *named]
 
     def is_asked_by(self, arguments: Sequence[str]) -> bool:
         """Whether a command line, of this version or of an earlier one, asks for the same."""
@@ -157,6 +165,12 @@ class _Strict(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(message)
+
+
+def _flag(each: Field[Any]) -> str:
+    """How it is named on a command line; empty for what has its place."""
+    flag: str | None = each.metadata["flag"]
+    return "--" + each.name.replace("_", "-") if flag is None else flag
 
 
 def _default(each: Field[Any]) -> Any:

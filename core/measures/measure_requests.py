@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError
-from core.jobs.options import Request, folders, option, written
+from core.jobs.options import CUE_IMAGES, Request, folders, given, option, written
+
+PARTS = ("gap", "score", "noise", "flip", "groups", "all")
 
 
 @dataclass(frozen=True)
@@ -16,43 +18,20 @@ class MeasureRequest(Request):
 
     command = "measure"
 
-    audit: str = field(metadata=option(metavar="AUDIT"))
-    what: str = field(
-        default="all",
-        metadata=option(
-            "--what",
-            choices=["gap", "score", "noise", "flip", "groups", "all"],
-            help="score needs --class and --cue-images",
-        ),
+    audit: str = field(metadata=given(flag="", metavar="AUDIT"))
+    what: str = option("all", "score needs --class and --cue-images", choices=PARTS)
+    threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
+    sigma: Sequence[float] = option(
+        (), "noise levels (default: 0.25)", type=float, nargs="+", metavar="S"
     )
-    threshold: int | None = field(
-        default=None,
-        metadata=option("--threshold", type=int, metavar="N", help="votes that decide a tag"),
-    )
-    sigma: Sequence[float] = field(
-        default=(),
-        metadata=option(
-            "--sigma",
-            type=float,
-            action="extend",
-            nargs="+",
-            metavar="S",
-            help="noise levels (default: 0.25)",
-        ),
-    )
-    class_name: str | None = field(
-        default=None, metadata=option("--class", metavar="NAME", help="for the score")
-    )
-    cue_images: Path | None = field(
-        default=None,
-        metadata=option("--cue-images", type=Path, metavar="DIR", help="for the score"),
-    )
+    class_name: str | None = option(None, "for the score", "--class", metavar="NAME")
+    cue_images: Path | None = option(None, "for the score", type=Path, metavar="DIR")
 
     def __post_init__(self) -> None:
-        given = (self.class_name is not None, self.cue_images is not None)
-        if self.what == "score" and not all(given):
+        told = (self.class_name is not None, self.cue_images is not None)
+        if self.what == "score" and not all(told):
             raise InputError("measure --what score needs --class NAME and --cue-images DIR")
-        if any(given) and not (all(given) and self.what in ("score", "all")):
+        if any(told) and not (all(told) and self.what in ("score", "all")):
             raise InputError(
                 "--class NAME and --cue-images DIR belong together and to --what score or all: "
                 "they are for the spurious score; everything else is measured for all classes"
@@ -65,18 +44,10 @@ class ScoreRequest(Request):
 
     command = "score"
 
-    audit: str = field(metadata=option(metavar="AUDIT"))
-    class_name: str = field(
-        metadata=option("--class", required=True, metavar="NAME", help="label, name or #index")
-    )
+    audit: str = field(metadata=given(flag="", metavar="AUDIT"))
+    class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
     cue_images: Path = field(
-        metadata=option(
-            "--cue-images",
-            required=True,
-            type=Path,
-            metavar="DIR",
-            help="images that show the cue but not the object",
-        )
+        metadata=given("images that show the cue but not the object", type=Path, metavar="DIR")
     )
 
 
@@ -86,10 +57,9 @@ class FactorsRequest(Request):
 
     command = "factors"
 
-    audit: str = field(metadata=option(metavar="AUDIT"))
-    class_name: str | None = field(
-        default=None,
-        metadata=option("--class", metavar="NAME", help="label, name or #index (default: all)"),
+    audit: str = field(metadata=given(flag="", metavar="AUDIT"))
+    class_name: str | None = option(
+        None, "label, name or #index (default: all)", "--class", metavar="NAME"
     )
 
 
@@ -100,38 +70,18 @@ class CompareRequest(Request):
     command = "compare"
 
     audits: Sequence[str] = field(
-        metadata=option(nargs="+", metavar="AUDIT", help="two or more audits of the same images")
+        metadata=given("two or more audits of the same images", "", nargs="+", metavar="AUDIT")
     )
-    baseline: str | None = field(
-        default=None,
-        metadata=option(
-            "--baseline", metavar="AUDIT", help="differences are to this one (default: the first)"
-        ),
+    baseline: str | None = option(
+        None, "differences are to this one (default: the first)", metavar="AUDIT"
     )
-    carry_tags_from: str | None = field(
-        default=None,
-        metadata=option(
-            "--carry-tags-from", metavar="AUDIT", help="first carry its tags over to the others"
-        ),
+    carry_tags_from: str | None = option(
+        None, "first carry its tags over to the others", metavar="AUDIT"
     )
-    cue_images: Mapping[str, Path] = field(
-        default_factory=dict,
-        metadata=option(
-            "--cue-images",
-            action="extend",
-            nargs="+",
-            read=folders,
-            write=written,
-            metavar="CLASS=DIR",
-            help="images that show the cue of a class but not the object, for the spurious score",
-        ),
+    cue_images: Mapping[str, Path] = option(
+        {}, CUE_IMAGES, nargs="+", metavar="CLASS=DIR", read=folders, write=written
     )
-    stored: bool = field(
-        default=False,
-        metadata=option(
-            "--stored", action="store_true", help="load no model: show only what is stored"
-        ),
-    )
+    stored: bool = option(False, "load no model: show only what is stored")
 
     @property
     def title(self) -> str:
