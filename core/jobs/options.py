@@ -8,6 +8,7 @@ that parse to an equal value.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -66,6 +67,8 @@ def option(default: Any, help: str | None = None, flag: str | None = None, **mor
 def folders(pairs: Sequence[str]) -> dict[str, Path]:
     """``CLASS=DIR`` arguments of ``--cue-images`` as a mapping.
 
+    The name of a class may hold an equals sign where its folder begins with a slash or a tilde.
+
     Raises
     ------
     InputError
@@ -73,9 +76,10 @@ def folders(pairs: Sequence[str]) -> dict[str, Path]:
     """
     found = {}
     for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
+        read = re.fullmatch(r"(?s)(.+?)=([/~].*)|([^=]+)=(.+)", pair)
+        if not read:
             raise InputError(f"--cue-images {pair!r}: give CLASS=DIR")
+        name, folder = filter(None, read.groups())
         found[name] = Path(folder)
     return found
 

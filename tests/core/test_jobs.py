@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.audits.audit_requests import MapRequest
 from core.errors import InputError, JobError
 from core.jobs import jobs
 from core.jobs.jobs import Job, ProgressFile
@@ -77,6 +78,13 @@ def test_a_job_that_fails_says_why(workspace: Workspace) -> None:
     job = wait(workspace, job)
     assert job.state == "failed"
     assert job.message.startswith("error: 'nothing' names no audit in")
+
+
+def test_what_follows_two_dashes_is_no_option(workspace: Workspace) -> None:
+    arguments = MapRequest("-nothing", "-odd").arguments()
+    assert arguments[-2:] == ["--", "-nothing"]
+    job = wait(workspace, jobs.start(workspace, arguments, "Map"))
+    assert job.message.startswith("error: '-nothing' names no audit in")
 
 
 def test_watch_cancel_and_resume(

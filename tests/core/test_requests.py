@@ -15,7 +15,7 @@ from core.__main__ import parser
 from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
 from core.corrections.mitigate_request import MitigateRequest
 from core.errors import InputError
-from core.jobs.options import Request
+from core.jobs.options import Request, folders
 from core.measures.measure_requests import (
     CompareRequest,
     FactorsRequest,
@@ -30,7 +30,11 @@ NAMES = tuple(text for text in ODD if text and not text.startswith("-"))
 """Those of them that may be the name of an audit."""
 
 PATHS = tuple(map(Path, ("/a b/c=d", "-folder", "x", "--seed")))
-FOLDERS = ({"van": PATHS[0]}, {"-odd": PATHS[1], "two words": PATHS[2]}, {"#3": PATHS[0]})
+FOLDERS = (
+    {"van": PATHS[0]},
+    {"-odd": PATHS[1], "two words": PATHS[2]},
+    {"#3": PATHS[0], "y=cat": PATHS[0]},
+)
 
 VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     AuditRequest: {
@@ -131,6 +135,15 @@ def test_the_score_of_measure_is_read_too() -> None:
         MeasureRequest("a", "score")
     with pytest.raises(InputError, match="belong together"):
         MeasureRequest("a", "gap", class_name="van", cue_images=Path("x"))
+
+
+def test_folders_of_classes() -> None:
+    given = ["van=x", "y=cat=/a=b", "dog=~/c", "eel=d=e"]
+    read = {"van": Path("x"), "y=cat": Path("/a=b"), "dog": Path("~/c"), "eel": Path("d=e")}
+    assert folders(given) == read
+    for pair in ("van", "van=", "=x", ""):
+        with pytest.raises(InputError, match="give CLASS=DIR"):
+            folders([pair])
 
 
 def test_defaults_are_left_out() -> None:
