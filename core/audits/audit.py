@@ -253,6 +253,10 @@ class Audit:
             return self.carried(facts["class_idx"])
         return int(facts["n_components"] if kind is Kind.PCA else self.head.weight.shape[1])
 
+    def arrays_of(self, wanted: str) -> ClassArrays:
+        """:meth:`class_arrays` of a class by its name (:meth:`class_facts`)."""
+        return self.class_arrays(int(self.class_facts(wanted)["class_idx"]))
+
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         files = self.files.of_class(class_idx)

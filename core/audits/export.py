@@ -130,7 +130,7 @@ def write_heatmaps(
     the class, every split.
     """
     check_ending(out, ".npz")
-    arrays = audit.class_arrays(audit.class_facts(wanted)["class_idx"])
+    arrays = audit.arrays_of(wanted)
     ids = images or arrays.image_ids
     for image_id in ids:
         audit.path(image_id)

@@ -55,7 +55,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
 def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     """The number of a component of the parent among the directions carried to the audit."""
     class_idx = int(parent.class_facts(event.label)["class_idx"])
-    found = parent.class_arrays(class_idx).candidate(event.kind, event.component)
+    found = parent.arrays_of(event.label).candidate(event.kind, event.component)
     return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 
 
@@ -73,7 +73,7 @@ def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:
     """Whether a neuron still says of the class's training images what it said in the parent."""
     values = []
     for which in (parent, audit):
-        arrays = which.class_arrays(which.class_facts(event.label)["class_idx"])
+        arrays = which.arrays_of(event.label)
         candidate = arrays.candidate(event.kind, event.component)
         values.append(values_of(which, event.label, [candidate])[np.asarray(arrays.fitting)])
     return bool(correlation(*values)[0, 0] >= ALIKE)
@@ -81,7 +81,7 @@ def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:
 
 def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
     """Components of a class by their number in the parent, where the audit still has them."""
-    old, new = (a.class_arrays(a.class_facts(label)["class_idx"]) for a in (parent, audit))
+    old, new = (a.arrays_of(label) for a in (parent, audit))
     r_old, r_new = old.pca.basis.shape[1], new.pca.basis.shape[1]
     if not r_old or not r_new:
         return {}

@@ -67,8 +67,8 @@ def _shared_alphas(
 
     Returns them with the class in ``b`` and the places of those images there.
     """
-    arrays_a = a.class_arrays(a.class_facts(label)["class_idx"])
-    arrays_b = b.class_arrays(b.class_facts(label)["class_idx"])
+    arrays_a = a.arrays_of(label)
+    arrays_b = b.arrays_of(label)
     place = {image_id: i for i, image_id in enumerate(arrays_b.image_ids)}
     rows = [
         (i, place[image_id])
@@ -175,7 +175,7 @@ def margin_terms(a: Audit, b: Audit, image_id: str, label: str, against: str) ->
 
 
 def _logit_sum(audit: Audit, image_id: str, label: str) -> LogitSum:
-    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    arrays = audit.arrays_of(label)
     phi = np.asarray(audit.features([image_id]), np.float64)
     logit = float(audit.head.logits(phi)[0, int(arrays.facts["class_idx"])])
     return logit_sum(arrays.pca, float(arrays.facts["logit_mean"]), logit, phi[0])

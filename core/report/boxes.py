@@ -148,7 +148,7 @@ def _cues(
     audit: Audit, label: str, tagged: Sequence[tuple[Candidate, str]]
 ) -> dict[str, list[Region]]:
     """Regions of the tagged candidates of a class by image."""
-    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    arrays = audit.arrays_of(label)
     values = values_of(audit, label, [candidate for candidate, _ in tagged])
     name = audit.class_facts(label)["name"]
     found: dict[str, list[Region]] = {}

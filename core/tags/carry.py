@@ -96,7 +96,7 @@ def match_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
 def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -> Match:
     label, tag = row["label"], Tag(row["decision"])
     subtype = Subtype(row["subtype"]) if row["subtype"] else None
-    theirs = source.class_arrays(source.class_facts(label)["class_idx"])
+    theirs = source.arrays_of(label)
     candidate = theirs.candidate(row["kind"], int(row["component"]))
 
     def refuse(why: str) -> Match:
@@ -109,7 +109,7 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
         return refuse(f"class {label!r} is not audited in {target.name!r}")
     if _tagged_by_people(target, label, store):
         return refuse(f"people tagged class {label!r} of {target.name!r} themselves")
-    mine = target.class_arrays(target.class_facts(label)["class_idx"])
+    mine = target.arrays_of(label)
     ids, left, right, fitting = _pairs(theirs, mine)
     if min(fitting.sum(), (~fitting).sum()) < FEWEST:
         return refuse(

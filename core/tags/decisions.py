@@ -34,7 +34,7 @@ class Tagged(Mapping[str, list[Candidate]]):
     def __getitem__(self, label: str) -> list[Candidate]:
         keys = self.keys_of[label]
         if label not in self._read:
-            arrays = self._audit.class_arrays(self._audit.class_facts(label)["class_idx"])
+            arrays = self._audit.arrays_of(label)
             self._read[label] = [arrays.candidate(key.kind, key.number) for key in keys]
         return self._read[label]
 
@@ -102,7 +102,7 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
 
 def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:
     """Alpha (n, m) float64 of some candidates on every image of their class."""
-    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    arrays = audit.arrays_of(label)
     columns = []
     for candidate in candidates:
         if candidate.row >= 0:

@@ -50,7 +50,7 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
     """
     known = {e.key: e.tag for e in store.current(audit.id, ANNOTATOR)}
     for label, cue in cue_owners(audit).items():
-        arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+        arrays = audit.arrays_of(label)
         first = _first(audit, arrays)
         shown = audit.images.loc[arrays.image_ids, cue].to_numpy() == 1
         areas = [auroc(np.asarray(arrays.alpha[:, c]), shown) for c in first["component"]]

@@ -145,10 +145,10 @@ def _pair(table: pd.DataFrame, component: int) -> str:
 
 def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
     """The same images, once with A's overlay and once with B's."""
-    left = opened.class_arrays(a, a.class_facts(label)["class_idx"])
+    left = opened.arrays_of(a, label)
     first = card_pictures(a, left.candidate(Kind.PCA, in_a), top=8, weakest=0)
     first = tuple(p for p in first if p.image_id in b.images.index)
-    right = opened.class_arrays(b, b.class_facts(label)["class_idx"])
+    right = opened.arrays_of(b, label)
     candidate = right.candidate(Kind.PCA, in_b)
     alpha = np.asarray(right.alpha[:, in_b], np.float64).tolist()
     second = photos(

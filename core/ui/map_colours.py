@@ -68,7 +68,7 @@ def _spuriosity(
     here = set(drawn(audit, found)["label"])
     for label, keys in tagged:
         if label in here:
-            arrays = opened.class_arrays(audit, int(audit.class_facts(label)["class_idx"]))
+            arrays = opened.arrays_of(audit, label)
             values = values_of(audit, label, [opened.candidate(audit, key) for key in keys])
             scores = spuriosity(values, np.asarray(arrays.fitting, bool))
             by_id |= dict(zip(arrays.image_ids, scores.tolist(), strict=True))

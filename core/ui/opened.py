@@ -58,10 +58,14 @@ def class_arrays(audit: Audit, class_idx: int) -> ClassArrays:
     return audit.class_arrays(class_idx)
 
 
+def arrays_of(audit: Audit, label: str) -> ClassArrays:
+    """:func:`class_arrays` of a class by its label."""
+    return class_arrays(audit, int(audit.class_facts(label)["class_idx"]))
+
+
 def candidate(audit: Audit, key: CandidateKey) -> Candidate:
     """A candidate of an opened audit (:meth:`core.audits.audit.ClassArrays.candidate`)."""
-    arrays = class_arrays(audit, int(audit.class_facts(key.label)["class_idx"]))
-    return arrays.candidate(key.kind, key.number)
+    return arrays_of(audit, key.label).candidate(key.kind, key.number)
 
 
 def named(audit: Audit, text: str, label: str | None = None) -> CandidateKey | None:

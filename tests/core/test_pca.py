@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from core.candidates import pca as module
-from core.candidates.candidate import linear_alpha
+from core.candidates.candidate import (
+    BLOCK,
+    LinearFunctional,
+    factors,
+    functional,
+    linear_alpha,
+)
 from core.candidates.pca import class_pca, match_directions
 from core.candidates.search import (
     ClassFeatures,
@@ -159,3 +165,31 @@ def test_page_order_puts_a_certain_gap_before_noise() -> None:
     assert order[0] == 0
     assert order[1] == 1
     assert order[3] == 3
+
+
+def test_a_functional_is_taken_apart_and_put_together_again() -> None:
+    rng = np.random.default_rng(5)
+    weight, mean = rng.normal(size=(2, 9))
+    unit = rng.normal(size=9)
+    for direction, offset in (
+        functional(unit / np.linalg.norm(unit), weight, mean),
+        (rng.normal(size=9), rng.normal()),  # of another model: fits neither weight nor mean
+    ):
+        again = functional(*factors(direction, float(offset), weight, mean))
+        np.testing.assert_allclose(again[0], direction, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(again[1], offset, rtol=1e-10, atol=1e-12)
+    neuron = functional(np.eye(9)[4], weight, mean)
+    np.testing.assert_array_equal(neuron[0], np.eye(9)[4] * weight)
+    assert neuron[1] == mean[4]
+
+
+def test_alpha_does_not_depend_on_blocks_and_is_the_mean_of_the_map() -> None:
+    rng = np.random.default_rng(6)
+    maps = rng.normal(size=(BLOCK + 3, 4, 2, 2)).astype(np.float32)
+    features, direction = maps.mean(axis=(2, 3)), rng.normal(size=4)
+    found = LinearFunctional(0, direction, 0.3)
+    alpha = found.alpha(features)
+    assert (alpha.dtype, alpha.shape) == (np.float64, (BLOCK + 3,))
+    np.testing.assert_allclose(alpha, features.astype(np.float64) @ direction - 0.3, atol=1e-12)
+    np.testing.assert_allclose(found.heatmap(maps).mean(axis=(1, 2)), alpha, atol=1e-5)
+    assert found.alpha(features[:0]).shape == (0,)
