@@ -158,9 +158,9 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         scale=overlay_scale(right, candidate.row),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
     )
-    st.markdown(f"A, {title_of(Kind.PCA, in_a)}")
+    st.markdown(f"A, {plain(title_of(Kind.PCA, in_a))}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, {title_of(Kind.PCA, in_b)}, same images")
+    st.markdown(f"B, {plain(title_of(Kind.PCA, in_b))}, same images")
     gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
 
 

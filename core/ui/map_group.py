@@ -18,6 +18,7 @@ from core.ui import blocks, cards, opened, pictures, state
 from core.ui.gallery import Card, gallery
 from core.ui.map import PARAMETERS
 from core.ui.map_colours import View, drawn
+from core.ui.text import plain
 
 FINDINGS = 5
 PICTURES = 12
@@ -79,7 +80,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         st.segmented_control,
         "What sets the group apart most",
         "kind",
-        {kind: plural.capitalize() for kind, plural in FOUND.items()},
+        {kind: plain(plural.capitalize()) for kind, plural in FOUND.items()},
     )
     state.publish(PARAMETERS)
     table = tables[kind]
