@@ -90,17 +90,15 @@ class ClassArrays:
                     f"component {component} of class {self.facts['name']!r} does not exist; it has "
                     f"components 0 to {pca.basis.shape[1] - 1}"
                 )
-            unit = pca.basis[:, component]
         else:
             if not 0 <= component < len(pca.weight):
                 raise InputError(
                     f"neuron {component} does not exist; the encoder has features 0 to "
                     f"{len(pca.weight) - 1}"
                 )
-            unit = np.eye(1, len(pca.weight), component)[0]
             where = np.flatnonzero(self.neurons == component)
             row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
-        direction, offset = functional(unit, pca.weight, pca.mean)
+        direction, offset = functional(pca.unit(kind, component), pca.weight, pca.mean)
         return self._made(kind, component, row, direction, float(offset))
 
     def _carried(self, number: int) -> Candidate:

@@ -98,14 +98,12 @@ def cue_of(audit: Audit, candidate: Candidate) -> Cue:
     """A candidate as the methods take it; its alpha stays what the candidate's is."""
     pca = audit.class_arrays(candidate.class_idx).pca
     weight, mean = np.asarray(pca.weight, np.float64), np.asarray(pca.mean, np.float64)
-    kind, number = candidate.key.kind, candidate.key.number
-    if kind is Kind.PCA:
-        unit = np.asarray(pca.basis[:, number], np.float64)
-    elif kind is Kind.NEURON:
-        unit = np.eye(1, len(weight), number)[0]
-    else:
-        unit, weight, mean = factors(candidate.direction, candidate.offset, weight, mean)
-    return Cue(candidate.class_idx, unit, weight, mean)
+    if candidate.key.kind is Kind.CARRIED:
+        found = factors(candidate.direction, candidate.offset, weight, mean)
+        return Cue(candidate.class_idx, *found)
+    return Cue(
+        candidate.class_idx, pca.unit(candidate.key.kind, candidate.key.number), weight, mean
+    )
 
 
 @dataclass(frozen=True)

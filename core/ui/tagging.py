@@ -59,11 +59,6 @@ def gold_questions(audit: Audit) -> frozenset[CandidateKey]:
     return frozenset(key for key in my_tags(audit, GOLD) if opened.named(audit, str(key)))
 
 
-def asked(order: tuple[CandidateKey, ...], wanted: CandidateKey | None) -> tuple[CandidateKey, ...]:
-    """The queue, with the candidate of the address in front where it is not part of it."""
-    return order if wanted is None or wanted in set(order) else (wanted, *order)
-
-
 @lru_cache(maxsize=32)
 def _queue(
     audit: Audit, kinds: tuple[str, ...], depth: int, gold: frozenset[CandidateKey], who: str
@@ -89,15 +84,6 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
     return tuple(FOUND) if kind == "both" else (kind,), depth, others
 
 
-def current(
-    order: tuple[CandidateKey, ...], mine: dict[CandidateKey, str], wanted: CandidateKey | None
-) -> int:
-    """Place of the shown candidate: the one in the address, else the first untagged."""
-    if wanted is not None:
-        return order.index(wanted)
-    return next((i for i, key in enumerate(order) if key not in mine), 0)
-
-
 def next_untagged(
     order: tuple[CandidateKey, ...], mine: dict[CandidateKey, str], place: int
 ) -> int:
@@ -116,12 +102,14 @@ def annotate(audit: Audit) -> None:
     who = cards.annotator()
     mine = my_tags(audit, who)
     wanted = opened.named(audit, state.get("at") or "")
-    order = asked(_queue(audit, kinds, depth, gold_questions(audit), who), wanted)
+    order = _queue(audit, kinds, depth, gold_questions(audit), who)
+    if wanted is not None and wanted not in order:
+        order = (wanted, *order)
     if not order:
         blocks.empty("Nothing to tag", "This audit has no components. Choose another audit.")
         return
-    place = current(order, mine, wanted)
-    key = order[place]
+    key = wanted or next((key for key in order if key not in mine), order[0])
+    place = order.index(key)
     if state.get("at"):
         state.put("at", str(key))  # the address names what is shown, also where it named nothing
     facts = audit.class_facts(key.label)
