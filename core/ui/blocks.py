@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.audits.audit import Audit, ClassArrays
 from core.candidates.candidate import LinearFunctional
+from core.candidates.kinds import FOUND
 from core.errors import SpurioscopeError
 from core.explain.overlays import Parts
 from core.storage.files import MEND
@@ -122,6 +123,11 @@ def numbers(cells: Sequence[tuple[str, str]]) -> None:
         )
         + "</dl>"
     )
+
+
+def kinds() -> dict[str, str]:
+    """Kinds of candidates that are shown and asked about, in words."""
+    return {kind: plain(words) for kind, words in FOUND.items()}
 
 
 def class_names(audit: Audit) -> dict[str, str]:

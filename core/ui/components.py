@@ -11,7 +11,6 @@ from core.audits.audit import Audit
 from core.candidates.kinds import FOUND
 from core.explain.overlays import Parts
 from core.ui import blocks, cards, opened, state
-from core.ui.text import plain
 from core.ui.words import help_on
 
 PARAMETERS = ["audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"]
@@ -97,7 +96,7 @@ def controls(audit: Audit, shown: View) -> None:
             st.segmented_control,
             "Candidates",
             "kind",
-            {kind: plain(words) for kind, words in FOUND.items()},
+            blocks.kinds(),
             resets=["page"],
             help=help_on("component", "neuron"),
         )

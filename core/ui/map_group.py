@@ -11,14 +11,12 @@ import streamlit as st
 
 from core.audits.audit import Audit, ClassArrays
 from core.candidates.candidate import Candidate
-from core.candidates.kinds import FOUND
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state
 from core.ui.gallery import Card, gallery
 from core.ui.map import PARAMETERS
 from core.ui.map_colours import View, drawn
-from core.ui.text import plain
 
 FINDINGS = 5
 PICTURES = 12
@@ -80,7 +78,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         st.segmented_control,
         "What sets the group apart most",
         "kind",
-        {kind: plain(plural.capitalize()) for kind, plural in FOUND.items()},
+        blocks.kinds(),
     )
     state.publish(PARAMETERS)
     table = tables[kind]

@@ -19,7 +19,7 @@ from core.tags.votes import GOLD, count_votes
 from core.types import Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
-from core.ui.text import html, plain
+from core.ui.text import html
 from core.ui.words import help_on
 
 ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
@@ -74,7 +74,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             st.segmented_control,
             "Candidates",
             "queue_kind",
-            {**{kind: plain(words) for kind, words in FOUND.items()}, "both": "both"},
+            {**blocks.kinds(), "both": "both"},
             resets=["at"],
             help=help_on("component", "neuron"),
             width="content",
