@@ -353,7 +353,7 @@ def prepare(folder: Path) -> Bench:
     """A generated audit of three classes with tags of five people, of which some say more."""
     workspace = Workspace(folder / "workspace")
     audit = make(workspace, classes=3, per_class=12, width=8)
-    store, label = TagStore.open(workspace), str(audit.classes[0]["label"])
+    store, label = TagStore.open(workspace), audit.classes[0].label
     store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.SPURIOUS,
               subtype=Subtype.BACKGROUND, confidence=4, reason="snow")  # fmt: skip
     store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.CORE)

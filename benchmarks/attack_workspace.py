@@ -117,9 +117,7 @@ def bench(folder: Path) -> Bench:
     audit = run_audit(request, workspace)
     store = TagStore.open(workspace)
     for component, tag in ((0, Tag.SPURIOUS), (1, Tag.CORE)):
-        store.add(
-            "ann", audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, component), tag
-        )
+        store.add("ann", audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, component), tag)
     made = Bench(folder, audit.id, request)
     for command in ("gaps", "map", "report"):  # they leave files
         answer(made, made.whole, command)
@@ -174,11 +172,11 @@ def reading(folder: Path) -> str:
     parts: list[Any] = [audit.images.to_csv(), audit.candidates.to_csv(), audit.summary]
     parts += [audit.preprocess, audit.held_out, audit.head.weight, audit.features(ids)]
     for facts in audit.classes:
-        arrays = audit.class_arrays(facts["class_idx"])
+        arrays = audit.class_arrays(facts.class_idx)
         for candidate in (arrays.candidate("pca", 0), arrays.candidate("neuron", 5)):
             parts += [candidate.direction, candidate.offset]
         parts += [np.asarray(arrays.alpha), arrays.top_maps, arrays.image_ids, arrays.facts]
-        parts += [audit.carried(facts["class_idx"])]
+        parts += [audit.carried(facts.class_idx)]
     maps = audit.maps(ids[:2]) if audit.store.has_maps(ids[:2]) else None
     parts.append(maps)
     return _digest(b"".join(_bytes(part) for part in parts))

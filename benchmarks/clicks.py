@@ -38,7 +38,7 @@ def run() -> list[Line]:
         command = [sys.executable, "-m", "core", *prepare, "--workspace", folder]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         audit = Audit.open(Workspace(Path(folder)), "clicks")
-        labels = [facts["label"] for facts in audit.classes]
+        labels = [facts.label for facts in audit.classes]
         with browser() as page:
             paints = [first_paint(folder, page) for _ in range(5)]
             with server(folder) as url:

@@ -211,11 +211,11 @@ def tag(audit: Audit, store: TagStore, seed: int = 0) -> int:
     rng = np.random.default_rng(seed)
     rows = []
     for facts in audit.classes:
-        for component in range(min(ASKED, facts["n_components"])):
+        for component in range(min(ASKED, facts.n_components)):
             truth = "spurious" if component == 0 or rng.random() < 0.1 else "core"
             for person in range(PEOPLE):
                 other = {"core": "spurious", "spurious": "core"}[truth]
-                row = {"label": facts["label"], "kind": "pca", "component": component}
+                row = {"label": facts.label, "kind": "pca", "component": component}
                 row |= {
                     "annotator": f"person {person}",
                     "subtype": None,

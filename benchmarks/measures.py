@@ -113,7 +113,7 @@ def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) 
     from core.trials.pasted_cues import PASTES
 
     found, _ = paste_and_say(audit, label, decisions.spurious[label], PASTES, model, model)
-    own = audit.class_facts(label)["class_idx"]
+    own = audit.class_facts(label).class_idx
     rate = float(found.turned(own).mean())
     control = float(found.turned(own, "control").mean())
     front = float(found.turned(own, "in_front").mean())
@@ -124,7 +124,7 @@ def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) 
         Line(f"{label}: the same shape from the image's own class instead", control, ""),
     ]  # fmt: skip
     for other in clean:
-        class_idx = audit.class_facts(other)["class_idx"]
+        class_idx = audit.class_facts(other).class_idx
         turned = float(found.turned(class_idx).mean())
         lines += [
             Line(f"{label}: its cue pasted, newly {other} (clean)", turned, "< 0.05", "",

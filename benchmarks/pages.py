@@ -27,7 +27,7 @@ def run() -> list[Line]:
         for number, model in enumerate((MODEL, MODEL.replace("lite0", "lite1"))):
             _core(folder, "audit", "--data", data, "--model", model, "--name", f"pages-{number}")
         audits = [Audit.open(Workspace(Path(folder)), f"pages-{n}") for n in range(2)]
-        label = audits[1].classes[0]["label"]
+        label = audits[1].classes[0].label
         tag = ["tags", "add", "pages-1", "--class", label, "--component", "0"]
         _core(folder, *tag, "--tag", "spurious")
         with server(folder) as url, browser() as page:

@@ -117,7 +117,7 @@ def tagged(audit: Any, label: str, cue: str) -> Cue:
     arrays, mine, found, _ = scores(audit, label, cue)
     component = int(mine.iloc[int(found[:FIRST].argmax())]["component"])
     pca = arrays.pca
-    return Cue(int(arrays.facts["class_idx"]), pca.basis[:, component], pca.weight, pca.mean)
+    return Cue(int(arrays.facts.class_idx), pca.basis[:, component], pca.weight, pca.mean)
 
 
 def drawn(audit: Any, label: str) -> list[tuple[np.ndarray, np.ndarray]]:

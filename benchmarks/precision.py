@@ -146,7 +146,7 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
     workspace, chosen = Workspace(exact.folder.parents[1]), []
     table = exact.candidates[exact.candidates["kind"] == "pca"]
     top = table.sort_values("gap", ascending=False).iloc[0]
-    label = next(c["label"] for c in exact.classes if c["class_idx"] == top["class_idx"])
+    label = next(c.label for c in exact.classes if c.class_idx == top["class_idx"])
     store = TagStore.open(workspace)
     for audit in (exact, other):
         name = f"{audit.name}-fixed"

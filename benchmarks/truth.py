@@ -41,9 +41,9 @@ def scores(audit: Any, label: str, cue: str) -> tuple[Any, Any, np.ndarray, np.n
     """The class's arrays, components in page order, and AUROC of each against a cue."""
     from core.statistics.intervals import auroc
 
-    arrays = audit.class_arrays(audit.class_facts(label)["class_idx"])
+    arrays = audit.class_arrays(audit.class_facts(label).class_idx)
     table = audit.candidates
-    mine = table[(table["class_idx"] == arrays.facts["class_idx"]) & (table["kind"] == "pca")]
+    mine = table[(table["class_idx"] == arrays.facts.class_idx) & (table["kind"] == "pca")]
     mine = mine.sort_values("order")
     shown = audit.images.loc[arrays.image_ids, cue].to_numpy() == 1
     found = np.array([auroc(arrays.alpha[:, c], shown) for c in mine["component"]])

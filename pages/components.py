@@ -18,11 +18,11 @@ def browse() -> None:
             components.card_list(audit, shown)
         else:
             blocks.empty(
-                f"{shown.facts['name']} has no {FOUND[shown.kind]}",
+                f"{shown.facts.name} has no {FOUND[shown.kind]}",
                 "A class needs at least two training images. Add images, or choose another class.",
             )
-        if shown.facts["definition"]:
-            st.caption(blocks.plain(f"{shown.facts['name']}: {shown.facts['definition']}"))
+        if shown.facts.definition:
+            st.caption(blocks.plain(f"{shown.facts.name}: {shown.facts.definition}"))
     with controls:
         components.controls(audit, shown)
     state.publish(components.PARAMETERS)

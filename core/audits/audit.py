@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.audits.audited import AuditedClass
 from core.audits.class_files import read_arrays, read_carried
 from core.candidates.candidate import Candidate, LinearFunctional, functional
 from core.candidates.key import CandidateKey
@@ -54,8 +55,7 @@ _uploading = threading.Lock()
 class ClassArrays:
     """Everything computed about one class."""
 
-    facts: dict[str, Any]
-    """class_idx, label, name, logit_mean, n_images, n_fitted, n_components, bound."""
+    facts: AuditedClass
     pca: ClassPCA
     neurons: IntArray
     """(m,) feature indices."""
@@ -87,7 +87,7 @@ class ClassArrays:
         if kind is Kind.PCA:
             if not 0 <= component < pca.basis.shape[1]:
                 raise InputError(
-                    f"component {component} of class {self.facts['name']!r} does not exist; it has "
+                    f"component {component} of class {self.facts.name!r} does not exist; it has "
                     f"components 0 to {pca.basis.shape[1] - 1}"
                 )
         else:
@@ -105,7 +105,7 @@ class ClassArrays:
         rows = read_carried(self.carried) if there(self.carried) else np.zeros((0, 1))
         if not 0 <= number < len(rows):
             raise InputError(
-                f"class {self.facts['name']!r} has {len(rows)} carried directions, not number "
+                f"class {self.facts.name!r} has {len(rows)} carried directions, not number "
                 f"{number}; carry the tags over again"
             )
         return self._made(Kind.CARRIED, number, -1, rows[number, :-1], float(rows[number, -1]))
@@ -113,8 +113,8 @@ class ClassArrays:
     def _made(
         self, kind: Kind, number: int, row: int, direction: FloatArray, offset: float
     ) -> Candidate:
-        key = CandidateKey(str(self.facts["label"]), kind, number)
-        return Candidate(int(self.facts["class_idx"]), direction, offset, key, row)
+        key = CandidateKey(self.facts.label, kind, number)
+        return Candidate(self.facts.class_idx, direction, offset, key, row)
 
 
 class Audit:
@@ -165,11 +165,10 @@ class Audit:
         """Whether heatmaps average to alpha exactly."""
         return bool(self.manifest["model"]["map_kind"] != "none")
 
-    @property
-    def classes(self) -> list[dict[str, Any]]:
+    @cached_property
+    def classes(self) -> list[AuditedClass]:
         """Facts of every audited class, by label."""
-        found: list[dict[str, Any]] = self.summary["classes"]
-        return found
+        return [AuditedClass.from_json(facts) for facts in self.summary["classes"]]
 
     @cached_property
     def preprocess(self) -> Preprocess:
@@ -216,7 +215,7 @@ class Audit:
         """The head that is explained."""
         return read_head(self.folder)
 
-    def class_facts(self, wanted: str) -> dict[str, Any]:
+    def class_facts(self, wanted: str) -> AuditedClass:
         """A class by raw label, displayed name or ``#index``.
 
         Raises
@@ -226,15 +225,15 @@ class Audit:
         """
         for key in ("label", "name"):
             for facts in self.classes:
-                if facts[key] == wanted:
+                if getattr(facts, key) == wanted:
                     return facts
         if wanted.startswith("#"):
             for facts in self.classes:
-                if str(facts["class_idx"]) == wanted[1:]:
+                if str(facts.class_idx) == wanted[1:]:
                     return facts
         import difflib
 
-        names = [facts["name"] for facts in self.classes]
+        names = [facts.name for facts in self.classes]
         near = difflib.get_close_matches(wanted, names, n=3) or names[:5]
         raise InputError(
             f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
@@ -245,28 +244,28 @@ class Audit:
         path = self.files.carried_to(class_idx)
         return len(read_carried(path, mapped=True)) if there(path) else 0
 
-    def count(self, facts: dict[str, Any], kind: Kind) -> int:
+    def count(self, facts: AuditedClass, kind: Kind) -> int:
         """How many candidates of a kind a class has; any feature may be asked for as a neuron."""
         if kind is Kind.CARRIED:
-            return self.carried(facts["class_idx"])
-        return int(facts["n_components"] if kind is Kind.PCA else self.head.weight.shape[1])
+            return self.carried(facts.class_idx)
+        return int(facts.n_components if kind is Kind.PCA else self.head.weight.shape[1])
 
     def arrays_of(self, wanted: str) -> ClassArrays:
         """:meth:`class_arrays` of a class by its name (:meth:`class_facts`)."""
-        return self.class_arrays(int(self.class_facts(wanted)["class_idx"]))
+        return self.class_arrays(self.class_facts(wanted).class_idx)
 
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         files = self.files.of_class(class_idx)
         arrays = read_arrays(files, self.head.weight.shape[1])
-        facts = read_json(files.facts, CLASS)
+        facts = AuditedClass.from_json(read_json(files.facts, CLASS))
         pca = ClassPCA(
             np.asarray(self.head.weight[class_idx], np.float64),
             np.asarray(arrays["mean"]),
             np.asarray(arrays["basis"], np.float64).T,
             np.asarray(arrays["eigenvalues"]),
-            facts["total_variance"] or 0.0,
-            facts["bound"],
+            facts.total_variance or 0.0,
+            facts.bound,
         )
         return ClassArrays(
             facts,

@@ -59,7 +59,7 @@ def alpha_table(audit: Audit, wanted: str | None, *, neurons: bool) -> pd.DataFr
     split = audit.images["split"]
     parts = []
     for fact in facts:
-        arrays = audit.class_arrays(fact["class_idx"])
+        arrays = audit.class_arrays(fact.class_idx)
         r = arrays.pca.basis.shape[1]
         names = arrays.neurons if neurons else np.arange(r)
         alpha = arrays.alpha[:, r:] if neurons else arrays.alpha[:, :r]
@@ -68,7 +68,7 @@ def alpha_table(audit: Audit, wanted: str | None, *, neurons: bool) -> pd.DataFr
             pd.DataFrame(
                 {
                     "image_id": np.repeat(arrays.image_ids, len(names)),
-                    "class_idx": fact["class_idx"],
+                    "class_idx": fact.class_idx,
                     "component": np.tile(names, n),
                     "alpha": np.asarray(alpha).ravel(),
                     "split": np.repeat(split.loc[arrays.image_ids].to_numpy(), len(names)),

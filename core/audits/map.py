@@ -107,7 +107,7 @@ def scope_images(audit: Audit, class_idx: int | None) -> pd.DataFrame:
     images = audit.images[["label", "digest"]]
     if class_idx is None:
         return images
-    label = next(facts["label"] for facts in audit.classes if facts["class_idx"] == class_idx)
+    label = next(facts.label for facts in audit.classes if facts.class_idx == class_idx)
     return images[images["label"] == label]
 
 

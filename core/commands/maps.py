@@ -20,16 +20,16 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     request = MapRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
     facts = None if request.class_name is None else audit.class_facts(request.class_name)
-    class_idx = None if facts is None else int(facts["class_idx"])
+    class_idx = None if facts is None else facts.class_idx
     found = compute_map(audit, class_idx, umap=not request.pca_only, report=report)
     folder = audit.files.map_of(class_idx).folder
     result = {
         "audit": audit.id,
-        "class": None if facts is None else facts["label"],
+        "class": None if facts is None else facts.label,
         **{key: found.facts[key] for key in ("n", "shown", "seed", "shares", "umap", "notes")},
         "folder": str(folder),
     }
-    what = "all images" if facts is None else f"class {facts['name']}"
+    what = "all images" if facts is None else f"class {facts.name}"
     shares = " and ".join(f"{100 * share:.0f} %" for share in result["shares"])
     lines = [
         f"map of {what} of {audit.name}: {result['shown']:,} of {result['n']:,} shown, "

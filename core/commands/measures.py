@@ -58,8 +58,8 @@ def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = 
     facts = audit.class_facts(request.class_name)
     found = scored(audit, request.class_name, request.cue_images, report=report)
     unreadable = [{"path": path, "reason": reason} for path, reason in found.unreadable]
-    result = {"audit": audit.id, "class_idx": facts["class_idx"], "label": facts["label"]}
-    result |= {"class_name": facts["name"], **asdict(found.score)}
+    result = {"audit": audit.id, "class_idx": facts.class_idx, "label": facts.label}
+    result |= {"class_name": facts.name, **asdict(found.score)}
     result |= {"chance_auroc": 0.5, "share_in": found.share_in, "share_cue": found.share_cue}
     result |= {"split": audit.summary["held_out"], "images": _records(found.images)}
     result["unreadable"] = unreadable

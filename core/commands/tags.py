@@ -79,11 +79,11 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     facts = audit.class_facts(options.class_name)
     kind = Kind.PCA if options.neuron is None else Kind.NEURON
     component = options.component if options.neuron is None else options.neuron
-    candidate = audit.class_arrays(facts["class_idx"]).candidate(kind, component)
+    candidate = audit.class_arrays(facts.class_idx).candidate(kind, component)
     event = TagStore.open(workspace).add(
         options.annotator,
         audit.id,
-        CandidateKey(facts["label"], kind, component),
+        CandidateKey(facts.label, kind, component),
         Tag(options.tag),
         subtype=Subtype(options.subtype) if options.subtype else None,
         confidence=options.confidence,
@@ -91,7 +91,7 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     )
     result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind.value}
     result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
-    said = f"{candidate.title} of {facts['name']} is {event.tag} for {event.annotator}"
+    said = f"{candidate.title} of {facts.name} is {event.tag} for {event.annotator}"
     return result, one_line(said)
 
 
@@ -107,7 +107,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
     log, faults = TagStore.open(workspace).log(audit.id)
     table = answers(standing(log))
     votes = count_votes(table, threshold=options.threshold)
-    names = {facts["label"]: facts["name"] for facts in audit.classes}
+    names = {facts.label: facts.name for facts in audit.classes}
     lines = []
     for row in votes.to_dict("records"):
         what = title_of(row["kind"], row["component"])
@@ -159,7 +159,7 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Res
         n_features=audit.head.weight.shape[1],
         annotator=options.annotator,
         sizes={
-            facts["label"]: {kind: audit.count(facts, kind) for kind in Kind}
+            facts.label: {kind: audit.count(facts, kind) for kind in Kind}
             for facts in audit.classes
         },
     )

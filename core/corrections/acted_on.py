@@ -71,12 +71,12 @@ def find(
     if classes:
         wanted = [audit.class_facts(name) for name in classes]
         for facts in wanted:
-            if facts["label"] not in found:
+            if facts.label not in found:
                 raise InputError(
-                    f"class {facts['name']!r} of audit {audit.name!r} has no candidate decided "
+                    f"class {facts.name!r} of audit {audit.name!r} has no candidate decided "
                     f"spurious; {remedy}"
                 )
-        found = {facts["label"]: found[facts["label"]] for facts in wanted}
+        found = {facts.label: found[facts.label] for facts in wanted}
     if cues:
         found = _named(found, cues)
     return Findings(found, decisions)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.corrections.effect_rows import (
     COLUMNS,
@@ -92,9 +93,9 @@ def _overall(effect: Effect) -> list[dict[str, Any]]:
     ]
 
 
-def _class_accuracy(effect: Effect, facts: dict[str, Any]) -> dict[str, Any]:
-    mine = effect.images[effect.images["label"] == facts["label"]]
-    return paired(effect, facts["label"], "accuracy", *right(mine))
+def _class_accuracy(effect: Effect, facts: AuditedClass) -> dict[str, Any]:
+    mine = effect.images[effect.images["label"] == facts.label]
+    return paired(effect, facts.label, "accuracy", *right(mine))
 
 
 def _cue_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
@@ -136,7 +137,7 @@ def _worst_groups(effect: Effect, labels: Sequence[str]) -> list[dict[str, Any]]
     groups: dict[str, pd.DataFrame] = {}
     for label in labels:
         shows, _ = effect.shows(label)
-        name, mine = effect.facts(label)["name"], effect.images["label"] == label
+        name, mine = effect.facts(label).name, effect.images["label"] == label
         for there, word in ((True, "with"), (False, "without")):
             part = effect.images[mine & (shows == there).fillna(False)]
             if len(part):

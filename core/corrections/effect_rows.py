@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.corrections.acted_on import who_shows
 from core.measures.gaps import share
-from core.measures.rows import SHARE
+from core.measures.rows import EVERYWHERE, SHARE
 from core.statistics.bootstrap import RESAMPLES, draws, percentiles
 from core.statistics.intervals import paired_change
 from core.tags.decisions import Decisions
@@ -99,7 +100,7 @@ class Effect:
         """Whether both see images alike."""
         return not self.after.manifest["mitigation"]["encoder_changed"]
 
-    def facts(self, label: str) -> dict[str, Any]:
+    def facts(self, label: str) -> AuditedClass:
         """Facts of a class."""
         return self.before.class_facts(label)
 
@@ -140,11 +141,11 @@ def row(
     change : default the plain difference, without an interval.
     acted_on : default whether any cue of the class was.
     """
-    facts = effect.facts(label) if label else {"class_idx": -1, "label": "", "name": ""}
+    facts = effect.facts(label) if label else EVERYWHERE
     if acted_on is None:
         acted_on = any(key.rpartition("/")[0] == label for key in effect.acted_on)
     change = change or (after[0] - before[0], *NOTHING[1:])
-    values = [facts["class_idx"], facts["label"], facts["name"], measure, subject, acted_on]
+    values = [facts.class_idx, facts.label, facts.name, measure, subject, acted_on]
     values += [*before, *after, *change, unit, n, effect.split, note]
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -33,7 +33,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     same = not facts_of(audit)["encoder_changed"]
     if same:
         link_tree(parent.files.carried, audit.files.carried)
-    known = {facts["label"] for facts in audit.classes}
+    known = {facts.label for facts in audit.classes}
     places: dict[str, dict[int, int]] = {}
     rows = []
     for event in store.current(parent.id):
@@ -54,7 +54,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
 
 def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     """The number of a component of the parent among the directions carried to the audit."""
-    class_idx = int(parent.class_facts(event.label)["class_idx"])
+    class_idx = parent.class_facts(event.label).class_idx
     found = parent.arrays_of(event.label).candidate(event.kind, event.component)
     return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 

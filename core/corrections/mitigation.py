@@ -138,7 +138,7 @@ def cue_folders(parent: Audit, given: Mapping[str, Path]) -> dict[str, Path]:
     """
     found = {}
     for name, folder in given.items():
-        label = str(parent.class_facts(name)["label"])
+        label = parent.class_facts(name).label
         if not folder.expanduser().is_dir():
             raise InputError(
                 f"--cue-images {name}={folder}: {folder} is not a folder; give one with images "
@@ -223,7 +223,7 @@ def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]
 def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:
     """Composites of every class acted on, by its output; the table before and after has them."""
     return {
-        int(work.parent.class_facts(label)["class_idx"]): held_out_composites(
+        work.parent.class_facts(label).class_idx: held_out_composites(
             work.parent, label, work.findings.decisions, models=models, report=work.report
         )
         for label in work.findings.chosen

@@ -29,7 +29,7 @@ def flip_rows(
         new = held_out_composites(
             effect.before, label, tags, seen_by=effect.after, models=models, report=report
         )
-    class_idx = int(effect.facts(label)["class_idx"])
+    class_idx = effect.facts(label).class_idx
     if not len(old.ids):
         return [missing(effect, label, "flip_rate", "no cue to paste or no other class's image")]
     said = f"{old.sources} {old.kind}"
@@ -107,7 +107,7 @@ def cue_image_row(
 
     report(Progress(f"Reading {folder.name}", 0, 0))
     found, given = [], []
-    class_idx = int(effect.facts(label)["class_idx"])
+    class_idx = effect.facts(label).class_idx
     mine = effect.images.index[effect.images["label"] == label].tolist()
     for audit in (effect.before, effect.after):
         owner = effect.before if effect.same_encoder else audit  # only the encoder is asked
@@ -177,7 +177,7 @@ def object_rows(
     if not pictures:
         return [missing(effect, label, "epg", NOT_ASKED)]
     ids = effect.images.index[effect.images["label"] == label].tolist()[:MAPS]
-    class_idx = int(effect.facts(label)["class_idx"])
+    class_idx = effect.facts(label).class_idx
     shares = [
         object_shares(audit, ids, class_idx, models) for audit in (effect.before, effect.after)
     ]
@@ -209,7 +209,7 @@ def object_shares(
     if not audit.store.has_maps(ids) and audit.id not in models:
         models[audit.id] = audit.load_model()
     slopes, constants = audit.head.piece(audit.features(ids), class_idx)
-    level = float(audit.class_arrays(class_idx).facts["logit_mean"])
+    level = float(audit.class_arrays(class_idx).facts.logit_mean)
     for start in range(0, len(ids), 32):
         part = range(start, min(start + 32, len(ids)))
         maps = audit.maps([ids[i] for i in part], models.get(audit.id))

@@ -69,7 +69,7 @@ class Trials:
             found = self.outcomes.pasted(label, [outcomes.PASTED])
             if found is None:
                 return None
-            class_idx = int(self.audit.class_facts(label)["class_idx"])
+            class_idx = self.audit.class_facts(label).class_idx
             ids = found.others(class_idx)["image_id"].tolist()
             turned = found.turned(class_idx)
             return pd.DataFrame({"label": label, "image_id": ids, "turned": turned})

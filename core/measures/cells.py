@@ -159,7 +159,7 @@ def worst_gap(context: Context) -> Figures:
         worst = int(np.argmax([g.gap.gap for g in gaps]))
         sampled = Sampled(gaps[worst].gap.gap, np.max([g.samples for g in gaps], axis=0))
         label = [name for name in context.tagged if (audit.id, name) in context.gaps][worst]
-        name = audit.class_facts(label)["name"]
+        name = audit.class_facts(label).name
         low, high = bootstrap_interval(sampled)
         return Figure(sampled, (max(low, -100), min(high, 100)), 2 * gaps[worst].gap.k, name)
 

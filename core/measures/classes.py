@@ -46,7 +46,7 @@ def class_table(context: Context, kind: str) -> pd.DataFrame:
 def _names(context: Context) -> dict[str, str]:
     names: dict[str, str] = {}
     for audit in context.audits:
-        names = {facts["label"]: facts["name"] for facts in audit.classes} | names
+        names = {facts.label: facts.name for facts in audit.classes} | names
     return names
 
 
@@ -61,11 +61,11 @@ def _tagged(context: Context) -> list[tuple[object, ...]]:
 def _widest(context: Context) -> list[tuple[object, ...]]:
     labels = set(context.shared.labels)
     return [
-        (f["label"], f["name"], audit.id, f["top_gap"], f["top_gap_low"], f["top_gap_high"],
-         f["n_held_out"], f["top_candidate"])
+        (f.label, f.name, audit.id, f.top_gap, f.top_gap_low, f.top_gap_high,
+         f.n_held_out, f.top_candidate)
         for audit in context.audits
         for f in audit.classes
-        if f["label"] in labels and f.get("top_gap") is not None
+        if f.label in labels and f.top_gap is not None
     ]  # fmt: skip
 
 

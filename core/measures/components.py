@@ -45,7 +45,7 @@ def match_components(a: Audit, b: Audit, label: str) -> pd.DataFrame:
             "variance_share"
         ].to_numpy()
         for side, audit in (("a", a), ("b", b))
-        for index in [audit.class_facts(label)["class_idx"]]
+        for index in [audit.class_facts(label).class_idx]
     }
     table = pd.DataFrame(
         {
@@ -177,5 +177,5 @@ def margin_terms(a: Audit, b: Audit, image_id: str, label: str, against: str) ->
 def _logit_sum(audit: Audit, image_id: str, label: str) -> LogitSum:
     arrays = audit.arrays_of(label)
     phi = np.asarray(audit.features([image_id]), np.float64)
-    logit = float(audit.head.logits(phi)[0, int(arrays.facts["class_idx"])])
-    return logit_sum(arrays.pca, float(arrays.facts["logit_mean"]), logit, phi[0])
+    logit = float(audit.head.logits(phi)[0, arrays.facts.class_idx])
+    return logit_sum(arrays.pca, arrays.facts.logit_mean, logit, phi[0])

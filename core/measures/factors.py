@@ -103,7 +103,7 @@ def _path(audit: Audit, class_name: str | None) -> Path:
         "version": VERSION,
         "audit": audit.manifest["fingerprint"],
         "predictions": head_key(audit.folder),
-        "class": None if class_name is None else audit.class_facts(class_name)["label"],
+        "class": None if class_name is None else audit.class_facts(class_name).label,
         "images": IMAGES,
     }
     return audit.files.measure("factors", fingerprint(depends))
@@ -201,7 +201,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
 
     if why := lacking(audit):
         raise InputError(why)
-    label = None if class_name is None else audit.class_facts(class_name)["label"]
+    label = None if class_name is None else audit.class_facts(class_name).label
     images = audit.images.loc[_sampled(audit, label)]
     labels = np.array([audit.head.index(name) for name in images["label"]], np.int64)
     examples = read_examples(

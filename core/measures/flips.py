@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.measures.gaps import Rows, share
 from core.measures.rows import note, row
 from core.tags.decisions import Decisions
@@ -31,8 +31,8 @@ def flip_rows(audit: Audit, decisions: Decisions, pasted: Callable[[str], Pasted
     return rows
 
 
-def _flip_class(audit: Audit, facts: dict[str, Any], found: Pasted, tests: int) -> Rows:
-    class_idx, split = int(facts["class_idx"]), trial_split(audit)
+def _flip_class(audit: Audit, facts: AuditedClass, found: Pasted, tests: int) -> Rows:
+    class_idx, split = facts.class_idx, trial_split(audit)
     already = float((found.table["before"] == class_idx).mean())
     said = [f"{found.sources} {found.kind}", f"{100 * already:.1f} % had the class before"]
     if tests > 1:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate, linear_alpha
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics.intervals import accuracy_gaps, critical, mean_interval, wilson
@@ -65,7 +66,7 @@ def _corrected(tests: int, what: str) -> str:
     return f"interval corrected for {tests} {what} (Bonferroni)" if tests > 1 else ""
 
 
-def _class_rows(audit: Audit, facts: dict[str, Any], gap: SpuriousGap, tests: int) -> Rows:
+def _class_rows(audit: Audit, facts: AuditedClass, gap: SpuriousGap, tests: int) -> Rows:
     split = audit.summary["held_out"]
     said = f"k = {gap.k} of {gap.n} images a side"
     more = {"n": 2 * gap.k, "split": split, "note": _joined(said, _corrected(tests, "classes"))}
@@ -98,10 +99,10 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _candidate_rows(audit: Audit, facts: dict[str, Any], decisions: Decisions, tests: int) -> Rows:
-    label = facts["label"]
+def _candidate_rows(audit: Audit, facts: AuditedClass, decisions: Decisions, tests: int) -> Rows:
+    label = facts.label
     spurious = decisions.spurious[label]
-    arrays = audit.class_arrays(facts["class_idx"])
+    arrays = audit.class_arrays(facts.class_idx)
     rows = audit.images.index.get_indexer(arrays.image_ids)
     kept = audit.held_out[rows]
     correct = audit.images["fair"].to_numpy(dtype=bool)[rows][kept]
@@ -218,10 +219,10 @@ def group_rows(audit: Audit) -> Rows:
 def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
     split = audit.summary["held_out"]
     tests = len(images[["label", attribute]].drop_duplicates())
-    found: list[tuple[dict[str, Any], Group]] = []
+    found: list[tuple[AuditedClass, Group]] = []
     by_label = images.groupby("label").indices
     for facts in audit.classes:
-        mine = images.iloc[by_label.get(facts["label"], [])]
+        mine = images.iloc[by_label.get(facts.label, [])]
         values = mine[attribute].to_numpy(dtype=object)
         accuracies = groups(mine["fair"].to_numpy(dtype=bool), values, tests=tests)
         found += [(facts, group) for group in accuracies]
@@ -229,7 +230,7 @@ def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
         return []
     said = _corrected(tests, "groups")
 
-    def group_row(measure: str, facts: dict[str, Any], group: Group) -> dict[str, Any]:
+    def group_row(measure: str, facts: AuditedClass, group: Group) -> dict[str, Any]:
         return row(
             facts,
             measure,

@@ -79,7 +79,7 @@ def _there(read: Callable[P, T | None]) -> Callable[P, T]:
 def missing(audit: Audit, decisions: Decisions) -> Rows:
     """What the table cannot say: classes without spurious tags, tags that lead nowhere."""
     rows = [note(text) for text in decisions.notes]
-    names = [f["name"] for f in audit.classes if f["label"] not in decisions.spurious]
+    names = [f.name for f in audit.classes if f.label not in decisions.spurious]
     if names:
         some = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         rows.append(

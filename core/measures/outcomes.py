@@ -108,7 +108,7 @@ class Outcomes:
     def __init__(self, audit: Audit, decisions: Decisions) -> None:
         self.audit, self.decisions = audit, decisions
         self._base = base_key(audit)
-        self._numbers = {facts["label"]: int(facts["class_idx"]) for facts in audit.classes}
+        self._numbers = {facts.label: facts.class_idx for facts in audit.classes}
         self._held: dict[Path, Any] = {}
 
     def number(self, label: str) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.features.extract import cores, in_order
 from core.measures.gaps import Rows, share
@@ -176,7 +177,7 @@ def noise_rows(
     return rows + _noise_means(rows, trial_split(audit))
 
 
-def _noise_class(facts: dict[str, Any], trial: NoiseTrial, sigma: str, split: str) -> Rows:
+def _noise_class(facts: AuditedClass, trial: NoiseTrial, sigma: str, split: str) -> Rows:
     names = {
         "core_accuracy": "core_accuracy",
         "spurious_accuracy": "spurious_accuracy",
@@ -218,7 +219,7 @@ def _noise_class(facts: dict[str, Any], trial: NoiseTrial, sigma: str, split: st
 
 
 def _share_row(
-    facts: dict[str, Any], measure: str, hits: FloatArray, subject: str, split: str, said: str = ""
+    facts: AuditedClass, measure: str, hits: FloatArray, subject: str, split: str, said: str = ""
 ) -> dict[str, Any]:
     return row(
         facts,

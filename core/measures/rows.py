@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from core.audits.audited import AuditedClass
+
 COLUMNS = [
     *("class_idx", "label", "class_name", "measure", "subject", "value", "low", "high", "unit"),
     *("n", "split", "reading", "source", "note"),
@@ -210,12 +212,12 @@ DEFINITIONS = {
 }
 """Every measure of the table; pages show these words on hover."""
 
-EVERYWHERE = {"class_idx": -1, "label": "", "name": ""}
+EVERYWHERE = AuditedClass(-1, "", "", 0)
 """Stands for a class in rows about all of them."""
 
 
 def row(
-    facts: dict[str, Any],
+    facts: AuditedClass,
     measure: str,
     value: float = float("nan"),
     *,
@@ -229,9 +231,9 @@ def row(
     """One row (COLUMNS); unit and source follow from the measure."""
     definition = DEFINITIONS[measure]
     return {
-        "class_idx": int(facts["class_idx"]),
-        "label": facts["label"],
-        "class_name": facts["name"],
+        "class_idx": facts.class_idx,
+        "label": facts.label,
+        "class_name": facts.name,
         "measure": measure,
         "subject": subject,
         "value": float(value),
@@ -246,7 +248,7 @@ def row(
     }
 
 
-def note(text: str, *, n: int = 0, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+def note(text: str, *, n: int = 0, facts: AuditedClass | None = None) -> dict[str, Any]:
     """A row that says what is missing."""
     return row(facts or EVERYWHERE, "note", n=n, note=text)
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
@@ -88,18 +89,18 @@ def score(
         If the class is unknown or has no held-out image.
     """
     facts = audit.class_facts(label)
-    class_idx = int(facts["class_idx"])
-    mine = audit.images[audit.held_out & (audit.images["label"] == facts["label"]).to_numpy()]
+    class_idx = facts.class_idx
+    mine = audit.images[audit.held_out & (audit.images["label"] == facts.label).to_numpy()]
     if mine.empty:
-        raise InputError(f"class {facts['name']!r} has no image on {audit.summary['held_out']}")
-    table = cue_table(audit, facts["label"], cue_images, model=model, report=report)
+        raise InputError(f"class {facts.name!r} has no image on {audit.summary['held_out']}")
+    table = cue_table(audit, facts.label, cue_images, model=model, report=report)
     read, bad = table[table["reason"] == ""], table[table["reason"] != ""]
     if read.empty:
         raise DataError(
             f"{cue_images}: none of {len(table)} files could be read ({bad['reason'].iloc[0]}); "
             "give images that show the cue"
         )
-    p_in = own_probability(audit, facts["label"], mine.index.tolist())
+    p_in = own_probability(audit, facts.label, mine.index.tolist())
     p_cue = read["probability"].to_numpy()
     outputs = np.array(audit.head.outputs, object)
     images = pd.DataFrame(
@@ -124,7 +125,7 @@ def own_probability(audit: Audit, label: str, image_ids: Sequence[str]) -> Float
 
 def score_path(audit: Audit, label: str) -> Path:
     """Where the images of a class's cue are or will be."""
-    number = int(audit.class_facts(label)["class_idx"])
+    number = audit.class_facts(label).class_idx
     return audit.files.outcome("score", fingerprint(base_key(audit)), number)
 
 
@@ -137,10 +138,10 @@ def stored_cues(audit: Audit, label: str) -> pd.DataFrame | None:
 def every_stored_cue(audit: Audit) -> dict[str, pd.DataFrame]:
     """:func:`stored_cues` of every class that has some, by raw label."""
     key, found = fingerprint(base_key(audit)), {}
-    for facts in sorted(audit.classes, key=lambda facts: int(facts["class_idx"])):
-        path = audit.files.outcome("score", key, int(facts["class_idx"]))
+    for facts in sorted(audit.classes, key=lambda facts: facts.class_idx):
+        path = audit.files.outcome("score", key, facts.class_idx)
         if path.exists():
-            found[facts["label"]] = read_frame(path)
+            found[facts.label] = read_frame(path)
     return found
 
 
@@ -255,7 +256,7 @@ def _read(
 
 
 def _score_rows(
-    audit: Audit, facts: dict[str, object], s: SpuriousScore, own: float, cue: float
+    audit: Audit, facts: AuditedClass, s: SpuriousScore, own: float, cue: float
 ) -> Rows:
     split = str(audit.summary["held_out"])
     n = s.n_in + s.n_cue

@@ -163,7 +163,7 @@ def measure_missing(
         if COST in context.trials[audit.id].missing():
             make_trials(audit, context.trials[audit.id].decisions, [COST], report=report)
     for audit in context.audits:
-        folders = {audit.class_facts(k)["label"]: v for k, v in (cue_images or {}).items()}
+        folders = {audit.class_facts(k).label: v for k, v in (cue_images or {}).items()}
         trials = context.trials[audit.id]
         make_trials(audit, trials.decisions, trials.missing(), folders, report=report)
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.measures.gaps import Rows, share
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics.paired import newly_given
@@ -147,10 +148,6 @@ def _reported(
     return [index for index in dict.fromkeys(found) if index >= 0]
 
 
-def _facts(audit: Audit, class_idx: int) -> dict[str, object]:
+def _facts(audit: Audit, class_idx: int) -> AuditedClass:
     """A class of the head, which need not be one of the audit's."""
-    return {
-        "class_idx": class_idx,
-        "label": audit.head.outputs[class_idx],
-        "name": audit.head.names[class_idx],
-    }
+    return AuditedClass(class_idx, audit.head.outputs[class_idx], audit.head.names[class_idx], 0)

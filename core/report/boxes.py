@@ -87,7 +87,7 @@ def _image(
     image = audit.images.loc[image_id]
     size = (int(image["width"]), int(image["height"]))
     own = object_box(audit, image, size)
-    name = audit.class_facts(label)["name"]
+    name = audit.class_facts(label).name
     objects = [Region(name, "object", own)] if own else []
     known = row["spuriosity"] == row["spuriosity"]
     facts: dict[str, str | float | bool | None] = {
@@ -150,7 +150,7 @@ def _cues(
     """Regions of the tagged candidates of a class by image."""
     arrays = audit.arrays_of(label)
     values = values_of(audit, label, [candidate for candidate, _ in tagged])
-    name = audit.class_facts(label)["name"]
+    name = audit.class_facts(label).name
     found: dict[str, list[Region]] = {}
     model: Model | None = None
     for place, (candidate, tag) in enumerate(tagged):

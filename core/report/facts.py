@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
+from core.audits.audited import AuditedClass
 from core.glossary import term
 from core.measures.rows import DEFINITIONS, Definition
 from core.models.precision import in_words
@@ -130,7 +130,7 @@ def definitions(evidence: Sequence[Evidence]) -> dict[str, Definition]:
     return {name: DEFINITIONS[name] for name in sorted(used)}
 
 
-def classes(evidence: Evidence, most: int = 60) -> tuple[list[dict[str, Any]], int]:
+def classes(evidence: Evidence, most: int = 60) -> tuple[list[AuditedClass], int]:
     """Images and accuracy of every class, and how many classes were left out."""
     facts = evidence.audit.classes
     return facts[:most], max(len(facts) - most, 0)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
 from core.candidates.kinds import title_of
@@ -192,8 +193,8 @@ def by_label(table: pd.DataFrame) -> dict[str, list[Row]]:
 def labels(audit: Audit, classes: Sequence[str]) -> set[str]:
     """Raw labels of the wanted classes; of all where none is named."""
     if classes:
-        return {audit.class_facts(name)["label"] for name in classes}
-    return {facts["label"] for facts in audit.classes}
+        return {audit.class_facts(name).label for name in classes}
+    return {facts.label for facts in audit.classes}
 
 
 def _size(finding: Finding) -> float:
@@ -215,8 +216,8 @@ def _find_class(
     detectable_gap, wanted = _power(high, low, z)
     return Finding(
         label=label,
-        name=facts["name"],
-        class_idx=int(facts["class_idx"]),
+        name=facts.name,
+        class_idx=facts.class_idx,
         cues=cues,
         words=_words(said, cues),
         gap=gap,
@@ -334,22 +335,22 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
     found = [
         _question(evidence.audit, facts, judged)
         for facts in evidence.audit.classes
-        if facts["label"] in wanted and facts["label"] not in evidence.decisions.spurious
+        if facts.label in wanted and facts.label not in evidence.decisions.spurious
     ]
     return sorted(found, key=lambda q: (-q.certain, q.label))
 
 
-def _question(audit: Audit, facts: dict[str, Any], judged: set[CandidateKey]) -> Question:
-    table = audit.candidates[audit.candidates["class_idx"] == facts["class_idx"]]
+def _question(audit: Audit, facts: AuditedClass, judged: set[CandidateKey]) -> Question:
+    table = audit.candidates[audit.candidates["class_idx"] == facts.class_idx]
     table = table[(table["gap_low"] > 0) | (table["gap_high"] < 0)]
-    table = table[[key not in judged for key in keys_in(table, facts["label"])]]
+    table = table[[key not in judged for key in keys_in(table, facts.label)]]
     if table.empty:
         nan = float("nan")
-        return Question(facts["label"], facts["name"], 0, "", nan, nan, nan)
+        return Question(facts.label, facts.name, 0, "", nan, nan, nan)
     certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
     row = table.iloc[int(np.argmax(certain))]
     title = title_of(row["kind"], int(row["component"]))
     return Question(
-        *(facts["label"], facts["name"], len(table), title),
+        *(facts.label, facts.name, len(table), title),
         *(float(row[name]) for name in ("gap", "gap_low", "gap_high")),
     )

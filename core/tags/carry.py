@@ -105,7 +105,7 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
             label, tag, subtype, candidate, float("nan"), 0, 0, nothing, 0.0, -1, float("nan"), why
         )
 
-    if label not in {facts["label"] for facts in target.classes}:
+    if label not in {facts.label for facts in target.classes}:
         return refuse(f"class {label!r} is not audited in {target.name!r}")
     if _tagged_by_people(target, label, store):
         return refuse(f"people tagged class {label!r} of {target.name!r} themselves")
@@ -249,5 +249,5 @@ def _reason(source: Audit, match: Match) -> str:
 
 
 def _number(target: Audit, match: Match) -> int:
-    class_idx = int(target.class_facts(match.label)["class_idx"])
+    class_idx = target.class_facts(match.label).class_idx
     return carry_direction(target.files.carried_to(class_idx), match.direction, match.offset)

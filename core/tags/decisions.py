@@ -81,7 +81,7 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     if threshold is not None and threshold < 1:
         raise InputError(f"threshold {threshold}: must be at least 1")
     votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
-    classes = {facts["label"]: facts for facts in audit.classes}
+    classes = {facts.label: facts for facts in audit.classes}
     found: dict[str, dict[str, list[CandidateKey]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
     notes = []
     votes = votes[votes["decision"].isin([*found])]
@@ -127,8 +127,8 @@ def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> 
     where a probe was fitted on it), ``confidence``, ``prediction`` (raw label).
     """
     facts = audit.class_facts(label)
-    arrays = audit.class_arrays(facts["class_idx"])
-    values = values_of(audit, facts["label"], candidates)
+    arrays = audit.class_arrays(facts.class_idx)
+    values = values_of(audit, facts.label, candidates)
     scores = spuriosity(values, np.asarray(arrays.fitting, bool))
     rows = audit.images.index.get_indexer(arrays.image_ids)
     images = audit.images.iloc[rows]

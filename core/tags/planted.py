@@ -65,7 +65,7 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
 
 def _first(audit: Audit, arrays: ClassArrays) -> pd.DataFrame:
     table = audit.candidates
-    mine = table[(table["class_idx"] == arrays.facts["class_idx"]) & (table["kind"] == "pca")]
+    mine = table[(table["class_idx"] == arrays.facts.class_idx) & (table["kind"] == "pca")]
     return mine.sort_values("order").head(FIRST)
 
 

@@ -132,7 +132,7 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
             parts[f"{term.component_a}-{term.component_b}"] = term.title
     chosen = state.choose(st.selectbox, "Where is", "part", parts)
     if chosen == LOGIT:
-        candidates = [pictures.logit_of(m, int(m.class_facts(label)["class_idx"])) for m in (a, b)]
+        candidates = [pictures.logit_of(m, m.class_facts(label).class_idx) for m in (a, b)]
     else:
         keys = [CandidateKey(label, Kind.PCA, int(number)) for number in chosen.split("-")]
         candidates = [opened.candidate(m, key) for m, key in zip((a, b), keys, strict=True)]

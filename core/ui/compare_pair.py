@@ -93,8 +93,8 @@ def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
 
 def common_classes(a: Audit, b: Audit) -> dict[str, str]:
     """Classes audited in both, label to name."""
-    labels = {c["label"] for c in b.classes}
-    return {c["label"]: c["name"] for c in a.classes if c["label"] in labels}
+    labels = {c.label for c in b.classes}
+    return {c.label: c.name for c in a.classes if c.label in labels}
 
 
 def matched(a: Audit, b: Audit, label: str) -> None:

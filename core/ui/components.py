@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.kinds import FOUND
 from core.explain.overlays import Parts
 from core.ui import blocks, cards, opened, state
@@ -22,7 +23,7 @@ IMAGES = (1, 24, 5)
 class View(NamedTuple):
     """What the page shows."""
 
-    facts: dict[str, Any]
+    facts: AuditedClass
     """Of the class."""
     kind: str
     ranking: str
@@ -41,7 +42,7 @@ def view(audit: Audit) -> View:
     """The choices of the address and of the widgets, before those are drawn."""
     facts = audit.class_facts(state.peek("class", list(blocks.class_names(audit))))
     kind = state.peek("kind", list(FOUND))
-    total = int((opened.class_table(audit, facts["class_idx"])["kind"] == kind).sum())
+    total = int((opened.class_table(audit, facts.class_idx)["kind"] == kind).sum())
     pages = max(-(-total // PER_PAGE), 1)
     return View(
         facts,
@@ -60,7 +61,7 @@ def view(audit: Audit) -> View:
 @blocks.part
 def card_list(audit: Audit, shown: View) -> None:
     """The cards; a click on a tag redraws these alone, a click on a picture opens it."""
-    label, class_idx = shown.facts["label"], shown.facts["class_idx"]
+    label, class_idx = shown.facts.label, shown.facts.class_idx
     first = (shown.page - 1) * PER_PAGE
     built = cards.build(
         audit,

@@ -230,7 +230,7 @@ def moved_images(parent: Audit, audit: Audit) -> str | None:
 
 def _explained(audit: Audit, image_ids: list[str]) -> tuple[Picture, ...]:
     """Images with the map of the logit of the class that the model gives each of them."""
-    audited = {facts["class_idx"] for facts in audit.classes}
+    audited = {facts.class_idx for facts in audit.classes}
     found: list[Picture] = []
     for image_id in image_ids:
         class_idx = int(audit.images.at[image_id, "prediction"])

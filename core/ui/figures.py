@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.audits.audited import AuditedClass
 from core.types import BoolArray, FloatArray
 from core.ui.palette import ACCURACY, LOWERS, NEUTRAL, QUIET, RAISES
 from core.ui.text import drawn, html
@@ -155,30 +156,31 @@ def waterfall(
     return _plain(figure, height=360, y_title="logit")
 
 
-def gap_scatter(classes: Sequence[dict[str, Any]]) -> go.Figure:
+def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:
     """Accuracy against the largest gap of every class, the interval drawn."""
     import plotly.graph_objects as go
 
-    shown = [c for c in classes if c.get("top_gap") is not None]
+    shown = [c for c in classes if c.top_gap is not None]
+    gaps = [c.top_gap or 0.0 for c in shown]
     figure = go.Figure(
         go.Scatter(
-            x=[100 * c["accuracy"] for c in shown],
-            y=[c["top_gap"] for c in shown],
+            x=[100 * (c.accuracy or 0.0) for c in shown],
+            y=gaps,
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [c["top_gap_high"] - c["top_gap"] for c in shown],
-                "arrayminus": [c["top_gap"] - c["top_gap_low"] for c in shown],
+                "array": [c.top_gap_high - gap for c, gap in zip(shown, gaps, strict=True)],
+                "arrayminus": [gap - c.top_gap_low for c, gap in zip(shown, gaps, strict=True)],
                 "thickness": 1,
                 "color": NEUTRAL,
             },
             mode="markers+text" if len(shown) <= 20 else "markers",
-            text=[drawn(c["name"]) for c in shown],
-            customdata=[c["label"] for c in shown],
+            text=[drawn(c.name) for c in shown],
+            customdata=[c.label for c in shown],
             textposition="top center",
             marker={
                 "size": 9,
-                "color": [RAISES if c["top_gap_low"] > 0 else NEUTRAL for c in shown],
+                "color": [RAISES if c.top_gap_low > 0 else NEUTRAL for c in shown],
             },
             hovertemplate="%{text}<br>accuracy %{x:.1f} %<br>gap %{y:+.1f} points<extra></extra>",
         )

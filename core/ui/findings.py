@@ -112,7 +112,7 @@ def _judged(found: Finding) -> None:
 
 def _candidate(audit: Audit, found: Question) -> Candidate:
     """The candidate that a question is about."""
-    table = opened.class_table(audit, int(audit.class_facts(found.label)["class_idx"]))
+    table = opened.class_table(audit, audit.class_facts(found.label).class_idx)
     known = keys_in(table, found.label)
     return opened.candidate(audit, next(key for key in known if key.title == found.title))
 

@@ -150,9 +150,9 @@ def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
         resets=["off"],
         help=help_on("logit"),
     )
-    class_idx = int(audit.class_facts(label)["class_idx"])
+    class_idx = audit.class_facts(label).class_idx
     arrays = opened.class_arrays(audit, class_idx)
-    mean = float(arrays.facts["logit_mean"])
+    mean = float(arrays.facts.logit_mean)
     value, plain_value = float(logits[class_idx]), float(linear[class_idx])
     return logits, logit_sum(arrays.pca, mean, value, phi, linear=plain_value), class_idx
 

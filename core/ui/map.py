@@ -53,7 +53,7 @@ def scope(audit: Audit) -> tuple[str, int | None]:
     )
     if chosen == ALL:
         return chosen, None
-    return chosen, int(audit.class_facts(chosen.removeprefix(OF_CLASS))["class_idx"])
+    return chosen, audit.class_facts(chosen.removeprefix(OF_CLASS)).class_idx
 
 
 def available(audit: Audit, class_idx: int | None) -> ImageMap | None:
@@ -161,7 +161,7 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
             names,
             resets=["component"],
         )
-        class_idx = int(audit.class_facts(label)["class_idx"])
+        class_idx = audit.class_facts(label).class_idx
     table = opened.class_table(audit, class_idx).sort_values("order", kind="stable")
     named = {key.short: key for key in keys_in(table, audit.head.outputs[class_idx])}
     if not named:

@@ -61,9 +61,9 @@ def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
 def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> None:
     """The candidates that set a group apart from the rest of its class, as cards."""
     facts = audit.class_facts(label)
-    arrays = opened.class_arrays(audit, int(facts["class_idx"]))
+    arrays = opened.class_arrays(audit, facts.class_idx)
     tables = _tables(arrays, inside, outside)
-    name = blocks.plain(facts["name"])
+    name = blocks.plain(facts.name)
     if all(table.empty for table in tables.values()):
         st.info(
             f"{len(inside)} images of {name} are selected and {len(outside)} are not: a comparison "
@@ -87,7 +87,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         _card(audit, arrays, _by_row(arrays, int(row["row"])), row, inside)
         for row in table.head(FINDINGS).to_dict("records")
     )
-    token = f"map/{audit.id}/{facts['class_idx']}/{kind}/{len(inside)}"
+    token = f"map/{audit.id}/{facts.class_idx}/{kind}/{len(inside)}"
     clicked = cards.card_list(audit, label, shown, token)
     if clicked:
         component, image_id = clicked

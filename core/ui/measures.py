@@ -112,7 +112,7 @@ def _figure(audit: Audit, gaps: pd.DataFrame, view: str) -> None:
     if view == "gaps":
         figure = measure_figures.ranked_gaps(gaps)
     else:
-        accuracy = {facts["label"]: facts["accuracy"] for facts in audit.classes}
+        accuracy = {facts.label: facts.accuracy for facts in audit.classes}
         figure = measure_figures.gap_and_accuracy(gaps, accuracy)
     event = st.plotly_chart(
         figure, width="stretch", key=f"measures-{view}", on_select="rerun", selection_mode="points"

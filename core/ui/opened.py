@@ -60,7 +60,7 @@ def class_arrays(audit: Audit, class_idx: int) -> ClassArrays:
 
 def arrays_of(audit: Audit, label: str) -> ClassArrays:
     """:func:`class_arrays` of a class by its label."""
-    return class_arrays(audit, int(audit.class_facts(label)["class_idx"]))
+    return class_arrays(audit, audit.class_facts(label).class_idx)
 
 
 def candidate(audit: Audit, key: CandidateKey) -> Candidate:
@@ -77,7 +77,7 @@ def named(audit: Audit, text: str, label: str | None = None) -> CandidateKey | N
     """
     try:
         key = CandidateKey.parse(text, label=label, outputs=audit.head.outputs)
-        known = key.label in {facts["label"] for facts in audit.classes}
+        known = key.label in {facts.label for facts in audit.classes}
         return candidate(audit, key).key if known else None
     except InputError:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.kinds import title_of
 from core.models.precision import in_words
 from core.types import Kind
@@ -25,7 +26,7 @@ SORTS = {"gap": "Largest gap", "accuracy": "Lowest accuracy", "name": "Name", "i
 def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
-    certain = [c for c in audit.classes if (c.get("top_gap_low") or 0) > 0]
+    certain = [c for c in audit.classes if c.top_gap_low > 0]
     accuracy = summary["accuracy"]  # None where every class has one image, which is fitted on
     numbers(
         [
@@ -77,26 +78,26 @@ def _planted(audit: Audit) -> pd.DataFrame | None:
 
 def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | None:
     """The first of the page's candidates that separates the planted cue best."""
-    facts = next((c for c in audit.classes if c["label"] == label), None)
+    facts = next((c for c in audit.classes if c.label == label), None)
     if facts is None:
         return None
     row = {
-        "class": facts["name"],
+        "class": facts.name,
         "planted cue": truth.get("cue") or "none",
         "what was planted": truth.get("note", ""),
     }
     cue = truth.get("cue")
     if not cue or cue not in audit.images:
         row["what the audit found"] = (
-            f"largest gap: {gap_text(facts, 'top_')} by {facts['top_candidate']}"
+            f"largest gap: {gap_text(vars(facts), 'top_')} by {facts.top_candidate}"
         )
         return row
     from core.statistics.intervals import auroc
 
-    images = opened.class_images(audit, facts["class_idx"])
+    images = opened.class_images(audit, facts.class_idx)
     shown = images[cue].astype(str).isin(["1", "True", "true", "1.0"]).to_numpy()
-    arrays = opened.class_arrays(audit, facts["class_idx"])
-    first = ranked(opened.class_table(audit, facts["class_idx"]), "pca", "page").head(5)
+    arrays = opened.class_arrays(audit, facts.class_idx)
+    first = ranked(opened.class_table(audit, facts.class_idx), "pca", "page").head(5)
     scores = {
         place: auroc(arrays.alpha[:, int(c["component"])], shown)
         for place, (_, c) in enumerate(first.iterrows(), 1)
@@ -169,21 +170,21 @@ def _table(audit: Audit) -> pd.DataFrame:
     return pd.DataFrame([_row(audit, facts, first) for facts in audit.classes])
 
 
-def _row(audit: Audit, facts: dict[str, Any], first: dict[int, str]) -> dict[str, Any]:
-    gap, low = facts.get("top_gap"), facts.get("top_gap_low")
-    image_id = first.get(facts["class_idx"])
+def _row(audit: Audit, facts: AuditedClass, first: dict[int, str]) -> dict[str, Any]:
+    gap, low = facts.top_gap, facts.top_gap_low
+    image_id = first.get(facts.class_idx)
     return {
         "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
-        "label": facts["label"],
-        "class": facts["name"],
-        "accuracy": facts["accuracy"],
+        "label": facts.label,
+        "class": facts.name,
+        "accuracy": facts.accuracy,
         "gap": gap,
-        "low": low if low is not None else -1.0,
-        "certain": (gap or 0) + (1000 if (low or 0) > 0 else 0),
-        "interval": interval(low, facts["top_gap_high"]) if low is not None else "",
-        "by": facts.get("top_candidate", ""),
-        "images": facts["n_images"],
-        "meaning": facts["definition"],
+        "low": low if gap is not None else -1.0,
+        "certain": (gap or 0) + (1000 if low > 0 else 0),
+        "interval": interval(low, facts.top_gap_high) if gap is not None else "",
+        "by": facts.top_candidate,
+        "images": facts.n_images,
+        "meaning": facts.definition,
     }
 
 

@@ -109,7 +109,7 @@ def logit_of(audit: Audit, class_idx: int, image_id: str | None = None) -> Linea
     size = audit.head.weight.shape[1]
     phi = np.zeros((1, size)) if image_id is None else audit.features([image_id])
     weight, constant = audit.head.piece(phi, class_idx)
-    offset = float(arrays.facts["logit_mean"]) - float(constant[0])
+    offset = arrays.facts.logit_mean - float(constant[0])
     return LinearFunctional(class_idx, weight[0], offset)
 
 

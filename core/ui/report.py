@@ -35,7 +35,7 @@ def choices(audit: Audit) -> tuple[list[Audit], list[str], str, str]:
         )
         title = state.text("Title", "title", placeholder=TITLE)
     audits = [audit, *(opened.open_audit(i) for i in more)]
-    labels = {facts["label"]: facts["name"] for a in audits for facts in a.classes}
+    labels = {facts.label: facts.name for a in audits for facts in a.classes}
     with right:
         chosen = state.several(
             "Classes",

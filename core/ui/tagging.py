@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
 from core.candidates.kinds import FOUND
@@ -41,7 +41,7 @@ TOP, WEAKEST = 6, 3
 
 def my_tags(audit: Audit, who: str) -> dict[CandidateKey, str]:
     """What this person has tagged."""
-    labels = {facts["label"] for facts in audit.classes}
+    labels = {facts.label for facts in audit.classes}
     standing = TagStore.open(opened.workspace()).current(audit.id, who)
     return {e.key: e.tag.value for e in standing if e.tag and e.label in labels}
 
@@ -124,7 +124,7 @@ def annotate(audit: Audit) -> None:
     state.publish(PARAMETERS)
 
 
-def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | None) -> None:
+def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | None) -> None:
     """Top images, the weakest, histogram, class and definition."""
     said = f" · your tag: **{blocks.plain(tag)}**" if tag else ""
     known = "not among the candidates of this class whose gap the audit measured"
@@ -134,10 +134,10 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
             f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"
         )
-    title = blocks.plain(f"{facts['name']}: {candidate.title}")
+    title = blocks.plain(f"{facts.name}: {candidate.title}")
     st.markdown(f"### {title}\n{known}{said}")
-    if facts["definition"]:
-        st.caption(blocks.plain(facts["definition"]))
+    if facts.definition:
+        st.caption(blocks.plain(facts.definition))
     row = st.container(horizontal=True, vertical_alignment="center")
     with row.container(width="stretch"):
         shown = cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST)
@@ -156,7 +156,7 @@ def show(audit: Audit, candidate: Candidate, facts: dict[str, Any], tag: str | N
         st.html(f'<img src="{html(url)}" alt="{html(alt)}" style="width:100%">')
     if clicked:
         component = candidate.key.short
-        state.go("pages/image.py", image=clicked, component=component, explain=facts["label"])
+        state.go("pages/image.py", image=clicked, component=component, explain=facts.label)
 
 
 def buttons(

@@ -106,7 +106,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run_audit(tiny_request(data, model=f"tiny:{seed}", name=name), workspace)
     for name in ("first", "second"):
         audit, store = Audit.open(workspace, name), TagStore.open(workspace)
-        first, second, third = (facts["label"] for facts in audit.classes[:3])
+        first, second, third = (facts.label for facts in audit.classes[:3])
         for who, doubt in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
             store.add(who, audit.id, CandidateKey(first, Kind.PCA, 0), Tag.SPURIOUS)
             store.add(who, audit.id, CandidateKey(third, Kind.PCA, 1), Tag.SPURIOUS)

@@ -96,7 +96,7 @@ def spoil(audit: Audit, name: str) -> None:
     )
     summary = json.loads((audit.folder / "summary.json").read_text(encoding="utf-8"))
     for facts in summary["classes"]:
-        facts["definition"] = evil("definition")
+        facts.definition = evil("definition")
     label = summary["classes"][0]["label"]
     cue = {label: {"cue": "snow", "note": evil("planted")}}
     unread = [{"path": evil("unreadable"), "reason": evil("unreadable-reason")}]
@@ -112,7 +112,7 @@ def spoil(audit: Audit, name: str) -> None:
 
 def tag(audit: Audit, store: TagStore) -> None:
     """Two people with hostile names agree and differ, and say why."""
-    labels = [facts["label"] for facts in audit.classes]
+    labels = [facts.label for facts in audit.classes]
     people = ((evil("anna"), Tag.CORE), (evil("ben"), Tag.SPURIOUS))
     for who, doubt in people:
         for label in labels[:2]:
@@ -231,7 +231,7 @@ def address(workspace: Workspace, view: str) -> str:
     )
     known = {
         "IMAGE": first.images.index[0],
-        "LABEL": first.classes[0]["label"],
+        "LABEL": first.classes[0].label,
         "ATTRIBUTE": f"attribute:{first.summary['attributes'][0]}",
         **{"SECOND": second.id, "FIXED": fixed.id, "AUDIT": "audit"},
     }

@@ -100,6 +100,6 @@ def test_compare_and_report(visit: Watched, workspace: Workspace, tmp_path: Path
     assert text.startswith("<!doctype html>") or text.startswith("<!DOCTYPE html>")
     assert not re.search(r"""(src|href)=["']https?://""", text)
     for facts in first.classes:
-        assert facts["label"] in text or facts["name"].replace("*", "") in text
+        assert facts.label in text or facts.name.replace("*", "") in text
     assert second.name == "second"
     visit.clean()

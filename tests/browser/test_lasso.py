@@ -125,7 +125,7 @@ def drag(page: Page, spots: Sequence[Sequence[float]]) -> None:
 def test_lasso_names_the_planted_component_first(
     page: Page, audit: Audit, started: Callable[[Path], str]
 ) -> None:
-    arrays = audit.class_arrays(audit.class_facts("boat")["class_idx"])
+    arrays = audit.class_arrays(audit.class_facts("boat").class_idx)
     sky = audit.images.loc[arrays.image_ids, "sky"].to_numpy() == 1
     components = arrays.pca.basis.shape[1]
     apart = [abs(auroc(np.asarray(arrays.alpha[:, i]), sky) - 0.5) for i in range(components)]

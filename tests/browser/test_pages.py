@@ -75,7 +75,7 @@ def view(url: str, audited: Path) -> str:
     """The page with something on it: one image, a tagged class."""
     audit = Audit.open(Workspace(audited), "first")
     if url == "image":
-        label = audit.classes[0]["label"]
+        label = audit.classes[0].label
         return f"image?audit={audit.id}&image={audit.images.index[0]}&explain={label}"
     return f"{url}?audit={audit.id}"
 

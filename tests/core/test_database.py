@@ -132,7 +132,7 @@ def test_commands_on_postgresql(
     team: Workspace, server: str, tiny_audit: Audit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--workspace", str(tiny_audit.folder.parent.parent), "--database", server]
-    label = tiny_audit.classes[0]["label"]
+    label = tiny_audit.classes[0].label
     tag = ["tags", "add", "tiny", "--class", label, "--component", "0", "--tag", "core"]
     assert main([*tag, *where]) == 0
     assert main(["tags", "list", "tiny", *where]) == 0

@@ -249,7 +249,7 @@ def test_the_log_can_be_read(
     folder = tmp_path / "workspace" / "audits" / tiny_audit.id
     shutil.copytree(tiny_audit.folder, folder)
     workspace = Workspace(tmp_path / "workspace")
-    store, label = TagStore.open(workspace), tiny_audit.classes[0]["label"]
+    store, label = TagStore.open(workspace), tiny_audit.classes[0].label
     store.add(
         "Ann", tiny_audit.id, CandidateKey(label, Kind.PCA, 0), Tag.CORE, confidence=4, reason="fur"
     )

@@ -43,10 +43,10 @@ def candidates(arrays: ClassArrays) -> list[Candidate]:
 
 
 def test_alphas_and_residual_sum_to_the_logit(tiny_audit: Audit, arrays: ClassArrays) -> None:
-    r, class_idx = arrays.pca.basis.shape[1], arrays.facts["class_idx"]
+    r, class_idx = arrays.pca.basis.shape[1], arrays.facts.class_idx
     logits = tiny_audit.head.logits(tiny_audit.features(arrays.image_ids))[:, class_idx]
     total = np.asarray(arrays.alpha[:, :r]).sum(axis=1) + arrays.residual
-    assert total == pytest.approx(logits - arrays.facts["logit_mean"], abs=1e-4)
+    assert total == pytest.approx(logits - arrays.facts.logit_mean, abs=1e-4)
 
 
 def test_the_class_mean_is_that_of_its_training_images(
@@ -54,14 +54,14 @@ def test_the_class_mean_is_that_of_its_training_images(
 ) -> None:
     ids = [i for i, fitted in zip(arrays.image_ids, arrays.fitting, strict=True) if fitted]
     assert set(tiny_audit.images.loc[ids, "split"]) == {"train"}
-    logits = tiny_audit.head.logits(tiny_audit.features(ids))[:, arrays.facts["class_idx"]]
-    assert logits.mean() == pytest.approx(arrays.facts["logit_mean"], abs=1e-5)
+    logits = tiny_audit.head.logits(tiny_audit.features(ids))[:, arrays.facts.class_idx]
+    assert logits.mean() == pytest.approx(arrays.facts.logit_mean, abs=1e-5)
 
 
 def test_nothing_is_left_of_training_images_when_all_components_are_kept(
     arrays: ClassArrays,
 ) -> None:
-    assert arrays.pca.basis.shape[1] == min(arrays.facts["n_fitted"] - 1, 12)
+    assert arrays.pca.basis.shape[1] == min(arrays.facts.n_fitted - 1, 12)
     assert np.asarray(arrays.residual)[arrays.fitting] == pytest.approx(0, abs=1e-5)
 
 
@@ -73,7 +73,7 @@ def test_a_truncated_basis_leaves_a_residual(folder: Path, workspace: Workspace)
     logits = audit.head.logits(audit.features(arrays.image_ids))[:, 0]
     total = np.asarray(arrays.alpha[:, :2]).sum(axis=1) + arrays.residual
     assert np.abs(arrays.residual).max() > 1e-4
-    assert total == pytest.approx(logits - arrays.facts["logit_mean"], abs=1e-4)
+    assert total == pytest.approx(logits - arrays.facts.logit_mean, abs=1e-4)
 
 
 def test_alpha_equals_a_plain_eigh_of_the_exported_features(
@@ -81,7 +81,7 @@ def test_alpha_equals_a_plain_eigh_of_the_exported_features(
 ) -> None:
     write_features(tiny_audit, tmp_path / "f.npz")
     file = np.load(tmp_path / "f.npz")
-    ids, class_idx = file["image_id"].tolist(), arrays.facts["class_idx"]
+    ids, class_idx = file["image_id"].tolist(), arrays.facts.class_idx
     rows = [ids.index(i) for i in arrays.image_ids]
     features, weight = file["features"][rows], file["weight"][class_idx]
     mean, values, vectors = reference.class_pca(features[arrays.fitting], weight)
@@ -131,7 +131,7 @@ def test_heatmaps_equal_the_slow_replica(tiny_audit: Audit, arrays: ClassArrays)
 
 def test_stored_top_maps_equal_those_on_demand(tiny_audit: Audit, arrays: ClassArrays) -> None:
     assert arrays.top_maps is not None
-    table = tiny_audit.candidates.query("class_idx == @arrays.facts['class_idx']")
+    table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
     for candidate, top in zip(candidates(arrays), table["top_image_ids"], strict=True):
         assert len(top) == TOP_IMAGES
         stored = arrays.top_maps[candidate.row][: len(top)]
@@ -141,7 +141,7 @@ def test_stored_top_maps_equal_those_on_demand(tiny_audit: Audit, arrays: ClassA
 def test_top_images_are_the_training_images_with_the_largest_alpha(
     tiny_audit: Audit, arrays: ClassArrays
 ) -> None:
-    table = tiny_audit.candidates.query("class_idx == @arrays.facts['class_idx']")
+    table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
     ids = np.array(arrays.image_ids)[arrays.fitting]
     for row, (_, facts) in enumerate(table.iterrows()):
         alpha = np.asarray(arrays.alpha[arrays.fitting, row])
@@ -197,8 +197,8 @@ def test_unknown_images(tiny_audit: Audit, image_id: str) -> None:
 
 def test_one_image_taken_apart(tiny_audit: Audit, arrays: ClassArrays) -> None:
     phi = tiny_audit.features(arrays.image_ids[3:4])
-    logit = float(tiny_audit.head.logits(phi)[0, arrays.facts["class_idx"]])
-    parts = logit_sum(arrays.pca, arrays.facts["logit_mean"], logit, phi[0])
+    logit = float(tiny_audit.head.logits(phi)[0, arrays.facts.class_idx])
+    parts = logit_sum(arrays.pca, arrays.facts.logit_mean, logit, phi[0])
     assert parts.logit == pytest.approx(logit, abs=1e-9)
     r = arrays.pca.basis.shape[1]
     assert parts.alpha == pytest.approx(np.asarray(arrays.alpha[3, :r]), abs=1e-5)
@@ -215,7 +215,7 @@ def test_an_audit_matches_itself(tiny_audit: Audit) -> None:
 
 
 def test_shares_sum_to_one(tiny_audit: Audit, arrays: ClassArrays) -> None:
-    table = tiny_audit.candidates.query("class_idx == @arrays.facts['class_idx']")
+    table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
     for _, rows in table.groupby("kind"):
         assert rows["variance_share"].sum() == pytest.approx(1, abs=1e-5)
 

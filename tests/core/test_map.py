@@ -230,10 +230,10 @@ def test_map_is_stored_and_read_back(audit: Audit, fake_umap: list[dict[str, obj
 
 def test_psi_of_a_class_holds_its_images_weighted(audit: Audit) -> None:
     facts = audit.classes[1]
-    made = compute_map(audit, facts["class_idx"], umap=False)
-    arrays = audit.class_arrays(facts["class_idx"])
+    made = compute_map(audit, facts.class_idx, umap=False)
+    arrays = audit.class_arrays(facts.class_idx)
     assert made.shown == arrays.image_ids
-    psi = audit.features(made.shown) * audit.head.weight[facts["class_idx"]]
+    psi = audit.features(made.shown) * audit.head.weight[facts.class_idx]
     centred = psi - psi.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     wanted = np.abs(centred @ axes[:2].T)
@@ -285,7 +285,7 @@ def test_slices_change_nothing(audit: Audit, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_key_follows_images_and_head(audit: Audit) -> None:
-    one, psi = map_key(audit, None), map_key(audit, audit.classes[0]["class_idx"])
+    one, psi = map_key(audit, None), map_key(audit, audit.classes[0].class_idx)
     assert one != psi
     fewer = Audit(audit.folder)
     fewer.__dict__["images"] = audit.images.iloc[:-1]

@@ -111,7 +111,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 def found(audit: Audit, label: str) -> pd.DataFrame:
     """The components of a class in the order of the page, with their AUROC against the patch."""
     facts = audit.class_facts(label)
-    arrays = audit.class_arrays(facts["class_idx"])
+    arrays = audit.class_arrays(facts.class_idx)
     patch = audit.images.loc[arrays.image_ids, "patch"].to_numpy(dtype=bool)
     table = audit.candidates.query("class_name == @label and kind == 'pca'").copy()
     table["auroc"] = [auroc(np.asarray(arrays.alpha[:, i]), patch) for i in table["component"]]
@@ -141,7 +141,7 @@ def test_the_neuron_of_the_patch_opens_a_gap(planted: Audit) -> None:
     table = planted.candidates.query("class_name == 'leaf' and kind == 'neuron'")
     neuron = table.sort_values("order").head(3).set_index("component").loc[0]
     assert neuron["gap_low"] > 0
-    assert planted.class_facts("leaf")["top_gap_low"] > 0
+    assert planted.class_facts("leaf").top_gap_low > 0
 
 
 @pytest.mark.parametrize("label", ["pond", "sky"])

@@ -200,8 +200,8 @@ def findings(audit: Audit) -> tuple[list[str], list[int]]:
     """Order of the classes by their largest gap, and the leading component of each."""
     table = audit.candidates[audit.candidates["kind"] == "pca"]
     lead = table.sort_values(["class_idx", "order"]).groupby("class_idx").first()
-    classes = sorted(audit.classes, key=lambda c: (-(c.get("gap") or 0), c["label"]))
-    return [c["label"] for c in classes], lead["component"].tolist()
+    classes = sorted(audit.classes, key=lambda c: c.label)
+    return [c.label for c in classes], lead["component"].tolist()
 
 
 def test_two_kinds_of_machines_find_the_same(

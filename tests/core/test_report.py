@@ -248,7 +248,7 @@ def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
     audit.manifest["name"] = audit.manifest["model"]["name"] = HOSTILE
     audit.manifest["data"]["source"] = audit.manifest["head"]["reason"] = HOSTILE
     audit.summary["attributes"] = audit.summary["notes"] = [HOSTILE]
-    for facts in audit.classes:
+    for facts in audit.summary["classes"]:
         facts["name"] = HOSTILE
     answers = proof.answers.assign(reason=HOSTILE)
     said = replace(proof, audit=audit, missing=HOSTILE, answers=answers)

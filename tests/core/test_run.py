@@ -119,7 +119,7 @@ def test_removed_images_leave_the_audit(
     assert counts == {"decoded": 0, "encoded": 0}
     assert "test/red/00.jpg" not in set(audit.images["path"])
     assert audit.summary["readable"] == 35
-    assert audit.class_facts("red")["n_images"] == 17
+    assert audit.class_facts("red").n_images == 17
 
 
 # Interruptions

@@ -98,9 +98,9 @@ def test_a_class_with_one_image(
     draw(folder / "train/green/only.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
     facts = audit.class_facts("green")
-    assert (facts["n_fitted"], facts["n_components"], facts["accuracy"]) == (1, 0, None)
+    assert (facts.n_fitted, facts.n_components, facts.accuracy) == (1, 0, None)
     assert any("Only one image in the class: green" in note for note in audit.summary["notes"])
-    arrays = audit.class_arrays(facts["class_idx"])
+    arrays = audit.class_arrays(facts.class_idx)
     assert arrays.residual == pytest.approx([0], abs=1e-5)
     assert len(audit.candidates.query("class_name == 'green'")) == 12
 
@@ -136,8 +136,8 @@ def test_the_only_image_of_a_class_is_never_held_out(
     audit = run_audit(tiny_request(folder), workspace)
     assert audit.summary["held_out"] == "out-of-fold"
     facts = audit.class_facts("green")
-    assert (facts["n_held_out"], facts["accuracy"], facts["top_gap"]) == (0, None, None)
-    assert audit.class_facts("red")["n_held_out"] == 12
+    assert (facts.n_held_out, facts.accuracy, facts.top_gap) == (0, None, None)
+    assert audit.class_facts("red").n_held_out == 12
 
 
 def test_one_image_per_class(folder: Path, workspace: Workspace) -> None:
@@ -152,7 +152,7 @@ def test_a_class_missing_in_train(
     for i in range(3):
         draw(folder / f"test/green/{i}.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
-    assert [facts["label"] for facts in audit.classes] == ["blue", "red"]
+    assert [facts.label for facts in audit.classes] == ["blue", "red"]
     assert any("were not audited: green" in note for note in audit.summary["notes"])
     green = audit.images.query("label == 'green'")
     assert green["loss"].isna().all()
@@ -164,7 +164,7 @@ def test_no_train_split_at_all(folder: Path, workspace: Workspace) -> None:
     manifest.write_text(manifest.read_text().replace(",train", ",val"))
     audit = run_audit(tiny_request(manifest), workspace)
     assert audit.summary["held_out"] == "out-of-fold"
-    assert audit.class_facts("red")["n_fitted"] == 18
+    assert audit.class_facts("red").n_fitted == 18
 
 
 def test_unsorted_rows_and_ragged_batches_change_nothing(

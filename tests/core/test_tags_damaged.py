@@ -110,7 +110,7 @@ def test_a_list_shows_what_can_be_read_and_says_what_cannot(
 ) -> None:
     root = tmp_path / "workspace"
     shutil.copytree(tiny_audit.folder, root / "audits" / tiny_audit.id)
-    store, label = TagStore.open(Workspace(root)), tiny_audit.classes[0]["label"]
+    store, label = TagStore.open(Workspace(root)), tiny_audit.classes[0].label
     for component in (0, 1):
         store.add("ann", tiny_audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
     edit(closed(store), "UPDATE tag_events SET kind = 'sort' WHERE component = 1")

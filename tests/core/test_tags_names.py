@@ -78,7 +78,7 @@ def test_one_line_of_the_terminal_stays_one(
 ) -> None:
     shutil.copytree(tiny_audit.folder, tmp_path / "audits" / tiny_audit.id)
     where = [tiny_audit.name, "--workspace", str(tmp_path)]
-    label = tiny_audit.classes[0]["label"]
+    label = tiny_audit.classes[0].label
     tag = ["--class", label, "--component", "0", "--tag", "core"]
     odd = "fur\n     9 2024 root: all: core\x1b[2J\u202e"
     assert main(["tags", "add", *where, *tag, "--annotator", odd, "--reason", odd]) == 0

@@ -30,7 +30,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit, with a component of every class tagged."""
     store = TagStore.open(workspace)
     for facts in audit.classes:
-        store.add("ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.SPURIOUS)
+        store.add("ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.SPURIOUS)
     return audit
 
 

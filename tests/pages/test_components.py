@@ -41,7 +41,7 @@ def test_deep_link_restores_everything(audit: Audit, opened: Open) -> None:
     assert app.selectbox(key="w_class").value == "eel"
     assert app.selectbox(key="w_rank").value == "gap"
     data = gallery(app)
-    eel = audit.class_facts("eel")["class_idx"]
+    eel = audit.class_facts("eel").class_idx
     assert data["token"] == f"{audit.id}/{eel}/neuron/gap/6"
     picture = data["cards"][0]["pictures"][0]
     assert "parts=positive&contour=0" in picture["overlay"]

@@ -27,7 +27,7 @@ def test_it_is_measured_by_a_job(
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert any("Not measured yet" in m.value for m in app.markdown)
     app.button(key="run-factors").click().run()
-    label = str(audit.classes[1]["label"])
+    label = audit.classes[1].label
     app = healthy(opened("measures", audit=audit.id, view="factors", of=label), "Measures")
     app.button(key="run-factors").click().run()
     assert started == [["factors", audit.id], ["factors", audit.id, "--class", label]]
@@ -66,7 +66,7 @@ def test_without_masks_it_says_so_and_offers_nothing(audit: Audit, opened: Open)
 def test_tags_have_no_part_in_it(audit: Audit, opened: Open) -> None:
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert not app.info
-    label = str(audit.classes[0]["label"])
+    label = audit.classes[0].label
     TagStore.open(workspace_of(audit)).add(
         "Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS
     )

@@ -43,8 +43,8 @@ def tagged(workspace: Workspace, audit: Audit) -> None:
     """Two people who differ on one candidate and agree on another."""
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("ben", Tag.SPURIOUS)):
-        store.add(who, audit.id, CandidateKey(audit.classes[1]["label"], Kind.PCA, 0), tag)
-        store.add(who, audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, 0), Tag.SPURIOUS)
+        store.add(who, audit.id, CandidateKey(audit.classes[1].label, Kind.PCA, 0), tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, 0), Tag.SPURIOUS)
 
 
 def forge(app: AppTest, button: Button) -> None:
@@ -143,7 +143,7 @@ def test_a_click_in_a_component_changes_nothing(
 Change = Callable[[Workspace, Audit, TagStore], object]
 TAGGING: dict[str, Change] = {
     "add": lambda w, a, s: s.add(
-        "eve", a.id, CandidateKey(a.classes[0]["label"], Kind.PCA, 1), Tag.CORE
+        "eve", a.id, CandidateKey(a.classes[0].label, Kind.PCA, 1), Tag.CORE
     ),
     "add_many": lambda w, a, s: s.add_many(a.id, [row(a)]),
     "undo": lambda w, a, s: s.undo("ben", a.id),
@@ -159,7 +159,7 @@ WORK: dict[str, Change] = {
 
 
 def row(audit: Audit) -> dict[str, object]:
-    whose = {"annotator": "eve", "label": audit.classes[0]["label"], "kind": "pca"}
+    whose = {"annotator": "eve", "label": audit.classes[0].label, "kind": "pca"}
     what = {"component": 1, "tag": "core", "subtype": None, "confidence": None, "reason": None}
     return {**whose, **what, "at": None}
 

@@ -62,7 +62,7 @@ def select(app: AppTest, ids: list[str]) -> AppTest:
 
 
 def ids_of(audit: Audit, label: str) -> list[str]:
-    return audit.class_arrays(audit.class_facts(label)["class_idx"]).image_ids
+    return audit.class_arrays(audit.class_facts(label).class_idx).image_ids
 
 
 def words(app: AppTest) -> str:
@@ -121,7 +121,7 @@ def test_every_colour_is_drawn(audit: Audit, opened: Open, colour: str, title: s
 
 def test_group_is_told_apart_and_can_be_tagged(audit: Audit, opened: Open) -> None:
     app = opened("map", audit=audit.id)
-    arrays = audit.class_arrays(audit.class_facts("eel")["class_idx"])
+    arrays = audit.class_arrays(audit.class_facts("eel").class_idx)
     strongest = np.argsort(-np.asarray(arrays.alpha[:, 1]))[:8]
     eels = [arrays.image_ids[i] for i in strongest]
     cats = ids_of(audit, "cat")[:2]

@@ -31,7 +31,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit with a component of two classes tagged spurious."""
     store = TagStore.open(workspace)
     for facts in audit.classes[:2]:
-        store.add("Ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.SPURIOUS)
+        store.add("Ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.SPURIOUS)
     return audit
 
 
@@ -70,7 +70,7 @@ def test_defaults_alone_start_a_job(tagged: Audit, opened: Open, started: list[l
     (arguments,) = started
     assert arguments[:4] == ["mitigate", tagged.id, "--method", "pclarc"]
     assert arguments[4:6] == ["--name", "first-pclarc"]
-    labels = [facts["label"] for facts in tagged.classes[:2]]
+    labels = [facts.label for facts in tagged.classes[:2]]
     cues = [a for before, a in zip(arguments, arguments[1:], strict=False) if before == "--cue"]
     assert cues == [f"{label}/pca-0" for label in labels]
     assert MitigateRequest.parse(arguments).strength is None
@@ -81,7 +81,7 @@ def test_every_choice_is_in_the_address(
     tagged: Audit, opened: Open, started: list[list[str]], spelling: str
 ) -> None:
     facts = tagged.classes[0]
-    label, cue = facts["label"], spelling.format(**facts)
+    label, cue = facts.label, spelling.format(**vars(facts))
     app = opened("mitigate", audit=tagged.id, method="spufix", how="given", strength="0.5",
                  o_reference="low", cues=cue, shown_by="snow", name="mine")  # fmt: skip
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
@@ -132,7 +132,7 @@ def test_what_was_left_out_can_be_measured(
     quick = run_mitigation(request, workspace)
     app = opened("mitigate", audit=quick.id)
     healthy(app.button(key="pictures").click().run(), "Mitigate")
-    label = str(tagged.classes[1]["label"])
+    label = tagged.classes[1].label
     app.selectbox(key="cue-class").set_value(label).run()
     app.text_input(key="cue-folder").set_value(str(tmp_path)).run()
     healthy(app.button(key="score").click().run(), "Mitigate")
@@ -154,7 +154,7 @@ def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
-    store, label = TagStore.open(workspace), str(tagged.classes[0]["label"])
+    store, label = TagStore.open(workspace), tagged.classes[0].label
     for name, tag in (("Ann", Tag.SPURIOUS), ("Bo", Tag.CORE), ("Cy", Tag.UNSURE)):
         store.add(name, tagged.id, CandidateKey(label, Kind.PCA, 1), tag)
     store.add(

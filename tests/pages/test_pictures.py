@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.types import Kind
 from core.ui import figures, opened, pictures
 
@@ -88,7 +89,7 @@ def test_the_map_of_the_logit_averages_to_the_logit(held: Audit) -> None:
     image_id = str(held.images.index[5])
     target = pictures.logit_of(held, 0)
     logit = float(held.head.logits(held.features([image_id]))[0, 0])
-    mean = opened.class_arrays(held, 0).facts["logit_mean"]
+    mean = opened.class_arrays(held, 0).facts.logit_mean
     assert pictures.heatmap_of(held, target, image_id).mean() == pytest.approx(
         logit - mean, abs=1e-4
     )
@@ -197,9 +198,7 @@ def test_waterfall_starts_at_the_mean_and_ends_at_the_logit() -> None:
 
 
 def test_scatter_leaves_out_classes_without_a_gap() -> None:
-    measured = {
-        **{"label": "a", "name": "a", "accuracy": 0.5},
-        **{"top_gap": 10.0, "top_gap_low": 1.0, "top_gap_high": 20.0},
-    }
-    figure = figures.gap_scatter([measured, {"label": "b", "name": "b", "top_gap": None}])
+    gap = {"top_gap": 10.0, "top_gap_low": 1.0, "top_gap_high": 20.0}
+    measured = AuditedClass(0, "a", "a", 4, accuracy=0.5, **gap)
+    figure = figures.gap_scatter([measured, AuditedClass(1, "b", "b", 4)])
     assert list(figure.data[0].text) == ["a"]

@@ -79,23 +79,21 @@ def test_others_are_hidden_unless_asked_for(
     audit: Audit, workspace: Workspace, opened: Open, spelling: str
 ) -> None:
     facts = audit.classes[0]
-    TagStore.open(workspace).add(
-        "Ann", audit.id, CandidateKey(facts["label"], Kind.PCA, 0), Tag.CORE
-    )
-    at = spelling.format(**facts)
+    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.CORE)
+    at = spelling.format(**vars(facts))
     blind = opened("tagging", audit=audit.id, at=at)
     assert not blind.dataframe
     seen = healthy(opened("tagging", audit=audit.id, at=at, others="1"), "Tagging")
     assert seen.dataframe[0].value["annotator"].tolist() == ["Ann"]
-    assert address(seen)["at"] == f"{facts['label']}/pca-0"
+    assert address(seen)["at"] == f"{facts.label}/pca-0"
 
 
 def test_gold_questions_are_mixed_in_and_hidden(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:
     store, facts = TagStore.open(workspace), audit.classes[1]
-    store.add(GOLD, audit.id, CandidateKey(facts["label"], Kind.PCA, 5), Tag.SPURIOUS)
-    at = f"{facts['class_idx']}.pca.5"
+    store.add(GOLD, audit.id, CandidateKey(facts.label, Kind.PCA, 5), Tag.SPURIOUS)
+    at = f"{facts.class_idx}.pca.5"
     page = healthy(opened("tagging", audit=audit.id, depth="2", at=at, others="1"), "Tagging")
     assert shown(page).endswith("component 6")  # beyond the depth, but asked all the same
     assert not page.dataframe
@@ -109,10 +107,10 @@ def test_a_candidate_of_the_address_is_shown_with_its_own_images(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:
     facts = audit.classes[1]
-    arrays = audit.class_arrays(facts["class_idx"])
+    arrays = audit.class_arrays(facts.class_idx)
     direction = np.random.default_rng(0).normal(size=len(arrays.pca.weight))
-    carry_direction(audit.files.carried_to(facts["class_idx"]), direction, 0.0)
-    at = f"{facts['class_idx']}.carried.0"
+    carry_direction(audit.files.carried_to(facts.class_idx), direction, 0.0)
+    at = f"{facts.class_idx}.carried.0"
     app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
     assert "carried" in shown(app)
     assert "not among the candidates" in "".join(m.value for m in app.markdown)
@@ -123,7 +121,7 @@ def test_a_candidate_of_the_address_is_shown_with_its_own_images(
     assert [picture["image_id"] for picture in data["pictures"]][:6] == expected
     press(app, "2")
     (event,) = TagStore.open(workspace).current(audit.id)
-    assert (event.label, event.kind, event.component) == (facts["label"], Kind.CARRIED, 0)
+    assert (event.label, event.kind, event.component) == (facts.label, Kind.CARRIED, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,7 @@ def test_a_candidate_that_does_not_exist_is_passed_over(
     audit: Audit, workspace: Workspace, opened: Open, at: str
 ) -> None:
     store = TagStore.open(workspace)
-    store.add(GOLD, audit.id, CandidateKey(audit.classes[1]["label"], Kind.PCA, 500), Tag.SPURIOUS)
+    store.add(GOLD, audit.id, CandidateKey(audit.classes[1].label, Kind.PCA, 500), Tag.SPURIOUS)
     app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
     assert shown(app)
     assert address(app)["at"] != at
@@ -145,7 +143,7 @@ def test_what_cannot_be_saved_is_a_sentence(
 ) -> None:
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("Bob", Tag.SPURIOUS)):
-        store.add(who, audit.id, CandidateKey(audit.classes[0]["label"], Kind.PCA, 0), tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, 0), tag)
     app = opened(page, audit=audit.id)
 
     def full(*_: object, **__: object) -> None:
@@ -163,7 +161,7 @@ def test_what_cannot_be_saved_is_a_sentence(
 def test_people_are_named_as_they_are_called(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:
-    store, label = TagStore.open(workspace), audit.classes[0]["label"]
+    store, label = TagStore.open(workspace), audit.classes[0].label
     for who in NAMES[:2]:
         for component in range(2):
             store.add(who, audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
@@ -177,7 +175,7 @@ def test_people_are_named_as_they_are_called(
 def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, opened: Open) -> None:
     empty = healthy(opened("agreement", audit=audit.id), "Agreement")
     assert any("Nobody has tagged" in m.value for m in empty.markdown)
-    store, label = TagStore.open(workspace), audit.classes[0]["label"]
+    store, label = TagStore.open(workspace), audit.classes[0].label
     for component in range(3):
         store.add("Ann", audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
         store.add(
@@ -217,7 +215,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tagged(audit: Audit, workspace: Workspace) -> str:
-    label = str(audit.classes[0]["label"])
+    label = audit.classes[0].label
     TagStore.open(workspace).add("Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS)
     return label
 

@@ -22,7 +22,7 @@ UNTOUCHED = {"image", "overview", "map", "components"}
 
 
 def spoil(workspace: Workspace, audit: Audit, statement: str) -> None:
-    store, label = TagStore.open(workspace), str(audit.classes[0]["label"])
+    store, label = TagStore.open(workspace), audit.classes[0].label
     for component in range(3):
         store.add("anonymous", audit.id, CandidateKey(label, Kind.PCA, component), Tag.SPURIOUS)
     store.engine.dispose()

@@ -154,7 +154,7 @@ def test_object_shares_equal_their_formula(workspace: Workspace, parent: Audit) 
     audit = run(workspace, parent, "spufix", strength=1.0, **QUICK)
     rows = audit.images[(audit.images["label"] == "leaf") & (audit.images["object_mask"] != "")]
     ids = [*rows.index[:6], audit.images.index[audit.images["object_mask"] == ""][0]]
-    mean = audit.class_arrays(0).facts["logit_mean"]
+    mean = audit.class_arrays(0).facts.logit_mean
     for which in (parent, audit):
         found = object_shares(which, ids, 0, {})
         assert np.isnan(found[-1])
