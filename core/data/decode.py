@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.config import MAX_PIXELS
 from core.errors import UnreadableImageError
@@ -108,6 +108,7 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         pixels = image.width * image.height
         if pixels > most:
             raise UnreadableImageError(_too_large(pixels, most))
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries have cut-off files filled up
         image.load()
     except UnreadableImageError:
         raise

@@ -128,9 +128,9 @@ def test_show_lists_unreadable_images(cli, audit_command: list[object], folder: 
 
 
 def test_rename_and_delete(cli, audit_command: list[object], workspace: Workspace) -> None:
-    cli(*audit_command)
-    assert cli("rename", "a", "b", "--json").json["name"] == "b"
-    assert cli("show", "a").code == 2
+    cli(*audit_command, "--name", "old")  # no beginning of an id
+    assert cli("rename", "old", "b", "--json").json["name"] == "b"
+    assert cli("show", "old").code == 2
     assert cli("delete", "b", "--json").json["deleted"] is True
     assert os.listdir(workspace.audits) == []
 

@@ -334,6 +334,14 @@ def test_many_threads(tmp_path):
     assert sizes == [(20 + i, 10) for i in range(30)] * 4
 
 
+def test_a_cut_off_file_is_never_filled_up(tmp_path, monkeypatch):
+    """The library that prints PDF tells Pillow to fill up what is missing."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    (tmp_path / "cut.jpg").write_bytes(encoded("JPEG")[:2000])
+    with pytest.raises(UnreadableImageError, match="cut off or damaged"):
+        read_image(tmp_path / "cut.jpg")
+
+
 def test_pillow_stays_quiet_and_unchanged(tmp_path):
     (tmp_path / "a.png").write_bytes(giant(9_500, 9_500))
     code = (
