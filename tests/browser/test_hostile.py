@@ -96,7 +96,7 @@ def spoil(audit: Audit, name: str) -> None:
     )
     summary = json.loads((audit.folder / "summary.json").read_text(encoding="utf-8"))
     for facts in summary["classes"]:
-        facts.definition = evil("definition")
+        facts["definition"] = evil("definition")
     label = summary["classes"][0]["label"]
     cue = {label: {"cue": "snow", "note": evil("planted")}}
     unread = [{"path": evil("unreadable"), "reason": evil("unreadable-reason")}]
