@@ -124,8 +124,8 @@ def figures(exact: Any, other: Any) -> tuple[float, int, int]:
         t[t["component"] < LEADING].set_index(["class_idx", "component"])["gap"] for t in tables
     )
     shift = float((first - second.reindex(first.index)).abs().max())
-    tops = [t.sort_values("gap", ascending=False, kind="stable").groupby("class_idx")["component"].first()
-            for t in tables]  # fmt: skip
+    ranked = [t.sort_values("gap", ascending=False, kind="stable") for t in tables]
+    tops = [t.groupby("class_idx")["component"].first() for t in ranked]
     leading = int((tops[0] != tops[1].reindex(tops[0].index)).sum())
     orders = [
         t.groupby("class_idx")["gap"].max().sort_values(ascending=False, kind="stable").index
