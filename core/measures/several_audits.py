@@ -16,11 +16,11 @@ from core.measures.availability import COST, Trials, make_trials
 from core.measures.cells import Context, Figure, Figures
 from core.measures.rows import PLAIN, POINTS, SHARE
 from core.measures.shared_images import Shared, shared_images
+from core.statistics.multiplicity import corrected
 from core.statistics.paired import (
     bootstrap_interval,
     bootstrap_p,
     difference,
-    holm,
     mcnemar,
     paired_interval,
 )
@@ -186,9 +186,9 @@ def compare(context: Context, baseline: str | None = None) -> Table:
         figures = measure.figures(context)
         for audit in context.audits:
             rows[name, audit.id] = _cell(context, name, audit, base, figures)
-    corrected = holm([cell.p for cell in rows.values()])
-    tests = int(np.isfinite(corrected).sum())
-    for key, p in zip(rows, corrected, strict=True):
+    adjusted = corrected([cell.p for cell in rows.values()], "holm")
+    tests = int(np.isfinite(adjusted).sum())
+    for key, p in zip(rows, adjusted, strict=True):
         rows[key] = replace(rows[key], p_holm=float(p))
     return Table(context, base.id, rows, tests)
 

@@ -6,7 +6,6 @@ that what is easy or hard for all of them cancels in the difference (paired boot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -152,19 +151,3 @@ def paired_interval(only_first: int, only_second: int, n: int) -> tuple[float, f
     lost, won = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     half = critical() * np.sqrt((lost + won - (won - lost) ** 2) / (n + 2))
     return float(max(won - lost - half, -1)), float(min(won - lost + half, 1))
-
-
-def holm(p: Sequence[float]) -> FloatArray:
-    """Holm's step-down correction: (m,) adjusted p-values, at most 1; NaN stays NaN.
-
-    Rejecting those below 0.05 keeps the chance of any false rejection among the m tests below 0.05
-    (Holm 1979). NaN entries are no tests.
-    """
-    given = np.asarray(p, np.float64)
-    found = np.full(len(given), np.nan)
-    there = np.flatnonzero(~np.isnan(given))
-    if len(there):
-        from statsmodels.stats.multitest import multipletests
-
-        found[there] = multipletests(given[there], method="holm")[1]
-    return found

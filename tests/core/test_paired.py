@@ -16,7 +16,6 @@ from core.statistics.paired import (
     bootstrap_interval,
     bootstrap_p,
     difference,
-    holm,
     mcnemar,
     paired_interval,
     resamples,
@@ -111,18 +110,6 @@ def test_paired_interval() -> None:
     lost, won = 6 / 102, 26 / 102
     half = 1.959964 * np.sqrt((lost + won - (won - lost) ** 2) / 102)
     assert (low, high) == pytest.approx((won - lost - half, won - lost + half), abs=1e-6)
-
-
-def test_holm_equals_a_slow_replica(rng: np.random.Generator) -> None:
-    p = rng.random(12) ** 3
-    slow, largest = np.zeros(12), 0.0
-    for step, i in enumerate(sorted(range(12), key=lambda i: p[i])):
-        largest = max(largest, (12 - step) * p[i])
-        slow[i] = min(largest, 1)
-    assert holm(p) == pytest.approx(slow, abs=1e-12)
-    assert np.isnan(holm([np.nan, np.nan])).all()
-    gaps = np.array([0.01, np.nan, 0.03])
-    assert holm(gaps).tolist() == pytest.approx([0.02, np.nan, 0.03], nan_ok=True)
 
 
 def test_mean_interval_of_one_is_its_own() -> None:
