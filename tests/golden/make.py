@@ -88,9 +88,8 @@ def audits(root: Path, data: Path) -> None:
     """Everything that an audit can hold, by the commands that people use."""
     run(root, "audit", "--data", str(data), "--model", "tiny:0", "--name", "first", *SETTINGS)
     run(root, "audit", "--data", str(data), "--model", "tiny:1", "--name", "second", *SETTINGS)
-    for who, label, kind, number, tag in TAGS:
-        run(root, "tags", "add", "first", "--class", label, f"--{kind}", number, "--tag", tag,
-            "--annotator", who)  # fmt: skip
+    for words in tags("first"):
+        run(root, *words)
     run(root, "measure", "first", "--what", "all")
     run(root, "mitigate", "first", "--method", "pclarc", "--name", "projected")
     run(root, "mitigate", "first", "--method", "spufix", "--name", "fixed")
@@ -156,7 +155,27 @@ def opened() -> Iterator[Path]:
         for path in (root / "workspace" / "audits").glob("*/manifest.json"):
             moved = path.read_text("utf-8").replace(PLACE, str(root / "data"))
             write_json(path, json.loads(moved))
+        tagged(root / "workspace")
         yield root
+
+
+def tagged(root: Path) -> None:
+    """What people said of the stored audits, said again: their log was packed before its end.
+
+    The tables of measures go, so that figures are counted from the stored trials every time.
+    """
+    for name in ("first", "second", "fixed"):
+        for words in tags(name):
+            run(root, *words)
+    for path in (root / "audits").glob("*/measures/*.parquet"):
+        path.unlink()
+
+
+def tags(audit: str) -> Iterator[tuple[str, ...]]:
+    """The commands that tag an audit."""
+    for who, label, kind, number, tag in TAGS:
+        yield ("tags", "add", audit, "--class", label, f"--{kind}", number, "--tag", tag,
+               "--annotator", who)  # fmt: skip
 
 
 def answers(root: Path) -> dict[str, Any]:
@@ -173,8 +192,33 @@ def answers(root: Path) -> dict[str, Any]:
             found[f"export-{what}"] = exported(root, what, Path(folder))
     for name in ("projected", "fixed"):
         table = effect_table(Audit.open(Workspace(root), name))
-        found[f"effect-{name}"] = json.loads(table.to_json(orient="records", double_precision=15))
+        found[f"effect-{name}"] = records(table)
+    for name, table in corrected(root):
+        found[f"effect-again-{name}"] = records(table)
     return {name: without_places(value) for name, value in found.items()}
+
+
+def records(table: pd.DataFrame) -> Any:
+    """The rows of a table as JSON."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def corrected(root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The table before and after, counted anew from the stored trials."""
+    from core.audits.audit import Audit
+    from core.corrections.effect import effects
+    from core.corrections.effect_rows import Effect
+    from core.storage.workspace import Workspace
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
+
+    workspace = Workspace(root)
+    before, after = (Audit.open(workspace, name) for name in ("first", "fixed"))
+    decisions = decided(before, TagStore.open(workspace))
+    acted_on = frozenset(after.manifest["mitigation"]["cues"])
+    for name, attribute in (("spuriosity", None), ("snow", "snow")):
+        effect = Effect(before, after, decisions, acted_on, attribute)
+        yield name, effects(effect, pictures=True)
 
 
 def exported(root: Path, what: str, folder: Path) -> Any:
@@ -185,7 +229,7 @@ def exported(root: Path, what: str, folder: Path) -> Any:
     chosen = () if what in ("images", "features", "components") else ("--class", "ant")
     run(root, "export", "first", what, "--out", str(path), *chosen, *more)
     if ending == ".csv":
-        return json.loads(pd.read_csv(path).to_json(orient="records", double_precision=15))
+        return records(pd.read_csv(path))
     with np.load(path, allow_pickle=False) as arrays:
         return {name: np.asarray(arrays[name]).tolist() for name in sorted(arrays.files)}
 
