@@ -23,8 +23,8 @@ def run() -> list[Line]:
 
 def timed(folder: Path) -> list[Line]:
     """The lines, with features and evidence written into a folder first."""
-    from core.corrections.head_methods import METHODS as KNOWN
     from core.corrections.head_methods import mitigate
+    from core.corrections.methods import METHODS as KNOWN
 
     head, evidence = made(folder)
     seconds: dict[str, float] = {}

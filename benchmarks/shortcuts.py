@@ -110,7 +110,8 @@ def results(case: Case) -> Iterator[Result]:
 def tried(case: Case, basis: str, evidence: Any, way: Way, starts: list[Any]) -> Result:
     """One way on one case."""
     from core.corrections.choice import sweep
-    from core.corrections.head_methods import METHODS, mitigate
+    from core.corrections.head_methods import mitigate
+    from core.corrections.methods import METHODS
 
     name, options, by = way
     strength = METHODS[name].published

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +48,73 @@ Reporter = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """Report nothing."""
+
+
+class Named(Protocol):
+    """What can be chosen by a name of its own."""
+
+    @property
+    def name(self) -> str:
+        """As commands, addresses and manifests write it."""
+        ...
+
+
+Choice = TypeVar("Choice", bound=Named)
+
+
+class Registry(Mapping[str, Choice]):
+    """What can be chosen by name: this package's own, then what others registered.
+
+    Parameters
+    ----------
+    noun : what each is called in a sentence.
+    own : where this package's own stand, ``module:name``, in their order. They are imported when
+        the registry is first looked into: modules may be heavy, and may import this registry.
+    """
+
+    def __init__(self, noun: str, own: Sequence[str]) -> None:
+        self.noun, self._own = noun, own
+        self._found: dict[str, Choice] | None = None
+
+    def register(self, new: Choice) -> Choice:
+        """Add a choice, and return it.
+
+        Raises
+        ------
+        InputError
+            If there is one of its name already.
+        """
+        if new.name in self._all():
+            raise InputError(f"there is a {self.noun} {new.name!r} already; choose another name")
+        self._all()[new.name] = new
+        return new
+
+    def chosen(self, name: str) -> Choice:
+        """The choice of a name.
+
+        Raises
+        ------
+        InputError
+            If there is none; all are named.
+        """
+        if name not in self:
+            raise InputError(f"there is no {self.noun} {name!r}; choose {', '.join(self)}")
+        return self[name]
+
+    def _all(self) -> dict[str, Choice]:
+        if self._found is None:
+            own: list[Choice] = [resolve_name(place) for place in self._own]
+            self._found = {each.name: each for each in own}
+        return self._found
+
+    def __getitem__(self, name: str) -> Choice:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class Tag(StrEnum):

@@ -21,9 +21,9 @@ Result = tuple[dict[str, Any], str]
 
 def methods_text() -> str:
     """Every method in a line, for the help."""
-    from core.corrections.methods import methods
+    from core.corrections.methods import METHODS
 
-    lines = [f"  {name:<15} {method.title}. {method.source}" for name, method in methods().items()]
+    lines = [f"  {name:<15} {method.title}. {method.source}" for name, method in METHODS.items()]
     return "\n".join(["methods:", *lines])
 
 

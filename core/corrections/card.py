@@ -11,7 +11,7 @@ from core.audits.audit import Audit
 from core.audits.export import ELSEWHERE
 from core.corrections.corrected import effect_table, facts_of, is_derived
 from core.corrections.effect_rows import MEANING
-from core.corrections.methods import methods
+from core.corrections.methods import METHODS
 from core.markdown import escaped
 from core.models.precision import in_words
 from core.storage.files import replacing
@@ -55,7 +55,7 @@ def card(audit: Audit) -> str:
 
 def _done(audit: Audit) -> list[str]:
     done = facts_of(audit)
-    method = methods().get(done["method"])
+    method = METHODS.get(done["method"])
     title = f"{method.title} ({method.source})" if method else done["method"]
     lines = [
         "",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence
-from core.corrections.head_methods import method, mitigate
+from core.corrections.head_methods import mitigate
+from core.corrections.methods import METHODS
 from core.corrections.softmax import sample_rows
 from core.errors import InputError
 from core.models.linear import Head
@@ -101,7 +102,9 @@ def sweep(
     refit : False: start every fold from the head as it is, as for a head that is corrected already.
     starts : the folds' heads by :func:`fold_heads`, where several methods are tried.
     """
-    tried = np.asarray(method(name).strengths if strengths is None else strengths, np.float64)
+    tried = np.asarray(
+        METHODS.chosen(name).strengths if strengths is None else strengths, np.float64
+    )
     starts = fold_heads(head, evidence, refit=refit) if starts is None else starts
     results = []
     for start, (fit, held) in zip(starts, _sampled(evidence).folds(FOLDS), strict=True):

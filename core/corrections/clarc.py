@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.corrections.concepts import Concept, concept_of
+from core.corrections.concepts import KINDS, Concept, concept_of
 from core.corrections.evidence import Evidence
+from core.corrections.head_methods import BIAS, KEPT_FIRST, SHARES
+from core.corrections.methods import Method
 from core.corrections.rectified import with_correction, with_weights, without_directions
 from core.corrections.softmax import SUBSAMPLE, fit_softmax, sample_rows
 from core.models.linear import Head
@@ -124,3 +126,53 @@ def projection(
     shift = np.stack([c.vector * c.length for c in writers])
     taken = np.asarray(head.weight, np.float64) @ shift.T
     return with_correction(head, rows, offset, strength * taken)
+
+
+PCLARC = Method(
+    name="pclarc",
+    title="P-ClArC: projection",
+    fit=pclarc,
+    strengths=SHARES,
+    published=1.0,
+    source="Anders et al. 2022",
+    remark="Every image is seen as if it hid the cue; refitting afterwards relearns it.",
+    options={"cav": ("auto", *KINDS), "fit": ("kept", "refit"), "bias": BIAS},
+    published_options={"cav": "signal", "bias": "kept"},
+)
+ACLARC = Method(
+    name="aclarc",
+    title="A-ClArC: augmentation",
+    fit=aclarc,
+    strengths=SHARES,
+    published=1.0,
+    source="Anders et al. 2022",
+    remark="The cue turns fewer images, since training shows it everywhere; images without it may "
+    "lose.",
+    options={"cav": ("auto", *KINDS), "bias": KEPT_FIRST},
+    published_options={"cav": "signal"},
+)
+RCLARC = Method(
+    name="rclarc",
+    title="R-ClArC: projection where the cue is",
+    fit=rclarc,
+    strengths=SHARES,
+    published=1.0,
+    source="Bareeva et al. 2024",
+    remark="Images without the cue are left as they are.",
+    options={"cav": ("auto", *KINDS), "bias": BIAS},
+    published_options={"cav": "signal", "bias": "kept"},
+)
+PROJECTION = Method(
+    name="projection",
+    title="Projection with separate directions",
+    fit=projection,
+    strengths=(0.0, 0.5, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0),
+    published=1.0,
+    source="P-ClArC, read along the whitened and written along the plain difference of means",
+    remark="Above 1 it takes away more than images of the cue's own class show.",
+    options={
+        "read": ("fisher", *(kind for kind in KINDS if kind != "fisher")),
+        "write": ("auto", *KINDS),
+        "bias": BIAS,
+    },
+)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.audits.audit import Audit
-from core.corrections import head_methods as heads
 from core.corrections.acted_on import Findings, Gathered, find, gather, has
 from core.corrections.choice import Sweep, sweep
 from core.corrections.composites import Composites, held_out_composites, map_pairs, mask_pairs
@@ -25,11 +24,12 @@ from core.corrections.corrected import CHANGED, is_derived, tradeoff_table
 from core.corrections.derived import Corrected, derive, plan, repeat
 from core.corrections.effect import changed_images, effects
 from core.corrections.effect_rows import Effect
+from core.corrections.head_methods import mitigate
 from core.corrections.inherited_tags import carry_tags
-from core.corrections.methods import Method, checked, method
+from core.corrections.methods import METHODS, Method, checked
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.sweep import swept
-from core.corrections.task import NetworkMethod, Task
+from core.corrections.task import Task
 from core.corrections.tradeoff import chosen_on, reported
 from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
@@ -66,10 +66,10 @@ def run_mitigation(
     parent = Audit.open(workspace, request.audit)
     if request.name == parent.name:
         raise InputError(f"--name {request.name!r} is the audit itself; give another name")
-    chosen = method(request.method)
+    chosen = METHODS.chosen(request.method)
     options = checked(chosen, request.options)
     check_strength(chosen, request.given)
-    if request.sweep and not isinstance(chosen, NetworkMethod):
+    if request.sweep and not chosen.of_network:
         raise InputError(f"--strength sweep: {chosen.name} always tries its strengths; give auto")
     findings = find(
         parent, workspace, classes=request.classes, cues=request.cues, threshold=request.threshold
@@ -123,7 +123,7 @@ class _Work:
 
     def head(self, strength: float) -> Head:
         """The head that a method of the head makes at a strength."""
-        return heads.mitigate(
+        return mitigate(
             self.request.method, self.parent.head, self.gathered.evidence, strength, **self.options
         )
 
@@ -164,7 +164,7 @@ def _correct(
     request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
     told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
     table = None
-    if isinstance(chosen, NetworkMethod):
+    if chosen.train is not None:
         task = Task(
             parent,
             work.findings,
@@ -179,7 +179,7 @@ def _correct(
             corrected, tried = swept(chosen, task, work.report)
             table = chosen_on(tried, tried.strength)
         else:
-            corrected = chosen.apply(task, work.report)
+            corrected = chosen.train(task, work.report)
         told["strength"] = corrected.facts.get("strength", request.given)
         told["chosen_on"] = _on_held_back(tried) if tried else ""
     else:
@@ -251,7 +251,7 @@ def _measure(work: _Work, audit: Audit, *, again: bool) -> None:
     )
     write_frame(files.effect, table)
     tried = tradeoff_table(audit)
-    if tried is not None and not isinstance(work.chosen, NetworkMethod):
+    if tried is not None and not work.chosen.of_network:
         curve = reported(
             work.parent,
             findings,

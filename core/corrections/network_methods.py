@@ -1,4 +1,4 @@
-"""Methods that train the network on decoded images, by name.
+"""Methods that train the network on decoded images.
 
 They start from the parent's model with its head as the last layer, train on a part of the images
 that may be learnt from, and are watched on the rest of these. Their strength is given or their own
@@ -14,7 +14,8 @@ import numpy as np
 
 from core.corrections.derived import Corrected
 from core.corrections.evidence import SHOWN, UNKNOWN
-from core.corrections.task import NetworkMethod, Task
+from core.corrections.methods import Method
+from core.corrections.task import Task
 from core.errors import InputError
 from core.models.linear import Head
 from core.trials.paste import sample
@@ -182,54 +183,48 @@ TARGETS = ("all_logits_random", "all_logits", "max_logit", "target_logit", "logp
 CHANGES = ("auto", "paste", "remove", "swap", "shuffle")
 TRAINING = {"epochs": EPOCHS, "rate": RATES}
 
-NETWORK: dict[str, NetworkMethod] = {
-    m.name: m
-    for m in (
-        NetworkMethod(
-            "guidance",
-            "Model guidance by masks",
-            guided,
-            (0.0, 100.0),
-            1.0,
-            "Rao et al. 2023",
-            "Trains the network so that its attributions lie on the object; needs object masks or "
-            "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
-            "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions "
-            "to the object, PPCE and RRR* (rrr) do not. At the layer input of a network with "
-            "biases all attribution can lie on the object while the background decides.",
-            {
-                **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
-                **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
-            },
-            tried=lambda _: (0.3, 1.0, 3.0),
-        ),
-        NetworkMethod(
-            "rrclarc-deep",
-            "RR-ClArC by double backward",
-            unlearnt,
-            (0.0, 1e8),
-            1.0,
-            "Dreyer et al. 2024",
-            "The penalty at a layer of the network; its squared form depends on the scale of the "
-            "gradients, and published weights span twelve orders of magnitude.",
-            {
-                **{"form": ("l2", "l1", "cosine"), "target": TARGETS, "layer": LAYERS},
-                **{"parts": ("after", "all", "head"), **TRAINING},
-            },
-            tried=lambda _: (1.0, 1e3, 1e6),
-        ),
-        NetworkMethod(
-            "counterfactual",
-            "Training on counterfactuals",
-            counterfactual,
-            (1.0, 8.0),
-            1.0,
-            "Sauer & Geiger 2021, by masks",
-            "Trains on images whose background or cue no longer goes with the class; needs object "
-            "or cue masks. The strength is the number of counterfactuals per image.",
-            {"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
-            tried=lambda _: (1.0, 2.0, 4.0),
-        ),
-    )
-}
-"""By name."""
+GUIDANCE = Method(
+    name="guidance",
+    title="Model guidance by masks",
+    train=guided,
+    strengths=(0.0, 100.0),
+    published=1.0,
+    source="Rao et al. 2023",
+    remark="Trains the network so that its attributions lie on the object; needs object masks or "
+    "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
+    "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions "
+    "to the object, PPCE and RRR* (rrr) do not. At the layer input of a network with "
+    "biases all attribution can lie on the object while the background decides.",
+    options={
+        **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
+        **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},
+    },
+    tried=lambda _: (0.3, 1.0, 3.0),
+)
+RRCLARC_DEEP = Method(
+    name="rrclarc-deep",
+    title="RR-ClArC by double backward",
+    train=unlearnt,
+    strengths=(0.0, 1e8),
+    published=1.0,
+    source="Dreyer et al. 2024",
+    remark="The penalty at a layer of the network; its squared form depends on the scale of the "
+    "gradients, and published weights span twelve orders of magnitude.",
+    options={
+        **{"form": ("l2", "l1", "cosine"), "target": TARGETS, "layer": LAYERS},
+        **{"parts": ("after", "all", "head"), **TRAINING},
+    },
+    tried=lambda _: (1.0, 1e3, 1e6),
+)
+COUNTERFACTUAL = Method(
+    name="counterfactual",
+    title="Training on counterfactuals",
+    train=counterfactual,
+    strengths=(1.0, 8.0),
+    published=1.0,
+    source="Sauer & Geiger 2021, by masks",
+    remark="Trains on images whose background or cue no longer goes with the class; needs object "
+    "or cue masks. The strength is the number of counterfactuals per image.",
+    options={"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
+    tried=lambda _: (1.0, 2.0, 4.0),
+)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.corrections.clarc import ANCHOR, concepts
+from core.corrections.concepts import KINDS
 from core.corrections.evidence import HIDDEN, Evidence
+from core.corrections.head_methods import BIAS
+from core.corrections.methods import Method
 from core.corrections.rectified import shrunk, with_weights
 from core.corrections.softmax import SUBSAMPLE, Penalty, fit_softmax, sample_rows
 from core.errors import InputError
@@ -173,3 +176,22 @@ def _mixture(features: FloatArray, labels: IntArray, head: Head, target: str) ->
     p = softmax(logits, axis=1)
     share = p / (p + 1e-5) / k  # d mean log(p + 1e-5) = sum share (e_k - p)
     return np.asarray(share - share.sum(axis=1, keepdims=True) * p)
+
+
+RRCLARC = Method(
+    name="rrclarc",
+    title="RR-ClArC: penalty on the answer to the cue",
+    fit=rrclarc,
+    strengths=(0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0),
+    published=100.0,
+    source="Dreyer et al. 2024",
+    remark="Refitting (published) relearns a redundant cue; the kept head does not.",
+    options={
+        "cav": ("auto", "shifts", *KINDS),
+        "fit": ("kept", "refit"),
+        "bias": BIAS,
+        "target": TARGETS,
+        "form": FORMS,
+    },
+    published_options={"cav": "signal", "fit": "refit", "bias": "kept"},
+)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.corrections.evidence import HIDDEN, Evidence
+from core.corrections.head_methods import KEPT_FIRST, SHARES
+from core.corrections.methods import Method
 from core.corrections.rectified import with_correction
 from core.errors import InputError
 from core.models.linear import Head
@@ -74,3 +76,16 @@ def _level(evidence: Evidence, m: int, reference: str) -> FloatArray:
         raise InputError(f"no image of output {cue.output} hides its cue; use reference=mean")
     found: FloatArray = evidence.features[rows].mean(axis=0, dtype=np.float64) * cue.weight
     return found
+
+
+SPUFIX = Method(
+    name="spufix",
+    title="SpuFix",
+    fit=spufix,
+    strengths=SHARES,
+    published=1.0,
+    source="Neuhaus et al. 2023, section 5",
+    remark="Takes off only what exceeds the reference: by the class's mean, a cue that most of its "
+    "images show stays; weights of other classes stay in any case.",
+    options={"reference": ("mean", "low"), "bias": KEPT_FIRST},
+)

@@ -16,7 +16,8 @@ import numpy as np
 
 from core.corrections.choice import Sweep, choose, cue_free
 from core.corrections.derived import Corrected
-from core.corrections.task import NetworkMethod, Task
+from core.corrections.methods import Method
+from core.corrections.task import Task
 from core.errors import InputError
 from core.statistics.paired import newly_given
 from core.types import FloatArray, IntArray, Progress, Reporter
@@ -32,7 +33,7 @@ TURNED, TRIALS, ACCURACY = "turned", "trials", "accuracy"
 BASIS = "drawn cues pasted on images of other classes"
 
 
-def swept(method: NetworkMethod, task: Task, report: Reporter) -> tuple[Corrected, Sweep]:
+def swept(method: Method, task: Task, report: Reporter) -> tuple[Corrected, Sweep]:
     """The method at every strength of its coarse sweep; the best of them, and all figures.
 
     Row 0 is the network as it is: where no strength is allowed and better, that is what is
@@ -43,13 +44,13 @@ def swept(method: NetworkMethod, task: Task, report: Reporter) -> tuple[Correcte
     InputError
         If the method has no sweep, or no held-back image has a drawn cue to paste.
     """
-    if method.tried is None:
+    if method.train is None or method.tried is None:
         raise InputError(f"{method.name} has no sweep: give a strength")
     strengths = method.tried(task.options)
     found, judgements = [], []
     for number, strength in enumerate(strengths):
         report(Progress(f"Strength {strength:g}", number, len(strengths), "strengths"))
-        corrected = method.apply(replace(task, strength=strength, judged=True), report)
+        corrected = method.train(replace(task, strength=strength, judged=True), report)
         judgement = corrected.facts.pop("judged")
         if not number:
             judgements.append(judgement["before"])

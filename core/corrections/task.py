@@ -1,21 +1,20 @@
-"""What a method of the network is given and what it gives back: the seam between both."""
+"""What a method of the network works on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from core.audits.audit import Audit
 from core.corrections.acted_on import Findings
-from core.corrections.derived import Corrected
 from core.corrections.evidence import Evidence
-from core.types import IntArray, Reporter
+from core.types import IntArray
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method of the network works on."""
+    """One correction of a network: the model, the cues, and the images to learn from."""
 
     parent: Audit
     findings: Findings
@@ -30,26 +29,3 @@ class Task:
     judged: bool = False
     """Whether to try the trained network on the held-out part of the training images, for a choice
     between strengths (``Corrected.facts["judged"]``)."""
-
-
-Apply = Callable[[Task, Reporter], Corrected]
-"""Trains; ``Corrected.facts`` holds the ``strength`` that was used."""
-
-
-@dataclass(frozen=True)
-class NetworkMethod:
-    """A method that needs images and may change the encoder."""
-
-    name: str
-    title: str
-    apply: Apply
-    strengths: tuple[float, ...]
-    """The first leaves the model as it is, the last is the strongest allowed."""
-    published: float
-    source: str
-    remark: str
-    options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    published_options: Mapping[str, Any] = field(default_factory=dict)
-    tried: Callable[[Mapping[str, Any]], tuple[float, ...]] | None = None
-    """Strengths that ``--strength sweep`` trains with, by the options; None: it has no sweep."""
-    needs_pairs: bool = False

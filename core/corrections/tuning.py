@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.corrections.evidence import HIDDEN, SHOWN, Evidence
+from core.corrections.head_methods import SHARES
+from core.corrections.methods import Method
 from core.corrections.rectified import with_weights
 from core.errors import InputError
 from core.models.linear import Head
@@ -183,3 +185,15 @@ def _taken(head: Head, features: FloatArray) -> FloatArray:
     """What a head's correction takes off the logits, (n, K) float32."""
     nothing = np.zeros((len(features), len(head.bias)), np.float32)
     return nothing if head.correction is None else -head.correction.apply(features, nothing)
+
+
+TUNING = Method(
+    name="head",
+    title="Head tuning on low-spuriosity images",
+    fit=tuned,
+    strengths=SHARES,
+    published=1.0,
+    source="Moayeri et al. 2023",
+    remark="Closes the gap without unlearning the cue: look at the flip rate as well.",
+    options={"variant": VARIANTS, "rate": RATES},
+)

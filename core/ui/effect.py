@@ -16,7 +16,7 @@ from core.candidates.key import CandidateKey
 from core.corrections.card import card, how_chosen
 from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
 from core.corrections.effect_rows import MEANING
-from core.corrections.methods import methods
+from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
 from core.storage.spreadsheet import csv_bytes
@@ -36,7 +36,7 @@ PARAMETERS = ["result", "rows", "way"]
 def said(audit: Audit) -> None:
     """What was done, in a sentence or two."""
     done = facts_of(audit)
-    method = methods().get(done["method"])
+    method = METHODS.get(done["method"])
     title, how = method.title if method else done["method"], how_chosen(done)
     st.markdown(
         f"**{blocks.plain(title)}** at strength **{done['strength']:g}** ({how}), made from "

@@ -11,10 +11,8 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.corrections.corrected import facts_of
-from core.corrections.head_methods import DEFAULT
-from core.corrections.methods import Method, methods
+from core.corrections.methods import DEFAULT, METHODS, Method
 from core.corrections.mitigate_request import AUTO, SWEEP, MitigateRequest, read_strength
-from core.corrections.task import NetworkMethod
 from core.errors import SpurioscopeError
 from core.jobs import jobs
 from core.ui import blocks, opened, state
@@ -100,17 +98,16 @@ def _quoted(key: CandidateKey) -> str:
 
 
 def _method() -> Method:
-    known = methods()
     name = state.choose(
         st.selectbox,
         "Method",
         "method",
-        list(known),
+        list(METHODS),
         default=DEFAULT,
-        format_func=lambda n: known[n].title,
+        format_func=lambda n: METHODS[n].title,
         resets=["strength", "how", "name"],
     )
-    return known[name]
+    return METHODS[name]
 
 
 def _published(method: Method) -> None:
@@ -128,7 +125,7 @@ def _published(method: Method) -> None:
 
 def _strength(method: Method) -> str:
     """A number, ``auto`` or ``sweep``."""
-    words = OF_NETWORKS if isinstance(method, NetworkMethod) else STRENGTHS
+    words = OF_NETWORKS if method.of_network else STRENGTHS
     how = state.choose(st.segmented_control, "Strength", "how", words)
     if how == SWEEP:
         st.caption("Trains once per strength: several times as long. Needs cue masks.")
@@ -176,7 +173,7 @@ def _evidence(audit: Audit, method: Method) -> tuple[str | None, bool]:
     choices = [ALPHA, *audit.summary["attributes"]]
     by = state.choose(st.selectbox, "Images with and without the cue by", "shown_by", choices)
     masks = False
-    if "cue_mask" in audit.summary["masks"] and not isinstance(method, NetworkMethod):
+    if "cue_mask" in audit.summary["masks"] and not method.of_network:
         help_text = "Pastes the drawn cues on training images of other classes; decodes these."
         masks = state.toggle("Use the cue masks of the data", "masks", help=help_text)
     return None if by == ALPHA else by, masks
@@ -193,7 +190,7 @@ def free_name(audit: Audit, method: str) -> str:
 
 def parameters() -> list[str]:
     """Every parameter of the page."""
-    options = {option for method in methods().values() for option in method.options}
+    options = {option for method in METHODS.values() for option in method.options}
     return ["audit", *OWN, *(f"o_{option}" for option in sorted(options))]
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.corrections.corrected import facts_of, tradeoff_table
-from core.corrections.methods import methods
+from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.pictured import NOT_ASKED
 from core.corrections.tradeoff import SWEPT
@@ -57,7 +57,7 @@ def tradeoff(audit: Audit) -> float | None:
             "gap": st.column_config.NumberColumn(format="%+.1f points"),
         },
     )
-    method = methods().get(facts_of(audit)["method"])
+    method = METHODS.get(facts_of(audit)["method"])
     low = method.strengths[0] if method else 0.0  # the model as it is may be no strength of it
     strengths = [f"{value:g}" for value in table["strength"] if value >= low]
     if not blocks.may_run():

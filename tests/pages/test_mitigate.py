@@ -13,7 +13,7 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
-from core.corrections.methods import methods
+from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.corrections.tradeoff import SWEPT
@@ -98,7 +98,7 @@ def test_the_published_setting_is_one_click(
     healthy(labelled(app.button, "Start").click().run(), "Mitigate")
     (arguments,) = started
     given = [v for k, v in zip(arguments, arguments[1:], strict=False) if k == "--option"]
-    method = methods()[arguments[arguments.index("--method") + 1]]
+    method = METHODS[arguments[arguments.index("--method") + 1]]
     assert given == [f"{option}={value}" for option, value in method.published_options.items()]
     assert given
     assert arguments[arguments.index("--strength") + 1] == f"{method.published:g}"

@@ -16,11 +16,12 @@ import core.models.checkpoint
 import core.models.load
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.corrections import network_methods as registry
 from core.corrections.corrected import effect_table
 from core.corrections.derived import Corrected
+from core.corrections.methods import METHODS, Method
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
+from core.corrections.task import Task
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -80,7 +81,7 @@ def cell(audit: Audit, name: str, label: str = "leaf") -> pd.Series:
 class Shifted:
     """A method of the network: every weight of the encoder a little larger."""
 
-    def __call__(self, task: registry.Task, report: Any) -> Corrected:
+    def __call__(self, task: Task, report: Any) -> Corrected:
         report(Progress("Training", 1, 1, "epochs", "loss 0.1"))
         state = task.parent.load_model(exported=True).network.state_dict()
         grown = {n: 1.1 * v for n, v in state.items() if not n.startswith("fc")}
@@ -90,8 +91,16 @@ class Shifted:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registered method of the network, and a loader that takes checkpoints."""
-    made = registry.NetworkMethod("shifted", "Shifted", Shifted(), (0, 1), 1, "here", "None.")
-    monkeypatch.setitem(registry.NETWORK, "shifted", made)
+    made = Method(
+        name="shifted",
+        title="Shifted",
+        train=Shifted(),
+        strengths=(0, 1),
+        published=1,
+        source="here",
+        remark="None.",
+    )
+    monkeypatch.setattr(METHODS, "_found", {**METHODS, "shifted": made})
 
     def load(name: str, *, checkpoint: Path | None = None, **_: Any) -> Any:
         plain = load_white_box(name)

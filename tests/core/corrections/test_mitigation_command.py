@@ -16,7 +16,7 @@ import core.models.weights
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.corrections.methods import methods
+from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import read_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
@@ -28,7 +28,7 @@ from tests.core.corrections.conftest import QUICK, run
 
 def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Audit) -> None:
     for more, said in (
-        ({"method": "magic"}, "--method 'magic': choose spufix"),
+        ({"method": "magic"}, "there is no method 'magic'; choose spufix"),
         ({"classes": ("sky",)}, "class 'sky' of audit .* no candidate decided spurious; tag one"),
         ({"classes": ("sun",)}, "has no class 'sun'"),
         ({"classes": (), "cues": ("leaf/pca-9",)}, "cue 'leaf/pca-9' is not decided spurious"),
@@ -84,8 +84,8 @@ def test_the_help_has_a_line_for_every_method(
     with pytest.raises(SystemExit):
         main(["mitigate", "--help"])
     said = capsys.readouterr().out.partition("methods:")[2].strip().splitlines()
-    assert [line.split()[0] for line in said] == list(methods())
+    assert [line.split()[0] for line in said] == list(METHODS)
     assert all(
         method.title in line and method.source in line
-        for line, method in zip(said, methods().values(), strict=True)
+        for line, method in zip(said, METHODS.values(), strict=True)
     )

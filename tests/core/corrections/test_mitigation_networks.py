@@ -15,6 +15,7 @@ from core.corrections import network_methods as registry
 from core.corrections import sweep as coarse
 from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.derived import Corrected
+from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.errors import InputError
@@ -84,7 +85,7 @@ def test_a_method_of_the_network_from_start_to_finish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "layer" in options:
-        monkeypatch.setitem(registry.NETWORK[method].options, "layer", ("last", "conv"))
+        monkeypatch.setitem(METHODS[method].options, "layer", ("last", "conv"))
     said: list[Progress] = []
     request = MitigateRequest(
         trainable.name, method, "trained", classes=("leaf",), pictures=False,
@@ -159,18 +160,19 @@ def test_a_coarse_sweep_trains_at_every_strength_and_keeps_one(
 ) -> None:
     trained: list[float] = []
     measured: list[dict[str, dict[str, float]]] = []
-    method, judged = registry.NETWORK["counterfactual"], coarse.judged
+    method, judged = METHODS["counterfactual"], coarse.judged
     said = says((4, 0.9), (0, 0.9), (0, 0.9))
 
     def counted(task: Any, report: Any) -> Corrected:
         trained.append(task.strength)
-        return method.apply(task, report)
+        return method.train(task, report)
 
     def watched(*given: Any) -> dict[str, dict[str, float]]:
         measured.append(judged(*given))
         return said()
 
-    monkeypatch.setitem(registry.NETWORK, method.name, replace(method, apply=counted))
+    counting = {**METHODS, method.name: replace(method, train=counted)}
+    monkeypatch.setattr(METHODS, "_found", counting)
     monkeypatch.setattr("core.corrections.sweep.judged", watched)
     audit = run(workspace, trainable, method.name, **SWEEP)
     assert trained == [1.0, 2.0, 4.0]

@@ -1,0 +1,52 @@
+"""A registry: what is chosen by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from core.errors import InputError
+from core.types import Registry
+
+
+@dataclass(frozen=True)
+class Hat:
+    name: str
+
+
+BOWLER, BERET = Hat("bowler"), Hat("beret")
+
+
+def hats() -> Registry[Hat]:
+    return Registry("hat", [f"{__name__}:BOWLER", f"{__name__}:BERET"])
+
+
+def test_its_own_stand_first_in_their_order_and_others_after_them() -> None:
+    known = hats()
+    fez = known.register(Hat("fez"))
+    assert list(known) == ["bowler", "beret", "fez"]
+    assert known["fez"] is known.chosen("fez") is fez
+    assert known.get("bowler") is BOWLER
+    assert len(known) == 3
+
+
+def test_a_name_is_given_once() -> None:
+    known = hats()
+    with pytest.raises(InputError, match="there is a hat 'beret' already; choose another name"):
+        known.register(Hat("beret"))
+    known.register(Hat("fez"))
+    with pytest.raises(InputError, match="a hat 'fez' already"):
+        known.register(Hat("fez"))
+    assert len(known) == 3
+
+
+def test_who_asks_for_another_is_told_all() -> None:
+    with pytest.raises(InputError, match="there is no hat 'cap'; choose bowler, beret"):
+        hats().chosen("cap")
+
+
+def test_nothing_is_imported_before_it_is_looked_into() -> None:
+    known = Registry("hat", ["no.such:thing"])
+    with pytest.raises(ModuleNotFoundError):
+        len(known)
