@@ -155,12 +155,6 @@ _ALL = (
         "flip",
         "An image whose prediction changes: between two models, or when a cue is pasted on it.",
     ),
-    Term(
-        "Grad-CAM",
-        "Where a number comes from, by gradients at the last maps. An approximation: it does not "
-        "add up to the number.",
-        source="Selvaraju et al. 2017",
-    ),
     Term("head", "The linear layer that turns features into the logits of the classes."),
     Term(
         "held-out images",
@@ -172,12 +166,6 @@ _ALL = (
         "Makes p-values larger so that among all differences of a table the chance of calling any "
         "of them certain by accident stays below 5 %.",
         source="Holm 1979",
-    ),
-    Term(
-        "integrated gradients",
-        "Where a number comes from, by gradients along a path from an image in the model's mean "
-        "colour.",
-        source="Sundararajan et al. 2017",
     ),
     Term(
         "interval",
@@ -205,11 +193,6 @@ _ALL = (
         "neuron",
         "A single feature of the encoder, as it counts for one class.",
         source=f"{_SINGLA}, section 3",
-    ),
-    Term(
-        "occlusion",
-        "Where a number comes from, by covering one patch of the image after the other.",
-        source="Zeiler & Fergus 2014",
     ),
     Term(
         "paired bootstrap",

@@ -12,6 +12,7 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import title_of
 from core.errors import SpurioscopeError
+from core.explain.attribution import ATTRIBUTIONS
 from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
 from core.explain.single import LogitSum, logit_sum, switched_off
@@ -33,12 +34,6 @@ from core.ui.gallery import Picture, gallery
 from core.ui.words import help_on
 
 EXACT = "exact"
-METHODS = {
-    EXACT: "Exact map",
-    "grad_cam": "Grad-CAM",
-    "integrated_gradients": "Integrated gradients",
-    "occlusion": "Occlusion",
-}
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
 BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
@@ -236,8 +231,8 @@ def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> Non
     gallery([cell], key="large", columns=1, opacity=0.8, controls=True, label="The image")
     if heat is None:
         st.caption(
-            f"{METHODS[method]}: an approximation that does not add up to the number, drawn on a "
-            "scale of its own."
+            f"{plain(ATTRIBUTIONS[method].title)}: an approximation that does not add up to the "
+            "number, drawn on a scale of its own."
         )
         return
     legend(scale)
@@ -264,12 +259,13 @@ def _chosen(
         help=help_on("component", "alpha", "residual"),
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        titles = {name: known.title for name, known in ATTRIBUTIONS.items()}
         method = state.choose(
             st.selectbox,
             "Method",
             "method",
-            METHODS,
-            help=help_on("exact map", "Grad-CAM", "integrated gradients", "occlusion"),
+            {EXACT: "Exact map", **titles},
+            help=help_on("exact map", *titles.values()),
         )
         with st.popover("Display", icon=":material/tune:"):
             sign = state.choose(st.segmented_control, "Heatmap", "parts", PARTS)

@@ -256,7 +256,7 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     *what, method, image_id = parts
     direction = _target(audit, what, image_id).direction
     pixels = apply(audit.preprocess, audit.image(image_id))
-    found = attribute(opened.model_of(audit), pixels, direction, method)  # type: ignore[arg-type]
+    found = attribute(opened.model_of(audit), pixels, direction, method)
     if found.shape[0] > 32:
         found = _smooth(found)
     return heat_png(found, float(np.abs(found).max()), size=PHOTO_SIZE, contour=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.explain.attribution import ATTRIBUTIONS
 from core.glossary import TERMS, Term
 from core.measures.rows import DEFINITIONS
 from core.ui import blocks, frame, state
@@ -16,6 +17,13 @@ _MEASURES = {
 }
 
 
+def _terms() -> dict[str, Term]:
+    """The terms, and the methods of attribution among them, by the alphabet."""
+    methods = {a.title: Term(a.title, a.text, source=a.source) for a in ATTRIBUTIONS.values()}
+    known = {**TERMS, **methods}
+    return {name: known[name] for name in sorted(known, key=str.casefold)}
+
+
 def help_on(*names: str) -> str:
     """Terms as the text of a tooltip, one paragraph each.
 
@@ -24,7 +32,8 @@ def help_on(*names: str) -> str:
     KeyError
         If one of them is neither a term nor a measure.
     """
-    known = [TERMS[name] if name in TERMS else _MEASURES[name] for name in names]
+    terms = {**_MEASURES, **_terms()}
+    known = [terms[name] for name in names]
     said = [f"**{blocks.plain(t.name)}**: {blocks.plain(t.text)}" for t in known]
     return "\n\n".join(said)
 
@@ -34,7 +43,7 @@ def glossary() -> None:
     query = state.text("Search", "word", placeholder="a word").casefold()
     state.publish(["word"])
     found = False
-    for title, known in (("Terms", TERMS), ("Measures", _MEASURES)):
+    for title, known in (("Terms", _terms()), ("Measures", _MEASURES)):
         shown = [t for t in known.values() if query in f"{t.name} {t.definition}".casefold()]
         if shown:
             found = True

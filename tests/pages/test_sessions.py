@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.errors import UnreadableImageError, WorkspaceError
-from core.explain.attribution import METHODS, attribute
+from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.models.model import Model
 from core.storage.files import read_array, read_json, write_json
 from core.trials.encoder import features_of
@@ -65,7 +65,7 @@ def requests(audit: Audit) -> list[Request]:
         ]
         found += [
             lambda model, p=pixels, m=method: attribute(model, p, direction, m)
-            for method in METHODS
+            for method in ATTRIBUTIONS
         ]
     return found
 
@@ -99,7 +99,7 @@ def test_pictures_uploaded_at_once_keep_their_own_features(audit: Audit) -> None
         np.testing.assert_array_equal(shared.features([image_id]), features)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(ATTRIBUTIONS))
 def test_maps_asked_for_at_once_are_those_drawn_alone(
     audit: Audit, tmp_path: Path, method: str
 ) -> None:
