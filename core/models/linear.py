@@ -47,8 +47,11 @@ class Correction:
 
     def apply(self, features: FloatArray, logits: FloatArray) -> FloatArray:
         """Corrected logits (n, K) float32 of features (n, D) and their logits (n, K)."""
-        above = np.maximum(np.asarray(features, np.float32) @ self.read.T - self.offset, 0)
-        found: FloatArray = logits - above @ self.write.T
+        return self.of_read(np.asarray(features, np.float32) @ self.read.T, logits)
+
+    def of_read(self, read: FloatArray, logits: FloatArray) -> FloatArray:
+        """:meth:`apply` for what the rows read of the features, (n, M)."""
+        found: FloatArray = logits - np.maximum(read - self.offset, 0) @ self.write.T
         return found
 
     def active(self, features: FloatArray) -> FloatArray:
