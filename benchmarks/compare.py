@@ -121,7 +121,7 @@ def audit_photos(folder: str) -> list[str]:
                 [sys.executable, "-m", "core", *command, "--workspace", folder],
                 cwd=ROOT, capture_output=True, check=True,
             )  # fmt: skip
-        ids.append(str(workspace.find(name)["id"]))
+        ids.append(workspace.find(name).id)
     return ids
 
 

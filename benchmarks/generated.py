@@ -7,11 +7,11 @@ and everything else by the audit's own analysis. Images are a few drawn pictures
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from core.audits.analysis import Subject, analyse
 from core.audits.audit import Audit
 from core.config import FORMAT
 from core.features.shards import PLAN_COLUMNS, FeatureStore
+from core.storage.audit_manifest import Manifest
 from core.storage.files import replacing_folder, write_frame, write_json
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.log import TagStore
@@ -59,14 +60,14 @@ def make(
     workspace.require_writable()
     table = _table(workspace.root / "pictures", model.outputs, per_class, seed)
     manifest = _manifest(model, table)
-    folder = workspace.folder(manifest["id"])
+    folder = workspace.folder(manifest.id)
     write_json(folder / "manifest.json", manifest)
     store = _features(folder, table, model, seed)
     rows = ["digest", "width", "height", "readable", "reason"]
     images = table.frame.join(store.rows[rows], on="image_id")
     write_frame(folder / "images.parquet", images)
     analyse(Subject(manifest, table, images, store), model, silent)  # type: ignore[arg-type]
-    write_json(folder / "manifest.json", {**manifest, "state": "finished"})
+    write_json(folder / "manifest.json", replace(manifest, state="finished"))
     audit = Audit(folder)
     tag(audit, TagStore.open(workspace), seed)
     return audit
@@ -144,14 +145,14 @@ def _pictures(folder: Path, seed: int) -> list[str]:
     return names
 
 
-def _manifest(model: SimpleNamespace, table: ImageTable) -> dict[str, Any]:
+def _manifest(model: SimpleNamespace, table: ImageTable) -> Manifest:
     parts = {
         "data": table.source,
         "images": len(table.frame),
         "weights": model.weights_hash,
         "components": COMPONENTS,
     }
-    return {
+    facts = {
         "format": FORMAT,
         "id": fingerprint(parts)[:12],
         "name": "generated",
@@ -178,6 +179,7 @@ def _manifest(model: SimpleNamespace, table: ImageTable) -> dict[str, Any]:
             "reason": "generated",
         },
     }
+    return Manifest.from_json(facts)
 
 
 def _features(folder: Path, table: ImageTable, model: SimpleNamespace, seed: int) -> FeatureStore:

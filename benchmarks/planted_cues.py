@@ -137,7 +137,7 @@ def composites(audit: Any, model: Any, ids: Sequence[str], sources: Any, seed: i
     from core.trials.encoder import pictures
     from core.trials.paste import choose, paste
 
-    picks, size = choose(ids, len(sources), seed=seed), audit.manifest["compute"]["batch_size"]
+    picks, size = choose(ids, len(sources), seed=seed), audit.manifest.compute.batch_size
     found, pixels = (
         [],
         [

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.measure import PHOTOS, Line, photos
 from core.candidates.key import CandidateKey
+from core.corrections.corrected import facts_of
 
 PACKAGED = (
     "packaged:efficientnet-lite0",
@@ -60,7 +61,7 @@ def lines(model: str, data: Path, folder: Path) -> list[Line]:
             Line(f"{name}, {kind}: whole audit, fp32 over it", seconds["fp32"] / seconds[kind], "",
                  "x")
         )  # fmt: skip
-    chosen = str(auto.manifest["compute"]["precision"])
+    chosen = auto.manifest.compute.precision
     found += apart(f"{name}, auto ({chosen})", exact, auto, holds=True)
     return found
 
@@ -160,6 +161,5 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
             run_mitigation(
                 MitigateRequest(audit.name, "rrclarc", name=name, pictures=False), workspace
             )
-        facts = Audit.open(workspace, name).manifest["mitigation"]
-        chosen.append(float(facts["strength"]))
+        chosen.append(facts_of(Audit.open(workspace, name)).strength)
     return [Line(f"{what}: strength chosen, fp32 chose {chosen[0]:g}", chosen[1], "")]

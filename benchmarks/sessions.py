@@ -58,7 +58,7 @@ def audit_of(folder: str) -> Any:
     from core.storage.workspace import Workspace
 
     workspace = Workspace(Path(folder))
-    return Audit.open(workspace, str(workspace.manifests()[0]["name"]))
+    return Audit.open(workspace, workspace.manifests()[0].name)
 
 
 def picture(seed: int) -> bytes:

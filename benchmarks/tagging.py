@@ -41,7 +41,7 @@ def tagged(folder: str) -> list[Line]:
     from core.tags.log import TagStore
 
     workspace = Workspace(Path(folder))
-    audit_id = str(workspace.manifests()[0]["id"])
+    audit_id = workspace.manifests()[0].id
     before = len(TagStore.open(workspace).current(audit_id))
     with server(folder) as url, browser() as page:
         page.goto(f"{url}/tagging?audit={audit_id}&depth=16")

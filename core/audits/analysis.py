@@ -34,6 +34,7 @@ from core.models.head import fit_probe, match_outputs
 from core.models.linear import FACTS, Head, read_head, store_head
 from core.statistics.intervals import log_softmax
 from core.storage import digests
+from core.storage.audit_manifest import Manifest
 from core.storage.files import (
     as_bytes,
     read_array,
@@ -63,7 +64,7 @@ GIVEN = "given"
 class Subject:
     """What an analysis is about: an audit whose features are stored."""
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     table: ImageTable
     images: pd.DataFrame
     """The table joined with the store's rows (digest, width, height, readable, reason)."""
@@ -93,7 +94,7 @@ class Subject:
     def key(self) -> str:
         """Changes with everything the results depend on."""
         rows = _digest(self.readable, ["image_id", "digest", "label", "split"])
-        return fingerprint({"images": rows, "fingerprint": self.manifest["fingerprint"]})
+        return fingerprint({"images": rows, "fingerprint": self.manifest.fingerprint})
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def analyse(subject: Subject, model: Model | None, report: Reporter) -> None:
     """
     files = subject.files
     remove(files.summary)  # nobody reads half of two analyses
-    fits = subject.manifest["head"]["mode"] == "fit"
+    fits = subject.manifest.head.mode == "fit"
     report(Progress("Fitting the head" if fits else "Predicting", 0, 0))
     predicted = _predict(subject, _head(subject, model))
     classes = _classes(subject, predicted, report)
@@ -203,7 +204,7 @@ def _head(subject: Subject, model: Model | None) -> Head:
         return read_head(folder)
     assert model is not None
     facts: dict[str, Any] = {"key": key}
-    mode = subject.manifest["head"]["mode"]
+    mode = subject.manifest.head.mode
     if mode == "keep":
         weight, bias, correction, oof = model.weight, model.bias, model.correction, None
         matched = match_outputs(subject.table.labels, model)[0] or {}
@@ -340,8 +341,8 @@ def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
     )
     found = find_candidates(
         given,
-        subject.manifest["parts"]["components"],
-        device=subject.manifest["compute"]["device"],
+        subject.manifest.parts.components,
+        device=subject.manifest.compute.device,
     )
     table = found.table.copy()
     top = table["top_image_ids"].tolist()
@@ -440,7 +441,7 @@ def summarise(
         "splits": per_split,
         "classes": classes,
         "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
-        "held_out": subject.manifest["head"].get("held_out")
+        "held_out": subject.manifest.head.held_out
         or held_out_basis(readable, subject.fitting, predicted.head.mode),
         "head": {"mode": predicted.head.mode, "outputs": len(predicted.head.outputs)},
         "attributes": list(table.attributes),

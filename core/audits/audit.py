@@ -132,10 +132,10 @@ class Audit:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.files = folder, AuditFiles(folder)
-        self.manifest: dict[str, Any] = read_manifest(folder)
+        self.manifest = read_manifest(folder)
         if not self.files.summary.exists():
             raise WorkspaceError(
-                f"audit {self.manifest['name']!r} is not finished; run the same audit command "
+                f"audit {self.manifest.name!r} is not finished; run the same audit command "
                 "again to go on, or resume it on the page New audit"
             )
         self.summary: dict[str, Any] = read_json(self.files.summary, SUMMARY)
@@ -143,40 +143,37 @@ class Audit:
     @classmethod
     def open(cls, workspace: Workspace, audit: str) -> Audit:
         """An audit by name or by a prefix of its id."""
-        return cls(workspace.folder(workspace.find(audit)["id"]))
+        return cls(workspace.folder(workspace.find(audit).id))
 
     @property
     def id(self) -> str:
         """Short id; the folder's name."""
-        return str(self.manifest["id"])
+        return self.manifest.id
 
     @property
     def name(self) -> str:
         """Name given by the user."""
-        return str(self.manifest["name"])
+        return self.manifest.name
 
     @property
     def root(self) -> Path:
         """Folder that image paths start from."""
-        return Path(self.manifest["data"]["root"])
+        return Path(self.manifest.data.root)
 
     @property
     def exact_maps(self) -> bool:
         """Whether heatmaps average to alpha exactly."""
-        return bool(self.manifest["model"]["map_kind"] != "none")
+        return self.manifest.model.map_kind != "none"
 
     @cached_property
     def classes(self) -> list[AuditedClass]:
         """Facts of every audited class, by label."""
         return [AuditedClass.from_json(facts) for facts in self.summary["classes"]]
 
-    @cached_property
+    @property
     def preprocess(self) -> Preprocess:
         """How images are brought to the encoder's size."""
-        facts = dict(self.manifest["preprocess"])
-        for name in ("input_size", "mean", "std"):
-            facts[name] = tuple(facts[name])
-        return Preprocess(**facts)
+        return self.manifest.preprocess
 
     @cached_property
     def images(self) -> pd.DataFrame:
@@ -390,22 +387,22 @@ class Audit:
         from core.models.device import choose_device
         from core.models.load import load_model
 
-        facts, compute = self.manifest["model"], self.manifest["compute"]
-        checkpoint = self.folder / facts["checkpoint"] if facts["checkpoint"] else None
-        model = load_model(facts["name"], checkpoint=checkpoint)
-        if model.weights_hash != facts.get("weights", self.manifest["parts"]["weights"]):
+        facts, compute = self.manifest.model, self.manifest.compute
+        checkpoint = self.folder / facts.checkpoint if facts.checkpoint else None
+        model = load_model(facts.name, checkpoint=checkpoint)
+        if model.weights_hash != (facts.weights or self.manifest.parts.weights):
             raise WorkspaceError(
-                f"the weights of {facts['name']} are not those of audit {self.name!r}; restore "
+                f"the weights of {facts.name} are not those of audit {self.name!r}; restore "
                 "them, or run the audit again under another name"
             )
         model.use_head(self.head)
         if exported:
             return model
         try:
-            device = choose_device(compute["device"])
+            device = choose_device(compute.device)
         except InputError:
             device = "cpu"
-        return model.to(device, compute["precision"])
+        return model.to(device, compute.precision)
 
     def maps(
         self, image_ids: Sequence[str], model: Model | None = None, *, padded: bool = True
@@ -425,7 +422,7 @@ class Audit:
         """
         if not self.exact_maps:
             raise InputError(
-                f"{self.manifest['model']['name']} has no pooled maps: its heatmaps are Grad-CAM "
+                f"{self.manifest.model.name} has no pooled maps: its heatmaps are Grad-CAM "
                 "approximations"
             )
         if len(image_ids) == 1 and (files := self._uploaded(image_ids[0])):
@@ -436,7 +433,7 @@ class Audit:
         from core.features.extract import encode_padded
 
         model = model or self.load_model()
-        size = self.manifest["compute"]["batch_size"]
+        size = self.manifest.compute.batch_size
         parts = []
         for start in range(0, len(image_ids), size):
             pixels = [

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from core.config import COMPONENTS
 from core.errors import InputError
@@ -13,6 +14,11 @@ from core.jobs.options import Request, given, option
 from core.models.precision import PRECISIONS
 from core.storage.guard import permitted
 from core.storage.workspace import check_name
+from core.types import Precision
+
+Arithmetic = Precision | Literal["auto"]
+ARITHMETICS: tuple[Arithmetic, ...] = ("auto", *PRECISIONS)
+"""What can be asked for; auto takes the fastest that moves no figure."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class AuditRequest(Request):
     checkpoint: Path | None = option(None, ".pth or .safetensors", type=Path, metavar="FILE")
     components: int = option(COMPONENTS, type=int, metavar="N")
     device: str = option("auto", "auto, cpu, cuda or mps")
-    precision: str = option("auto", choices=["auto", *PRECISIONS])
+    precision: Arithmetic = option("auto", choices=ARITHMETICS)
     batch_size: int | None = option(None, type=int, metavar="N")
     workers: int | None = option(None, "decoding threads", type=int, metavar="N")
     limit_per_class: int | None = option(None, type=int, metavar="N")
@@ -54,7 +60,7 @@ class AuditRequest(Request):
                 raise InputError(f"{flag} {value}: must be at least 1")
         for flag, word, known in (
             ("--head", self.head, ("auto", "keep", "fit")),
-            ("--precision", self.precision, ("auto", *PRECISIONS)),
+            ("--precision", self.precision, ARITHMETICS),
         ):
             if word not in known:
                 raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")

@@ -241,7 +241,7 @@ def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.Data
     if last + 1 != len(shards) or not shards:
         raise WorkspaceError(
             f"{path} is damaged, and so are shards that it lists the images of; delete the audit "
-            f"({read_manifest(path.parent.parent)['name']!r}) and run it again"
+            f"({read_manifest(path.parent.parent).name!r}) and run it again"
         )
     rows, _ = read_frames([shard.rows for shard in shards], ROW_COLUMNS)
     paths = table.frame.set_index("image_id")["path"].reindex(rows["image_id"]).fillna("")

@@ -119,7 +119,7 @@ def map_key(audit: Audit, class_idx: int | None) -> str:
     return fingerprint(
         {
             "version": VERSION,
-            "audit": audit.manifest["fingerprint"],
+            "audit": audit.manifest.fingerprint,
             "images": hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest(),
             "weight": hashlib.blake2b(weight, digest_size=8).hexdigest(),
             "scope": scope_name(class_idx),

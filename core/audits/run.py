@@ -29,11 +29,20 @@ from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, extract, prepare
 from core.features.shards import PLAN_COLUMNS, FeatureStore
-from core.models.precision import SAMPLE, Precision, Tried, spread_over_classes
-from core.storage.files import locked, read_json, remove_unfinished, write_frame, write_json
+from core.models.precision import SAMPLE, Tried, spread_over_classes
+from core.storage.audit_manifest import (
+    Compute,
+    DataFacts,
+    HeadChoice,
+    Manifest,
+    ModelFacts,
+    Parts,
+    StoredPreprocess,
+)
+from core.storage.files import locked, remove_unfinished, write_frame, write_json
 from core.storage.layout import AuditFiles
-from core.storage.workspace import Workspace, differences, fingerprint
-from core.types import ImageTable, Progress, Reporter, silent
+from core.storage.workspace import Workspace, differences, fingerprint, read_manifest
+from core.types import ImageTable, Precision, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -71,17 +80,17 @@ def run_audit(
     table = _open_table(request, workspace, report)
     report(Progress("Loading the model", 0, 0))
     manifest, model = _prepare(request, workspace, table)
-    files = workspace.files(manifest["id"])
+    files = workspace.files(manifest.id)
     busy = (
-        f"audit {manifest['name']!r} is being computed by another process; watch or cancel it on "
+        f"audit {manifest.name!r} is being computed by another process; watch or cancel it on "
         "the page New audit, or wait"
     )
     with locked(files.lock, busy):
-        named = workspace.named(manifest["name"])
-        if named is not None and named["id"] != manifest["id"]:
+        named = workspace.named(manifest.name)
+        if named is not None and named.id != manifest.id:
             raise WorkspaceError(busy)  # another process began it since we looked
         write_json(files.manifest, manifest)
-        started(manifest["id"])
+        started(manifest.id)
         compute(files.folder, manifest, table, model, report, workers=request.workers)
     return Audit(files.folder)
 
@@ -89,7 +98,7 @@ def run_audit(
 def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
     """The image table, read from where its audit says that the images moved to."""
     old = workspace.named(request.default_name)
-    moved = old["data"]["root"] if old and old["data"].get("moved") else None
+    moved = old.data.root if old and old.data.moved else None
     table = open_data(
         request.data,
         workspace=workspace.root,
@@ -116,7 +125,7 @@ def _with_free_names(table: ImageTable) -> ImageTable:
 
 def _prepare(
     request: AuditRequest, workspace: Workspace, table: ImageTable
-) -> tuple[dict[str, Any], Model]:
+) -> tuple[Manifest, Model]:
     """The audit's manifest, old or new, and the model on its device at its precision."""
     from core.models.load import load_model
 
@@ -124,88 +133,92 @@ def _prepare(
     old = workspace.named(request.default_name)
     head, reason = _choose_head(request.head, table, model)
     compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
-    parts = {
-        "data": table.source,
-        "limit per class": request.limit_per_class,
-        "model": request.model,
-        "weights": model.weights_hash,
-        "preprocessing": asdict(model.preprocess),
-        "head": head,
-        "components": request.components,
-        "device": compute["device"],
-        "precision": compute["precision"],
-        "batch size": compute["batch_size"],
-        "code": core.__version__,
-        "format": FORMAT,
-    }
+    preprocess = StoredPreprocess(**asdict(model.preprocess))
+    parts = Parts(
+        data=table.source,
+        limit_per_class=request.limit_per_class,
+        model=request.model,
+        weights=model.weights_hash,
+        preprocessing=preprocess,
+        head=head,
+        components=request.components,
+        device=compute.device,
+        precision=compute.precision,
+        batch_size=compute.batch_size,
+        code=core.__version__,
+    )
     if old is not None:
-        if changed := differences(old["parts"], parts):
+        if changed := differences(old.parts, parts):
             raise WorkspaceError(
-                f"audit {old['name']!r} exists with other settings: {'; '.join(changed)}. Choose "
+                f"audit {old.name!r} exists with other settings: {'; '.join(changed)}. Choose "
                 "another --name, or delete it first (if only the data moved: "
-                f"python -m core show {old['name']!r} --data-root NEW)"
+                f"python -m core show {old.name!r} --data-root NEW)"
             )
-        return {**old, "compute": compute}, model
-    manifest = {
-        "format": FORMAT,
-        "id": workspace.new_id(request.default_name, parts),
-        "name": request.default_name,
-        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "version": core.__version__,
-        "state": "running",
-        "fingerprint": fingerprint(parts),
-        "parts": parts,
-        "data": {"source": table.source, "root": str(table.root)},
-        "model": {
-            "name": request.model,
-            "checkpoint": str(request.checkpoint.absolute()) if request.checkpoint else None,
-            "n_features": model.n_features,
-            "map_kind": model.map_kind,
-            "map_grid": model.map_grid,
-            "notes": list(model.notes),
-        },
-        "preprocess": asdict(model.preprocess),
-        "head": {"mode": head, "reason": reason},
-        "compute": compute,
-    }
+        return replace(old, compute=compute), model
+    manifest = Manifest(
+        format=FORMAT,
+        id=workspace.new_id(request.default_name, parts),
+        name=request.default_name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        version=core.__version__,
+        state="running",
+        fingerprint=fingerprint(parts),
+        parts=parts,
+        data=DataFacts(table.source, str(table.root)),
+        model=ModelFacts(
+            name=request.model,
+            checkpoint=str(request.checkpoint.absolute()) if request.checkpoint else None,
+            n_features=model.n_features,
+            map_kind=model.map_kind,
+            map_grid=model.map_grid,
+            notes=tuple(model.notes),
+        ),
+        preprocess=preprocess,
+        head=HeadChoice(head, reason),
+        compute=compute,
+    )
     return manifest, model
 
 
 def _choose_compute(
     request: AuditRequest,
-    old: dict[str, Any] | None,
+    old: Manifest | None,
     model: Model,
     table: ImageTable,
     *,
     keep_head: bool,
-) -> dict[str, Any]:
+) -> Compute:
     """Device, arithmetic and batch size; an existing audit keeps its own unless told otherwise."""
     from core.models.device import choose_device
 
-    before = old["compute"] if old else {}
-    device = before.get("device") if request.device == "auto" else None
+    before = old.compute if old else None
+    device = before.device if before and request.device == "auto" else None
     device = choose_device(device or request.device)
     batch_size = (
-        request.batch_size or before.get("batch_size") or (256 if device.startswith("cuda") else 32)
+        request.batch_size
+        or (before and before.batch_size)
+        or (256 if device.startswith("cuda") else 32)
     )
     model.to(device, "fp32")
-    wanted = before.get("precision") if request.precision == "auto" else request.precision
-    if wanted is not None and wanted == before.get("precision"):
-        chosen = {k: v for k, v in before.items() if k in ARITHMETIC}
+    precision = None if request.precision == "auto" else request.precision
+    if before and precision in (None, before.precision):
+        chosen = replace(before, device=device, batch_size=batch_size)
     else:
-        chosen = _choose_precision(wanted, device, model, table, keep_head=keep_head)
-    model.to(device, chosen["precision"])
-    return {"device": device, "batch_size": batch_size, **chosen}
-
-
-ARITHMETIC = ("precision", "reason", "tried", "hardware")
-"""Of what an audit says about its computation: its arithmetic, and why that one."""
+        chosen = _choose_precision(precision, device, batch_size, model, table, keep_head=keep_head)
+    model.to(device, chosen.precision)
+    return chosen
 
 
 def _choose_precision(
-    wanted: str | None, device: str, model: Model, table: ImageTable, *, keep_head: bool
-) -> dict[str, Any]:
-    """The precision asked for, else the fastest in which the figures hold, and what was tried."""
+    wanted: Precision | None,
+    device: str,
+    batch_size: int,
+    model: Model,
+    table: ImageTable,
+    *,
+    keep_head: bool,
+) -> Compute:
+    """In the precision asked for, else the fastest in which the figures hold; what was tried."""
     from core.models.device import choose_precision, supports
 
     faster: tuple[Precision, ...] = ("bf16", "tf32")
@@ -225,9 +238,8 @@ def _choose_precision(
         precision = found[-1].precision if found and found[-1].holds else "fp32"
         reason = "" if found else f"this {device} has no faster arithmetic"
     reason = "; ".join(filter(None, [reason, *(entry.sentence for entry in found)]))
-    tried = [asdict(entry) for entry in found]
-    hardware = supports(device, precision)
-    return {"precision": precision, "reason": reason, "tried": tried, "hardware": hardware}
+    tried = tuple(asdict(entry) for entry in found)
+    return Compute(device, batch_size, precision, reason, tried, supports(device, precision))
 
 
 def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
@@ -281,7 +293,7 @@ def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
 
 def compute(
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     table: ImageTable,
     model: Model,
     report: Reporter,
@@ -294,22 +306,22 @@ def compute(
         remove_unfinished(part)
     damaged = mend(folder, report)
     remake_plans(folder, table, damaged)
-    store, before = FeatureStore(folder), manifest["state"]
+    store, before = FeatureStore(folder), manifest.state
     plan = _plan(table, store)
     if len(plan):
         store.extend(plan)
     if store.missing:
         from core.models.device import require
 
-        require(manifest["compute"]["device"], manifest["compute"], manifest["name"])
-        set_state(folder, manifest, "running")
+        require(manifest.compute, manifest.name)
+        manifest = set_state(folder, manifest, "running")
         extract(
             model,
             table.root,
             store,
-            batch_size=manifest["compute"]["batch_size"],
+            batch_size=manifest.compute.batch_size,
             workers=workers or min(16, cores() + 1),
-            keep_maps=_keep_maps(store, model, manifest["compute"]["precision"]),
+            keep_maps=_keep_maps(store, model, manifest.compute.precision),
             report=report,
         )
     frame = table.frame.merge(
@@ -324,21 +336,21 @@ def compute(
     if sound and is_current(folder, table, frame):
         set_state(folder, manifest, "finished")
         return
-    set_state(folder, manifest, "running")
+    manifest = set_state(folder, manifest, "running")
     write_frame(files.images, frame)
     analyse(Subject(manifest, table, frame, store), model, report)
     set_state(folder, manifest, "finished")
 
 
-def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: dict[str, Any]) -> None:
+def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: Manifest) -> None:
     """Raise DataError or ModelError, whichever is to blame, where no image can be used."""
     if frame["readable"].any():
         return
     if lost := int((frame["reason"] == NOT_FINITE).sum()):
-        model, compute = manifest["model"]["name"], manifest["compute"]
+        model, compute = manifest.model.name, manifest.compute
         raise ModelError(
-            f"{model}: its features are not finite on any of {lost} images ({compute['precision']} "
-            f"on {compute['device']}); check its weights, or choose --precision fp32"
+            f"{model}: its features are not finite on any of {lost} images ({compute.precision} "
+            f"on {compute.device}); check its weights, or choose --precision fp32"
         )
     reasons = frame["reason"].value_counts()
     raise DataError(
@@ -347,12 +359,11 @@ def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: dict[str
     )
 
 
-def set_state(folder: Path, manifest: dict[str, Any], state: str) -> None:
+def set_state(folder: Path, manifest: Manifest, state: str) -> Manifest:
     """Record the state, and leave a name that was changed meanwhile."""
-    if manifest["state"] != state:
-        manifest["state"] = state
-        path = AuditFiles(folder).manifest
-        write_json(path, {**read_json(path), "state": state})
+    if manifest.state != state:
+        write_json(AuditFiles(folder).manifest, replace(read_manifest(folder), state=state))
+    return replace(manifest, state=state)
 
 
 def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:

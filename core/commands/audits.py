@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.audits.audit_requests import AuditRequest, DemoRequest
 from core.commands.terminal import Terminal
 from core.errors import InputError, WorkspaceError
+from core.storage.audit_manifest import DataFacts, Manifest
 from core.storage.documents import SUMMARY
 from core.storage.files import MEND, is_locked, read_json
 from core.storage.layout import AuditFiles
@@ -105,7 +107,7 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
     """``list``: one line per audit, newest first."""
     rows = []
     for manifest in workspace.manifests():
-        path = workspace.files(manifest["id"]).summary
+        path = workspace.files(manifest.id).summary
         try:
             summary, state = _summary(path), _state(workspace, manifest)
         except WorkspaceError:
@@ -131,10 +133,10 @@ def _summary(path: Path) -> dict[str, Any]:
     return found
 
 
-def _state(workspace: Workspace, manifest: dict[str, Any]) -> str:
-    if manifest["state"] == "finished":
+def _state(workspace: Workspace, manifest: Manifest) -> str:
+    if manifest.state == "finished":
         return "finished"
-    running = is_locked(workspace.files(manifest["id"]).lock)
+    running = is_locked(workspace.files(manifest.id).lock)
     return "running" if running else "stopped"
 
 
@@ -143,13 +145,13 @@ def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = s
     manifest = workspace.find(options.audit)
     if options.data_root:
         manifest = relocate(workspace, manifest, options.data_root)
-    summary = _summary(workspace.files(manifest["id"]).summary)
+    summary = _summary(workspace.files(manifest.id).summary)
     result = describe(manifest, summary)
     result["state"] = _state(workspace, manifest)
-    return result, _text(manifest | {"state": result["state"]}, summary)
+    return result, _text(replace(manifest, state=result["state"]), summary)
 
 
-def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict[str, Any]:
+def relocate(workspace: Workspace, manifest: Manifest, root: Path) -> Manifest:
     """Record that an audit's images now lie below another folder.
 
     Raises
@@ -161,15 +163,15 @@ def relocate(workspace: Workspace, manifest: dict[str, Any], root: Path) -> dict
     remedy = "name the folder that holds the images"
     if not root.is_dir():
         raise InputError(f"--data-root {root} is not a folder; {remedy}")
-    paths = _planned_paths(workspace.files(manifest["id"]))
+    paths = _planned_paths(workspace.files(manifest.id))
     sample = paths[:: max(1, len(paths) // 20)]
     if missing := [path for path in sample if not (root / path).exists()]:
         raise InputError(f"--data-root {root}: {root / missing[0]} is missing; {remedy}")
-    source = _moved_source(manifest["data"], root)
+    source = _moved_source(manifest.data, root)
     return workspace.update(
-        manifest["id"],
-        data={"source": source, "root": str(root), "moved": source == manifest["data"]["source"]},
-        parts={**manifest["parts"], "data": source},
+        manifest.id,
+        data=DataFacts(source, str(root), source == manifest.data.source),
+        parts=replace(manifest.parts, data=source),
     )
 
 
@@ -179,29 +181,29 @@ def _planned_paths(files: AuditFiles) -> list[str]:
     return [path for plan in files.every_plan() for path in read_frame(plan, ["path"])["path"]]
 
 
-def _moved_source(data: dict[str, Any], root: Path) -> str:
+def _moved_source(data: DataFacts, root: Path) -> str:
     """The DATA argument that names the moved images; the old one if only the images moved."""
-    source = Path(data["source"])
-    if source == Path(data["root"]):
+    source = Path(data.source)
+    if source == Path(data.root):
         return str(root)
     manifest = root / source.name
-    beside = source.parent == Path(data["root"])
-    return str(manifest) if beside and manifest.is_file() else str(data["source"])
+    beside = source.parent == Path(data.root)
+    return str(manifest) if beside and manifest.is_file() else data.source
 
 
-def describe(manifest: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+def describe(manifest: Manifest, summary: dict[str, Any]) -> dict[str, Any]:
     """An audit as one JSON document."""
     return {
-        "id": manifest["id"],
-        "name": manifest["name"],
-        "state": manifest["state"],
-        "created": manifest["created"],
-        "version": manifest["version"],
-        "data": manifest["data"],
-        "model": manifest["model"],
-        "head": {**manifest["head"], **summary.get("head", {})},
-        "compute": manifest["compute"],
-        "fingerprint": manifest["fingerprint"],
+        "id": manifest.id,
+        "name": manifest.name,
+        "state": manifest.state,
+        "created": manifest.created,
+        "version": manifest.version,
+        "data": manifest.data.to_json(),
+        "model": manifest.model.to_json(),
+        "head": {**manifest.head.to_json(), **summary.get("head", {})},
+        "compute": manifest.compute.to_json(),
+        "fingerprint": manifest.fingerprint,
         "images": summary.get("images"),
         "readable": summary.get("readable"),
         "accuracy": summary.get("accuracy"),
@@ -212,7 +214,7 @@ def describe(manifest: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any
         "duplicates": summary.get("duplicates", []),
         "in_two_splits": summary.get("in_two_splits", []),
         "repeated": summary.get("repeated", []),
-        "notes": [*manifest["model"]["notes"], *summary.get("notes", [])],
+        "notes": [*manifest.model.notes, *summary.get("notes", [])],
     }
 
 
@@ -220,18 +222,17 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def _text(manifest: dict[str, Any], summary: dict[str, Any]) -> str:
+def _text(manifest: Manifest, summary: dict[str, Any]) -> str:
     """An audit in a few lines."""
     from core.models.precision import in_words
 
-    head = f"{manifest['name']}  ({manifest['id']}, {manifest['state']})"
-    compute = manifest["compute"]
+    head = f"{manifest.name}  ({manifest.id}, {manifest.state})"
+    compute = manifest.compute
     lines = [
         head,
-        f"  data      {manifest['data']['source']}",
-        f"  model     {manifest['model']['name']}, head {manifest['head']['mode']} "
-        f"({manifest['head']['reason']})",
-        f"  computed  on {compute['device']} in {in_words(compute)}",
+        f"  data      {manifest.data.source}",
+        f"  model     {manifest.model.name}, head {manifest.head.mode} ({manifest.head.reason})",
+        f"  computed  on {compute.device} in {in_words(compute)}",
     ]
     if not summary:
         return "\n".join([*lines, "  not finished: run the same audit command again to go on"])
@@ -272,15 +273,15 @@ def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     from core.audits.integrity import verify as read_all
 
     manifest = workspace.find(options.audit)
-    found = read_all(workspace.folder(manifest["id"]), report)
+    found = read_all(workspace.folder(manifest.id), report)
     result = {
-        **{"id": manifest["id"], "name": manifest["name"], "sound": not found.damaged},
+        **{"id": manifest.id, "name": manifest.name, "sound": not found.damaged},
         **{"files": found.files, "bytes": found.bytes, "unchecked": len(found.unknown)},
         "note": found.note,
         "damaged": [{"path": path, "reason": words} for path, words in found.damaged.items()],
     }
     said = f"{len(found.damaged)} damaged or missing; {MEND}" if found.damaged else "all sound"
-    lines = [f"{manifest['name']}: {found.files} files, {found.bytes / 2**20:.1f} MiB: {said}"]
+    lines = [f"{manifest.name}: {found.files} files, {found.bytes / 2**20:.1f} MiB: {said}"]
     lines += [f"  {path} {words}" for path, words in found.damaged.items()]
     lines += [f"  note: {found.note}"] if found.note else []
     return result, "\n".join(lines)
@@ -294,15 +295,15 @@ def verified(result: dict[str, Any]) -> int:
 def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``rename``."""
     manifest = workspace.rename(options.audit, options.name)
-    return {"id": manifest["id"], "name": manifest["name"]}, f"renamed to {manifest['name']}"
+    return {"id": manifest.id, "name": manifest.name}, f"renamed to {manifest.name}"
 
 
 def delete(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
     """``delete``."""
     manifest = workspace.delete(options.audit)
     return (
-        {"id": manifest["id"], "name": manifest["name"], "deleted": True},
-        f"deleted {manifest['name']}; its tags stay in the database",
+        {"id": manifest.id, "name": manifest.name, "deleted": True},
+        f"deleted {manifest.name}; its tags stay in the database",
     )
 
 

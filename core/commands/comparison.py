@@ -39,7 +39,7 @@ def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter)
         audits,
         workspace,
         report,
-        baseline=request.baseline and workspace.find(request.baseline)["id"],
+        baseline=request.baseline and workspace.find(request.baseline).id,
         source=Audit.open(workspace, source) if source else None,
         cue_images=request.cue_images,
         stored=request.stored,
@@ -119,7 +119,7 @@ def _audit(audit: Audit, table: Table) -> dict[str, Any]:
     return {
         "id": audit.id,
         "name": audit.name,
-        "model": audit.manifest["model"]["name"],
+        "model": audit.manifest.model.name,
         "tagged": sorted(table.context.decisions[audit.id].spurious),
     }
 

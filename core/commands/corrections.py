@@ -44,19 +44,19 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
 
 
 def _described(audit: Audit) -> Result:
-    from core.corrections.corrected import effect_table, tradeoff_table
+    from core.corrections.corrected import effect_table, facts_of, tradeoff_table
 
-    table, curve, done = effect_table(audit), tradeoff_table(audit), audit.manifest["mitigation"]
+    table, curve, done = effect_table(audit), tradeoff_table(audit), facts_of(audit)
     result = {
         "id": audit.id,
         "name": audit.name,
-        "mitigation": done,
+        "mitigation": done.to_json(),
         "effect": _records(table),
         "tradeoff": [] if curve is None else _records(curve),
     }
     head = (
-        f"{audit.name}  ({audit.id}): {done['method']} at strength {done['strength']:g} on "
-        f"{', '.join(done['cues'])}, made from {done['parent_name']}"
+        f"{audit.name}  ({audit.id}): {done.method} at strength {done.strength:g} on "
+        f"{', '.join(done.cues)}, made from {done.parent_name}"
     )
     return result, "\n".join([head, *(_line(row) for row in table.to_dict("records"))])
 

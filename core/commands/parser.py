@@ -146,5 +146,5 @@ def run(options: argparse.Namespace, workspace: Workspace) -> Result:
     """Run the command that ``options`` name."""
     with Terminal(workspace, options.job) as terminal:
         if isinstance(name := getattr(options, "audit", None), str) and options.job:
-            terminal.started(workspace.find(name)["id"])
+            terminal.started(workspace.find(name).id)
         return COMMANDS[options.command].run(options, workspace, terminal)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from core.corrections.effect_rows import MEANING
 from core.corrections.methods import METHODS
 from core.markdown import escaped
 from core.models.precision import in_words
+from core.storage.audit_manifest import Provenance
 from core.storage.files import replacing
 
 
@@ -32,19 +32,19 @@ def card(audit: Audit) -> str:
     lines = [
         f"# {escaped(audit.name)}",
         "",
-        f"- Model: {escaped(manifest['model']['name'])}, {audit.head.weight.shape[0]} outputs: "
+        f"- Model: {escaped(manifest.model.name)}, {audit.head.weight.shape[0]} outputs: "
         + ", ".join(escaped(name) for name in audit.head.outputs[:12])
         + (" …" if len(audit.head.outputs) > 12 else ""),
         f"- Images: RGB, {height} x {width}, {audit.preprocess.interpolation}, shorter side to "
         f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
         f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
         "`.onnx` files take values in [0, 1] and normalise them themselves.",
-        f"- Data: {escaped(manifest['data']['source'])}, {summary['readable']} images",
+        f"- Data: {escaped(manifest.data.source)}, {summary['readable']} images",
         f"- Accuracy: {_share(summary['accuracy'])} on {escaped(summary['held_out'])}",
     ]
-    compute = manifest["compute"]
-    lines.append(f"- Computed on {compute['device']} in {escaped(in_words(compute))}.")
-    if (precision := compute["precision"]) != "fp32":
+    compute = manifest.compute
+    lines.append(f"- Computed on {compute.device} in {escaped(in_words(compute))}.")
+    if (precision := compute.precision) != "fp32":
         lines.append(
             f"- The figures were computed in {precision}; the exported files compute in fp32, so "
             "that logits differ by that rounding."
@@ -55,25 +55,25 @@ def card(audit: Audit) -> str:
 
 def _done(audit: Audit) -> list[str]:
     done = facts_of(audit)
-    method = METHODS.get(done["method"])
-    title = f"{method.title} ({method.source})" if method else done["method"]
+    method = METHODS.get(done.method)
+    title = f"{method.title} ({method.source})" if method else done.method
     lines = [
         "",
         "## What was done",
         "",
-        f"- Method: {escaped(title)}, strength {done['strength']:g}" + f" ({how_chosen(done)})",
-        f"- Made from: {escaped(done['parent_name'])} ({done['parent']})",
-        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done['cues']))}",
-        f"- Learnt from {done['learnt_from']} training images; with and without the cue told "
-        f"apart by {escaped(done['told_apart_by'])}",
-        f"- The encoder was {'changed' if done['encoder_changed'] else 'left as it is'}; the "
+        f"- Method: {escaped(title)}, strength {done.strength:g}" + f" ({how_chosen(done)})",
+        f"- Made from: {escaped(done.parent_name)} ({done.parent})",
+        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done.cues))}",
+        f"- Learnt from {done.learnt_from} training images; with and without the cue told "
+        f"apart by {escaped(done.told_apart_by)}",
+        f"- The encoder was {'changed' if done.encoder_changed else 'left as it is'}; the "
         f"correction is {'no plain weight' if audit.head.correction else 'in the weights'}",
     ]
-    if done["options"]:
-        options = ", ".join(f"{k} = {v}" for k, v in done["options"].items())
+    if done.options:
+        options = ", ".join(f"{k} = {v}" for k, v in done.options.items())
         lines.append(f"- Options: {escaped(options)}")
-    if done.get("chosen_on"):
-        lines.append(f"- Strength chosen by {escaped(done['chosen_on'])}")
+    if done.chosen_on:
+        lines.append(f"- Strength chosen by {escaped(done.chosen_on)}")
     table = effect_table(audit)
     there = table["before"].notna() | table["after"].notna()
     lines += [
@@ -95,11 +95,11 @@ def _done(audit: Audit) -> list[str]:
     return lines
 
 
-def how_chosen(done: dict[str, Any]) -> str:
+def how_chosen(done: Provenance) -> str:
     """Where the strength comes from, in a word."""
-    if done["asked_strength"] != "auto":
+    if done.asked_strength != "auto":
         return "given"
-    return "chosen" if done.get("chosen_on") else "the method's default, not swept"
+    return "chosen" if done.chosen_on else "the method's default, not swept"
 
 
 def _cells(row: pd.Series) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from core.audits.audit import Audit
 from core.corrections import effect_rows, tradeoff
 from core.errors import InputError
+from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import Shape
 from core.storage.files import read_frame, read_json, there
 from core.storage.workspace import Workspace
@@ -19,10 +18,10 @@ CHANGED: Shape = {"better": [str], "worse": [str], "other": [str], "pictures": b
 
 def is_derived(audit: Audit) -> bool:
     """Whether an audit is of a corrected model."""
-    return "mitigation" in audit.manifest
+    return audit.manifest.mitigation is not None
 
 
-def facts_of(audit: Audit) -> dict[str, Any]:
+def facts_of(audit: Audit) -> Provenance:
     """What was done to which parent.
 
     Raises
@@ -30,15 +29,14 @@ def facts_of(audit: Audit) -> dict[str, Any]:
     InputError
         If the audit is of no corrected model.
     """
-    if not is_derived(audit):
+    if audit.manifest.mitigation is None:
         raise InputError(f"audit {audit.name!r} is of no corrected model")
-    found: dict[str, Any] = audit.manifest["mitigation"]
-    return found
+    return audit.manifest.mitigation
 
 
 def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
     """The audit that a derived one was made from; None where it was deleted."""
-    files = workspace.files(facts_of(audit)["parent"])
+    files = workspace.files(facts_of(audit).parent)
     return Audit(files.folder) if files.summary.exists() else None
 
 
@@ -72,6 +70,6 @@ def changed(audit: Audit) -> dict[str, list[str]]:
     return {name: list(found.get(name, [])) for name in ("better", "worse", "other")}
 
 
-def children_of(workspace: Workspace, audit_id: str) -> list[dict[str, Any]]:
+def children_of(workspace: Workspace, audit_id: str) -> list[Manifest]:
     """Manifests of the audits that were derived from one, newest first."""
-    return [m for m in workspace.manifests() if m.get("mitigation", {}).get("parent") == audit_id]
+    return [m for m in workspace.manifests() if m.mitigation and m.mitigation.parent == audit_id]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from core.errors import InputError, WorkspaceError
 from core.features.shards import FeatureStore
 from core.models.linear import Head, head_key, store_head
 from core.storage import digests
+from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import IMAGES
 from core.storage.files import (
     disk_errors,
@@ -65,9 +66,7 @@ class Corrected:
     """What the method wants to have recorded: losses, alignment, what it was trained on."""
 
 
-def plan(
-    parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any]
-) -> dict[str, Any]:
+def plan(parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any]) -> Manifest:
     """The manifest of a derived audit, the old one where the same was asked for before.
 
     Parameters
@@ -83,38 +82,42 @@ def plan(
     check_name(name)
     source = parent.manifest
     analysed = head_key(parent.folder)  # changes with its images
-    parts = {
-        **source["parts"],
-        "code": core.__version__,
-        "parent": f"{parent.id} {source['fingerprint']} {analysed}",
-        "mitigation": {name: said for name, said in asked.items() if name != "threshold"},
-    }
+    parts = source.parts.with_entries(
+        code=core.__version__,
+        parent=f"{parent.id} {source.fingerprint} {analysed}",
+        mitigation={name: said for name, said in asked.items() if name != "threshold"},
+    )
     old = workspace.named(name)
     if old is not None:
-        if changed := differences(old["parts"], parts):
+        if changed := differences(old.parts, parts):
             raise WorkspaceError(
                 f"audit {name!r} exists with other settings: {'; '.join(changed)}. Choose another "
                 "--name, or delete it first"
             )
         return old
-    return {
-        **{key: source[key] for key in ("format", "data", "model", "preprocess", "compute")},
-        "id": workspace.new_id(name, parts),
-        "name": name,
-        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "version": core.__version__,
-        "state": "running",
-        "fingerprint": fingerprint(parts),
-        "parts": parts,
-        "head": dict(source["head"]),
-        "mitigation": {"parent": parent.id, "parent_name": parent.name, **asked},
-    }
+    made_from = {"parent": parent.id, "parent_name": parent.name}
+    return Manifest(
+        format=source.format,
+        id=workspace.new_id(name, parts),
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        version=core.__version__,
+        state="running",
+        fingerprint=fingerprint(parts),
+        parts=parts,
+        data=source.data,
+        model=source.model,
+        preprocess=source.preprocess,
+        head=source.head,
+        compute=source.compute,
+        mitigation=Provenance.from_json({**made_from, **asked}),
+    )
 
 
 def derive(
     parent: Audit,
     workspace: Workspace,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     corrected: Corrected,
     *,
     told: Mapping[str, Any],
@@ -136,21 +139,23 @@ def derive(
     WorkspaceError
         If another process computes it, or the disk is full.
     """
-    files = workspace.files(manifest["id"])
+    files = workspace.files(manifest.id)
     folder, changed = files.folder, corrected.state is not None
     if changed and fitted_on is not None and parent.head.mode == "fit":
         raise InputError(
-            f"{manifest['mitigation']['method']} changes the encoder, and the head of "
+            f"{_done(manifest).method} changes the encoder, and the head of "
             f"{parent.name!r} was fitted on every image: give data with a further split to report "
             "on, or choose a method of the head"
         )
-    manifest["mitigation"] |= {**corrected.facts, **told, "encoder_changed": changed}
+    done = {**_done(manifest).to_json(), **corrected.facts, **told, "encoder_changed": changed}
+    manifest = replace(manifest, mitigation=Provenance.from_json(done))
     if fitted_on is not None:
-        manifest["head"]["held_out"] = f"held-out part of {parent.summary['held_out']}"
+        words = f"held-out part of {parent.summary['held_out']}"
+        manifest = replace(manifest, head=replace(manifest.head, held_out=words))
     with locked(files.lock, _busy(manifest)):
         remove_unfinished(folder)
         write_json(files.manifest, manifest)
-        started(manifest["id"])
+        started(manifest.id)
         _store_head(parent, folder, corrected, fitted_on)
         if corrected.state is None:
             _reuse(parent, folder, manifest, report)
@@ -159,8 +164,14 @@ def derive(
     return Audit(folder)
 
 
-def _busy(manifest: Mapping[str, Any]) -> str:
-    return f"audit {manifest['name']!r} is being computed by another process; wait for it"
+def _done(manifest: Manifest) -> Provenance:
+    """What a derived audit says of the correction."""
+    assert manifest.mitigation is not None
+    return manifest.mitigation
+
+
+def _busy(manifest: Manifest) -> str:
+    return f"audit {manifest.name!r} is being computed by another process; wait for it"
 
 
 def _store_head(
@@ -188,7 +199,7 @@ def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
     """The image table of an audit without looking at the data again, and its stored rows."""
     rows = read_frame(audit.files.images, needed=IMAGES)
     table = ImageTable(
-        source=str(audit.manifest["data"]["source"]),
+        source=audit.manifest.data.source,
         root=audit.root,
         frame=rows.drop(columns=list(COMPUTED)),
         attributes=tuple(audit.summary["attributes"]),
@@ -227,14 +238,14 @@ def repeat(parent: Audit, folder: Path, report: Reporter = silent) -> bool:
             return False
         if all(name.partition("/")[0] in ON_DEMAND for name in damaged):
             return True
-        if manifest["mitigation"]["encoder_changed"]:
+        if _done(manifest).encoder_changed:
             _pass(parent, folder, manifest, _changed(folder, manifest), report)
         else:
             _reuse(parent, folder, manifest, report)
     return True
 
 
-def _reuse(parent: Audit, folder: Path, manifest: dict[str, Any], report: Reporter) -> None:
+def _reuse(parent: Audit, folder: Path, manifest: Manifest, report: Reporter) -> None:
     """Link what the parent's pass left, which is checked before; analyse with the new head."""
     for part in PASS:
         require_sound(parent.folder / part, report)
@@ -277,7 +288,7 @@ def link(source: Path, target: Path) -> None:
 def _encode(
     parent: Audit,
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     corrected: Corrected,
     report: Reporter,
 ) -> None:
@@ -291,23 +302,21 @@ def _encode(
     with disk_errors(folder):
         digests.adopt([files.checkpoint])
     changed = _changed(folder, manifest)
-    facts = {"checkpoint": files.checkpoint.name, "weights": changed.weights_hash}
-    manifest["model"] = {**manifest["model"], **facts}
+    facts = replace(manifest.model, checkpoint=files.checkpoint.name, weights=changed.weights_hash)
+    manifest = replace(manifest, model=facts)
     write_json(files.manifest, manifest)
     _pass(parent, folder, manifest, changed, report)
 
 
-def _changed(folder: Path, manifest: Mapping[str, Any]) -> Model:
+def _changed(folder: Path, manifest: Manifest) -> Model:
     """The model with the weights in the audit's own folder."""
     from core.models.load import load_model
 
-    return load_model(manifest["model"]["name"], checkpoint=AuditFiles(folder).checkpoint)
+    return load_model(manifest.model.name, checkpoint=AuditFiles(folder).checkpoint)
 
 
-def _pass(
-    parent: Audit, folder: Path, manifest: dict[str, Any], model: Model, report: Reporter
-) -> None:
+def _pass(parent: Audit, folder: Path, manifest: Manifest, model: Model, report: Reporter) -> None:
     """The pass and the analysis, as for any audit."""
-    model.to(manifest["compute"]["device"], manifest["compute"]["precision"])
+    model.to(manifest.compute.device, manifest.compute.precision)
     table, _ = image_table(parent)
     compute(folder, manifest, table, model, report)

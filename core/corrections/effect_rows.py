@@ -98,7 +98,8 @@ class Effect:
     @property
     def same_encoder(self) -> bool:
         """Whether both see images alike."""
-        return not self.after.manifest["mitigation"]["encoder_changed"]
+        done = self.after.manifest.mitigation
+        return done is None or not done.encoder_changed
 
     def facts(self, label: str) -> AuditedClass:
         """Facts of a class."""

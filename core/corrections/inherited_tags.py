@@ -30,7 +30,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     """
     if store.history(audit.id):
         return 0
-    same = not facts_of(audit)["encoder_changed"]
+    same = not facts_of(audit).encoder_changed
     if same:
         link_tree(parent.files.carried, audit.files.carried)
     known = {facts.label for facts in audit.classes}

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from core.errors import InputError
 from core.jobs.options import CUE_IMAGES, Request, folders, given, option, written
+from core.storage.audit_manifest import Provenance
 from core.storage.workspace import check_name
 
 AUTO: Literal["auto"] = "auto"
@@ -136,23 +137,23 @@ class MitigateRequest(Request):
         }
 
     @classmethod
-    def from_json(cls, done: Mapping[str, Any], name: str) -> Self:
+    def again(cls, done: Provenance, name: str) -> Self:
         """What an audit's manifest says was asked for, under a name.
 
         Parameters
         ----------
-        done : the entry ``mitigation``; that of earlier versions has no threshold.
+        done : what the manifest says of the correction; of earlier versions without threshold.
         """
-        strength = done["asked_strength"]
+        strength = done.asked_strength
         return cls(
-            audit=done["parent"],
-            method=done["method"],
+            audit=done.parent,
+            method=done.method,
             name=name,
-            cues=tuple(done["cues"]),
+            cues=done.cues,
             strength=None if strength == AUTO else strength,
-            options={each: str(value) for each, value in done["options"].items()},
-            attribute=done["attribute"] or None,
-            masks=bool(done["masks"]),
-            threshold=done.get("threshold"),
-            seed=done["seed"],
+            options={each: str(value) for each, value in done.options.items()},
+            attribute=done.attribute or None,
+            masks=done.masks,
+            threshold=done.threshold,
+            seed=done.seed,
         )

@@ -34,6 +34,7 @@ from core.corrections.tradeoff import chosen_on, reported
 from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
 from core.models.linear import Head
+from core.storage.audit_manifest import Manifest
 from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -80,7 +81,7 @@ def run_mitigation(
     manifest = plan(parent, workspace, request.name, asked)
     folders = cue_folders(parent, request.cue_images)
     work = _Work(request, parent, chosen, options, findings, folders, report)
-    audit = workspace.folder(manifest["id"])
+    audit = workspace.folder(manifest.id)
     whole = repeat(parent, audit, report)
     if not whole:
         _correct(work, workspace, manifest, started)
@@ -158,7 +159,7 @@ def check_strength(chosen: Method, strength: float | None) -> None:
 
 
 def _correct(
-    work: _Work, workspace: Workspace, manifest: dict[str, Any], started: Callable[[str], None]
+    work: _Work, workspace: Workspace, manifest: Manifest, started: Callable[[str], None]
 ) -> None:
     """Run the method and write the derived audit."""
     request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen

@@ -63,7 +63,7 @@ def prepare(task: Task, report: Reporter) -> Prepared:
     parent = task.parent
     model = with_head(parent.load_model(exported=True), parent.head)
     try:
-        model.to(choose_device(parent.manifest["compute"]["device"]), "fp32")
+        model.to(choose_device(parent.manifest.compute.device), "fp32")
     except InputError:
         model.to("cpu", "fp32")
     ids = parent.images.index[task.rows].tolist()

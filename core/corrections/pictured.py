@@ -159,7 +159,7 @@ NOT_ASKED = "needs pictures, which --quick left out: run the same command withou
 def no_exact_maps(audit: Audit) -> str:
     """Why a share of a map cannot be told for an architecture, and what to do instead."""
     return (
-        f"{audit.manifest['model']['name']} has no exact maps: its head does not read the mean of "
+        f"{audit.manifest.model.name} has no exact maps: its head does not read the mean of "
         "one layer's maps, and of an approximation the share would say as much about the "
         "approximation as about the model. Audit a network that ends in average pooling and one "
         "linear layer, or judge by the flip rate and the sensitivity"

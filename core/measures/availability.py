@@ -180,7 +180,7 @@ def cost(audit: Audit, model: Model) -> dict[str, Any]:
     """Size of a model and the time of its forward passes, on the audit's device and batch size."""
     import torch
 
-    size, compute = audit.manifest["compute"]["batch_size"], audit.manifest["compute"]
+    size, compute = audit.manifest.compute.batch_size, audit.manifest.compute
     pixels = np.random.default_rng(0).integers(
         0, 256, (size, *audit.preprocess.input_size, 3), np.uint8
     )
@@ -193,8 +193,8 @@ def cost(audit: Audit, model: Model) -> dict[str, Any]:
         "parameters": parameters(audit, model),
         "seconds": seconds[1:],
         "batch": size,
-        "device": compute["device"],
-        "precision": compute["precision"],
+        "device": compute.device,
+        "precision": compute.precision,
         "load": os.getloadavg()[0],
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -101,7 +101,7 @@ def stored_factors(audit: Audit, *, class_name: str | None = None) -> pd.DataFra
 def _path(audit: Audit, class_name: str | None) -> Path:
     depends = {
         "version": VERSION,
-        "audit": audit.manifest["fingerprint"],
+        "audit": audit.manifest.fingerprint,
         "predictions": head_key(audit.folder),
         "class": None if class_name is None else audit.class_facts(class_name).label,
         "images": IMAGES,
@@ -215,7 +215,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
 
     def predict(pixels: Pixels) -> IntArray:
         stage = f"Asking about {next(asked)}"
-        step = 4 * audit.manifest["compute"]["batch_size"]
+        step = 4 * audit.manifest.compute.batch_size
         found = []
         for start in range(0, len(pixels), step):
             report(Progress(stage, start, len(pixels)))

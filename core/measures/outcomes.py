@@ -97,7 +97,7 @@ def base_key(audit: Audit) -> dict[str, Any]:
     """What every outcome of an audit depends on: its images, its encoder and its head."""
     return {
         "version": VERSION,
-        "audit": audit.manifest["fingerprint"],
+        "audit": audit.manifest.fingerprint,
         "predictions": head_key(audit.folder),
     }
 

@@ -119,7 +119,7 @@ def _noisy(
     """Every image with noise on each region that it has, and that region's area; in threads."""
 
     def masked() -> Iterator[tuple[str, FloatArray, FloatArray]]:
-        size = int(audit.manifest["compute"]["batch_size"])
+        size = int(audit.manifest.compute.batch_size)
         for start in range(0, len(ids), size):
             part = ids[start : start + size]
             spurious, core = regions(audit, tagged, part, model)

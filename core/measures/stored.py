@@ -173,7 +173,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
     """Where a part lies if it was measured; another name for everything that changes it."""
     depends: dict[str, object] = {
         "version": VERSION,
-        "audit": audit.manifest["fingerprint"],
+        "audit": audit.manifest.fingerprint,
         "predictions": head_key(audit.folder),
     }
     if part == "groups":

@@ -118,7 +118,7 @@ def _predicted(
     if not ids:
         return np.zeros(0, np.int64)
     draw = _drawer(audit.preprocess.input_size[0])
-    size = audit.manifest["compute"]["batch_size"]
+    size = audit.manifest.compute.batch_size
     pictures, parts = seen.pictures(ids), []
     for start in range(0, len(ids), size):
         report(Progress("Drawing the watermark", start, len(ids)))

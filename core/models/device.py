@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import ctypes
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.precision import DISTANCE, FIRST, Decide, Precision, Tried, nearest_mean, tried
-from core.types import FloatArray
+from core.models.precision import DISTANCE, FIRST, Decide, Tried, nearest_mean, tried
+from core.storage.audit_manifest import Compute
+from core.types import FloatArray, Precision
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -80,7 +81,7 @@ def supports(device: str, precision: str) -> bool:
     return precision == "bf16" and supports_bf16(device)
 
 
-def require(device: str, compute: Mapping[str, Any], name: str) -> None:
+def require(compute: Compute, name: str) -> None:
     """Refuse to go on with an audit whose arithmetic this machine does not have.
 
     Raises
@@ -88,8 +89,8 @@ def require(device: str, compute: Mapping[str, Any], name: str) -> None:
     ModelError
         If the audit was begun where its precision is computed in hardware, and it is not here.
     """
-    precision = str(compute["precision"])
-    if compute.get("hardware", True) and not supports(device, precision):
+    device, precision = compute.device, compute.precision
+    if compute.hardware and not supports(device, precision):
         raise ModelError(
             f"audit {name!r} is computed in {precision}, which this {device} has no arithmetic "
             "for, and figures of two roundings must not be mixed: go on where it was begun, or "

@@ -16,10 +16,9 @@ from core.errors import ModelError
 from core.models.device import arithmetic
 from core.models.linear import Correction, Head
 from core.models.positions import Layout
-from core.models.precision import Precision
 from core.models.trace import MapKind, MapSource, captured, trace_network
 from core.models.weights import THREE, usable
-from core.types import Preprocess
+from core.types import Precision, Preprocess
 
 DTYPES: dict[str, torch.dtype] = {
     **{"fp32": torch.float32, "tf32": torch.float32},

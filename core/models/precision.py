@@ -7,15 +7,13 @@ on a sample of the training images its features move by little and no decision c
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from core.types import FloatArray, IntArray
-
-Precision = Literal["fp32", "tf32", "bf16"]
+from core.storage.audit_manifest import Compute, Manifest
+from core.types import FloatArray, IntArray, Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 """``tf32``: fp32 whose products a GPU rounds to ten bits; ``bf16``: all of the network in it."""
@@ -109,23 +107,23 @@ def spread_over_classes(labels: Sequence[str], *, seed: int = 0) -> IntArray:
     return np.asarray(by_class[np.lexsort((turn, place))], np.int64)
 
 
-def in_words(compute: Mapping[str, Any]) -> str:
+def in_words(compute: Compute) -> str:
     """The arithmetic of an audit, with what is known of its distance from fp32."""
-    precision = str(compute["precision"])
-    text = f"{precision} ({str(compute['reason']).rstrip('.')})"
-    measured = any(entry["precision"] == precision for entry in compute.get("tried", []))
+    precision = compute.precision
+    text = f"{precision} ({compute.reason.rstrip('.')})"
+    measured = any(entry["precision"] == precision for entry in compute.tried)
     if precision == "fp32" or measured:
         return text
     return f"{text}; how far its figures are from those of fp32 was not measured"
 
 
-def unlike(manifests: Sequence[Mapping[str, Any]]) -> str:
+def unlike(manifests: Sequence[Manifest]) -> str:
     """That audits were computed in different arithmetic, and what makes them alike; else empty."""
-    precisions = [str(manifest["compute"]["precision"]) for manifest in manifests]
+    precisions = [manifest.compute.precision for manifest in manifests]
     if len(set(precisions)) < 2:
         return ""
     named = ", ".join(
-        f"{manifest['name']} in {precision}"
+        f"{manifest.name} in {precision}"
         for manifest, precision in zip(manifests, precisions, strict=True)
     )
     again = [m for m, precision in zip(manifests, precisions, strict=True) if precision != "fp32"]
@@ -136,15 +134,15 @@ def unlike(manifests: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _again(manifest: Mapping[str, Any]) -> str:
+def _again(manifest: Manifest) -> str:
     """The command that computes an audit in fp32 beside the one there is."""
-    parts, name = manifest["parts"], f"{manifest['name']}-fp32"
-    if manifest.get("mitigation"):
-        return f"a correction of the same audit made again in fp32 instead of {manifest['name']}"
-    words = ["python", "-m", "core", "audit", "--data", str(parts["data"])]
-    words += ["--model", str(parts["model"]), "--head", str(parts["head"])]
-    if checkpoint := manifest["model"].get("checkpoint"):
-        words += ["--checkpoint", str(checkpoint)]
-    if limit := parts.get("limit per class"):
+    parts, name = manifest.parts, f"{manifest.name}-fp32"
+    if manifest.mitigation:
+        return f"a correction of the same audit made again in fp32 instead of {manifest.name}"
+    words = ["python", "-m", "core", "audit", "--data", parts.data]
+    words += ["--model", parts.model, "--head", parts.head]
+    if checkpoint := manifest.model.checkpoint:
+        words += ["--checkpoint", checkpoint]
+    if limit := parts.limit_per_class:
         words += ["--limit-per-class", str(limit)]
     return shlex.join([*words, "--precision", "fp32", "--name", name])

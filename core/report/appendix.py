@@ -57,7 +57,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "id": audit.id,
         "name": audit.name,
-        "fingerprint": audit.manifest["fingerprint"],
+        "fingerprint": audit.manifest.fingerprint,
         "headline": section.headline.text,
         "missing": section.evidence.missing,
         "findings": [_finding(finding) for finding in section.findings],

@@ -30,30 +30,30 @@ def terms() -> dict[str, str]:
 def model_card(evidence: Evidence) -> Facts:
     """What was audited."""
     manifest = evidence.audit.manifest
-    model, head, compute = manifest["model"], manifest["head"], manifest["compute"]
+    model, head, compute = manifest.model, manifest.head, manifest.compute
     exact = {
         "none": "approximated by Grad-CAM on alpha",
-    }.get(model["map_kind"], "exact: they average to the number shown")
+    }.get(model.map_kind, "exact: they average to the number shown")
     summary = evidence.audit.summary
     found = [
-        ("Model", model["name"]),
-        ("Checkpoint", PurePath(model["checkpoint"]).name if model["checkpoint"] else "as named"),
-        ("Weights", manifest["parts"].get("weights", "unknown")),
-        ("Head", f"{head['mode']} ({head['reason']})"),
-        ("Features, classes", f"{model['n_features']}, {len(evidence.audit.head.outputs)}"),
-        ("Input", "{} x {} pixels".format(*manifest["preprocess"]["input_size"])),
-        ("Device, precision", f"{compute['device']}, {in_words(compute)}"),
+        ("Model", model.name),
+        ("Checkpoint", PurePath(model.checkpoint).name if model.checkpoint else "as named"),
+        ("Weights", manifest.parts.weights),
+        ("Head", f"{head.mode} ({head.reason})"),
+        ("Features, classes", f"{model.n_features}, {len(evidence.audit.head.outputs)}"),
+        ("Input", "{} x {} pixels".format(*manifest.preprocess.input_size)),
+        ("Device, precision", f"{compute.device}, {in_words(compute)}"),
         ("Overlays", exact),
     ]
     if summary["accuracy"] is not None:
         found.append(("Accuracy", f"{percent(summary['accuracy'])} on {summary['held_out']}"))
-    return found + [("Note", str(note)) for note in model["notes"]]
+    return found + [("Note", str(note)) for note in model.notes]
 
 
 def data_card(evidence: Evidence) -> Facts:
     """On which images; paths are cut to their last part."""
     audit, summary = evidence.audit, evidence.audit.summary
-    source = str(audit.manifest["data"]["source"])
+    source = audit.manifest.data.source
     splits = [
         f"{name}: {facts['images']}"
         + (f", accuracy {percent(facts['accuracy'])}" if facts["accuracy"] is not None else "")

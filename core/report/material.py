@@ -38,7 +38,7 @@ class Evidence:
 def key(audit: Audit, decisions: Decisions) -> str:
     """Changes with the audit, with what its tags decide, and with the version."""
     tagged = {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
-    parts = {"audit": audit.manifest["fingerprint"], "summary": audit.summary, "tags": tagged}
+    parts = {"audit": audit.manifest.fingerprint, "summary": audit.summary, "tags": tagged}
     return fingerprint({**parts, "notes": decisions.notes, "code": __version__})
 
 

@@ -10,31 +10,6 @@ Shape = type | tuple[type, ...] | list[Any] | dict[str, Any]
 NUMBER = (int, float)
 OPTIONAL_NUMBER = (int, float, type(None))
 
-MANIFEST: Shape = {
-    "format": int,
-    "name": str,
-    "created": str,
-    "state": str,
-    "version": str,
-    "fingerprint": str,
-    "parts": dict,
-    "data": {"source": str, "root": str},
-    "model": {"name": str, "checkpoint": (str, type(None)), "map_kind": str, "notes": [str]},
-    "preprocess": {
-        "input_size": [int],
-        "crop_pct": NUMBER,
-        "interpolation": str,
-        "mean": [NUMBER],
-        "std": [NUMBER],
-    },
-    "head": {"mode": str, "reason": str},
-    "compute": {"device": str, "precision": str, "batch_size": int, "reason": str},
-}
-"""``manifest.json`` of an audit of this version's format."""
-
-ANY_MANIFEST: Shape = {"format": int, "name": str, "created": str}
-"""What the manifest of every format has."""
-
 SUMMARY: Shape = {
     "images": int,
     "readable": int,

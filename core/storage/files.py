@@ -33,6 +33,7 @@ from core.storage.disk import (
     temporary_beside,
 )
 from core.storage.documents import Shape, mismatch
+from core.storage.json_values import JsonValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,9 @@ def as_bytes(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Make numbers and containers JSON can hold; NaN and infinities become null."""
+    """Make values, numbers and containers JSON can hold; NaN and infinities become null."""
+    if isinstance(value, JsonValue):
+        value = value.to_json()
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -7,12 +7,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.config import FORMAT
 from core.errors import WorkspaceError
-from core.storage.documents import ANY_MANIFEST, MANIFEST, mismatch
+from core.storage.audit_manifest import Manifest
 from core.storage.files import (
     ELSEWHERE,
     MEND,
@@ -25,6 +26,7 @@ from core.storage.files import (
     temporary_beside,
     write_json,
 )
+from core.storage.json_values import JsonValue, Mismatch
 from core.storage.layout import MANIFEST as MANIFEST_FILE
 from core.storage.layout import AuditFiles
 from core.storage.roles import refuse_unless_may_run
@@ -32,24 +34,26 @@ from core.storage.roles import refuse_unless_may_run
 NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
 
 
-def fingerprint(parts: Mapping[str, Any]) -> str:
+def fingerprint(parts: Mapping[str, Any] | JsonValue) -> str:
     """16 hex digits that change whenever a part does."""
     text = json.dumps(plain(parts), sort_keys=True, ensure_ascii=False)
     encoded = text.encode("utf-8", "backslashreplace")
     return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(
+    old: Mapping[str, Any] | JsonValue, new: Mapping[str, Any] | JsonValue
+) -> list[str]:
     """Which parts of two fingerprints differ, as ``part: old, now new``."""
-    old, new = plain(old), plain(new)
+    was, now = plain(old), plain(new)
     return [
-        f"{part} was {old.get(part)!s}, now {new.get(part)!s}"
-        for part in sorted({*old, *new})
-        if old.get(part) != new.get(part)
+        f"{part} was {was.get(part)!s}, now {now.get(part)!s}"
+        for part in sorted({*was, *now})
+        if was.get(part) != now.get(part)
     ]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of an audit by its folder, whose name is its id.
 
     Raises
@@ -58,10 +62,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         If it is missing or damaged.
     """
     path = AuditFiles(folder).manifest
-    found: dict[str, Any] = read_json(path, ANY_MANIFEST)
-    if found["format"] == FORMAT and (odd := mismatch(found, MANIFEST)):
-        raise damaged(path, f"is no manifest of an audit ({odd})")
-    return {**found, "id": folder.name}
+    try:
+        return Manifest.of_folder(read_json(path), folder.name)
+    except Mismatch as odd:
+        raise damaged(path, f"is no manifest of an audit ({odd})") from odd
 
 
 class Workspace:
@@ -112,19 +116,19 @@ class Workspace:
         except FileNotFoundError as error:  # places like /proc
             raise WorkspaceError(f"cannot make the folder {self.root}; {ELSEWHERE}") from error
 
-    def manifests(self) -> list[dict[str, Any]]:
+    def manifests(self) -> list[Manifest]:
         """Every audit's manifest, newest first; a damaged one is left out.
 
         The id is the folder's name, so that a copied audit is one of its own.
         """
         found, _ = self._read_manifests()
-        return sorted(found, key=lambda m: (m["created"], m["id"]), reverse=True)
+        return sorted(found, key=lambda m: (m.created, m.id), reverse=True)
 
     def unreadable(self) -> dict[str, str]:
         """Why, by id, for every audit whose manifest is damaged."""
         return self._read_manifests()[1]
 
-    def _read_manifests(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    def _read_manifests(self) -> tuple[list[Manifest], dict[str, str]]:
         found, damaged = [], {}
         with disk_errors(self.audits):
             paths = sorted(self.audits.glob(f"[!.]*/{MANIFEST_FILE}"))
@@ -135,7 +139,7 @@ class Workspace:
                 damaged[path.parent.name] = str(error)
         return found, damaged
 
-    def find(self, audit: str) -> dict[str, Any]:
+    def find(self, audit: str) -> Manifest:
         """The manifest of an audit by its name or by a prefix of its id.
 
         Raises
@@ -144,32 +148,32 @@ class Workspace:
             If none or several match, or its format is another version's.
         """
         manifest = self._matching(audit)
-        if manifest["format"] != FORMAT:
+        if manifest.format != FORMAT:
             raise WorkspaceError(
-                f"audit {audit!r} was written in format {manifest['format']}, this version "
+                f"audit {audit!r} was written in format {manifest.format}, this version "
                 f"reads format {FORMAT}; delete it, or run the audit again under another name"
             )
         return manifest
 
-    def _matching(self, audit: str) -> dict[str, Any]:
+    def _matching(self, audit: str) -> Manifest:
         """The manifest that :meth:`find` means, of any format."""
         manifests = self.manifests()
-        matches = [m for m in manifests if m["name"] == audit] or [
-            m for m in manifests if audit and m["id"].startswith(audit)
+        matches = [m for m in manifests if m.name == audit] or [
+            m for m in manifests if audit and m.id.startswith(audit)
         ]
         if len(matches) != 1:
-            names = ", ".join(m["name"] for m in manifests[:8]) or "none yet"
+            names = ", ".join(m.name for m in manifests[:8]) or "none yet"
             what = "matches several audits" if matches else "names no audit"
             hidden = len(self.unreadable())
             more = f"; {hidden} more cannot be read: {MEND}" if hidden else ""
             raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}{more}")
         return matches[0]
 
-    def named(self, name: str) -> dict[str, Any] | None:
+    def named(self, name: str) -> Manifest | None:
         """The manifest of the audit with exactly this name, if there is one."""
-        return next((m for m in self.manifests() if m["name"] == name), None)
+        return next((m for m in self.manifests() if m.name == name), None)
 
-    def new_id(self, name: str, parts: Mapping[str, Any]) -> str:
+    def new_id(self, name: str, parts: Mapping[str, Any] | JsonValue) -> str:
         """An id for a new audit: the same name and fingerprint give the same id.
 
         A folder without a manifest, or with a damaged one, is this very audit, killed before it
@@ -183,23 +187,23 @@ class Workspace:
                 return audit_id
         raise WorkspaceError(f"no free id for audit {name!r} in {self.root}")
 
-    def rename(self, audit: str, name: str) -> dict[str, Any]:
+    def rename(self, audit: str, name: str) -> Manifest:
         """Give an audit another name; its id stays."""
         refuse_unless_may_run()
         manifest = self.find(audit)
         check_name(name)
-        if (other := self.named(name)) and other["id"] != manifest["id"]:
+        if (other := self.named(name)) and other.id != manifest.id:
             raise WorkspaceError(f"an audit named {name!r} exists already; choose another name")
-        return self.update(manifest["id"], name=name)
+        return self.update(manifest.id, name=name)
 
-    def update(self, audit_id: str, **changes: Any) -> dict[str, Any]:
+    def update(self, audit_id: str, **changes: Any) -> Manifest:
         """Change entries of an audit's manifest; returns the new manifest."""
         path = self.files(audit_id).manifest
-        manifest = {**read_manifest(path.parent), **changes}
+        manifest = replace(read_manifest(path.parent), **changes)
         write_json(path, manifest)
         return manifest
 
-    def delete(self, audit: str) -> dict[str, Any]:
+    def delete(self, audit: str) -> Manifest:
         """Delete an audit's files; its tags stay in the database.
 
         Raises
@@ -209,8 +213,8 @@ class Workspace:
         """
         refuse_unless_may_run()
         manifest = self._matching(audit)
-        folder = self.folder(manifest["id"])
-        busy = f"audit {manifest['name']!r} is being computed; cancel it first"
+        folder = self.folder(manifest.id)
+        busy = f"audit {manifest.name!r} is being computed; cancel it first"
         with locked(AuditFiles(folder).lock, busy), disk_errors(folder):
             os.replace(folder, temporary_beside(folder))
         remove_unfinished(self.audits)

@@ -87,7 +87,7 @@ class Encoder:
     """A model at the batch size of its audit, fed with full batches."""
 
     def __init__(self, audit: Audit, model: Model) -> None:
-        self.size = int(audit.manifest["compute"]["batch_size"])
+        self.size = int(audit.manifest.compute.batch_size)
         self.width = int(audit.head.weight.shape[1])
         self.model = model
 

@@ -39,9 +39,9 @@ def _shares(first: Audit, second: Audit) -> bool:
 
 def choose_models(audit: Audit) -> list[Audit]:
     """The audits to compare, the one of the sidebar first; empty where there is no other."""
-    manifests = [m for m in opened.finished_audits() if m["id"] != audit.id]
-    found = [m for m in manifests if _shares(audit, opened.open_audit(m["id"]))]
-    names = {m["id"]: m["name"] for m in sorted(found, key=lambda m: str(m["name"]))}
+    manifests = [m for m in opened.finished_audits() if m.id != audit.id]
+    found = [m for m in manifests if _shares(audit, opened.open_audit(m.id))]
+    names = {m.id: m.name for m in sorted(found, key=lambda m: str(m.name))}
     if not names:
         empty(
             "Nothing to compare with",

@@ -149,7 +149,7 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
     title = str(opened.display(a).get(label, label))
     swipe(*layers, alt=f"{parts[chosen]} of {title} in both models", key="swipe")
     legend(scale)
-    if a.manifest["preprocess"]["crop_pct"] != b.manifest["preprocess"]["crop_pct"]:
+    if a.manifest.preprocess.crop_pct != b.manifest.preprocess.crop_pct:
         st.caption("The models crop the image differently: the edges do not line up exactly.")
 
 

@@ -87,7 +87,7 @@ def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
     )
     differ = int((table["prediction_a"] != table["prediction_b"]).sum())
     cells[3].metric("Predicted differently", f"{differ:,}", border=True)
-    models = [plain(audit.manifest["model"]["name"]) for audit in (a, b)]
+    models = [plain(audit.manifest.model.name) for audit in (a, b)]
     st.caption(f"A: {models[0]} · B: {models[1]}")
 
 

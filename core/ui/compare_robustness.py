@@ -38,7 +38,7 @@ def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
     """Both sets of images, and the models that make the line."""
     models = {audit.id: audit.name for audit in context.audits}
     if not state.get("line"):
-        usual = [a.id for a in context.audits if "mitigation" not in a.manifest]
+        usual = [a.id for a in context.audits if a.manifest.mitigation is None]
         state.put("line", ",".join(usual or models))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         x = state.choose(st.selectbox, "Across: accuracy on", "x", names)

@@ -96,7 +96,7 @@ def html(context: Context, table: Table, baseline: Audit) -> str:
     short = len(context.audits) > FULL
     heads = "".join(
         f'<th scope="col">{escape(audit.name)}'
-        f"<small>{escape(audit.manifest['model']['name'])}"
+        f"<small>{escape(audit.manifest.model.name)}"
         f"{' · baseline' if audit.id == baseline.id else ''}</small></th>"
         for audit in context.audits
     )

@@ -19,6 +19,7 @@ from core.corrections.effect_rows import MEANING
 from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
+from core.storage.audit_manifest import Manifest
 from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, opened, pictures, state
 from core.ui.gallery import Picture, gallery
@@ -36,23 +37,23 @@ PARAMETERS = ["result", "rows", "way"]
 def said(audit: Audit) -> None:
     """What was done, in a sentence or two."""
     done = facts_of(audit)
-    method = METHODS.get(done["method"])
-    title, how = method.title if method else done["method"], how_chosen(done)
+    method = METHODS.get(done.method)
+    title, how = method.title if method else done.method, how_chosen(done)
     st.markdown(
-        f"**{blocks.plain(title)}** at strength **{done['strength']:g}** ({how}), made from "
-        f"**{blocks.plain(done['parent_name'])}**, acting on "
-        f"{blocks.plain(', '.join(cue_title(audit, cue) for cue in done['cues']))}. Learnt from "
-        f"{done['learnt_from']:,} training images, told apart by "
-        f"{blocks.plain(done['told_apart_by'])}; figures are of "
+        f"**{blocks.plain(title)}** at strength **{done.strength:g}** ({how}), made from "
+        f"**{blocks.plain(done.parent_name)}**, acting on "
+        f"{blocks.plain(', '.join(cue_title(audit, cue) for cue in done.cues))}. Learnt from "
+        f"{done.learnt_from:,} training images, told apart by "
+        f"{blocks.plain(done.told_apart_by)}; figures are of "
         f"**{blocks.plain(audit.summary['held_out'])}**."
     )
-    if done["strength"] == 0:
+    if done.strength == 0:
         st.warning(
             "No strength did better than leaving the model as it is, so nothing was changed. Try "
             "another method, or give a strength.",
             icon=":material/info:",
         )
-    if concepts := done.get("concepts"):
+    if concepts := done.concepts:
         with st.expander("Concept vectors of the cues"):
             st.caption(
                 "Fitted on three quarters of the training images, judged on the rest. "
@@ -62,7 +63,7 @@ def said(audit: Audit) -> None:
             table = pd.DataFrame(concepts)
             table["cue"] = [cue_title(audit, cue) for cue in table["cue"]]
             st.dataframe(table, hide_index=True, width="stretch")
-    if history := done.get("history"):
+    if history := done.history:
         with st.expander("Loss and metrics of every epoch"):
             st.dataframe(pd.DataFrame(history), width="stretch")
 
@@ -336,7 +337,7 @@ SIBLINGS = 7
 def siblings(parent: Audit) -> list[str]:
     """Finished audits that were made from one, newest first."""
     made = children_of(opened.workspace(), parent.id)
-    return [m["id"] for m in made if m["state"] == "finished"]
+    return [m.id for m in made if m.state == "finished"]
 
 
 def _roll_back(audit: Audit, parent: Audit | None) -> None:
@@ -351,7 +352,7 @@ def _roll_back(audit: Audit, parent: Audit | None) -> None:
     st.rerun()
 
 
-def results(audit: Audit, derived: dict[str, dict[str, Any]]) -> Audit:
+def results(audit: Audit, derived: dict[str, Manifest]) -> Audit:
     """Choose which corrected model to look at."""
     default = audit.id if audit.id in derived else next(iter(derived))
     chosen = state.choose(
@@ -360,7 +361,7 @@ def results(audit: Audit, derived: dict[str, dict[str, Any]]) -> Audit:
         "result",
         list(derived),
         default=default,
-        format_func=lambda i: derived[i]["name"] if i in derived else i,
+        format_func=lambda i: derived[i].name if i in derived else i,
         resets=["rows", "way"],
     )
     return opened.open_audit(chosen)

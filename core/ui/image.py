@@ -287,7 +287,7 @@ def _name(what: str, parts: LogitSum) -> str:
 def _exactness(audit: Audit) -> str:
     if not audit.exact_maps:
         return "This architecture has no exact map: Grad-CAM on alpha, an approximation."
-    if audit.manifest["model"]["map_kind"] == "frozen_norm":
+    if audit.manifest.model.map_kind == "frozen_norm":
         return "Exact, with the statistics of the normalisation frozen at this image's own."
     return "Exact: the mean of the map is the contribution."
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote, unquote
 
 import streamlit as st
@@ -15,6 +14,7 @@ from core.corrections.methods import DEFAULT, METHODS, Method
 from core.corrections.mitigate_request import AUTO, SWEEP, MitigateRequest, read_strength
 from core.errors import SpurioscopeError
 from core.jobs import jobs
+from core.storage.audit_manifest import Manifest
 from core.ui import blocks, opened, state
 from core.ui.new_audit import job_list
 from core.ui.tagged import decisions
@@ -181,7 +181,7 @@ def _evidence(audit: Audit, method: Method) -> tuple[str | None, bool]:
 
 def free_name(audit: Audit, method: str) -> str:
     """A name that no audit has yet."""
-    taken = {m["name"] for m in opened.workspace().manifests()}
+    taken = {m.name for m in opened.workspace().manifests()}
     stem = f"{audit.name[:90]}-{method}"
     return next(
         n for i in range(1, len(taken) + 2) if (n := stem if i == 1 else f"{stem}-{i}") not in taken
@@ -197,7 +197,7 @@ def parameters() -> list[str]:
 def repeat(parent: Audit, audit: Audit, strength: float) -> None:
     """Start the same correction at another strength."""
     done = facts_of(audit)
-    same = MitigateRequest.from_json(done, free_name(parent, done["method"]))
+    same = MitigateRequest.again(done, free_name(parent, done.method))
     start(replace(same, strength=strength))
 
 
@@ -222,11 +222,11 @@ def watch() -> None:
         job_list(mine, opens=("pages/mitigate.py", "result"))
 
 
-def derived_from(audit: Audit) -> dict[str, dict[str, Any]]:
+def derived_from(audit: Audit) -> dict[str, Manifest]:
     """Finished corrected models to look at: this one if it is one, and those made from it."""
     found = {}
     for manifest in opened.finished_audits():
-        done = manifest.get("mitigation")
-        if done and (manifest["id"] == audit.id or done["parent"] == audit.id):
-            found[manifest["id"]] = manifest
+        done = manifest.mitigation
+        if done and (manifest.id == audit.id or done.parent == audit.id):
+            found[manifest.id] = manifest
     return found

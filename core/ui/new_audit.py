@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 
 import streamlit as st
 
-from core.audits.audit_requests import AuditRequest
+from core.audits.audit_requests import ARITHMETICS, AuditRequest
 from core.config import COMPONENTS
 from core.data.open import NAMED, canonical
 from core.errors import SpurioscopeError
 from core.jobs import jobs
-from core.models.precision import PRECISIONS
 from core.storage.guard import permitted
 from core.ui import opened
 from core.ui.blocks import may_run, metrics, part, plain, say, sentences
@@ -59,7 +58,7 @@ def form() -> AuditRequest | None:
             device = one.selectbox("Device", ["auto", "cpu", "cuda", "mps"])
             precision = two.selectbox(
                 "Precision",
-                ["auto", *PRECISIONS],
+                ARITHMETICS,
                 help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
             )
             batch = three.number_input("Batch size", 1, value=None)

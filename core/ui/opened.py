@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from core.audits.audit import Audit, ClassArrays
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.errors import InputError
+from core.storage.audit_manifest import Manifest
 from core.storage.workspace import Workspace
 from core.types import FloatArray
 
@@ -151,7 +152,7 @@ def class_images(audit: Audit, class_idx: int) -> pd.DataFrame:
     return audit.images.loc[class_arrays(audit, class_idx).image_ids]
 
 
-def finished_audits() -> list[dict[str, Any]]:
+def finished_audits() -> list[Manifest]:
     """Manifests of the audits that can be opened, newest first."""
     found = workspace()
-    return [m for m in found.manifests() if found.files(m["id"]).summary.exists()]
+    return [m for m in found.manifests() if found.files(m.id).summary.exists()]

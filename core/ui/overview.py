@@ -43,12 +43,12 @@ def headline(audit: Audit) -> None:
         "A gap is certain where a component or neuron opens one whose corrected interval lies "
         "above zero."
     )
-    compute, head = manifest["compute"], manifest["head"]
+    compute, head = manifest.compute, manifest.head
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
     how = (
-        f"{manifest['data']['source']} · {manifest['model']['name']} with {heads[head['mode']]} "
-        f"({head['reason']}) · {compute['device']}, {in_words(compute)} · "
-        f"fingerprint {manifest['fingerprint']}"
+        f"{manifest.data.source} · {manifest.model.name} with {heads[head.mode]} "
+        f"({head.reason}) · {compute.device}, {in_words(compute)} · "
+        f"fingerprint {manifest.fingerprint}"
     )
     st.caption(plain(how))
 
@@ -214,7 +214,7 @@ def _scatter(audit: Audit) -> go.Figure:
 def notes(audit: Audit) -> None:
     """Warnings, unreadable and repeated images."""
     summary = audit.summary
-    for note in [*audit.manifest["model"]["notes"], *summary["notes"]]:
+    for note in [*audit.manifest.model.notes, *summary["notes"]]:
         st.info(plain(note), icon=":material/info:")
     for key, title in (
         ("unreadable", "unreadable images"),

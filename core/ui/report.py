@@ -24,7 +24,7 @@ HEIGHT = 900
 
 def choices(audit: Audit) -> tuple[list[Audit], list[str], str, str]:
     """Audits, classes, title and author as chosen; the audit of the sidebar comes first."""
-    names = {m["id"]: m["name"] for m in opened.finished_audits() if m["id"] != audit.id}
+    names = {m.id: m.name for m in opened.finished_audits() if m.id != audit.id}
     left, right = st.columns(2)
     with left:
         more = state.several(

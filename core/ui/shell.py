@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import DemoRequest
 from core.jobs import jobs
+from core.storage.audit_manifest import Manifest
 from core.storage.roles import ROLES, role
 from core.ui import access, frame, opened, state
 from core.ui.blocks import may_run, part, plain, read_only, sentences
@@ -106,9 +106,9 @@ def pages() -> dict[str, list[tuple[str, str, str, str]]]:
     return {section: entries for section, entries in kept.items() if entries}
 
 
-def _sidebar(audits: list[dict[str, Any]]) -> None:
+def _sidebar(audits: list[Manifest]) -> None:
     """Which audit, and who is looking."""
-    names = {m["id"]: m["name"] for m in audits}
+    names = {m.id: m.name for m in audits}
     with st.sidebar:
         state.choose(st.selectbox, "Audit", "audit", names)
         if read_only():
@@ -147,7 +147,7 @@ def _sign_in() -> None:
 
 def current_audit() -> Audit:
     """The audit chosen in the sidebar."""
-    return opened.open_audit(state.get("audit") or opened.finished_audits()[0]["id"])
+    return opened.open_audit(state.get("audit") or opened.finished_audits()[0].id)
 
 
 def first_start() -> None:

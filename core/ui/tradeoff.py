@@ -30,7 +30,7 @@ def tradeoff(audit: Audit) -> float | None:
     st.plotly_chart(tradeoff_scatter(table), width="stretch", key="tradeoff")
     there = bool(table["accuracy"].notna().any())
     st.caption(
-        f"Points are strengths, on {blocks.plain(facts_of(audit)['chosen_on'])}. The line joins "
+        f"Points are strengths, on {blocks.plain(facts_of(audit).chosen_on)}. The line joins "
         "those that no other beats in both; the star was taken. "
         + (
             "The table says what every strength does to the images that are reported on, which "
@@ -57,7 +57,7 @@ def tradeoff(audit: Audit) -> float | None:
             "gap": st.column_config.NumberColumn(format="%+.1f points"),
         },
     )
-    method = METHODS.get(facts_of(audit)["method"])
+    method = METHODS.get(facts_of(audit).method)
     low = method.strengths[0] if method else 0.0  # the model as it is may be no strength of it
     strengths = [f"{value:g}" for value in table["strength"] if value >= low]
     if not blocks.may_run():
@@ -72,7 +72,7 @@ def measure_more(audit: Audit, table: pd.DataFrame) -> None:
     """Offer what was left out: everything that needs pictures, and images of a cue alone."""
     if not blocks.may_run():
         return
-    same = MitigateRequest.from_json(facts_of(audit), audit.name)
+    same = MitigateRequest.again(facts_of(audit), audit.name)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if (table["note"] == NOT_ASKED).any():
             working.offer(

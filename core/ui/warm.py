@@ -35,7 +35,7 @@ def _load() -> None:
     # whatever is damaged is said on the page that needs it
     with contextlib.suppress(SpurioscopeError, OSError, ValueError):
         if audits:
-            overview.prepare(opened.open_audit(audits[0]["id"]))
+            overview.prepare(opened.open_audit(audits[0].id))
     if FIRST.wait(PATIENCE):
         time.sleep(1.0)  # its pictures are still being fetched
     import plotly.graph_objects

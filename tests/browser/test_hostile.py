@@ -224,7 +224,7 @@ def visit(chrome: Browser, started: Callable[..., str], workspace: Workspace) ->
 def address(workspace: Workspace, view: str) -> str:
     """The page and its parameters."""
     first, second, fixed = sorted(
-        (Audit(workspace.folder(m["id"])) for m in workspace.manifests()),
+        (Audit(workspace.folder(m.id)) for m in workspace.manifests()),
         key=lambda audit: ["first", "second", "fixed"].index(
             re.search(r"/(\w+)\.png", audit.name)[1]
         ),

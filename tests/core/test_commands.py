@@ -424,7 +424,7 @@ def test_a_full_disk_keeps_what_is_finished(
         patch.setattr(np, "save", failing)
         refused(cli(*audit_command), "is full")
     (audit,) = workspace.manifests()
-    assert len(os.listdir(workspace.folder(audit["id"]) / "shards")) == 2
+    assert len(os.listdir(workspace.folder(audit.id) / "shards")) == 2
     assert cli("list", "--json").json["audits"][0]["state"] == "stopped"
     assert "not finished: run the same audit command again" in cli("show", "a").out
     refused(cli("export", "a", "images", "--out", workspace.root / "i.csv"), "is not finished")
@@ -518,7 +518,7 @@ def test_signals_end_with_130_and_the_same_command_goes_on(
     code, out, err = server.end()
     refused(Ran(code, out, err), "interrupted; what is finished stays", code=130)
     (audit,) = workspace.manifests()
-    finished = len(list(workspace.folder(audit["id"]).glob("shards/[!.]*")))
+    finished = len(list(workspace.folder(audit.id).glob("shards/[!.]*")))
     assert 0 < finished < 9
     server.start(command)
     code, out, err = server.end()

@@ -250,6 +250,6 @@ def test_a_manifest_with_odd_entries_hides_only_its_audit(
     workspace = Workspace(tmp_path)
     write_json(workspace.folder("good") / "manifest.json", manifest_facts(name="good"))
     write_json(workspace.folder("odd") / "manifest.json", manifest_facts(**{entry: value}))
-    assert [m["name"] for m in workspace.manifests()] == ["good"]
+    assert [m.name for m in workspace.manifests()] == ["good"]
     with pytest.raises(WorkspaceError, match="audits there: good; 1 more cannot be read: run the"):
         workspace.find("a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_maps_computed_anew_equal_those_of_the_pass(tiny_audit: Audit, copied: A
 def test_another_model_does_not_explain_an_audit(
     copied: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied.manifest["parts"]["weights"] = "0" * 32
+    parts = replace(copied.manifest.parts, weights="0" * 32)
+    copied.manifest = replace(copied.manifest, parts=parts)
     copied.store.drop_maps()
     with pytest.raises(InputError, match="the weights of timm:tiny are not those of audit 'tiny'"):
         copied.maps(copied.images.index[:1].tolist())

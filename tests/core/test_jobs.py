@@ -97,7 +97,7 @@ def test_watch_cancel_and_resume(
     assert job.state == "running"
     assert 0 < job.progress.done < job.progress.total == 36
     assert job.seconds_left > 0
-    assert workspace.find(job.audit_id)["state"] == "running"
+    assert workspace.find(job.audit_id).state == "running"
     jobs.cancel(workspace, job.id)
     job = wait(workspace, job)
     assert (job.state, job.message) == ("cancelled", "")
@@ -105,7 +105,7 @@ def test_watch_cancel_and_resume(
     again = wait(workspace, jobs.resume(workspace, job.id))
     assert again.id != job.id
     assert (again.state, again.audit_id) == ("finished", job.audit_id)
-    assert workspace.find(job.audit_id)["state"] == "finished"
+    assert workspace.find(job.audit_id).state == "finished"
     assert [j.id for j in jobs.jobs(workspace)] == [again.id, job.id]
 
 

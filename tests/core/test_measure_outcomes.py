@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_keys_change_with_what_they_depend_on(copied: Audit, changed: str) -> No
         assert not paths & {first.path(kind, "leaf", 0.5) for kind in (NOISE, MASKED)}
         return
     if changed == "audit":
-        copied.manifest = {**copied.manifest, "fingerprint": "another"}
+        copied.manifest = replace(copied.manifest, fingerprint="another")
     else:
         path = copied.folder / "head" / "head.json"
         write_json(path, {**read_json(path), "key": "another"})

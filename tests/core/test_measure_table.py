@@ -176,7 +176,8 @@ def test_noise_does_not_depend_on_the_batch(planted: Audit) -> None:
     found = []
     for size in (64, 7):
         audit = Audit(planted.folder)
-        audit.manifest = {**audit.manifest, "compute": {"batch_size": size, "precision": "fp32"}}
+        compute = replace(audit.manifest.compute, batch_size=size, precision="fp32")
+        audit.manifest = replace(audit.manifest, compute=compute)
         model = load_white_box("x")
         found.append(regions.noise_trial(audit, "leaf", spurious, core, model, sigma=0.5))
     for name in regions.REGIONS:

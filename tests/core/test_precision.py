@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from core.models.precision import (
     tried,
     unlike,
 )
+from core.storage.audit_manifest import Compute
 from core.storage.files import read_json, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -213,11 +215,11 @@ def test_two_kinds_of_machines_find_the_same(
         request = tiny_request(folder, precision="auto", name=f"bf16-{yes}")
         audits.append(run_audit(request, workspace))
     without, with_it = audits
-    assert without.manifest["compute"]["precision"] == "fp32"
-    assert without.manifest["compute"]["tried"] == []
-    (entry,) = with_it.manifest["compute"]["tried"]
+    assert without.manifest.compute.precision == "fp32"
+    assert without.manifest.compute.tried == ()
+    (entry,) = with_it.manifest.compute.tried
     assert entry["precision"] == "bf16"
-    assert with_it.manifest["compute"]["precision"] == ("bf16" if Tried(**entry).holds else "fp32")
+    assert with_it.manifest.compute.precision == ("bf16" if Tried(**entry).holds else "fp32")
     assert findings(without) == findings(with_it)
 
 
@@ -230,7 +232,7 @@ def test_images_held_out_do_not_change_the_choice(
         for i in range(60):
             draw(folder / "test" / label / f"more{i}.jpg", (255, 255, 255), rng)
     after = run_audit(tiny_request(folder, precision="auto", name="after"), workspace)
-    assert after.manifest["compute"] == before.manifest["compute"]
+    assert after.manifest.compute == before.manifest.compute
 
 
 def learnt(audit: Audit) -> dict[str, bytes]:
@@ -281,20 +283,21 @@ def test_images_held_out_change_no_correction(
 
 def test_bf16_for_those_who_ask_says_what_it_does(folder: Path, workspace: Workspace) -> None:
     audit = run_audit(tiny_request(folder, precision="bf16"), workspace)
-    compute = audit.manifest["compute"]
-    assert compute["precision"] == "bf16"
-    assert "chosen by the user; bf16 moves the features of" in compute["reason"]
+    compute = audit.manifest.compute
+    assert compute.precision == "bf16"
+    assert "chosen by the user; bf16 moves the features of" in compute.reason
     words = in_words(compute)
     assert "was not measured" not in words
     assert words in card(audit).replace("\\", "")
 
 
 def test_an_old_audit_in_bf16_says_that_nobody_measured_it() -> None:
-    old = {"device": "cpu", "precision": "bf16", "batch_size": 32, "reason": "agrees on 16 of 16."}
+    facts = {"device": "cpu", "precision": "bf16", "batch_size": 32}
+    old = Compute.from_json({**facts, "reason": "agrees on 16 of 16."})
     assert in_words(old) == (
         "bf16 (agrees on 16 of 16); how far its figures are from those of fp32 was not measured"
     )
-    assert in_words({**old, "precision": "fp32"}) == "fp32 (agrees on 16 of 16)"
+    assert in_words(replace(old, precision="fp32")) == "fp32 (agrees on 16 of 16)"
 
 
 def test_an_audit_goes_on_only_in_its_own_arithmetic(
@@ -311,7 +314,7 @@ def test_an_audit_goes_on_only_in_its_own_arithmetic(
     manifest = read_json(path)
     manifest["compute"]["hardware"] = False  # begun where bf16 was emulated already
     write_json(path, manifest)
-    assert run_audit(tiny_request(folder, precision="auto"), workspace).manifest["state"]
+    assert run_audit(tiny_request(folder, precision="auto"), workspace).manifest.state
 
 
 def test_models_in_different_arithmetic_are_said_to_be_so(

@@ -245,8 +245,13 @@ def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) ->
 
 def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
     audit = Audit(proof.audit.folder)
-    audit.manifest["name"] = audit.manifest["model"]["name"] = HOSTILE
-    audit.manifest["data"]["source"] = audit.manifest["head"]["reason"] = HOSTILE
+    audit.manifest = replace(
+        audit.manifest,
+        name=HOSTILE,
+        model=replace(audit.manifest.model, name=HOSTILE),
+        data=replace(audit.manifest.data, source=HOSTILE),
+        head=replace(audit.manifest.head, reason=HOSTILE),
+    )
     audit.summary["attributes"] = audit.summary["notes"] = [HOSTILE]
     for facts in audit.summary["classes"]:
         facts["name"] = HOSTILE
@@ -333,7 +338,8 @@ def test_several_audits_stand_beside_each_other(
     target = tmp_path / "workspace" / "audits" / "0123456789ab"
     shutil.copytree(untagged.folder, target)
     other = Audit(target)
-    other.manifest["id"], other.manifest["name"] = target.name, HOSTILE
+    other.manifest = replace(other.manifest, name=HOSTILE)
+    assert other.id == target.name
     both = compose([proof, gathered(other)])
     assert both.compared is not None
     accuracy = next(line for line in both.compared.lines if line.title == "Accuracy")
@@ -350,7 +356,7 @@ def test_several_audits_stand_beside_each_other(
 
 def test_audits_of_other_images_say_so(proof: evidence.Evidence) -> None:
     other = Audit(proof.audit.folder)
-    other.manifest["id"] = "0123456789ab"
+    other.manifest = replace(other.manifest, id="0123456789ab")
     other.__dict__["images"] = other.images.rename(index=lambda i: f"{i}x")
     found = beside([proof, replace(proof, audit=other)])
     assert found is not None
@@ -369,7 +375,8 @@ def test_images_that_are_gone_are_said(
     proof: evidence.Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit = Audit(proof.audit.folder)
-    audit.manifest["data"]["root"] = "/nowhere"
+    data = replace(audit.manifest.data, root="/nowhere")
+    audit.manifest = replace(audit.manifest, data=data)
     page = alone(render(compose([replace(proof, audit=audit)])))
     assert not page.named("img")
     assert "is not there any more" in page.text

@@ -22,6 +22,7 @@ from core.measures.measure_requests import (
     MeasureRequest,
     ScoreRequest,
 )
+from core.storage.audit_manifest import Provenance
 
 ODD = ("van", "-odd", "--name", "a=b", "--class=x", "-1", "two words", "", "ä€", "'\"", "#3", "[x]")
 """Texts that a command line may misread."""
@@ -180,17 +181,19 @@ def test_jobs_are_called_as_before() -> None:
 def test_a_manifest_keeps_what_was_asked_for() -> None:
     for request in combined(MitigateRequest):
         assert isinstance(request, MitigateRequest)
-        done = {"parent": request.audit, **json.loads(json.dumps(request.to_json()))}
+        said = json.loads(json.dumps(request.to_json()))
+        done = Provenance.from_json({"parent": request.audit, "parent_name": "a", **said})
         # classes have become cues; what is measured is no part of what comes out
         attribute = request.attribute or None
         kept = replace(request, classes=(), pictures=True, cue_images={}, attribute=attribute)
-        assert MitigateRequest.from_json(done, request.name) == kept
+        assert MitigateRequest.again(done, request.name) == kept
 
 
 def test_a_manifest_of_before_thresholds_were_kept() -> None:
     done = MitigateRequest("a", "pclarc", "b", strength=2.0, threshold=1).to_json()
     del done["threshold"]
-    assert MitigateRequest.from_json({"parent": "a", **done}, "c").threshold is None
+    old = Provenance.from_json({"parent": "a", "parent_name": "a", **done})
+    assert MitigateRequest.again(old, "c").threshold is None
     assert done.keys() == {
         *("method", "cues", "options", "asked_strength", "attribute", "masks", "seed")
     }

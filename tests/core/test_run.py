@@ -142,7 +142,7 @@ def test_an_error_in_the_pass_costs_one_shard(
     monkeypatch.setattr(core.features.extract, "encode_padded", failing)
     with pytest.raises(KeyboardInterrupt):
         run_audit(tiny_request(folder), workspace)
-    assert workspace.find("tiny")["state"] == "running"
+    assert workspace.find("tiny").state == "running"
     audit = run_audit(tiny_request(folder), workspace)
     assert len(calls) == 9 + 1
     assert content(audit.folder) == undisturbed
@@ -182,7 +182,7 @@ def test_half_an_analysis_of_more_images_is_not_shown_as_finished(
         patch.setattr("core.audits.analysis.find_candidates", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_audit(tiny_request(folder), workspace)
-    assert workspace.find("tiny")["state"] == "running"
+    assert workspace.find("tiny").state == "running"
     with pytest.raises(WorkspaceError, match="is not finished"):
         Audit.open(workspace, "tiny")
     assert run_audit(tiny_request(folder), workspace).summary["readable"] == 37
@@ -251,7 +251,7 @@ def test_other_data_under_the_same_name(
 def test_what_is_not_said_stays_as_it_was(folder: Path, workspace: Workspace) -> None:
     run_audit(tiny_request(folder), workspace)
     again = tiny_request(folder, batch_size=None, precision="auto", device="auto", workers=None)
-    assert run_audit(again, workspace).manifest["compute"]["batch_size"] == 4
+    assert run_audit(again, workspace).manifest.compute.batch_size == 4
 
 
 def test_two_at_once(folder: Path, workspace: Workspace) -> None:
@@ -300,7 +300,7 @@ def test_renamed_while_it_runs(
 
     monkeypatch.setattr(core.features.extract, "encode_padded", renaming)
     audit = run_audit(tiny_request(folder), workspace)
-    assert (audit.name, audit.manifest["state"]) == ("better", "finished")
+    assert (audit.name, audit.manifest.state) == ("better", "finished")
 
 
 # Maps within the budget

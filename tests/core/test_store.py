@@ -82,8 +82,8 @@ def test_a_file_in_the_way_is_a_sentence(tmp_path: Path) -> None:
 
 def test_find_by_name_and_prefix(workspace: Workspace) -> None:
     first, second = make_audit(workspace, "one"), make_audit(workspace, "two")
-    assert workspace.find("one")["id"] == first
-    assert workspace.find(second[:6])["name"] == "two"
+    assert workspace.find("one").id == first
+    assert workspace.find(second[:6]).name == "two"
     with pytest.raises(WorkspaceError, match="'three' names no audit in .*; audits there: "):
         workspace.find("three")
 
@@ -97,11 +97,11 @@ def test_an_audit_of_another_format_is_refused(workspace: Workspace) -> None:
 def test_rename_and_delete(workspace: Workspace) -> None:
     first = make_audit(workspace, "one")
     make_audit(workspace, "two")
-    assert workspace.rename("one", "uno")["id"] == first
+    assert workspace.rename("one", "uno").id == first
     with pytest.raises(WorkspaceError, match="'two' exists already"):
         workspace.rename("uno", "two")
     workspace.delete("uno")
-    assert [m["name"] for m in workspace.manifests()] == ["two"]
+    assert [m.name for m in workspace.manifests()] == ["two"]
 
 
 def test_an_audit_being_computed_is_not_deleted(workspace: Workspace) -> None:
@@ -186,7 +186,7 @@ def test_a_damaged_manifest_hides_only_its_audit(workspace: Workspace) -> None:
     bad = workspace.audits / "bad" / "manifest.json"
     bad.parent.mkdir()
     bad.write_text("{")
-    assert [m["name"] for m in workspace.manifests()] == ["good"]
+    assert [m.name for m in workspace.manifests()] == ["good"]
 
 
 def test_tables_and_arrays_round_trip(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def corrected(root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     workspace = Workspace(root)
     before, after = (Audit.open(workspace, name) for name in ("first", "fixed"))
     decisions = decided(before, TagStore.open(workspace))
-    acted_on = frozenset(after.manifest["mitigation"]["cues"])
+    acted_on = frozenset(after.manifest.mitigation.cues)
     for name, attribute in (("spuriosity", None), ("snow", "snow")):
         effect = Effect(before, after, decisions, acted_on, attribute)
         yield name, effects(effect, pictures=True)

@@ -185,7 +185,7 @@ def test_a_corrected_model_of_before_thresholds_were_kept(
     app.selectbox(key="another").set_value("1").run()
     healthy(app.button(key="make").click().run(), "Mitigate")
     assert MitigateRequest.parse(started[0]).threshold is None
-    run_mitigation(MitigateRequest(fixed.manifest["mitigation"]["parent_name"], "projection",
+    run_mitigation(MitigateRequest(fixed.manifest.mitigation.parent_name, "projection",
                                    "fixed", strength=2.0), workspace)  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def test_another_strength_is_one_click(
     app = opened("mitigate", audit=fixed.id)
     app.selectbox(key="another").set_value("1").run()
     healthy(app.button(key="make").click().run(), "Mitigate")
-    assert started[0][1] == fixed.manifest["mitigation"]["parent"]
+    assert started[0][1] == fixed.manifest.mitigation.parent
     again = MitigateRequest.parse(started[0])
     assert (again.strength, again.name) == (1.0, "first-projection")
 

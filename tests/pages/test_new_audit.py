@@ -92,7 +92,7 @@ def test_start_hands_everything_to_the_command(
 def test_jobs_can_be_watched_cancelled_resumed_and_opened(
     workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = workspace.manifests()[-1]["id"]
+    first = workspace.manifests()[-1].id
     known = [
         job(3, "running"),
         job(2, "failed", message="the disk is full"),
@@ -109,7 +109,7 @@ def test_jobs_can_be_watched_cancelled_resumed_and_opened(
     press(app, "Resume")
     assert calls == [("cancel", "3"), ("resume", "2")]
     press(app, "Open")
-    assert app.title[0].value == workspace.manifests()[-1]["name"]
+    assert app.title[0].value == workspace.manifests()[-1].name
 
 
 def test_the_queue_stands_before_what_has_ended(
@@ -230,7 +230,7 @@ def test_other_machines_name_no_folder_of_cue_images_outside(
     workspace: Workspace, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPURIOSCOPE_DATA", str(tmp_path / "inside"))
-    first, second = (manifest["id"] for manifest in workspace.manifests())
+    first, second = (manifest.id for manifest in workspace.manifests())
     app = opened("compare", audit=first, with_=second)
     fields = [field for field in app.text_input if field.label == "Folder"]
     assert fields

@@ -63,7 +63,7 @@ def workspace(prepared: Path, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def parent(workspace: Workspace) -> Audit:
-    return Audit.open(workspace, workspace.manifests()[0]["name"])
+    return Audit.open(workspace, workspace.manifests()[0].name)
 
 
 def run(workspace: Workspace, parent: Audit, method: str = "rrclarc", **more: Any) -> Audit:
@@ -85,7 +85,9 @@ class Shifted:
         report(Progress("Training", 1, 1, "epochs", "loss 0.1"))
         state = task.parent.load_model(exported=True).network.state_dict()
         grown = {n: 1.1 * v for n, v in state.items() if not n.startswith("fc")}
-        return Corrected(task.parent.head, grown, {"strength": 1.0, "history": [0.3, 0.1]})
+        return Corrected(
+            task.parent.head, grown, {"strength": 1.0, "history": [{"loss": 0.3}, {"loss": 0.1}]}
+        )
 
 
 @pytest.fixture

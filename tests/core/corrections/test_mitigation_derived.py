@@ -44,7 +44,7 @@ def test_a_method_of_the_head_decodes_no_image_and_loads_no_model(
     audit = run(workspace, parent, method, **QUICK)
     assert not calls
     assert is_derived(audit)
-    assert audit.manifest["mitigation"]["encoder_changed"] is False
+    assert audit.manifest.mitigation.encoder_changed is False
     assert parent_of(audit, workspace).id == parent.id
     ids = audit.images.index.tolist()
     np.testing.assert_array_equal(audit.features(ids), parent.features(ids))
@@ -97,9 +97,9 @@ def test_a_run_that_was_stopped_goes_on(
         patch.setattr("core.corrections.derived.analyse", killed)
         with pytest.raises(KeyboardInterrupt):
             run(workspace, parent, **QUICK)
-    assert workspace.named("fixed")["state"] == "running"
+    assert workspace.named("fixed").state == "running"
     audit = run(workspace, parent, **QUICK)
-    assert audit.manifest["state"] == "finished"
+    assert audit.manifest.state == "finished"
     with monkeypatch.context() as patch:
         patch.setattr("core.corrections.mitigation.effects", killed)
         with pytest.raises(KeyboardInterrupt):

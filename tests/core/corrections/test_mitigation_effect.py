@@ -105,7 +105,7 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     assert cell(audit, "spurious_score_average_precision")["change_low"] > 0
     assert table["strength"].is_monotonic_increasing
     assert table.loc[table["chosen"], "strength"].tolist() == [7.0]
-    assert audit.manifest["mitigation"]["strength"] == 7.0
+    assert audit.manifest.mitigation.strength == 7.0
     assert table["pareto"].any()
     first = table.iloc[0]
     assert first["agreement"] == 1
@@ -143,7 +143,7 @@ def test_concept_vectors_are_judged_on_other_images(workspace: Workspace, parent
     assert "needs images with and without" in without[0]["note"]
     assert np.isnan(without[1]["alignment"])
     audit = run(workspace, parent, strength=1.0, **QUICK)
-    stored = audit.manifest["mitigation"]["concepts"]
+    stored = audit.manifest.mitigation.concepts
     assert [row["alignment"] for row in stored] == pytest.approx([r["alignment"] for r in rows])
 
 
@@ -186,7 +186,7 @@ def test_an_empty_cell_says_what_would_fill_it(workspace: Workspace, parent: Aud
     )
     table = effects(effect, pictures=False)
     (why,) = set(table.loc[table["measure"] == "epg", "note"])
-    assert f"{parent.manifest['model']['name']} has no exact maps" in why
+    assert f"{parent.manifest.model.name} has no exact maps" in why
     assert "Audit a network that ends in average pooling" in why
     del parent.images["object_mask"]
     table = effects(replace(effect, before=parent), pictures=False)

@@ -62,7 +62,7 @@ def test_one_split_alone_is_divided_and_said(workspace: Workspace, parent: Audit
     audit = run(workspace, Audit(parent.folder), **QUICK)
     held = audit.held_out
     assert held.sum() == len(rows) // 3
-    assert audit.manifest["mitigation"]["learnt_from"] == (~held).sum()
+    assert audit.manifest.mitigation.learnt_from == (~held).sum()
     assert "held-out part of" in audit.summary["held_out"]
     assert effect_table(audit).query("measure == 'agreement'")["n"].item() == held.sum()
 
@@ -104,7 +104,7 @@ def test_two_corrections_stack(workspace: Workspace, parent: Audit) -> None:
     assert [c.key.number for c in tags.spurious["leaf"]] == [RED]
     assert list(tags.spurious) == ["leaf", "pond"]
     second = run(workspace, first, "pclarc", name="twice", strength=1.0, **QUICK)
-    assert second.manifest["mitigation"]["parent"] == first.id
+    assert second.manifest.mitigation.parent == first.id
     assert not np.array_equal(second.head.weight, first.head.weight)
     third = run(workspace, first, "spufix", name="thrice", strength=0.5, **QUICK)
     once, twice = (a.head.logits(a.features(a.images.index.tolist())) for a in (first, third))

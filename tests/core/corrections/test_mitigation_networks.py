@@ -33,8 +33,9 @@ def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     ids = audit.images.index.tolist()
     assert np.abs(audit.features(ids) - parent.features(ids)).max() > 1e-3
     np.testing.assert_array_equal(audit.head.weight, parent.head.weight)
-    done = audit.manifest["mitigation"]
-    assert (done["encoder_changed"], done["history"], done["strength"]) == (True, [0.3, 0.1], 1.0)
+    done = audit.manifest.mitigation
+    assert (done.encoder_changed, done.strength) == (True, 1.0)
+    assert [scores["loss"] for scores in done.history] == [0.3, 0.1]
     model = audit.load_model()
     from core.trials.encoder import features_of, pictures
 
@@ -92,13 +93,17 @@ def test_a_method_of_the_network_from_start_to_finish(
         options={**options, "epochs": "1"},
     )  # fmt: skip
     audit = run_mitigation(request, workspace, report=said.append)
-    done = audit.manifest["mitigation"]
-    assert len(done["history"]) == 1
-    assert {"loss", "accuracy"} <= set(done["history"][0])
-    assert done["encoder_changed"]
+    done = audit.manifest.mitigation
+    assert len(done.history) == 1
+    assert {"loss", "accuracy"} <= set(done.history[0])
+    assert done.encoder_changed
     if method == "guidance":  # a sum over pixels pulls far harder than Energy
-        assert done["strength"] == 1
-        assert done["weight"] == 1 if "loss" not in options else 0 < done["weight"] < 0.1
+        assert done.strength == 1
+        assert (
+            done.unknown["weight"] == 1
+            if "loss" not in options
+            else 0 < done.unknown["weight"] < 0.1
+        )
     assert any(progress.figures for progress in said)
     ids = audit.images.index.tolist()
     logits = audit.load_model().logits(audit.features(ids))
@@ -176,12 +181,12 @@ def test_a_coarse_sweep_trains_at_every_strength_and_keeps_one(
     monkeypatch.setattr("core.corrections.sweep.judged", watched)
     audit = run(workspace, trainable, method.name, **SWEEP)
     assert trained == [1.0, 2.0, 4.0]
-    done, table = audit.manifest["mitigation"], tradeoff_table(audit)
+    done, table = audit.manifest.mitigation, tradeoff_table(audit)
     assert table["strength"].tolist() == [0.0, *trained]
     assert table.loc[table["chosen"], "strength"].tolist() == [2.0]
     assert table["accuracy"].isna().all()
-    assert "40 trials on training images that were held back: drawn" in done["chosen_on"]
-    assert (done["asked_strength"], done["strength"]) == ("sweep", 2.0)
+    assert "40 trials on training images that were held back: drawn" in done.chosen_on
+    assert (done.asked_strength, done.strength) == ("sweep", 2.0)
     before = measured[0]["before"]
     assert all(found["before"] == before for found in measured)
     assert 0.1 < before["turned"] / before["trials"] < 1
@@ -213,9 +218,9 @@ def test_the_choice_of_a_coarse_sweep_by_hand(
 ) -> None:
     monkeypatch.setattr("core.corrections.sweep.judged", says(*after))
     audit = run(workspace, trainable, "counterfactual", **SWEEP)
-    done = audit.manifest["mitigation"]
-    assert done["strength"] == strength
-    assert done["encoder_changed"] == (strength > 0)
+    done = audit.manifest.mitigation
+    assert done.strength == strength
+    assert done.encoder_changed == (strength > 0)
     assert tradeoff_table(audit)["chosen_flips"].tolist() == [0.5, *(n / 40 for n, _ in after)]
 
 

@@ -1,0 +1,203 @@
+"""What an audit is of: ``manifest.json`` as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Literal, Self
+
+from core.config import FORMAT
+from core.storage.json_values import JsonValue, Mismatch, called, later
+from core.types import Precision, Preprocess
+
+
+@dataclass(frozen=True)
+class StoredPreprocess(Preprocess, JsonValue):
+    """How a model wants its images, as an audit keeps it."""
+
+
+@dataclass(frozen=True)
+class Parts(JsonValue):
+    """What decides what comes out of an audit; the fingerprint is of it."""
+
+    data: str = ""
+    limit_per_class: int | None = called("limit per class", None)
+    model: str = ""
+    weights: str = "unknown"
+    """Digest of the network's weights."""
+    preprocessing: StoredPreprocess | None = None
+    head: str = ""
+    components: int = 0
+    """Most components of a class."""
+    device: str = ""
+    precision: str = ""
+    batch_size: int = called("batch size", 0)
+    code: str = ""
+    """Version of this program."""
+    format: int = FORMAT
+    parent: str = later("")
+    """Of a corrected model: id, fingerprint and head of what it was made from."""
+    mitigation: Mapping[str, Any] | None = later(None)
+    """Of a corrected model: what was asked for."""
+
+
+@dataclass(frozen=True)
+class DataFacts(JsonValue):
+    """Where the images are."""
+
+    source: str
+    """The DATA argument."""
+    root: str
+    """Folder that image paths start from."""
+    moved: bool | None = later(None)
+    """Whether the images lie elsewhere than the source says; None: they never moved."""
+
+
+@dataclass(frozen=True)
+class ModelFacts(JsonValue):
+    """Which network it is."""
+
+    name: str
+    checkpoint: str | None
+    """Its file; below the audit's folder where the encoder was changed."""
+    map_kind: str
+    notes: tuple[str, ...]
+    n_features: int = 0
+    map_grid: tuple[int, ...] | None = None
+    """Height and width of its maps."""
+    weights: str | None = later(None)
+    """Digest of the weights where they are not those that the audit's parts name."""
+
+
+@dataclass(frozen=True)
+class HeadChoice(JsonValue):
+    """Which head is explained, and why that one."""
+
+    mode: str
+    """``keep`` or ``fit``."""
+    reason: str
+    held_out: str | None = later(None)
+    """What figures are measured on, where it is no split of the data."""
+
+
+@dataclass(frozen=True)
+class Compute(JsonValue):
+    """On what, and in which arithmetic, the features were computed."""
+
+    device: str
+    batch_size: int
+    precision: Precision
+    reason: str
+    """Why that precision."""
+    tried: tuple[Mapping[str, Any], ...] = ()
+    """What faster ones did to a sample (:class:`core.models.precision.Tried`)."""
+    hardware: bool = True
+    """Whether the device computes in that precision, rather than emulates it."""
+
+
+@dataclass(frozen=True)
+class Provenance(JsonValue):
+    """How a corrected model was made from which audit; what a method recorded is unknown here."""
+
+    parent: str
+    parent_name: str
+    method: str
+    cues: tuple[str, ...]
+    """Those acted on, ``LABEL/kind-component``."""
+    options: Mapping[str, Any]
+    asked_strength: float | Literal["auto", "sweep"]
+    attribute: str | None
+    masks: bool
+    seed: int
+    threshold: int | None = later(None)
+    learnt_from: int = later(0)
+    """Number of training images."""
+    told_apart_by: str = later("")
+    """What says which images show the cue."""
+    strength: float = later(nan)
+    chosen_on: str = later("")
+    """On what the strength was chosen; empty where it was not."""
+    concepts: tuple[Mapping[str, Any], ...] = later(())
+    """Rows of :func:`core.corrections.vectors.concept_rows`."""
+    history: tuple[Mapping[str, float | None], ...] = later(())
+    """Loss and scores of every epoch."""
+    encoder_changed: bool = later(False)
+
+
+@dataclass(frozen=True)
+class Manifest(JsonValue):
+    """What an audit is of, how it is computed, and how far it is."""
+
+    format: int
+    id: str
+    """The folder's name."""
+    name: str
+    created: str
+    """ISO 8601."""
+    version: str
+    state: str
+    """``running`` or ``finished``."""
+    fingerprint: str
+    """Of the parts."""
+    parts: Parts
+    data: DataFacts
+    model: ModelFacts
+    preprocess: StoredPreprocess
+    head: HeadChoice
+    compute: Compute
+    mitigation: Provenance | None = later(None)
+    """Only of a corrected model."""
+
+    @classmethod
+    def of_folder(cls, found: Any, folder: str) -> Self:
+        """Read the manifest of an audit, whose id is its folder's name.
+
+        One of another format is read as far as it is like one of ours, so that it can be listed
+        and deleted.
+
+        Raises
+        ------
+        Mismatch
+            If it is no manifest.
+        """
+        AnyManifest.from_json(found)
+        if found["format"] != FORMAT:
+            found = _as_ours(found)
+        return cls.from_json({**found, "id": folder})
+
+
+@dataclass(frozen=True)
+class AnyManifest(JsonValue):
+    """What the manifest of every format has."""
+
+    format: int
+    name: str
+    created: str
+
+
+def _as_ours(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest of another format with what it lacks, or has in another form, left blank."""
+    blank: dict[str, Any] = {
+        **{"version": "", "state": "", "fingerprint": "", "parts": {}},
+        "data": {"source": "", "root": ""},
+        "model": {"name": "", "checkpoint": None, "map_kind": "none", "notes": []},
+        "preprocess": {
+            **{"input_size": [], "crop_pct": 1.0, "interpolation": "", "mean": [], "std": []},
+        },
+        "head": {"mode": "", "reason": ""},
+        "compute": {"device": "", "batch_size": 0, "precision": "fp32", "reason": ""},
+    }
+    fitting = {key: said for key, said in found.items() if _fits(key, said)}
+    return {**blank, **fitting}
+
+
+def _fits(key: str, said: Any) -> bool:
+    """Whether an entry is one of another name, or of the kind that ours is."""
+    if key not in Manifest.entries():
+        return True
+    try:
+        Manifest.entries()[key].read(said, key)
+    except Mismatch:
+        return False
+    return True
