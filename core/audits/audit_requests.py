@@ -28,10 +28,7 @@ class AuditRequest(Request):
     command = "audit"
 
     data: str = field(
-        metadata=given(
-            "a folder (class/… or train/class/…), a manifest .csv or .parquet, "
-            "torchvision:NAME[?root=DIR&download=1], hf:NAME or demo:NAME"
-        )
+        metadata=given("a folder, a manifest or a named data set, in one of the forms below")
     )
     model: str = field(metadata=given("timm:NAME, torchvision:NAME or packaged:efficientnet-lite0"))
     name: str | None = option(None, "name of the audit (default: from data and model)")
@@ -47,9 +44,9 @@ class AuditRequest(Request):
 
     def __post_init__(self) -> None:
         if not self.data.strip():
-            from core.data.open import FORMS
+            from core.data.source import forms
 
-            raise InputError(f"--data is empty; give {FORMS}")
+            raise InputError(f"--data is empty; give {forms()}")
         for flag, value in (
             ("--components", self.components),
             ("--batch-size", self.batch_size),
@@ -88,11 +85,10 @@ class AuditRequest(Request):
     @property
     def _data_name(self) -> str:
         """The folder or file that the data lies in, or the name of a data set."""
-        from core.data.open import NAMED
+        from core.data.source import named
 
-        kind, colon, rest = self.data.partition(":")
-        if colon and kind in NAMED:
-            return f"{kind}-{rest.partition('?')[0]}"
+        if named(self.data):
+            return self.data.partition("?")[0].replace(":", "-", 1)
         path = Path(os.path.abspath(Path(self.data).expanduser()))
         return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
 

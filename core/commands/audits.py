@@ -26,6 +26,13 @@ Result = tuple[dict[str, Any], str]
 PACKAGED = "packaged:efficientnet-lite0"
 
 
+def sources_text() -> str:
+    """Every source of data in a line, for the help."""
+    from core.data.source import listed
+
+    return f"images:\n{listed()}"
+
+
 def add_show(command: argparse.ArgumentParser) -> None:
     """The options of ``show``."""
     command.add_argument("audit", metavar="AUDIT", help="a name or the beginning of an id")

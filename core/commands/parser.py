@@ -61,6 +61,7 @@ COMMANDS = {
         Command(
             "audit", "run, resume or extend an audit",
             audit_commands.audit, AuditRequest.add_arguments,
+            closing=audit_commands.sources_text,
         ),
         Command(
             "demo", "prepare a demo audit that needs no data of your own",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter, silent
@@ -216,3 +217,16 @@ def _is_text(name: str) -> bool:
 
 def _shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _read(asked: Asked) -> Listing:
+    return read_folder(asked.moved or Path(asked.name), report=asked.report)
+
+
+FOLDER = Source(
+    name="folder",
+    form="a folder (CLASS/IMAGE or train/CLASS/IMAGE)",
+    text="One folder per class, perhaps below one folder per split.",
+    read=_read,
+    takes=Path.is_dir,
+)

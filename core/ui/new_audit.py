@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.audits.audit_requests import ARITHMETICS, AuditRequest
 from core.config import COMPONENTS
-from core.data.open import NAMED, canonical
+from core.data.open import canonical
+from core.data.source import SOURCES, named
 from core.errors import SpurioscopeError
 from core.jobs import jobs
 from core.storage.guard import permitted
@@ -32,8 +33,9 @@ def form() -> AuditRequest | None:
         data = st.text_input(
             "Images",
             placeholder="/path/to/folder, manifest.csv, torchvision:Imagenette, demo:solar",
-            help="A folder `class/…` or `train/class/…`, a manifest `.csv` or `.parquet` with "
-            "`path,label`, `torchvision:NAME[?root=DIR&download=1]`, `hf:NAME` or `demo:NAME`.",
+            help="\n".join(
+                f"- **{plain(known.form)}**: {plain(known.text)}" for known in SOURCES.values()
+            ),
         )
         model = st.selectbox(
             "Model",
@@ -96,7 +98,7 @@ def check_before(data: str, limit: int | None) -> bool:
     from core.data.check import check_data
     from core.data.open import open_data
 
-    if data.partition(":")[0] in NAMED:
+    if named(data):
         st.info("The images are listed when the job starts.", icon=":material/info:")
         return True
     with st.spinner("Looking at the images …"):

@@ -3,8 +3,6 @@
 import json
 import pickle
 import re
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -409,9 +407,7 @@ def test_demo_manifest_with_planted_truth(tmp_path, listed, monkeypatch):
         (folder / "planted.json").write_text(json.dumps({"a": {"cue": "strength"}}))
         return folder / "m.csv"
 
-    module = types.ModuleType("core.demos")
-    module.prepare = prepare
-    monkeypatch.setitem(sys.modules, "core.demos", module)
+    monkeypatch.setattr("core.demos.catalogue.prepare", prepare)
     table = listed("demo:stripes?strength=3")
     assert table.source == "demo:stripes?strength=3"
     assert table.planted == {"a": {"cue": "strength"}}

@@ -1,15 +1,17 @@
 """Rendered and chosen demo data: same bytes for the same seed, exact masks, planted rates."""
 
 import csv
+import inspect
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core.demos import DEMOS, catalogue, cues, prepare, scenes, solar
+from core.demos import DEMOS, cues, prepare, scenes, solar
 from core.errors import DataError
 from core.types import Progress
 
@@ -39,7 +41,11 @@ def drawn(tmp_path_factory):
 
 
 def test_every_demo_is_described_and_can_be_written():
-    assert set(DEMOS) == set(catalogue.WRITERS) == set(catalogue.DEFAULTS)
+    assert len(DEMOS) == 6
+    for demo in DEMOS.values():
+        assert demo.text.endswith(".")
+        options = list(inspect.signature(demo.write).parameters.values())[2:]
+        assert {option.name: option.default for option in options} == demo.options
 
 
 def test_same_seed_gives_same_bytes(drawn, tmp_path):
@@ -77,7 +83,8 @@ def test_cue_mask_is_that_of_the_own_cue_or_of_all_for_a_clean_class(drawn):
 
 
 def test_prepared_data_are_not_written_again(drawn, monkeypatch):
-    monkeypatch.setitem(catalogue.WRITERS, "cues", None)
+    unwritable = replace(DEMOS["cues"], write=None)
+    monkeypatch.setattr(DEMOS, "_found", {**DEMOS, "cues": unwritable})
     workspace = drawn.parents[2]
     assert prepare("cues", workspace=workspace, per_class=20, seed=3) == drawn
 
