@@ -29,11 +29,12 @@ from benchmarks.attacked import Attack
 from benchmarks.generated import make
 from benchmarks.measure import Line
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
 from core.tags import database, journal
 from core.tags.log import TagStore
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 
 SQLITE = re.compile(
     r"disk image is malformed|file is not a database|no such (column|table)|disk I/O error"
@@ -354,9 +355,9 @@ def prepare(folder: Path) -> Bench:
     workspace = Workspace(folder / "workspace")
     audit = make(workspace, classes=3, per_class=12, width=8)
     store, label = TagStore.open(workspace), audit.classes[0].label
-    store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.SPURIOUS,
+    store.add("Zoë", audit.id, CandidateKey(label, PCA, 1), Tag.SPURIOUS,
               subtype=Subtype.BACKGROUND, confidence=4, reason="snow")  # fmt: skip
-    store.add("Zoë", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.CORE)
+    store.add("Zoë", audit.id, CandidateKey(label, PCA, 1), Tag.CORE)
     store.undo("Zoë", audit.id)
     bench = Bench(workspace, audit.id, label, folder / "kept")
     for name in ("plain", "log"):
@@ -368,7 +369,7 @@ def prepare(folder: Path) -> Bench:
     store.engine.dispose()
     shutil.copyfile(bench.file, bench.kept / "plain" / "tags.sqlite")
     for number in range(4):
-        store.add("Kim", audit.id, CandidateKey(label, Kind.PCA, number), Tag.UNSURE)
+        store.add("Kim", audit.id, CandidateKey(label, PCA, number), Tag.UNSURE)
     for name in ("tags.sqlite", "tags.sqlite-wal"):
         shutil.copyfile(bench.file.parent / name, bench.kept / "log" / name)
     store.engine.dispose()

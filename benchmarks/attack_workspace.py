@@ -38,10 +38,11 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 
 NAME = "attacked"
 DIGESTS = "digests.json"
@@ -117,7 +118,7 @@ def bench(folder: Path) -> Bench:
     audit = run_audit(request, workspace)
     store = TagStore.open(workspace)
     for component, tag in ((0, Tag.SPURIOUS), (1, Tag.CORE)):
-        store.add("ann", audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, component), tag)
+        store.add("ann", audit.id, CandidateKey(audit.classes[0].label, PCA, component), tag)
     made = Bench(folder, audit.id, request)
     for command in ("gaps", "map", "report"):  # they leave files
         answer(made, made.whole, command)
@@ -176,7 +177,7 @@ def reading(folder: Path) -> str:
         for candidate in (arrays.candidate("pca", 0), arrays.candidate("neuron", 5)):
             parts += [candidate.direction, candidate.offset]
         parts += [np.asarray(arrays.alpha), arrays.top_maps, arrays.image_ids, arrays.facts]
-        parts += [audit.carried(facts.class_idx)]
+        parts += [audit.class_arrays(facts.class_idx).carried]
     maps = audit.maps(ids[:2]) if audit.store.has_maps(ids[:2]) else None
     parts.append(maps)
     return _digest(b"".join(_bytes(part) for part in parts))

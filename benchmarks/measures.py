@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.measure import MODEL, Line
 from benchmarks.truth import FIRST, scores
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 
 ANNOTATOR = "planted truth"
 
@@ -69,11 +70,11 @@ def hold(audit: Any, workspace: Any) -> list[Line]:
 
 def tag(audit: Any, store: Any, label: str, cue: str) -> None:
     """Tag the component among the first that separates the cue best."""
-    from core.types import Kind, Tag
+    from core.types import Tag
 
     _, mine, found, _ = scores(audit, label, cue)
     component = int(mine.iloc[int(found[:FIRST].argmax())]["component"])
-    store.add(ANNOTATOR, audit.id, CandidateKey(label, Kind.PCA, component), Tag.SPURIOUS)
+    store.add(ANNOTATOR, audit.id, CandidateKey(label, PCA, component), Tag.SPURIOUS)
 
 
 def ranked(audit: Any, label: str, cue: str, decisions: Any, table: Any) -> list[Line]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.measure import PHOTOS, Line, photos
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.corrections.corrected import facts_of
 
 PACKAGED = (
@@ -142,7 +143,7 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
     from core.corrections.mitigation import run_mitigation
     from core.storage.workspace import Workspace
     from core.tags.log import TagStore
-    from core.types import Kind, Tag
+    from core.types import Tag
 
     workspace, chosen = Workspace(exact.folder.parents[1]), []
     table = exact.candidates[exact.candidates["kind"] == "pca"]
@@ -155,7 +156,7 @@ def strength(what: str, exact: Any, other: Any) -> list[Line]:
             store.add(
                 "benchmark",
                 audit.id,
-                CandidateKey(label, Kind.PCA, int(top["component"])),
+                CandidateKey(label, PCA, int(top["component"])),
                 Tag.SPURIOUS,
             )
             run_mitigation(

@@ -25,16 +25,17 @@ PROCESSES, TAGS = 8, 500
 CODE = """
 import sys
 from pathlib import Path
+from core.candidates.linear_kinds import PCA
 from core.candidates.key import CandidateKey
 from core.tags.log import TagStore
 from core.storage.workspace import Workspace
-from core.types import Kind, Tag
+from core.types import Tag
 
 store = TagStore.open(Workspace.default(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 for i in range(int(sys.argv[3])):
-    event = store.add(sys.argv[2], "audit", CandidateKey("class", Kind.PCA, i), Tag.CORE)
+    event = store.add(sys.argv[2], "audit", CandidateKey("class", PCA, i), Tag.CORE)
     print(event.id, flush=True)
 """
 

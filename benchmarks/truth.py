@@ -85,7 +85,7 @@ def energy(audit: Any, arrays: Any, row: Any) -> tuple[float, float, float]:
     from core.data.masks import crop_mask, read_mask
     from core.explain.heatmaps import energy_share, upsample
 
-    maps = arrays.top_maps[arrays.candidate("pca", int(row["component"])).row]
+    maps = arrays.top_maps_of(arrays.candidate("pca", int(row["component"])).key)
     found = []
     for image_id, heat in zip(row["top_image_ids"], maps, strict=False):
         image = audit.images.loc[image_id]

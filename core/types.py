@@ -135,15 +135,6 @@ class Subtype(StrEnum):
     BACKGROUND = "background"
 
 
-class Kind(StrEnum):
-    """Where a candidate feature comes from."""
-
-    PCA = "pca"
-    NEURON = "neuron"
-    CARRIED = "carried"
-    """A direction matched to a tagged candidate of another model."""
-
-
 @dataclass(frozen=True)
 class ImageTable:
     """Every image of a data set, one row each, sorted by label, then path."""

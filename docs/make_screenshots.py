@@ -21,9 +21,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.clicks import browser, server  # noqa: E402 - the project is not installed
 from core.audits.audit import Audit  # noqa: E402
 from core.candidates.key import CandidateKey  # noqa: E402
+from core.candidates.linear_kinds import PCA  # noqa: E402
 from core.storage.workspace import Workspace  # noqa: E402
 from core.tags.log import TagStore  # noqa: E402
-from core.types import Kind, Tag  # noqa: E402
+from core.types import Tag  # noqa: E402
 from core.ui import compare, measures  # noqa: E402
 from core.ui.shell import PAGES  # noqa: E402
 
@@ -84,8 +85,8 @@ def second_opinion(workspace: Workspace, found: Audit) -> None:
     for tag in given:
         if tag.tag is Tag.SPURIOUS:
             store.add("ben", found.id, tag.key, Tag.SPURIOUS)
-    store.add("anna", found.id, CandidateKey("van", Kind.PCA, 1), Tag.CORE)
-    store.add("ben", found.id, CandidateKey("van", Kind.PCA, 1), Tag.UNSURE)
+    store.add("anna", found.id, CandidateKey("van", PCA, 1), Tag.CORE)
+    store.add("ben", found.id, CandidateKey("van", PCA, 1), Tag.UNSURE)
 
 
 def views(found: Audit, corrected: Audit) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.candidates.kinds import FOUND
+from core.candidates.kinds import found_kinds
 from core.ui import blocks, components, shell, state
 
 audit = shell.current_audit()
@@ -18,7 +18,7 @@ def browse() -> None:
             components.card_list(audit, shown)
         else:
             blocks.empty(
-                f"{shown.facts.name} has no {FOUND[shown.kind]}",
+                f"{shown.facts.name} has no {found_kinds()[shown.kind]}",
                 "A class needs at least two training images. Add images, or choose another class.",
             )
         if shown.facts.definition:

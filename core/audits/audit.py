@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.audits.audited import AuditedClass
-from core.audits.class_files import read_arrays, read_carried
-from core.candidates.candidate import Candidate, LinearFunctional, functional
-from core.candidates.key import CandidateKey
-from core.candidates.pca import ClassPCA
+from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
+from core.candidates.candidate import Functional
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
-from core.storage.documents import CLASS, IMAGES, PREDICTED, SUMMARY
+from core.storage.documents import IMAGES, PREDICTED, SUMMARY
 from core.storage.files import (
     damaged,
     read_array,
@@ -28,14 +25,13 @@ from core.storage.files import (
     read_frame,
     read_json,
     replacing_folder,
-    there,
     write_array,
     write_bytes,
     write_json,
 )
 from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.workspace import Workspace, read_manifest
-from core.types import FloatArray, IntArray, Kind, Preprocess
+from core.types import FloatArray, Preprocess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,73 +44,10 @@ UPLOAD_VERSION = 2
 """Of what is stored about an uploaded image. Before 2, features may be those of another picture
 that was uploaded at the same moment."""
 
+BLOCK = 64
+"""Images whose maps are in memory at a time."""
+
 _uploading = threading.Lock()
-
-
-@dataclass(frozen=True)
-class ClassArrays:
-    """Everything computed about one class."""
-
-    facts: AuditedClass
-    pca: ClassPCA
-    neurons: IntArray
-    """(m,) feature indices."""
-    alpha: FloatArray
-    """(n, r + m) float32: components, then neurons; every image of the class, every split."""
-    residual: FloatArray
-    """(n,) logit - mean - sum of the components' alphas."""
-    image_ids: list[str]
-    """(n,) sorted like the image table."""
-    fitting: np.ndarray
-    """(n,) bool: images that the components were fitted on."""
-    top_maps: FloatArray | None
-    """(r + m, TOP_IMAGES, h, w) of each candidate's top images, or None: computed on demand."""
-    carried: Path
-    """File of the directions carried over (:meth:`core.storage.layout.AuditFiles.carried_to`)."""
-
-    def candidate(self, kind: Kind | str, component: int) -> Candidate:
-        """One candidate of this class; any feature may be asked for as a neuron.
-
-        Raises
-        ------
-        InputError
-            If there is no such component or feature; the message says how many there are.
-        """
-        kind, row = Kind(kind), component
-        if kind is Kind.CARRIED:
-            return self._carried(component)
-        pca = self.pca
-        if kind is Kind.PCA:
-            if not 0 <= component < pca.basis.shape[1]:
-                raise InputError(
-                    f"component {component} of class {self.facts.name!r} does not exist; it has "
-                    f"components 0 to {pca.basis.shape[1] - 1}"
-                )
-        else:
-            if not 0 <= component < len(pca.weight):
-                raise InputError(
-                    f"neuron {component} does not exist; the encoder has features 0 to "
-                    f"{len(pca.weight) - 1}"
-                )
-            where = np.flatnonzero(self.neurons == component)
-            row = pca.basis.shape[1] + int(where[0]) if len(where) else -1
-        direction, offset = functional(pca.unit(kind, component), pca.weight, pca.mean)
-        return self._made(kind, component, row, direction, float(offset))
-
-    def _carried(self, number: int) -> Candidate:
-        rows = read_carried(self.carried) if there(self.carried) else np.zeros((0, 1))
-        if not 0 <= number < len(rows):
-            raise InputError(
-                f"class {self.facts.name!r} has {len(rows)} carried directions, not number "
-                f"{number}; carry the tags over again"
-            )
-        return self._made(Kind.CARRIED, number, -1, rows[number, :-1], float(rows[number, -1]))
-
-    def _made(
-        self, kind: Kind, number: int, row: int, direction: FloatArray, offset: float
-    ) -> Candidate:
-        key = CandidateKey(self.facts.label, kind, number)
-        return Candidate(self.facts.class_idx, direction, offset, key, row)
 
 
 class Audit:
@@ -236,16 +169,10 @@ class Audit:
             f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
         )
 
-    def carried(self, class_idx: int) -> int:
-        """How many directions were carried over to a class from other models."""
-        path = self.files.carried_to(class_idx)
-        return len(read_carried(path, mapped=True)) if there(path) else 0
-
-    def count(self, facts: AuditedClass, kind: Kind) -> int:
+    def count(self, facts: AuditedClass, kind: str) -> int:
         """How many candidates of a kind a class has; any feature may be asked for as a neuron."""
-        if kind is Kind.CARRIED:
-            return self.carried(facts.class_idx)
-        return int(facts.n_components if kind is Kind.PCA else self.head.weight.shape[1])
+        width = int(self.head.weight.shape[1])
+        return ClassSizes(facts.class_idx, facts.n_components, width, self.files).of(kind)
 
     def arrays_of(self, wanted: str) -> ClassArrays:
         """:meth:`class_arrays` of a class by its name (:meth:`class_facts`)."""
@@ -253,28 +180,7 @@ class Audit:
 
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
-        files = self.files.of_class(class_idx)
-        arrays = read_arrays(files, self.head.weight.shape[1])
-        facts = AuditedClass.from_json(read_json(files.facts, CLASS))
-        pca = ClassPCA(
-            np.asarray(self.head.weight[class_idx], np.float64),
-            np.asarray(arrays["mean"]),
-            np.asarray(arrays["basis"], np.float64).T,
-            np.asarray(arrays["eigenvalues"]),
-            facts.total_variance or 0.0,
-            facts.bound,
-        )
-        return ClassArrays(
-            facts,
-            pca,
-            np.asarray(arrays["neurons"]),
-            arrays["alpha"],
-            arrays["residual"],
-            arrays["image_ids"].tolist(),
-            np.asarray(arrays["fitting"]),
-            arrays.get("top_maps"),
-            self.files.carried_to(class_idx),
-        )
+        return class_arrays(self.files, self.head, class_idx)
 
     def upload(self, content: bytes, model: Model) -> str:
         """Take in an image from outside; returns the id under which it can be explained.
@@ -445,9 +351,59 @@ class Audit:
             parts.append(maps.float().cpu().numpy())
         return np.concatenate(parts)
 
+    def alpha(
+        self, candidate: Functional, image_ids: Sequence[str], model: Model | None = None
+    ) -> FloatArray:
+        """Alpha (n,) float64 of a candidate on any images, from what it needs of them.
+
+        Parameters
+        ----------
+        model : the loaded model, for maps that were not kept.
+
+        Raises
+        ------
+        InputError
+            If it needs maps, and they were not kept; the remedy is named.
+        """
+        return self._over(candidate, candidate.alpha, image_ids, model)
+
+    def slope(
+        self, candidate: Functional, image_ids: Sequence[str], model: Model | None = None
+    ) -> FloatArray:
+        """Change of alpha with the features, (n, D), as for :meth:`alpha`."""
+        return self._over(candidate, candidate.slope, image_ids, model)
+
+    def _over(
+        self,
+        candidate: Functional,
+        function: Callable[[FloatArray], FloatArray],
+        image_ids: Sequence[str],
+        model: Model | None,
+    ) -> FloatArray:
+        """A function of what a candidate needs, a block of images at a time where it is maps."""
+        if candidate.needs == "features":
+            return function(self.features(image_ids))
+        if model is None and not self.maps_kept(image_ids):
+            raise InputError(
+                f"no maps are kept of these images of audit {self.name!r}, from which this is "
+                "computed; run the same audit again, which keeps them where they fit"
+            )
+        parts = [
+            function(self.maps(image_ids[start : start + BLOCK], model))
+            for start in range(0, max(len(image_ids), 1), BLOCK)
+        ]
+        return np.concatenate(parts)
+
+    def maps_kept(self, image_ids: Sequence[str]) -> bool:
+        """Whether exact maps of all these images can be read without the model."""
+        if not self.exact_maps:
+            return False
+        uploaded = len(image_ids) == 1 and self._uploaded(image_ids[0]) is not None
+        return uploaded or self.store.has_maps(image_ids)
+
     def heatmaps(
         self,
-        candidate: LinearFunctional,
+        candidate: Functional,
         image_ids: Sequence[str],
         model: Model | None = None,
         *,
@@ -460,14 +416,14 @@ class Audit:
         """
         if not self.exact_maps:
             return self._approximate(candidate, image_ids, model)
-        found, step = [], 64
-        for start in range(0, len(image_ids), step):
-            maps = self.maps(image_ids[start : start + step], model, padded=padded)
+        found = []
+        for start in range(0, len(image_ids), BLOCK):
+            maps = self.maps(image_ids[start : start + BLOCK], model, padded=padded)
             found.append(candidate.heatmap(maps))
         return np.concatenate(found)
 
     def _approximate(
-        self, candidate: LinearFunctional, image_ids: Sequence[str], model: Model | None
+        self, candidate: Functional, image_ids: Sequence[str], model: Model | None
     ) -> FloatArray:
         from core.data.preprocess import apply
         from core.explain.attribution import attribute
@@ -476,5 +432,6 @@ class Audit:
         found = []
         for image_id in image_ids:
             pixels = apply(self.preprocess, self.image(image_id))
-            found.append(attribute(model, pixels, candidate.direction, "grad_cam"))
+            direction = self.slope(candidate, [image_id], model)[0]
+            found.append(attribute(model, pixels, direction, "grad_cam"))
         return np.stack(found)

@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from core.candidates.kinds import Found
 from core.errors import WorkspaceError
-from core.storage.files import damaged, read_array, there, write_array
-from core.storage.layout import ClassFiles
+from core.storage.files import (
+    damaged,
+    read_array,
+    read_json,
+    replacing_folder,
+    there,
+    write_array,
+    write_frame,
+    write_json,
+)
+from core.storage.layout import ClassFiles, KindFiles
 from core.types import FloatArray
 
 ARRAYS = {
@@ -17,6 +28,9 @@ ARRAYS = {
     **{"image_ids": 1, "fitting": 1, "top_maps": 4},
 }
 """Arrays of a class and their dimensions."""
+
+OWN = "own-"
+"""How the names of what a kind keeps for itself begin."""
 
 LARGE_ARRAYS = {"alpha", "basis", "residual", "top_maps"}
 """Of a class: read where they are touched. Mapping a small file takes longer than reading it."""
@@ -53,6 +67,60 @@ def _together(arrays: Mapping[str, np.ndarray], features: int) -> bool:
         and candidates == components + len(arrays["neurons"])
         and all(len(arrays[name]) == images for name in ("residual", "image_ids", "fitting"))
     )
+
+
+def write_kind(files: KindFiles, found: Found, table: pd.DataFrame) -> None:
+    """Store the candidates of a kind in a class, in one step.
+
+    Parameters
+    ----------
+    table : one row per candidate (:data:`core.candidates.search.COLUMNS`).
+    """
+    own = {f"{OWN}{name}": array for name, array in found.arrays.items()}
+    alpha = np.asarray(found.alpha, np.float32)
+    arrays: dict[str, FloatArray] = {"numbers": found.numbers, "alpha": alpha, **own}
+    if found.top_maps is not None:
+        arrays["top_maps"] = np.asarray(found.top_maps, np.float32)
+    with replacing_folder(files.folder) as temporary:
+        new = KindFiles(temporary)
+        for name, array in arrays.items():
+            write_array(new.array(name), array)
+        write_frame(new.candidates, table, "snappy")
+        write_json(new.facts, {"arrays": sorted(found.arrays)})
+
+
+def read_kind(files: KindFiles, images: int) -> Found:
+    """What :func:`write_kind` stored; nothing where a kind was never found in the class.
+
+    Parameters
+    ----------
+    images : n of the class.
+
+    Raises
+    ------
+    WorkspaceError
+        If an array is missing or damaged, or they do not go together.
+    """
+    if not there(files.facts):
+        return Found.nothing(images)
+    own = read_json(files.facts, {"arrays": [str]})["arrays"]
+    numbers = read_array(files.array("numbers"), ndim=1)
+    alpha = read_array(files.array("alpha"), mapped=True, ndim=2)
+    if alpha.shape != (images, len(numbers)):
+        raise damaged(files.folder, "holds arrays of different classes")
+    top = files.array("top_maps")
+    return Found(
+        np.asarray(numbers, np.int64),
+        alpha,
+        {name: read_array(files.array(f"{OWN}{name}"), mapped=True) for name in own},
+        read_array(top, mapped=True, ndim=4) if there(top) else None,
+    )
+
+
+def size_of_kind(files: KindFiles) -> int:
+    """How many candidates of a kind a class has."""
+    path = files.array("numbers")
+    return len(read_array(path, mapped=True, ndim=1)) if there(path) else 0
 
 
 def read_carried(path: Path, *, mapped: bool = False) -> FloatArray:

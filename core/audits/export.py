@@ -14,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.audits.audit import Audit
+from core.candidates.linear_kinds import PCA
 from core.candidates.search import COLUMNS
 from core.config import SHARD_SIZE
 from core.data.preprocess import crop_box
 from core.errors import InputError
 from core.storage.spreadsheet import ELSEWHERE as ELSEWHERE
 from core.storage.spreadsheet import exported, write_csv
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 
 IMAGE_COLUMNS = [
     "image_id",
@@ -53,24 +54,22 @@ def components_table(audit: Audit) -> pd.DataFrame:
     return table
 
 
-def alpha_table(audit: Audit, wanted: str | None, *, neurons: bool) -> pd.DataFrame:
-    """One row per image of a class (every split) and candidate: ALPHA_COLUMNS."""
+def alpha_table(audit: Audit, wanted: str | None, kind: str = PCA) -> pd.DataFrame:
+    """One row per image of a class (every split) and candidate of a kind: ALPHA_COLUMNS."""
     facts = audit.classes if wanted is None else [audit.class_facts(wanted)]
     split = audit.images["split"]
     parts = []
     for fact in facts:
         arrays = audit.class_arrays(fact.class_idx)
-        r = arrays.pca.basis.shape[1]
-        names = arrays.neurons if neurons else np.arange(r)
-        alpha = arrays.alpha[:, r:] if neurons else arrays.alpha[:, :r]
-        n = len(arrays.image_ids)
+        found, n = arrays.of_kind(kind), len(arrays.image_ids)
+        names = found.numbers
         parts.append(
             pd.DataFrame(
                 {
                     "image_id": np.repeat(arrays.image_ids, len(names)),
                     "class_idx": fact.class_idx,
                     "component": np.tile(names, n),
-                    "alpha": np.asarray(alpha).ravel(),
+                    "alpha": np.asarray(found.alpha).ravel(),
                     "split": np.repeat(split.loc[arrays.image_ids].to_numpy(), len(names)),
                 }
             )
@@ -121,7 +120,7 @@ def write_features(audit: Audit, out: Path) -> None:
 
 
 def write_heatmaps(
-    audit: Audit, wanted: str, kind: Kind, component: int, images: list[str] | None, out: Path
+    audit: Audit, wanted: str, kind: str, component: int, images: list[str] | None, out: Path
 ) -> None:
     """``maps`` (n, h, w) float32, ``image_id`` (n,), ``crop_box`` (n, 4).
 

@@ -1,1 +1,3 @@
-"""What can be tagged: components and neurons of a class."""
+"""What can be tagged, in kinds: components and neurons of a class, and what others add."""
+
+from core.candidates import linear_kinds as linear_kinds

@@ -1,13 +1,16 @@
-"""What a candidate is: a linear functional of the features, in numbers and over an image.
+"""What a candidate is: alpha, a number of every image, and where in the image it comes from.
 
-Components, neurons and carried directions are all alpha = q . phi - c in logit units, with
+Components, neurons and carried directions are all linear, alpha = q . phi - c in logit units, with
 q = <1, u> u * w and c = <1, u> <u, mean> for a unit vector u among the weighted activations
 psi = w * phi of a class (Neuhaus et al. 2023, eq. 4). The formula stands here and nowhere else.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,9 +20,48 @@ from core.types import FloatArray
 BLOCK = 4096
 """Images whose features are held in float64 at a time."""
 
+Needs = Literal["features", "maps"]
+"""What the alpha of images is computed from: features (n, D), or maps (n, D, h, w)."""
+
+
+class Functional(ABC):
+    """A number that the model's features or maps of an image give, and where it comes from."""
+
+    class_idx: int
+    """Output that it speaks of."""
+    needs: ClassVar[Needs] = "features"
+    exact: ClassVar[bool] = True
+    """Whether the mean of its map is alpha, where the architecture has exact maps."""
+
+    @abstractmethod
+    def alpha(self, given: FloatArray) -> FloatArray:
+        """Alpha (n,) float64 of what it ``needs`` of n images; higher: more for the class."""
+
+    @abstractmethod
+    def heatmap(self, maps: FloatArray) -> FloatArray:
+        """Where it is, (n, h, w) float32, in maps (n, D, h, w) of the pooled layer."""
+
+    @abstractmethod
+    def slope(self, given: FloatArray) -> FloatArray:
+        """Change of alpha with the features, (n, D), at what it ``needs`` of n images.
+
+        Of what is not linear, the slope of the piece that the image lies in.
+        """
+
+
+class Candidate(Functional):
+    """One candidate feature of one class."""
+
+    key: CandidateKey
+
+    @property
+    def title(self) -> str:
+        """Name on the screen; components count from 1 there."""
+        return self.key.title
+
 
 @dataclass(frozen=True)
-class LinearFunctional:
+class LinearFunctional(Functional):
     """alpha = direction . phi - offset, logit units of one output."""
 
     class_idx: int
@@ -27,27 +69,46 @@ class LinearFunctional:
     """(D,) float64."""
     offset: float
 
-    def alpha(self, features: FloatArray) -> FloatArray:
-        """Alpha (n,) float64 of any features (n, D); higher: more evidence for the class."""
-        return alpha_along(features, self.direction, self.offset)
+    def alpha(self, given: FloatArray) -> FloatArray:
+        """Of any features (n, D)."""
+        return alpha_along(given, self.direction, self.offset)
 
     def heatmap(self, maps: FloatArray) -> FloatArray:
-        """Where it is, (n, h, w) float32, in maps (n, D, h, w) of the pooled layer."""
+        """Of any maps."""
         return heatmaps(maps, self.direction[None], np.array([self.offset]))[:, 0]
+
+    def slope(self, given: FloatArray) -> FloatArray:
+        """The direction, whatever the image."""
+        return np.broadcast_to(self.direction, (len(given), len(self.direction)))
 
 
 @dataclass(frozen=True)
-class Candidate(LinearFunctional):
-    """One candidate feature of one class."""
+class LinearCandidate(LinearFunctional, Candidate):
+    """A component, a neuron, or a direction from another model."""
 
     key: CandidateKey
-    row: int
-    """Position among the class's candidates: components first, then neurons; -1: not stored."""
 
-    @property
-    def title(self) -> str:
-        """Name on the screen; components count from 1 there."""
-        return self.key.title
+
+def alphas_of(candidates: Sequence[Functional], features: FloatArray) -> FloatArray:
+    """Alpha (n, m) of several that need features alone; linear ones in one product."""
+    if linear := _linear(candidates):
+        return linear_alpha(features, *linear)
+    return np.stack([c.alpha(features) for c in candidates], axis=1)
+
+
+def heatmaps_of(candidates: Sequence[Functional], maps: FloatArray) -> FloatArray:
+    """Maps (n, m, h, w) of several; linear ones in one product."""
+    if linear := _linear(candidates):
+        return heatmaps(maps, *linear)
+    return np.stack([c.heatmap(maps) for c in candidates], axis=1)
+
+
+def _linear(candidates: Sequence[Functional]) -> tuple[FloatArray, FloatArray] | None:
+    """Directions (m, D) and offsets (m,) where all are linear."""
+    linear = [c for c in candidates if isinstance(c, LinearFunctional)]
+    if not linear or len(linear) < len(candidates):
+        return None
+    return np.stack([c.direction for c in linear]), np.array([c.offset for c in linear])
 
 
 def functional(

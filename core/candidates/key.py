@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.candidates.kinds import title_of
+from core.candidates.kinds import KINDS, title_of
 from core.errors import InputError
-from core.types import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +25,8 @@ class CandidateKey:
 
     label: str
     """Raw label of the class; any text, a slash or a dash included."""
-    kind: Kind
+    kind: str
+    """Name of a kind (:mod:`core.candidates.kinds`)."""
     number: int
     """0-based index by descending eigenvalue, the feature index of a neuron, or the number of a
     carried direction of the class."""
@@ -37,7 +37,7 @@ class CandidateKey:
     @property
     def short(self) -> str:
         """Where the class is known: ``pca-0``."""
-        return f"{self.kind.value}-{self.number}"
+        return f"{self.kind}-{self.number}"
 
     @property
     def title(self) -> str:
@@ -62,14 +62,14 @@ class CandidateKey:
             If the text names no candidate.
         """
         found, older = _TEXT.fullmatch(text), _OLDER.fullmatch(text)
-        if found and found[2] in list(Kind) and (found[1] if label is None else label) is not None:
+        if found and found[2] in KINDS and (found[1] if label is None else label) is not None:
             whose = label if found[1] is None else found[1]
-            return cls(str(whose), Kind(found[2]), int(found[3]))
-        if older and older[3] in list(Kind) and int(older[1]) < len(outputs):
-            return cls(outputs[int(older[1])], Kind(older[3]), int(older[4]))
+            return cls(str(whose), found[2], int(found[3]))
+        if older and older[3] in KINDS and int(older[1]) < len(outputs):
+            return cls(outputs[int(older[1])], older[3], int(older[4]))
         example = "pca-0" if label is not None else "van/pca-0"
         raise InputError(
-            f"{text!r} names no candidate; write it like {example}, of the kinds {', '.join(Kind)}"
+            f"{text!r} names no candidate; write it like {example}, of the kinds {', '.join(KINDS)}"
         )
 
 
@@ -82,4 +82,4 @@ def keys_in(table: pd.DataFrame, label: str | None = None) -> list[CandidateKey]
     """
     labels = table["label"] if label is None else [label] * len(table)
     rows = zip(labels, table["kind"], table["component"], strict=True)
-    return [CandidateKey(str(name), Kind(kind), int(number)) for name, kind, number in rows]
+    return [CandidateKey(str(name), str(kind), int(number)) for name, kind, number in rows]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.candidates.candidate import functional
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 
 LARGE = 3072
 """Side of the smaller matrix above which only the leading eigenpairs are computed."""
@@ -36,10 +36,6 @@ class ClassPCA:
     bound: float
     """Largest ||C u - lambda u|| / lambda_0: by Weyl's inequality no eigenvalue is further than
     this (relative to the largest) from a true one. About 1e-15 for the exact routes."""
-
-    def unit(self, kind: Kind, number: int) -> FloatArray:
-        """(D,) u of a component or of a single neuron."""
-        return self.basis[:, number] if kind is Kind.PCA else np.eye(1, len(self.weight), number)[0]
 
     @property
     def directions(self) -> FloatArray:

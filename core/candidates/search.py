@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from core.candidates.candidate import linear_alpha
+from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.pca import ClassPCA, class_pca
 from core.config import NEURONS, TOP_IMAGES
 from core.statistics.intervals import accuracy_gaps
-from core.types import BoolArray, FloatArray, IntArray, Kind
+from core.types import BoolArray, FloatArray, IntArray
 
 COLUMNS = [
     "class_idx",
@@ -125,8 +126,8 @@ def find_candidates(
         [
             _measure(given, alpha[:, part], logit, kind, names, values)
             for part, kind, names, values in (
-                (slice(0, r), Kind.PCA, np.arange(r), pca.eigenvalues),
-                (slice(r, None), Kind.NEURON, chosen, np.full(len(chosen), np.nan)),
+                (slice(0, r), PCA, np.arange(r), pca.eigenvalues),
+                (slice(r, None), NEURON, chosen, np.full(len(chosen), np.nan)),
             )
         ],
         ignore_index=True,
@@ -138,7 +139,7 @@ def _measure(
     given: ClassFeatures,
     alpha: FloatArray,
     logit: FloatArray,
-    kind: Kind,
+    kind: str,
     names: IntArray,
     eigenvalues: FloatArray,
 ) -> pd.DataFrame:
@@ -147,7 +148,7 @@ def _measure(
     gaps = accuracy_gaps(given.correct[held_out], alpha[held_out], tests=alpha.shape[1])
     table = pd.DataFrame(
         {
-            "kind": kind.value,
+            "kind": kind,
             "component": names,
             "eigenvalue": eigenvalues,
             "variance_share": variance_share(alpha[train], logit[train]),

@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.audits.audit_requests import AuditRequest, DemoRequest
-from core.commands.terminal import Terminal
+from core.candidates.kinds import found_kinds
+from core.candidates.linear_kinds import NEURON, PCA
+from core.commands.terminal import (
+    Terminal,
+    candidate_options,
+    candidate_words,
+    named_candidate,
+)
 from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import DataFacts, Manifest
 from core.storage.documents import SUMMARY
 from core.storage.files import MEND, is_locked, read_json
 from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace
-from core.types import Kind, Reporter, silent
+from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
@@ -72,9 +79,14 @@ def add_export(command: argparse.ArgumentParser) -> None:
         "would run as a formula begins with an apostrophe",
     )
     command.add_argument("--class", dest="class_name", metavar="NAME", help="label, name or #index")
-    command.add_argument("--neurons", action="store_true", help="alpha of neurons, not components")
-    command.add_argument("--component", type=int, metavar="L", help="0-based, by eigenvalue")
-    command.add_argument("--neuron", type=int, metavar="J", help="feature index")
+    kinds = command.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--kind", choices=list(found_kinds()), default=PCA, help="alpha of which candidates"
+    )
+    kinds.add_argument(
+        "--neurons", dest="kind", action="store_const", const=NEURON, help="alpha of neurons"
+    )
+    candidate_options(command)
     command.add_argument("--images", metavar="ID,ID", help="only these images")
     command.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
 
@@ -330,7 +342,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     elif options.what == "components":
         writers.write_table(writers.components_table(opened), out)
     elif options.what == "alpha":
-        table = writers.alpha_table(opened, options.class_name, neurons=options.neurons)
+        table = writers.alpha_table(opened, options.class_name, options.kind)
         writers.write_table(table, out)
     elif options.what == "features":
         writers.write_features(opened, out)
@@ -342,9 +354,8 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
 def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:
     from core.audits.export import write_heatmaps
 
-    if options.class_name is None or (options.component is None) == (options.neuron is None):
-        raise InputError("export heatmaps needs --class NAME and one of --component L, --neuron J")
-    kind = Kind.PCA if options.neuron is None else Kind.NEURON
-    component = options.component if options.neuron is None else options.neuron
+    named = named_candidate(options)
+    if options.class_name is None or named is None:
+        raise InputError(f"export heatmaps needs --class NAME and one of {candidate_words()}")
     ids = [i.strip() for i in options.images.split(",") if i.strip()] if options.images else None
-    write_heatmaps(opened, options.class_name, kind, component, ids, out)
+    write_heatmaps(opened, options.class_name, *named, ids, out)

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import title_of
-from core.commands.terminal import common_options
+from core.candidates.kinds import KINDS, title_of
+from core.commands.terminal import candidate_options, common_options, named_candidate
 from core.errors import InputError
 from core.storage.workspace import Workspace
-from core.types import Kind, Reporter, Subtype, Tag, silent
+from core.types import Reporter, Subtype, Tag, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
@@ -36,8 +36,7 @@ def add_parser(tags: argparse.ArgumentParser) -> None:
     add = command("add", "tag one candidate")
     add.add_argument("--class", dest="class_name", required=True, metavar="NAME")
     which = add.add_mutually_exclusive_group(required=True)
-    which.add_argument("--component", type=int, metavar="L", help="0-based, by eigenvalue")
-    which.add_argument("--neuron", type=int, metavar="J", help="feature index")
+    candidate_options(which)
     add.add_argument("--tag", required=True, choices=[t.value for t in Tag])
     add.add_argument("--subtype", choices=[s.value for s in Subtype])
     add.add_argument("--confidence", type=int, metavar="1-5")
@@ -77,8 +76,9 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     from core.tags.people import one_line
 
     facts = audit.class_facts(options.class_name)
-    kind = Kind.PCA if options.neuron is None else Kind.NEURON
-    component = options.component if options.neuron is None else options.neuron
+    named = named_candidate(options)
+    assert named is not None  # one of the options is required
+    kind, component = named
     candidate = audit.class_arrays(facts.class_idx).candidate(kind, component)
     event = TagStore.open(workspace).add(
         options.annotator,
@@ -89,7 +89,7 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
         confidence=options.confidence,
         reason=options.reason,
     )
-    result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind.value}
+    result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind}
     result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
     said = f"{candidate.title} of {facts.name} is {event.tag} for {event.annotator}"
     return result, one_line(said)
@@ -159,7 +159,7 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Res
         n_features=audit.head.weight.shape[1],
         annotator=options.annotator,
         sizes={
-            facts.label: {kind: audit.count(facts, kind) for kind in Kind}
+            facts.label: {kind: audit.count(facts, kind) for kind in KINDS}
             for facts in audit.classes
         },
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from core.candidates.kinds import KINDS, CandidateKind
 from core.storage.workspace import Workspace
 from core.types import Progress
 
@@ -40,6 +41,30 @@ def common_options() -> Parser:
     common.add_argument("--json", action="store_true", help="print one JSON document")
     common.add_argument("--job", help=argparse.SUPPRESS)
     return common
+
+
+def candidate_options(options: argparse._ActionsContainer) -> None:
+    """One option of every kind of candidates, which names one by its number."""
+    for name, kind in _asked().items():
+        options.add_argument(
+            f"--{kind.word}", dest=f"number_{name}", type=int, metavar="N", help=kind.help
+        )
+
+
+def named_candidate(options: argparse.Namespace) -> tuple[str, int] | None:
+    """Kind and number of the candidate that was named, if exactly one was."""
+    numbers = {name: getattr(options, f"number_{name}") for name in _asked()}
+    given = [(name, number) for name, number in numbers.items() if number is not None]
+    return given[0] if len(given) == 1 else None
+
+
+def candidate_words() -> str:
+    """The options that name a candidate."""
+    return ", ".join(f"--{kind.word} N" for kind in _asked().values())
+
+
+def _asked() -> dict[str, CandidateKind]:
+    return {name: kind for name, kind in KINDS.items() if kind.found}
 
 
 class Terminal:

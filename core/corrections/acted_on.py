@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, factors
+from core.candidates.kinds import kind_of
+from core.candidates.linear_kinds import Units
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, high_against_low
 from core.errors import InputError
 from core.statistics.intervals import side_size
 from core.storage.workspace import Workspace
-from core.tags.decisions import Decisions, decided, spuriosity_of, values_of
+from core.tags.decisions import Decisions, decided, linear_piece, spuriosity_of, values_of
 from core.tags.log import TagStore
-from core.types import BoolArray, IntArray, Kind
+from core.types import BoolArray, IntArray
 
 REPORTED = 1 / 3
 """Share of the images of every class kept for reporting where the data has one split alone."""
@@ -95,15 +97,14 @@ def _named(found: dict[str, list[Candidate]], cues: Sequence[str]) -> dict[str, 
 
 
 def cue_of(audit: Audit, candidate: Candidate) -> Cue:
-    """A candidate as the methods take it; its alpha stays what the candidate's is."""
-    pca = audit.class_arrays(candidate.class_idx).pca
-    weight, mean = np.asarray(pca.weight, np.float64), np.asarray(pca.mean, np.float64)
-    if candidate.key.kind is Kind.CARRIED:
-        found = factors(candidate.direction, candidate.offset, weight, mean)
-        return Cue(candidate.class_idx, *found)
-    return Cue(
-        candidate.class_idx, pca.unit(candidate.key.kind, candidate.key.number), weight, mean
-    )
+    """A candidate as the methods take it: its alpha stays what the candidate's is, where linear."""
+    arrays, kind = audit.class_arrays(candidate.class_idx), kind_of(candidate.key.kind)
+    weight, mean = (np.asarray(v, np.float64) for v in (arrays.pca.weight, arrays.pca.mean))
+    if isinstance(kind, Units):
+        return Cue(candidate.class_idx, kind.unit(arrays, candidate.key.number), weight, mean)
+    linear = linear_piece(audit, candidate)
+    found = factors(linear.direction, linear.offset, weight, mean)
+    return Cue(candidate.class_idx, *found)
 
 
 @dataclass(frozen=True)

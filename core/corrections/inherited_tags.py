@@ -8,12 +8,12 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
+from core.candidates.linear_kinds import CARRIED, PCA
 from core.corrections.corrected import facts_of
 from core.corrections.derived import link_tree
 from core.statistics.intervals import correlation
-from core.tags.decisions import values_of
+from core.tags.decisions import linear_piece, values_of
 from core.tags.log import TagEvent, TagStore
-from core.types import Kind
 
 ALIKE = 0.9
 """Correlation of alphas from which a component of the corrected head is the tagged one."""
@@ -37,16 +37,16 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     places: dict[str, dict[int, int]] = {}
     rows = []
     for event in store.current(parent.id):
-        if event.label not in known or (event.kind is Kind.CARRIED and not same):
+        if event.label not in known or (event.kind == CARRIED and not same):
             continue
-        if event.kind is Kind.PCA and event.label not in places:
+        if event.kind == PCA and event.label not in places:
             places[event.label] = same_components(parent, audit, event.label)
         kind, place = event.kind, places.get(event.label, {}).get(event.component, -1)
-        if kind is not Kind.PCA:
+        if kind != PCA:
             alike = same or _alike(parent, audit, event)
             place = event.component if alike else -1
         elif place < 0 and same:
-            kind, place = Kind.CARRIED, _as_it_was(parent, audit, event)
+            kind, place = CARRIED, _as_it_was(parent, audit, event)
         if place >= 0:
             rows.append(_row(event, kind, place))
     return store.add_many(audit.id, rows)
@@ -55,15 +55,16 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
 def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     """The number of a component of the parent among the directions carried to the audit."""
     class_idx = parent.class_facts(event.label).class_idx
-    found = parent.arrays_of(event.label).candidate(event.kind, event.component)
+    gone = parent.arrays_of(event.label).candidate(event.kind, event.component)
+    found = linear_piece(parent, gone)
     return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 
 
-def _row(event: TagEvent, kind: Kind, place: int) -> dict[str, Any]:
+def _row(event: TagEvent, kind: str, place: int) -> dict[str, Any]:
     """An entry of the log for another audit."""
     return {
         **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence", "reason")},
-        **{"kind": kind.value, "component": place},
+        **{"kind": kind, "component": place},
         "tag": event.tag.value if event.tag else None,
         "subtype": event.subtype.value if event.subtype else None,
     }

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, ClassArrays
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.candidates.kinds import title_of
+from core.candidates.linear_kinds import PCA
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.explain.single import LogitSum, logit_sum
 from core.statistics.intervals import correlation
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 
 
 def match_components(a: Audit, b: Audit, label: str) -> pd.DataFrame:
@@ -134,7 +136,7 @@ class Term:
         if self.what != "component":
             return self.what
         sides = [
-            f"{side} {title_of(Kind.PCA, number)}"
+            f"{side} {title_of(PCA, number)}"
             for side, number in (("A", self.component_a), ("B", self.component_b))
             if number is not None
         ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
-from core.candidates.candidate import Candidate, linear_alpha
+from core.candidates.candidate import Candidate, alphas_of
 from core.measures.rows import EVERYWHERE, note, row
 from core.statistics.intervals import accuracy_gaps, critical, mean_interval, wilson
 from core.statistics.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
@@ -191,13 +191,16 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
 
 
 def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
-    """Alpha (m, n) float32 of some candidates on any images."""
-    directions = np.stack([c.direction for c in candidates])
-    offsets = np.array([c.offset for c in candidates])
-    found = np.empty((len(candidates), len(ids)), np.float32)
-    for start in range(0, len(ids), CHUNK):
+    """Alpha (m, n) float32 of some candidates on any images; NaN where it is not known."""
+    found = np.full((len(candidates), len(ids)), np.nan, np.float32)
+    quick = [i for i, c in enumerate(candidates) if c.needs == "features"]
+    for start in range(0, len(ids) if quick else 0, CHUNK):
         part = slice(start, min(start + CHUNK, len(ids)))
-        found[:, part] = linear_alpha(audit.features(ids[part]), directions, offsets).T
+        features = audit.features(ids[part])
+        found[quick, part] = alphas_of([candidates[i] for i in quick], features).T
+    for i in set(range(len(candidates))) - set(quick):
+        kept = [j for j, image_id in enumerate(ids) if audit.maps_kept([image_id])]
+        found[i, kept] = audit.alpha(candidates[i], [ids[j] for j in kept])
     return found
 
 

@@ -69,7 +69,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     said = words.of_finding(finding)
     return {
         **_row(finding),
-        "cues": [{"kind": c.key.kind.value, "component": c.key.number} for c in finding.cues],
+        "cues": [{"kind": c.key.kind, "component": c.key.number} for c in finding.cues],
         "sentences": [{"text": s.text, "numbers": [asdict(n) for n in s.numbers]} for s in said],
         "advice": words.advice(finding),
         "affected": list(finding.affected),

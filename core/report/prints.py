@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from core.audits.audit import Audit
-from core.candidates.candidate import Candidate, heatmaps
+from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.preprocess import apply
 from core.errors import SpurioscopeError
 from core.explain.overlays import heat_png
@@ -90,9 +90,7 @@ def overlays(
     if not audit.exact_maps:
         found: FloatArray = np.sum([audit.heatmaps(c, image_ids, model) for c in cues], axis=0)
         return found
-    directions = np.stack([c.direction for c in cues])
-    offsets = np.array([c.offset for c in cues])
-    found = heatmaps(audit.maps(image_ids, model), directions, offsets).sum(axis=1)
+    found = heatmaps_of(cues, audit.maps(image_ids, model)).sum(axis=1)
     return found
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 MANIFEST = "manifest.json"
 """What an audit is; a folder with it is one."""
 
-HEAD, PLAN, SHARDS, CLASSES = "head", "plan", "shards", "classes"
+HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found"
 CARRIED, MAP, MEASURES = "carried", "map", "measures"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
 
@@ -68,6 +68,13 @@ class ClassFiles(Files):
     """One audited class: its arrays (:data:`core.audits.class_files.ARRAYS`)."""
 
     facts = Inside("class.json", Path)
+    candidates = Inside("candidates.parquet", Path)
+
+
+class KindFiles(Files):
+    """The candidates of one kind in one class: their arrays, and what the kind keeps."""
+
+    facts = Inside("kind.json", Path)
     candidates = Inside("candidates.parquet", Path)
 
 
@@ -149,6 +156,7 @@ class AuditFiles(Files):
     classes = Inside(CLASSES, Path)
     classes_key = Inside(f"{CLASSES}/key.json", Path)
     """What all classes were computed from."""
+    found = Inside(FOUND, Path)
     carried = Inside(CARRIED, Path)
     carried_lock = Inside(f"{CARRIED}.lock", Path)
     """Held while tags are carried over."""
@@ -182,6 +190,14 @@ class AuditFiles(Files):
     def of_class(self, class_idx: int) -> ClassFiles:
         """An audited class."""
         return ClassFiles(self.classes / f"{class_idx:05d}")
+
+    def of_kind(self, kind: str, class_idx: int) -> KindFiles:
+        """The candidates of a kind in a class, of the kinds that are stored apart."""
+        return KindFiles(self.found / f"{kind}-{class_idx:05d}")
+
+    def kind_key(self, kind: str) -> Path:
+        """What the candidates of a kind were computed from."""
+        return self.found / f"{kind}.json"
 
     def carried_to(self, class_idx: int) -> Path:
         """Directions carried over to a class: (m, D + 1) float64 rows, direction and offset.

@@ -17,6 +17,7 @@ from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
 from core.candidates.candidate import Candidate, alpha_along, functional
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import CARRIED
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.statistics.intervals import correlation
@@ -25,7 +26,7 @@ from core.storage.files import locked
 from core.tags.decisions import values_of
 from core.tags.log import TagEvent, TagStore
 from core.tags.votes import answers, count_votes
-from core.types import BoolArray, FloatArray, Kind, Subtype, Tag
+from core.types import BoolArray, FloatArray, Subtype, Tag
 
 FEWEST = 10
 """Images that a match is fitted on, and as many others that it is judged on."""
@@ -85,7 +86,7 @@ def match_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
         raise InputError("tags are carried over to another audit, not to the one that has them")
     votes = count_votes(answers(store.current(source.id)))
     votes = votes[votes["decision"].isin([Tag.CORE.value, Tag.SPURIOUS.value])]
-    rows = votes[votes["kind"] != Kind.CARRIED.value].to_dict("records")
+    rows = votes[votes["kind"] != CARRIED].to_dict("records")
     if not rows:
         raise InputError(
             f"audit {source.name!r} has no candidate decided core or spurious; tag some first"
@@ -220,7 +221,7 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
         for match in found:
             if not match.refused:
                 number = _number(target, match)
-                wanted[CandidateKey(match.label, Kind.CARRIED, number)] = match
+                wanted[CandidateKey(match.label, CARRIED, number)] = match
         standing = {e.key: e for e in store.current(target.id, who)}
         for key in sorted(standing.keys() - wanted.keys()):
             store.add(who, target.id, key, None)

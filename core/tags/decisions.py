@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.candidates.candidate import Candidate
+from core.candidates.candidate import Candidate, LinearFunctional, alpha_along
 from core.candidates.key import CandidateKey
 from core.errors import InputError
 from core.statistics.spuriosity import ranking, spuriosity
 from core.tags.log import TagStore
 from core.tags.votes import KEYS, answers, count_votes
-from core.types import FloatArray, Kind, Tag
+from core.types import FloatArray, Tag
 
 
 class Tagged(Mapping[str, list[Candidate]]):
@@ -51,8 +51,7 @@ class Tagged(Mapping[str, list[Candidate]]):
     def plain(self) -> dict[str, list[tuple[str, int]]]:
         """The keys without their class, as fingerprints of what was stored hold them."""
         return {
-            label: [(key.kind.value, key.number) for key in keys]
-            for label, keys in self.keys_of.items()
+            label: [(key.kind, key.number) for key in keys] for label, keys in self.keys_of.items()
         }
 
 
@@ -87,7 +86,7 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     votes = votes[votes["decision"].isin([*found])]
     for label, kind, component, decision in votes[[*KEYS, "decision"]].itertuples(index=False):
         facts = classes.get(label)
-        key = CandidateKey(label, Kind(kind), int(component))
+        key = CandidateKey(label, kind, int(component))
         there = 0 if facts is None else audit.count(facts, key.kind)
         if 0 <= key.number < there:
             found[decision].setdefault(label, []).append(key)
@@ -105,11 +104,31 @@ def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> Floa
     arrays = audit.arrays_of(label)
     columns = []
     for candidate in candidates:
-        if candidate.row >= 0:
-            columns.append(np.asarray(arrays.alpha[:, candidate.row], np.float64))
-        else:
-            columns.append(candidate.alpha(audit.features(arrays.image_ids)))
+        stored = arrays.alpha_of(candidate.key)
+        columns.append(audit.alpha(candidate, arrays.image_ids) if stored is None else stored)
     return np.stack(columns, axis=1) if columns else np.zeros((len(arrays.image_ids), 0))
+
+
+def linear_piece(audit: Audit, candidate: Candidate) -> LinearFunctional:
+    """A candidate as a direction: itself, or the mean slope over its class's training images.
+
+    Its offset makes the mean over these images that of the candidate's alpha.
+
+    Raises
+    ------
+    InputError
+        If it needs maps, and none of these images has any.
+    """
+    if isinstance(candidate, LinearFunctional):
+        return candidate
+    arrays = audit.class_arrays(candidate.class_idx)
+    fitted = [i for i, kept in zip(arrays.image_ids, arrays.fitting, strict=True) if kept]
+    if candidate.needs == "maps":
+        fitted = [i for i in fitted if audit.maps_kept([i])] or fitted
+    direction = audit.slope(candidate, fitted).mean(axis=0, dtype=np.float64)
+    plain = alpha_along(audit.features(fitted), direction, 0.0)
+    offset = float(np.mean(plain - audit.alpha(candidate, fitted)))
+    return LinearFunctional(candidate.class_idx, direction, offset)
 
 
 def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> pd.DataFrame:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from core.candidates.key import CandidateKey
-from core.types import Kind, Subtype, Tag
+from core.candidates.kinds import NAME
+from core.types import Subtype, Tag
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class TagEvent:
     audit_id: str
     label: str
     """Raw label of the class."""
-    kind: Kind
+    kind: str
+    """Name of a kind of candidates, which may not be installed here."""
     component: int
     tag: Tag | None
     """None: the tag was taken back."""
@@ -54,7 +56,6 @@ class Fault(NamedTuple):
     why: str
 
 
-KINDS = {str(kind): kind for kind in Kind}
 TAGS = {str(tag): tag for tag in Tag}
 SUBTYPES = {str(subtype): subtype for subtype in Subtype}
 SURE = (1, 2, 3, 4, 5)
@@ -66,6 +67,8 @@ SHORT = 30
 
 SHOWN, NAMED = 5, 40
 """Faulty rows that are described, and those of which the numbers are given."""
+
+KIND = re.compile(NAME)
 
 BROKEN = re.compile("[\0\ud800-\udfff]")
 """What no text that was stored by this program holds."""
@@ -89,6 +92,10 @@ def _one_of(known: Mapping[str, object]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in known
 
 
+def _kind(value: Any) -> bool:
+    return isinstance(value, str) and KIND.fullmatch(value) is not None
+
+
 def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
@@ -103,7 +110,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "annotator": (_named, "is no name"),
     "audit_id": (_text, "is no text"),
     "label": (_text, "is no text"),
-    "kind": (_one_of(KINDS), f"is not {', '.join(KINDS)}"),
+    "kind": (_kind, "is no kind of candidates"),
     "component": (_number, "is no number from 0 on"),
     "tag": (_or_none(_one_of(TAGS)), f"is not {', '.join(TAGS)}"),
     "subtype": (_or_none(_one_of(SUBTYPES)), f"is not {', '.join(SUBTYPES)}"),
@@ -155,9 +162,7 @@ def _entry(row: Sequence[Any]) -> TagEvent:
     number, at, annotator, audit_id, label, kind, component, tag, subtype, *more = row
     said = TAGS[tag] if tag else None
     which = SUBTYPES[subtype] if subtype else None
-    return TagEvent(
-        number, at, annotator, audit_id, label, KINDS[kind], component, said, which, *more
-    )
+    return TagEvent(number, at, annotator, audit_id, label, kind, component, said, which, *more)
 
 
 def described(faults: Sequence[Fault]) -> str:

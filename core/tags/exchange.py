@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from pyarrow import ArrowException
 
+from core.candidates.kinds import KINDS
+from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError
 from core.storage.files import dumps
 from core.storage.spreadsheet import exported, unguarded, write_csv
 from core.tags.database import MOMENT
 from core.tags.people import one_line, storable
 from core.tags.votes import ADJUDICATION, GOLD, answers
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 
 if TYPE_CHECKING:
     from core.tags.log import TagEvent
@@ -97,7 +99,7 @@ def read_tags(
     outputs: Sequence[str],
     n_features: int,
     annotator: str,
-    sizes: Mapping[str, Mapping[Kind, int]] | None = None,
+    sizes: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Imported:
     """Read a file of tags; its format is recognised by its columns.
 
@@ -130,14 +132,14 @@ def read_tags(
 
 
 def _checked(
-    path: Path, found: Imported, sizes: Mapping[str, Mapping[Kind, int]] | None
+    path: Path, found: Imported, sizes: Mapping[str, Mapping[str, int]] | None
 ) -> Imported:
     """Refuse components that a class does not have."""
     for place, row in enumerate(found.rows if sizes is not None else ()):
-        kind, have = Kind(row["kind"]), (sizes or {}).get(row["label"], {})
-        if kind is not Kind.NEURON and row["component"] >= have.get(kind, 0):
+        kind, have = row["kind"], (sizes or {}).get(row["label"], {})
+        if kind != NEURON and row["component"] >= have.get(kind, 0):
             raise InputError(
-                f"{path}, entry {place + 1}: {kind.value} {row['component']} of class "
+                f"{path}, entry {place + 1}: {kind} {row['component']} of class "
                 f"{row['label']!r} does not exist; the class has {have.get(kind, 0)} of that kind, "
                 "counted from 0; nothing was imported"
             )
@@ -215,13 +217,13 @@ def _from_ours(
 ) -> Imported:
     table = table.reindex(columns=OURS)
     known = set(outputs)
-    kinds, tags, subtypes = ({e.value for e in E} for E in (Kind, Tag, Subtype))
+    tags, subtypes = ({e.value for e in E} for E in (Tag, Subtype))
     component = pd.to_numeric(table["component"], errors="coerce")
     confidence = pd.to_numeric(table["confidence"], errors="coerce").astype("float64")
     spurious = table["tag"] == Tag.SPURIOUS.value
-    neuron = table["kind"] == Kind.NEURON.value
+    neuron = table["kind"] == NEURON
     _refuse(path, table, ~table["label"].astype(str).isin(known), "label", "is no class here")
-    _refuse(path, table, ~table["kind"].isin(kinds), "kind", "is not pca, neuron or carried")
+    _refuse(path, table, ~table["kind"].isin(KINDS), "kind", f"is not {', '.join(KINDS)}")
     _refuse(path, table, ~table["tag"].isin(tags), "tag", "is not core, spurious or unsure")
     bad = ~_whole(component) | (component < 0) | (neuron & (component >= n_features))
     _refuse(path, table, bad, "component", f"does not exist (features: 0 to {n_features - 1})")
@@ -296,7 +298,7 @@ def _from_workers(
             {
                 "annotator": _said(row["WorkerId"]) or annotator,
                 "label": labels[i],
-                "kind": Kind.NEURON.value,
+                "kind": NEURON,
                 "component": int(feature.iloc[i]),
                 "tag": tag.value,
                 "subtype": subtype.value if subtype else None,
@@ -328,7 +330,7 @@ def _from_classes(
                 {
                     "annotator": annotator,
                     "label": label,
-                    "kind": Kind.PCA.value,
+                    "kind": PCA,
                     "component": component,
                     "tag": Tag.SPURIOUS.value,
                     "subtype": None,

@@ -24,7 +24,7 @@ from core.tags.entries import MOST, Fault, described, read, read_all
 from core.tags.entries import TagEvent as TagEvent
 from core.tags.failures import told
 from core.tags.people import person, storable
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 
 SAME = ("audit_id", "annotator", "label", "kind", "component")
 """What two entries have in common if the newer one replaces the older."""
@@ -83,7 +83,7 @@ class TagStore:
                 "annotator": person(annotator),
                 "audit_id": audit_id,
                 "label": key.label,
-                "kind": Kind(key.kind).value,
+                "kind": key.kind,
                 "component": int(key.number),
                 "tag": Tag(tag).value if tag else None,
                 "subtype": Subtype(subtype).value if subtype else None,
@@ -153,7 +153,7 @@ class TagStore:
 
     @staticmethod
     def _key(row: Mapping[str, Any]) -> tuple[str, CandidateKey]:
-        key = CandidateKey(row["label"], Kind(row["kind"]), row["component"])
+        key = CandidateKey(row["label"], row["kind"], row["component"])
         return person(row["annotator"]), key
 
     @contextmanager

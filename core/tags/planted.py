@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.audits.audit import Audit, ClassArrays
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.data.masks import crop_mask, mask_on_grid, read_mask
 from core.demos import cues
 from core.errors import InputError
@@ -17,7 +19,7 @@ from core.statistics.intervals import auroc
 from core.storage.files import replacing_folder
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import FloatArray, Kind, Progress, Reporter, Tag, silent
+from core.types import FloatArray, Progress, Reporter, Tag, silent
 
 ANNOTATOR = "planted truth"
 FIRST = 5
@@ -58,7 +60,7 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
         on_object = np.array([_on_object(audit, arrays, row) for _, row in first.iterrows()])
         on_object[spurious] = -1.0
         for place, tag in ((spurious, Tag.SPURIOUS), (int(on_object.argmax()), Tag.CORE)):
-            key = CandidateKey(label, Kind.PCA, int(first["component"].iloc[place]))
+            key = CandidateKey(label, PCA, int(first["component"].iloc[place]))
             if known.get(key) is not tag:
                 store.add(ANNOTATOR, audit.id, key, tag)
 
@@ -72,12 +74,9 @@ def _first(audit: Audit, arrays: ClassArrays) -> pd.DataFrame:
 def _on_object(audit: Audit, arrays: ClassArrays, row: pd.Series) -> float:
     """Mean share of a component's overlay inside the object's mask, over its top images."""
     ids = list(row["top_image_ids"])
-    maps: FloatArray
-    if arrays.top_maps is not None:
-        maps = np.asarray(arrays.top_maps[int(row["component"])])[: len(ids)]
-    else:
-        candidate = arrays.candidate(Kind.PCA, int(row["component"]))
-        maps = audit.heatmaps(candidate, ids)
+    candidate = arrays.candidate(PCA, int(row["component"]))
+    stored = arrays.top_maps_of(candidate.key)
+    maps = audit.heatmaps(candidate, ids) if stored is None else np.asarray(stored)[: len(ids)]
     shares = [_inside(audit, i, heat) for i, heat in zip(ids, maps, strict=True)]
     return float(np.nanmean(shares)) if np.isfinite(shares).any() else 0.0
 

@@ -43,7 +43,7 @@ def answers(events: Sequence[TagEvent]) -> pd.DataFrame:
     rows = [
         {
             "label": e.label,
-            "kind": e.kind.value,
+            "kind": e.kind,
             "component": e.component,
             "annotator": e.annotator,
             "tag": e.tag.value if e.tag else None,

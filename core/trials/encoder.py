@@ -14,7 +14,7 @@ import numpy as np
 
 from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
-from core.candidates.candidate import Candidate, heatmaps
+from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.masks import crop_mask, read_mask
 from core.data.preprocess import apply
 from core.explain.heatmaps import upsample
@@ -152,9 +152,7 @@ def regions(
             found.append(np.zeros(shape, np.float32))
             continue
         if maps is not None:
-            directions = np.stack([c.direction for c in candidates])
-            offsets = np.array([c.offset for c in candidates])
-            heats = heatmaps(maps, directions, offsets)
+            heats = heatmaps_of(candidates, maps)
         else:
             heats = np.stack([audit.heatmaps(c, image_ids, model) for c in candidates], axis=1)
         found.append(_union(heats, audit.preprocess.input_size))

@@ -13,9 +13,11 @@ import streamlit as st
 from pyarrow import ArrowException
 from streamlit.delta_generator import DeltaGenerator
 
-from core.audits.audit import Audit, ClassArrays
-from core.candidates.candidate import LinearFunctional
-from core.candidates.kinds import FOUND
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
+from core.candidates.candidate import Functional
+from core.candidates.key import CandidateKey
+from core.candidates.kinds import found_kinds
 from core.errors import SpurioscopeError
 from core.explain.overlays import Parts
 from core.storage.files import MEND
@@ -127,7 +129,7 @@ def numbers(cells: Sequence[tuple[str, str]]) -> None:
 
 def kinds() -> dict[str, str]:
     """Kinds of candidates that are shown and asked about, in words."""
-    return {kind: plain(words) for kind, words in FOUND.items()}
+    return {kind: plain(words) for kind, words in found_kinds().items()}
 
 
 def class_names(audit: Audit) -> dict[str, str]:
@@ -139,7 +141,7 @@ def photos(
     audit: Audit,
     image_ids: Sequence[str],
     *,
-    candidate: LinearFunctional | None = None,
+    candidate: Functional | None = None,
     scale: float = 1.0,
     alpha: Mapping[str, float] | None = None,
     badges: Mapping[str, str] | None = None,
@@ -180,18 +182,17 @@ def photos(
     return tuple(cells)
 
 
-def overlay_scale(arrays: ClassArrays, row: int, alpha: FloatArray | None = None) -> float:
+def overlay_scale(arrays: ClassArrays, key: CandidateKey, alpha: FloatArray) -> float:
     """Value drawn at full strength: the largest absolute value in the top images' maps.
 
     Parameters
     ----------
     alpha : of the candidate, where no maps of its top images are stored.
     """
-    if arrays.top_maps is not None and row >= 0:
-        return float(np.abs(arrays.top_maps[row]).max()) or 1.0
-    if alpha is None and row >= 0:
-        alpha = np.asarray(arrays.alpha[:, row])
-    return float(np.abs(alpha).max() * 3) or 1.0 if alpha is not None else 1.0
+    top_maps = arrays.top_maps_of(key)
+    if top_maps is not None:
+        return float(np.abs(top_maps).max()) or 1.0
+    return float(np.nanmax(np.abs(alpha), initial=0.0) * 3) or 1.0
 
 
 def table(frame: pd.DataFrame) -> None:

@@ -67,7 +67,7 @@ def _card(
 ) -> Card:
     arrays = opened.class_arrays(audit, class_idx)
     candidate = arrays.candidate(row["kind"], int(row["component"]))
-    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    alpha = opened.alpha(audit, candidate.key)
     note = ""
     if row["gap"] == row["gap"]:
         k = int(row["gap_k"])
@@ -112,7 +112,7 @@ def card_pictures(
         audit,
         [*high, *low],
         candidate=candidate,
-        scale=overlay_scale(arrays, candidate.row, alpha),
+        scale=overlay_scale(arrays, candidate.key, alpha),
         alpha=dict(zip(arrays.image_ids, alpha.tolist(), strict=True)),
         badges=dict.fromkeys(low, "weakest"),
         parts=parts,

@@ -8,9 +8,10 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.measures.components import Term, logit_terms, margin_terms
 from core.statistics.intervals import log_softmax
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 from core.ui import compare_pair, opened, pictures, state
 from core.ui.blocks import empty, legend, plain
 from core.ui.compare_figures import terms_figure
@@ -134,7 +135,7 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
     if chosen == LOGIT:
         candidates = [pictures.logit_of(m, m.class_facts(label).class_idx) for m in (a, b)]
     else:
-        keys = [CandidateKey(label, Kind.PCA, int(number)) for number in chosen.split("-")]
+        keys = [CandidateKey(label, PCA, int(number)) for number in chosen.split("-")]
         candidates = [opened.candidate(m, key) for m, key in zip((a, b), keys, strict=True)]
     heats: list[FloatArray] = [
         pictures.heatmap_of(audit, candidate, image_id)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.kinds import title_of
+from core.candidates.linear_kinds import PCA
 from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
-from core.types import Kind
 from core.ui import opened, state
 from core.ui.blocks import metrics, overlay_scale, photos
 from core.ui.cards import card_pictures
@@ -137,8 +136,8 @@ def matched(a: Audit, b: Audit, label: str) -> None:
 def _pair(table: pd.DataFrame, component: int) -> str:
     row = table[table["component_a"] == component].iloc[0]
     return (
-        f"{title_of(Kind.PCA, component)} of A ~ "
-        f"{title_of(Kind.PCA, int(row['component_b']))} of B "
+        f"{title_of(PCA, component)} of A ~ "
+        f"{title_of(PCA, int(row['component_b']))} of B "
         f"(correlation {row['correlation']:.2f})"
     )
 
@@ -146,21 +145,21 @@ def _pair(table: pd.DataFrame, component: int) -> str:
 def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
     """The same images, once with A's overlay and once with B's."""
     left = opened.arrays_of(a, label)
-    first = card_pictures(a, left.candidate(Kind.PCA, in_a), top=8, weakest=0)
+    first = card_pictures(a, left.candidate(PCA, in_a), top=8, weakest=0)
     first = tuple(p for p in first if p.image_id in b.images.index)
     right = opened.arrays_of(b, label)
-    candidate = right.candidate(Kind.PCA, in_b)
-    alpha = np.asarray(right.alpha[:, in_b], np.float64).tolist()
+    candidate = right.candidate(PCA, in_b)
+    alpha = opened.alpha(b, candidate.key)
     second = photos(
         b,
         [p.image_id for p in first],
         candidate=candidate,
-        scale=overlay_scale(right, candidate.row),
+        scale=overlay_scale(right, candidate.key, alpha),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
     )
-    st.markdown(f"A, {plain(title_of(Kind.PCA, in_a))}")
+    st.markdown(f"A, {plain(title_of(PCA, in_a))}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, {plain(title_of(Kind.PCA, in_b))}, same images")
+    st.markdown(f"B, {plain(title_of(PCA, in_b))}, same images")
     gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
 
 

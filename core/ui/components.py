@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
-from core.candidates.kinds import FOUND
+from core.candidates.kinds import found_kinds
 from core.explain.overlays import Parts
 from core.ui import blocks, cards, opened, state
 from core.ui.words import help_on
@@ -41,7 +41,7 @@ class View(NamedTuple):
 def view(audit: Audit) -> View:
     """The choices of the address and of the widgets, before those are drawn."""
     facts = audit.class_facts(state.peek("class", list(blocks.class_names(audit))))
-    kind = state.peek("kind", list(FOUND))
+    kind = state.peek("kind", list(found_kinds()))
     total = int((opened.class_table(audit, facts.class_idx)["kind"] == kind).sum())
     pages = max(-(-total // PER_PAGE), 1)
     return View(

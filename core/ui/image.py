@@ -10,14 +10,15 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import title_of
+from core.candidates.kinds import KINDS, title_of
+from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
 from core.explain.attribution import ATTRIBUTIONS
 from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
 from core.explain.single import LogitSum, logit_sum, switched_off
 from core.statistics.intervals import log_softmax
-from core.types import FloatArray, Kind
+from core.types import FloatArray
 from core.ui import opened, pictures, state, uploads
 from core.ui.blocks import (
     PARTS,
@@ -167,7 +168,7 @@ def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray |
         "What if the model did not see …",
         "off",
         [str(i) for i in order],
-        format_func=lambda i: f"{title_of(Kind.PCA, int(i))} ({parts.alpha[int(i)]:+.2f})",
+        format_func=lambda i: f"{title_of(PCA, int(i))} ({parts.alpha[int(i)]:+.2f})",
         placeholder="choose components to switch off",
     )
     return switched_off(logits, class_idx, parts, [int(i) for i in off]) if off else None
@@ -178,7 +179,7 @@ def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
     from core.ui.figures import waterfall
 
     shown, others = parts.largest(8)
-    names = [title_of(Kind.PCA, i) for i in shown]
+    names = [title_of(PCA, i) for i in shown]
     values = [float(parts.alpha[i]) for i in shown]
     kept = len(parts.alpha) - len(shown)
     if kept > 0:
@@ -246,7 +247,8 @@ def _chosen(
 ) -> tuple[str, str, dict[str, str | bool]]:
     """Draw the choices about the overlay: of what, by which method, which parts of it."""
     label = audit.head.outputs[class_idx]
-    order = [CandidateKey(label, Kind.PCA, i).short for i in parts.largest(len(parts.alpha))[0]]
+    order = [CandidateKey(label, PCA, i).short for i in parts.largest(len(parts.alpha))[0]]
+    order += [key.short for key in _of_other_kinds(audit, label)]
     now = opened.named(audit, state.get("component") or "", label)
     if now and now.label == label and now.short not in order:
         order.insert(0, now.short)
@@ -276,12 +278,23 @@ def _chosen(
     return what, method, {"parts": sign, "contour": contour, "outline": outline}
 
 
+def _of_other_kinds(audit: Audit, label: str) -> list[CandidateKey]:
+    """The candidates of a class beside its components, of kinds that are few in a class."""
+    arrays = opened.arrays_of(audit, label)
+    return [
+        CandidateKey(label, name, int(number))
+        for name, kind in KINDS.items()
+        if kind.found and kind.few and name != PCA
+        for number in arrays.of_kind(name).numbers
+    ]
+
+
 def _name(what: str, parts: LogitSum) -> str:
     """A candidate's name with its alpha on this image."""
     if what == LOGIT:
         return f"the whole logit ({parts.logit:+.2f})"
     key = CandidateKey.parse(what, label="")
-    return f"{key.title} ({parts.alpha[key.number]:+.2f})" if key.kind is Kind.PCA else key.title
+    return f"{key.title} ({parts.alpha[key.number]:+.2f})" if key.kind == PCA else key.title
 
 
 def _exactness(audit: Audit) -> str:

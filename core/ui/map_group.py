@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.audits.audit import Audit, ClassArrays
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate
+from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
-from core.types import Kind
 from core.ui import blocks, cards, opened, pictures, state
 from core.ui.gallery import Card, gallery
 from core.ui.map import PARAMETERS
@@ -84,7 +85,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
     table = tables[kind]
     st.caption(_caution(len(inside), len(outside), len(table)))
     shown = tuple(
-        _card(audit, arrays, _by_row(arrays, int(row["row"])), row, inside)
+        _card(audit, arrays, _by_row(arrays, kind, int(row["row"])), row, inside)
         for row in table.head(FINDINGS).to_dict("records")
     )
     token = f"map/{audit.id}/{facts.class_idx}/{kind}/{len(inside)}"
@@ -97,43 +98,38 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
 def _tables(
     arrays: ClassArrays, inside: Sequence[str], outside: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """The contrast over a class's components, and over its neurons.
+    """The contrast over a class's candidates, by kind.
 
     Apart, because a component is made of neurons: one of them often separates a group as well.
     """
     place = {image_id: i for i, image_id in enumerate(arrays.image_ids)}
-    alpha = np.asarray(arrays.alpha)[[place[i] for i in (*inside, *outside)]]
-    mine = np.arange(len(alpha)) < len(inside)
-    r = arrays.pca.basis.shape[1]
-    neurons = contrast(alpha[:, r:], mine)
+    rows = [place[i] for i in (*inside, *outside)]
+    mine = np.arange(len(rows)) < len(inside)
     return {
-        Kind.PCA.value: contrast(alpha[:, :r], mine),
-        Kind.NEURON.value: neurons.assign(row=neurons["row"] + r),
+        kind: contrast(np.asarray(arrays.of_kind(kind).alpha)[rows], mine) for kind in found_kinds()
     }
 
 
-def _by_row(arrays: ClassArrays, row: int) -> Candidate:
-    """The candidate behind a column of alpha."""
-    components = arrays.pca.basis.shape[1]
-    if row < components:
-        return arrays.candidate(Kind.PCA, row)
-    return arrays.candidate(Kind.NEURON, int(arrays.neurons[row - components]))
+def _by_row(arrays: ClassArrays, kind: str, row: int) -> Candidate:
+    """The candidate behind a column of a kind's alphas."""
+    return arrays.candidate(kind, int(arrays.of_kind(kind).numbers[row]))
 
 
 def _headline(
     name: str, arrays: ClassArrays, tables: dict[str, pd.DataFrame], n_in: int, n_out: int
 ) -> str:
-    """The first component and the first neuron in a sentence."""
-    said = []
-    for table in tables.values():
+    """The first of every kind in a sentence."""
+    said: list[str] = []
+    for kind, table in tables.items():
         if not table.empty:
             row = table.iloc[0]
             what = f"{row['direction'].removeprefix('shows ')} of "
-            what += _by_row(arrays, int(row["row"])).title
-            said.append(f"**{blocks.plain(what)}** (AUROC {row['auroc']:.2f})")
+            what += _by_row(arrays, kind, int(row["row"])).title
+            begin = blocks.plain(f"of {found_kinds()[kind]}, " if said else "")
+            said.append(f"{begin}**{blocks.plain(what)}** (AUROC {row['auroc']:.2f})")
     return (
         f"The {n_in:,} selected images of {name} differ from the other {n_out:,} most of all in "
-        f"that they show {'; of single neurons, '.join(said)}."
+        f"that they show {'; '.join(said)}."
     )
 
 
@@ -156,7 +152,7 @@ def _card(
     inside: Sequence[str],
 ) -> Card:
     """One finding with its overlays on images of the group."""
-    alpha = np.asarray(arrays.alpha[:, candidate.row], np.float64)
+    alpha = opened.alpha(audit, candidate.key)
     by_id = dict(zip(arrays.image_ids, alpha.tolist(), strict=True))
     more = row["direction"] == "shows more"
     ordered = sorted(inside, key=lambda i: -by_id[i] if more else by_id[i])
@@ -170,7 +166,7 @@ def _card(
             audit,
             ordered[:PICTURES],
             candidate=candidate,
-            scale=blocks.overlay_scale(arrays, candidate.row),
+            scale=blocks.overlay_scale(arrays, candidate.key, alpha),
             alpha=by_id,
         ),
         figure=pictures.histogram_url(audit, candidate),

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from core.audits.audit import Audit, ClassArrays
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.errors import InputError
@@ -115,6 +116,13 @@ def class_table(audit: Audit, class_idx: int) -> pd.DataFrame:
     """The candidates of one class (:attr:`Audit.candidates`), index 0, 1 and so on."""
     table = audit.candidates
     return table[table["class_idx"] == class_idx].reset_index(drop=True)
+
+
+def figures(audit: Audit, key: CandidateKey) -> pd.Series | None:
+    """The row of :func:`class_table` about a candidate; None where it was not measured."""
+    table = class_table(audit, audit.class_facts(key.label).class_idx)
+    rows = table[(table["kind"] == key.kind) & (table["component"] == key.number)]
+    return None if rows.empty else rows.iloc[0]
 
 
 class Shown(NamedTuple):

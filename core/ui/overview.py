@@ -10,8 +10,8 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.kinds import title_of
+from core.candidates.linear_kinds import PCA
 from core.models.precision import in_words
-from core.types import Kind
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
 from core.ui.words import help_on
@@ -105,7 +105,7 @@ def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | 
     place = max(scores, key=lambda p: scores[p])
     best = first.iloc[place - 1]
     row["what the audit found"] = (
-        f"{title_of(Kind.PCA, int(best['component']))}, number {place} on its page: AUROC "
+        f"{title_of(PCA, int(best['component']))}, number {place} on its page: AUROC "
         f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
     )
     return row

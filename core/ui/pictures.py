@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.audits.audit import Audit
-from core.candidates.candidate import Candidate, LinearFunctional
+from core.candidates.candidate import Candidate, Functional, LinearFunctional
 from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
 from core.explain.overlays import Parts, heat_png, jpeg, outline_png
@@ -45,7 +45,7 @@ def photo_url(
 
 def heat_url(
     audit: Audit,
-    candidate: LinearFunctional,
+    candidate: Functional,
     image_id: str,
     *,
     scale: float,
@@ -74,20 +74,20 @@ def outline_url(audit: Audit, image_id: str) -> str | None:
     return media_url("outline", f"{audit.id}/{image_id}.png", {"v": _version(audit)})
 
 
-def attribution_url(audit: Audit, candidate: LinearFunctional, image_id: str, method: str) -> str:
+def attribution_url(audit: Audit, candidate: Functional, image_id: str, method: str) -> str:
     """Address of a gradient or perturbation map of a candidate, or of the logit."""
     name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
     return media_url("attribution", name, {"v": _version(audit)})
 
 
-def _target_path(target: LinearFunctional) -> str:
+def _target_path(target: Functional) -> str:
     """As :func:`_target` reads it: ``12/pca/0``, or ``12/logit/0``."""
     if not isinstance(target, Candidate):
         return f"{target.class_idx}/{LOGIT}/0"
-    return f"{target.class_idx}/{target.key.kind.value}/{target.key.number}"
+    return f"{target.class_idx}/{target.key.kind}/{target.key.number}"
 
 
-def _target(audit: Audit, parts: Sequence[str], image_id: str | None = None) -> LinearFunctional:
+def _target(audit: Audit, parts: Sequence[str], image_id: str | None = None) -> Functional:
     """What a picture is drawn of, from the three parts of its address that say it.
 
     Raises
@@ -100,7 +100,7 @@ def _target(audit: Audit, parts: Sequence[str], image_id: str | None = None) -> 
     return opened.candidate(audit, CandidateKey.parse("/".join(parts), outputs=audit.head.outputs))
 
 
-def logit_of(audit: Audit, class_idx: int, image_id: str | None = None) -> LinearFunctional:
+def logit_of(audit: Audit, class_idx: int, image_id: str | None = None) -> Functional:
     """The whole logit of a class: its map averages to logit - class mean.
 
     That of a corrected head is the linear piece that the image lies in.
@@ -207,13 +207,13 @@ def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     )
 
 
-def heatmap_of(audit: Audit, candidate: LinearFunctional, image_id: str) -> FloatArray:
+def heatmap_of(audit: Audit, candidate: Functional, image_id: str) -> FloatArray:
     """One heatmap (h, w): the stored one of a top image, else from the maps or the model."""
-    arrays = opened.class_arrays(audit, candidate.class_idx)
-    if isinstance(candidate, Candidate) and arrays.top_maps is not None and candidate.row >= 0:
-        ids = top_ids(audit, candidate)
-        if image_id in ids:
-            return np.asarray(arrays.top_maps[candidate.row, ids.index(image_id)])
+    if isinstance(candidate, Candidate):
+        arrays = opened.class_arrays(audit, candidate.class_idx)
+        top_maps, ids = arrays.top_maps_of(candidate.key), top_ids(audit, candidate)
+        if top_maps is not None and image_id in ids:
+            return np.asarray(top_maps[ids.index(image_id)])
     stored = image_id.startswith("up") or audit.store.has_maps([image_id])
     needs_model = not audit.exact_maps or not stored
     if not needs_model:
@@ -224,8 +224,8 @@ def heatmap_of(audit: Audit, candidate: LinearFunctional, image_id: str) -> Floa
 
 def top_ids(audit: Audit, candidate: Candidate) -> list[str]:
     """Top training images of a candidate, highest alpha first."""
-    table = opened.class_table(audit, candidate.class_idx)
-    return list(table["top_image_ids"].iloc[candidate.row]) if candidate.row >= 0 else []
+    figures = opened.figures(audit, candidate.key)
+    return [] if figures is None else list(figures["top_image_ids"])
 
 
 def _outline(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
@@ -254,9 +254,10 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.explain.attribution import attribute
 
     *what, method, image_id = parts
-    direction = _target(audit, what, image_id).direction
+    model = opened.model_of(audit)
+    direction = audit.slope(_target(audit, what, image_id), [image_id], model)[0]
     pixels = apply(audit.preprocess, audit.image(image_id))
-    found = attribute(opened.model_of(audit), pixels, direction, method)
+    found = attribute(model, pixels, direction, method)
     if found.shape[0] > 32:
         found = _smooth(found)
     return heat_png(found, float(np.abs(found).max()), size=PHOTO_SIZE, contour=False)

@@ -160,10 +160,7 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
     """Images of highest and lowest spuriosity side by side; returns a clicked one."""
     count = max(1, round(share * len(table)))
     arrays = opened.class_arrays(audit, candidate.class_idx)
-    scale = blocks.overlay_scale(arrays, candidate.row)
-    if candidate.row < 0:  # no stored maps: as for a stored candidate without them
-        alpha = opened.alpha(audit, candidate.key)
-        scale = float(np.abs(alpha).max() * 3) or 1.0
+    scale = blocks.overlay_scale(arrays, candidate.key, opened.alpha(audit, candidate.key))
     clicked = None
     ends = {"Highest spuriosity": table.head(count), "Lowest spuriosity": table.tail(count)[::-1]}
     for column, (title, rows) in zip(st.columns(2, gap="large"), ends.items(), strict=True):

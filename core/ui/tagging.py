@@ -11,7 +11,7 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
-from core.candidates.kinds import FOUND
+from core.candidates.kinds import found_kinds
 from core.errors import WorkspaceError
 from core.tags.log import TagStore
 from core.tags.queue import mixed, tagging_queue
@@ -81,7 +81,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
         )
         depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8, width=240)
         others = state.toggle("Show what others said", "others", width="content")
-    return tuple(FOUND) if kind == "both" else (kind,), depth, others
+    return tuple(found_kinds()) if kind == "both" else (kind,), depth, others
 
 
 def next_untagged(
@@ -128,8 +128,8 @@ def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | Non
     """Top images, the weakest, histogram, class and definition."""
     said = f" · your tag: **{blocks.plain(tag)}**" if tag else ""
     known = "not among the candidates of this class whose gap the audit measured"
-    if candidate.row >= 0:
-        figures = opened.class_table(audit, candidate.class_idx).iloc[candidate.row]
+    figures = opened.figures(audit, candidate.key)
+    if figures is not None:
         known = (
             f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"

@@ -19,9 +19,10 @@ import pytest
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.conftest import tiny_request
 from tests.pages.conftest import draw_data, load_tiny
 
@@ -108,9 +109,9 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
         audit, store = Audit.open(workspace, name), TagStore.open(workspace)
         first, second, third = (facts.label for facts in audit.classes[:3])
         for who, doubt in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
-            store.add(who, audit.id, CandidateKey(first, Kind.PCA, 0), Tag.SPURIOUS)
-            store.add(who, audit.id, CandidateKey(third, Kind.PCA, 1), Tag.SPURIOUS)
-            store.add(who, audit.id, CandidateKey(second, Kind.PCA, 0), doubt)
+            store.add(who, audit.id, CandidateKey(first, PCA, 0), Tag.SPURIOUS)
+            store.add(who, audit.id, CandidateKey(third, PCA, 1), Tag.SPURIOUS)
+            store.add(who, audit.id, CandidateKey(second, PCA, 0), doubt)
     return workspace.root
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.jobs import jobs
@@ -28,7 +29,7 @@ from core.measures.stored import measured
 from core.storage.files import write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 from tests.browser.conftest import Watched
 from tests.conftest import tiny_request
 from tests.hostile import HOST
@@ -117,11 +118,11 @@ def tag(audit: Audit, store: TagStore) -> None:
     for who, doubt in people:
         for label in labels[:2]:
             store.add(
-                *(who, audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS),
+                *(who, audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS),
                 subtype=Subtype.BACKGROUND,
                 reason=evil("why"),
             )
-        store.add(who, audit.id, CandidateKey(labels[2], Kind.PCA, 0), doubt, reason=evil("doubt"))
+        store.add(who, audit.id, CandidateKey(labels[2], PCA, 0), doubt, reason=evil("doubt"))
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ import torch
 import core.features.extract
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.data.open import open_data
 from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core import test_planted
 
 RED, GREEN = 0, 1
@@ -55,8 +56,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(tmp_path_factory.mktemp("measured"), 0.7)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
     return audit
 
 

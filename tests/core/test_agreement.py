@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.tags.agreement import agreement, disagreements, fleiss, krippendorff_alpha, pairs, people
@@ -19,7 +20,7 @@ from core.tags.exchange import WORKERS, export_tags, read_tags
 from core.tags.log import TagStore
 from core.tags.queue import GOLD_EVERY, mixed, tagging_queue
 from core.tags.votes import ADJUDICATION, GOLD, answers, count_votes, needed
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 
 OUTPUTS = ["n01440764", "n01443537", "n01484850"]
 
@@ -153,17 +154,17 @@ def test_people_and_disagreements() -> None:
 def store(workspace: Workspace) -> TagStore:
     made = TagStore.open(workspace)
     made.add(
-        "Ann", "a1", CandidateKey(OUTPUTS[0], Kind.PCA, 0), Tag.SPURIOUS, subtype=Subtype.BACKGROUND
+        "Ann", "a1", CandidateKey(OUTPUTS[0], PCA, 0), Tag.SPURIOUS, subtype=Subtype.BACKGROUND
     )
     made.add(
         "Bob",
         "a1",
-        CandidateKey(OUTPUTS[0], Kind.PCA, 0),
+        CandidateKey(OUTPUTS[0], PCA, 0),
         Tag.CORE,
         confidence=5,
         reason='a "b", ü',
     )
-    made.add("Ann", "a1", CandidateKey(OUTPUTS[2], Kind.NEURON, 7), Tag.UNSURE)
+    made.add("Ann", "a1", CandidateKey(OUTPUTS[2], NEURON, 7), Tag.UNSURE)
     return made
 
 
@@ -266,9 +267,9 @@ def test_bad_files(tmp_path: Path, name: str, content: str, match: str) -> None:
 def test_gold_is_no_vote_and_everybody_is_held_against_it(workspace: Workspace) -> None:
     store = TagStore.open(workspace)
     for component, known in ((0, Tag.CORE), (1, Tag.SPURIOUS), (2, Tag.CORE)):
-        store.add(GOLD, "a1", CandidateKey("wolf", Kind.PCA, component), known)
+        store.add(GOLD, "a1", CandidateKey("wolf", PCA, component), known)
     for component, said in ((0, Tag.CORE), (1, Tag.CORE), (9, Tag.SPURIOUS)):
-        store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, component), said)
+        store.add("ann", "a1", CandidateKey("wolf", PCA, component), said)
     table = answers(store.current("a1"))
     votes = count_votes(table).set_index("component")
     assert votes.index.tolist() == [0, 1, 9]

@@ -288,8 +288,8 @@ def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--component", "99"], "component 99 of class 'red' does not exist; it has components 0"),
         (["--component", "-1"], "component -1 of class 'red' does not exist"),
-        (["--neuron", "12"], "neuron 12 does not exist; the encoder has features 0 to 11"),
-        (["--component", "0", "--neuron", "1"], "one of --component L, --neuron J"),
+        (["--neuron", "12"], "neuron 12 of class 'red' does not exist; it has neurons 0 to 11"),
+        (["--component", "0", "--neuron", "1"], "one of --component N, --neuron N"),
         (["--component", "0", "--images", "x"], "audit 'tiny' holds no image 'x'"),
         (["--component", "one"], "argument --component: invalid int value: 'one'"),
     ],

@@ -15,6 +15,7 @@ from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.errors import InputError
 from core.measures.availability import Trials
 from core.measures.cells import NEEDS_CUES, NEEDS_TAGS, NEEDS_TRIALS
@@ -33,7 +34,7 @@ from core.tags import carry
 from core.tags.carry import ANNOTATOR, carry_tags, match_tags
 from core.tags.decisions import decided, spuriosity_of
 from core.tags.log import TagStore
-from core.types import Kind, Preprocess, Subtype, Tag
+from core.types import Preprocess, Subtype, Tag
 from tests.conftest import tiny_request
 from tests.core import test_planted
 from tests.core.test_planted import SIDE, WhiteBox
@@ -78,11 +79,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.add(
         "ann",
         first.id,
-        CandidateKey("leaf", Kind.NEURON, RED),
+        CandidateKey("leaf", NEURON, RED),
         Tag.SPURIOUS,
         subtype=Subtype.BACKGROUND,
     )
-    store.add("ann", first.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
+    store.add("ann", first.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
     return root / "workspace"
 
 
@@ -188,7 +189,7 @@ def test_carried_tags_find_the_patch_again(wired: Workspace) -> None:
     assert (spurious.n_fitted, spurious.n_judged) == (70, 50)
     event = next(e for e in store.current(two.id) if e.tag is Tag.SPURIOUS)
     assert event.annotator == f"{ANNOTATOR}one"
-    assert event.kind is Kind.CARRIED
+    assert event.kind == CARRIED
     assert event.subtype is Subtype.BACKGROUND
     assert "neuron 0 of 'leaf' in one" in str(event.reason)
     found = decided(two, store)
@@ -204,8 +205,8 @@ def test_carrying_to_a_model_itself_would_return_the_component(wired: Workspace)
     shutil.copytree(one.folder, copy)
     wired.update("0" * 12, name="copy", id="0" * 12)
     store = TagStore.open(wired)
-    store.add("bob", one.id, CandidateKey("leaf", Kind.PCA, 0), Tag.SPURIOUS)
-    match = next(m for m in match_tags(one, Audit(copy), store) if m.candidate.key.kind is Kind.PCA)
+    store.add("bob", one.id, CandidateKey("leaf", PCA, 0), Tag.SPURIOUS)
+    match = next(m for m in match_tags(one, Audit(copy), store) if m.candidate.key.kind == PCA)
     assert match.nearest == 0
     assert match.quality == pytest.approx(1, abs=1e-6)
     assert match.direction == pytest.approx(match.candidate.direction, rel=1e-5, abs=1e-5)
@@ -238,7 +239,7 @@ def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace)
     before = store.history(two.id)
     carry_tags(one, two, store)
     assert store.history(two.id) == before
-    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, RED), None)
+    store.add("ann", one.id, CandidateKey("leaf", NEURON, RED), None)
     carry_tags(one, two, store)
     assert [e.tag for e in store.current(two.id)] == [Tag.CORE]
 
@@ -246,7 +247,7 @@ def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace)
 def test_people_keep_their_own_tags(wired: Workspace) -> None:
     one, two = audits(wired)
     store = TagStore.open(wired)
-    store.add("bob", two.id, CandidateKey("leaf", Kind.PCA, 2), Tag.CORE)
+    store.add("bob", two.id, CandidateKey("leaf", PCA, 2), Tag.CORE)
     assert all("people tagged class 'leaf'" in m.refused for m in carry_tags(one, two, store))
     with pytest.raises(InputError, match="to another audit"):
         match_tags(one, one, store)
@@ -294,9 +295,9 @@ def test_trials_are_made_once_and_only_with_the_model(
     monkeypatch.setattr("core.models.load.load_model", None)
     measure_missing(open_context(audits(wired), wired))
     store = TagStore.open(wired)
-    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, GREEN), None)
+    store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), None)
     assert Trials(one, decided(one, store)).missing() == ["noise"]  # a core tag cuts out no cue
-    store.add("ann", one.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
+    store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
     assert Trials(one, decided(one, store)).missing() == ["noise", "flips"]
 
 

@@ -18,13 +18,14 @@ import sqlalchemy
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import InputError, WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags import database, failures
 from core.tags.address import parse, place
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 
 PASSWORD = "secret-of-the-team"
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,9 +83,9 @@ def team(server: str, tmp_path: Path) -> Iterator[Workspace]:
 
 def test_a_log_on_postgresql(team: Workspace) -> None:
     store = TagStore.open(team)
-    first = store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
+    first = store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
     second = store.add(
-        "ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS, confidence=2, reason="é"
+        "ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS, confidence=2, reason="é"
     )
     assert second.previous == first.id
     assert store.state("a1") == (2, second.id)
@@ -104,17 +105,17 @@ def test_an_older_schema_on_postgresql(team: Workspace, server: str) -> None:
         )
     engine.dispose()
     store = TagStore.open(team)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS, confidence=2)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS, confidence=2)
     assert [(e.component, e.confidence) for e in store.current("a1")] == [(2, None), (3, 2)]
 
 
 def test_processes_tagging_at_once_on_postgresql(team: Workspace, server: str) -> None:
     code = (
         "import sys; from pathlib import Path; from core.tags.log import TagStore\n"
-        "from core.storage.workspace import Workspace; from core.types import Kind, Tag\n"
+        "from core.storage.workspace import Workspace; from core.types import Tag\n"
         "from core.candidates.key import CandidateKey\n"
         "s = TagStore.open(Workspace.default('x'))\n"
-        "for i in range(10): s.add(sys.argv[1], 'a1', CandidateKey('wolf', Kind.PCA, i), Tag.CORE)"
+        "for i in range(10): s.add(sys.argv[1], 'a1', CandidateKey('wolf', 'pca', i), Tag.CORE)"
     )
     environment = {**os.environ, "SPURIOSCOPE_DATABASE": server}
     running = [
@@ -226,7 +227,7 @@ def test_what_a_server_says_is_not_repeated(said: str, told: str) -> None:
 @pytest.mark.parametrize("address", ["sqlite:///file:{}/t.sqlite?uri=true", "sqlite:///{}/t"])
 def test_files_by_other_addresses(tmp_path: Path, address: str) -> None:
     store = TagStore.open(Workspace(tmp_path / "w", address.format(tmp_path)))
-    store.add("a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert len(store.current("a1")) == 1
 
 
@@ -245,9 +246,7 @@ def test_a_job_keeps_no_address_of_a_database(
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b", "a@b", "a:b", "ü"])
 def test_a_workspace_of_any_name_has_its_own_file(tmp_path: Path, name: str) -> None:
-    TagStore.open(Workspace(tmp_path / name)).add(
-        "a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE
-    )
+    TagStore.open(Workspace(tmp_path / name)).add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert (tmp_path / name / "tags.sqlite").exists()
 
 
@@ -256,7 +255,7 @@ def test_the_environment_names_the_database(
 ) -> None:
     monkeypatch.setenv("SPURIOSCOPE_DATABASE", f"sqlite:///{tmp_path}/team/tags.sqlite")
     TagStore.open(Workspace.default(tmp_path)).add(
-        "a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE
+        "a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE
     )
     assert (tmp_path / "team" / "tags.sqlite").exists()
     assert Workspace.default(tmp_path, "sqlite://").database == "sqlite://"

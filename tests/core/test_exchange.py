@@ -15,15 +15,16 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import CARRIED, PCA
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags.exchange import OURS, WORKERS, Imported, export_tags, read_tags
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, GOLD
-from core.types import Kind, Tag
+from core.types import Tag
 
 OUTPUTS = ["cat", "dog"]
-SIZES = {"cat": {Kind.PCA: 4, Kind.CARRIED: 1}}
+SIZES = {"cat": {PCA: 4, CARRIED: 1}}
 """Class "dog" was not audited."""
 
 
@@ -56,7 +57,7 @@ def workers(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_texts_come_back_as_they_were(
     store: TagStore, tmp_path: Path, suffix: str, text: str
 ) -> None:
-    store.add(text, "a1", CandidateKey("cat", Kind.PCA, 1), Tag.CORE, reason=text)
+    store.add(text, "a1", CandidateKey("cat", PCA, 1), Tag.CORE, reason=text)
     out = tmp_path / f"tags{suffix}"
     export_tags(store.current("a1"), out, annotators=True)
     (row,) = read(out).rows
@@ -72,7 +73,7 @@ def test_no_tags_are_a_table_too(tmp_path: Path, suffix: str) -> None:
 
 def test_special_annotators_are_not_turned_into_people(store: TagStore, tmp_path: Path) -> None:
     for who in ("Zoe", GOLD, ADJUDICATION, "Ann"):
-        store.add(who, "a1", CandidateKey("cat", Kind.PCA, 1), Tag.CORE)
+        store.add(who, "a1", CandidateKey("cat", PCA, 1), Tag.CORE)
     export_tags(store.current("a1"), tmp_path / "t.csv", annotators=False)
     said = {row["annotator"] for row in read(tmp_path / "t.csv").rows}
     assert said == {GOLD, ADJUDICATION, "person 1", "person 2"}
@@ -251,9 +252,9 @@ def test_the_log_can_be_read(
     workspace = Workspace(tmp_path / "workspace")
     store, label = TagStore.open(workspace), tiny_audit.classes[0].label
     store.add(
-        "Ann", tiny_audit.id, CandidateKey(label, Kind.PCA, 0), Tag.CORE, confidence=4, reason="fur"
+        "Ann", tiny_audit.id, CandidateKey(label, PCA, 0), Tag.CORE, confidence=4, reason="fur"
     )
-    store.add("Ann", tiny_audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS)
+    store.add("Ann", tiny_audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS)
     store.undo("Ann", tiny_audit.id)
     command = ["tags", "list", tiny_audit.name, "--history", "--workspace", str(workspace.root)]
     assert main(command) == 0

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audits.audit import Audit, ClassArrays
+from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.audits.export import write_features, write_heatmaps
 from core.audits.run import run_audit
 from core.candidates.candidate import Candidate, heatmaps
+from core.candidates.linear_kinds import NEURON, PCA
 from core.config import TOP_IMAGES
 from core.errors import InputError
 from core.explain.single import logit_sum
 from core.measures.components import match_components
 from core.storage.workspace import Workspace
-from core.types import Kind
 from tests import reference
 from tests.conftest import draw, tiny_request
 from tests.tiny import load_tiny
@@ -38,8 +39,8 @@ def copied(tiny_audit: Audit, tmp_path: Path) -> Audit:
 
 def candidates(arrays: ClassArrays) -> list[Candidate]:
     r = arrays.pca.basis.shape[1]
-    return [arrays.candidate(Kind.PCA, i) for i in range(r)] + [
-        arrays.candidate(Kind.NEURON, int(j)) for j in arrays.neurons
+    return [arrays.candidate(PCA, i) for i in range(r)] + [
+        arrays.candidate(NEURON, int(j)) for j in arrays.neurons
     ]
 
 
@@ -108,13 +109,13 @@ def test_neuron_alpha_is_its_centred_contribution(tiny_audit: Audit, arrays: Cla
 def test_heatmaps_average_to_alpha(tiny_audit: Audit, arrays: ClassArrays) -> None:
     for candidate in candidates(arrays):
         maps = tiny_audit.heatmaps(candidate, arrays.image_ids)
-        alpha = np.asarray(arrays.alpha[:, candidate.row])
+        alpha = np.asarray(arrays.alpha_of(candidate.key))
         assert maps.mean(axis=(1, 2)) == pytest.approx(alpha, abs=1e-3)
         assert maps.mean(axis=(1, 2)) == pytest.approx(alpha, abs=1e-5 * max(1, np.ptp(alpha)))
 
 
 def test_exported_heatmaps_average_to_alpha(tiny_audit: Audit, tmp_path: Path) -> None:
-    write_heatmaps(tiny_audit, "red", Kind.PCA, 1, None, tmp_path / "h.npz")
+    write_heatmaps(tiny_audit, "red", PCA, 1, None, tmp_path / "h.npz")
     file, arrays = np.load(tmp_path / "h.npz"), tiny_audit.class_arrays(1)
     assert file["image_id"].tolist() == arrays.image_ids
     assert file["maps"].mean(axis=(1, 2)) == pytest.approx(np.asarray(arrays.alpha[:, 1]), abs=1e-3)
@@ -135,7 +136,7 @@ def test_stored_top_maps_equal_those_on_demand(tiny_audit: Audit, arrays: ClassA
     table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
     for candidate, top in zip(candidates(arrays), table["top_image_ids"], strict=True):
         assert len(top) == TOP_IMAGES
-        stored = arrays.top_maps[candidate.row][: len(top)]
+        stored = arrays.top_maps_of(candidate.key)[: len(top)]
         assert tiny_audit.heatmaps(candidate, list(top)) == pytest.approx(stored, abs=1e-5)
 
 
@@ -178,7 +179,7 @@ def test_an_uploaded_image_of_the_audit_is_that_image(copied: Audit) -> None:
     upload = copied.upload(copied.path(image_id).read_bytes(), model)
     assert upload == copied.upload(copied.path(image_id).read_bytes(), model)
     assert copied.features([upload]) == pytest.approx(copied.features([image_id]), abs=1e-5)
-    candidate = copied.class_arrays(0).candidate(Kind.PCA, 0)
+    candidate = copied.class_arrays(0).candidate(PCA, 0)
     assert copied.heatmaps(candidate, [upload]) == pytest.approx(
         copied.heatmaps(candidate, [image_id]), abs=1e-5
     )
@@ -239,8 +240,8 @@ def test_images_that_are_not_square(
     draw(folder / "train/red/big.png", (0, 0, 0), rng, size=300)
     audit = run_audit(tiny_request(folder), workspace)
     arrays = audit.class_arrays(1)
-    found = audit.heatmaps(arrays.candidate(Kind.PCA, 0), arrays.image_ids)
+    found = audit.heatmaps(arrays.candidate(PCA, 0), arrays.image_ids)
     assert found.mean(axis=(1, 2)) == pytest.approx(np.asarray(arrays.alpha[:, 0]), abs=1e-4)
     image_id = audit.images.query("path == 'train/red/wide.png'").index[0]
-    write_heatmaps(audit, "red", Kind.PCA, 0, [image_id], folder / "h.npz")
+    write_heatmaps(audit, "red", PCA, 0, [image_id], folder / "h.npz")
     assert np.load(folder / "h.npz")["crop_box"].tolist() == [[25, 0, 65, 40]]

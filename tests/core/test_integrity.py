@@ -155,13 +155,13 @@ def test_what_is_computed_on_demand_is_computed_on_demand_again(
     flipped(audit.folder / "map" / "features" / "pca.npy")
     flipped(audit.folder / "carried" / "00000.npy")
     with pytest.raises(WorkspaceError, match=r"carried over .* again, which sets it aside, and"):
-        audit.carried(0)
+        _ = audit.class_arrays(0).carried
     with pytest.raises(WorkspaceError, match=r"pca\.npy is damaged"):
         compute_map(audit, umap=False)
     classes.clear()
     again = run_audit(tiny_request(folder), workspace)
     assert classes == []
-    assert again.carried(0) == 0
+    assert again.class_arrays(0).carried == 0
     assert (audit.folder / "carried" / "00000.npy.damaged").exists()
     compute_map(again, umap=False)
     assert carry_direction(audit.files.carried_to(0), np.ones(12), 0.5) == 0

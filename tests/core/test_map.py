@@ -13,6 +13,7 @@ from tqdm import tqdm
 from core.audits.audit import Audit
 from core.audits.audit_requests import MapRequest
 from core.audits.map import alpha_of, compute_map, make_map, map_key, read_map
+from core.candidates.linear_kinds import NEURON, PCA
 from core.commands import maps as map_commands
 from core.errors import InputError, WorkspaceError
 from core.explain import embedding
@@ -27,7 +28,7 @@ from core.explain.embedding import (
 from core.statistics.intervals import auroc
 from core.storage.files import locked
 from core.storage.workspace import Workspace
-from core.types import Kind, Progress
+from core.types import Progress
 
 
 class FakeUmap:
@@ -328,10 +329,10 @@ def test_what_a_killed_run_left_goes_away(audit: Audit) -> None:
 
 def test_alpha_on_any_images_equals_the_stored_one(audit: Audit) -> None:
     arrays = audit.class_arrays(0)
-    for candidate in (arrays.candidate(Kind.PCA, 0), arrays.candidate(Kind.NEURON, 3)):
+    for candidate in (arrays.candidate(PCA, 0), arrays.candidate(NEURON, 3)):
         found = alpha_of(audit, candidate, arrays.image_ids)
-        if candidate.row >= 0:
-            np.testing.assert_allclose(found, arrays.alpha[:, candidate.row], atol=1e-4)
+        if arrays.column(candidate.key) >= 0:
+            np.testing.assert_allclose(found, arrays.alpha_of(candidate.key), atol=1e-4)
 
 
 def options(*arguments: str) -> argparse.Namespace:

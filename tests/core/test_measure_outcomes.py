@@ -12,6 +12,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.corrections.composites import held_out_composites
 from core.errors import WorkspaceError
 from core.measures import outcomes, scores
@@ -35,7 +36,7 @@ from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials import encoder as trials
 from core.trials import pasted_cues as pasting
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 
 ALL = kinds_of(["noise", "flip"])
@@ -121,10 +122,10 @@ def test_stored_and_fresh_outcomes_are_the_same(copied: Audit, tmp_path: Path) -
 def test_another_tag_elsewhere_leaves_a_class_in_place(copied: Audit) -> None:
     Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
     before, store = names(copied), TagStore.open(workspace_of(copied))
-    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, GREEN), Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", NEURON, GREEN), Tag.SPURIOUS)
     steps = Outcomes(copied, tags(copied)).missing(ALL)
     assert {step.label for step in steps} == {"pond"}
-    store.add("ann", copied.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
     steps = Outcomes(copied, tags(copied)).missing(ALL)
     assert {s.kind for s in steps if s.label == "leaf"} == {NOISE, PASTED, CONTROL}
     assert names(copied) == before
@@ -133,7 +134,7 @@ def test_another_tag_elsewhere_leaves_a_class_in_place(copied: Audit) -> None:
 def test_core_tags_change_the_noise_alone(copied: Audit) -> None:
     Outcomes(copied, tags(copied)).make(ALL, model=load_white_box("x"))
     TagStore.open(workspace_of(copied)).add(
-        "ann", copied.id, CandidateKey("leaf", Kind.NEURON, GREEN), None
+        "ann", copied.id, CandidateKey("leaf", NEURON, GREEN), None
     )
     assert [s.kind for s in Outcomes(copied, tags(copied)).missing(ALL)] == [NOISE]
 
@@ -174,7 +175,7 @@ def test_no_more_than_are_kept(copied: Audit, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(outcomes, "KEPT", {NOISE: 2, MASKED: 1, PASTED: 1, CONTROL: 1})
     store, model = TagStore.open(workspace_of(copied)), load_white_box("x")
     for neuron in (RED, GREEN, 2):
-        store.add("ann", copied.id, CandidateKey("leaf", Kind.NEURON, neuron), Tag.SPURIOUS)
+        store.add("ann", copied.id, CandidateKey("leaf", NEURON, neuron), Tag.SPURIOUS)
         Outcomes(copied, tags(copied)).make(ALL, model=model)
     kinds = sorted(name.partition("-")[0] for name in names(copied))
     assert kinds == ["control", "masked", "noise", "noise", "pasted"]
@@ -195,7 +196,7 @@ def test_nowhere_to_store(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_killed_run_keeps_the_classes_that_it_finished(copied: Audit) -> None:
     store = TagStore.open(workspace_of(copied))
-    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, GREEN), Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", NEURON, GREEN), Tag.SPURIOUS)
     decisions = tags(copied)
 
     def stop(progress: object) -> None:

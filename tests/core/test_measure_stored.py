@@ -10,6 +10,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.errors import WorkspaceError
 from core.measures import one_audit as table
 from core.measures import stored
@@ -17,7 +18,7 @@ from core.measures.stored import is_stored, measured
 from core.storage.files import locked
 from core.tags.decisions import decided
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core.conftest import RED, unmeasured, workspace_of
 
 pytestmark = pytest.mark.usefixtures("white_box")
@@ -90,7 +91,7 @@ def test_other_tags_other_tables(copied: Audit, counted: list[str]) -> None:
     store = TagStore.open(where)
     before = measured(copied, where, "gap")
     assert is_stored(copied, decided(copied, store), "gap")
-    store.add("ann", copied.id, CandidateKey("pond", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", copied.id, CandidateKey("pond", NEURON, RED), Tag.SPURIOUS)
     assert not is_stored(copied, decided(copied, store), "gap")
     assert set(measured(copied, where, "gap")["label"]) == {"leaf", "pond", ""}
     store.undo("ann", copied.id)

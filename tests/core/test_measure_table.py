@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON, PCA
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
 from core.measures import regions
@@ -32,7 +33,7 @@ from core.tags.log import TagStore
 from core.trials import encoder as trials
 from core.trials import pasted_cues as pasting
 from core.trials.paste import choose, paste
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core import test_planted
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 
@@ -273,7 +274,7 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
         patch.setattr(test_planted, "N", {"train": 24})
         audit = test_planted.audited(tmp_path, 0.7)
     TagStore.open(workspace_of(audit)).add(
-        "ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS
+        "ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS
     )
     found = measured(audit, workspace_of(audit))
     splits = found.query("measure != 'note'").groupby("measure")["split"].unique()
@@ -283,12 +284,18 @@ def test_without_a_held_out_split(tmp_path: Path) -> None:
     assert value(found, "spurious_gap")["n"] == 2 * 12
 
 
-def test_a_neuron_that_is_no_candidate_counts_too(planted: Audit) -> None:
+def test_a_neuron_that_is_no_candidate_counts_too(
+    planted: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arrays = planted.class_arrays(0)
-    known = arrays.candidate(Kind.NEURON, int(arrays.neurons[0]))
-    unknown = replace(known, row=-1)
-    found = values_of(planted, "leaf", [known, unknown])
-    assert found[:, 1] == pytest.approx(found[:, 0], abs=1e-5)
+    r = arrays.components
+    known = arrays.candidate(NEURON, int(arrays.neurons[0]))
+    computed = planted.alpha(known, arrays.image_ids)
+    assert values_of(planted, "leaf", [known])[:, 0] == pytest.approx(computed, abs=1e-5)
+    fewer = replace(arrays, neurons=arrays.neurons[1:], alpha=np.delete(arrays.alpha, r, axis=1))
+    assert fewer.alpha_of(known.key) is None
+    monkeypatch.setattr(planted, "arrays_of", lambda _: fewer)
+    assert values_of(planted, "leaf", [known])[:, 0] == pytest.approx(computed)
     assert values_of(planted, "leaf", []).shape == (2 * N, 0)
 
 
@@ -301,10 +308,10 @@ def test_nothing_is_tagged(planted: Audit, tmp_path: Path) -> None:
 
 def test_tags_that_lead_nowhere_are_said(planted: Audit, tmp_path: Path) -> None:
     store = TagStore.open(Workspace(tmp_path))
-    store.add("ann", planted.id, CandidateKey("leaf", Kind.PCA, 999), Tag.SPURIOUS)
-    store.add("ann", planted.id, CandidateKey("gone", Kind.NEURON, 1), Tag.SPURIOUS)
-    store.add("ann", planted.id, CandidateKey("sky", Kind.NEURON, 2), Tag.SPURIOUS)
-    store.add("bob", planted.id, CandidateKey("sky", Kind.NEURON, 2), Tag.CORE)
+    store.add("ann", planted.id, CandidateKey("leaf", PCA, 999), Tag.SPURIOUS)
+    store.add("ann", planted.id, CandidateKey("gone", NEURON, 1), Tag.SPURIOUS)
+    store.add("ann", planted.id, CandidateKey("sky", NEURON, 2), Tag.SPURIOUS)
+    store.add("bob", planted.id, CandidateKey("sky", NEURON, 2), Tag.CORE)
     found = decided(planted, store)
     assert (found.spurious, found.core) == ({}, {})
     assert [n.split(" is left out")[0] for n in found.notes] == [

@@ -18,12 +18,13 @@ from torch import nn
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.linear_kinds import PCA
 from core.data.masks import crop_mask, mask_on_grid, read_mask
 from core.explain.heatmaps import energy_share
 from core.models.model import Model
 from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
-from core.types import Kind, Preprocess
+from core.types import Preprocess
 from tests.conftest import tiny_request
 
 SIDE, GRID, PATCH = 32, 8, 8
@@ -127,7 +128,7 @@ def test_its_overlay_is_on_the_patch(planted: Audit) -> None:
     component = int(table.loc[table["auroc"].idxmax(), "component"])
     rows = planted.images.loc[arrays.image_ids]
     rows = rows[rows["cue_mask"] != ""]
-    maps = planted.heatmaps(arrays.candidate(Kind.PCA, component), rows.index.tolist())
+    maps = planted.heatmaps(arrays.candidate(PCA, component), rows.index.tolist())
     shares = []
     for heat, path in zip(maps, rows["cue_mask"], strict=True):
         mask = crop_mask(read_mask(planted.root / path, (SIDE, SIDE)), planted.preprocess)

@@ -14,6 +14,7 @@ from torch import nn
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.corrections.card import card
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
@@ -35,7 +36,7 @@ from core.storage.audit_manifest import Compute
 from core.storage.files import read_json, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Preprocess, Tag
+from core.types import Preprocess, Tag
 from tests.conftest import draw, tiny_request
 
 
@@ -266,7 +267,7 @@ def test_images_held_out_change_no_correction(
     folder: Path, workspace: Workspace, rng: np.random.Generator, method: str
 ) -> None:
     audit = run_audit(tiny_request(folder), workspace)
-    TagStore.open(workspace).add("ann", audit.id, CandidateKey("red", Kind.PCA, 0), Tag.SPURIOUS)
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("red", PCA, 0), Tag.SPURIOUS)
 
     def corrected(name: str) -> dict[str, bytes]:
         request = MitigateRequest("tiny", method, name=name, pictures=False)

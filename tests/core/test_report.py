@@ -22,6 +22,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.errors import InputError, SpurioscopeError
 from core.models.model import Model
 from core.report import appendix, document, findings, pdf
@@ -34,7 +35,7 @@ from core.report.document import Report, compose, render
 from core.report.findings import Verdict
 from core.statistics.intervals import critical, newcombe
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core import test_planted
 from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of
 
@@ -68,10 +69,8 @@ def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """The same with the patch tagged spurious and the leaf's colour tagged core."""
     audit = copied(untagged, tmp_path_factory.mktemp("tagged"))
     store = TagStore.open(workspace_of(audit))
-    store.add(
-        "ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS, reason="red patch"
-    )
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS, reason="red patch")
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
     return audit
 
 
@@ -202,7 +201,7 @@ def test_the_model_is_loaded_once(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
     calls = counting(monkeypatch)
     quick = gathered(audit, with_model=False)
     assert not calls
@@ -214,7 +213,7 @@ def test_the_model_is_loaded_once(
     assert not first.missing
     assert evidence.is_measured(audit, first.decisions)
     pd.testing.assert_frame_equal(first.table, second.table)
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
     assert gathered(audit, with_model=False).missing
 
 
@@ -387,7 +386,7 @@ def test_a_missing_model_is_said(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
 
     def gone(*_: object, **__: object) -> None:
         raise InputError("the weights are gone")
@@ -404,7 +403,7 @@ def test_pictures_of_many_findings_load_the_model_once(
 ) -> None:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
     composed = compose([gathered(audit, with_model=False)])
     (section,) = composed.sections
     thrice = replace(composed, sections=(replace(section, findings=section.findings * 3),))

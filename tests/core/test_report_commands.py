@@ -11,8 +11,9 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core.test_measure_table import RED, load_white_box, workspace_of
 from tests.core.test_report import copied, untagged  # noqa: F401 - a fixture
 
@@ -22,7 +23,7 @@ def audit(untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr("core.models.load.load_model", load_white_box)
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
     return audit
 
 

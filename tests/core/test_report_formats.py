@@ -13,6 +13,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
 from core.data.preprocess import crop_box
 from core.errors import InputError
 from core.report import boxes as regions
@@ -20,7 +21,7 @@ from core.report import formats
 from core.report import material as evidence
 from core.report.boxes import Labelled, Region
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core.test_measure_table import GREEN, RED, load_white_box, workspace_of
 from tests.core.test_report import copied, untagged  # noqa: F401 - a fixture
 
@@ -43,8 +44,8 @@ def image() -> Labelled:
 def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:  # noqa: F811
     audit = copied(untagged, tmp_path_factory.mktemp("formats"))
     store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
     return audit
 
 

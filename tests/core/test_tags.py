@@ -12,11 +12,12 @@ import sqlalchemy
 
 from benchmarks import tagstore
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags import database
 from core.tags.log import TagStore
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 
 
 @pytest.fixture
@@ -29,18 +30,18 @@ def standing(store: TagStore, who: str | None = None) -> dict[tuple[str, int], T
 
 
 def test_the_newest_tag_stands(store: TagStore) -> None:
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS)
-    store.add("bob", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.UNSURE)
-    store.add("ann", "a2", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS)
+    store.add("bob", "a1", CandidateKey("wolf", PCA, 3), Tag.UNSURE)
+    store.add("ann", "a2", CandidateKey("wolf", PCA, 3), Tag.CORE)
     assert standing(store) == {("ann", 3): Tag.SPURIOUS, ("bob", 3): Tag.UNSURE}
     assert len(store.history("a1")) == 3
 
 
 def test_undo_goes_back_step_by_step(store: TagStore) -> None:
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.NEURON, 3), Tag.UNSURE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS)
+    store.add("ann", "a1", CandidateKey("wolf", NEURON, 3), Tag.UNSURE)
     assert store.undo("ann", "a1").tag is None
     assert store.undo("ann", "a1").tag is Tag.CORE
     assert standing(store) == {("ann", 3): Tag.CORE}
@@ -51,17 +52,17 @@ def test_undo_goes_back_step_by_step(store: TagStore) -> None:
 
 
 def test_a_tag_after_an_undo_can_be_undone(store: TagStore) -> None:
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     store.undo("ann", "a1")
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.SPURIOUS)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.SPURIOUS)
     assert store.undo("ann", "a1").tag is None
     assert store.undo("ann", "a1") is None
 
 
 def test_undo_brings_back_everything_that_was_said(store: TagStore) -> None:
     said = {"subtype": Subtype.BACKGROUND, "confidence": 4, "reason": "snow"}
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.SPURIOUS, **said)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.SPURIOUS, **said)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     back = store.undo("ann", "a1")
     assert (back.subtype, back.confidence, back.reason) == tuple(said.values())
     assert store.undo("ann", "a1").reason is None
@@ -69,32 +70,28 @@ def test_undo_brings_back_everything_that_was_said(store: TagStore) -> None:
 
 def test_what_cannot_be_said_together(store: TagStore) -> None:
     with pytest.raises(InputError, match="belongs to the tag spurious"):
-        store.add(
-            "a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE, subtype=Subtype.BACKGROUND
-        )
+        store.add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE, subtype=Subtype.BACKGROUND)
     with pytest.raises(InputError, match="confidence 6: give 1"):
-        store.add("a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE, confidence=6)
+        store.add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE, confidence=6)
 
 
 def test_undo_leaves_other_people_alone(store: TagStore) -> None:
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert store.undo("bob", "a1") is None
     assert standing(store) == {("ann", 1): Tag.CORE}
 
 
 def test_no_name_is_anonymous(store: TagStore) -> None:
-    assert (
-        store.add("  ", "a1", CandidateKey("wolf", Kind.PCA, 0), Tag.CORE).annotator == "anonymous"
-    )
+    assert store.add("  ", "a1", CandidateKey("wolf", PCA, 0), Tag.CORE).annotator == "anonymous"
 
 
 def test_processes_tagging_at_once_lose_nothing(store: TagStore, workspace: Workspace) -> None:
     code = (
         "import sys; from pathlib import Path; from core.tags.log import TagStore\n"
-        "from core.storage.workspace import Workspace; from core.types import Kind, Subtype, Tag\n"
+        "from core.storage.workspace import Workspace; from core.types import Subtype, Tag\n"
         "from core.candidates.key import CandidateKey\n"
         "s = TagStore.open(Workspace(Path(sys.argv[1])))\n"
-        "for i in range(10): s.add(sys.argv[2], 'a1', CandidateKey('wolf', Kind.PCA, i), Tag.CORE)"
+        "for i in range(10): s.add(sys.argv[2], 'a1', CandidateKey('wolf', 'pca', i), Tag.CORE)"
     )
     root = Path(__file__).resolve().parents[2]
     running = [
@@ -120,7 +117,7 @@ def test_tags_of_an_older_version_are_kept(workspace: Workspace) -> None:
         )
         old.execute("INSERT INTO tag_events VALUES (1, 't', 'ann', 'a1', 'wolf', 'pca', 2, 'core')")
     store = TagStore.open(workspace)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS, confidence=2)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS, confidence=2)
     assert standing(store) == {("ann", 2): Tag.CORE, ("ann", 3): Tag.SPURIOUS}
     assert store.current("a1")[1].confidence == 2
     with sqlite3.connect(workspace.root / "tags.sqlite") as new:
@@ -129,9 +126,9 @@ def test_tags_of_an_older_version_are_kept(workspace: Workspace) -> None:
 
 
 def test_every_entry_names_the_one_before_it(store: TagStore) -> None:
-    first = store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
-    store.add("bob", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
-    second = store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.SPURIOUS)
+    first = store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
+    store.add("bob", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
+    second = store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS)
     third = store.undo("ann", "a1")
     assert (first.previous, second.previous, third.previous) == (None, first.id, second.id)
     row = {"label": "wolf", "kind": "pca", "component": 3, "annotator": "ann", "tag": "unsure"}
@@ -153,9 +150,7 @@ def test_a_migration_that_fails_leaves_nothing(
     with sqlite3.connect(workspace.root / "tags.sqlite") as left:
         assert left.execute("SELECT name FROM sqlite_master").fetchall() == []
     monkeypatch.undo()
-    assert (
-        TagStore.open(workspace).add("a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE).id == 1
-    )
+    assert TagStore.open(workspace).add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE).id == 1
 
 
 def test_tags_of_a_newer_version_are_left_alone(workspace: Workspace) -> None:

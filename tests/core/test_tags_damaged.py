@@ -17,12 +17,13 @@ from benchmarks.attack_tags import attack
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags import database, failures, journal
 from core.tags.exchange import export_tags
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 
 COLUMNS = [column.name for column in database.EVENTS.columns]
 
@@ -32,7 +33,7 @@ def file(workspace: Workspace) -> Path:
     """A database with three tags of two people."""
     store = TagStore.open(workspace)
     for who, component in (("ann", 1), ("ann", 2), ("bob", 1)):
-        store.add(who, "a1", CandidateKey("wolf", Kind.PCA, component), Tag.CORE)
+        store.add(who, "a1", CandidateKey("wolf", PCA, component), Tag.CORE)
     return closed(store)
 
 
@@ -64,8 +65,8 @@ def loosen(file: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "match"),
     [
-        ("kind", "'sort'", r"entry 2: kind 'sort' is not pca, neuron, carried"),
-        ("kind", "NULL", r"kind None is not pca"),
+        ("kind", "'Pca 1'", r"entry 2: kind 'Pca 1' is no kind of candidates"),
+        ("kind", "NULL", r"kind None is no kind"),
         ("tag", "'unclear'", r"tag 'unclear' is not core, spurious, unsure"),
         ("tag", "''", r"tag '' is not core"),
         ("subtype", "'shadow'", r"subtype 'shadow' is not separate_object"),
@@ -95,7 +96,7 @@ def test_a_row_that_means_nothing_is_named(
     assert "restore them from a backup, or correct or delete these rows" in str(caught.value)
     good, faults = store.log("a1")
     assert ([entry.id for entry in good], [fault.id for fault in faults]) == ([1, 3], [2])
-    store.add("cid", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("cid", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert len(store.current("a1", "cid")) == 1
 
 
@@ -112,13 +113,13 @@ def test_a_list_shows_what_can_be_read_and_says_what_cannot(
     shutil.copytree(tiny_audit.folder, root / "audits" / tiny_audit.id)
     store, label = TagStore.open(Workspace(root)), tiny_audit.classes[0].label
     for component in (0, 1):
-        store.add("ann", tiny_audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
-    edit(closed(store), "UPDATE tag_events SET kind = 'sort' WHERE component = 1")
+        store.add("ann", tiny_audit.id, CandidateKey(label, PCA, component), Tag.CORE)
+    edit(closed(store), "UPDATE tag_events SET kind = 'so rt' WHERE component = 1")
     where = [tiny_audit.name, "--workspace", str(root)]
     assert main(["tags", "list", *where]) == 0
     said = capsys.readouterr().out
     assert "component 1    core" in said
-    assert "warning: 1 entry cannot be understood (entry 2: kind 'sort'" in said
+    assert "warning: 1 entry cannot be understood (entry 2: kind 'so rt'" in said
     for command in (["agreement"], ["export", "--out", str(tmp_path / "t.csv")]):
         assert main(["tags", command[0], *where, *command[1:]]) == 2
         assert "1 entry cannot be understood" in capsys.readouterr().err
@@ -144,7 +145,7 @@ def test_tables_that_are_not_as_they_were(
 ) -> None:
     edit(file, statement)
     with pytest.raises(WorkspaceError, match=match) as caught:
-        TagStore.open(workspace).add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+        TagStore.open(workspace).add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert "secret" not in str(caught.value)
 
 
@@ -238,19 +239,19 @@ def test_tags_are_not_written_to_a_file_that_is_gone(workspace: Workspace, file:
     store.current("a1")
     file.unlink()
     with pytest.raises(WorkspaceError, match="with the tags is gone; put it back"):
-        store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 4), Tag.CORE)
+        store.add("ann", "a1", CandidateKey("wolf", PCA, 4), Tag.CORE)
     assert not file.exists()
 
 
 def test_a_backup_that_is_put_back_is_taken_up(workspace: Workspace, file: Path) -> None:
     shutil.copyfile(file, file.with_name("backup"))
     store = TagStore.open(workspace)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 4), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 4), Tag.CORE)
     for end in ("", "-wal", "-shm"):
         Path(f"{file}{end}").unlink()
     file.with_name("backup").rename(file)
     assert len(store.history("a1")) == 3
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 5), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 5), Tag.CORE)
     with closing(sqlite3.connect(file)) as held:
         assert held.execute("SELECT count(*) FROM tag_events").fetchone() == (4,)
 
@@ -269,7 +270,7 @@ def test_a_database_that_others_make_just_now_is_waited_for(
         migrate(engine)
 
     monkeypatch.setattr(database, "migrate", busy)
-    TagStore.open(workspace).add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    TagStore.open(workspace).add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     monkeypatch.setattr(database, "WAIT", 0.0)
     left.append(1)
     database.engine_of.cache_clear()
@@ -282,7 +283,7 @@ def with_log(workspace: Workspace, folder: Path) -> Path:
     """A database of whose tags the newest stand in the log only, as after a crash."""
     store = TagStore.open(workspace)
     for component in range(3):
-        store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, component), Tag.CORE)
+        store.add("ann", "a1", CandidateKey("wolf", PCA, component), Tag.CORE)
     folder.mkdir()
     for name in ("tags.sqlite", "tags.sqlite-wal"):
         shutil.copyfile(workspace.root / name, folder / name)
@@ -298,10 +299,10 @@ def test_a_whole_log_is_read(workspace: Workspace, tmp_path: Path) -> None:
 def test_a_log_that_was_begun_again_is_whole(workspace: Workspace) -> None:
     store = TagStore.open(workspace)
     for component in range(40):
-        store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, component), Tag.CORE)
+        store.add("ann", "a1", CandidateKey("wolf", PCA, component), Tag.CORE)
     with closing(sqlite3.connect(workspace.root / "tags.sqlite")) as other:
         other.execute("PRAGMA wal_checkpoint(RESTART)")
-    store.add("bob", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("bob", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert not journal.spoilt((workspace.root / "tags.sqlite-wal").read_bytes())
 
 
@@ -351,7 +352,7 @@ FULL = r"the disk is full \(0 MiB free\); .*free some space or choose another --
 def test_a_full_disk_keeps_what_was_tagged(small_disk: Path) -> None:
     workspace = Workspace(small_disk / "w")
     store = TagStore.open(workspace)
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     filling = fill(small_disk)
     row = {"annotator": "cid", "label": "wolf", "kind": "pca", "tag": "core", "subtype": None}
     row |= {"confidence": None, "reason": "x" * 9000, "at": None}
@@ -359,10 +360,10 @@ def test_a_full_disk_keeps_what_was_tagged(small_disk: Path) -> None:
         store.add_many("a1", [row | {"component": number} for number in range(50)])
     assert "nothing of this was saved, everything saved before is kept" in str(caught.value)
     with pytest.raises(WorkspaceError, match=FULL):
-        store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 2), Tag.CORE, reason="x" * 9000)
+        store.add("ann", "a1", CandidateKey("wolf", PCA, 2), Tag.CORE, reason="x" * 9000)
     filling.unlink()
     assert len(store.current("a1")) == 1
-    store.add("ann", "a1", CandidateKey("wolf", Kind.PCA, 3), Tag.CORE)
+    store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.CORE)
 
 
 @pytest.mark.parametrize("leave", [0, 8192, 40960])
@@ -381,7 +382,7 @@ def test_no_room_for_an_export(small_disk: Path, workspace: Workspace, suffix: s
     store = TagStore.open(workspace)
     for number in range(20):
         store.add(
-            "ann", "a1", CandidateKey("wolf", Kind.PCA, number), Tag.CORE, reason=str(number) * 9000
+            "ann", "a1", CandidateKey("wolf", PCA, number), Tag.CORE, reason=str(number) * 9000
         )
     fill(small_disk, 8192)
     with pytest.raises(WorkspaceError, match=r"is full \(0 MiB free\)"):
@@ -413,7 +414,7 @@ def test_every_code_of_sqlite_is_a_sentence(tmp_path: Path, code: int, match: st
 @pytest.mark.parametrize("component", [-1, 2**31, 2**70])
 def test_numbers_that_no_database_holds_are_refused(workspace: Workspace, component: int) -> None:
     with pytest.raises(InputError, match=f"component {component}: give a number from 0 to"):
-        TagStore.open(workspace).add("a", "a1", CandidateKey("wolf", Kind.PCA, component), Tag.CORE)
+        TagStore.open(workspace).add("a", "a1", CandidateKey("wolf", PCA, component), Tag.CORE)
 
 
 def test_nothing_damaged_is_read_wrongly_or_told_in_foreign_words() -> None:

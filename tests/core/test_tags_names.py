@@ -10,11 +10,12 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.tags.people import LONGEST, one_line, person, storable
 from core.tags.queue import mixed
-from core.types import Kind, Tag
+from core.types import Tag
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ from core.types import Kind, Tag
 def test_names_as_they_are_stored(workspace: Workspace, given: str, stored: str) -> None:
     assert person(given) == person(stored) == stored
     store = TagStore.open(workspace)
-    assert store.add(given, "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE).annotator == stored
+    assert store.add(given, "a1", CandidateKey("wolf", PCA, 1), Tag.CORE).annotator == stored
     assert [e.annotator for e in store.current("a1", given)] == [stored]
 
 
@@ -47,7 +48,7 @@ def test_long_names_stay_different_people(workspace: Workspace) -> None:
     store = TagStore.open(workspace)
     names = ["x" * 10_000, "x" * 10_000 + "y", "x" * LONGEST]
     for name in names:
-        event = store.add(name, "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+        event = store.add(name, "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
         assert len(event.annotator) == LONGEST
         assert person(event.annotator) == event.annotator
     assert len(store.current("a1")) == 3
@@ -57,7 +58,7 @@ def test_long_names_stay_different_people(workspace: Workspace) -> None:
 def test_names_that_look_alike_are_one_person(workspace: Workspace) -> None:
     store = TagStore.open(workspace)
     for name in ("Zoë", "Zoe\u0308", "Zoë ", "Zo\u200bë"):
-        store.add(name, "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE)
+        store.add(name, "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     assert len(store.current("a1")) == 1
     assert store.undo("Zoe\u0308\t", "a1") is not None
 
@@ -66,9 +67,7 @@ def test_reasons_keep_their_lines_but_nothing_that_a_database_refuses(
     workspace: Workspace,
 ) -> None:
     store = TagStore.open(workspace)
-    event = store.add(
-        "a", "a1", CandidateKey("wolf", Kind.PCA, 1), Tag.CORE, reason="a\n\tb\0c\udcff"
-    )
+    event = store.add("a", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE, reason="a\n\tb\0c\udcff")
     assert event.reason == store.current("a1")[0].reason == "a\n\tb?c?"
     assert storable("ü=1\r\n") == "ü=1\r\n"
 

@@ -86,7 +86,7 @@ ALLOWED = {
     "unread(card(audit))": "the card escapes what it says itself, for every reader of Markdown",
     "shown.map(lambda cell: plain(cell) if isinstance(cell, str) else cell)": "every text is plain",
     "content": "the base64 of a picture",
-    "blocks.kinds()": "keys are names of Kind, words are plain",
+    "blocks.kinds()": "keys are names of kinds, words are plain",
     "style() + html(context, table, baseline)": "tests/pages/test_compare.py looks at it",
 }
 """Expressions that nothing shows to be safe, and why they are."""

@@ -19,12 +19,13 @@ from streamlit.web.server.starlette.starlette_websocket import _is_origin_allowe
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.guard import CONFINED
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui import access, shell
 from core.ui.media import media_routes
 from tests.pages.conftest import Open
@@ -226,7 +227,7 @@ def test_who_may_tag_starts_no_work(
     app = opened("mitigate", audit=audit.id)
     assert not app.exception
     assert "Correct the model" not in [expander.label for expander in app.expander]
-    TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", Kind.PCA, 0), Tag.CORE)
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", PCA, 0), Tag.CORE)
     for work in (
         lambda: jobs.start(workspace, ["demo"], "Demo"),
         lambda: workspace.rename("first", "other"),
@@ -243,5 +244,5 @@ def test_a_role_that_does_not_exist_only_views(
 ) -> None:
     monkeypatch.setenv("SPURIOSCOPE_ROLE", role)
     with pytest.raises(WorkspaceError, match="nothing can be changed in a presentation"):
-        TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", Kind.PCA, 0), Tag.CORE)
+        TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", PCA, 0), Tag.CORE)
     assert access.sentence().endswith("a visitor may look at every audit")

@@ -8,12 +8,13 @@ from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.measures.availability import make_trials
 from core.measures.several_audits import MEASURES, compare, open_context
 from core.storage.workspace import Workspace
 from core.tags.carry import ANNOTATOR
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui import compare_table
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
@@ -30,7 +31,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit, with a component of every class tagged."""
     store = TagStore.open(workspace)
     for facts in audit.classes:
-        store.add("ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.SPURIOUS)
+        store.add("ann", audit.id, CandidateKey(facts.label, PCA, 0), Tag.SPURIOUS)
     return audit
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from core.audits.audit import Audit
+from core.candidates.linear_kinds import PCA
 from core.storage.files import read_json, write_frame, write_json
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui.text import plain
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
@@ -76,7 +77,7 @@ def test_tag_is_saved_under_the_name_and_undo_takes_it_back(audit: Audit, opened
     store = TagStore.open(held.workspace())
     (saved,) = store.current(audit.id)
     assert (saved.annotator, saved.label, saved.tag) == ("Ada", "eel", Tag.SPURIOUS)
-    assert (saved.kind, saved.component) == (Kind.PCA, int(name.partition("-")[2]))
+    assert (saved.kind, saved.component) == (PCA, int(name.partition("-")[2]))
     again = opened("components", audit=audit.id, class_="eel")
     assert gallery(again)["cards"][0]["tag"] is None  # nobody's, until a name is given
     next(b for b in app.button if b.label == "Undo last tag").click().run()

@@ -9,13 +9,14 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.measures.factors import factor_table
 from core.measures.measure_requests import FactorsRequest
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.pages.conftest import Open, healthy
 
 
@@ -68,7 +69,7 @@ def test_tags_have_no_part_in_it(audit: Audit, opened: Open) -> None:
     assert not app.info
     label = audit.classes[0].label
     TagStore.open(workspace_of(audit)).add(
-        "Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS
+        "Ann", audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS
     )
     app = healthy(opened("measures", audit=audit.id, view="factors"), "Measures")
     assert any("Not measured yet" in m.value for m in app.markdown)

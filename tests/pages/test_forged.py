@@ -11,11 +11,12 @@ from streamlit.testing.v1.element_tree import Button
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Progress, Tag
+from core.types import Progress, Tag
 from core.ui.shell import NEEDS, PAGES
 from tests.pages.conftest import Open, galleries, trigger
 
@@ -43,8 +44,8 @@ def tagged(workspace: Workspace, audit: Audit) -> None:
     """Two people who differ on one candidate and agree on another."""
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("ben", Tag.SPURIOUS)):
-        store.add(who, audit.id, CandidateKey(audit.classes[1].label, Kind.PCA, 0), tag)
-        store.add(who, audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, 0), Tag.SPURIOUS)
+        store.add(who, audit.id, CandidateKey(audit.classes[1].label, PCA, 0), tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0].label, PCA, 0), Tag.SPURIOUS)
 
 
 def forge(app: AppTest, button: Button) -> None:
@@ -142,9 +143,7 @@ def test_a_click_in_a_component_changes_nothing(
 
 Change = Callable[[Workspace, Audit, TagStore], object]
 TAGGING: dict[str, Change] = {
-    "add": lambda w, a, s: s.add(
-        "eve", a.id, CandidateKey(a.classes[0].label, Kind.PCA, 1), Tag.CORE
-    ),
+    "add": lambda w, a, s: s.add("eve", a.id, CandidateKey(a.classes[0].label, PCA, 1), Tag.CORE),
     "add_many": lambda w, a, s: s.add_many(a.id, [row(a)]),
     "undo": lambda w, a, s: s.undo("ben", a.id),
     "upload": lambda w, a, s: a.upload(b"", None),  # type: ignore[arg-type]

@@ -11,10 +11,11 @@ from streamlit.testing.v1 import AppTest
 from core.audits.audit import Audit
 from core.audits.map import read_map
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui import map as maps
 from tests.pages.conftest import (
     Open,
@@ -250,7 +251,7 @@ def test_spuriosity_colours_the_tagged_classes(audit: Audit, opened: Open) -> No
     app = healthy(opened("map", audit=audit.id, colour="spuriosity"), TITLE)
     assert "No class has a cue that is tagged as spurious yet" in words(app)
     store = TagStore.open(Workspace(audit.folder.parent.parent))
-    store.add("Ada", audit.id, CandidateKey("eel", Kind.PCA, 0), Tag.SPURIOUS)
+    store.add("Ada", audit.id, CandidateKey("eel", PCA, 0), Tag.SPURIOUS)
     healthy(app.run(), TITLE)
     assert "No class has a cue" not in words(app)
     assert scatter(app)["entries"] == [["#646870", "none (44)"]]

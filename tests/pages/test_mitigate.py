@@ -11,6 +11,7 @@ import pytest
 from core.__main__ import parser
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.methods import METHODS
@@ -21,7 +22,7 @@ from core.jobs import jobs
 from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui.effect import siblings
 from tests.pages.conftest import Open, address, galleries, healthy
 
@@ -31,7 +32,7 @@ def tagged(audit: Audit, workspace: Workspace) -> Audit:
     """The first audit with a component of two classes tagged spurious."""
     store = TagStore.open(workspace)
     for facts in audit.classes[:2]:
-        store.add("Ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.SPURIOUS)
+        store.add("Ann", audit.id, CandidateKey(facts.label, PCA, 0), Tag.SPURIOUS)
     return audit
 
 
@@ -156,9 +157,9 @@ def test_a_cue_that_few_votes_decided_is_measured_with_as_few(
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
     store, label = TagStore.open(workspace), tagged.classes[0].label
     for name, tag in (("Ann", Tag.SPURIOUS), ("Bo", Tag.CORE), ("Cy", Tag.UNSURE)):
-        store.add(name, tagged.id, CandidateKey(label, Kind.PCA, 1), tag)
+        store.add(name, tagged.id, CandidateKey(label, PCA, 1), tag)
     store.add(
-        "Di", tagged.id, CandidateKey(label, Kind.PCA, 1), Tag.SPURIOUS
+        "Di", tagged.id, CandidateKey(label, PCA, 1), Tag.SPURIOUS
     )  # two of four: no majority
     request = MitigateRequest(
         tagged.name, "spufix", "few", cues=(f"{label}/pca-1",), strength=0.3, threshold=1,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
-from core.types import Kind
+from core.candidates.linear_kinds import NEURON, PCA
 from core.ui import figures, opened, pictures
 
 Address = tuple[str, str, dict[str, str]]
@@ -34,8 +34,8 @@ def held(audit: Audit) -> Audit:
 
 @pytest.fixture
 def addresses(held: Audit) -> dict[str, Address]:
-    candidate = opened.class_arrays(held, 0).candidate(Kind.PCA, 0)
-    neuron = opened.class_arrays(held, 0).candidate(Kind.NEURON, 3)
+    candidate = opened.class_arrays(held, 0).candidate(PCA, 0)
+    neuron = opened.class_arrays(held, 0).candidate(NEURON, 3)
     logit = pictures.logit_of(held, 0)
     image_id = str(held.images.index[0])
     outline = pictures.outline_url(held, image_id)

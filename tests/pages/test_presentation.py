@@ -8,11 +8,12 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from core.ui.shell import NEEDS, PAGES, pages
 from tests.pages.conftest import Open, address, gallery, healthy
 
@@ -31,9 +32,9 @@ def tagged(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setenv("SPURIOSCOPE_READONLY", "0")
         audit = Audit.open(workspace, "first")
         store = TagStore.open(workspace)
-        store.add("anna", audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, 0), Tag.SPURIOUS)
+        store.add("anna", audit.id, CandidateKey(audit.classes[0].label, PCA, 0), Tag.SPURIOUS)
         for who, tag in (("anna", Tag.CORE), ("ben", Tag.SPURIOUS)):
-            store.add(who, audit.id, CandidateKey(audit.classes[1].label, Kind.PCA, 0), tag)
+            store.add(who, audit.id, CandidateKey(audit.classes[1].label, PCA, 0), tag)
 
 
 def state_of(workspace: Workspace, audit: Audit) -> list[object]:
@@ -73,7 +74,7 @@ def test_tags_jobs_and_uploads_are_refused(tagged: None, audit: Audit, tmp_path:
     store, before = TagStore.open(workspace), TagStore.open(workspace).history(audit.id)
     label = audit.classes[0].label
     with pytest.raises(WorkspaceError, match="nothing can be changed in a presentation"):
-        store.add("eve", audit.id, CandidateKey(label, Kind.PCA, 1), Tag.CORE)
+        store.add("eve", audit.id, CandidateKey(label, PCA, 1), Tag.CORE)
     with pytest.raises(WorkspaceError, match="presentation"):
         store.undo("anna", audit.id)
     with pytest.raises(WorkspaceError, match="presentation"):
@@ -109,7 +110,7 @@ def test_arrows_go_to_the_next_finding(workspace: Workspace, audit: Audit, opene
         patch.setenv("SPURIOSCOPE_READONLY", "0")
         for facts in audit.classes[:2]:
             store = TagStore.open(workspace)
-            store.add("anna", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.SPURIOUS)
+            store.add("anna", audit.id, CandidateKey(facts.label, PCA, 0), Tag.SPURIOUS)
     app = healthy(opened("findings", audit=audit.id), "Findings")
     first = app.header[0].value
     app.button(key="finding-right").click().run()

@@ -5,12 +5,13 @@ from streamlit.testing.v1 import AppTest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.measures.stored import measured
 from core.report import material as evidence
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.pages.conftest import Open, address, healthy
 
 TITLE = "Report"
@@ -24,7 +25,7 @@ def preview(app: AppTest) -> str:
 
 def tag(audit: Audit, workspace: Workspace, label: str = "eel") -> None:
     store = TagStore.open(workspace)
-    store.add("ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS, reason="snow")
+    store.add("ann", audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS, reason="snow")
 
 
 def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 
 from core.audits.audit import Audit
+from core.candidates.linear_kinds import PCA
 from core.errors import UnreadableImageError, WorkspaceError
 from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.models.model import Model
 from core.storage.files import read_array, read_json, write_json
 from core.trials.encoder import features_of
-from core.types import Kind
 from core.ui import drawn, opened, pictures
 from tests.pages.conftest import SIDE, load_tiny
 
@@ -51,7 +51,7 @@ def gradient_layer(model: Model, pixels: np.ndarray) -> np.ndarray:
 
 def requests(audit: Audit) -> list[Request]:
     """Every way to run the network, each for pictures of its own."""
-    direction = opened.class_arrays(audit, 0).candidate(Kind.PCA, 0).direction
+    direction = opened.class_arrays(audit, 0).candidate(PCA, 0).direction
     found: list[Request] = []
     for seed in range(THREADS):
         pixels = picture(seed)
@@ -104,7 +104,7 @@ def test_maps_asked_for_at_once_are_those_drawn_alone(
     audit: Audit, tmp_path: Path, method: str
 ) -> None:
     shared = opened.open_audit(audit.id)
-    candidate = opened.class_arrays(shared, 0).candidate(Kind.PCA, 0)
+    candidate = opened.class_arrays(shared, 0).candidate(PCA, 0)
     asked = [
         ("attribution", f"{audit.id}/0/pca/{candidate.key.number}/{method}/{image_id}.png")
         for image_id in shared.images.index[:16]
@@ -119,7 +119,7 @@ def test_maps_asked_for_at_once_are_those_drawn_alone(
 
 def test_approximate_maps_asked_for_at_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Audit, "exact_maps", False)
-    candidate = audit.class_arrays(0).candidate(Kind.PCA, 0)
+    candidate = audit.class_arrays(0).candidate(PCA, 0)
     ids, model = list(audit.images.index[:16]), audit.load_model()
     alone = audit.heatmaps(candidate, ids, model)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -162,7 +162,7 @@ def test_an_upload_without_finite_features_is_refused(
 
 def test_pictures_of_an_earlier_version_are_drawn_anew(audit: Audit) -> None:
     url = pictures.attribution_url(
-        opened.open_audit(audit.id), audit.class_arrays(0).candidate(Kind.PCA, 0), "x", "occlusion"
+        opened.open_audit(audit.id), audit.class_arrays(0).candidate(PCA, 0), "x", "occlusion"
     )
     assert url.endswith(f"-{pictures.DRAWN}")
 

@@ -14,12 +14,13 @@ from streamlit.testing.v1 import AppTest
 from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import CARRIED, PCA
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, GOLD, answers, count_votes
-from core.types import Kind, Subtype, Tag
+from core.types import Subtype, Tag
 from core.ui.text import plain
 from tests.hostile import NAMES
 from tests.pages.conftest import Open, address, galleries, healthy
@@ -79,7 +80,7 @@ def test_others_are_hidden_unless_asked_for(
     audit: Audit, workspace: Workspace, opened: Open, spelling: str
 ) -> None:
     facts = audit.classes[0]
-    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(facts.label, Kind.PCA, 0), Tag.CORE)
+    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(facts.label, PCA, 0), Tag.CORE)
     at = spelling.format(**vars(facts))
     blind = opened("tagging", audit=audit.id, at=at)
     assert not blind.dataframe
@@ -92,7 +93,7 @@ def test_gold_questions_are_mixed_in_and_hidden(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:
     store, facts = TagStore.open(workspace), audit.classes[1]
-    store.add(GOLD, audit.id, CandidateKey(facts.label, Kind.PCA, 5), Tag.SPURIOUS)
+    store.add(GOLD, audit.id, CandidateKey(facts.label, PCA, 5), Tag.SPURIOUS)
     at = f"{facts.class_idx}.pca.5"
     page = healthy(opened("tagging", audit=audit.id, depth="2", at=at, others="1"), "Tagging")
     assert shown(page).endswith("component 6")  # beyond the depth, but asked all the same
@@ -121,7 +122,7 @@ def test_a_candidate_of_the_address_is_shown_with_its_own_images(
     assert [picture["image_id"] for picture in data["pictures"]][:6] == expected
     press(app, "2")
     (event,) = TagStore.open(workspace).current(audit.id)
-    assert (event.label, event.kind, event.component) == (facts.label, Kind.CARRIED, 0)
+    assert (event.label, event.kind, event.component) == (facts.label, CARRIED, 0)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_candidate_that_does_not_exist_is_passed_over(
     audit: Audit, workspace: Workspace, opened: Open, at: str
 ) -> None:
     store = TagStore.open(workspace)
-    store.add(GOLD, audit.id, CandidateKey(audit.classes[1].label, Kind.PCA, 500), Tag.SPURIOUS)
+    store.add(GOLD, audit.id, CandidateKey(audit.classes[1].label, PCA, 500), Tag.SPURIOUS)
     app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
     assert shown(app)
     assert address(app)["at"] != at
@@ -143,7 +144,7 @@ def test_what_cannot_be_saved_is_a_sentence(
 ) -> None:
     store = TagStore.open(workspace)
     for who, tag in (("anonymous", Tag.CORE), ("Bob", Tag.SPURIOUS)):
-        store.add(who, audit.id, CandidateKey(audit.classes[0].label, Kind.PCA, 0), tag)
+        store.add(who, audit.id, CandidateKey(audit.classes[0].label, PCA, 0), tag)
     app = opened(page, audit=audit.id)
 
     def full(*_: object, **__: object) -> None:
@@ -164,7 +165,7 @@ def test_people_are_named_as_they_are_called(
     store, label = TagStore.open(workspace), audit.classes[0].label
     for who in NAMES[:2]:
         for component in range(2):
-            store.add(who, audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
+            store.add(who, audit.id, CandidateKey(label, PCA, component), Tag.CORE)
     app = healthy(opened("agreement", audit=audit.id), "Agreement")
     first, second = sorted(NAMES[:2])
     assert app.selectbox(key="confusion").options == [f"{first} and {second}"]
@@ -177,11 +178,11 @@ def test_agreement_settles_a_disagreement(audit: Audit, workspace: Workspace, op
     assert any("Nobody has tagged" in m.value for m in empty.markdown)
     store, label = TagStore.open(workspace), audit.classes[0].label
     for component in range(3):
-        store.add("Ann", audit.id, CandidateKey(label, Kind.PCA, component), Tag.CORE)
+        store.add("Ann", audit.id, CandidateKey(label, PCA, component), Tag.CORE)
         store.add(
             "Bob",
             audit.id,
-            CandidateKey(label, Kind.PCA, component),
+            CandidateKey(label, PCA, component),
             [Tag.CORE, Tag.SPURIOUS][component % 2],
         )
     app = healthy(opened("agreement", audit=audit.id), "Agreement")
@@ -216,7 +217,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tagged(audit: Audit, workspace: Workspace) -> str:
     label = audit.classes[0].label
-    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(label, Kind.PCA, 0), Tag.SPURIOUS)
+    TagStore.open(workspace).add("Ann", audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS)
     return label
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.storage.workspace import Workspace
 from core.tags import database
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.pages.conftest import Open
 
 PAGES = ["components", "tagging", "agreement", "ranking", "measures", "findings", "report",
@@ -24,7 +25,7 @@ UNTOUCHED = {"image", "overview", "map", "components"}
 def spoil(workspace: Workspace, audit: Audit, statement: str) -> None:
     store, label = TagStore.open(workspace), audit.classes[0].label
     for component in range(3):
-        store.add("anonymous", audit.id, CandidateKey(label, Kind.PCA, component), Tag.SPURIOUS)
+        store.add("anonymous", audit.id, CandidateKey(label, PCA, component), Tag.SPURIOUS)
     store.engine.dispose()
     database.engine_of.cache_clear()
     with closing(sqlite3.connect(workspace.root / "tags.sqlite")) as other:
@@ -36,7 +37,7 @@ def spoil(workspace: Workspace, audit: Audit, statement: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE tag_events SET kind = 'sort' WHERE id = 2", "1 entry cannot be understood"),
+        ("UPDATE tag_events SET kind = 'so rt' WHERE id = 2", "1 entry cannot be understood"),
         ("ALTER TABLE tag_events RENAME COLUMN kind TO sort", "has no column kind"),
     ],
 )

@@ -16,6 +16,7 @@ import core.models.checkpoint
 import core.models.load
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON, PCA
 from core.corrections.corrected import effect_table
 from core.corrections.derived import Corrected
 from core.corrections.methods import METHODS, Method
@@ -25,7 +26,7 @@ from core.corrections.task import Task
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind, Progress, Tag
+from core.types import Progress, Tag
 from tests.core import test_planted
 from tests.core.conftest import GREEN, RED, load_white_box
 
@@ -42,9 +43,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(root, 0.7)
     store = TagStore.open(Workspace(root / "workspace"))
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, RED), Tag.SPURIOUS)
-    store.add("ann", audit.id, CandidateKey("leaf", Kind.NEURON, GREEN), Tag.CORE)
-    store.add("ann", audit.id, CandidateKey("pond", Kind.PCA, 0), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
+    store.add("ann", audit.id, CandidateKey("pond", PCA, 0), Tag.SPURIOUS)
     return audit.folder.parent.parent
 
 

@@ -16,12 +16,12 @@ import core.models.weights
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON, PCA
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import read_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Kind
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, run
 
@@ -51,7 +51,7 @@ def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Au
 
 def test_nothing_tagged_is_refused(workspace: Workspace, parent: Audit) -> None:
     store = TagStore.open(workspace)
-    for label, kind, number in (("leaf", Kind.NEURON, RED), ("pond", Kind.PCA, 0)):
+    for label, kind, number in (("leaf", NEURON, RED), ("pond", PCA, 0)):
         store.add("ann", parent.id, CandidateKey(label, kind, number), None)
     with pytest.raises(InputError, match="no candidate of audit .* spurious; tag one on the page"):
         run(workspace, parent, classes=())

@@ -10,6 +10,7 @@ from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
 from core.candidates.candidate import linear_alpha
 from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.corrected import effect_table
@@ -21,7 +22,7 @@ from core.storage.files import read_json, write_array, write_frame
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, values_of
 from core.tags.log import TagStore
-from core.types import Kind, Tag
+from core.types import Tag
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
@@ -115,7 +116,7 @@ def test_tags_come_along_once(workspace: Workspace, parent: Audit) -> None:
     store = TagStore.open(workspace)
     audit = run(workspace, parent, **QUICK)
     carried = {(e.label, e.kind, e.annotator) for e in store.current(audit.id)}
-    assert ("leaf", Kind.NEURON, "ann") in carried
+    assert ("leaf", NEURON, "ann") in carried
     assert carry_tags(parent, audit, store) == 0
 
 
@@ -124,10 +125,10 @@ def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
 ) -> None:
     store = TagStore.open(workspace)
     for number in range(3):
-        store.add("bob", parent.id, CandidateKey("leaf", Kind.PCA, number), Tag.SPURIOUS)
+        store.add("bob", parent.id, CandidateKey("leaf", PCA, number), Tag.SPURIOUS)
     audit = run(workspace, parent, "pclarc", strength=1.0, cues=("leaf/pca-0",), **QUICK)
     there = [e for e in store.current(audit.id) if e.annotator == "bob"]
-    gone = [e for e in there if e.kind is Kind.CARRIED]
+    gone = [e for e in there if e.kind == CARRIED]
     assert len(there) == 3
     assert gone
     arrays, theirs = audit.class_arrays(0), parent.class_arrays(0)
@@ -148,11 +149,11 @@ def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, pare
     path = parent.files.carried_to(0)
     write_array(path, np.append(component.direction, component.offset - 1)[None])
     store = TagStore.open(workspace)
-    store.add("other", parent.id, CandidateKey("leaf", Kind.CARRIED, 0), Tag.SPURIOUS)
+    store.add("other", parent.id, CandidateKey("leaf", CARRIED, 0), Tag.SPURIOUS)
     carried = parent.class_arrays(0).candidate("carried", 0)
     phi = parent.features(arrays.image_ids)
     wanted = phi @ carried.direction - carried.offset
     np.testing.assert_allclose(cue_of(parent, carried).alpha(phi), wanted, atol=1e-4)
     audit = run(workspace, parent, cues=("leaf/carried-0",), **QUICK)
-    assert any(e.kind is Kind.CARRIED for e in store.current(audit.id))
+    assert any(e.kind == CARRIED for e in store.current(audit.id))
     audit.class_arrays(0).candidate("carried", 0)
