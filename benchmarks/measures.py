@@ -47,7 +47,7 @@ def hold(audit: Any, workspace: Any) -> list[Line]:
     from core.tags.decisions import decided
     from core.tags.log import TagStore
 
-    planted = {k: v for k, v in audit.summary["planted"].items() if isinstance(v, dict)}
+    planted = {k: v for k, v in audit.summary.planted.items() if isinstance(v, dict)}
     owners = {label: truth for label, truth in planted.items() if truth.get("cue")}
     clean = [label for label in planted if label not in owners]
     store = TagStore.open(workspace)

@@ -28,7 +28,7 @@ def run() -> list[Line]:
         command("demo", folder)
         workspace = Workspace(Path(folder))
         audit = Audit.open(workspace, "demo-cues")
-        planted = {k: v for k, v in audit.summary["planted"].items() if isinstance(v, dict)}
+        planted = {k: v for k, v in audit.summary.planted.items() if isinstance(v, dict)}
         owners = {label: truth["cue"] for label, truth in planted.items() if truth.get("cue")}
         store = TagStore.open(workspace)
         for label, cue in owners.items():

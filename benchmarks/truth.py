@@ -26,7 +26,7 @@ def run() -> list[Line]:
 
 def hold(audit: Any) -> list[Line]:
     """Every line about one audit of a rendered demo."""
-    planted = {k: v for k, v in audit.summary["planted"].items() if isinstance(v, dict)}
+    planted = {k: v for k, v in audit.summary.planted.items() if isinstance(v, dict)}
     cues = sorted({truth["cue"] for truth in planted.values() if truth.get("cue")})
     lines = []
     for label, truth in planted.items():

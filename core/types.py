@@ -154,7 +154,7 @@ class ImageTable:
     """Warnings a user should read: a class with one image, a link in a circle."""
     repeated: tuple[tuple[str, ...], ...] = ()
     """Rows for the very same path that were dropped after the first, as (path, detail)."""
-    planted: dict[str, Any] = field(default_factory=dict)
+    planted: Mapping[str, Any] = field(default_factory=dict)
     """For rendered data: the planted truth, ``{label: {"cue": attribute, "kind": …, …}}``."""
 
     @property

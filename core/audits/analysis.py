@@ -15,6 +15,7 @@ Every result carries the key of what it was computed from, so only what changed 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.audits.audit_summary import HeadFacts, SplitFacts, Summary, Unreadable
+from core.audits.audited import AuditedClass
 from core.candidates.candidate import heatmaps
 from core.candidates.kinds import title_of
 from core.candidates.search import ClassCandidates, ClassFeatures, find_candidates
@@ -40,6 +43,7 @@ from core.storage.files import (
     read_array,
     read_frame,
     read_json,
+    read_value,
     remove,
     replacing_folder,
     there,
@@ -272,7 +276,7 @@ def _scores(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
     )
 
 
-def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[dict[str, Any]]:
+def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[AuditedClass]:
     """Analyse every class that has an output and a training image; returns their facts."""
     files, head = subject.files, predicted.head
     if files.classes.exists() and not _same_key(files.classes_key, subject.key):
@@ -289,9 +293,9 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[d
         if not stored.facts.exists():
             _analyse_class(subject, predicted, name)
         tables.append(read_frame(stored.candidates))
-        facts.append(
-            read_json(stored.facts) | {"definition": glosses.get(name, "")} | widest_gap(tables[-1])
-        )
+        found = read_value(stored.facts, AuditedClass)
+        found = found.with_entries(definition=glosses.get(name, ""))
+        facts.append(with_widest_gap(found, tables[-1]))
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
     if tables:
         write_frame(files.candidates, pd.concat(tables, ignore_index=True))
@@ -306,25 +310,25 @@ def _same_key(path: Path, key: str) -> bool:
         return digests.would_be(path, as_bytes(key))
 
 
-def widest_gap(table: pd.DataFrame) -> dict[str, Any]:
-    """The candidate that opens the largest accuracy gap of a class, where any was measured.
+def with_widest_gap(facts: AuditedClass, table: pd.DataFrame) -> AuditedClass:
+    """A class with the candidate that opens its largest accuracy gap, where any was measured.
 
     Gaps whose corrected interval lies above zero go first: the largest of many noisy numbers
     would otherwise lead.
     """
     measured = table[table["gap"].notna()]
     if measured.empty:
-        return {"top_gap": None}
+        return facts.with_entries(top_gap=None)
     certain = measured[measured["gap_low"] > 0]
     row = (certain if len(certain) else measured).sort_values("gap", ascending=False).iloc[0]
-    return {
-        "top_gap": float(row["gap"]),
-        "top_gap_low": float(row["gap_low"]),
-        "top_gap_high": float(row["gap_high"]),
-        "top_kind": str(row["kind"]),
-        "top_component": int(row["component"]),
-        "top_candidate": title_of(row["kind"], int(row["component"])),
-    }
+    return facts.with_entries(
+        top_gap=float(row["gap"]),
+        top_gap_low=float(row["gap_low"]),
+        top_gap_high=float(row["gap_high"]),
+        top_kind=str(row["kind"]),
+        top_component=int(row["component"]),
+        top_candidate=title_of(row["kind"], int(row["component"])),
+    )
 
 
 def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
@@ -378,7 +382,7 @@ def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
         for name, array in arrays.items():
             write_array(new.array(name), array)
         write_frame(new.candidates, table, "snappy")
-        write_json(new.facts, facts)
+        write_json(new.facts, AuditedClass.from_json(facts))
 
 
 def _top_maps(
@@ -408,21 +412,27 @@ def _top_maps(
     return maps
 
 
-def summarise(
-    subject: Subject, predicted: Predicted, classes: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """What ``list``, ``show`` and the overview say, as plain JSON."""
+Groups = tuple[tuple[str, ...], ...]
+"""Of paths."""
+
+MASKS = ("object_mask", "cue_mask", "x_min")
+"""Columns that say where in an image something is."""
+
+
+def summarise(subject: Subject, predicted: Predicted, classes: Sequence[AuditedClass]) -> Summary:
+    """What ``list``, ``show`` and the overview say."""
     table, images, readable = subject.table, subject.images, subject.readable
     fair, held_out, label = predicted.fair, predicted.held_out, subject.labels
+    measured = []
     for facts in classes:
-        rows = held_out & (label == facts["label"])
-        facts["n_held_out"] = int(rows.sum())
-        facts["accuracy"] = float(fair[rows].mean()) if rows.any() else None
+        rows = held_out & (label == facts.label)
+        accuracy = float(fair[rows].mean()) if rows.any() else None
+        measured.append(facts.with_entries(n_held_out=int(rows.sum()), accuracy=accuracy))
     per_split = {
-        str(split): {"images": len(rows), "accuracy": float(fair[rows].mean())}
+        str(split): SplitFacts(len(rows), float(fair[rows].mean()))
         for split, rows in readable.groupby("split").indices.items()
     }
-    audited = {facts["label"] for facts in classes}
+    audited = {facts.label for facts in classes}
     notes = [*table.notes]
     if left_out := sorted(set(label) - audited):
         notes.append(
@@ -431,37 +441,34 @@ def summarise(
         )
     duplicates, across = repeated_images(readable)
     unreadable = images[~images["readable"]]
-    return {
-        "images": len(images),
-        "readable": len(readable),
-        "unreadable": [
-            {"path": p, "reason": r}
-            for p, r in zip(unreadable["path"], unreadable["reason"], strict=True)
-        ],
-        "splits": per_split,
-        "classes": classes,
-        "accuracy": float(fair[held_out].mean()) if held_out.any() else None,
-        "held_out": subject.manifest.head.held_out
+    return Summary(
+        images=len(images),
+        readable=len(readable),
+        unreadable=tuple(map(Unreadable, unreadable["path"], unreadable["reason"])),
+        splits=per_split,
+        classes=tuple(measured),
+        accuracy=float(fair[held_out].mean()) if held_out.any() else None,
+        held_out=subject.manifest.head.held_out
         or held_out_basis(readable, subject.fitting, predicted.head.mode),
-        "head": {"mode": predicted.head.mode, "outputs": len(predicted.head.outputs)},
-        "attributes": list(table.attributes),
-        "masks": [m for m in ("object_mask", "cue_mask", "x_min") if m in images.columns],
-        "duplicates": duplicates,
-        "in_two_splits": across,
-        "repeated": [list(row) for row in table.repeated],
-        "planted": table.planted,
-        "table": _table_key(table),
-        "notes": list(dict.fromkeys(notes)),
-    }
+        head=HeadFacts(predicted.head.mode, len(predicted.head.outputs)),
+        attributes=table.attributes,
+        masks=tuple(m for m in MASKS if m in images.columns),
+        duplicates=duplicates,
+        in_two_splits=across,
+        repeated=table.repeated,
+        planted=table.planted,
+        table=_table_key(table),
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
-def repeated_images(readable: pd.DataFrame) -> tuple[list[list[str]], list[list[str]]]:
+def repeated_images(readable: pd.DataFrame) -> tuple[Groups, Groups]:
     """Groups of paths with identical bytes, and those of them that stand in several splits."""
     same = readable[readable.duplicated("digest", keep=False)]
     groups, across = [], []
     for _, rows in same.groupby("digest", sort=True):
-        paths = sorted(rows["path"])
+        paths = tuple(sorted(rows["path"]))
         groups.append(paths)
         if rows["split"].nunique() > 1:
             across.append(paths)
-    return sorted(groups), sorted(across)
+    return tuple(sorted(groups)), tuple(sorted(across))

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.audits.audit_summary import Summary
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
 from core.candidates.candidate import Functional
@@ -17,13 +18,14 @@ from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
 from core.models.linear import Head, read_head
-from core.storage.documents import IMAGES, PREDICTED, SUMMARY
+from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import (
     damaged,
     read_array,
     read_bytes,
     read_frame,
     read_json,
+    read_value,
     replacing_folder,
     write_array,
     write_bytes,
@@ -71,7 +73,7 @@ class Audit:
                 f"audit {self.manifest.name!r} is not finished; run the same audit command "
                 "again to go on, or resume it on the page New audit"
             )
-        self.summary: dict[str, Any] = read_json(self.files.summary, SUMMARY)
+        self.summary = read_value(self.files.summary, Summary)
 
     @classmethod
     def open(cls, workspace: Workspace, audit: str) -> Audit:
@@ -98,10 +100,10 @@ class Audit:
         """Whether heatmaps average to alpha exactly."""
         return self.manifest.model.map_kind != "none"
 
-    @cached_property
-    def classes(self) -> list[AuditedClass]:
+    @property
+    def classes(self) -> tuple[AuditedClass, ...]:
         """Facts of every audited class, by label."""
-        return [AuditedClass.from_json(facts) for facts in self.summary["classes"]]
+        return self.summary.classes
 
     @property
     def preprocess(self) -> Preprocess:

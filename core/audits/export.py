@@ -44,7 +44,7 @@ def images_table(audit: Audit) -> pd.DataFrame:
     table = audit.images.reset_index()
     outputs = np.array(audit.head.outputs, dtype=object)
     table["prediction"] = outputs[table["prediction"].to_numpy()]
-    return table[[*IMAGE_COLUMNS, *audit.summary["attributes"]]]
+    return table[[*IMAGE_COLUMNS, *audit.summary.attributes]]
 
 
 def components_table(audit: Audit) -> pd.DataFrame:

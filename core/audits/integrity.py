@@ -16,11 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.audits.audit_summary import Summary
 from core.data.decode import file_digest
 from core.errors import WorkspaceError
 from core.features.shards import PLAN_COLUMNS, ROW_COLUMNS, FeatureStore
 from core.storage import digests
-from core.storage.documents import SUMMARY
 from core.storage.files import (
     MEND,
     as_parquet,
@@ -29,6 +29,7 @@ from core.storage.files import (
     read_frame,
     read_frames,
     read_json,
+    read_value,
     write_frame,
 )
 from core.storage.layout import (
@@ -151,13 +152,13 @@ def _missing(folder: Path) -> Iterator[str]:
     """Folders and files that a finished audit has; their digests may be gone with them."""
     files = AuditFiles(folder)
     try:
-        classes = read_json(files.summary, SUMMARY)["classes"]
+        classes = read_value(files.summary, Summary).classes
         shards = FeatureStore(folder).shards
     except WorkspaceError:
         return  # never finished, or damaged, which is said already
     paths = [files.images, files.predictions, files.head.facts, files.classes_key]
     paths += [files.candidates] if classes else []
-    paths += [files.of_class(facts["class_idx"]).facts for facts in classes]
+    paths += [files.of_class(facts.class_idx).facts for facts in classes]
     paths += [shard.files.rows for shard in shards]
     paths += [files.plan(name) for name in sorted({shard.plan for shard in files.every_shard()})]
     yield from (path.relative_to(folder).as_posix() for path in paths if not path.exists())

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.audits.audit_requests import AuditRequest, DemoRequest
+from core.audits.audit_summary import Summary
+from core.audits.audited import AuditedClass
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands.terminal import (
@@ -20,8 +22,7 @@ from core.commands.terminal import (
 )
 from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import DataFacts, Manifest
-from core.storage.documents import SUMMARY
-from core.storage.files import MEND, is_locked, read_json
+from core.storage.files import MEND, is_locked, read_value
 from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -130,7 +131,7 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
         try:
             summary, state = _summary(path), _state(workspace, manifest)
         except WorkspaceError:
-            summary, state = {}, "damaged"
+            summary, state = None, "damaged"
         row = {**describe(manifest, summary), "state": state}
         rows.append({k: v for k, v in row.items() if k not in ("classes", "unreadable")})
         rows[-1]["classes"] = len(row["classes"])
@@ -146,10 +147,9 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
     return result, "\n".join(lines) or empty
 
 
-def _summary(path: Path) -> dict[str, Any]:
-    """The summary of an audit; empty where it is not finished."""
-    found: dict[str, Any] = read_json(path, SUMMARY) if path.exists() else {}
-    return found
+def _summary(path: Path) -> Summary | None:
+    """The summary of an audit; None where it is not finished."""
+    return read_value(path, Summary) if path.exists() else None
 
 
 def _state(workspace: Workspace, manifest: Manifest) -> str:
@@ -210,8 +210,9 @@ def _moved_source(data: DataFacts, root: Path) -> str:
     return str(manifest) if beside and manifest.is_file() else data.source
 
 
-def describe(manifest: Manifest, summary: dict[str, Any]) -> dict[str, Any]:
+def describe(manifest: Manifest, summary: Summary | None) -> dict[str, Any]:
     """An audit as one JSON document."""
+    found = summary.to_json() if summary else {}
     return {
         "id": manifest.id,
         "name": manifest.name,
@@ -220,20 +221,20 @@ def describe(manifest: Manifest, summary: dict[str, Any]) -> dict[str, Any]:
         "version": manifest.version,
         "data": manifest.data.to_json(),
         "model": manifest.model.to_json(),
-        "head": {**manifest.head.to_json(), **summary.get("head", {})},
+        "head": {**manifest.head.to_json(), **found.get("head", {})},
         "compute": manifest.compute.to_json(),
         "fingerprint": manifest.fingerprint,
-        "images": summary.get("images"),
-        "readable": summary.get("readable"),
-        "accuracy": summary.get("accuracy"),
-        "held_out": summary.get("held_out"),
-        "splits": summary.get("splits", {}),
-        "classes": summary.get("classes", []),
-        "unreadable": summary.get("unreadable", []),
-        "duplicates": summary.get("duplicates", []),
-        "in_two_splits": summary.get("in_two_splits", []),
-        "repeated": summary.get("repeated", []),
-        "notes": [*manifest.model.notes, *summary.get("notes", [])],
+        "images": found.get("images"),
+        "readable": found.get("readable"),
+        "accuracy": found.get("accuracy"),
+        "held_out": found.get("held_out"),
+        "splits": found.get("splits", {}),
+        "classes": found.get("classes", []),
+        "unreadable": found.get("unreadable", []),
+        "duplicates": found.get("duplicates", []),
+        "in_two_splits": found.get("in_two_splits", []),
+        "repeated": found.get("repeated", []),
+        "notes": [*manifest.model.notes, *found.get("notes", [])],
     }
 
 
@@ -241,7 +242,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def _text(manifest: Manifest, summary: dict[str, Any]) -> str:
+def _text(manifest: Manifest, summary: Summary | None) -> str:
     """An audit in a few lines."""
     from core.models.precision import in_words
 
@@ -253,22 +254,22 @@ def _text(manifest: Manifest, summary: dict[str, Any]) -> str:
         f"  model     {manifest.model.name}, head {manifest.head.mode} ({manifest.head.reason})",
         f"  computed  on {compute.device} in {in_words(compute)}",
     ]
-    if not summary:
+    if summary is None:
         return "\n".join([*lines, "  not finished: run the same audit command again to go on"])
     lines.append(
-        f"  images    {summary['readable']} readable of {summary['images']}, accuracy "
-        f"{_percent(summary['accuracy']) or 'unknown'} on {summary['held_out']}"
+        f"  images    {summary.readable} readable of {summary.images}, accuracy "
+        f"{_percent(summary.accuracy) or 'unknown'} on {summary.held_out}"
     )
-    for key, words in (
-        ("unreadable", "images that cannot be read"),
-        ("duplicates", "groups of identical images"),
-        ("in_two_splits", "groups of identical images in two splits"),
+    for found, words in (
+        (summary.unreadable, "images that cannot be read"),
+        (summary.duplicates, "groups of identical images"),
+        (summary.in_two_splits, "groups of identical images in two splits"),
     ):
-        if summary[key]:
-            lines.append(f"  {words}: {len(summary[key])} (listed with --json)")
-    lines += [f"  note: {note}" for note in summary["notes"]]
+        if found:
+            lines.append(f"  {words}: {len(found)} (listed with --json)")
+    lines += [f"  note: {note}" for note in summary.notes]
     lines.append("  largest accuracy gap that a component or neuron opens, by class:")
-    ranked = sorted(summary["classes"], key=lambda c: -(c.get("top_gap") or 0))
+    ranked = sorted(summary.classes, key=lambda c: -(c.top_gap or 0))
     for facts in ranked[:12]:
         lines.append(_class_line(facts))
     if len(ranked) > 12:
@@ -276,14 +277,14 @@ def _text(manifest: Manifest, summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _class_line(facts: dict[str, Any]) -> str:
-    gap, name = facts.get("top_gap"), " ".join(facts["name"].splitlines())
-    begin = f"    {name:<28} accuracy {_percent(facts['accuracy']):>7}"
+def _class_line(facts: AuditedClass) -> str:
+    gap, name = facts.top_gap, " ".join(facts.name.splitlines())
+    begin = f"    {name:<28} accuracy {_percent(facts.accuracy):>7}"
     if gap is None:
         return f"{begin}  no held-out gap"
     return (
         f"{begin}  gap {gap:+6.1f} pp "
-        f"[{facts['top_gap_low']:+.1f}, {facts['top_gap_high']:+.1f}] by {facts['top_candidate']}"
+        f"[{facts.top_gap_low:+.1f}, {facts.top_gap_high:+.1f}] by {facts.top_candidate}"
     )
 
 

@@ -61,7 +61,7 @@ def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = 
     result = {"audit": audit.id, "class_idx": facts.class_idx, "label": facts.label}
     result |= {"class_name": facts.name, **asdict(found.score)}
     result |= {"chance_auroc": 0.5, "share_in": found.share_in, "share_cue": found.share_cue}
-    result |= {"split": audit.summary["held_out"], "images": _records(found.images)}
+    result |= {"split": audit.summary.held_out, "images": _records(found.images)}
     result["unreadable"] = unreadable
     lines = [_text(found.table), *(f"left out: {p} ({reason})" for p, reason in found.unreadable)]
     return result, "\n".join(lines)

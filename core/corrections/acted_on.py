@@ -195,8 +195,8 @@ def has(audit: Audit, attribute: str) -> pd.Series:
         If the data has no such attribute; those it has are named.
     """
     name, equals, value = attribute.partition("=")
-    if name not in audit.summary["attributes"]:
-        known = ", ".join(audit.summary["attributes"]) or "none"
+    if name not in audit.summary.attributes:
+        known = ", ".join(audit.summary.attributes) or "none"
         raise InputError(f"the data has no attribute {name!r}; it has: {known}")
     column = audit.images[name]
     text = column.astype(str)
@@ -225,10 +225,10 @@ def who_shows(
         images of highest and of lowest spuriosity among these images.
     basis : the same in words.
     """
-    attribute = attribute or (audit.summary["planted"].get(label) or {}).get("cue")
+    attribute = attribute or (audit.summary.planted.get(label) or {}).get("cue")
     found = pd.Series(pd.NA, image_ids, dtype="boolean")
     mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
-    if attribute and attribute.partition("=")[0] in audit.summary["attributes"]:
+    if attribute and attribute.partition("=")[0] in audit.summary.attributes:
         found.loc[mine] = has(audit, attribute).loc[mine]
         return found, f"attribute {attribute}"
     table = spuriosity_of(audit, label, decisions.spurious[label])

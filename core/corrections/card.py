@@ -39,8 +39,8 @@ def card(audit: Audit) -> str:
         f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
         f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
         "`.onnx` files take values in [0, 1] and normalise them themselves.",
-        f"- Data: {escaped(manifest.data.source)}, {summary['readable']} images",
-        f"- Accuracy: {_share(summary['accuracy'])} on {escaped(summary['held_out'])}",
+        f"- Data: {escaped(manifest.data.source)}, {summary.readable} images",
+        f"- Accuracy: {_share(summary.accuracy)} on {escaped(summary.held_out)}",
     ]
     compute = manifest.compute
     lines.append(f"- Computed on {compute.device} in {escaped(in_words(compute))}.")
@@ -80,7 +80,7 @@ def _done(audit: Audit) -> list[str]:
         "",
         "## What was measured",
         "",
-        f"On {escaped(audit.summary['held_out'])}; 95 % intervals, each by itself.",
+        f"On {escaped(audit.summary.held_out)}; 95 % intervals, each by itself.",
         "",
     ]
     lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]

@@ -150,7 +150,7 @@ def derive(
     done = {**_done(manifest).to_json(), **corrected.facts, **told, "encoder_changed": changed}
     manifest = replace(manifest, mitigation=Provenance.from_json(done))
     if fitted_on is not None:
-        words = f"held-out part of {parent.summary['held_out']}"
+        words = f"held-out part of {parent.summary.held_out}"
         manifest = replace(manifest, head=replace(manifest.head, held_out=words))
     with locked(files.lock, _busy(manifest)):
         remove_unfinished(folder)
@@ -202,10 +202,10 @@ def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
         source=audit.manifest.data.source,
         root=audit.root,
         frame=rows.drop(columns=list(COMPUTED)),
-        attributes=tuple(audit.summary["attributes"]),
-        notes=tuple(audit.summary["notes"]),
-        repeated=tuple(tuple(row) for row in audit.summary["repeated"]),
-        planted=audit.summary["planted"],
+        attributes=audit.summary.attributes,
+        notes=audit.summary.notes,
+        repeated=audit.summary.repeated,
+        planted=audit.summary.planted,
     )
     return table, rows
 

@@ -93,7 +93,7 @@ class Effect:
     @property
     def split(self) -> str:
         """What is reported on, in words."""
-        return str(self.after.summary["held_out"])
+        return self.after.summary.held_out
 
     @property
     def same_encoder(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -31,7 +31,7 @@ class Listing:
     frame: pd.DataFrame
     """Columns ``path`` (POSIX, relative to root), ``label``, ``split``; then optional ones."""
     notes: tuple[str, ...] = ()
-    planted: dict[str, Any] = field(default_factory=dict)
+    planted: Mapping[str, Any] = field(default_factory=dict)
 
 
 def image_id(path: str) -> str:

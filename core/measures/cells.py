@@ -395,7 +395,7 @@ def _worst_of(context: Context, audit: Audit, groups: list[Group]) -> Figure:
 def _groups(context: Context) -> list[Group]:
     held = context.shared.held
     found: list[Group] = []
-    for attribute in context.audits[0].summary["attributes"]:
+    for attribute in context.audits[0].summary.attributes:
         values = held[attribute].astype(str).to_numpy()
         if len(set(values)) > MANY_VALUES:
             continue

@@ -44,7 +44,7 @@ def axes(context: Context) -> list[str]:
     found.append(EVERY)
     splits = sorted(held["split"].unique())
     found += [f"split = {split}" for split in splits if len(splits) > 1]
-    for attribute in context.audits[0].summary["attributes"]:
+    for attribute in context.audits[0].summary.attributes:
         values = sorted(held[attribute].astype(str).unique())
         if 1 < len(values) <= MANY_VALUES:
             found += [f"{attribute} = {value}" for value in values]

@@ -59,7 +59,7 @@ def gap_rows(audit: Audit, decisions: Decisions) -> Rows:
 
 
 def _too_few(audit: Audit, n: int) -> str:
-    return f"{n} images with a spuriosity on {audit.summary['held_out']}; a gap needs two"
+    return f"{n} images with a spuriosity on {audit.summary.held_out}; a gap needs two"
 
 
 def _corrected(tests: int, what: str) -> str:
@@ -67,9 +67,8 @@ def _corrected(tests: int, what: str) -> str:
 
 
 def _class_rows(audit: Audit, facts: AuditedClass, gap: SpuriousGap, tests: int) -> Rows:
-    split = audit.summary["held_out"]
+    split = audit.summary.held_out
     said = f"k = {gap.k} of {gap.n} images a side"
-    more = {"n": 2 * gap.k, "split": split, "note": _joined(said, _corrected(tests, "classes"))}
     rows = [
         row(
             facts,
@@ -77,7 +76,9 @@ def _class_rows(audit: Audit, facts: AuditedClass, gap: SpuriousGap, tests: int)
             gap.gap,
             interval=(gap.low, gap.high),
             reading=gap.reading,
-            **more,
+            n=2 * gap.k,
+            split=split,
+            note=_joined(said, _corrected(tests, "classes")),
         )
     ]
     for name, accuracy in (("high", gap.accuracy_high), ("low", gap.accuracy_low)):
@@ -116,7 +117,7 @@ def _candidate_rows(audit: Audit, facts: AuditedClass, decisions: Decisions, tes
             interval=(gaps.gap_low[i], gaps.gap_high[i]),
             n=2 * gaps.k,
             subject=candidate.title,
-            split=audit.summary["held_out"],
+            split=audit.summary.held_out,
             reading=_reading(gaps.gap_low[i], gaps.gap_high[i]),
             note=said,
         )
@@ -144,7 +145,7 @@ def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
             mean,
             interval=(low, high),
             n=sum(2 * g.k for g in gaps),
-            split=audit.summary["held_out"],
+            split=audit.summary.held_out,
             reading=_reading(low, high),
             note=said,
         )
@@ -165,7 +166,7 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
     images = audit.images[audit.held_out]
     codes, labels = pd.factorize(images["label"])
     place = {label: code for code, label in enumerate(labels)}
-    said = {"split": audit.summary["held_out"]}
+    said = {"split": audit.summary.held_out}
     rows: Rows = []
     for start in range(0, len(tagged), BLOCK):
         part = tagged[start : start + BLOCK]
@@ -206,7 +207,7 @@ def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -
 
 def group_rows(audit: Audit) -> Rows:
     """Accuracy of every class and value of an attribute, and the worst group; needs no tags."""
-    attributes = audit.summary["attributes"]
+    attributes = audit.summary.attributes
     if not attributes:
         return [note("the data has no attributes: groups need a manifest with further columns")]
     images = audit.images[audit.held_out]
@@ -220,7 +221,7 @@ def group_rows(audit: Audit) -> Rows:
 
 
 def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
-    split = audit.summary["held_out"]
+    split = audit.summary.held_out
     tests = len(images[["label", attribute]].drop_duplicates())
     found: list[tuple[AuditedClass, Group]] = []
     by_label = images.groupby("label").indices

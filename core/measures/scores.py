@@ -92,7 +92,7 @@ def score(
     class_idx = facts.class_idx
     mine = audit.images[audit.held_out & (audit.images["label"] == facts.label).to_numpy()]
     if mine.empty:
-        raise InputError(f"class {facts.name!r} has no image on {audit.summary['held_out']}")
+        raise InputError(f"class {facts.name!r} has no image on {audit.summary.held_out}")
     table = cue_table(audit, facts.label, cue_images, model=model, report=report)
     read, bad = table[table["reason"] == ""], table[table["reason"] != ""]
     if read.empty:
@@ -258,7 +258,7 @@ def _read(
 def _score_rows(
     audit: Audit, facts: AuditedClass, s: SpuriousScore, own: float, cue: float
 ) -> Rows:
-    split = str(audit.summary["held_out"])
+    split = audit.summary.held_out
     n = s.n_in + s.n_cue
     return [
         row(facts, "average_precision", s.average_precision, interval=(s.ap_low, s.ap_high), n=n,

@@ -88,7 +88,7 @@ def shared_images(audits: Sequence[Audit]) -> Shared:
     if len(audits) < 2 or len({audit.id for audit in audits}) < len(audits):
         raise InputError("a comparison needs two or more different audits; name each of them once")
     first = audits[0]
-    names = ["path", "label", "split", "digest", *first.summary["attributes"]]
+    names = ["path", "label", "split", "digest", *first.summary.attributes]
     table = first.images[names].assign(held_out=first.held_out)
     notes = [note for note in [unlike([audit.manifest for audit in audits])] if note]
     for audit in audits[1:]:

@@ -177,7 +177,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         "predictions": head_key(audit.folder),
     }
     if part == "groups":
-        columns = audit.images[audit.summary["attributes"]].astype(str)
+        columns = audit.images[list(audit.summary.attributes)].astype(str)
         rows = pd.util.hash_pandas_object(columns, index=True)
         depends["attributes"] = rows.to_numpy().tobytes().hex()
     else:

@@ -45,8 +45,8 @@ def model_card(evidence: Evidence) -> Facts:
         ("Device, precision", f"{compute.device}, {in_words(compute)}"),
         ("Overlays", exact),
     ]
-    if summary["accuracy"] is not None:
-        found.append(("Accuracy", f"{percent(summary['accuracy'])} on {summary['held_out']}"))
+    if summary.accuracy is not None:
+        found.append(("Accuracy", f"{percent(summary.accuracy)} on {summary.held_out}"))
     return found + [("Note", str(note)) for note in model.notes]
 
 
@@ -55,24 +55,23 @@ def data_card(evidence: Evidence) -> Facts:
     audit, summary = evidence.audit, evidence.audit.summary
     source = audit.manifest.data.source
     splits = [
-        f"{name}: {facts['images']}"
-        + (f", accuracy {percent(facts['accuracy'])}" if facts["accuracy"] is not None else "")
-        for name, facts in summary["splits"].items()
+        f"{name}: {facts.images}"
+        + (f", accuracy {percent(facts.accuracy)}" if facts.accuracy is not None else "")
+        for name, facts in summary.splits.items()
     ]
     return [
         ("Data", PurePath(source).name if "/" in source else source),
-        ("Images", f"{summary['readable']} readable of {summary['images']}"),
+        ("Images", f"{summary.readable} readable of {summary.images}"),
         ("Splits", "; ".join(splits)),
-        ("Measured on", str(summary["held_out"])),
+        ("Measured on", summary.held_out),
         ("Classes", str(len(audit.classes))),
-        ("Attributes", ", ".join(summary["attributes"]) or "none"),
-        ("Masks", ", ".join(summary["masks"]) or "none"),
+        ("Attributes", ", ".join(summary.attributes) or "none"),
+        ("Masks", ", ".join(summary.masks) or "none"),
         (
             "Identical images",
-            f"{len(summary['duplicates'])} groups, "
-            f"{len(summary['in_two_splits'])} of them in two splits",
+            f"{len(summary.duplicates)} groups, {len(summary.in_two_splits)} of them in two splits",
         ),
-        *[("Note", str(note)) for note in summary["notes"]],
+        *[("Note", str(note)) for note in summary.notes],
     ]
 
 
@@ -115,10 +114,8 @@ def limits(evidence: Evidence, tests: int) -> list[str]:
         )
     if len(evidence.answers) and evidence.answers["annotator"].nunique() == 1:
         found.append("Every tag comes from one person.")
-    if audit.summary["held_out"] in ("out-of-fold",) or "all images" in audit.summary["held_out"]:
-        found.append(
-            f"There is no split apart from train: figures are {audit.summary['held_out']}."
-        )
+    if audit.summary.held_out in ("out-of-fold",) or "all images" in audit.summary.held_out:
+        found.append(f"There is no split apart from train: figures are {audit.summary.held_out}.")
     if evidence.missing:
         found.append(evidence.missing)
     return found + list(evidence.decisions.notes)
@@ -130,7 +127,7 @@ def definitions(evidence: Sequence[Evidence]) -> dict[str, Definition]:
     return {name: DEFINITIONS[name] for name in sorted(used)}
 
 
-def classes(evidence: Evidence, most: int = 60) -> tuple[list[AuditedClass], int]:
+def classes(evidence: Evidence, most: int = 60) -> tuple[Sequence[AuditedClass], int]:
     """Images and accuracy of every class, and how many classes were left out."""
     facts = evidence.audit.classes
     return facts[:most], max(len(facts) - most, 0)

@@ -10,26 +10,6 @@ Shape = type | tuple[type, ...] | list[Any] | dict[str, Any]
 NUMBER = (int, float)
 OPTIONAL_NUMBER = (int, float, type(None))
 
-SUMMARY: Shape = {
-    "images": int,
-    "readable": int,
-    "unreadable": [{"path": str, "reason": str}],
-    "splits": dict,
-    "classes": [{"class_idx": int, "label": str, "name": str, "n_images": int}],
-    "accuracy": OPTIONAL_NUMBER,
-    "held_out": str,
-    "head": {"mode": str},
-    "attributes": [str],
-    "masks": [str],
-    "duplicates": [list],
-    "in_two_splits": [list],
-    "repeated": [list],
-    "planted": object,
-    "notes": [str],
-}
-"""``summary.json`` of a finished audit."""
-
-
 CLASS: Shape = {
     "class_idx": int,
     "label": str,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.errors import WorkspaceError
 from core.storage import digests
@@ -33,19 +33,45 @@ from core.storage.disk import (
     temporary_beside,
 )
 from core.storage.documents import Shape, mismatch
-from core.storage.json_values import JsonValue
+from core.storage.json_values import JsonValue, Mismatch
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 __all__ = [
-    "ELSEWHERE", "MEND", "as_bytes", "as_parquet", "damaged", "disk_errors", "dumps",
-    "is_locked", "locked", "make_folder", "plain", "read_array", "read_bytes", "read_frame",
-    "read_frames", "read_json", "remove", "remove_unfinished", "replacing", "replacing_folder",
-    "seal_folder", "sync", "temporary_beside", "there", "write_array", "write_bytes",
-    "write_frame", "write_json",
-]  # fmt: skip
+    "ELSEWHERE",
+    "MEND",
+    "as_bytes",
+    "as_parquet",
+    "damaged",
+    "disk_errors",
+    "dumps",
+    "is_locked",
+    "locked",
+    "make_folder",
+    "plain",
+    "read_array",
+    "read_bytes",
+    "read_frame",
+    "read_frames",
+    "read_json",
+    "read_value",
+    "remove",
+    "remove_unfinished",
+    "replacing",
+    "replacing_folder",
+    "seal_folder",
+    "sync",
+    "temporary_beside",
+    "there",
+    "write_array",
+    "write_bytes",
+    "write_frame",
+    "write_json",
+]
+
+Value = TypeVar("Value", bound=JsonValue)
 
 MEND = "run the same audit or mitigate command again to mend it"
 
@@ -152,6 +178,21 @@ def read_json(path: Path, shape: Shape = object) -> Any:
     if found := mismatch(value, shape):
         raise damaged(path, f"holds something else than expected ({found})")
     return value
+
+
+def read_value(path: Path, kind: type[Value]) -> Value:
+    """Read a JSON document of ours as a value.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing, damaged or of another kind; the message names it.
+    """
+    found = read_json(path)
+    try:
+        return kind.from_json(found)
+    except Mismatch as odd:
+        raise damaged(path, f"holds something else than expected ({odd})") from odd
 
 
 def read_bytes(path: Path) -> bytes:

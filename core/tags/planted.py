@@ -37,7 +37,7 @@ def cue_owners(audit: Audit) -> dict[str, str]:
     InputError
         If the data says nothing of planted cues.
     """
-    planted = audit.summary["planted"]
+    planted = audit.summary.planted
     found = {k: v["cue"] for k, v in planted.items() if isinstance(v, dict) and v.get("cue")}
     if not found:
         raise InputError(f"audit {audit.name!r} is not of rendered data with planted cues")

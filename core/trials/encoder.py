@@ -189,4 +189,4 @@ def trial_split(audit: Audit) -> str:
     """Which images a trial uses; changed images have no out-of-fold prediction."""
     if fitting_rows(audit.images).all() and audit.head.mode == "fit":
         return "train (the head was fitted on these images)"
-    return str(audit.summary["held_out"])
+    return audit.summary.held_out

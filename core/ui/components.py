@@ -54,7 +54,7 @@ def view(audit: Audit) -> View:
         state.peek_number("n", *IMAGES),
         cast(Parts, state.peek("parts", list(blocks.PARTS))),
         state.peek_toggle("contour", default=True),
-        bool(audit.summary["masks"]) and state.peek_toggle("outline"),
+        bool(audit.summary.masks) and state.peek_toggle("outline"),
     )
 
 
@@ -121,7 +121,7 @@ def controls(audit: Audit, shown: View) -> None:
                 help=help_on("exact map"),
             )
             state.toggle("Line at half of the maximum", "contour", default=True)
-            if audit.summary["masks"]:
+            if audit.summary.masks:
                 state.toggle("Outline masks and boxes", "outline")
     widgets: tuple[Callable[..., Any], ...] = (st.segmented_control, st.selectbox)
     with st.container(horizontal=True, vertical_alignment="bottom"):

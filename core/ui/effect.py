@@ -45,7 +45,7 @@ def said(audit: Audit) -> None:
         f"{blocks.plain(', '.join(cue_title(audit, cue) for cue in done.cues))}. Learnt from "
         f"{done.learnt_from:,} training images, told apart by "
         f"{blocks.plain(done.told_apart_by)}; figures are of "
-        f"**{blocks.plain(audit.summary['held_out'])}**."
+        f"**{blocks.plain(audit.summary.held_out)}**."
     )
     if done.strength == 0:
         st.warning(

@@ -109,7 +109,7 @@ def facts(audit: Audit, image_id: str) -> tuple[str, str]:
         return "Uploaded image", "not part of the audit"
     row = audit.images.loc[image_id]
     label = opened.display(audit).get(row["label"], row["label"])
-    attributes = [f"{name}: {row[name]}" for name in audit.summary["attributes"]]
+    attributes = [f"{name}: {row[name]}" for name in audit.summary.attributes]
     return label, " · ".join([str(row["path"]), f"split {row['split']}", *attributes])
 
 
@@ -273,7 +273,7 @@ def _chosen(
             sign = state.choose(st.segmented_control, "Heatmap", "parts", PARTS)
             contour = state.toggle("Line at half of the maximum", "contour", default=True)
             outline = False
-            if audit.summary["masks"]:
+            if audit.summary.masks:
                 outline = state.toggle("Outline masks and boxes", "outline")
     return what, method, {"parts": sign, "contour": contour, "outline": outline}
 

@@ -127,7 +127,7 @@ def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -
             PROJECTIONS,
             help=help_on("UMAP"),
         )
-    titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary["attributes"]}
+    titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary.attributes}
     colour = state.choose(
         st.selectbox,
         "Colour",

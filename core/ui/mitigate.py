@@ -170,10 +170,10 @@ ALPHA = "high against low alpha of the tagged cue"
 
 def _evidence(audit: Audit, method: Method) -> tuple[str | None, bool]:
     """Who shows the cue, and whether masks may be used."""
-    choices = [ALPHA, *audit.summary["attributes"]]
+    choices = [ALPHA, *audit.summary.attributes]
     by = state.choose(st.selectbox, "Images with and without the cue by", "shown_by", choices)
     masks = False
-    if "cue_mask" in audit.summary["masks"] and not method.of_network:
+    if "cue_mask" in audit.summary.masks and not method.of_network:
         help_text = "Pastes the drawn cues on training images of other classes; decodes these."
         masks = state.toggle("Use the cue masks of the data", "masks", help=help_text)
     return None if by == ALPHA else by, masks

@@ -12,6 +12,7 @@ from core.audits.audited import AuditedClass
 from core.candidates.kinds import title_of
 from core.candidates.linear_kinds import PCA
 from core.models.precision import in_words
+from core.storage.json_values import as_json
 from core.ui import opened, pictures, state
 from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
 from core.ui.words import help_on
@@ -27,13 +28,13 @@ def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
     certain = [c for c in audit.classes if c.top_gap_low > 0]
-    accuracy = summary["accuracy"]  # None where every class has one image, which is fitted on
+    accuracy = summary.accuracy  # None where every class has one image, which is fitted on
     numbers(
         [
-            ("Images", f"{summary['readable']:,}"),
+            ("Images", f"{summary.readable:,}"),
             ("Classes", f"{len(audit.classes):,}"),
             (
-                f"Accuracy on {summary['held_out']}",
+                f"Accuracy on {summary.held_out}",
                 "–" if accuracy is None else f"{100 * accuracy:.1f} %",
             ),
             ("Classes with a certain gap", f"{len(certain)} of {len(audit.classes)}"),
@@ -71,7 +72,7 @@ def planted_truth(audit: Audit) -> None:
 def _planted(audit: Audit) -> pd.DataFrame | None:
     import pandas as pd
 
-    rows = [_found(audit, label, truth) for label, truth in audit.summary["planted"].items()]
+    rows = [_found(audit, label, truth) for label, truth in audit.summary.planted.items()]
     found = [row for row in rows if row]
     return pd.DataFrame(found).set_index("class") if found else None
 
@@ -214,13 +215,13 @@ def _scatter(audit: Audit) -> go.Figure:
 def notes(audit: Audit) -> None:
     """Warnings, unreadable and repeated images."""
     summary = audit.summary
-    for note in [*audit.manifest.model.notes, *summary["notes"]]:
+    for note in [*audit.manifest.model.notes, *summary.notes]:
         st.info(plain(note), icon=":material/info:")
-    for key, title in (
-        ("unreadable", "unreadable images"),
-        ("duplicates", "groups of identical images"),
-        ("in_two_splits", "identical images in two splits"),
+    for found, title in (
+        (summary.unreadable, "unreadable images"),
+        (summary.duplicates, "groups of identical images"),
+        (summary.in_two_splits, "identical images in two splits"),
     ):
-        if summary[key]:
-            with st.expander(f"{len(summary[key])} {title}"):
-                st.dataframe(summary[key][:1000], hide_index=True, width="stretch")
+        if found:
+            with st.expander(f"{len(found)} {title}"):
+                st.dataframe(as_json(found[:1000]), hide_index=True, width="stretch")

@@ -69,7 +69,7 @@ def heat_url(
 
 def outline_url(audit: Audit, image_id: str) -> str | None:
     """Address of the outlines of an image's masks and box; None where the data has none."""
-    if not audit.summary["masks"]:
+    if not audit.summary.masks:
         return None
     return media_url("outline", f"{audit.id}/{image_id}.png", {"v": _version(audit)})
 
@@ -241,9 +241,9 @@ def masks_of(audit: Audit, image_id: str) -> dict[str, BoolArray]:
     size = (int(row["width"]), int(row["height"]))
     found: dict[str, BoolArray] = {}
     for name in ("object_mask", "cue_mask"):
-        if name in audit.summary["masks"] and row[name]:
+        if name in audit.summary.masks and row[name]:
             found[name] = crop_mask(read_mask(audit.root / row[name], size), audit.preprocess)
-    if "x_min" in audit.summary["masks"] and row["x_min"] == row["x_min"]:
+    if "x_min" in audit.summary.masks and row["x_min"] == row["x_min"]:
         box = (row["x_min"], row["y_min"], row["x_max"], row["y_max"])
         found["box"] = crop_mask(box_mask(box, *size), audit.preprocess)
     return found

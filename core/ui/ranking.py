@@ -28,7 +28,7 @@ SHOWN = 12
 @lru_cache(maxsize=16)
 def _ranked(audit: Audit, label: str, keys: tuple[CandidateKey, ...]) -> pd.DataFrame:
     table = spuriosity_of(audit, label, [opened.candidate(audit, key) for key in keys])
-    attributes = audit.images.loc[table["image_id"], audit.summary["attributes"]]
+    attributes = audit.images.loc[table["image_id"], list(audit.summary.attributes)]
     return pd.concat([table, attributes.reset_index(drop=True)], axis=1)
 
 
@@ -82,7 +82,7 @@ def filtered(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
     """The images of one split or with one value of an attribute."""
     options = [EVERY] + [f"split = {v}" for v in sorted(table["split"].unique())]
     choices = {f"split = {v}": ("split", v) for v in table["split"].unique()}
-    for name in audit.summary["attributes"]:
+    for name in audit.summary.attributes:
         values = table[name].dropna().unique()
         if len(values) <= 20:
             for value in sorted(values, key=str):

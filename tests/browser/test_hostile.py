@@ -233,7 +233,7 @@ def address(workspace: Workspace, view: str) -> str:
     known = {
         "IMAGE": first.images.index[0],
         "LABEL": first.classes[0].label,
-        "ATTRIBUTE": f"attribute:{first.summary['attributes'][0]}",
+        "ATTRIBUTE": f"attribute:{first.summary.attributes[0]}",
         **{"SECOND": second.id, "FIXED": fixed.id, "AUDIT": "audit"},
     }
     given = {known.get(k, k): known.get(v, v) for k, v in VIEWS[view].items()}

@@ -9,6 +9,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
+from core.storage.files import read_json
 
 LEAST = {"class_idx": 3, "label": "van", "name": "Van", "n_images": 7}
 
@@ -26,7 +27,7 @@ def test_entries_of_another_version_are_kept() -> None:
 
 def test_a_class_is_a_value(tiny_audit: Audit) -> None:
     first = tiny_audit.classes[0]
-    assert first == AuditedClass.from_json(tiny_audit.summary["classes"][0])
+    assert first == AuditedClass.from_json(read_json(tiny_audit.files.summary)["classes"][0])
     assert hash(first) == hash(dataclasses.replace(first))
     assert tiny_audit.class_facts(first.label) is first
     assert tiny_audit.class_facts(f"#{first.class_idx}") is first

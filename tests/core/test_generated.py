@@ -20,7 +20,7 @@ def test_a_generated_audit(workspace: Workspace) -> None:
     audit = make(workspace, classes=4, per_class=120, width=90)
     assert len(audit.images) == 480
     assert [facts.n_components for facts in audit.classes] == [64] * 4
-    assert audit.summary["accuracy"] > 0.5
+    assert audit.summary.accuracy > 0.5
     store = TagStore.open(workspace)
     assert len(store.current(audit.id)) == 4 * ASKED * PEOPLE
     assert len(decided(audit, store).spurious) == 4

@@ -11,11 +11,14 @@ from typing import Any, Literal
 
 import pytest
 
+from core.audits.audit_summary import Summary
+from core.audits.audited import AuditedClass
 from core.config import FORMAT
 from core.errors import WorkspaceError
 from core.storage.audit_manifest import Manifest
-from core.storage.files import as_bytes, write_json
+from core.storage.files import as_bytes, read_value, write_json
 from core.storage.json_values import JsonValue, Mismatch, called, later
+from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace, fingerprint, read_manifest
 from tests.core.run_fixture import manifest_facts
 from tests.golden import make
@@ -115,6 +118,19 @@ def test_manifests_of_before_are_written_as_they_are(stored: list[Path]) -> None
         other = {"new": [1], **json.loads(path.read_text("utf-8")), "x": {"y": None}}
         other["compute"]["cores"] = 8
         assert as_bytes(Manifest.of_folder(other, folder.name)) == as_bytes(other)
+
+
+def test_summaries_and_classes_of_before_are_written_as_they_are(stored: list[Path]) -> None:
+    for folder in stored:
+        files = AuditFiles(folder)
+        summary = read_value(files.summary, Summary)
+        assert as_bytes(summary) == files.summary.read_bytes()
+        for facts in summary.classes:
+            path = files.of_class(facts.class_idx).facts
+            assert as_bytes(read_value(path, AuditedClass)) == path.read_bytes()
+        other = {"new": [1], **json.loads(files.summary.read_text("utf-8")), "x": {"y": None}}
+        other["classes"][0] = {"z": 1, **other["classes"][0], "accuracy": None}
+        assert as_bytes(Summary.from_json(other)) == as_bytes(other)
 
 
 def test_a_fingerprint_is_of_the_parts_as_they_are_stored(stored: list[Path]) -> None:

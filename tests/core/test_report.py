@@ -251,9 +251,8 @@ def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
         data=replace(audit.manifest.data, source=HOSTILE),
         head=replace(audit.manifest.head, reason=HOSTILE),
     )
-    audit.summary["attributes"] = audit.summary["notes"] = [HOSTILE]
-    for facts in audit.summary["classes"]:
-        facts["name"] = HOSTILE
+    classes = tuple(replace(facts, name=HOSTILE) for facts in audit.classes)
+    audit.summary = replace(audit.summary, attributes=(HOSTILE,), notes=(HOSTILE,), classes=classes)
     answers = proof.answers.assign(reason=HOSTILE)
     said = replace(proof, audit=audit, missing=HOSTILE, answers=answers)
     written = render(compose([said], title=HOSTILE, author=HOSTILE))

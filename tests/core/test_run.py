@@ -118,7 +118,7 @@ def test_removed_images_leave_the_audit(
     audit = run_audit(tiny_request(folder), workspace)
     assert counts == {"decoded": 0, "encoded": 0}
     assert "test/red/00.jpg" not in set(audit.images["path"])
-    assert audit.summary["readable"] == 35
+    assert audit.summary.readable == 35
     assert audit.class_facts("red").n_images == 17
 
 
@@ -185,7 +185,7 @@ def test_half_an_analysis_of_more_images_is_not_shown_as_finished(
     assert workspace.find("tiny").state == "running"
     with pytest.raises(WorkspaceError, match="is not finished"):
         Audit.open(workspace, "tiny")
-    assert run_audit(tiny_request(folder), workspace).summary["readable"] == 37
+    assert run_audit(tiny_request(folder), workspace).summary.readable == 37
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])

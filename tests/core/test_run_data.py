@@ -30,21 +30,21 @@ def test_unreadable_images_are_listed(folder: Path, workspace: Workspace) -> Non
     (folder / "train/red/text.jpg").write_text("no image")
     Image.open(folder / "train/red/00.jpg").save(folder / "train/red/png-inside.jpg", "PNG")
     audit = run_audit(tiny_request(folder), workspace)
-    listed = {entry["path"]: entry["reason"] for entry in audit.summary["unreadable"]}
+    listed = {entry.path: entry.reason for entry in audit.summary.unreadable}
     assert listed.keys() == {f"train/red/{n}.jpg" for n in ("cut", "empty", "text")}
     assert "cut off or damaged" in listed["train/red/cut.jpg"]
     assert "is empty" in listed["train/red/empty.jpg"]
     assert "not an image" in listed["train/red/text.jpg"]
-    assert audit.summary["images"] == 40
-    assert len(audit.images) == audit.summary["readable"] == 37
+    assert audit.summary.images == 40
+    assert len(audit.images) == audit.summary.readable == 37
 
 
 def test_an_unreadable_image_that_was_repaired(folder: Path, workspace: Workspace) -> None:
     whole = (folder / "train/red/00.jpg").read_bytes()
     (folder / "train/red/00.jpg").write_bytes(whole[:100])
-    assert len(run_audit(tiny_request(folder), workspace).summary["unreadable"]) == 1
+    assert len(run_audit(tiny_request(folder), workspace).summary.unreadable) == 1
     (folder / "train/red/00.jpg").write_bytes(whole)
-    assert run_audit(tiny_request(folder), workspace).summary["unreadable"] == []
+    assert run_audit(tiny_request(folder), workspace).summary.unreadable == ()
 
 
 def infinite(monkeypatch: pytest.MonkeyPatch, rows: slice) -> None:
@@ -66,7 +66,7 @@ def test_images_without_finite_features_are_listed(
     infinite(monkeypatch, slice(1))
     audit = run_audit(tiny_request(folder), workspace)
     assert len(audit.images) == 27
-    assert {e["reason"] for e in audit.summary["unreadable"]} == {
+    assert {e.reason for e in audit.summary.unreadable} == {
         "the network's features are not finite on it"
     }
     shard = audit.store.shards[0].files.folder
@@ -99,7 +99,7 @@ def test_a_class_with_one_image(
     audit = run_audit(tiny_request(folder), workspace)
     facts = audit.class_facts("green")
     assert (facts.n_fitted, facts.n_components, facts.accuracy) == (1, 0, None)
-    assert any("Only one image in the class: green" in note for note in audit.summary["notes"])
+    assert any("Only one image in the class: green" in note for note in audit.summary.notes)
     arrays = audit.class_arrays(facts.class_idx)
     assert arrays.residual == pytest.approx([0], abs=1e-5)
     assert len(audit.candidates.query("class_name == 'green'")) == 12
@@ -134,7 +134,7 @@ def test_the_only_image_of_a_class_is_never_held_out(
     shutil.rmtree(folder / "test")
     draw(folder / "train/green/only.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
-    assert audit.summary["held_out"] == "out-of-fold"
+    assert audit.summary.held_out == "out-of-fold"
     facts = audit.class_facts("green")
     assert (facts.n_held_out, facts.accuracy, facts.top_gap) == (0, None, None)
     assert audit.class_facts("red").n_held_out == 12
@@ -142,7 +142,7 @@ def test_the_only_image_of_a_class_is_never_held_out(
 
 def test_one_image_per_class(folder: Path, workspace: Workspace) -> None:
     audit = run_audit(tiny_request(folder / "train", limit_per_class=1), workspace)
-    assert audit.summary["accuracy"] is None
+    assert audit.summary.accuracy is None
     assert len(audit.images) == 2
 
 
@@ -153,7 +153,7 @@ def test_a_class_missing_in_train(
         draw(folder / f"test/green/{i}.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
     assert [facts.label for facts in audit.classes] == ["blue", "red"]
-    assert any("were not audited: green" in note for note in audit.summary["notes"])
+    assert any("were not audited: green" in note for note in audit.summary.notes)
     green = audit.images.query("label == 'green'")
     assert green["loss"].isna().all()
     assert not green["correct"].any()
@@ -163,7 +163,7 @@ def test_no_train_split_at_all(folder: Path, workspace: Workspace) -> None:
     manifest = manifest_of(folder)
     manifest.write_text(manifest.read_text().replace(",train", ",val"))
     audit = run_audit(tiny_request(manifest), workspace)
-    assert audit.summary["held_out"] == "out-of-fold"
+    assert audit.summary.held_out == "out-of-fold"
     assert audit.class_facts("red").n_fitted == 18
 
 
@@ -181,9 +181,9 @@ def test_unsorted_rows_and_ragged_batches_change_nothing(
 def test_attributes_called_like_columns_of_ours(folder: Path, workspace: Workspace) -> None:
     clashing = {name: 1 for name in core.audits.run.OWN_COLUMNS}
     audit = run_audit(tiny_request(manifest_of(folder, **clashing, place="x")), workspace)
-    assert "width (data)" in audit.summary["attributes"]
-    assert "place" in audit.summary["attributes"]
-    assert any("Attributes renamed" in note for note in audit.summary["notes"])
+    assert "width (data)" in audit.summary.attributes
+    assert "place" in audit.summary.attributes
+    assert any("Attributes renamed" in note for note in audit.summary.notes)
     assert set(audit.images["width"]) == {64}
 
 
@@ -207,11 +207,11 @@ def test_duplicates_are_listed(folder: Path, workspace: Workspace) -> None:
     shutil.copy(folder / "train/red/00.jpg", folder / "train/red/same.jpg")
     shutil.copy(folder / "train/red/01.jpg", folder / "test/red/same.jpg")
     audit = run_audit(tiny_request(folder), workspace)
-    assert audit.summary["duplicates"] == [
+    assert list(map(list, audit.summary.duplicates)) == [
         ["test/red/same.jpg", "train/red/01.jpg"],
         ["train/red/00.jpg", "train/red/same.jpg"],
     ]
-    assert audit.summary["in_two_splits"] == [["test/red/same.jpg", "train/red/01.jpg"]]
+    assert audit.summary.in_two_splits == (("test/red/same.jpg", "train/red/01.jpg"),)
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def test_before_is_what_the_measures_of_the_parent_say(
     by_measure = flips(parent)
     for name in ("flip_rate", "flip_rate_control"):
         assert cell(audit, name)["before"] == pytest.approx(by_measure["leaf", name])
-    assert cell(audit, "accuracy", "")["before"] == pytest.approx(parent.summary["accuracy"])
-    assert cell(audit, "accuracy", "")["after"] == pytest.approx(audit.summary["accuracy"])
+    assert cell(audit, "accuracy", "")["before"] == pytest.approx(parent.summary.accuracy)
+    assert cell(audit, "accuracy", "")["after"] == pytest.approx(audit.summary.accuracy)
     again = flips(audit)
     assert cell(audit, "flip_rate")["after"] == pytest.approx(again["leaf", "flip_rate"], abs=0.02)
 
@@ -109,8 +109,8 @@ def test_the_tradeoff_holds_every_strength(workspace: Workspace, parent: Audit) 
     assert table["pareto"].any()
     first = table.iloc[0]
     assert first["agreement"] == 1
-    assert first["accuracy"] == pytest.approx(parent.summary["accuracy"])
-    assert taken["accuracy"] == pytest.approx(audit.summary["accuracy"])
+    assert first["accuracy"] == pytest.approx(parent.summary.accuracy)
+    assert taken["accuracy"] == pytest.approx(audit.summary.accuracy)
 
 
 def test_what_is_measured_later_reaches_both_tables(workspace: Workspace, parent: Audit) -> None:

@@ -64,7 +64,7 @@ def test_one_split_alone_is_divided_and_said(workspace: Workspace, parent: Audit
     held = audit.held_out
     assert held.sum() == len(rows) // 3
     assert audit.manifest.mitigation.learnt_from == (~held).sum()
-    assert "held-out part of" in audit.summary["held_out"]
+    assert "held-out part of" in audit.summary.held_out
     assert effect_table(audit).query("measure == 'agreement'")["n"].item() == held.sum()
 
 
