@@ -12,8 +12,7 @@ import contextlib
 import io
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.commands.parser import COMMANDS, add_commands, run
 from core.errors import SpurioscopeError
@@ -73,7 +72,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).splitlines())
 
 
-def _print(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+def _print(result: Mapping[str, object], text: str, *, as_json: bool) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

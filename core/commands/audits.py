@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import AuditRequest, DemoRequest
 from core.audits.audit_summary import Summary
@@ -15,6 +16,7 @@ from core.audits.audited import AuditedClass
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands.terminal import (
+    Answer,
     Terminal,
     candidate_options,
     candidate_words,
@@ -30,7 +32,6 @@ from core.types import Reporter, silent
 if TYPE_CHECKING:
     from core.audits.audit import Audit
 
-Result = tuple[dict[str, Any], str]
 PACKAGED = "packaged:efficientnet-lite0"
 
 
@@ -92,12 +93,12 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-root", type=Path, metavar="DIR", help="the images moved")
 
 
-def audit(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
+def audit(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Answer:
     """``audit``: run, resume or extend."""
     return _run(AuditRequest.from_options(options), workspace, terminal)
 
 
-def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
+def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Answer:
     """``demo``: an audit of rendered or packaged data."""
     name = DemoRequest.from_options(options).name.removeprefix("demo:")
     if name == "compare":
@@ -113,38 +114,43 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
     return _run(request, workspace, terminal)
 
 
-def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Result:
+def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
     from core.audits.run import run_audit
 
     began = time.perf_counter()
     done = run_audit(request, workspace, report=terminal, started=terminal.started)
     seconds = time.perf_counter() - began
     result = {**describe(done.manifest, done.summary), "seconds": round(seconds, 2)}
-    return result, f"{_text(done.manifest, done.summary)}\nfinished in {seconds:.1f} s"
+    return Answer(result, f"{_text(done.manifest, done.summary)}\nfinished in {seconds:.1f} s")
 
 
-def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``list``: one line per audit, newest first."""
-    rows = []
+    rows, lines = [], []
     for manifest in workspace.manifests():
         path = workspace.files(manifest.id).summary
         try:
             summary, state = _summary(path), _state(workspace, manifest)
         except WorkspaceError:
             summary, state = None, "damaged"
-        row = {**describe(manifest, summary), "state": state}
-        rows.append({k: v for k, v in row.items() if k not in ("classes", "unreadable")})
-        rows[-1]["classes"] = len(row["classes"])
-    lines = [
-        f"{r['id']}  {r['name']:<32} {r['state']:<9} {r['images'] or 0:>8} images "
-        f"{r['classes']:>5} classes  {_percent(r['accuracy'])}"
-        for r in rows
-    ]
+        manifest = replace(manifest, state=state)
+        found = describe(manifest, summary)
+        row = {k: v for k, v in found.items() if k not in ("classes", "unreadable")}
+        rows.append({**row, "classes": len(summary.classes) if summary else 0})
+        lines.append(_list_line(manifest, summary))
     hidden = workspace.unreadable()
     lines += [f"{audit}  {reason}" for audit, reason in hidden.items()]
     empty = f"no audits in {workspace.root}; start with: python -m core demo"
     result = {"workspace": str(workspace.root), "audits": rows, "unreadable": hidden}
-    return result, "\n".join(lines) or empty
+    return Answer(result, "\n".join(lines) or empty)
+
+
+def _list_line(manifest: Manifest, summary: Summary | None) -> str:
+    images, classes = (summary.images, len(summary.classes)) if summary else (0, 0)
+    return (
+        f"{manifest.id}  {manifest.name:<32} {manifest.state:<9} {images:>8} images "
+        f"{classes:>5} classes  {_percent(summary.accuracy if summary else None)}"
+    )
 
 
 def _summary(path: Path) -> Summary | None:
@@ -159,15 +165,14 @@ def _state(workspace: Workspace, manifest: Manifest) -> str:
     return "running" if running else "stopped"
 
 
-def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``show``: what an audit found."""
     manifest = workspace.find(options.audit)
     if options.data_root:
         manifest = relocate(workspace, manifest, options.data_root)
     summary = _summary(workspace.files(manifest.id).summary)
-    result = describe(manifest, summary)
-    result["state"] = _state(workspace, manifest)
-    return result, _text(replace(manifest, state=result["state"]), summary)
+    manifest = replace(manifest, state=_state(workspace, manifest))
+    return Answer(describe(manifest, summary), _text(manifest, summary))
 
 
 def relocate(workspace: Workspace, manifest: Manifest, root: Path) -> Manifest:
@@ -210,7 +215,7 @@ def _moved_source(data: DataFacts, root: Path) -> str:
     return str(manifest) if beside and manifest.is_file() else data.source
 
 
-def describe(manifest: Manifest, summary: Summary | None) -> dict[str, Any]:
+def describe(manifest: Manifest, summary: Summary | None) -> Mapping[str, object]:
     """An audit as one JSON document."""
     found = summary.to_json() if summary else {}
     return {
@@ -288,7 +293,7 @@ def _class_line(facts: AuditedClass) -> str:
     )
 
 
-def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``verify``: read everything that an audit stores."""
     from core.audits.integrity import verify as read_all
 
@@ -304,30 +309,30 @@ def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     lines = [f"{manifest.name}: {found.files} files, {found.bytes / 2**20:.1f} MiB: {said}"]
     lines += [f"  {path} {words}" for path, words in found.damaged.items()]
     lines += [f"  note: {found.note}"] if found.note else []
-    return result, "\n".join(lines)
+    return Answer(result, "\n".join(lines))
 
 
-def verified(result: dict[str, Any]) -> int:
+def verified(result: Mapping[str, object]) -> int:
     """Exit code of ``verify``: 1 where something is damaged."""
     return 0 if result["sound"] else 1
 
 
-def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``rename``."""
     manifest = workspace.rename(options.audit, options.name)
-    return {"id": manifest.id, "name": manifest.name}, f"renamed to {manifest.name}"
+    return Answer({"id": manifest.id, "name": manifest.name}, f"renamed to {manifest.name}")
 
 
-def delete(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def delete(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``delete``."""
     manifest = workspace.delete(options.audit)
-    return (
+    return Answer(
         {"id": manifest.id, "name": manifest.name, "deleted": True},
         f"deleted {manifest.name}; its tags stay in the database",
     )
 
 
-def export(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def export(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``export``: tables and arrays as files."""
     if options.data_root:
         relocate(workspace, workspace.find(options.audit), options.data_root)
@@ -349,7 +354,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         writers.write_features(opened, out)
     else:
         _export_heatmaps(opened, options, out)
-    return {"audit": opened.id, "what": options.what, "out": str(out)}, f"wrote {out}"
+    return Answer({"audit": opened.id, "what": options.what, "out": str(out)}, f"wrote {out}")
 
 
 def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:

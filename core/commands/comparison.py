@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.commands.terminal import Answer, records
 from core.measures.measure_requests import CompareRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from core.measures.several_audits import Cell, Table
     from core.tags.carry import Match
 
-Result = tuple[dict[str, Any], str]
 
 MODELS = {
     "demo-cues": "packaged:efficientnet-lite0",
@@ -28,7 +28,7 @@ MODELS = {
 """What ``demo compare`` compares, by name of the audit; the first is that of ``demo``."""
 
 
-def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Result:
+def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Answer:
     """``compare``: carry tags, measure what is missing, and print the table."""
     from core.audits.audit import Audit
 
@@ -46,7 +46,7 @@ def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter)
     )
 
 
-def demo(workspace: Workspace, report: Reporter) -> Result:
+def demo(workspace: Workspace, report: Reporter) -> Answer:
     """``demo compare``: three packaged models on ``demo:cues``, tagged once, by planted truth."""
     from core.audits.audit_requests import AuditRequest
     from core.audits.run import run_audit
@@ -75,7 +75,7 @@ def compared(
     source: Audit | None = None,
     cue_images: Mapping[str, Path] | None = None,
     stored: bool = False,
-) -> Result:
+) -> Answer:
     """Everything about some audits, as one document and as text."""
     from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
     from core.measures.effective_robustness import axes, robustness
@@ -99,12 +99,12 @@ def compared(
         "notes": list(table.shared.notes),
         "tests": table.tests,
         "cells": [_cell(cell) for cell in table.rows.values()],
-        "classes": {kind: _records(class_table(context, kind)) for kind in kinds},
+        "classes": {kind: records(class_table(context, kind)) for kind in kinds},
         "correlations": {kind: [_pair(c) for c in correlations(context, kind)] for kind in kinds},
         "robustness": _robustness(line) if line else None,
         "carried": {key: [_match(m) for m in matches] for key, matches in carried.items()},
     }
-    return result, _text(audits, table, line, carried, result)
+    return Answer(result, _text(audits, table, line, carried, result))
 
 
 def _carry(source: Audit, audits: Sequence[Audit], workspace: Workspace) -> dict[str, list[Match]]:
@@ -115,7 +115,7 @@ def _carry(source: Audit, audits: Sequence[Audit], workspace: Workspace) -> dict
     return {a.id: carry_tags(source, a, store) for a in audits if a.id != source.id}
 
 
-def _audit(audit: Audit, table: Table) -> dict[str, Any]:
+def _audit(audit: Audit, table: Table) -> Mapping[str, object]:
     return {
         "id": audit.id,
         "name": audit.name,
@@ -124,15 +124,15 @@ def _audit(audit: Audit, table: Table) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell) -> Mapping[str, object]:
     return {**vars(cell), "certain": cell.certain}
 
 
-def _pair(found: Correlation) -> dict[str, Any]:
+def _pair(found: Correlation) -> Mapping[str, object]:
     return {**found._asdict(), "reading": found.reading}
 
 
-def _match(match: Match) -> dict[str, Any]:
+def _match(match: Match) -> Mapping[str, object]:
     return {
         "label": match.label,
         "tag": match.tag.value,
@@ -145,20 +145,15 @@ def _match(match: Match) -> dict[str, Any]:
     }
 
 
-def _robustness(found: Robustness) -> dict[str, Any]:
+def _robustness(found: Robustness) -> Mapping[str, object]:
     line = found.line
     return {
         "x": found.x,
         "y": found.y,
         "line": line and {"slope": line.slope, "intercept": line.intercept, "r2": line.r2},
         "note": found.note,
-        "models": _records(found.points),
+        "models": records(found.points),
     }
-
-
-def _records(table: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = table.to_dict("records")
-    return found
 
 
 def _text(

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.terminal import Terminal
+from core.commands.terminal import Answer, Terminal, records
 from core.corrections.mitigate_request import MitigateRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from core.audits.audit import Audit
-
-Result = tuple[dict[str, Any], str]
 
 
 def methods_text() -> str:
@@ -34,7 +31,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, type=Path, metavar="FILE")
 
 
-def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Result:
+def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Answer:
     """``mitigate``: a derived audit, and the table before and after."""
     from core.corrections.mitigation import run_mitigation
 
@@ -43,7 +40,7 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
     return _described(audit)
 
 
-def _described(audit: Audit) -> Result:
+def _described(audit: Audit) -> Answer:
     from core.corrections.corrected import effect_table, facts_of, tradeoff_table
 
     table, curve, done = effect_table(audit), tradeoff_table(audit), facts_of(audit)
@@ -51,22 +48,17 @@ def _described(audit: Audit) -> Result:
         "id": audit.id,
         "name": audit.name,
         "mitigation": done.to_json(),
-        "effect": _records(table),
-        "tradeoff": [] if curve is None else _records(curve),
+        "effect": records(table),
+        "tradeoff": [] if curve is None else records(curve),
     }
     head = (
         f"{audit.name}  ({audit.id}): {done.method} at strength {done.strength:g} on "
         f"{', '.join(done.cues)}, made from {done.parent_name}"
     )
-    return result, "\n".join([head, *(_line(row) for row in table.to_dict("records"))])
+    return Answer(result, "\n".join([head, *(_line(row) for row in table.to_dict("records"))]))
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return found
-
-
-def _line(row: dict[str, Any]) -> str:
+def _line(row: Mapping[str, Any]) -> str:
     mark = "*" if row["acted_on"] else " "
     name = f"{mark} {row['class_name'] or 'all classes':<18.18} {row['measure']:<32.32}"
     if row["after"] != row["after"]:
@@ -82,7 +74,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def export_model(
     options: argparse.Namespace, workspace: Workspace, report: Reporter = silent
-) -> Result:
+) -> Answer:
     """``export-model``: the audited model and its card as files."""
     from core.audits.audit import Audit
     from core.corrections.card import write_card
@@ -92,4 +84,4 @@ def export_model(
     write(audit, options.format, out)
     card = write_card(audit, out)
     result = {"audit": audit.id, "format": options.format, "out": str(out), "card": str(card)}
-    return result, f"wrote {out} and {card}"
+    return Answer(result, f"wrote {out} and {card}")

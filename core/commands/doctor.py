@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from typing import Any
 
+from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
-Result = tuple[dict[str, Any], str]
 
-
-def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``doctor``: what this machine offers."""
     from importlib import metadata, util
 
@@ -46,7 +44,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     }
     lines = [f"{key:<18} {value}" for key, value in result.items() if key != "versions"]
     lines += [f"{name:<18} {version}" for name, version in versions.items()]
-    return result, "\n".join(lines)
+    return Answer(result, "\n".join(lines))
 
 
 def _packaged() -> list[str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from core.audits.audit_requests import MapRequest
+from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
-Result = tuple[dict[str, Any], str]
 
-
-def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """Compute the map that ``options`` name, unless a current one is stored."""
     from core.audits.audit import Audit
     from core.audits.map import compute_map
@@ -38,4 +36,4 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         *(f"  note: {note}" for note in result["notes"]),
         f"  stored in {folder}",
     ]
-    return result, "\n".join(lines)
+    return Answer(result, "\n".join(lines))

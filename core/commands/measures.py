@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from core.commands.terminal import Answer, records
 from core.measures.measure_requests import FactorsRequest, MeasureRequest, ScoreRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -12,10 +14,8 @@ from core.types import Reporter, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-Result = tuple[dict[str, Any], str]
 
-
-def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``measure``: the table of measures, stored in the audit's folder."""
     import pandas as pd
 
@@ -43,10 +43,10 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
         found = scored(audit, request.class_name, request.cue_images, report=report)
         tables.append(found.table)
     table = pd.concat(tables, ignore_index=True)
-    return {"audit": audit.id, "measures": _records(table)}, _text(table)
+    return Answer({"audit": audit.id, "measures": records(table)}, _text(table))
 
 
-def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``score``: the spurious score of one class."""
     from dataclasses import asdict
 
@@ -61,13 +61,13 @@ def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = 
     result = {"audit": audit.id, "class_idx": facts.class_idx, "label": facts.label}
     result |= {"class_name": facts.name, **asdict(found.score)}
     result |= {"chance_auroc": 0.5, "share_in": found.share_in, "share_cue": found.share_cue}
-    result |= {"split": audit.summary.held_out, "images": _records(found.images)}
+    result |= {"split": audit.summary.held_out, "images": records(found.images)}
     result["unreadable"] = unreadable
     lines = [_text(found.table), *(f"left out: {p} ({reason})" for p, reason in found.unreadable)]
-    return result, "\n".join(lines)
+    return Answer(result, "\n".join(lines))
 
 
-def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``factors``: what the model decides by, from images put together anew; stored."""
     from core.audits.audit import Audit
     from core.measures.factors import factor_table
@@ -80,18 +80,13 @@ def factors(options: argparse.Namespace, workspace: Workspace, report: Reporter 
         for name, rows in table.groupby("measure")
     }
     main = table[table["measure"] == "decided_by"]
-    result: dict[str, Any] = {"audit": audit.id, "split": str(main["split"].iloc[0])}
+    result: dict[str, object] = {"audit": audit.id, "split": str(main["split"].iloc[0])}
     result |= {"images": int(main["n"].iloc[0]), "main": values["decided_by"]}
     result |= {"interactions": values["factor_interaction"], "cells": values["composed_accuracy"]}
     result |= {name: values[name][""] for name in ("shape_bias", "background_gap")}
-    result["measures"] = _records(table)
+    result["measures"] = records(table)
     head = f"{result['images']} images, each put together in eight ways"
-    return result, f"{head}\n{_text(table)}"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return found
+    return Answer(result, f"{head}\n{_text(table)}")
 
 
 def _text(table: pd.DataFrame) -> str:
@@ -107,7 +102,7 @@ def _text(table: pd.DataFrame) -> str:
     return "\n".join(lines + notes)
 
 
-def _figure(row: dict[str, Any]) -> str:
+def _figure(row: Mapping[str, Any]) -> str:
     digits, unit = (1, " points") if row["unit"] == "points" else (3, "")
     low, high = row["low"], row["high"]
     interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
 from core.commands import audits as audit_commands
@@ -16,7 +15,7 @@ from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
 from core.commands import tags as tag_commands
-from core.commands.terminal import Parser, Terminal, common_options
+from core.commands.terminal import Answer, Parser, Terminal, common_options
 from core.corrections.mitigate_request import MitigateRequest
 from core.measures.measure_requests import (
     CompareRequest,
@@ -26,7 +25,6 @@ from core.measures.measure_requests import (
 )
 from core.storage.workspace import Workspace
 
-Result = tuple[dict[str, Any], str]
 """A JSON document, and the same for people."""
 
 
@@ -34,7 +32,7 @@ def _none(_: argparse.ArgumentParser) -> None:
     """No options of its own."""
 
 
-def _success(_: dict[str, Any]) -> int:
+def _success(_: Mapping[str, object]) -> int:
     """Whatever the result says."""
     return 0
 
@@ -46,10 +44,10 @@ class Command:
     name: str
     text: str
     """What it does, in a line."""
-    run: Callable[[argparse.Namespace, Workspace, Terminal], Result]
+    run: Callable[[argparse.Namespace, Workspace, Terminal], Answer]
     add: Callable[[argparse.ArgumentParser], None] = _none
     """Adds its options."""
-    code: Callable[[dict[str, Any]], int] = _success
+    code: Callable[[Mapping[str, object]], int] = _success
     """Exit code that its result means."""
     closing: Callable[[], str] | None = None
     """What its help ends with; called when the help is printed, so that it may import anything."""
@@ -143,7 +141,7 @@ def add_commands(top: argparse.ArgumentParser) -> None:
         command.add(parser)
 
 
-def run(options: argparse.Namespace, workspace: Workspace) -> Result:
+def run(options: argparse.Namespace, workspace: Workspace) -> Answer:
     """Run the command that ``options`` name."""
     with Terminal(workspace, options.job) as terminal:
         if isinstance(name := getattr(options, "audit", None), str) and options.job:

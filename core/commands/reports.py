@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from core.commands.terminal import Answer
+from core.storage.json_values import JsonValue, later
 from core.storage.workspace import Workspace
 from core.types import Reporter
 
 if TYPE_CHECKING:
     from core.report.document import Report
 
-Result = tuple[dict[str, Any], str]
 FORMATS = ("coco", "cvat", "fiftyone")
 ELSEWHERE = "choose another file"
+
+
+@dataclass(frozen=True)
+class File(JsonValue):
+    """A file that was written."""
+
+    path: str
+    bytes: int
+    by: str = later("")
+    """The program that printed it."""
+
+    @property
+    def sentence(self) -> str:
+        """What was written, and how large it is."""
+        by = f", by {self.by}" if self.by else ""
+        return f"wrote {self.path} ({self.bytes / 2**20:.2f} MiB{by})"
+
+
+@dataclass(frozen=True)
+class Images(JsonValue):
+    """A folder of images and their labels that was written."""
+
+    path: str
+    images: int
+    format: str
+
+    @property
+    def sentence(self) -> str:
+        """What was written."""
+        return f"wrote {self.images} images to {self.path} ({self.format})"
 
 
 def add_parser(command: argparse.ArgumentParser) -> None:
@@ -40,7 +73,7 @@ def add_parser(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -> Result:
+def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -> Answer:
     """``report``: measure what is not measured yet, and write."""
     from core.audits.audit import Audit
     from core.audits.export import check_ending
@@ -72,20 +105,21 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     ]
     report = compose(evidence, classes=options.classes, title=options.title, author=options.author)
     html = render(report, progress=progress)
-    written = [_write(options.out, html.encode("utf-8", "backslashreplace"))]
+    written: list[File | Images] = [_write(options.out, html.encode("utf-8", "backslashreplace"))]
     if options.pdf:
         from core.report.pdf import to_pdf
 
         content, by = to_pdf(html)
-        written.append({**_write(options.pdf, content), "by": by})
+        written.append(_write(options.pdf, content, by))
     if options.appendix:
         written.append(_write(options.appendix, appendix.appendix(report)))
     if options.export:
         written += _export(report, *options.export, classes=options.classes)
-    return {**appendix.statements(report), "files": written}, _text(report, written)
+    files = [each.to_json() for each in written]
+    return Answer({**appendix.statements(report), "files": files}, _text(report, written))
 
 
-def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> list[dict[str, Any]]:
+def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> list[Images]:
     """Images and labels of every audit; of several audits each in a folder of its own."""
     from core.report.boxes import labelled
     from core.report.formats import export
@@ -95,19 +129,19 @@ def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> li
         audit = section.evidence.audit
         target = Path(folder) if len(report.sections) == 1 else Path(folder) / audit.id
         n = export(audit, labelled(section.evidence, classes), name, target)
-        found.append({"path": str(target), "images": n, "format": name})
+        found.append(Images(str(target), n, name))
     return found
 
 
-def _write(path: Path, content: bytes) -> dict[str, Any]:
+def _write(path: Path, content: bytes, by: str = "") -> File:
     from core.storage.files import replacing
 
     with replacing(path, ELSEWHERE) as temporary:
         temporary.write_bytes(content)
-    return {"path": str(path), "bytes": len(content)}
+    return File(str(path), len(content), by)
 
 
-def _text(report: Report, written: list[dict[str, Any]]) -> str:
+def _text(report: Report, written: Sequence[File | Images]) -> str:
     """The headline of every audit, one line per finding, and the files."""
     from core.report import sentences as words
 
@@ -117,10 +151,4 @@ def _text(report: Report, written: list[dict[str, Any]]) -> str:
         lines += [f"  {words.brief(finding).text}" for finding in section.findings]
         if section.evidence.missing:
             lines.append(f"  note: {section.evidence.missing}")
-    for file in written:
-        if "images" in file:
-            lines.append(f"wrote {file['images']} images to {file['path']} ({file['format']})")
-            continue
-        by = f", by {file['by']}" if "by" in file else ""
-        lines.append(f"wrote {file['path']} ({file['bytes'] / 2**20:.2f} MiB{by})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(each.sentence for each in written)])

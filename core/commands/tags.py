@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, title_of
-from core.commands.terminal import candidate_options, common_options, named_candidate
+from core.commands.terminal import (
+    Answer,
+    candidate_options,
+    common_options,
+    named_candidate,
+    records,
+)
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Reporter, Subtype, Tag, silent
@@ -16,8 +22,6 @@ from core.types import Reporter, Subtype, Tag, silent
 if TYPE_CHECKING:
     from core.audits.audit import Audit
     from core.tags.log import TagEvent
-
-Result = tuple[dict[str, Any], str]
 
 
 def add_parser(tags: argparse.ArgumentParser) -> None:
@@ -55,7 +59,7 @@ def add_parser(tags: argparse.ArgumentParser) -> None:
     command("agreement", "how far annotators agree")
 
 
-def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Result:
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """Run one tags command."""
     from core.audits.audit import Audit
 
@@ -70,7 +74,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     return command(options, workspace, audit)
 
 
-def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
+def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags add``."""
     from core.tags.log import TagStore
     from core.tags.people import one_line
@@ -92,10 +96,10 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind}
     result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
     said = f"{candidate.title} of {facts.name} is {event.tag} for {event.annotator}"
-    return result, one_line(said)
+    return Answer(result, one_line(said))
 
 
-def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
+def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags list``: decisions, and who said what; rows that mean nothing are a warning here."""
     from core.tags.entries import described
     from core.tags.log import TagStore, standing
@@ -117,7 +121,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
             f"{row['core']} core, {row['spurious']} spurious, {row['unsure']} unsure"
         )
     empty = "no tags yet; tag on the page Components or with: python -m core tags add"
-    result = {"audit": audit.id, "tags": _records(table), "decisions": _records(votes)}
+    result = {"audit": audit.id, "tags": records(table), "decisions": records(votes)}
     if faults:
         warning = f"{described(faults)}; restore them from a backup, other commands refuse them"
         result["warnings"] = [warning]
@@ -125,7 +129,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> R
     if options.history:
         result["history"] = [asdict(entry) for entry in log]
         lines += ["", *(_entry(entry, names) for entry in log)]
-    return result, "\n".join(lines) or empty
+    return Answer(result, "\n".join(lines) or empty)
 
 
 def _entry(entry: TagEvent, names: dict[str, str]) -> str:
@@ -141,12 +145,7 @@ def _entry(entry: TagEvent, names: dict[str, str]) -> str:
     return one_line(f"{entry.id:>6} {entry.at} {entry.annotator}: {what}: {words}")
 
 
-def _records(table: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return found
-
-
-def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
+def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags import``."""
     from pathlib import Path
 
@@ -172,10 +171,10 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Res
         "warnings": list(imported.warnings),
     }
     lines = [f"{added} new tags of {len(imported.rows)} in {options.file}"]
-    return result, "\n".join([*lines, *(f"warning: {w}" for w in imported.warnings)])
+    return Answer(result, "\n".join([*lines, *(f"warning: {w}" for w in imported.warnings)]))
 
 
-def write(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
+def write(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags export``."""
     from pathlib import Path
 
@@ -184,10 +183,10 @@ def write(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Re
 
     events = TagStore.open(workspace).current(audit.id)
     rows = export_tags(events, Path(options.out), annotators=options.annotators)
-    return {"audit": audit.id, "rows": rows, "out": options.out}, f"wrote {rows} tags"
+    return Answer({"audit": audit.id, "rows": rows, "out": options.out}, f"wrote {rows} tags")
 
 
-def agreement(_: argparse.Namespace, workspace: Workspace, audit: Audit) -> Result:
+def agreement(_: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags agreement``."""
     from core.tags.agreement import agreement as measure
     from core.tags.agreement import people
@@ -195,8 +194,8 @@ def agreement(_: argparse.Namespace, workspace: Workspace, audit: Audit) -> Resu
     from core.tags.votes import answers, count_votes
 
     table = answers(TagStore.open(workspace).current(audit.id))
-    result = {"audit": audit.id, **measure(table), "people": _records(people(table))}
+    result = {"audit": audit.id, **measure(table), "people": records(people(table))}
     votes = count_votes(table)
     result["decisions"] = votes["decision"].value_counts().to_dict()
     shown = (k for k in result if k not in ("people", "audit"))
-    return result, "\n".join(f"{key:<22} {result[key]}" for key in shown)
+    return Answer(result, "\n".join(f"{key:<22} {result[key]}" for key in shown))

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from core.candidates.kinds import KINDS, CandidateKind
 from core.storage.workspace import Workspace
 from core.types import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Answer(NamedTuple):
+    """What a command has to say."""
+
+    document: Mapping[str, object]
+    """For programs, with ``--json``."""
+    text: str
+    """For people."""
+
+
+def records(table: pd.DataFrame) -> list[Mapping[str, object]]:
+    """A table as a document: one object a row, null for what is not there."""
+    found: list[Mapping[str, object]]
+    found = table.astype(object).where(table.notna(), None).to_dict("records")
+    return found
 
 
 class Parser(argparse.ArgumentParser):
