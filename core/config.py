@@ -27,7 +27,8 @@ CONFIDENCE = 0.95
 """Level of every interval; gaps are corrected for the number of candidates (Bonferroni)."""
 
 MAP_BUDGET = 4 * 2**30
-"""Bytes of pooled-layer maps an audit may keep on disk; beyond it maps are recomputed."""
+"""Bytes of pooled-layer maps an audit may keep on disk; beyond it those of a sample are kept, and
+the others computed on demand."""
 
 PASTED_BUDGET = 2**30
 """Bytes of features that pasted cues may keep on disk per audit and set of tags; beyond it a

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from core.audits.audit_summary import Summary
 from core.data.decode import file_digest
 from core.errors import WorkspaceError
-from core.features.shards import PLAN_COLUMNS, ROW_COLUMNS, FeatureStore
+from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, mapped
 from core.storage import digests
 from core.storage.files import (
     MEND,
@@ -235,7 +235,8 @@ def remake_plans(folder: Path, table: ImageTable, damaged: Sequence[str]) -> Non
 
 
 def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.DataFrame:
-    """The images (PLAN_COLUMNS) of all shards of a plan."""
+    """The images (PLAN_COLUMNS) of all shards of a plan, and whose maps are kept if of some."""
+    import numpy as np
     import pandas as pd
 
     last = shards[-1].number if shards else -1
@@ -244,18 +245,22 @@ def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.Data
             f"{path} is damaged, and so are shards that it lists the images of; delete the audit "
             f"({read_manifest(path.parent.parent).name!r}) and run it again"
         )
-    rows, _ = read_frames([shard.rows for shard in shards], ROW_COLUMNS)
+    rows, lengths = read_frames([shard.rows for shard in shards], ROW_COLUMNS)
     paths = table.frame.set_index("image_id")["path"].reindex(rows["image_id"]).fillna("")
     plan = pd.DataFrame({"image_id": rows["image_id"], "path": paths.to_numpy()})
     stats = [file_state(table.root / name) for name in plan["path"]]
     plan["bytes"], plan["modified"] = [s[0] for s in stats], [s[1] for s in stats]
-    if not digests.would_be(path, as_parquet(plan)):
-        changed = [
-            not name or file_digest(table.root / name) != digest
-            for name, digest in zip(plan["path"], rows["digest"], strict=True)
-        ]
-        plan.loc[changed, ["bytes", "modified"]] = UNKNOWN_FILE
-    return plan[PLAN_COLUMNS]
+    kept = np.concatenate([mapped(*shard) for shard in zip(shards, lengths, strict=True)])
+    forms = [plan] if kept.all() or not kept.any() else [plan, plan.assign(**{KEPT: kept})]
+    for form in forms:
+        if digests.would_be(path, as_parquet(form)):
+            return form
+    changed = [
+        not name or file_digest(table.root / name) != digest
+        for name, digest in zip(plan["path"], rows["digest"], strict=True)
+    ]
+    forms[-1].loc[changed, ["bytes", "modified"]] = UNKNOWN_FILE
+    return forms[-1]
 
 
 def file_state(path: Path) -> tuple[int, int]:

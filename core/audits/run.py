@@ -27,8 +27,9 @@ from core.data.decode import file_digest
 from core.data.open import open_data
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
-from core.features.extract import NOT_FINITE, cores, extract, prepare
-from core.features.shards import PLAN_COLUMNS, FeatureStore
+from core.features.extract import NOT_FINITE, cores, extract, keep_maps, prepare
+from core.features.sample import sampled
+from core.features.shards import KEPT, PLAN_COLUMNS, FeatureStore
 from core.models.precision import SAMPLE, Tried, spread_over_classes
 from core.storage.audit_manifest import (
     Compute,
@@ -307,23 +308,23 @@ def compute(
     damaged = mend(folder, report)
     remake_plans(folder, table, damaged)
     store, before = FeatureStore(folder), manifest.state
+    size = _map_size(model, manifest.compute.precision)
     plan = _plan(table, store)
     if len(plan):
-        store.extend(plan)
-    if store.missing:
-        from core.models.device import require
+        store.extend(_with_sample(plan, table, store, size))
+    how: dict[str, Any] = {
+        "batch_size": manifest.compute.batch_size,
+        "workers": workers or min(16, cores() + 1),
+        "report": report,
+    }
+    from core.models.device import is_at_home, require
 
+    if store.missing:
         require(manifest.compute, manifest.name)
         manifest = set_state(folder, manifest, "running")
-        extract(
-            model,
-            table.root,
-            store,
-            batch_size=manifest.compute.batch_size,
-            workers=workers or min(16, cores() + 1),
-            keep_maps=_keep_maps(store, model, manifest.compute.precision),
-            report=report,
-        )
+        extract(model, table.root, store, keep_maps=_keeps_all(store, size), **how)
+    if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
+        keep_maps(model, table.root, store, unmapped, **how)
     frame = table.frame.merge(
         store.rows[["digest", "width", "height", "readable", "reason"]],
         left_on="image_id",
@@ -366,22 +367,63 @@ def set_state(folder: Path, manifest: Manifest, state: str) -> Manifest:
     return replace(manifest, state=state)
 
 
-def _keep_maps(store: FeatureStore, model: Model, precision: str) -> bool:
+def _map_size(model: Model, precision: str) -> int:
+    """Bytes of the maps of an image, 0 where there are none."""
+    if model.map_grid is None or model.map_kind == "none":
+        return 0
+    height, width = model.map_grid
+    return model.n_features * height * width * (2 if precision == "bf16" else 4)
+
+
+def _keeps_all(store: FeatureStore, size: int, new: int = 0) -> bool:
     """Whether the maps of every image fit the budget, and those to come half of what is free.
 
     A pass that goes on keeps to what it began with, whatever the disk says by then.
+
+    Parameters
+    ----------
+    size : bytes of the maps of an image; new : images that no plan has yet.
     """
-    if model.map_grid is None or model.map_kind == "none":
+    if not size:
         return False
-    if begun := store.begun:
-        return begun.files.maps.exists()
-    height, width = model.map_grid
-    size = model.n_features * height * width * (2 if precision == "bf16" else 4)
-    free = shutil.disk_usage(store.files.folder).free
+    if not new and (begun := store.begun):
+        return bool(begun.mapped.all())
     whole, to_come = (
-        size * sum(len(shard.plan) for shard in shards) for shards in (store.shards, store.missing)
+        size * (new + sum(len(shard.plan) for shard in shards))
+        for shards in (store.shards, store.missing)
     )
-    return whole <= MAP_BUDGET and to_come <= free // 2
+    return whole <= MAP_BUDGET and to_come <= _free(store)
+
+
+def _free(store: FeatureStore) -> int:
+    """Bytes of the disk that maps may take: half of what is free."""
+    return shutil.disk_usage(store.files.folder).free // 2
+
+
+def _with_sample(
+    plan: pd.DataFrame, table: ImageTable, store: FeatureStore, size: int
+) -> pd.DataFrame:
+    """A new plan, which says whose maps are kept where those of all images do not fit."""
+    if not size or _keeps_all(store, size, len(plan)):
+        return plan
+    kept = plan["image_id"].isin(_sample_of_maps(table, store, size))
+    return plan.assign(**{KEPT: kept}) if kept.any() else plan
+
+
+def _sample_of_maps(table: ImageTable, store: FeatureStore, size: int) -> pd.Series:
+    """Ids of the images whose maps are kept where those of all do not fit."""
+    frame, room = table.frame, min(MAP_BUDGET, _free(store)) // size
+    chosen = sampled(frame["image_id"], frame["label"], fitting_rows(frame), room)
+    return frame["image_id"][chosen]
+
+
+def _unmapped(table: ImageTable, store: FeatureStore, size: int) -> list[str]:
+    """The images whose maps are kept, but lack: of an audit from before, or after more room."""
+    if not size:
+        return []
+    ids = _sample_of_maps(table, store, size)
+    lacking = ~store.mapped(ids) & store.rows.loc[ids, "readable"].to_numpy(dtype=bool)
+    return [str(name) for name in ids[lacking]]
 
 
 def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:

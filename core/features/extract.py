@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,16 @@ from core.data.decode import read_image
 from core.data.preprocess import apply
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
-from core.storage.files import remove_unfinished, replacing_folder, write_array, write_frame
+from core.storage.files import (
+    read_array,
+    remove,
+    remove_unfinished,
+    replacing_folder,
+    write_array,
+    write_frame,
+)
 from core.storage.layout import ShardFiles
-from core.types import BoolArray, Preprocess, Progress, Reporter
+from core.types import BoolArray, IntArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
     from core.models.model import Encoded, Model
@@ -107,10 +114,10 @@ def encode_padded(model: Model, pixels: np.ndarray, batch_size: int) -> Encoded:
 
 
 class _Writer:
-    """Collects the batches of one shard."""
+    """Collects the batches of one shard; ``kept`` (n,): the images whose maps are kept."""
 
-    def __init__(self, shard: Shard, *, keep_maps: bool) -> None:
-        self.shard, self.keep_maps = shard, keep_maps
+    def __init__(self, shard: Shard, kept: BoolArray) -> None:
+        self.shard, self.kept = shard, kept
         self.rows: list[tuple[str, int, int, str]] = []
         self.features: list[np.ndarray] = []
         self.maps: list[np.ndarray] = []
@@ -124,10 +131,11 @@ class _Writer:
         ]
         features[[bool(reason) for reason in reasons]] = 0
         self.features.append(features)
-        if self.keep_maps and encoded.maps is not None:
+        kept = self.kept[len(self.rows) : len(self.rows) + len(images)]
+        if kept.any() and encoded.maps is not None:
             maps = storable(encoded.maps)
             maps[~finite] = 0
-            self.maps.append(maps)
+            self.maps.append(maps[kept])
         self.rows += [
             (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
         ]
@@ -142,6 +150,8 @@ class _Writer:
             write_array(files.features, np.concatenate(self.features))
             if self.maps:
                 write_array(files.maps, np.concatenate(self.maps))
+                if not self.kept.all():
+                    write_array(files.mapped, np.flatnonzero(self.kept))
             write_frame(files.rows, rows, "snappy")
 
 
@@ -162,7 +172,8 @@ def extract(
     root : folder the planned paths start from.
     batch_size : images per forward; the last batch of a shard is padded to it.
     workers : decoding threads.
-    keep_maps : whether the pooled-layer maps are written beside the features.
+    keep_maps : whether the pooled-layer maps are written beside the features, where a plan does
+        not say whose.
 
     Raises
     ------
@@ -181,7 +192,7 @@ def extract(
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
         writing: Future[None] | None = None
         for shard in shards:
-            writer = _Writer(shard, keep_maps=keep_maps)
+            writer = _Writer(shard, shard.kept(keep_maps))
             for start in range(0, len(shard.plan), batch_size):
                 size = min(batch_size, len(shard.plan) - start)
                 batch = [next(images) for _ in range(size)]
@@ -195,3 +206,67 @@ def extract(
         if writing is not None:
             writing.result()
     store.__dict__.pop("rows", None)
+
+
+def keep_maps(
+    model: Model,
+    root: Path,
+    store: FeatureStore,
+    image_ids: Sequence[str],
+    *,
+    batch_size: int,
+    workers: int,
+    report: Reporter,
+) -> None:
+    """Add the maps of some images to the shards that hold their features, as the pass makes them.
+
+    Shard by shard, so that what was stopped goes on. Images that cannot be read any more, or whose
+    bytes changed since, are left out: their maps would not go with their features.
+
+    Parameters
+    ----------
+    image_ids : computed before; those whose maps are stored are passed over.
+    root, batch_size, workers : as for :func:`extract`.
+    """
+    known = store.rows.loc[list(image_ids)]
+    lacking = known[~store.mapped(image_ids) & known["readable"].to_numpy(dtype=bool)]
+    done = 0
+    for number, rows in lacking.sort_values("row").groupby("shard"):
+        report(Progress("Keeping maps", done, len(lacking)))
+        shard = store.shards[number]
+        paths = [root / path for path in shard.plan["path"].iloc[rows["row"]]]
+        images = in_order(
+            lambda path: prepare(path, model.preprocess), paths, workers=workers, ahead=batch_size
+        )
+        found = list(zip(rows["row"], rows["digest"], images, strict=True))
+        same = [(row, image.pixels) for row, digest, image in found if image.digest == digest]
+        if same:
+            maps = _maps_of(model, [pixels for _, pixels in same], batch_size)
+            _add_maps(shard, np.array([row for row, _ in same], np.int64), maps)
+        done += len(rows)
+    report(Progress("Keeping maps", len(lacking), len(lacking)))
+
+
+def _maps_of(model: Model, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
+    """Maps as they are stored, of images in batches like those of the pass."""
+    found = []
+    for start in range(0, len(pixels), batch_size):
+        encoded = encode_padded(model, np.stack(pixels[start : start + batch_size]), batch_size)
+        assert encoded.maps is not None  # whoever asks for maps has seen that there are some
+        found.append(storable(encoded.maps))
+    return np.concatenate(found)
+
+
+def _add_maps(shard: Shard, rows: IntArray, maps: np.ndarray) -> None:
+    """Put maps of some rows beside those that a shard has; stopped between, it has none."""
+    files, kept = shard.files, shard.mapped
+    if kept.any():
+        maps = np.concatenate([read_array(files.maps), maps])
+    order = np.argsort(np.concatenate([np.flatnonzero(kept), rows]))
+    kept[rows] = True
+    remove(files.maps)
+    if kept.all():
+        remove(files.mapped)
+    else:
+        write_array(files.mapped, np.flatnonzero(kept))
+    write_array(files.maps, maps[order])

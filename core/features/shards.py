@@ -2,10 +2,12 @@
 
 ::
 
-    plan/000.parquet              the images of the first run, in order of computation
+    plan/000.parquet              the images of the first run, in order of computation, and whose
+                                  maps are kept where not all are
     plan/001.parquet              images that came later, or whose bytes changed
     shards/000-00012/features.npy (n, D) float32
                      maps.npy     (n, D, h, w) at the run's precision, where they are kept
+                     mapped.npy   rows whose maps these are, ascending; where not all
                      rows.parquet image_id, digest, width, height, readable, reason
 
 A shard is a fixed slice of its plan and appears in one step, so a run that was stopped goes on
@@ -15,7 +17,7 @@ as its bits in uint16.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,14 +38,17 @@ from core.storage.files import (
     write_frame,
 )
 from core.storage.layout import AuditFiles, ShardFiles
-from core.types import IntArray
+from core.types import BoolArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     from numpy.typing import NDArray
 
+MAPS = "maps"
 PLAN_COLUMNS = ["image_id", "path", "bytes", "modified"]
+KEPT = "maps"
+"""Column of a plan: whether the maps of an image are kept; only where those of some are."""
 ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
 
 
@@ -53,12 +58,55 @@ class Shard:
 
     files: ShardFiles
     plan: pd.DataFrame
-    """The images of this shard (PLAN_COLUMNS), in order."""
+    """The images of this shard (PLAN_COLUMNS, and KEPT where the plan has it), in order."""
 
     @property
     def finished(self) -> bool:
         """Whether its results are on disk."""
         return self.files.folder.exists()
+
+    def kept(self, otherwise: bool) -> BoolArray:
+        """(n,) whose maps are to be kept: those that the plan says, where it says any."""
+        if KEPT in self.plan:
+            return np.asarray(self.plan[KEPT].to_numpy(dtype=bool))
+        return np.full(len(self.plan), otherwise)
+
+    @property
+    def mapped(self) -> BoolArray:
+        """(n,) whose maps are stored."""
+        return mapped(self.files, len(self.plan))
+
+
+def mapped(files: ShardFiles, length: int) -> BoolArray:
+    """Whose maps are stored with a shard of so many images, (n,)."""
+    if not there(files.maps):
+        return np.zeros(length, bool)
+    found = np.ones(length, bool)
+    if there(files.mapped):
+        rows = read_array(files.mapped, ndim=1, kinds="i")
+        if not ((rows >= 0) & (rows < length)).all():
+            raise damaged(files.mapped, "names rows that are not there")
+        found[:] = False
+        found[rows] = True
+    return found
+
+
+class StoredMaps:
+    """Maps of some images, read where they are looked at.
+
+    Parameters
+    ----------
+    store : has the maps of ``ids`` (:meth:`FeatureStore.has_maps`).
+    """
+
+    def __init__(self, store: FeatureStore, ids: Sequence[str]) -> None:
+        self.store, self.ids = store, list(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, images: slice) -> NDArray[np.float32]:
+        return self.store.maps(self.ids[images])
 
 
 class FeatureStore:
@@ -84,9 +132,10 @@ class FeatureStore:
         return found
 
     def extend(self, plan: pd.DataFrame) -> None:
-        """Add a plan of images (PLAN_COLUMNS) to compute."""
+        """Add a plan of images (PLAN_COLUMNS, and KEPT where some maps are kept) to compute."""
         number = len(self.files.every_plan())
-        write_frame(self.files.plan(f"{number:03d}"), plan[PLAN_COLUMNS])
+        columns = [*PLAN_COLUMNS, KEPT] if KEPT in plan else PLAN_COLUMNS
+        write_frame(self.files.plan(f"{number:03d}"), plan[columns])
         with disk_errors(self.files.folder):
             for folder in (self.files.plans, self.files.folder):
                 sync(folder)  # shards must never outlive the plan that they are slices of
@@ -149,20 +198,27 @@ class FeatureStore:
         """Rows of one array for ``ids``, in their order, touching each shard once."""
         where = self._where(ids)
         out: NDArray[Any] | None = None
-        for number in np.unique(where[:, 0]):
-            path = self.shards[number].files.array(name)
+        for shard, here in self._by_shard(where):
+            path, rows, length = shard.files.array(name), where[here, 1], len(shard.plan)
+            if name == MAPS:
+                rows, length = _places(shard, rows), int(shard.mapped.sum())
             array = read_array(path, mapped=True)
-            if len(array) != len(self.shards[number].plan):
+            if len(array) != length:
                 raise damaged(path, "has another number of rows")
             if out is None:
                 out = np.empty((len(where), *array.shape[1:]), dtype=array.dtype)
-            here = np.flatnonzero(where[:, 0] == number)
-            rows = where[here, 1]
             if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
                 out[here] = array[rows[0] : rows[-1] + 1]
             else:
                 out[here] = array[rows]
         return np.empty((0,)) if out is None else out
+
+    def _by_shard(self, where: IntArray) -> Iterator[tuple[Shard, IntArray]]:
+        """Every shard that is asked for, and which of the images (n, 2) are in it."""
+        order = np.argsort(where[:, 0], kind="stable")
+        numbers, starts = np.unique(where[order, 0], return_index=True)
+        for number, here in zip(numbers, np.split(order, starts[1:]), strict=False):
+            yield self.shards[number], here
 
     def features(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Features (n, D) float32 of the given images."""
@@ -170,16 +226,38 @@ class FeatureStore:
 
     def has_maps(self, ids: Sequence[str]) -> bool:
         """Whether the pooled-layer maps of all these images are on disk."""
-        return all(there(self.shards[n].files.maps) for n in set(self._where(ids)[:, 0]))
+        return bool(self.mapped(ids).all())
+
+    def mapped(self, ids: Sequence[str]) -> BoolArray:
+        """Whether the pooled-layer maps of each image are on disk, (n,)."""
+        where = self._where(ids)
+        found = np.zeros(len(where), bool)
+        for shard, here in self._by_shard(where):
+            found[here] = shard.mapped[where[here, 1]]
+        return found
+
+    def stored_maps(self, ids: Sequence[str]) -> StoredMaps:
+        """The maps of some images that :meth:`has_maps` is true of, read a part at a time."""
+        return StoredMaps(self, ids)
 
     def maps(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Pooled-layer maps (n, D, h, w) of the given images: the stored values, as float32."""
-        return stored_values(self._gather(ids, "maps"))
+        return stored_values(self._gather(ids, MAPS))
 
     def drop_maps(self) -> None:
         """Delete every stored map; they can be computed again on demand."""
         for shard in self.shards:
             remove(shard.files.maps)
+            remove(shard.files.mapped)
+
+
+def _places(shard: Shard, rows: IntArray) -> IntArray:
+    """Where rows of a shard stand among those whose maps are stored."""
+    kept = shard.mapped
+    if lacking := int((~kept[rows]).sum()):
+        raise damaged(shard.files.maps, f"lacks the maps of {lacking:,} images")
+    found: IntArray = np.cumsum(kept)[rows] - 1
+    return found
 
 
 def storable(tensor: torch.Tensor) -> NDArray[Any]:

@@ -81,6 +81,11 @@ def supports(device: str, precision: str) -> bool:
     return precision == "bf16" and supports_bf16(device)
 
 
+def is_at_home(compute: Compute) -> bool:
+    """Whether this machine has the arithmetic that an audit is computed in, or it never had it."""
+    return supports(compute.device, compute.precision) or not compute.hardware
+
+
 def require(compute: Compute, name: str) -> None:
     """Refuse to go on with an audit whose arithmetic this machine does not have.
 
@@ -89,12 +94,11 @@ def require(compute: Compute, name: str) -> None:
     ModelError
         If the audit was begun where its precision is computed in hardware, and it is not here.
     """
-    device, precision = compute.device, compute.precision
-    if compute.hardware and not supports(device, precision):
+    if not is_at_home(compute):
         raise ModelError(
-            f"audit {name!r} is computed in {precision}, which this {device} has no arithmetic "
-            "for, and figures of two roundings must not be mixed: go on where it was begun, or "
-            "start another audit with --precision fp32 and another --name"
+            f"audit {name!r} is computed in {compute.precision}, which this {compute.device} has "
+            "no arithmetic for, and figures of two roundings must not be mixed: go on where it was "
+            "begun, or start another audit with --precision fp32 and another --name"
         )
 
 

@@ -85,6 +85,8 @@ class ShardFiles(Files):
     features = Inside("features.npy", Path)
     maps = Inside("maps.npy", Path)
     """Only where maps are kept."""
+    mapped = Inside("mapped.npy", Path)
+    """Of which rows they are; only where not of all."""
 
     @property
     def plan(self) -> str:

@@ -328,7 +328,7 @@ def test_a_pass_that_goes_on_keeps_maps_as_it_began(
 def test_maps_beyond_the_budget_are_not_kept(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.audits.run.MAP_BUDGET", 36 * 12 * 64 * 4 - 1)
+    monkeypatch.setattr("core.audits.run.MAP_BUDGET", 12 * 64 * 4 - 1)
     audit = run_audit(tiny_request(folder), workspace)
     assert not list(audit.folder.rglob("maps.npy"))
     arrays = audit.class_arrays(0)
