@@ -8,6 +8,10 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.commands import plugins
+
+plugins.load()
+
 if get_script_run_ctx(suppress_warning=True) is None:
     from starlette.middleware import Middleware
 

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from core.commands import plugins
 from core.commands.parser import COMMANDS, add_commands, run
 from core.errors import SpurioscopeError
 from core.storage.files import dumps
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    plugins.load()
     options = parser().parse_args(arguments)
     try:
         with _terminated_like_interrupted():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import asdict
 
+from core.commands import plugins
 from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -41,8 +43,11 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         "disk_free_gib": round(shutil.disk_usage(there).free / 2**30, 1),
         "packaged_models": _packaged(),
         "missing_optional": missing,
+        "plugins": [asdict(plugin) for plugin in plugins.load()],
     }
-    lines = [f"{key:<18} {value}" for key, value in result.items() if key != "versions"]
+    apart = ("versions", "plugins")
+    lines = [f"{key:<18} {value}" for key, value in result.items() if key not in apart]
+    lines += [f"{'plug-in':<18} {plugin}" for plugin in plugins.load()]
     lines += [f"{name:<18} {version}" for name, version in versions.items()]
     return Answer(result, "\n".join(lines))
 
