@@ -221,14 +221,13 @@ def who_shows(
     Returns
     -------
     shows : pandas booleans by ``image_id``; missing where nothing is said, as for other classes.
-        By an attribute, by default the planted one where the data has one; else the class's k
-        images of highest and of lowest spuriosity among these images.
+        By an attribute where people asked for one; else the class's k images of highest and of
+        lowest spuriosity among these images.
     basis : the same in words.
     """
-    attribute = attribute or (audit.summary.planted.get(label) or {}).get("cue")
     found = pd.Series(pd.NA, image_ids, dtype="boolean")
     mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
-    if attribute and attribute.partition("=")[0] in audit.summary.attributes:
+    if attribute is not None:
         found.loc[mine] = has(audit, attribute).loc[mine]
         return found, f"attribute {attribute}"
     table = spuriosity_of(audit, label, decisions.spurious[label])

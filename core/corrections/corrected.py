@@ -43,6 +43,9 @@ def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
 def effect_table(audit: Audit) -> pd.DataFrame:
     """The table before and after (:data:`core.corrections.effect_rows.COLUMNS`).
 
+    Tables of earlier versions call a gap by an attribute ``spurious_gap`` and the worst group of
+    class and cue ``worst_group_accuracy``; here they have the names of now.
+
     Raises
     ------
     InputError
@@ -54,7 +57,12 @@ def effect_table(audit: Audit) -> pd.DataFrame:
             f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
             "command again"
         )
-    return read_frame(path, needed=effect_rows.COLUMNS)
+    table = read_frame(path, needed=effect_rows.COLUMNS)
+    by_attribute = table["subject"].str.startswith("attribute ")
+    gap, worst = (table["measure"] == name for name in ("spurious_gap", "worst_group_accuracy"))
+    table.loc[gap & by_attribute, "measure"] = effect_rows.CUE_GAP
+    table.loc[worst, "measure"] = effect_rows.WORST
+    return table
 
 
 def tradeoff_table(audit: Audit) -> pd.DataFrame | None:

@@ -17,10 +17,12 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
+from core.corrections.acted_on import who_shows
 from core.corrections.effect_rows import (
     COLUMNS,
     LOGIT,
     NOTHING,
+    WORST,
     Effect,
     mean,
     missing,
@@ -99,37 +101,44 @@ def _class_accuracy(effect: Effect, facts: AuditedClass) -> dict[str, Any]:
 
 
 def _cue_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
-    """Accuracy with and without the cue, and the gap between."""
+    """Accuracy with and without the cue, and the gap between: by spuriosity, and by an attribute.
+
+    Either gap has a name of its own; only where people asked for an attribute there are both.
+    """
+    ranked, _ = who_shows(effect.before, label, effect.decisions, effect.images.index)
     shows, basis = effect.shows(label)
-    mine = effect.images["label"] == label
-    sides = [effect.images[mine & (shows == there).fillna(False)] for there in (True, False)]
     rows = [
         paired(effect, label, f"accuracy_{name}_cue", *right(side), subject=basis)
-        for name, side in zip(("with", "without"), sides, strict=True)
+        for name, side in zip(("with", "without"), _sides(effect, label, shows), strict=True)
     ]
+    k, n = (int(count) for count in (ranked.fillna(False).sum(), ranked.notna().sum()))
+    of_class = int((effect.images["label"] == label).sum())
+    said = f"k = {k} of {of_class} images a side"
+    rows.append(_gap_row(effect, label, "spurious_gap", ranked, n=n, note=said))
+    if effect.attribute is not None:
+        rows.append(_gap_row(effect, label, "cue_gap", shows, subject=basis))
+    return rows
+
+
+def _sides(effect: Effect, label: str, shows: pd.Series) -> list[pd.DataFrame]:
+    mine = effect.images["label"] == label
+    return [effect.images[mine & (shows == there).fillna(False)] for there in (True, False)]
+
+
+def _gap_row(
+    effect: Effect, label: str, measure: str, shows: pd.Series, **more: Any
+) -> dict[str, Any]:
+    sides = _sides(effect, label, shows)
     if not all(len(side) for side in sides):
-        return [*rows, missing(effect, label, "spurious_gap", "no held-out image on one side")]
+        return missing(effect, label, measure, "no held-out image on one side")
     cells = []
     for column in ("right_before", "right_after"):
         parts = [proportion(side[column].to_numpy(bool)) for side in sides]
         cells.append(points(combined(*parts, signs=(1, -1))))
     changes = [paired_change(*right(side)) for side in sides]
     change = points(combined(*changes, signs=(1, -1)))
-    n = sum(len(side) for side in sides)
-    rows.append(
-        row(
-            effect,
-            label,
-            "spurious_gap",
-            cells[0],
-            cells[1],
-            change,
-            n=n,
-            subject=basis,
-            unit=POINTS,
-        )
-    )
-    return rows
+    told = {"n": sum(len(side) for side in sides), "unit": POINTS, **more}
+    return row(effect, label, measure, cells[0], cells[1], change, **told)
 
 
 def _worst_groups(effect: Effect, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -157,7 +166,7 @@ def _worst_groups(effect: Effect, labels: Sequence[str]) -> list[dict[str, Any]]
         row(
             effect,
             "",
-            "worst_group_accuracy",
+            WORST,
             cells[0],
             cells[1],
             change,

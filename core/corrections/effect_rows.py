@@ -33,20 +33,24 @@ class's cues. NaN where there is no such figure, and ``note`` then says why."""
 
 LOGIT = "logits"
 
+CUE_GAP, WORST = "cue_gap", "worst_cue_group_accuracy"
+"""Not the gap by spuriosity, and not the worst group of a class and an attribute."""
+
 
 MEANING = {
     "accuracy": "Share of held-out images predicted correctly. Higher is better.",
     "accuracy_with_cue": "The same on images that show the class's cue. Higher is better.",
     "accuracy_without_cue": "The same on images without it. Higher is better.",
-    "spurious_gap": "Accuracy with the cue minus accuracy without. Near 0 is better; a closed gap "
-    "alone does not mean that the cue is unlearnt.",
+    "spurious_gap": "Accuracy on the k images of highest spuriosity minus that on the k lowest.",
+    CUE_GAP: "Accuracy with the cue minus accuracy without, as an attribute of the data tells them "
+    "apart. Near 0 is better; a closed gap alone does not mean that the cue is unlearnt.",
     "flip_rate": "Share of other classes' images that become the class when its cue is pasted on "
     "them. Lower is better.",
     "flip_rate_control": "The same with a region without the cue. Compare with flip_rate.",
     "spurious_score_average_precision": "Class images against images of the cue alone (those that "
     "were given, or other classes' images with the cue pasted on them) by the class's probability. "
     "Higher is better; chance is the share of class images.",
-    "worst_group_accuracy": "Accuracy of the worst group of class and cue. Higher is better.",
+    WORST: "The lowest accuracy of any class with its cue, or without. Higher is better.",
     "epg": "Share of the positive part of the class's map that lies on the object. Higher is "
     "better.",
     "tcav": "Share of images with the cue whose logit grows along the cue's direction. 0.5 means "
@@ -68,7 +72,7 @@ class Effect:
     acted_on: frozenset[str]
     """Keys of the cues acted on, as texts."""
     attribute: str | None = None
-    """Says which images show the cue; default the planted one where the data has one."""
+    """Says which images show the cue, where people asked for it; default: by spuriosity."""
 
     @cached_property
     def images(self) -> pd.DataFrame:

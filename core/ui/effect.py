@@ -15,7 +15,7 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.corrections.card import card, how_chosen
 from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
-from core.corrections.effect_rows import MEANING
+from core.corrections.effect_rows import CUE_GAP, MEANING, WORST
 from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
@@ -84,11 +84,12 @@ def headline(table: pd.DataFrame) -> None:
     cells = blocks.metrics(4)
     everywhere = table[table["class_idx"] < 0].set_index("measure")
     _metric(cells[0], "Accuracy", everywhere.loc["accuracy"], good=1)
-    if "worst_group_accuracy" in everywhere.index:
-        _metric(cells[1], "Worst group", everywhere.loc["worst_group_accuracy"], good=1)
+    if WORST in everywhere.index:
+        _metric(cells[1], "Worst group", everywhere.loc[WORST], good=1)
+    gap = CUE_GAP if CUE_GAP in set(acted["measure"]) else "spurious_gap"
     for cell, name, title in (
         (cells[2], "flip_rate", "Flip rate"),
-        (cells[3], "spurious_gap", "Gap"),
+        (cells[3], gap, "Gap"),
     ):
         rows = acted[acted["measure"] == name]
         if len(rows):

@@ -17,8 +17,9 @@ from core.corrections.corrected import effect_table
 from core.corrections.derived import image_table
 from core.corrections.inherited_tags import carry_tags
 from core.errors import InputError
+from core.measures.stored import measured
 from core.models.linear import store_head
-from core.storage.files import read_json, write_array, write_frame
+from core.storage.files import read_json, write_array, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, values_of
 from core.tags.log import TagStore
@@ -81,6 +82,35 @@ def test_an_attribute_says_who_shows_the_cue(workspace: Workspace, parent: Audit
     assert cell(audit, "accuracy_with_cue")["subject"] == "attribute patch"
     mine = parent.images.query("split == 'test' and label == 'leaf' and patch == 1")
     assert cell(audit, "accuracy_with_cue")["before"] == pytest.approx(mine["correct"].mean())
+    rest = parent.images.query("split == 'test' and label == 'leaf' and patch != 1")
+    gap = 100 * (mine["correct"].mean() - rest["correct"].mean())
+    assert cell(audit, "cue_gap")["before"] == pytest.approx(gap)
+    by_spuriosity = measured(parent, workspace, "gap").query("measure == 'spurious_gap'")
+    wanted = by_spuriosity.set_index("label").at["leaf", "value"]
+    assert cell(audit, "spurious_gap")["before"] == pytest.approx(wanted)
+
+
+def test_planted_truth_is_not_used_unasked(workspace: Workspace, parent: Audit) -> None:
+    write_json(
+        parent.folder / "summary.json",
+        {**read_json(parent.folder / "summary.json"), "planted": {"leaf": {"cue": "patch"}}},
+    )
+    audit = run(workspace, Audit(parent.folder), **QUICK)
+    assert "of highest and of lowest spuriosity" in cell(audit, "accuracy_with_cue")["subject"]
+    assert "cue_gap" not in set(effect_table(audit)["measure"])
+
+
+def test_a_table_of_an_earlier_version_is_read_by_the_names_of_now(
+    workspace: Workspace, parent: Audit
+) -> None:
+    audit = run(workspace, parent, attribute="patch", **QUICK)
+    path, now = audit.files.mitigation.effect, effect_table(audit)
+    old = now[now["measure"] != "spurious_gap"].replace(
+        {"measure": {"cue_gap": "spurious_gap", "worst_cue_group_accuracy": "worst_group_accuracy"}}
+    )
+    write_frame(path, old)
+    again = effect_table(audit)
+    assert again["measure"].tolist() == now.loc[old.index, "measure"].tolist()
 
 
 def test_pairs_are_of_training_images_and_hide_what_they_are(
