@@ -7,8 +7,6 @@ places; here both are drawn by code, with exact masks. In training the backgroun
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from PIL import Image
 
 from core.demos.canvas import SIZE, Canvas, Colour, Part, Point, blend, clouds, grain, lit
 from core.demos.catalogue import Demo
+from core.demos.listed import Planted, Row, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -228,12 +227,7 @@ def write(
     for row in (_write_entry(folder, entry, seed) for entry in entries):
         rows.append(row)
         report(Progress("Drawing the demo images", len(rows), len(entries)))
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    truth = json.dumps(planted(bias), indent=2)
-    (folder / "planted.json").write_text(truth + "\n", encoding="utf-8")
+    write_list(folder, COLUMNS, rows, planted(bias))
 
 
 def seed_of(entry: Entry, seed: int) -> list[int]:
@@ -241,7 +235,7 @@ def seed_of(entry: Entry, seed: int) -> list[int]:
     return [seed, list(SPLITS).index(entry.split), list(HOME).index(entry.label), entry.number]
 
 
-def _write_entry(folder: Path, entry: Entry, seed: int) -> dict[str, Any]:
+def _write_entry(folder: Path, entry: Entry, seed: int) -> Row:
     picture = render(entry.label, entry.place, seed_of(entry, seed))
     files = {
         "path": entry.file("images", "jpg"),
@@ -268,18 +262,18 @@ def _box(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[int]:
     yield from (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def planted(bias: float) -> dict[str, dict[str, Any]]:
-    """Say what was planted in each class; see `core.types.ImageTable`."""
+def planted(bias: float) -> dict[str, Planted]:
+    """Say what was planted in each class; see `core.demos.listed.Planted`."""
     return {
-        label: {
-            "cue": home,
-            "kind": "background",
-            "where": "cue_mask",
-            "note": f"In training the background is {home} in {bias:.0%} of its images and "
+        label: Planted(
+            cue=home,
+            kind="background",
+            where="cue_mask",
+            note=f"In training the background is {home} in {bias:.0%} of its images and "
             f"{1 - bias:.0%} of the other class's; in the test in half of both.",
-            "rate_own": bias,
-            "rate_elsewhere": 1 - bias,
-        }
+            rate_own=bias,
+            rate_elsewhere=1 - bias,
+        )
         for label, home in HOME.items()
     }
 

@@ -7,20 +7,19 @@ model that takes the shortcut does well on average and fails where the cue is ab
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from core.demos import scenes
 from core.demos.catalogue import Demo
+from core.demos.listed import Planted, Row, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -131,12 +130,7 @@ def write(
             rows.append(row)
             report(Progress("Drawing the demo images", len(rows), len(entries)))
 
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    truth = json.dumps(planted(strength), indent=2)
-    (folder / "planted.json").write_text(truth + "\n", encoding="utf-8")
+    write_list(folder, COLUMNS, rows, planted(strength))
 
 
 def write_alone(folder: Path, cue: str, *, count: int, seed: int = 0) -> None:
@@ -157,7 +151,7 @@ def _paths(entry: Entry) -> tuple[str, str, str]:
     return entry.path, entry.mask_path("object"), entry.mask_path("cue")
 
 
-def _write_entry(folder: Path, entry: Entry, seed: int) -> dict[str, Any]:
+def _write_entry(folder: Path, entry: Entry, seed: int) -> Row:
     picture = scenes.render(scene_of(entry, seed), snow=entry.snow, ball=entry.ball)
     picture.pixels.save(folder / entry.path, quality=QUALITY)
     _write_mask(folder / entry.mask_path("object"), picture.object)
@@ -189,8 +183,8 @@ def _write_mask(path: Path, mask: BoolArray) -> None:
     Image.fromarray(mask.astype(np.uint8) * 255, "L").convert("1").save(path)
 
 
-def planted(strength: float) -> dict[str, dict[str, Any]]:
-    """Say what was planted in each class; see `core.types.ImageTable`.
+def planted(strength: float) -> dict[str, Planted]:
+    """Say what was planted in each class; see `core.demos.listed.Planted`.
 
     Beside the cue, its kind, where to see it and a note, ``rate_own`` and ``rate_elsewhere`` hold
     the share of images with the cue in the class and in the other classes, 0 to 1.
@@ -203,14 +197,14 @@ def planted(strength: float) -> dict[str, dict[str, Any]]:
         None: ("none", f"Clean: snow and the ball are each in {base:.0%} of its images."),
     }
     return {
-        label: {
-            "cue": cue,
-            "kind": notes[cue][0],
-            "where": "cue_mask",
-            "note": notes[cue][1],
-            "rate_own": own if cue else base,
-            "rate_elsewhere": base,
-        }
+        label: Planted(
+            cue=cue,
+            kind=notes[cue][0],
+            where="cue_mask",
+            note=notes[cue][1],
+            rate_own=own if cue else base,
+            rate_elsewhere=base,
+        )
         for label, cue in OWNERS.items()
     }
 

@@ -9,18 +9,17 @@ stripes), so that no picture has to ship.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from core.demos.catalogue import Demo
+from core.demos.listed import Planted, Row, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -226,24 +225,19 @@ def writer(kind: str) -> Callable[..., None]:
     def write(folder: Path, report: Reporter, *, seed: int = 0, per_class: int = 500) -> None:
         if per_class < 10:
             raise DataError(f"demo:{kind}-mnist: per_class {per_class} is too small; use 10.")
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         for split, digits in zip((TRAIN, "test"), sets(kind, seed=seed), strict=True):
             share = TEST_SHARE if split == "test" else 1 - TEST_SHARE
             rows += _write_split(folder, split, digits, round(per_class * share), report)
-        with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
-        truth = json.dumps(planted(kind), indent=2)
-        (folder / "planted.json").write_text(truth + "\n", encoding="utf-8")
+        write_list(folder, COLUMNS, rows, planted(kind))
 
     return write
 
 
 def _write_split(
     folder: Path, split: str, digits: Digits, per_class: int, report: Reporter
-) -> list[dict[str, Any]]:
-    rows = []
+) -> list[Row]:
+    rows: list[Row] = []
     chosen = np.concatenate(
         [np.flatnonzero(digits.labels == label)[:per_class] for label in range(CLASSES)]
     )
@@ -264,21 +258,21 @@ def _write_split(
     return rows
 
 
-def planted(kind: str) -> dict[str, dict[str, Any]]:
-    """Say what was planted in each class; see `core.types.ImageTable`."""
+def planted(kind: str) -> dict[str, Planted]:
+    """Say what was planted in each class; see `core.demos.listed.Planted`."""
     what = {
         "coloured": "colour of the digit",
         "double-coloured": "colours of digit and background",
         "wildlife": "textures of digit and background",
     }[kind]
     return {
-        f"digit {label}": {
-            "cue": None,
-            "kind": "texture",
-            "where": "object_mask",
-            "note": f"In training the {what} number {label} always go with this digit; in the "
+        f"digit {label}": Planted(
+            cue=None,
+            kind="texture",
+            where="object_mask",
+            note=f"In training the {what} number {label} always go with this digit; in the "
             "test they are drawn at random.",
-        }
+        )
         for label in range(CLASSES)
     }
 

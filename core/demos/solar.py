@@ -8,8 +8,6 @@ the images: CC BY-NC-SA 4.0 (not for commercial use); cite Buerhop-Lutz et al. 2
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.demos.catalogue import Demo
+from core.demos.listed import Planted, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -133,31 +132,28 @@ def write(
         path = f"images/{split}/{label}/{index:04d}.png"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(cells.files[index], folder / path)
-        rows.append((path, label, split, kind))
+        rows.append(dict(zip(COLUMNS, (path, label, split, kind), strict=True)))
         report(Progress("Writing the demo images", len(rows), len(cases)))
 
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
-    truth = json.dumps(planted(bias), indent=2)
-    (folder / "planted.json").write_text(truth + "\n", encoding="utf-8")
+    write_list(folder, COLUMNS, rows, planted(bias))
 
 
-def planted(bias: float) -> dict[str, dict[str, Any]]:
-    """Say what the choice of cells planted in each class; see `core.types.ImageTable`."""
+def planted(bias: float) -> dict[str, Planted]:
+    """Say what the choice of cells planted in each class; see `core.demos.listed.Planted`."""
     long = {"mono": "monocrystalline", "poly": "polycrystalline"}
     return {
-        label: {
-            "cue": "cell_type",
-            "value": kind,
-            "kind": "background",
-            "where": None,
-            "note": (
+        label: Planted(
+            cue="cell_type",
+            value=kind,
+            kind="background",
+            where=None,
+            note=(
                 f"{bias:.0%} of its training images show {long[kind]} cells; in the test both "
                 f"types are equally frequent. {LICENCE}"
             ),
-            "rate_own": bias,
-            "rate_elsewhere": round(1 - bias, 6),
-        }
+            rate_own=bias,
+            rate_elsewhere=round(1 - bias, 6),
+        )
         for label, kind in USUAL_TYPE.items()
     }
 

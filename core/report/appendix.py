@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import pandas as pd
 
@@ -39,7 +38,7 @@ statements.json holds every sentence of the report with its numbers.
 """
 
 
-def statements(report: Report) -> dict[str, Any]:
+def statements(report: Report) -> Mapping[str, object]:
     """Everything that the report says, for programs."""
     return {
         "title": report.title,
@@ -52,7 +51,7 @@ def statements(report: Report) -> dict[str, Any]:
     }
 
 
-def _section(section: Section) -> dict[str, Any]:
+def _section(section: Section) -> Mapping[str, object]:
     audit = section.evidence.audit
     return {
         "id": audit.id,
@@ -65,7 +64,7 @@ def _section(section: Section) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> Mapping[str, object]:
     said = words.of_finding(finding)
     return {
         **_row(finding),
@@ -76,9 +75,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _row(finding: Finding) -> dict[str, Any]:
+def _row(finding: Finding) -> Mapping[str, object]:
     """A finding as a row of a table; NaN where something was not measured."""
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         **{"label": finding.label, "class_name": finding.name, "verdict": finding.verdict.value},
         **{"harm": finding.harm, "cue": words.cue(finding), "helps": finding.helps},
         **{"confuses": finding.confuses, "triggers": finding.triggers},

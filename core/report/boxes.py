@@ -22,6 +22,8 @@ from core.tags.decisions import spuriosity_of, values_of
 from core.types import BoolArray, FloatArray, Tag
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.models.model import Model
 
 STEP = 64
@@ -76,13 +78,11 @@ def labelled(evidence: Evidence, classes: Sequence[str] = ()) -> list[Labelled]:
         ]
         cues = _cues(audit, label, tagged)
         table = spuriosity_of(audit, label, decisions.spurious.get(label, []))
-        found += [_image(audit, label, row, cues) for row in table.to_dict("records")]
+        found += [_image(audit, label, row, cues) for _, row in table.iterrows()]
     return found
 
 
-def _image(
-    audit: Audit, label: str, row: dict[str, Any], cues: dict[str, list[Region]]
-) -> Labelled:
+def _image(audit: Audit, label: str, row: pd.Series, cues: dict[str, list[Region]]) -> Labelled:
     image_id = row["image_id"]
     image = audit.images.loc[image_id]
     size = (int(image["width"]), int(image["height"]))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from core import __version__
+from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
 from core.audits.integrity import require_sound
 from core.errors import InputError
 from core.report import charts as figures
@@ -167,8 +169,49 @@ def render(report: Report, *, progress: Reporter = silent) -> str:
     )
 
 
-def _section(section: Section, report: Report, progress: Reporter) -> dict[str, Any]:
-    """Everything that the template shows of an audit; the audits share the room there is."""
+@dataclass(frozen=True)
+class ToldFinding:
+    """What the template shows of a finding."""
+
+    finding: Finding
+    cue: str
+    sentences: tuple[words.Sentence, ...]
+    advice: tuple[str, ...]
+    rows: tuple[pictures.Row, ...]
+    missing: str
+    """Why there are no pictures."""
+    along: Markup
+    """Accuracy along spuriosity."""
+    flips: Markup
+    affected: tuple[str, ...]
+    """Paths of the first images."""
+    more_affected: int
+
+
+@dataclass(frozen=True)
+class ToldSection:
+    """What the template shows of an audit."""
+
+    audit: Audit
+    headline: words.Sentence
+    all: tuple[Finding, ...]
+    findings: tuple[ToldFinding, ...]
+    """Those told at length."""
+    rest: tuple[Finding, ...]
+    """Those of the table."""
+    questions: tuple[str, ...]
+    more_questions: int
+    gaps: Markup
+    model: cards.Facts
+    data: cards.Facts
+    people: cards.Facts
+    limits: list[str]
+    classes: Sequence[AuditedClass]
+    more_classes: int
+
+
+def _section(section: Section, report: Report, progress: Reporter) -> ToldSection:
+    """What is told of an audit; the audits share the room there is."""
     evidence, audits = section.evidence, len(report.sections)
     told = section.findings[: max(1, DETAILED // audits)]
     drawn = []
@@ -178,28 +221,26 @@ def _section(section: Section, report: Report, progress: Reporter) -> dict[str, 
         pictured = place < max(1, pictures.PICTURED // audits)
         drawn.append(_finding(evidence, finding, load if pictured else None))
     listed, more = cards.classes(evidence)
-    return {
-        "audit": evidence.audit,
-        "headline": section.headline,
-        "all": section.findings,
-        "findings": drawn,
-        "rest": section.findings[len(told) :],
-        "questions": [words.of_question(q) for q in section.questions[:QUESTIONS]],
-        "more_questions": max(len(section.questions) - QUESTIONS, 0),
-        "gaps": figures.gaps(section.findings),
-        "model": cards.model_card(evidence),
-        "data": cards.data_card(evidence),
-        "people": cards.people(evidence),
-        "limits": cards.limits(evidence, report.tests),
-        "classes": listed,
-        "more_classes": more,
-    }
+    return ToldSection(
+        audit=evidence.audit,
+        headline=section.headline,
+        all=section.findings,
+        findings=tuple(drawn),
+        rest=section.findings[len(told) :],
+        questions=tuple(map(words.of_question, section.questions[:QUESTIONS])),
+        more_questions=max(len(section.questions) - QUESTIONS, 0),
+        gaps=figures.gaps(section.findings),
+        model=cards.model_card(evidence),
+        data=cards.data_card(evidence),
+        people=cards.people(evidence),
+        limits=cards.limits(evidence, report.tests),
+        classes=listed,
+        more_classes=more,
+    )
 
 
-def _finding(
-    evidence: Evidence, finding: Finding, load: Callable[[], Model] | None
-) -> dict[str, Any]:
-    """Everything that the template shows of a finding; without ``load`` it has no pictures."""
+def _finding(evidence: Evidence, finding: Finding, load: Callable[[], Model] | None) -> ToldFinding:
+    """What is told of a finding; without ``load`` it has no pictures."""
     rows: tuple[pictures.Row, ...] = ()
     missing = "Only the first findings of a report have pictures."
     along = Markup("")
@@ -208,15 +249,15 @@ def _finding(
         table = spuriosity_of(evidence.audit, finding.label, finding.cues)
         along = figures.along(finding, table)
     paths = evidence.audit.images.loc[list(finding.affected[:LISTED]), "path"]
-    return {
-        "is": finding,
-        "cue": words.cue(finding),
-        "sentences": words.of_finding(finding),
-        "advice": words.advice(finding),
-        "rows": rows,
-        "missing": missing,
-        "along": along,
-        "flips": figures.flips(finding),
-        "affected": paths.tolist(),
-        "more_affected": max(len(finding.affected) - LISTED, 0),
-    }
+    return ToldFinding(
+        finding=finding,
+        cue=words.cue(finding),
+        sentences=tuple(words.of_finding(finding)),
+        advice=tuple(words.advice(finding)),
+        rows=rows,
+        missing=missing,
+        along=along,
+        flips=figures.flips(finding),
+        affected=tuple(paths),
+        more_affected=max(len(finding.affected) - LISTED, 0),
+    )

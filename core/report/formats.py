@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -76,7 +76,7 @@ def coco(name: str, images: Sequence[Labelled]) -> Files:
     """``labels.json``: boxes with their area; facts about an image are further keys of it."""
     kinds = categories(images)
     numbers = {pair: number for number, pair in enumerate(kinds, 1)}
-    annotations: list[dict[str, Any]] = []
+    annotations: list[Mapping[str, object]] = []
     for number, image in enumerate(images, 1):
         for region in image.regions:
             x0, y0, x1, y1 = region.box
@@ -199,9 +199,9 @@ def fiftyone(name: str, images: Sequence[Labelled]) -> Files:
     }
 
 
-def _sample(image: Labelled) -> dict[str, Any]:
+def _sample(image: Labelled) -> Mapping[str, object]:
     facts = image.facts
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "_id": {"$oid": _oid(image.image_id)},
         "filepath": f"data/{image.path}",
         "tags": sorted({r.kind for r in image.regions if r.kind != "object"}),
@@ -217,12 +217,17 @@ def _sample(image: Labelled) -> dict[str, Any]:
     return found | {key: facts[key] for key in FACTS if key not in ("prediction", "confidence")}
 
 
-def _classification(image: Labelled, what: str, label: str, confidence: Any) -> dict[str, Any]:
-    found = {"_id": {"$oid": _oid(f"{image.image_id} {what}")}, "_cls": "Classification"}
+def _classification(
+    image: Labelled, what: str, label: str, confidence: object
+) -> Mapping[str, object]:
+    found: dict[str, object] = {
+        "_id": {"$oid": _oid(f"{image.image_id} {what}")},
+        "_cls": "Classification",
+    }
     return found | {"tags": [], "label": label, "confidence": confidence, "logits": None}
 
 
-def _detection(image: Labelled, place: int, region: Region) -> dict[str, Any]:
+def _detection(image: Labelled, place: int, region: Region) -> Mapping[str, object]:
     """A region with its box as shares of the image: left, top, width, height."""
     x0, y0, x1, y1 = region.box
     box = [x0 / image.width, y0 / image.height]

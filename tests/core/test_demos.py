@@ -169,7 +169,7 @@ def test_cues_are_as_frequent_as_planned_in_both_splits(strength, cue):
 def test_strength_zero_is_the_base_rate_everywhere():
     assert cues.own_rate(0) == cues.BASE_RATE
     truth = cues.planted(0.0)
-    assert {entry["rate_own"] for entry in truth.values()} == {cues.BASE_RATE}
+    assert {entry.rate_own for entry in truth.values()} == {cues.BASE_RATE}
 
 
 def test_cues_and_scenes_are_drawn_independently():
