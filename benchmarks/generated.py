@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw
 
 import core
 from benchmarks.measure import MODEL
-from core.audits.analysis import Subject, analyse
+from core.audits.analysis import analyse
 from core.audits.audit import Audit
+from core.audits.subject import Subject
 from core.config import FORMAT
 from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.storage.audit_manifest import Manifest

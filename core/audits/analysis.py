@@ -16,28 +16,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from core.audits import other_kinds
 from core.audits.audit_summary import HeadFacts, SplitFacts, Summary, Unreadable
 from core.audits.audited import AuditedClass
+from core.audits.class_files import named_table
+from core.audits.subject import Predicted, Subject, held_out_basis, held_out_rows
 from core.candidates.candidate import heatmaps
 from core.candidates.kinds import title_of
-from core.candidates.search import ClassCandidates, ClassFeatures, find_candidates
+from core.candidates.search import ClassCandidates, ClassFeatures, ClassImages, find_candidates
 from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.errors import DataError, WorkspaceError
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe, match_outputs
-from core.models.linear import FACTS, Head, read_head, store_head
+from core.models.linear import Head, read_head, store_head
 from core.statistics.intervals import log_softmax
 from core.storage import digests
-from core.storage.audit_manifest import Manifest
 from core.storage.files import (
     as_bytes,
     read_array,
@@ -51,70 +52,15 @@ from core.storage.files import (
     write_frame,
     write_json,
 )
-from core.storage.layout import AuditFiles, ClassFiles
+from core.storage.layout import ClassFiles
 from core.storage.workspace import fingerprint
-from core.types import TRAIN, BoolArray, FloatArray, ImageTable, IntArray, Progress, Reporter
+from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from core.models.model import Model
 
 GIVEN = "given"
 """Entry of ``head.json`` for a head that was stored from outside: it is never fitted anew."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What an analysis is about: an audit whose features are stored."""
-
-    manifest: Manifest
-    table: ImageTable
-    images: pd.DataFrame
-    """The table joined with the store's rows (digest, width, height, readable, reason)."""
-    store: FeatureStore
-
-    @property
-    def files(self) -> AuditFiles:
-        """Where the results lie."""
-        return self.store.files
-
-    @cached_property
-    def readable(self) -> pd.DataFrame:
-        """The images that can be used, n rows."""
-        return self.images[self.images["readable"]].reset_index(drop=True)
-
-    @cached_property
-    def labels(self) -> NDArray[np.str_]:
-        """(n,) raw label of each."""
-        return np.asarray(self.readable["label"].to_numpy(dtype=str))
-
-    @cached_property
-    def fitting(self) -> BoolArray:
-        """(n,) those that components and probes are fitted on."""
-        return fitting_rows(self.readable)
-
-    @cached_property
-    def key(self) -> str:
-        """Changes with everything the results depend on."""
-        rows = _digest(self.readable, ["image_id", "digest", "label", "split"])
-        return fingerprint({"images": rows, "fingerprint": self.manifest.fingerprint})
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What the head says of the readable images."""
-
-    head: Head
-    table: pd.DataFrame
-    """``predictions.parquet``, n rows."""
-    held_out: BoolArray
-    """(n,) those that figures are measured on."""
-
-    @cached_property
-    def fair(self) -> BoolArray:
-        """(n,) whether the prediction is correct, out of fold where the head was fitted on it."""
-        return np.asarray(self.table["fair"].to_numpy(dtype=bool))
 
 
 def analyse(subject: Subject, model: Model | None, report: Reporter) -> None:
@@ -133,13 +79,15 @@ def analyse(subject: Subject, model: Model | None, report: Reporter) -> None:
     write_json(files.summary, summarise(subject, predicted, classes))
 
 
-def is_current(folder: Path, table: ImageTable, images: pd.DataFrame) -> bool:
+def is_current(subject: Subject) -> bool:
     """Whether the stored analysis is that of exactly these images, so that nothing is to do."""
-    files = AuditFiles(folder)
+    files = subject.files
     if not files.summary.exists() or not files.images.exists():
         return False
-    same_table = read_json(files.summary, {}).get("table") == _table_key(table)
-    return bool(same_table and read_frame(files.images).equals(images))
+    same_table = read_json(files.summary, {}).get("table") == _table_key(subject.table)
+    if not same_table or not read_frame(files.images).equals(subject.images):
+        return False
+    return other_kinds.are_current(files, subject.maps_key)
 
 
 def _table_key(table: ImageTable) -> str:
@@ -164,38 +112,6 @@ def require_two_classes(source: str, fitting: pd.DataFrame) -> None:
             f"{', '.join(map(repr, labels)) or 'none'}; add another class, or name a model that "
             "has this one among its outputs"
         )
-
-
-def fitting_rows(images: pd.DataFrame) -> BoolArray:
-    """(n,) images that components and probes are fitted on: the split train, else every image."""
-    train = (images["split"] == TRAIN).to_numpy(dtype=bool)
-    return train if train.any() else np.ones(len(images), bool)
-
-
-def held_out_rows(folder: Path, fitting: BoolArray) -> BoolArray:
-    """(n,) images that accuracies and gaps are measured on.
-
-    Those of the other splits; where there are none, all that were predicted out of fold: not the
-    only image of its class, which every fold trains on.
-    """
-    if not fitting.all():
-        return ~fitting
-    rows = fitting.copy()
-    probe = read_json(AuditFiles(folder).head.facts, FACTS).get("probe", {})
-    rows[np.array(probe.get("never_held_out", []), np.int64)] = False
-    return rows
-
-
-def held_out_basis(images: pd.DataFrame, fitting: BoolArray, mode: str) -> str:
-    """Which predictions the gaps use, in words."""
-    if not fitting.all():
-        return " + ".join(sorted(images.loc[~fitting, "split"].unique()))
-    return "out-of-fold" if mode == "fit" else "all images (the head was not fitted on them)"
-
-
-def _digest(frame: pd.DataFrame, columns: list[str]) -> str:
-    hashed = pd.util.hash_pandas_object(frame[columns], index=False).to_numpy()
-    return fingerprint({"rows": hashed.tobytes().hex()})
 
 
 def _head(subject: Subject, model: Model | None) -> Head:
@@ -286,20 +202,37 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
         name for name in sorted(set(subject.labels[subject.fitting])) if head.index(name) >= 0
     ]
     glosses = definitions(wanted)
+    outputs = tuple(head.index(name) for name in wanted)
+    other_kinds.renew(files, subject.maps_key)
     facts, tables = [], []
     for number, name in enumerate(wanted):
         report(Progress("Finding components", number, len(wanted), "classes"))
         stored = files.of_class(head.index(name))
         if not stored.facts.exists():
             _analyse_class(subject, predicted, name)
-        tables.append(read_frame(stored.candidates))
+        tables += (mine := _tables(subject, predicted, name, outputs))
         found = read_value(stored.facts, AuditedClass)
         found = found.with_entries(definition=glosses.get(name, ""))
-        facts.append(with_widest_gap(found, tables[-1]))
+        facts.append(with_widest_gap(found, pd.concat(mine, ignore_index=True)))
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
     if tables:
         write_frame(files.candidates, pd.concat(tables, ignore_index=True))
     return facts
+
+
+def _tables(
+    subject: Subject, predicted: Predicted, label: str, classes: tuple[int, ...]
+) -> list[pd.DataFrame]:
+    """The candidates of a class, of every kind."""
+    output, files = predicted.head.index(label), subject.files
+    others = other_kinds.of_class(
+        files,
+        output,
+        predicted.head.names[output],
+        lambda: _images(subject, predicted, label, classes),
+    )
+    found = [read_frame(files.of_class(output).candidates), *others]
+    return [table for table in found if len(table)] or found[:1]
 
 
 def _same_key(path: Path, key: str) -> bool:
@@ -331,28 +264,48 @@ def with_widest_gap(facts: AuditedClass, table: pd.DataFrame) -> AuditedClass:
     )
 
 
-def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
-    """Everything about one class, in one atomic folder."""
-    head, rows = predicted.head, np.flatnonzero(subject.labels == label)
-    class_idx, ids = head.index(label), subject.readable["image_id"].iloc[rows].tolist()
-    given = ClassFeatures(
-        subject.store.features(ids),
-        head.weight[class_idx],
-        float(head.bias[class_idx]),
+def _given(subject: Subject, predicted: Predicted, rows: IntArray, class_idx: int) -> ClassFeatures:
+    """What the candidates of a class are found in, by the rows of its images."""
+    return ClassFeatures(
+        subject.store.features(subject.readable["image_id"].iloc[rows].tolist()),
+        predicted.head.weight[class_idx],
+        float(predicted.head.bias[class_idx]),
         train=subject.fitting[rows],
         held_out=predicted.held_out[rows],
         correct=predicted.fair[rows],
     )
+
+
+def _images(
+    subject: Subject, predicted: Predicted, label: str, classes: tuple[int, ...]
+) -> ClassImages:
+    """The images of a class with their maps."""
+    head, rows = predicted.head, np.flatnonzero(subject.labels == label)
+    class_idx, ids = head.index(label), subject.readable["image_id"].iloc[rows].tolist()
+    return ClassImages(
+        _given(subject, predicted, rows, class_idx),
+        ids,
+        class_idx,
+        np.asarray(head.weight, np.float64),
+        np.asarray(head.bias, np.float64),
+        classes,
+        subject.mapped[rows],
+        subject.store.stored_maps,
+    )
+
+
+def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
+    """Everything about one class, in one atomic folder."""
+    head, rows = predicted.head, np.flatnonzero(subject.labels == label)
+    class_idx, ids = head.index(label), subject.readable["image_id"].iloc[rows].tolist()
+    given = _given(subject, predicted, rows, class_idx)
     found = find_candidates(
         given,
         subject.manifest.parts.components,
         device=subject.manifest.compute.device,
     )
-    table = found.table.copy()
-    top = table["top_image_ids"].tolist()
-    table["top_image_ids"] = [[ids[i] for i in row] for row in top]
-    table.insert(0, "class_idx", class_idx)
-    table.insert(1, "class_name", head.names[class_idx])
+    top = found.table["top_image_ids"].tolist()
+    table = named_table(found.table, ids, class_idx, head.names[class_idx])
     arrays = {
         "basis": found.pca.basis.T.astype(np.float32),
         "mean": found.pca.mean,

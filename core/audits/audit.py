@@ -128,7 +128,7 @@ class Audit:
     @cached_property
     def held_out(self) -> np.ndarray:
         """(N,) bool: the rows of ``images`` that figures are measured on."""
-        from core.audits.analysis import fitting_rows, held_out_rows
+        from core.audits.subject import fitting_rows, held_out_rows
 
         return held_out_rows(self.folder, fitting_rows(self.images))
 
@@ -368,6 +368,18 @@ class Audit:
             If it needs maps, and they were not kept; the remedy is named.
         """
         return self._over(candidate, candidate.alpha, image_ids, model)
+
+    def known_alpha(self, candidate: Functional, image_ids: Sequence[str]) -> FloatArray:
+        """:meth:`alpha` (n,) without the model: NaN of images whose maps it needs and none has."""
+        if candidate.needs == "features":
+            return self.alpha(candidate, image_ids)
+        known = self.store.mapped(image_ids) if self.exact_maps else np.zeros(len(image_ids), bool)
+        found = np.full(len(image_ids), np.nan)
+        if known.any():
+            found[known] = self.alpha(
+                candidate, [i for i, kept in zip(image_ids, known, strict=True) if kept]
+            )
+        return found
 
     def slope(
         self, candidate: Functional, image_ids: Sequence[str], model: Model | None = None

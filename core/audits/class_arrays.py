@@ -11,7 +11,7 @@ from core.audits.audited import AuditedClass
 from core.audits.class_files import read_arrays, read_carried, read_kind, size_of_kind
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import Found, kind_of
+from core.candidates.kinds import KINDS, Found, kind_of
 from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.pca import ClassPCA
 from core.models.linear import Head
@@ -43,7 +43,7 @@ class ClassSizes:
 
     def of(self, kind: str) -> int:
         """How many of a kind; none of one that is not installed."""
-        return kind_of(kind).count(self)
+        return KINDS[kind].count(self) if kind in KINDS else 0
 
 
 @dataclass(frozen=True)

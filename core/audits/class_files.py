@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,17 @@ def _together(arrays: Mapping[str, np.ndarray], features: int) -> bool:
         and candidates == components + len(arrays["neurons"])
         and all(len(arrays[name]) == images for name in ("residual", "image_ids", "fitting"))
     )
+
+
+def named_table(
+    table: pd.DataFrame, image_ids: Sequence[str], class_idx: int, name: str
+) -> pd.DataFrame:
+    """A table of candidates as it is stored: with its class, and images by their ids."""
+    top = [[image_ids[i] for i in row] for row in table["top_image_ids"]]
+    named = table.assign(top_image_ids=top)
+    named.insert(0, "class_idx", class_idx)
+    named.insert(1, "class_name", name)
+    return named
 
 
 def write_kind(files: KindFiles, found: Found, table: pd.DataFrame) -> None:

@@ -274,5 +274,5 @@ def alpha_of(audit: Audit, candidate: Candidate, ids: Sequence[str]) -> FloatArr
     """Alpha (n,) float32 of one candidate on any images of the audit, a slice at a time."""
     found = np.empty(len(ids), np.float32)
     for start, part in _slices(ids):
-        found[start : start + len(part)] = candidate.alpha(audit.store.features(part))
+        found[start : start + len(part)] = audit.known_alpha(candidate, part)
     return found

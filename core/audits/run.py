@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 import core
-from core.audits.analysis import Subject, analyse, fitting_rows, is_current, require_two_classes
+from core.audits.analysis import analyse, is_current, require_two_classes
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
+from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
 from core.data.open import open_data
@@ -334,12 +335,13 @@ def compute(
     )
     _require_readable(table, frame, manifest)
     sound = before == "finished" and not any(map(is_analysis, damaged))
-    if sound and is_current(folder, table, frame):
+    subject = Subject(manifest, table, frame, store)
+    if sound and is_current(subject):
         set_state(folder, manifest, "finished")
         return
     manifest = set_state(folder, manifest, "running")
     write_frame(files.images, frame)
-    analyse(Subject(manifest, table, frame, store), model, report)
+    analyse(subject, model, report)
     set_state(folder, manifest, "finished")
 
 

@@ -16,7 +16,7 @@ from core.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from core.candidates.candidate import Candidate, Needs
     from core.candidates.pca import ClassPCA
-    from core.candidates.search import ClassFeatures
+    from core.candidates.search import ClassImages
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class CandidateKind(ABC):
     version: ClassVar[int] = 1
     """Of what is found and stored; another one is found anew."""
 
-    def find(self, given: ClassFeatures) -> Found | None:
+    def find(self, images: ClassImages) -> Found | None:
         """The candidates of a class; None where they cannot be found in it."""
         return None
 

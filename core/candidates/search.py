@@ -6,13 +6,16 @@ downstream (ranking, heatmaps, what-if) treats them alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from core.candidates.candidate import linear_alpha
+from core.candidates.kinds import Found
 from core.candidates.linear_kinds import NEURON, PCA
+from core.candidates.parts import Maps
 from core.candidates.pca import ClassPCA, class_pca
 from core.config import NEURONS, TOP_IMAGES
 from core.statistics.intervals import accuracy_gaps
@@ -103,6 +106,52 @@ class ClassFeatures:
     """(n,) images that gaps are measured on."""
     correct: BoolArray
     """(n,) whether the image is predicted correctly (out of fold where that is needed)."""
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """What candidates of further kinds are found in: the images of one class, and their maps."""
+
+    given: ClassFeatures
+    image_ids: list[str]
+    """(n,)."""
+    output: int
+    """Of the class in the head."""
+    weight: FloatArray
+    """(K, D) of the head, as is bias (K,)."""
+    bias: FloatArray
+    classes: tuple[int, ...]
+    """Outputs of all classes that the data has."""
+    mapped: BoolArray
+    """(n,) images whose exact maps are stored."""
+    stored_maps: Callable[[list[str]], Maps]
+    """Reads maps of some of those, a part at a time."""
+
+    def maps(self, rows: IntArray) -> Maps:
+        """Maps of some rows, read where they are asked for."""
+        return self.stored_maps([self.image_ids[i] for i in rows])
+
+
+def measured(images: ClassImages, kind: str, found: Found) -> pd.DataFrame:
+    """The table of candidates of a further kind, as that of :func:`find_candidates`.
+
+    Over the images whose alpha is known; ``top_image_ids`` holds positions among all.
+    """
+    known = np.isfinite(found.alpha).all(axis=1)
+    given, rows = images.given, np.flatnonzero(known)
+    part = replace(
+        given,
+        features=given.features[known],
+        train=given.train[known],
+        held_out=given.held_out[known],
+        correct=given.correct[known],
+    )
+    logit = part.features.astype(np.float64) @ np.asarray(given.weight, np.float64) + given.bias
+    nothing = np.full(len(found.numbers), np.nan)
+    alpha = np.asarray(found.alpha, np.float64)[known]
+    table = _measure(part, alpha, logit, kind, found.numbers, nothing)
+    table["top_image_ids"] = [rows[top].tolist() for top in table["top_image_ids"]]
+    return table
 
 
 def find_candidates(

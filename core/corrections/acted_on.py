@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate, factors
 from core.candidates.kinds import kind_of
 from core.candidates.linear_kinds import Units
@@ -177,8 +177,9 @@ def _states(audit: Audit, label: str, candidate: Candidate, rows: IntArray) -> N
     """Pseudo-labels of one cue: alpha divides its class, of other images nothing is known."""
     arrays = audit.class_arrays(candidate.class_idx)
     place = audit.images.index.get_indexer(arrays.image_ids)
-    kept = np.isin(place, rows)
-    alpha = values_of(audit, label, [candidate])[kept, 0]
+    alpha = values_of(audit, label, [candidate])[:, 0]
+    kept = np.isin(place, rows) & np.isfinite(alpha)
+    alpha = alpha[kept]
     found = np.full(len(audit.images), UNKNOWN, np.int8)
     found[place[kept]] = high_against_low(alpha)
     return found[rows]

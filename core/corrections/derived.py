@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import core
-from core.audits.analysis import GIVEN, Subject, analyse, fitting_rows
+from core.audits.analysis import GIVEN, analyse
 from core.audits.audit import Audit
 from core.audits.integrity import mend, require_sound
 from core.audits.run import compute, set_state
+from core.audits.subject import Subject, fitting_rows
 from core.corrections.package import write_checkpoint
 from core.errors import InputError, WorkspaceError
 from core.features.shards import FeatureStore

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.corrections.acted_on import Findings, who_shows
 from core.corrections.choice import Sweep
 from core.corrections.composites import Composites

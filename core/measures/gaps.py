@@ -172,7 +172,8 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
         part = tagged[start : start + BLOCK]
         values = _alphas(audit, [candidate for *_, candidate in part], images.index.tolist())
         for value, (label, tag, candidate) in zip(values, part, strict=True):
-            own = codes == place.get(label, -1)
+            known = np.isfinite(value)
+            value, own = value[known], codes[known] == place.get(label, -1)
             if n := int(own.sum()):
                 found = reliability(value, own)
                 rows.append(
@@ -200,8 +201,7 @@ def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -
         features = audit.features(ids[part])
         found[quick, part] = alphas_of([candidates[i] for i in quick], features).T
     for i in set(range(len(candidates))) - set(quick):
-        kept = [j for j, image_id in enumerate(ids) if audit.maps_kept([image_id])]
-        found[i, kept] = audit.alpha(candidates[i], [ids[j] for j in kept])
+        found[i] = audit.known_alpha(candidates[i], ids)
     return found
 
 

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.errors import InputError
 from core.models.precision import unlike
 from core.statistics.intervals import log_softmax

@@ -22,13 +22,17 @@ def spuriosity(values: FloatArray, fitting: BoolArray) -> FloatArray:
 
     Parameters
     ----------
-    values : (n, m) alpha or feature of every image of the class and spurious candidate.
+    values : (n, m) alpha or feature of every image of the class and spurious candidate; an image
+        with NaN has no score.
     fitting : (n,) the training images.
     """
     values = np.asarray(values, np.float64)
     if not values.shape[1] or not fitting.any():
         return np.full(len(values), np.nan)
-    mean, spread = values[fitting].mean(axis=0), values[fitting].std(axis=0)
+    known = values[fitting & np.isfinite(values).all(axis=1)]
+    if not len(known):
+        return np.full(len(values), np.nan)
+    mean, spread = known.mean(axis=0), known.std(axis=0)
     moving = spread > 1e-12 * np.maximum(np.abs(mean), 1e-300)
     if not moving.any():
         return np.full(len(values), np.nan)

@@ -100,12 +100,15 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
 
 
 def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:
-    """Alpha (n, m) float64 of some candidates on every image of their class."""
+    """Alpha (n, m) float64 of some candidates on every image of their class.
+
+    NaN of an image whose maps a candidate needs, and which has none.
+    """
     arrays = audit.arrays_of(label)
     columns = []
     for candidate in candidates:
         stored = arrays.alpha_of(candidate.key)
-        columns.append(audit.alpha(candidate, arrays.image_ids) if stored is None else stored)
+        columns.append(audit.known_alpha(candidate, arrays.image_ids) if stored is None else stored)
     return np.stack(columns, axis=1) if columns else np.zeros((len(arrays.image_ids), 0))
 
 
@@ -122,9 +125,9 @@ def linear_piece(audit: Audit, candidate: Candidate) -> LinearFunctional:
     if isinstance(candidate, LinearFunctional):
         return candidate
     arrays = audit.class_arrays(candidate.class_idx)
-    fitted = [i for i, kept in zip(arrays.image_ids, arrays.fitting, strict=True) if kept]
-    if candidate.needs == "maps":
-        fitted = [i for i in fitted if audit.maps_kept([i])] or fitted
+    known = np.isfinite(values_of(audit, candidate.key.label, [candidate])[:, 0])
+    rows = np.flatnonzero(np.asarray(arrays.fitting, bool) & known)
+    fitted = [arrays.image_ids[i] for i in rows]
     direction = audit.slope(candidate, fitted).mean(axis=0, dtype=np.float64)
     plain = alpha_along(audit.features(fitted), direction, 0.0)
     offset = float(np.mean(plain - audit.alpha(candidate, fitted)))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.masks import crop_mask, read_mask
 from core.data.preprocess import apply

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate
 from core.explain.heatmaps import half_maximum
 from core.features.extract import cores, in_order

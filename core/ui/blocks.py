@@ -161,7 +161,7 @@ def photos(
     cells = []
     for image_id, row in opened.shown(audit, image_ids).items():
         said = f"{row.prediction} {100 * row.confidence:.0f}\u00a0%"
-        value = (alpha or {}).get(image_id)
+        value = (alpha or {}).get(image_id, np.nan)
         heat = None
         if candidate:
             heat = pictures.heat_url(
@@ -173,7 +173,7 @@ def photos(
                 photo=pictures.photo_url(audit, image_id, digest=row.digest),
                 overlay=heat,
                 outline=pictures.outline_url(audit, image_id) if outlines else None,
-                caption=said if value is None else f"α {value:+.2f} · {said}",
+                caption=said if np.isnan(value) else f"α {value:+.2f} · {said}",
                 alt=f"{row.path}, labelled {names.get(row.label, row.label)}",
                 badge=(badges or {}).get(image_id, ""),
                 good=row.correct,

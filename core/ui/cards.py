@@ -68,6 +68,7 @@ def _card(
     arrays = opened.class_arrays(audit, class_idx)
     candidate = arrays.candidate(row["kind"], int(row["component"]))
     alpha = opened.alpha(audit, candidate.key)
+    known = alpha[np.isfinite(alpha)]
     note = ""
     if row["gap"] == row["gap"]:
         k = int(row["gap_k"])
@@ -84,8 +85,8 @@ def _card(
             audit, candidate, top=top, parts=parts, contour=contour, outlines=outlines
         ),
         figure=pictures.histogram_url(audit, candidate),
-        figure_alt=f"Histogram of alpha of {candidate.title} over {len(alpha)} images, from "
-        f"{alpha.min():.2f} to {alpha.max():.2f}, with the accuracy along it",
+        figure_alt=f"Histogram of alpha of {candidate.title} over {len(known)} images, from "
+        f"{known.min():.2f} to {known.max():.2f}, with the accuracy along it",
         note=note,
     )
 
@@ -103,8 +104,8 @@ def card_pictures(
     """Top training images of a candidate, then the weakest ones for contrast."""
     arrays = opened.class_arrays(audit, candidate.class_idx)
     alpha = opened.alpha(audit, candidate.key)
-    order = np.argsort(np.where(arrays.fitting, -alpha, np.inf), kind="stable")
-    order = order[: int(arrays.fitting.sum())]
+    known = np.asarray(arrays.fitting, bool) & np.isfinite(alpha)
+    order = np.argsort(np.where(known, -alpha, np.inf), kind="stable")[: int(known.sum())]
     high = [arrays.image_ids[i] for i in order[:top]]
     low = [arrays.image_ids[i] for i in order[::-1][:weakest]]
     low = [image_id for image_id in low if image_id not in high]

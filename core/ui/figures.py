@@ -34,6 +34,8 @@ def histogram_svg(
     ----------
     alpha : (n,) logit units; correct : (n,) the same images.
     """
+    known = np.isfinite(alpha)
+    alpha, correct = alpha[known], correct[known]
     if not len(alpha):
         return ""
     counts, edges = np.histogram(alpha, bins=bins)

@@ -105,9 +105,12 @@ def _tables(
     place = {image_id: i for i, image_id in enumerate(arrays.image_ids)}
     rows = [place[i] for i in (*inside, *outside)]
     mine = np.arange(len(rows)) < len(inside)
-    return {
-        kind: contrast(np.asarray(arrays.of_kind(kind).alpha)[rows], mine) for kind in found_kinds()
-    }
+    found = {}
+    for kind in found_kinds():
+        alpha = np.asarray(arrays.of_kind(kind).alpha)[rows]
+        known = np.isfinite(alpha).all(axis=1)
+        found[kind] = contrast(alpha[known], mine[known])
+    return found
 
 
 def _by_row(arrays: ClassArrays, kind: str, row: int) -> Candidate:
@@ -125,7 +128,7 @@ def _headline(
             row = table.iloc[0]
             what = f"{row['direction'].removeprefix('shows ')} of "
             what += _by_row(arrays, kind, int(row["row"])).title
-            begin = blocks.plain(f"of {found_kinds()[kind]}, " if said else "")
+            begin = f"of {blocks.plain(found_kinds()[kind])}, " if said else ""
             said.append(f"{begin}**{blocks.plain(what)}** (AUROC {row['auroc']:.2f})")
     return (
         f"The {n_in:,} selected images of {name} differ from the other {n_out:,} most of all in "
@@ -155,8 +158,9 @@ def _card(
     alpha = opened.alpha(audit, candidate.key)
     by_id = dict(zip(arrays.image_ids, alpha.tolist(), strict=True))
     more = row["direction"] == "shows more"
-    ordered = sorted(inside, key=lambda i: -by_id[i] if more else by_id[i])
-    which = f"{PICTURES} of the {len(inside):,}" if len(inside) > PICTURES else "all"
+    known = [image_id for image_id in inside if np.isfinite(by_id[image_id])]
+    ordered = sorted(known, key=lambda i: -by_id[i] if more else by_id[i])
+    which = f"{PICTURES} of the {len(known):,}" if len(known) > PICTURES else "all"
     return Card(
         name=candidate.key.short,
         title=candidate.title.capitalize(),

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.audits.analysis import fitting_rows
 from core.audits.audit import Audit
+from core.audits.subject import fitting_rows
 from core.candidates.candidate import linear_alpha
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
