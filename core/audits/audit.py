@@ -13,7 +13,8 @@ import numpy as np
 from core.audits.audit_summary import Summary
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
-from core.candidates.candidate import Functional
+from core.candidates.candidate import Candidate, Functional
+from core.candidates.key import CandidateKey
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
@@ -183,6 +184,18 @@ class Audit:
     def class_arrays(self, class_idx: int) -> ClassArrays:
         """Components, neurons and alphas of one class; arrays stay on disk until touched."""
         return class_arrays(self.files, self.head, class_idx)
+
+    def candidate(self, key: CandidateKey | str) -> Candidate:
+        """A candidate by its key, or by its text, ``van/pca-0``.
+
+        Raises
+        ------
+        InputError
+            If the text names none, or the class has none of this kind and number.
+        """
+        if isinstance(key, str):
+            key = CandidateKey.parse(key, outputs=self.head.outputs)
+        return self.arrays_of(key.label).candidate(key.kind, key.number)
 
     def upload(self, content: bytes, model: Model) -> str:
         """Take in an image from outside; returns the id under which it can be explained.

@@ -55,7 +55,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
 def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     """The number of a component of the parent among the directions carried to the audit."""
     class_idx = parent.class_facts(event.label).class_idx
-    gone = parent.arrays_of(event.label).candidate(event.kind, event.component)
+    gone = parent.candidate(event.key)
     found = linear_piece(parent, gone)
     return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 

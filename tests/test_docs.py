@@ -1,0 +1,47 @@
+"""The page for people who call the tool from Python: every block runs, in order."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from core.commands import plugins
+from core.corrections.methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[tuple[str, int]]:
+    """Every block of a language, and the line where its text begins."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+    return [(block[1], PAGE[: block.start(1)].count("\n")) for block in found]
+
+
+def test_every_block_runs_in_order(
+    tmp_path: Path, tiny_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is a tiny one, whatever its name: what is tested is the page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_found", dict(METHODS))
+    names: dict[str, object] = {"__name__": "docs.python"}
+    assert len(blocks("python")) >= 9
+    for text, line in blocks("python"):
+        exec(compile("\n" * line + text, str(ROOT / "docs/python.md"), "exec"), names)
+    assert len(names["before_and_after"]) > 5
+    assert names["heat"].shape[0] == len(names["maps"]) + 1 == 4
+    assert len(names["workspace"].manifests()) == 3
+
+
+def test_the_example_is_short_and_its_entry_point_is_one() -> None:
+    (example,) = [text for text, _ in blocks("python") if "register(\n    Method(" in text]
+    assert len([line for line in example.splitlines() if line]) <= 30
+    (project,) = (tomllib.loads(text) for text, _ in blocks("toml"))
+    assert set(project["project"]["entry-points"]) <= set(plugins.GROUPS)
+
+
+def test_every_group_is_explained() -> None:
+    assert set(re.findall(r"^\| `(spurioscope\.\w+)` \|", PAGE, re.M)) <= set(plugins.GROUPS)
