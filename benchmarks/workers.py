@@ -74,8 +74,8 @@ def run() -> list[Line]:
     ]
     spurious = sum(c["other"] >= 3 for c in binary)
     ours = int((votes["decision"] == "spurious").sum())
-    gap = abs(found["fleiss_kappa"] - kappa(list(by_pair.values())))
-    gap_binary = abs(found["fleiss_kappa_binary"] - kappa(binary))
+    gap = abs(found.fleiss_kappa - kappa(list(by_pair.values())))
+    gap_binary = abs(found.fleiss_kappa_binary - kappa(binary))
     return [
         Line("rows imported", added, f"{len(table)}", "", added == len(table)),
         Line("import of 25,000 answers", seconds, "<= 10", "s", seconds <= 10),

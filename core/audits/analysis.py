@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -123,7 +123,7 @@ def _head(subject: Subject, model: Model | None) -> Head:
     if GIVEN in stored or stored.get("key") == key:
         return read_head(folder)
     assert model is not None
-    facts: dict[str, Any] = {"key": key}
+    facts: dict[str, object] = {"key": key}
     mode = subject.manifest.head.mode
     if mode == "keep":
         weight, bias, correction, oof = model.weight, model.bias, model.correction, None

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -35,16 +35,16 @@ from core.explain.embedding import (
     stratified_sample,
     umap_plane,
 )
-from core.storage.documents import Shape
 from core.storage.files import (
     locked,
     read_array,
-    read_json,
+    read_value,
     replacing_folder,
     there,
     write_array,
     write_json,
 )
+from core.storage.json_values import JsonValue
 from core.storage.layout import MapFiles
 from core.storage.workspace import fingerprint
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
@@ -62,11 +62,32 @@ SEED = 0
 SLICE = 4096
 """Rows of features in memory at a time."""
 
-FACTS: Shape = {"key": str, "n": int, "shown": int, "seed": int, "shares": list, "notes": [str]}
 """What ``map.json`` holds at least."""
 
 VERSION = 1
 """Of the method; another one computes every map again."""
+
+
+@dataclass(frozen=True)
+class MapFacts(JsonValue):
+    """What is known of a map beside its points."""
+
+    key: str
+    """Changes with everything that it depends on."""
+    scope: str = ""
+    """Name of its folder."""
+    n: int = 0
+    """Images of the map."""
+    shown: int = 0
+    """Those that are drawn."""
+    seed: int = 0
+    components: int = 0
+    """Of the PCA that UMAP sees."""
+    shares: tuple[float, ...] = ()
+    """Of the variance, that the first two components hold."""
+    umap: bool = False
+    """Whether UMAP was computed."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +102,7 @@ class ImageMap:
     """(s,) positions of the drawn images, ascending."""
     umap: FloatArray | None
     """(s, 2) float32 of the sample; None where it was not computed."""
-    facts: dict[str, Any]
-    """key, n, shown, seed, shares (of the two components), notes."""
+    facts: MapFacts
 
     @cached_property
     def shown(self) -> list[str]:
@@ -134,8 +154,8 @@ def read_map(audit: Audit, class_idx: int | None = None) -> ImageMap | None:
     files = audit.files.map_of(class_idx)
     if not files.facts.exists():
         return None
-    facts = read_json(files.facts, FACTS)
-    if facts.get("key") != map_key(audit, class_idx):
+    facts = read_value(files.facts, MapFacts)
+    if facts.key != map_key(audit, class_idx):
         return None
     return ImageMap(
         read_array(files.ids, mapped=True, kinds="S", ndim=1),
@@ -173,17 +193,17 @@ def make_map(
     elif umap:
         report(Progress(f"Neighbours of {len(sample):,} images for UMAP", 0, 0))
         found = umap_plane(seen, seed=SEED, report=report)
-    facts = {
-        "key": map_key(audit, class_idx),
-        "scope": scope_name(class_idx),
-        "n": len(ids),
-        "shown": len(sample),
-        "seed": SEED,
-        "components": len(plane.axes),
-        "shares": plane.shares[:2].tolist(),
-        "umap": found is not None,
-        "notes": notes,
-    }
+    facts = MapFacts(
+        key=map_key(audit, class_idx),
+        scope=scope_name(class_idx),
+        n=len(ids),
+        shown=len(sample),
+        seed=SEED,
+        components=len(plane.axes),
+        shares=tuple(plane.shares[:2].tolist()),
+        umap=found is not None,
+        notes=tuple(notes),
+    )
     return ImageMap(np.asarray(ids).astype(bytes), pca, sample, found, facts)
 
 
@@ -205,7 +225,7 @@ def compute_map(
     busy = f"this map of audit {audit.name!r} is being computed already; wait for it"
     with locked(files.lock, busy):
         stored = read_map(audit, class_idx)
-        if stored and (stored.umap is not None or not umap or stored.facts["n"] < FEWEST):
+        if stored and (stored.umap is not None or not umap or stored.facts.n < FEWEST):
             return stored
         for left in audit.files.maps.glob(f".{files.folder.name}-*"):  # of a killed run
             shutil.rmtree(left, ignore_errors=True)

@@ -7,7 +7,6 @@ arrays in, plain arrays out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -140,9 +139,9 @@ def _lanczos(matrix: FloatArray, kept: int) -> tuple[FloatArray, FloatArray]:
     matrix = np.triu(matrix) + np.triu(matrix, 1).T
     start = np.random.default_rng(0).standard_normal(side)
     operator = LinearOperator((side, side), matvec=lambda v: matrix @ v, dtype=np.float64)
-    options: dict[str, Any] = {"k": kept, "which": "LA", "v0": start, "tol": 0}
+    wide = min(side, 3 * kept + 20)
     try:
-        values, vectors = eigsh(operator, ncv=min(side, 3 * kept + 20), **options)
+        values, vectors = eigsh(operator, k=kept, which="LA", v0=start, tol=0, ncv=wide)
     except ArpackNoConvergence:
         values, vectors = eigh(matrix, subset_by_index=(side - kept, side - 1))
     order = np.argsort(-values, kind="stable")

@@ -226,7 +226,7 @@ def describe(manifest: Manifest, summary: Summary | None) -> Mapping[str, object
         "version": manifest.version,
         "data": manifest.data.to_json(),
         "model": manifest.model.to_json(),
-        "head": {**manifest.head.to_json(), **found.get("head", {})},
+        "head": {**manifest.head.to_json(), **(summary.head.to_json() if summary else {})},
         "compute": manifest.compute.to_json(),
         "fingerprint": manifest.fingerprint,
         "images": found.get("images"),
@@ -239,7 +239,7 @@ def describe(manifest: Manifest, summary: Summary | None) -> Mapping[str, object
         "duplicates": found.get("duplicates", []),
         "in_two_splits": found.get("in_two_splits", []),
         "repeated": found.get("repeated", []),
-        "notes": [*manifest.model.notes, *found.get("notes", [])],
+        "notes": [*manifest.model.notes, *(summary.notes if summary else ())],
     }
 
 

@@ -9,6 +9,9 @@ from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
+SAID = ("n", "shown", "seed", "shares", "umap", "notes")
+"""Facts of a map that programs are told."""
+
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """Compute the map that ``options`` name, unless a current one is stored."""
@@ -24,16 +27,16 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     result = {
         "audit": audit.id,
         "class": None if facts is None else facts.label,
-        **{key: found.facts[key] for key in ("n", "shown", "seed", "shares", "umap", "notes")},
+        **{key: getattr(found.facts, key) for key in SAID},
         "folder": str(folder),
     }
     what = "all images" if facts is None else f"class {facts.name}"
-    shares = " and ".join(f"{100 * share:.0f} %" for share in result["shares"])
+    shares = " and ".join(f"{100 * share:.0f} %" for share in found.facts.shares)
     lines = [
-        f"map of {what} of {audit.name}: {result['shown']:,} of {result['n']:,} shown, "
-        f"{'UMAP and PCA' if result['umap'] else 'PCA'} (components 1 and 2 hold {shares} of the "
+        f"map of {what} of {audit.name}: {found.facts.shown:,} of {found.facts.n:,} shown, "
+        f"{'UMAP and PCA' if found.facts.umap else 'PCA'} (components 1 and 2 hold {shares} of the "
         "variance)",
-        *(f"  note: {note}" for note in result["notes"]),
+        *(f"  note: {note}" for note in found.facts.notes),
         f"  stored in {folder}",
     ]
     return Answer(result, "\n".join(lines))

@@ -194,7 +194,7 @@ def agreement(_: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answ
     from core.tags.votes import answers, count_votes
 
     table = answers(TagStore.open(workspace).current(audit.id))
-    result = {"audit": audit.id, **measure(table), "people": records(people(table))}
+    result = {"audit": audit.id, **asdict(measure(table)), "people": records(people(table))}
     votes = count_votes(table)
     result["decisions"] = votes["decision"].value_counts().to_dict()
     shown = (k for k in result if k not in ("people", "audit"))

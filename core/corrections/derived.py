@@ -63,8 +63,10 @@ class Corrected:
     head: Head
     state: Mapping[str, Tensor] | None = None
     """New weights of the whole network by name, head excepted; None: the encoder stays."""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     """What the method wants to have recorded: losses, alignment, what it was trained on."""
+    judged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Where it is to be compared: figures on held-back images, ``before`` and ``after``."""
 
 
 def plan(parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any]) -> Manifest:
@@ -178,7 +180,7 @@ def _busy(manifest: Manifest) -> str:
 def _store_head(
     parent: Audit, folder: Path, corrected: Corrected, fitted_on: IntArray | None
 ) -> None:
-    facts: dict[str, Any] = {"key": "", GIVEN: True}
+    facts: dict[str, object] = {"key": "", GIVEN: True}
     if fitted_on is not None:
         facts["probe"] = {"never_held_out": fitted_on.tolist()}
     oof = None if corrected.state is not None else _out_of_fold(parent, corrected.head)

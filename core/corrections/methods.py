@@ -98,7 +98,7 @@ DEFAULT = "pclarc"
 its class."""
 
 
-def checked(chosen: Method, given: Mapping[str, str]) -> dict[str, Any]:
+def checked(chosen: Method, given: Mapping[str, str]) -> Mapping[str, Any]:
     """Options as the method takes them, from text.
 
     Raises
@@ -106,7 +106,7 @@ def checked(chosen: Method, given: Mapping[str, str]) -> dict[str, Any]:
     InputError
         If the method has no such option or value.
     """
-    found: dict[str, Any] = {}
+    found = {}
     for name, text in given.items():
         values = chosen.options.get(name, ())
         match = [value for value in values if str(value).lower() == text.lower()]

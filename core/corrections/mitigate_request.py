@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from core.errors import InputError
 from core.jobs.options import CUE_IMAGES, Request, folders, given, option, written
@@ -123,7 +123,7 @@ class MitigateRequest(Request):
         """The new audit and the method."""
         return re.sub(r"\s+", " ", f"{self.name} · {self.method}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """Everything that decides what comes out, as the manifest of the new audit keeps it."""
         return {
             "method": self.method,

@@ -98,7 +98,7 @@ class _Work:
     request: MitigateRequest
     parent: Audit
     chosen: Method
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     findings: Findings
     folders: dict[str, Path]
     """Of images of the cue alone, by raw label."""
@@ -163,7 +163,7 @@ def _correct(
 ) -> None:
     """Run the method and write the derived audit."""
     request, parent, gathered, chosen = work.request, work.parent, work.gathered, work.chosen
-    told: dict[str, Any] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
+    told: dict[str, object] = {"learnt_from": len(gathered.rows), "told_apart_by": gathered.basis}
     table = None
     if chosen.train is not None:
         task = Task(
@@ -205,7 +205,7 @@ def _on_held_back(tried: Sweep) -> str:
     return f"{tried.n} trials on training images that were held back: {tried.basis}"
 
 
-def _correct_head(work: _Work) -> tuple[Corrected, dict[str, Any], pd.DataFrame]:
+def _correct_head(work: _Work) -> tuple[Corrected, Mapping[str, object], pd.DataFrame]:
     """A method of the head: the sweep on training images, then the fit on all of them."""
     request, evidence, parent = work.request, work.gathered.evidence, work.parent
     work.report(Progress("Choosing the strength", 0, 0))

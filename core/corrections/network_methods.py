@@ -8,7 +8,7 @@ default; a coarse sweep (:mod:`core.corrections.sweep`) trains several times whe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -96,16 +96,16 @@ def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) 
         parent.mode,
     )
     state = {n: t for n, t in trained.state.items() if not n.startswith(f"{name}.")}
-    facts: dict[str, Any] = {
+    facts = {
         "strength": strength,
         "history": [dict(scores) for scores in trained.history],
         "trained_on": len(prepared.train),
     }
-    if task.judged:
-        from core.corrections.sweep import judged
+    if not task.judged:
+        return Corrected(head, state, facts)
+    from core.corrections.sweep import judged
 
-        facts["judged"] = judged(task, prepared, trained.state)
-    return Corrected(head, state, facts)
+    return Corrected(head, state, facts, judged(task, prepared, trained.state))
 
 
 def guided(task: Task, report: Reporter) -> Corrected:

@@ -51,10 +51,9 @@ def swept(method: Method, task: Task, report: Reporter) -> tuple[Corrected, Swee
     for number, strength in enumerate(strengths):
         report(Progress(f"Strength {strength:g}", number, len(strengths), "strengths"))
         corrected = method.train(replace(task, strength=strength, judged=True), report)
-        judgement = corrected.facts.pop("judged")
         if not number:
-            judgements.append(judgement["before"])
-        judgements.append(judgement["after"])
+            judgements.append(corrected.judged["before"])
+        judgements.append(corrected.judged["after"])
         found.append(corrected)
     n = int(judgements[0][TRIALS])
     flips = np.array([j[TURNED] / n for j in judgements])

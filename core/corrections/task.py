@@ -28,4 +28,4 @@ class Task:
     seed: int = 0
     judged: bool = False
     """Whether to try the trained network on the held-out part of the training images, for a choice
-    between strengths (``Corrected.facts["judged"]``)."""
+    between strengths (``Corrected.judged``)."""

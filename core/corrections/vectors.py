@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,10 +14,12 @@ from core.statistics.intervals import auroc
 QUICK = ("shift", "signal", "fisher")
 """Kinds that need no search for a penalty."""
 
+Row = Mapping[str, str | float]
+
 
 def concept_rows(
     evidence: Evidence, keys: Sequence[str], kinds: Sequence[str] = QUICK
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """One row per cue and kind of concept vector, fitted on one part and judged on the other.
 
     Parameters
@@ -36,9 +37,9 @@ def concept_rows(
     return [_row(fit, held, m, key, kind) for m, key in enumerate(keys) for kind in kinds]
 
 
-def _row(fit: Evidence, held: Evidence, m: int, key: str, kind: str) -> dict[str, Any]:
+def _row(fit: Evidence, held: Evidence, m: int, key: str, kind: str) -> Row:
     nothing = float("nan")
-    row: dict[str, Any] = {"cue": key, "kind": kind, "separability": nothing}
+    row: dict[str, str | float] = {"cue": key, "kind": kind, "separability": nothing}
     row |= {"alignment": nothing, "alignment_error": nothing, "note": ""}
     try:
         vector = concept_of(fit, m, kind).vector

@@ -53,6 +53,9 @@ FORMATS = {"F": "TIFF", "I": "TIFF"}
 PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 """Modes that PNG holds as they are; all others become RGB."""
 
+Option = str | bool
+"""What a constructor is given."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -149,7 +152,7 @@ def _parts(
 ) -> tuple[list[_Part], list[str]]:
     """Load every split that the class supports and that has labels; the first must be there."""
     known = _parameters(name, constructor)
-    common: dict[str, Any] = {"root": str(root)} if "root" in known else {}
+    common: dict[str, Option] = {"root": str(root)} if "root" in known else {}
     if "download" in known:
         common["download"] = download
         if download:
@@ -201,7 +204,9 @@ def _parameters(name: str, constructor: Any) -> Mapping[str, inspect.Parameter]:
     return {p.name: p for p in rest}
 
 
-def _choices(known: Mapping[str, inspect.Parameter]) -> dict[str, list[dict[str, Any]]]:
+def _choices(
+    known: Mapping[str, inspect.Parameter],
+) -> Mapping[str, Sequence[Mapping[str, Option]]]:
     """For each of our splits, the constructor arguments to try in turn."""
     if "train" in known:
         return {TRAIN: [{"train": True}], "test": [{"train": False}]}
@@ -214,8 +219,8 @@ def _load(
     name: str,
     constructor: Any,
     split: str,
-    choices: Sequence[dict[str, Any]],
-    common: Mapping[str, Any],
+    choices: Sequence[Mapping[str, Option]],
+    common: Mapping[str, Option],
 ) -> _Part | None:
     """Return the data set for the first choice that the class knows, None if it knows none."""
     for choice in choices:
@@ -231,7 +236,7 @@ def _load(
     return None
 
 
-def _failure(name: str, common: Mapping[str, Any], error: Exception) -> str:
+def _failure(name: str, common: Mapping[str, Option], error: Exception) -> str:
     """Say what is wrong with the data, or with this computer, and what to do."""
     where = common.get("root", "its folder")
     if isinstance(error, ImportError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import floor, nextafter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from core.errors import CheckpointError, ModelError
 from core.models.device import reuse_memory
@@ -306,10 +306,21 @@ def _download_errors() -> tuple[type[Exception], ...]:
     return (OSError, *errors.HfHubHTTPError.__bases__, errors.EntryNotFoundError)
 
 
+class _TimmConfig(TypedDict):
+    """What timm says of the images of a model."""
+
+    input_size: tuple[int, int, int]
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 def _timm_preprocess(architecture: str, network: nn.Module) -> tuple[Preprocess, tuple[str, ...]]:
     from timm.data.config import resolve_model_data_config
 
-    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    config: _TimmConfig = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     channels, height, width = config["input_size"]
     if channels != 3:
         raise ModelError(f"timm:{architecture} wants {channels} channels: choose an RGB model.")

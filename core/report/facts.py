@@ -77,21 +77,20 @@ def data_card(evidence: Evidence) -> Facts:
 
 def people(evidence: Evidence) -> Facts:
     """How many people tagged, and how far they agree; nobody is named."""
-    found = agreement(evidence.answers) if len(evidence.answers) else {}
-    if not found or not found["answers"]:
+    found = agreement(evidence.answers) if len(evidence.answers) else None
+    if found is None or not found.answers:
         return [("Tags", "nobody has tagged a candidate")]
 
-    def coefficient(name: str) -> str:
-        value = found[name]
+    def coefficient(value: float | None) -> str:
         return "not defined for these answers" if value is None else f"{value:.3f}"
 
     return [
-        ("People", str(found["annotators"])),
-        ("Answers", f"{found['answers']} on {found['candidates']} candidates"),
-        ("Fleiss' kappa, all answers", coefficient("fleiss_kappa")),
-        ("Fleiss' kappa, core or spurious", coefficient("fleiss_kappa_binary")),
-        ("Krippendorff's alpha", coefficient("krippendorff_alpha")),
-        ("Unanimous, of candidates with several answers", coefficient("unanimous")),
+        ("People", str(found.annotators)),
+        ("Answers", f"{found.answers} on {found.candidates} candidates"),
+        ("Fleiss' kappa, all answers", coefficient(found.fleiss_kappa)),
+        ("Fleiss' kappa, core or spurious", coefficient(found.fleiss_kappa_binary)),
+        ("Krippendorff's alpha", coefficient(found.krippendorff_alpha)),
+        ("Unanimous, of candidates with several answers", coefficient(found.unanimous)),
     ]
 
 

@@ -176,9 +176,9 @@ class AnyManifest(JsonValue):
     created: str
 
 
-def _as_ours(found: Mapping[str, Any]) -> dict[str, Any]:
+def _as_ours(found: Mapping[str, Any]) -> Mapping[str, object]:
     """A manifest of another format with what it lacks, or has in another form, left blank."""
-    blank: dict[str, Any] = {
+    blank: Mapping[str, object] = {
         **{"version": "", "state": "", "fingerprint": "", "parts": {}},
         "data": {"source": "", "root": ""},
         "model": {"name": "", "checkpoint": None, "map_kind": "none", "notes": []},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
-Shape = type | tuple[type, ...] | list[Any] | dict[str, Any]
+Shape: TypeAlias = "type | tuple[type, ...] | list[Shape] | Mapping[str, Shape]"
 """A type or several, a list of one shape, or an object with the shape of every entry it needs."""
 
 NUMBER = (int, float)
@@ -33,7 +34,7 @@ PREDICTED = ["prediction", "confidence", "loss", "correct", "fair"]
 
 def mismatch(value: Any, shape: Shape, name: str = "") -> str:
     """How a document differs from a shape, in words; empty where it does not."""
-    if isinstance(shape, dict):
+    if isinstance(shape, Mapping):
         return _entries(value, shape, name)
     if isinstance(shape, list):
         if not isinstance(value, list):
@@ -44,7 +45,7 @@ def mismatch(value: Any, shape: Shape, name: str = "") -> str:
     return "" if isinstance(value, wanted) and not odd else f"{name or 'it'} is of another kind"
 
 
-def _entries(value: Any, shape: dict[str, Any], name: str) -> str:
+def _entries(value: Any, shape: Mapping[str, Shape], name: str) -> str:
     if not isinstance(value, dict):
         return f"{name or 'it'} is no object"
     for key, part in shape.items():

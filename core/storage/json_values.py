@@ -97,7 +97,7 @@ class JsonValue:
         unknown = {key: said for key, said in found.items() if key not in cls.entries()}
         return cls(**known, unknown=unknown, written=tuple(found))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The object: entries that were read, in their order, then what came since.
 
         Of a value that was made here, every entry but those that come later.
@@ -189,7 +189,7 @@ def _list_of(read: Read) -> Read:
 
 
 def _object_of(read: Read) -> Read:
-    def read_all(value: Any, name: str) -> dict[str, Any]:
+    def read_all(value: Any, name: str) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
             raise Mismatch(f"{name} is no object")
         return {key: read(one, f"{name}.{key}") for key, one in value.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,29 @@ MOST_PAIRS = 1000
 """Pairs of annotators compared at most; those with the most common candidates."""
 
 
-def agreement(table: pd.DataFrame) -> dict[str, Any]:
-    """Every figure about the agreement of some answers (:func:`core.tags.votes.answers`).
+@dataclass(frozen=True)
+class Agreement:
+    """How far people agree. 1 is full agreement, 0 what chance gives; None where not defined."""
 
-    Returns
-    -------
-    ``candidates``, ``annotators``, ``answers``: counts. ``fleiss_kappa`` over all answers (core,
-    separate_object, background, spurious without subtype, unsure), ``fleiss_kappa_binary`` for
-    core against spurious (Fleiss 1971; statsmodels), both over the candidates with the most
-    frequent number of answers, at least 2 (``fleiss_candidates``, ``fleiss_answers``).
-    ``krippendorff_alpha`` nominal over all answers, missing ones allowed (Krippendorff 2011).
-    ``unanimous``: share of candidates with at least 2 answers on which all say the same. 1 is
-    full agreement, 0 what chance gives; None where it is not defined.
-    """
+    candidates: int
+    annotators: int
+    answers: int
+    """Counts."""
+    fleiss_kappa: float | None
+    """Over all answers: core, separate_object, background, spurious without subtype, unsure."""
+    fleiss_kappa_binary: float | None
+    """For core against spurious (Fleiss 1971; statsmodels)."""
+    fleiss_candidates: int
+    fleiss_answers: int
+    """What both are over: the candidates with the most frequent number of answers, at least 2."""
+    krippendorff_alpha: float | None
+    """Nominal over all answers, missing ones allowed (Krippendorff 2011)."""
+    unanimous: float | None
+    """Share of candidates with at least 2 answers on which all say the same."""
+
+
+def agreement(table: pd.DataFrame) -> Agreement:
+    """Every figure about the agreement of some answers (:func:`core.tags.votes.answers`)."""
     table = of_people(table)
     said = table["subtype"].where(table["subtype"].notna(), table["tag"])
     everything = table.assign(answer=said)
@@ -35,17 +45,17 @@ def agreement(table: pd.DataFrame) -> dict[str, Any]:
     several = everything.groupby(KEYS)["answer"].agg(["size", "nunique"])
     several = several[several["size"] > 1]
     kappa, candidates, n = fleiss(everything)
-    return {
-        "candidates": len(everything[KEYS].drop_duplicates()),
-        "annotators": int(everything["annotator"].nunique()),
-        "answers": len(everything),
-        "fleiss_kappa": kappa,
-        "fleiss_kappa_binary": fleiss(binary)[0],
-        "fleiss_candidates": candidates,
-        "fleiss_answers": n,
-        "krippendorff_alpha": krippendorff_alpha(everything),
-        "unanimous": float((several["nunique"] == 1).mean()) if len(several) else None,
-    }
+    return Agreement(
+        candidates=len(everything[KEYS].drop_duplicates()),
+        annotators=int(everything["annotator"].nunique()),
+        answers=len(everything),
+        fleiss_kappa=kappa,
+        fleiss_kappa_binary=fleiss(binary)[0],
+        fleiss_candidates=candidates,
+        fleiss_answers=n,
+        krippendorff_alpha=krippendorff_alpha(everything),
+        unanimous=float((several["nunique"] == 1).mean()) if len(several) else None,
+    )
 
 
 def fleiss(table: pd.DataFrame) -> tuple[float | None, int, int]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -226,20 +225,25 @@ def latent_trial(ground: Ground, heat: FloatArray, own_heat: FloatArray) -> Late
         obstacle = f"{len(donors)} training images show it; {FEWEST_DONORS} are needed"
     area = float(regions.mean()) if len(regions) else NAN
     found = Latent(area, len(donors), len(ground.targets), len(ground.own), obstacle)
-    found = replace(found, **taken_away(ground, _regions(own_heat)))
-    return found if obstacle else replace(found, **put_in(ground, donors, regions)).at(CONFIDENCE)
+    found = taken_away(found, ground, _regions(own_heat))
+    return found if obstacle else put_in(found, ground, donors, regions).at(CONFIDENCE)
 
 
-def put_in(ground: Ground, donors: IntArray, regions: BoolArray) -> dict[str, Any]:
-    """The figures of regions put in, by their names in :class:`Latent`; as for :func:`turned`."""
+def put_in(found: Latent, ground: Ground, donors: IntArray, regions: BoolArray) -> Latent:
+    """A trial with the figures of regions put in; as for :func:`turned`."""
     put, control = turned(ground, donors, regions)
     of_put, of_lean = two_way(put), two_way(put.astype(np.float64) - control)
     low, high = _within(of_put, CONFIDENCE, 0)
-    return {
-        **{"put_in": of_put.value, "put_in_low": low, "put_in_high": high},
-        "put_in_control": float(control.mean()),
-        **{"lean": of_lean.value, "error": of_lean.error, "p": of_lean.p},
-    }
+    return replace(
+        found,
+        put_in=of_put.value,
+        put_in_low=low,
+        put_in_high=high,
+        put_in_control=float(control.mean()),
+        lean=of_lean.value,
+        error=of_lean.error,
+        p=of_lean.p,
+    )
 
 
 def _within(mean: TwoWay, level: float, least: float) -> tuple[float, float]:
@@ -310,15 +314,15 @@ def _rolled(values: FloatArray, shifts: IntArray, grid: tuple[int, int]) -> Floa
     return found
 
 
-def taken_away(ground: Ground, regions: BoolArray) -> dict[str, Any]:
-    """The figures of regions taken away, by their names in :class:`Latent`; none without images.
+def taken_away(found: Latent, ground: Ground, regions: BoolArray) -> Latent:
+    """A trial with the figures of regions taken away; without images as it is.
 
     Parameters
     ----------
     regions : (R, P) places of the images ``ground.own``.
     """
     if not len(regions):
-        return {}
+        return found
     pool, (others, shifts) = ground.pool, ground.fillers
     read, sums = pool.read[ground.own], pool.sums[ground.own]
 
@@ -331,9 +335,11 @@ def taken_away(ground: Ground, regions: BoolArray) -> dict[str, Any]:
     by_other = lost(regions, pool.read[others]).mean() if len(others) else NAN
     moved = lost(_rolled(regions, shifts, ground.grid), mean)
     low, high = wilson(np.array(by_mean.sum()), len(regions), z=critical())
-    return {
-        "taken_away": float(by_mean.mean()),
-        **{"taken_away_low": float(low), "taken_away_high": float(high)},
-        "taken_away_control": float(moved.mean()),
-        "fill_sensitivity": abs(float(by_mean.mean()) - float(by_other)),
-    }
+    return replace(
+        found,
+        taken_away=float(by_mean.mean()),
+        taken_away_low=float(low),
+        taken_away_high=float(high),
+        taken_away_control=float(moved.mean()),
+        fill_sensitivity=abs(float(by_mean.mean()) - float(by_other)),
+    )

@@ -31,12 +31,12 @@ def figures(table: pd.DataFrame) -> None:
     found = agreement(table)
     cells = st.columns(len(FIGURES))
     for cell, (key, (title, words)) in zip(cells, FIGURES.items(), strict=True):
-        value = found[key]
+        value = getattr(found, key)
         cell.metric(title, "–" if value is None else f"{value:.3f}", help=words, border=True)
     st.caption(
-        f"{found['answers']:d} answers by {found['annotators']:d} people on "
-        f"{found['candidates']:d} candidates; Fleiss' kappa over the "
-        f"{found['fleiss_candidates']:d} with {found['fleiss_answers']:d} answers each"
+        f"{found.answers:d} answers by {found.annotators:d} people on "
+        f"{found.candidates:d} candidates; Fleiss' kappa over the "
+        f"{found.fleiss_candidates:d} with {found.fleiss_answers:d} answers each"
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -173,7 +173,7 @@ def robustness_figure(found: Robustness) -> go.Figure:
     return figure
 
 
-def _bars(place: dict[str, FloatArray], axis: str) -> dict[str, Any]:
+def _bars(place: dict[str, FloatArray], axis: str) -> Mapping[str, object]:
     return {
         "type": "data",
         "symmetric": False,

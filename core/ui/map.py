@@ -178,7 +178,7 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
 
 def chart(audit: Audit, view: View) -> list[str]:
     """Draw the map; returns the ids of the selected images, sorted like the map."""
-    token = f"{audit.id}/{view.scope}/{view.found.facts['key']}"
+    token = f"{audit.id}/{view.scope}/{view.found.facts.key}"
     rows = drawn(audit, view.found)
     chosen = rows.index.isin(_selected(token))
     shown = colours(audit, view, rows)
@@ -219,16 +219,16 @@ def _clear() -> None:
 def _below(audit: Audit, view: View, selected: int) -> None:
     """How many are drawn, what the projection is, and the button that clears the selection."""
     facts = view.found.facts
-    text = f"{facts['shown']:,} of {facts['n']:,} images shown"
-    if facts["shown"] < facts["n"]:
+    text = f"{facts.shown:,} of {facts.n:,} images shown"
+    if facts.shown < facts.n:
         text += " (a sample in which every class has its share)"
     if view.projection == "umap":
         text += " · UMAP: neighbours are similar; distances between far groups mean little"
     else:
-        kept = _percent(sum(facts["shares"]))
+        kept = _percent(sum(facts.shares))
         text += f" · PCA: these two components hold {kept} of the variance"
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(" · ".join([text, *map(blocks.plain, facts["notes"])]))
+        st.caption(" · ".join([text, *map(blocks.plain, facts.notes)]))
         st.space("stretch")
         st.button(
             "Clear the selection",
@@ -265,7 +265,7 @@ def _axes(view: View) -> tuple[str, str]:
     """Titles; what UMAP draws has no axes that mean anything."""
     if view.projection != "pca":
         return "", ""
-    shares = [*view.found.facts["shares"], 0, 0]
+    shares = [*view.found.facts.shares, 0, 0]
     return (
         f"principal component 1 ({_percent(shares[0])} of the variance)",
         f"principal component 2 ({_percent(shares[1])})",

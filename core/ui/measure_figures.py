@@ -101,7 +101,7 @@ def _trace(rows: pd.DataFrame, reading: str, **places: Any) -> go.Scatter:
     )
 
 
-def interval(rows: pd.DataFrame) -> dict[str, Any]:
+def interval(rows: pd.DataFrame) -> dict[str, object]:
     """Error bars from ``value`` to ``low`` and ``high``."""
     return {
         "type": "data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def _planted(audit: Audit) -> pd.DataFrame | None:
     return pd.DataFrame(found).set_index("class") if found else None
 
 
-def _found(audit: Audit, label: str, truth: dict[str, Any]) -> dict[str, Any] | None:
+def _found(audit: Audit, label: str, truth: Mapping[str, Any]) -> dict[str, str] | None:
     """The first of the page's candidates that separates the planted cue best."""
     facts = next((c for c in audit.classes if c.label == label), None)
     if facts is None:
@@ -171,7 +172,7 @@ def _table(audit: Audit) -> pd.DataFrame:
     return pd.DataFrame([_row(audit, facts, first) for facts in audit.classes])
 
 
-def _row(audit: Audit, facts: AuditedClass, first: dict[int, str]) -> dict[str, Any]:
+def _row(audit: Audit, facts: AuditedClass, first: Mapping[int, str]) -> Mapping[str, object]:
     gap, low = facts.top_gap, facts.top_gap_low
     image_id = first.get(facts.class_idx)
     return {

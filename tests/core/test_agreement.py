@@ -134,10 +134,10 @@ def test_cohen_of_every_pair(rng: np.random.Generator) -> None:
 def test_full_agreement_and_none() -> None:
     rows = [(i, p, "core" if i % 2 else "spurious") for i in range(10) for p in "abc"]
     found = agreement(table(rows))
-    assert found["fleiss_kappa"] == pytest.approx(1)
-    assert found["krippendorff_alpha"] == pytest.approx(1)
-    assert found["unanimous"] == 1
-    assert agreement(table([(0, "a", "core")]))["fleiss_kappa"] is None
+    assert found.fleiss_kappa == pytest.approx(1)
+    assert found.krippendorff_alpha == pytest.approx(1)
+    assert found.unanimous == 1
+    assert agreement(table([(0, "a", "core")])).fleiss_kappa is None
     assert agreement(table([]))["answers"] == 0
 
 

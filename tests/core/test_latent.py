@@ -157,8 +157,9 @@ def test_an_empty_region_turns_nothing(some: Data) -> None:
     put, control = turned(ground, np.arange(5), np.zeros((5, H * W), bool))
     assert not put.any()
     assert not control.any()
-    nothing = taken_away(ground, np.zeros((len(ground.own), H * W), bool))
-    assert nothing["taken_away"] == nothing["fill_sensitivity"] == 0
+    before = Latent(0.0, 5, len(ground.targets), len(ground.own))
+    nothing = taken_away(before, ground, np.zeros((len(ground.own), H * W), bool))
+    assert nothing.taken_away == nothing.fill_sensitivity == 0
 
 
 def test_the_whole_grid_is_the_donor(some: Data) -> None:

@@ -222,7 +222,7 @@ def test_map_is_stored_and_read_back(audit: Audit, fake_umap: list[dict[str, obj
     np.testing.assert_array_equal(stored.pca, made.pca)
     np.testing.assert_array_equal(stored.points("umap"), made.points("umap"))
     assert stored.facts == made.facts
-    assert stored.facts["umap"] is True
+    assert stored.facts.umap is True
     assert {p.stage for p in seen} >= {"Reading features", "Placing images"}
     compute_map(audit)
     assert len(fake_umap) == 1  # the second call reads
@@ -258,7 +258,7 @@ def test_few_images_get_pca_and_a_sentence(audit: Audit, monkeypatch: pytest.Mon
     monkeypatch.setattr(embedding, "FEWEST", 1000)
     made = compute_map(audit)
     assert made.umap is None
-    assert any("no UMAP of" in note for note in made.facts["notes"])
+    assert any("no UMAP of" in note for note in made.facts.notes)
     assert compute_map(audit).facts == made.facts
 
 
@@ -269,9 +269,9 @@ def test_a_sample_is_drawn_and_every_image_placed(
     monkeypatch.setattr("core.audits.map.SAMPLE", 20)
     monkeypatch.setattr("core.audits.map.SLICE", 7)
     made = compute_map(audit)
-    assert made.facts["shown"] == len(made.shown) == len(made.points("umap")) == 20
-    assert len(made.pca) == made.facts["n"] == len(audit.images)
-    assert "sample of 20 of 36 images" in made.facts["notes"][0]
+    assert made.facts.shown == len(made.shown) == len(made.points("umap")) == 20
+    assert len(made.pca) == made.facts.n == len(audit.images)
+    assert "sample of 20 of 36 images" in made.facts.notes[0]
     labels = audit.images.loc[made.shown, "label"].value_counts()
     assert labels.tolist() == [10, 10]
     np.testing.assert_array_equal(made.points("pca"), made.pca[made.sample])
@@ -317,7 +317,7 @@ def test_the_same_map_is_not_computed_twice_at_once(audit: Audit) -> None:
     finally:
         done.set()
         other.join()
-    assert compute_map(audit, umap=False).facts["n"] == 36
+    assert compute_map(audit, umap=False).facts.n == 36
 
 
 def test_what_a_killed_run_left_goes_away(audit: Audit) -> None:
