@@ -65,7 +65,7 @@ def test_adjudication_settles_and_is_no_vote() -> None:
     assert found["decision"].tolist() == ["spurious", "core"]
     assert found["subtype"].tolist() == ["background", None]
     assert found["n"].tolist() == [2, 0]
-    assert agreement(table(rows))["answers"] == 2
+    assert agreement(table(rows)).answers == 2
     assert count_votes(table(rows[3:]))["decision"].tolist() == ["core"]
 
 
@@ -138,7 +138,7 @@ def test_full_agreement_and_none() -> None:
     assert found.krippendorff_alpha == pytest.approx(1)
     assert found.unanimous == 1
     assert agreement(table([(0, "a", "core")])).fleiss_kappa is None
-    assert agreement(table([]))["answers"] == 0
+    assert agreement(table([])).answers == 0
 
 
 def test_people_and_disagreements() -> None:
@@ -274,7 +274,7 @@ def test_gold_is_no_vote_and_everybody_is_held_against_it(workspace: Workspace) 
     votes = count_votes(table).set_index("component")
     assert votes.index.tolist() == [0, 1, 9]
     assert votes.loc[1, "decision"] == "core"
-    assert agreement(table)["annotators"] == 1
+    assert agreement(table).annotators == 1
     (ann,) = people(table).to_dict("records")
     assert (ann["gold"], ann["gold_answers"]) == (0.5, 2)
 
