@@ -157,7 +157,7 @@ def test_export_tables(cli, there: Path, tmp_path: Path, tiny_audit: Audit, endi
     assert set(images["prediction"]) == {"red", "blue"}
     components = exported("components")
     assert list(components.columns) == COMPONENTS
-    assert set(components["kind"]) == {"pca", "neuron"}
+    assert set(components["kind"]) == {"pca", "neuron", "part"}
     assert components.query("kind == 'neuron'")["eigenvalue"].isna().all()
     assert len(json.loads(components["top_image_ids"][0])) == 12
     alpha = exported("alpha")
