@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.candidates.kinds import KINDS
 from core.commands import plugins
 from core.corrections.methods import METHODS
 
@@ -27,18 +28,26 @@ def test_every_block_runs_in_order(
     """The network is a tiny one, whatever its name: what is tested is the page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(METHODS, "_found", dict(METHODS))
+    kinds = dict(KINDS)
     names: dict[str, object] = {"__name__": "docs.python"}
     assert len(blocks("python")) >= 9
-    for text, line in blocks("python"):
-        exec(compile("\n" * line + text, str(ROOT / "docs/python.md"), "exec"), names)
+    try:
+        for text, line in blocks("python"):
+            exec(compile("\n" * line + text, str(ROOT / "docs/python.md"), "exec"), names)
+    finally:
+        KINDS.clear()
+        KINDS.update(kinds)
     assert len(names["before_and_after"]) > 5
     assert names["heat"].shape[0] == len(names["maps"]) + 1 == 4
     assert len(names["workspace"].manifests()) == 3
+    assert len(names["margin"]) == len(names["vans"]) == 15
 
 
-def test_the_example_is_short_and_its_entry_point_is_one() -> None:
-    (example,) = [text for text, _ in blocks("python") if "register(\n    Method(" in text]
-    assert len([line for line in example.splitlines() if line]) <= 30
+def test_the_examples_are_short_and_their_entry_point_is_one() -> None:
+    examples = [text for text, _ in blocks("python") if "\nregister(" in text]
+    assert len(examples) >= 2
+    for example in examples:
+        assert len([line for line in example.splitlines() if line]) <= 30
     (project,) = (tomllib.loads(text) for text, _ in blocks("toml"))
     assert set(project["project"]["entry-points"]) <= set(plugins.GROUPS)
 
