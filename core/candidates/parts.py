@@ -244,13 +244,18 @@ def _chosen(sample: FloatArray, count: int | None, seed: int) -> tuple[FloatArra
 
 
 def _factors(sample: FloatArray, count: int, seed: int) -> tuple[FloatArray, float]:
-    """Non-negative factors (k, D) of a sample (q, D), and the share of its squares explained."""
+    """Non-negative factors (k, D) of a sample (q, D), and the share of its squares explained.
+
+    On one thread: the products are so thin that threads wait for each other longer than they work,
+    ten times as long on a busy machine.
+    """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     live = sample.any(axis=0)
     fit = NMF(count, init="nndsvda", random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit.fit(sample[:, live])
     dictionary = np.zeros((count, sample.shape[1]), np.float32)
