@@ -10,7 +10,7 @@ from core.audits.audit import Audit
 from core.audits.export import ELSEWHERE
 from core.corrections.corrected import effect_table, facts_of, is_derived
 from core.corrections.effect_rows import MEANING
-from core.corrections.methods import METHODS
+from core.corrections.methods import cited
 from core.markdown import escaped
 from core.models.precision import in_words
 from core.storage.audit_manifest import Provenance
@@ -55,13 +55,12 @@ def card(audit: Audit) -> str:
 
 def _done(audit: Audit) -> list[str]:
     done = facts_of(audit)
-    method = METHODS.get(done.method)
-    title = f"{method.title} ({method.source})" if method else done.method
     lines = [
         "",
         "## What was done",
         "",
-        f"- Method: {escaped(title)}, strength {done.strength:g}" + f" ({how_chosen(done)})",
+        f"- Method: {escaped(cited(done.method))}, strength {done.strength:g}"
+        + f" ({how_chosen(done)})",
         f"- Made from: {escaped(done.parent_name)} ({done.parent})",
         f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done.cues))}",
         f"- Learnt from {done.learnt_from} training images; with and without the cue told "

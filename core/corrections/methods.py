@@ -93,6 +93,13 @@ METHODS: Registry[Method] = Registry(
 )
 register = METHODS.register
 
+
+def cited(name: str) -> str:
+    """Title and source of a method; of one that is not installed any more its name."""
+    known = METHODS.get(name)
+    return f"{known.title} ({known.source})" if known else name
+
+
 DEFAULT = "pclarc"
 """What is offered first: the least change here that unlearned every planted cue and still predicts
 its class."""

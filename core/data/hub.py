@@ -21,24 +21,17 @@ from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, re
 from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError, UnreadableImageError
-from core.types import TRAIN, Reporter
+from core.types import TRAIN
 
 OPTIONS = ("image", "label")
 
 
-def read_hub(
-    name: str, options: Mapping[str, str], *, workspace: Path, report: Reporter
-) -> Listing:
+def read_hub(asked: Asked) -> Listing:
     """List the images of a data set of the hub; they are written once to ``workspace/data``.
 
     What cannot be read or has no label is left out and counted in a note.
 
-    Parameters
-    ----------
-    name : ``OWNER/NAME`` or ``NAME``.
-    options : ``image`` and ``label``, the columns to use where there is more than one.
-    workspace : folder of the exported images.
-    report : receives the progress of the export.
+    Options: ``image`` and ``label``, the columns to use where there is more than one.
 
     Raises
     ------
@@ -46,6 +39,7 @@ def read_hub(
         If the library is missing, the data set cannot be loaded, the columns are not clear, or no
         image can be read.
     """
+    name, options = asked.name, asked.options
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise DataError(
@@ -53,14 +47,15 @@ def read_hub(
             "label=COLUMN"
         )
     chosen = [f"{key}={options[key]}" for key in OPTIONS if key in options]
-    export = workspace / "data" / folder_name("-".join(["hf", name.replace("/", "--"), *chosen]))
+    folder = folder_name("-".join(["hf", name.replace("/", "--"), *chosen]))
+    export = asked.workspace / "data" / folder
     notes: list[str] = []
     if not os.path.isdir(export):
         parts = _load(name)
         total = sum(len(part) for part in parts.values())
         items = _items(name, parts, options, notes)
-        export_once(export, items, total=total, report=report, notes=notes)
-    return read_export(export, report=report)
+        export_once(export, items, total=total, report=asked.report, notes=notes)
+    return read_export(export, report=asked.report)
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -183,13 +178,9 @@ def _ending(cell: Mapping[str, Any], data: bytes) -> str:
     return ending if is_image_name(f".{ending}") else "jpg"
 
 
-def _read(asked: Asked) -> Listing:
-    return read_hub(asked.name, asked.options, workspace=asked.workspace, report=asked.report)
-
-
 HUB = Source(
     name="hf",
     form="hf:NAME",
     text="A data set of the Hugging Face hub; ?image=COLUMN&label=COLUMN where it is not clear.",
-    read=_read,
+    read=read_hub,
 )

@@ -24,7 +24,7 @@ from core.data.libraries import LeftOut, NoLabelError, in_our_words, package, re
 from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError, UnreadableImageError, WorkspaceError
-from core.types import TRAIN, Reporter
+from core.types import TRAIN
 
 SPLITS = {
     TRAIN: ("train", "trainval", "train-standard"),
@@ -71,9 +71,7 @@ class _Part:
     """What the names had to be given, if anything."""
 
 
-def read_torchvision(
-    name: str, options: Mapping[str, str], *, workspace: Path, report: Reporter
-) -> Listing:
+def read_torchvision(asked: Asked) -> Listing:
     """List the images of ``torchvision.datasets.NAME``.
 
     Images that are files are used where they are; others are written once, as PNG or
@@ -81,13 +79,8 @@ def read_torchvision(
     out and counted in a note. Labels are WordNet ids where the data set has them, class
     names otherwise, and class numbers as a last resort.
 
-    Parameters
-    ----------
-    name : name of the class.
-    options : ``root`` (folder of the downloaded data; ``workspace/data/torchvision`` by default)
-        and ``download`` (``1`` to fetch what is missing).
-    workspace : folder for exports and downloads.
-    report : receives the progress of an export.
+    Options: ``root`` (folder of the downloaded data; ``workspace/data/torchvision`` by default) and
+    ``download`` (``1`` to fetch what is missing).
 
     Raises
     ------
@@ -96,6 +89,7 @@ def read_torchvision(
     WorkspaceError
         If the images, or the folder for a download, cannot be written.
     """
+    name, options, workspace, report = asked.name, asked.options, asked.workspace, asked.report
     _check_options(name, options)
     constructor = _constructor(name)
     export = workspace / "data" / _export_name(name, options.get("root"))
@@ -405,17 +399,11 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
         return Image.fromarray(array[:, :, 0] if single else array)
 
 
-def _read(asked: Asked) -> Listing:
-    return read_torchvision(
-        asked.name, asked.options, workspace=asked.workspace, report=asked.report
-    )
-
-
 TORCHVISION = Source(
     name="torchvision",
     form="torchvision:NAME",
     text="A data set of torchvision; ?root=DIR says where it lies, &download=1 fetches it.",
-    read=_read,
+    read=read_torchvision,
     paths=("root",),
     writes=lambda options: options.get("download") == "1",
 )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from core.audits.audited import AuditedClass
+from core.corrections.corrected import facts_of, is_derived
+from core.corrections.methods import cited
 from core.glossary import term
 from core.measures.rows import DEFINITIONS, Definition
 from core.models.precision import in_words
@@ -45,6 +47,10 @@ def model_card(evidence: Evidence) -> Facts:
         ("Device, precision", f"{compute.device}, {in_words(compute)}"),
         ("Overlays", exact),
     ]
+    if is_derived(evidence.audit):
+        done = facts_of(evidence.audit)
+        what = f"{cited(done.method)} at strength {done.strength:g}, made from {done.parent_name}"
+        found.append(("Corrected by", what))
     if summary.accuracy is not None:
         found.append(("Accuracy", f"{percent(summary.accuracy)} on {summary.held_out}"))
     return found + [("Note", str(note)) for note in model.notes]

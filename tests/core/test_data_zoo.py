@@ -12,6 +12,7 @@ from PIL import Image
 from core.data.check import check_data
 from core.data.copies import Item, export_once, read_export
 from core.data.decode import read_image
+from core.data.source import Asked
 from core.data.zoo import read_torchvision
 from core.errors import DataError, WorkspaceError
 from tests.core.data_fixture import rows, save, touch
@@ -361,9 +362,7 @@ def test_a_test_split_whose_first_image_is_broken_stays(listed, zoo):
 
 def test_a_root_of_nobody(tmp_path):
     with pytest.raises(DataError, match="CIFAR10 is not in .*~nouser/x"):
-        read_torchvision(
-            "CIFAR10", {"root": "~nouser/x"}, workspace=tmp_path, report=lambda _: None
-        )
+        read_torchvision(Asked("CIFAR10", tmp_path, {"root": "~nouser/x"}))
 
 
 def test_a_download_into_a_file(tmp_path, listed):

@@ -143,6 +143,10 @@ def test_a_correction_is_run_and_told_of(
     assert main(["export-model", "hushed", "--out", str(tmp_path / "m.safetensors"), *place]) == 0
     card = (tmp_path / "m.card.md").read_text()
     assert "Method: Hush the cue in its class (an example)" in card.replace("\\", "")
+    report = tmp_path / "report.html"
+    assert main(["report", "hushed", "--quick", "--out", str(report), *place]) == 0
+    assert "Hush the cue in its class (an example) at strength" in report.read_text()
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["mitigate", "--help"])
     assert "hushed-class    Hush the cue in its class. an example" in capsys.readouterr().out
