@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -40,6 +40,11 @@ class Functional(ABC):
     @abstractmethod
     def heatmap(self, maps: FloatArray) -> FloatArray:
         """Where it is, (n, h, w) float32, in maps (n, D, h, w) of the pooled layer."""
+
+    @classmethod
+    def several(cls, functionals: Sequence[Self], maps: FloatArray) -> FloatArray:
+        """:meth:`heatmap` of several of one class, (n, m, h, w)."""
+        return np.stack([one.heatmap(maps) for one in functionals], axis=1)
 
     @abstractmethod
     def slope(self, given: FloatArray) -> FloatArray:
@@ -77,6 +82,12 @@ class LinearFunctional(Functional):
         """Of any maps."""
         return heatmaps(maps, self.direction[None], np.array([self.offset]))[:, 0]
 
+    @classmethod
+    def several(cls, functionals: Sequence[Self], maps: FloatArray) -> FloatArray:
+        """In one product."""
+        directions = np.stack([one.direction for one in functionals])
+        return heatmaps(maps, directions, np.array([one.offset for one in functionals]))
+
     def slope(self, given: FloatArray) -> FloatArray:
         """The direction, whatever the image."""
         return np.broadcast_to(self.direction, (len(given), len(self.direction)))
@@ -97,10 +108,14 @@ def alphas_of(candidates: Sequence[Functional], features: FloatArray) -> FloatAr
 
 
 def heatmaps_of(candidates: Sequence[Functional], maps: FloatArray) -> FloatArray:
-    """Maps (n, m, h, w) of several; linear ones in one product."""
-    if linear := _linear(candidates):
-        return heatmaps(maps, *linear)
-    return np.stack([c.heatmap(maps) for c in candidates], axis=1)
+    """Maps (n, m, h, w) of several of one class; those of a type at once."""
+    n, _, h, w = maps.shape
+    found = np.zeros((n, len(candidates), h, w), np.float32)
+    types: dict[type[Functional], None] = dict.fromkeys(type(c) for c in candidates)
+    for of_type in types:
+        places = [i for i, c in enumerate(candidates) if type(c) is of_type]
+        found[:, places] = of_type.several([candidates[i] for i in places], maps)
+    return found
 
 
 def _linear(candidates: Sequence[Functional]) -> tuple[FloatArray, FloatArray] | None:

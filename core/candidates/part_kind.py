@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -36,6 +37,12 @@ class Part(Candidate):
         """Its share of the map of the margin; the mean over places is alpha."""
         found: FloatArray = self.parts.maps_of(maps)[:, self.key.number]
         return found
+
+    @classmethod
+    def several(cls, functionals: Sequence[Self], maps: FloatArray) -> FloatArray:
+        """Of one class: its places are shared out once."""
+        found: FloatArray = functionals[0].parts.maps_of(maps)
+        return found[:, [one.key.number for one in functionals]]
 
     def slope(self, given: FloatArray) -> FloatArray:
         """While every place keeps its shares."""

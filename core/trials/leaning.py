@@ -1,0 +1,222 @@
+"""What the leading candidates of every class do in the maps, measured once and kept.
+
+:mod:`core.trials.latent` says what is done and what the figures mean; here is on which images, for
+which candidates, and how sure one may be after looking at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
+from core.audits.class_arrays import ClassArrays
+from core.candidates.candidate import Candidate, heatmaps_of
+from core.candidates.kinds import found_kinds
+from core.features.sample import POOL, sampled
+from core.models.linear import head_key
+from core.statistics.multiplicity import corrected_level
+from core.statistics.two_way import TwoWay
+from core.storage.files import locked, read_frame, read_frames, remove, there, write_frame
+from core.storage.workspace import fingerprint
+from core.trials.latent import Ground, Latent, Pool, Reader, latent_trial
+from core.types import FloatArray, IntArray, Progress, Reporter, silent
+
+VERSION = 1
+"""Of the trials; another one makes all of them again."""
+
+LEADING = 5
+"""Candidates of every class and kind that are tried, in the order of the page."""
+
+NAME = "latent"
+"""How its outcomes are called."""
+
+FIGURES = [field.name for field in fields(Latent)]
+COLUMNS = ["class_idx", "kind", "component", *FIGURES]
+
+
+def leaning(audit: Audit) -> pd.DataFrame:
+    """The candidates that were tried (COLUMNS), their leans with intervals to be read together.
+
+    ``lean_low`` and ``lean_high`` are corrected over all of them, of every kind and class
+    (Benjamini & Hochberg at 5 %), whatever is shown: a lean is above its control where
+    ``lean_low`` is above 0. Empty where nothing was tried yet.
+    """
+    files, key = audit.files, _key(audit)
+    whole = files.outcome(NAME, key)
+    if there(whole):
+        return corrected_intervals(read_frame(whole, needed=COLUMNS))
+    paths = [files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
+    found = [path for path in paths if there(path)]
+    if not found:
+        return pd.DataFrame(columns=COLUMNS)
+    return corrected_intervals(read_frames(found, COLUMNS)[0])
+
+
+def corrected_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``lean_low`` and ``lean_high`` at the level that all its rows need."""
+    level = corrected_level(table["p"].to_numpy(np.float64), "fdr_bh")
+    ends = [
+        TwoWay(lean, error, int(donors) - 1).interval(level) if error == error else (error, error)
+        for lean, error, donors in zip(table["lean"], table["error"], table["donors"], strict=True)
+    ]
+    low, high = np.array(ends, np.float64).reshape(-1, 2).T
+    return table.assign(lean_low=np.maximum(low, -1), lean_high=np.minimum(high, 1))
+
+
+def is_possible(audit: Audit) -> str:
+    """Why nothing can be tried, in words; empty where it can."""
+    if not audit.exact_maps:
+        return "this architecture has no exact maps"
+    if not audit.store.mapped(audit.images.index.tolist()).any():
+        return "no maps are kept; run the same audit again, which keeps those of a sample"
+    return ""
+
+
+def missing(audit: Audit) -> list[AuditedClass]:
+    """The classes that were not tried, those with the largest gap first."""
+    files, key = audit.files, _key(audit)
+    if is_possible(audit) or there(files.outcome(NAME, key)):
+        return []
+    lacking = [c for c in audit.classes if not there(files.outcome(NAME, key, c.class_idx))]
+    return sorted(lacking, key=lambda facts: -(facts.top_gap or 0))
+
+
+def measure_leaning(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
+    """Try what was not tried yet, class by class; returns :func:`leaning`.
+
+    No image is decoded and no network is run. What was stopped goes on.
+
+    Raises
+    ------
+    WorkspaceError
+        If another process does it.
+    """
+    key, busy = _key(audit), f"audit {audit.name!r} is being tried by another process; wait for it"
+    with locked(audit.files.outcomes_lock, busy):
+        lacking = missing(audit)
+        trial = _Trial(audit) if lacking else None
+        for done, facts in enumerate(lacking):
+            report(Progress("Trying candidates in the maps", done, len(lacking), "classes"))
+            assert trial is not None
+            write_frame(audit.files.outcome(NAME, key, facts.class_idx), trial.of_class(facts))
+        if lacking:
+            report(Progress("Trying candidates in the maps", len(lacking), len(lacking), "classes"))
+            _gather(audit, key)
+    return leaning(audit)
+
+
+def _gather(audit: Audit, key: str) -> None:
+    """One table instead of one per class."""
+    paths = [audit.files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
+    write_frame(audit.files.outcome(NAME, key), read_frames(paths, COLUMNS)[0])
+    for path in paths:
+        remove(path)
+
+
+def _key(audit: Audit) -> str:
+    """Changes with everything that the figures depend on."""
+    tried = audit.candidates[["class_idx", "kind", "component", "order"]]
+    rows = pd.util.hash_pandas_object(tried, index=False).to_numpy().tobytes().hex()
+    of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": rows}
+    return fingerprint({**of, "head": head_key(audit.folder)})
+
+
+class _Trial:
+    """The images that candidates are tried on."""
+
+    def __init__(self, audit: Audit) -> None:
+        self.audit = audit
+        outputs = [facts.class_idx for facts in audit.classes]
+        self.places = {output: place for place, output in enumerate(outputs)}
+        self.reader = Reader.of(audit.head, outputs)
+
+    @cached_property
+    def pool_ids(self) -> list[str]:
+        """Held-out images whose maps are kept, of every class as many."""
+        images = self.audit.images[self.audit.held_out]
+        ids = images.index[self.audit.store.mapped(images.index.tolist())]
+        labels = images.loc[ids, "label"].tolist()
+        chosen = sampled(ids.tolist(), labels, np.zeros(len(ids), bool), 3 * POOL)
+        return [str(name) for name in ids[chosen]]
+
+    @cached_property
+    def pool(self) -> Pool:
+        labels = self.audit.images.loc[self.pool_ids, "label"]
+        place = [self.places.get(self.audit.head.index(label), -1) for label in labels]
+        maps = self.audit.store.stored_maps(self.pool_ids)
+        return Pool(self.reader, self.reader.read(maps), np.array(place, np.int64))
+
+    @cached_property
+    def sums(self) -> tuple[IntArray, FloatArray]:
+        """Training images and the sum of what is read of them, by class: (C,) and (C, Q)."""
+        counts = np.zeros(len(self.places), np.int64)
+        sums = np.zeros((len(self.places), len(self.reader.rows)))
+        for facts in self.audit.classes:
+            ids = self._training(self.audit.class_arrays(facts.class_idx))
+            place = self.places[facts.class_idx]
+            counts[place] = len(ids)
+            if ids:
+                mean = self.audit.store.features(ids).sum(axis=0, dtype=np.float64)
+                sums[place] = self.reader.rows @ mean
+        return counts, sums
+
+    def _training(self, arrays: ClassArrays) -> list[str]:
+        ids = [i for i, fit in zip(arrays.image_ids, arrays.fitting, strict=True) if fit]
+        kept = self.audit.store.mapped(ids)
+        return [name for name, has in zip(ids, kept, strict=True) if has]
+
+    def of_class(self, facts: AuditedClass) -> pd.DataFrame:
+        """COLUMNS of the leading candidates of a class."""
+        arrays = self.audit.class_arrays(facts.class_idx)
+        candidates, ids = self._leading(arrays), self._training(arrays)
+        if not candidates or not ids:
+            return pd.DataFrame(columns=COLUMNS)
+        ground = self._ground(arrays, ids)
+        own = [self.pool_ids[i] for i in ground.own]
+        heats, own_heats = self._heats(candidates, ids), self._heats(candidates, own)
+        return pd.DataFrame(
+            [
+                _row(candidate, latent_trial(ground, heats[:, i], own_heats[:, i]))
+                for i, candidate in enumerate(candidates)
+            ],
+            columns=COLUMNS,
+        )
+
+    def _leading(self, arrays: ClassArrays) -> list[Candidate]:
+        table = self.audit.candidates
+        mine = table[(table["class_idx"] == arrays.class_idx) & (table["order"] < LEADING)]
+        mine = mine[mine["kind"].isin(found_kinds())]
+        return [arrays.candidate(k, int(n)) for k, n in mine[["kind", "component"]].to_numpy()]
+
+    def _ground(self, arrays: ClassArrays, ids: Sequence[str]) -> Ground:
+        maps = self.audit.store.stored_maps(ids)
+        grid: tuple[int, int] = maps[0:1].shape[2:]
+        counts, sums = self.sums
+        others = np.arange(len(counts)) != self.places[arrays.class_idx]
+        fill = sums[others].sum(axis=0) / max(int(counts[others].sum()), 1)
+        place = self.places[arrays.class_idx]
+        return Ground(self.pool, place, grid, self.reader.read(maps), fill)
+
+    def _heats(self, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
+        """Maps (n, m, h, w)."""
+        maps = self.audit.store.stored_maps(ids)
+        step = 32
+        parts = [
+            heatmaps_of(candidates, maps[start : start + step])
+            for start in range(0, len(ids), step)
+        ]
+        grid = self.audit.store.stored_maps(self.pool_ids)[0:1].shape[2:]
+        return np.concatenate(parts) if parts else np.zeros((0, len(candidates), *grid))
+
+
+def _row(candidate: Candidate, found: Latent) -> dict[str, Any]:
+    key = candidate.key
+    named = {"class_idx": candidate.class_idx, "kind": key.kind, "component": key.number}
+    return {**named, **asdict(found)}

@@ -1,0 +1,92 @@
+"""What leading candidates do is measured once, from stored maps alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import core.trials.leaning as module
+from core.audits.audit import Audit
+from core.candidates.candidate import heatmaps_of
+from core.statistics.multiplicity import corrected_level
+from core.trials.leaning import LEADING, is_possible, leaning, measure_leaning, missing
+
+
+@pytest.fixture
+def audit(tiny_audit: Audit, tmp_path: Path) -> Audit:
+    shutil.copytree(tiny_audit.folder, tmp_path / "audit")
+    return Audit(tmp_path / "audit")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("an image was decoded or the model loaded")
+
+
+def test_leading_candidates_of_every_kind_are_tried(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Audit, "image", refuse)
+    monkeypatch.setattr(Audit, "load_model", refuse)
+    assert leaning(audit).empty
+    assert len(missing(audit)) == len(audit.classes)
+    table = measure_leaning(audit)
+    assert missing(audit) == []
+    assert set(table["kind"]) == {"pca", "neuron", "part"}
+    assert table.groupby(["class_idx", "kind"]).size().max() == LEADING
+    said = table[table["obstacle"] == ""]
+    shares = said[["put_in", "put_in_control", "area"]].to_numpy()
+    assert ((shares >= 0) & (shares <= 1)).all()
+    np.testing.assert_allclose(said["lean"], said["put_in"] - said["put_in_control"])
+
+
+def test_what_was_stopped_goes_on_and_ends_the_same(
+    audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measure_leaning(audit)
+    shutil.rmtree(audit.files.outcomes)
+    tried, trial = [], module._Trial.of_class
+
+    def stopping(self: module._Trial, facts: object) -> object:
+        if tried:
+            raise KeyboardInterrupt
+        tried.append(facts)
+        return trial(self, facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Trial, "of_class", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            measure_leaning(audit)
+    assert len(missing(audit)) == len(audit.classes) - 1
+    assert not leaning(audit).empty
+    order = ["class_idx", "kind", "component"]
+    again = measure_leaning(audit).sort_values(order).reset_index(drop=True)
+    assert again.equals(whole.sort_values(order).reset_index(drop=True))
+
+
+def test_intervals_are_corrected_over_all(audit: Audit) -> None:
+    table = measure_leaning(audit)
+    p = table["p"].to_numpy(float)
+    level = corrected_level(p, "fdr_bh")
+    clear = (table["lean"] - table["lean_low"]) < table["lean"].abs()
+    sure = clear | ((table["lean_high"] - table["lean"]) < table["lean"].abs())
+    assert (sure.to_numpy() == (p < 1 - level)).all()
+    assert level >= 0.95
+
+
+def test_without_maps_a_sentence_says_so(audit: Audit) -> None:
+    audit.store.drop_maps()
+    fresh = Audit(audit.folder)
+    assert "no maps are kept; run the same audit again" in is_possible(fresh)
+    assert measure_leaning(fresh).empty
+
+
+def test_maps_of_several_kinds_at_once_are_those_of_each(audit: Audit) -> None:
+    arrays = audit.class_arrays(0)
+    some = [arrays.candidate(*of) for of in (("pca", 1), ("part", 0), ("neuron", 3), ("part", 1))]
+    maps = audit.maps(arrays.image_ids[:5])
+    together = heatmaps_of(some, maps)
+    for i, candidate in enumerate(some):
+        np.testing.assert_allclose(together[:, i], candidate.heatmap(maps), atol=1e-6)
