@@ -233,7 +233,7 @@ def compared(own: float, name: str, figures: Figures) -> list[Line]:
 def answers(own: float, f: Fixture, heads: dict[str, Any]) -> list[Line]:
     """How well the concept vector points, and what the heads answer to it."""
     from core.corrections.concepts import alignment, concept_of
-    from core.corrections.sensitivity import answer
+    from core.measures.directions import answer
 
     vector = concept_of(f.attribute, 0, "signal").vector
     title = f"patch on {own:.0%} of class 0"

@@ -1,6 +1,6 @@
 """The words of this project: one definition each, for the app, the report and the command line.
 
-The measures of :mod:`core.measures.rows` have their definitions beside their code.
+A measure is defined by its record (:mod:`core.measures.registry`), as a term of the same form.
 """
 
 from __future__ import annotations

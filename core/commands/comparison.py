@@ -203,13 +203,15 @@ def _match_line(match: Match) -> str:
 
 
 def _table_lines(names: Mapping[str, str], table: Table) -> list[str]:
-    from core.measures.several_audits import MEASURES
+    from core.measures.several_audits import compared
 
     lines = []
-    for name, measure in MEASURES.items():
+    for measure in compared():
         lines.append(f"\n{measure.title} ({measure.test})")
         for key, audit in names.items():
-            lines.append(f"  {audit:<28.28} {cell_text(table.rows[name, key], measure.unit)}")
+            lines.append(
+                f"  {audit:<28.28} {cell_text(table.rows[measure.name, key], measure.unit)}"
+            )
     return lines
 
 

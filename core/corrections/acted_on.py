@@ -16,17 +16,14 @@ from core.candidates.kinds import kind_of
 from core.candidates.linear_kinds import Units
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, high_against_low
 from core.errors import InputError
-from core.statistics.intervals import side_size
+from core.measures.scope import has
 from core.storage.workspace import Workspace
-from core.tags.decisions import Decisions, decided, linear_piece, spuriosity_of, values_of
+from core.tags.decisions import Decisions, decided, linear_piece, values_of
 from core.tags.log import TagStore
 from core.types import BoolArray, IntArray
 
 REPORTED = 1 / 3
 """Share of the images of every class kept for reporting where the data has one split alone."""
-
-FALSE = {"", "0", "0.0", "false", "no", "none", "nan"}
-"""Values of an attribute, in small letters, that say an image lacks it."""
 
 
 @dataclass(frozen=True)
@@ -185,55 +182,6 @@ def _states(audit: Audit, label: str, candidate: Candidate, rows: IntArray) -> N
     return found[rows]
 
 
-def has(audit: Audit, attribute: str) -> pd.Series:
-    """Whether every image has an attribute, as pandas booleans; missing where nothing is said.
-
-    ``NAME=VALUE`` asks for one value, ``NAME`` for any that is not zero, empty or false.
-
-    Raises
-    ------
-    InputError
-        If the data has no such attribute; those it has are named.
-    """
-    name, equals, value = attribute.partition("=")
-    if name not in audit.summary.attributes:
-        known = ", ".join(audit.summary.attributes) or "none"
-        raise InputError(f"the data has no attribute {name!r}; it has: {known}")
-    column = audit.images[name]
-    text = column.astype(str)
-    found = text == value if equals else ~text.str.lower().isin(FALSE)
-    return found.astype("boolean").mask(column.isna())
-
-
 def _of_attribute(shows: pd.Series) -> NDArray[np.int8]:
     states = shows.map({True: SHOWN, False: HIDDEN}).fillna(UNKNOWN)
     return np.asarray(states.to_numpy(), np.int8)
-
-
-def who_shows(
-    audit: Audit,
-    label: str,
-    decisions: Decisions,
-    image_ids: pd.Index,
-    attribute: str | None = None,
-) -> tuple[pd.Series, str]:
-    """Which of some images of a class show its cue, and how that is known.
-
-    Returns
-    -------
-    shows : pandas booleans by ``image_id``; missing where nothing is said, as for other classes.
-        By an attribute where people asked for one; else the class's k images of highest and of
-        lowest spuriosity among these images.
-    basis : the same in words.
-    """
-    found = pd.Series(pd.NA, image_ids, dtype="boolean")
-    mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
-    if attribute is not None:
-        found.loc[mine] = has(audit, attribute).loc[mine]
-        return found, f"attribute {attribute}"
-    table = spuriosity_of(audit, label, decisions.spurious[label])
-    table = table[table["image_id"].isin(mine) & table["spuriosity"].notna()]
-    k = side_size(len(table))
-    found.loc[table["image_id"].iloc[:k]] = True
-    found.loc[table["image_id"].iloc[len(table) - k :]] = False
-    return found, f"the {k} images of highest and of lowest spuriosity"

@@ -9,9 +9,10 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.export import ELSEWHERE
 from core.corrections.corrected import effect_table, facts_of, is_derived
-from core.corrections.effect_rows import MEANING
 from core.corrections.methods import cited
 from core.markdown import escaped
+from core.measures.measure import EFFECT
+from core.measures.registry import MEASURES
 from core.models.precision import in_words
 from core.storage.audit_manifest import Provenance
 from core.storage.files import replacing
@@ -84,7 +85,7 @@ def _done(audit: Audit) -> list[str]:
     ]
     lines += ["| class | measure | before | after | change | n |", "|---|---|---|---|---|---|"]
     lines += [_cells(row) for _, row in table[there].iterrows()]
-    lines += ["", *(f"- {name}: {text}" for name, text in MEANING.items())]
+    lines += ["", *(f"- {m.name}: {m.meaning}" for m in MEASURES.seen_in(EFFECT))]
     lines += ["", "## What was not measured", ""]
     lines += [
         f"- {escaped(row['class_name'] or 'all classes')}, {row['measure']}: {escaped(row['note'])}"

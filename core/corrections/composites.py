@@ -1,13 +1,10 @@
 """Images with a pasted cue, as features: every head is tried on the same.
 
-Those of held-out images are the outcomes that the table of measures counts its flips from
-(:mod:`core.measures.outcomes`): what was measured is not encoded again, nor the other way round.
+Those of held-out images are outcomes (:class:`core.measures.outcomes.Composites`); these are of the
+training images, which methods learn from.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,87 +13,14 @@ from core.corrections.acted_on import Findings
 from core.corrections.evidence import Pairs
 from core.corrections.pairs import joined, overlay_pairs
 from core.errors import InputError
-from core.measures.outcomes import pasted_features
-from core.models.linear import Head
-from core.statistics.paired import newly_given
-from core.tags.decisions import Decisions, values_of
+from core.tags.decisions import values_of
 from core.trials.encoder import Encoder, Seen
 from core.trials.paste import sample
 from core.trials.pasted_cues import SOURCES, cues_of, encoded
-from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
-
-if TYPE_CHECKING:
-    from core.models.model import Model
+from core.types import IntArray, Progress, Reporter, silent
 
 PAIRS = 180
 """Training images per cue that a cue is pasted on at most."""
-
-
-@dataclass(frozen=True)
-class Composites:
-    """Held-out images of other classes with a class's cue pasted on them, as features."""
-
-    ids: list[str]
-    """(T,) the images."""
-    truth: IntArray
-    """(T,) their outputs, -1 where the head has none."""
-    plain: FloatArray
-    """(T, D) without the cue."""
-    pasted: dict[str, FloatArray]
-    """(T, D) by :data:`core.trials.pasted_cues.PASTES`; rows of NaN where an image has none."""
-    kind: str
-    sources: int
-
-    def turned(self, head: Head, class_idx: int, name: str = "after") -> BoolArray:
-        """Images that are newly given the class, of those that the version exists of."""
-        rows = self.usable(class_idx, name)
-        versions = self.plain[rows], self.pasted[name][rows]
-        before, after = (head.logits(features).argmax(axis=1) for features in versions)
-        return newly_given(before, after, class_idx)
-
-    def usable(self, class_idx: int, name: str) -> BoolArray:
-        """(T,) images of another class that the version exists of."""
-        there: BoolArray = ~np.isnan(self.pasted[name][:, 0]) & (self.truth != class_idx)
-        return there
-
-
-def held_out_composites(
-    audit: Audit,
-    label: str,
-    decisions: Decisions,
-    *,
-    seen_by: Audit | None = None,
-    models: dict[str, Model] | None = None,
-    report: Reporter = silent,
-) -> Composites:
-    """Composites of a class's cue, encoded where they are missing.
-
-    Parameters
-    ----------
-    audit : whose cues are cut out, by its decisions.
-    seen_by : whose encoder sees them; default ``audit``.
-    models : loaded models by audit id, filled where one is needed.
-    """
-    seen_by, models = seen_by or audit, {} if models is None else models
-
-    def model(of: Audit) -> Model:
-        if of.id not in models:
-            models[of.id] = of.load_model()
-        return models[of.id]
-
-    found, features = pasted_features(
-        audit, label, decisions, model, seen_by=seen_by, report=report
-    )
-    ids = found.table["image_id"].tolist()
-    width = seen_by.head.weight.shape[1]
-    return Composites(
-        ids,
-        found.table["truth"].to_numpy(np.int64),
-        seen_by.features(ids) if ids else np.zeros((0, width), np.float32),
-        features,
-        found.kind,
-        found.sources,
-    )
 
 
 def mask_pairs(

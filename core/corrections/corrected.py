@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.corrections import effect_rows, tradeoff
+from core.corrections import effect, tradeoff
 from core.errors import InputError
+from core.measures.cue_figures import CUE_GAP, WORST
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import Shape
 from core.storage.files import read_frame, read_json, there
@@ -41,7 +42,7 @@ def parent_of(audit: Audit, workspace: Workspace) -> Audit | None:
 
 
 def effect_table(audit: Audit) -> pd.DataFrame:
-    """The table before and after (:data:`core.corrections.effect_rows.COLUMNS`).
+    """The table before and after (:data:`core.corrections.effect.COLUMNS`).
 
     Tables of earlier versions call a gap by an attribute ``spurious_gap`` and the worst group of
     class and cue ``worst_group_accuracy``; here they have the names of now.
@@ -57,11 +58,11 @@ def effect_table(audit: Audit) -> pd.DataFrame:
             f"audit {audit.name!r} has no table before and after yet: run the same mitigate "
             "command again"
         )
-    table = read_frame(path, needed=effect_rows.COLUMNS)
+    table = read_frame(path, needed=effect.COLUMNS)
     by_attribute = table["subject"].str.startswith("attribute ")
     gap, worst = (table["measure"] == name for name in ("spurious_gap", "worst_group_accuracy"))
-    table.loc[gap & by_attribute, "measure"] = effect_rows.CUE_GAP
-    table.loc[worst, "measure"] = effect_rows.WORST
+    table.loc[gap & by_attribute, "measure"] = CUE_GAP.name
+    table.loc[worst, "measure"] = WORST.name
     return table
 
 

@@ -1,13 +1,16 @@
 """Before and after: what a correction did to every class and to every tagged cue.
 
-Both models are measured on the same held-out images and the same composites, so that changes are
-paired. Which images show a cue is what the parent says: its ranking by spuriosity, or an attribute
-of the data. Every interval is a 95 % one by itself.
+A loop over the measures that are shown before and after (:mod:`core.measures.measure`). Both models
+are measured on the same held-out images and the same composites, so that changes are paired. Which
+images show a cue is what the parent says: its ranking by spuriosity, or an attribute of the data.
+Every interval is a 95 % one by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,32 +18,91 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.audits.audited import AuditedClass
-from core.candidates.candidate import Candidate
-from core.corrections.acted_on import who_shows
-from core.corrections.effect_rows import (
-    COLUMNS,
-    LOGIT,
-    NOTHING,
-    WORST,
-    Effect,
-    mean,
-    missing,
-    paired,
-    points,
-    proportion,
-    right,
-    row,
-)
-from core.corrections.pictured import NOT_ASKED, cue_image_row, flip_rows, object_rows
-from core.corrections.sensitivity import Answer, answer
-from core.measures.rows import POINTS
-from core.statistics.intervals import combined, paired_change
-from core.tags.decisions import values_of
+from core.measures.cue_figures import PASTED_SCORE, given_images
+from core.measures.measure import ALL, EFFECT, EVERY, TAGGED, Change, Measure, Sample
+from core.measures.registry import MEASURES
+from core.measures.rows import EVERYWHERE
+from core.measures.scope import Scope
+from core.statistics.estimates import NOTHING
+from core.tags.decisions import Decisions
 from core.types import IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
+
+COLUMNS = [
+    *("class_idx", "label", "class_name", "measure", "subject", "acted_on"),
+    *("before", "before_low", "before_high", "after", "after_low", "after_high"),
+    *("change", "change_low", "change_high", "unit", "n", "split", "note"),
+]
+"""``class_idx`` is -1 in rows about all classes; ``acted_on``: whether the mitigation acted on the
+class's cues. NaN where there is no such figure, and ``note`` then says why."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Two audits of the same images, the corrected one and what it was made from."""
+
+    before: Audit
+    after: Audit
+    decisions: Decisions
+    """Tags of ``before``."""
+    acted_on: frozenset[str]
+    """Keys of the cues acted on, as texts."""
+    attribute: str | None = None
+    """Says which images show the cue, where people asked for it; default: by spuriosity."""
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Held-out images of both, indexed by ``image_id``.
+
+        Columns: ``label``; ``before`` and ``after``, predicted outputs.
+        """
+        old, new = (a.images[a.held_out] for a in (self.before, self.after))
+        ids = old.index.intersection(new.index, sort=False)
+        old, new = old.loc[ids], new.loc[ids]
+        return pd.DataFrame(
+            {"label": old["label"], "before": old["prediction"], "after": new["prediction"]}
+        )
+
+    def scopes(
+        self, *, pictures: bool, models: dict[str, Model], report: Reporter
+    ) -> tuple[Scope, Scope]:
+        """Both models, asked about the cues of ``before``."""
+        done = self.after.manifest.mitigation
+        changed = done is not None and done.encoder_changed
+        old, new = (
+            Scope(
+                audit,
+                self.decisions,
+                parent=self.before,
+                images=self.images.index,
+                attribute=self.attribute,
+                pictures=pictures,
+                same_encoder=audit is self.before or not changed,
+                models=models,
+                report=report,
+            )
+            for audit in (self.before, self.after)
+        )
+        return old, new
+
+    def row(self, measure: Measure, found: Change, key: str = "") -> dict[str, Any]:
+        """One row of the table (COLUMNS).
+
+        Parameters
+        ----------
+        key : of the cue, where the figure is about one alone; default any of its class.
+        """
+        facts = self.before.class_facts(found.label) if found.label else EVERYWHERE
+        of_class = any(cue.rpartition("/")[0] == found.label for cue in self.acted_on)
+        acted_on = key in self.acted_on if key else of_class
+        plain = (found.after[0] - found.before[0], *NOTHING[1:])
+        change = plain if found.change is None else found.change
+        values = [facts.class_idx, facts.label, facts.name, measure.name, found.subject, acted_on]
+        values += [*found.before, *found.after, *change, measure.unit, found.n]
+        values += [self.after.summary.held_out, found.note]
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def effects(
@@ -60,173 +122,61 @@ def effects(
     models : loaded models by audit id.
     """
     models = {} if models is None else models
-    rows = _overall(effect)
-    rows += [_class_accuracy(effect, facts) for facts in effect.before.classes]
-    labels = list(effect.decisions.spurious)
-    for number, label in enumerate(labels):
-        report(Progress("Measuring before and after", number, len(labels), "classes"))
-        rows += _cue_rows(effect, label)
-        rows += _direction_rows(effect, label)
-        if pictures:
-            rows += flip_rows(effect, label, models, report)
-        else:
-            rows.append(missing(effect, label, "flip_rate", NOT_ASKED))
-        rows += object_rows(effect, label, models, pictures=pictures)
+    scopes = effect.scopes(pictures=pictures, models=models, report=report)
+    tagged, shown = list(effect.decisions.spurious), MEASURES.seen_in(EFFECT)
+    rows = _about(effect, scopes, shown, "", ALL)
+    for facts in effect.before.classes:
+        rows += _about(effect, scopes, shown, facts.label, EVERY)
+    for number, label in enumerate(tagged):
+        report(Progress("Measuring before and after", number, len(tagged), "classes"))
+        rows += _about(effect, scopes, shown, label, TAGGED)
     for label, folder in (cue_images or {}).items():
-        rows.append(cue_image_row(effect, label, folder, models, report))
-    report(Progress("Measuring before and after", len(labels), len(labels), "classes"))
-    return pd.DataFrame([*rows, *_worst_groups(effect, labels)], columns=COLUMNS)
+        old, new = (given_images(scope, label, folder) for scope in scopes)
+        rows.append(_paired(effect, PASTED_SCORE, label, old, new))
+    report(Progress("Measuring before and after", len(tagged), len(tagged), "classes"))
+    for measure in shown:
+        found = measure.changes(*scopes) if measure.changes else ()
+        rows += [effect.row(measure, change) for change in found]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _overall(effect: Effect) -> list[dict[str, Any]]:
-    images = effect.images
-    same = (images["before"] == images["after"]).to_numpy(bool)
-    return [
-        paired(effect, "", "accuracy", *right(images), acted_on=False),
-        row(
-            effect,
-            "",
-            "agreement",
-            after=proportion(same),
-            change=NOTHING,
-            n=len(same),
-            note="predictions of the corrected model that are those of the old one",
-        ),
-    ]
+def _about(
+    effect: Effect, scopes: tuple[Scope, Scope], shown: Sequence[Measure], label: str, what: str
+) -> list[dict[str, Any]]:
+    """The rows of a class, or of all, of the measures that are about such."""
+    chosen = [measure for measure in shown if what in measure.about]
+    return [row for measure in chosen for row in _rows(effect, scopes, measure, label)]
 
 
-def _class_accuracy(effect: Effect, facts: AuditedClass) -> dict[str, Any]:
-    mine = effect.images[effect.images["label"] == facts.label]
-    return paired(effect, facts.label, "accuracy", *right(mine))
+def _rows(
+    effect: Effect, scopes: tuple[Scope, Scope], measure: Measure, label: str
+) -> list[dict[str, Any]]:
+    """A row per sample; where there is none, why."""
+    old, new = (measure.samples(scope, label) for scope in scopes)
+    if isinstance(old, str) or isinstance(new, str):
+        why = old if isinstance(old, str) else str(new)
+        return [effect.row(measure, Change(label, NOTHING, NOTHING, NOTHING, 0, note=why))]
+    before = {sample.subject: sample for sample in old}
+    return [_paired(effect, measure, label, before.get(after.subject), after) for after in new]
 
 
-def _cue_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
-    """Accuracy with and without the cue, and the gap between: by spuriosity, and by an attribute.
-
-    Either gap has a name of its own; only where people asked for an attribute there are both.
-    """
-    ranked, _ = who_shows(effect.before, label, effect.decisions, effect.images.index)
-    shows, basis = effect.shows(label)
-    rows = [
-        paired(effect, label, f"accuracy_{name}_cue", *right(side), subject=basis)
-        for name, side in zip(("with", "without"), _sides(effect, label, shows), strict=True)
-    ]
-    k, n = (int(count) for count in (ranked.fillna(False).sum(), ranked.notna().sum()))
-    of_class = int((effect.images["label"] == label).sum())
-    said = f"k = {k} of {of_class} images a side"
-    rows.append(_gap_row(effect, label, "spurious_gap", ranked, n=n, note=said))
-    if effect.attribute is not None:
-        rows.append(_gap_row(effect, label, "cue_gap", shows, subject=basis))
-    return rows
-
-
-def _sides(effect: Effect, label: str, shows: pd.Series) -> list[pd.DataFrame]:
-    mine = effect.images["label"] == label
-    return [effect.images[mine & (shows == there).fillna(False)] for there in (True, False)]
-
-
-def _gap_row(
-    effect: Effect, label: str, measure: str, shows: pd.Series, **more: Any
+def _paired(
+    effect: Effect, measure: Measure, label: str, before: Sample | None, after: Sample
 ) -> dict[str, Any]:
-    sides = _sides(effect, label, shows)
-    if not all(len(side) for side in sides):
-        return missing(effect, label, measure, "no held-out image on one side")
-    cells = []
-    for column in ("right_before", "right_after"):
-        parts = [proportion(side[column].to_numpy(bool)) for side in sides]
-        cells.append(points(combined(*parts, signs=(1, -1))))
-    changes = [paired_change(*right(side)) for side in sides]
-    change = points(combined(*changes, signs=(1, -1)))
-    told = {"n": sum(len(side) for side in sides), "unit": POINTS, **more}
-    return row(effect, label, measure, cells[0], cells[1], change, **told)
-
-
-def _worst_groups(effect: Effect, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The worst group of class and cue, over the classes that have a tagged cue."""
-    groups: dict[str, pd.DataFrame] = {}
-    for label in labels:
-        shows, _ = effect.shows(label)
-        name, mine = effect.facts(label).name, effect.images["label"] == label
-        for there, word in ((True, "with"), (False, "without")):
-            part = effect.images[mine & (shows == there).fillna(False)]
-            if len(part):
-                groups[f"{name} {word} the cue"] = part
-    if not groups:
-        return []
-    worst, cells = [], []
-    for column in ("right_before", "right_after"):
-        name = min(groups, key=lambda g: (groups[g][column].mean(), g))
-        worst.append(name)
-        cells.append(proportion(groups[name][column].to_numpy(bool)))
-    same = worst[0] == worst[1]
-    change = paired_change(*right(groups[worst[0]])) if same else None
-    subject = worst[0] if same else f"before: {worst[0]}; after: {worst[1]}"
-    note = "" if same else "two different groups: the change has no paired interval"
-    return [
-        row(
-            effect,
-            "",
-            WORST,
-            cells[0],
-            cells[1],
-            change,
-            n=len(groups[worst[1]]),
-            subject=subject,
-            note=note,
-        )
-    ]
-
-
-def _direction_rows(effect: Effect, label: str) -> list[dict[str, Any]]:
-    """TCAV and sensitivity of every tagged cue of a class, along its signal direction."""
-    rows = []
-    for candidate in effect.decisions.spurious[label]:
-        acted = str(candidate.key) in effect.acted_on
-        old = _answer(effect, effect.before, label, candidate)
-        new = old and _answer(effect, effect.after, label, candidate)
-        if old is None or new is None:
-            why = "no training or held-out image of the class to take it from"
-            rows.append(missing(effect, label, "sensitivity", why))
-            continue
-        more: dict[str, Any] = {"subject": candidate.title, "acted_on": acted}
-        rows.append(paired(effect, label, "tcav", old.slopes > 0, new.slopes > 0, **more))
-        cells = [mean(old.sizes), mean(new.sizes)]
-        rows.append(
-            row(
-                effect,
-                label,
-                "sensitivity",
-                cells[0],
-                cells[1],
-                mean(new.sizes - old.sizes),
-                n=len(old.slopes),
-                unit=LOGIT,
-                **more,
-            )
-        )
-    return rows
-
-
-def _answer(effect: Effect, audit: Audit, label: str, candidate: Candidate) -> Answer | None:
-    """What the class's logit answers to the cue on held-out images that show it most.
-
-    The direction is the unit difference of the mean features of the training images with the
-    highest and the lowest quarter of alpha (signal CAV).
-    """
-    arrays = effect.before.class_arrays(candidate.class_idx)
-    alpha = values_of(effect.before, label, [candidate])[:, 0]
-    ids = np.array(arrays.image_ids, object)
-    train = np.flatnonzero(arrays.fitting)
-    train = train[np.argsort(-alpha[train], kind="stable")]
-    k = len(train) // 4
-    held = np.flatnonzero(pd.Index(ids).isin(effect.images.index))
-    held = held[np.argsort(-alpha[held], kind="stable")][: max(len(held) // 4, 1)]
-    if not k or not len(held):
-        return None
-    high, low = (audit.features(ids[part].tolist()) for part in (train[:k], train[-k:]))
-    v = high.mean(axis=0, dtype=np.float64) - low.mean(axis=0, dtype=np.float64)
-    v /= max(float(np.linalg.norm(v)), 1e-300)
-    return answer(audit.head, audit.features(ids[held].tolist()), v, candidate.class_idx)
+    """A figure on the images that both models say something of."""
+    estimate, new = measure.estimate, pd.Index(after.ids)
+    kept = estimate.known(after.values)
+    was, change = NOTHING, NOTHING
+    if before is not None and len(before.ids):
+        places = pd.Index(before.ids).get_indexer(new)
+        old = before.values[places]
+        kept &= (places >= 0) & estimate.known(old)
+        was, change = estimate.of(old[kept]), estimate.change(old[kept], after.values[kept])
+    now, n = estimate.of(after.values[kept]), int(kept.sum())
+    n = n if after.size is None else min(n, after.size)
+    note = after.note if n else "no such image among the held-out ones"
+    found = Change(label, was, now, change, n, after.subject, note)
+    return effect.row(measure, found, after.key)
 
 
 def changed_images(effect: Effect) -> dict[str, list[str]]:

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.audits.audit import Audit
-from core.corrections.acted_on import Findings, Gathered, find, gather, has
+from core.corrections.acted_on import Findings, Gathered, find, gather
 from core.corrections.choice import Sweep, sweep
-from core.corrections.composites import Composites, held_out_composites, map_pairs, mask_pairs
+from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.concepts import KINDS
 from core.corrections.corrected import CHANGED, is_derived, tradeoff_table
 from core.corrections.derived import Corrected, derive, plan, repeat
-from core.corrections.effect import changed_images, effects
-from core.corrections.effect_rows import Effect
+from core.corrections.effect import Effect, changed_images, effects
 from core.corrections.head_methods import mitigate
 from core.corrections.inherited_tags import carry_tags
 from core.corrections.methods import METHODS, Method, checked
@@ -33,6 +32,8 @@ from core.corrections.task import Task
 from core.corrections.tradeoff import chosen_on, reported
 from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
+from core.measures.outcomes import Composites, held_out_composites
+from core.measures.scope import has
 from core.models.linear import Head
 from core.storage.audit_manifest import Manifest
 from core.storage.files import read_json, write_frame, write_json

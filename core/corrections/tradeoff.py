@@ -13,9 +13,10 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.subject import fitting_rows
-from core.corrections.acted_on import Findings, who_shows
+from core.corrections.acted_on import Findings
 from core.corrections.choice import Sweep
-from core.corrections.composites import Composites
+from core.measures.outcomes import Composites
+from core.measures.scope import who_shows
 from core.models.linear import Head
 from core.storage.files import read_array, there
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter

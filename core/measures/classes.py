@@ -9,7 +9,7 @@ import pandas as pd
 
 from core.config import CONFIDENCE
 from core.measures.cells import Context
-from core.measures.gaps import share
+from core.statistics.intervals import share
 from core.types import FloatArray
 
 TAGGED, WIDEST, ACCURACY = "tagged", "widest", "accuracy"

@@ -11,7 +11,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.cells import Context
-from core.measures.gaps import MANY_VALUES
+from core.measures.groups import MANY_VALUES
 from core.statistics.robustness import FEWEST, Line, clopper_pearson, effective_robustness, fit_line
 
 HIGH, LOW, EVERY = "high spuriosity", "low spuriosity", "all images"

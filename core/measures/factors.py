@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from core.data.table import BOX
 from core.errors import InputError, WorkspaceError
-from core.measures.gaps import Rows, share
+from core.measures.measure import Measure, Rows
 from core.measures.rows import EVERYWHERE, as_table, row
 from core.models.linear import head_key
+from core.statistics.intervals import share
 from core.storage.files import locked, read_frame, write_frame
 from core.storage.workspace import fingerprint
 from core.trials.encoder import predictions_of, trial_split
@@ -70,7 +71,7 @@ def factor_table(
     Returns
     -------
     ``decided_by`` each factor, ``factor_interaction``, ``composed_accuracy`` of the eight kinds of
-    images, ``shape_bias`` and ``background_gap`` (:data:`core.measures.rows.DEFINITIONS`).
+    images, ``shape_bias`` and ``background_gap`` (:data:`MEASURES`).
 
     Raises
     ------
@@ -113,67 +114,46 @@ def factor_rows(audit: Audit, found: Decides, *, class_name: str | None = None) 
     """The answer as rows of the table of measures."""
     facts = EVERYWHERE if class_name is None else audit.class_facts(class_name)
     effects, split = found.effects, trial_split(audit)
-    rows = [
+
+    def effect(measure: Measure, value: float, names: tuple[str, ...]) -> dict[str, Any]:
+        subject, interval = " x ".join(names), effects.intervals[names]
+        return row(facts, measure, value, interval=interval, n=found.n, subject=subject,
+                   split=split, note=_NOTE)  # fmt: skip
+
+    return [
+        *(effect(DECIDED_BY, value, (name,)) for name, value in effects.main.items()),
+        *(effect(INTERACTION, value, names) for names, value in effects.interactions.items()),
         row(
             facts,
-            "decided_by",
-            value,
-            interval=effects.intervals[(name,)],
-            n=found.n,
-            subject=name,
-            split=split,
-            note=_NOTE,
-        )
-        for name, value in effects.main.items()
-    ]
-    rows += [
-        row(
-            facts,
-            "factor_interaction",
-            value,
-            interval=effects.intervals[names],
-            n=found.n,
-            subject=" x ".join(names),
-            split=split,
-            note=_NOTE,
-        )
-        for names, value in effects.interactions.items()
-    ]
-    rows.append(
-        row(
-            facts,
-            "shape_bias",
+            SHAPE_BIAS,
             found.shape_bias,
             interval=found.shape_bias_interval,
             n=found.decided,
             split=split,
             reading="" if found.decided else "undefined",
             note="images that decided for shape or texture; the interval is rather too wide",
-        )
-    )
-    rows.append(
+        ),
         row(
             facts,
-            "background_gap",
+            BACKGROUND_GAP,
             found.background_gap,
-            n=found.n,
-            split=split,
             interval=found.background_gap_interval,
-        )
-    )
-    rows += [
-        row(
-            facts,
-            "composed_accuracy",
-            value,
-            interval=share(value * found.n, found.n),
             n=found.n,
-            subject=kept(cell),
             split=split,
-        )
-        for cell, value in effects.cells.items()
+        ),
+        *(
+            row(
+                facts,
+                COMPOSED,
+                value,
+                interval=share(value * found.n, found.n),
+                n=found.n,
+                subject=kept(cell),
+                split=split,
+            )
+            for cell, value in effects.cells.items()
+        ),
     ]
-    return rows
 
 
 _NOTE = "each taken apart into eight; the interval is rather too wide, since the eight are alike"
@@ -234,3 +214,50 @@ def _sampled(audit: Audit, label: str | None) -> list[str]:
         return sample(labels.index.tolist(), IMAGES)
     mine = sample(labels.index[labels == label].tolist(), IMAGES // 2)
     return mine + sample(labels.index[labels != label].tolist(), IMAGES // 2)
+
+
+_FACTORIAL = "this project, on images composed as by Sauer & Geiger 2021"
+DECIDED_BY = Measure(
+    "decided_by",
+    "Decided by",
+    "Share of composed images still called their class where the factor is the class's own, "
+    "minus where it is another class's: the main effect in the 2x2x2 factorial of shape, "
+    "texture and background.",
+    direction="in [-1, 1]; positive: the model decides by it; 0: it does not matter",
+    source=_FACTORIAL,
+    views=(),
+)
+INTERACTION = Measure(
+    "factor_interaction",
+    "Interaction of factors",
+    "Half the difference of one factor's effect between the levels of another; for three "
+    "factors once more.",
+    direction="in [-1, 1]; positive: they count together more than apart",
+    source=_FACTORIAL,
+    views=(),
+)
+COMPOSED = Measure(
+    "composed_accuracy",
+    "Accuracy of composed images",
+    "Share of images still called their class where only the named factors are the class's own.",
+    direction="higher: these factors are enough",
+    source=_FACTORIAL,
+    views=(),
+)
+SHAPE_BIAS = Measure(
+    "shape_bias",
+    "Shape bias",
+    "Decisions for the shape's class among those for the shape's or the texture's class, on "
+    "images where the two differ.",
+    direction="in [0, 1]; 1: by shape alone, 0: by texture alone",
+    source="Geirhos et al. 2019 (shape and texture)",
+    views=(),
+)
+BACKGROUND_GAP = Measure(
+    "background_gap",
+    "Background gap",
+    "Accuracy of objects on backgrounds of their own class minus that on random ones.",
+    direction="in [-1, 1]; positive: leans on the background; near 0 is better",
+    source="Xiao et al. 2021 (Noise or Signal)",
+    views=(),
+)

@@ -1,59 +1,95 @@
-"""Rows about pasted cues: whether a cue alone turns images of other classes into its class."""
+"""Pasted cues: whether a cue alone turns images of other classes into its class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
-from core.audits.audit import Audit
-from core.audits.audited import AuditedClass
-from core.measures.gaps import Rows, share
-from core.measures.rows import note, row
-from core.tags.decisions import Decisions
+import numpy as np
+
+from core.measures.measure import EFFECT, ONE, Measure, Sample
+from core.measures.outcomes import CONTROL, PASTED, VERSIONS
+from core.measures.scope import NOT_ASKED, Scope
+from core.statistics.estimates import Bounds
 from core.trials.encoder import trial_split
-from core.trials.pasted_cues import PASTES, Pasted
+
+NO_CUE = "no cue to paste, or no image of another class"
 
 
-def flip_rows(audit: Audit, decisions: Decisions, pasted: Callable[[str], Pasted]) -> Rows:
-    """How often the cue of a class, pasted on other classes' images, turns them into it.
+def turned(scope: Scope, label: str, *, version: str) -> Sample | str | None:
+    """Whether each image of another class is newly given the class, in one of its versions.
 
-    Parameters
-    ----------
-    pasted : the trial of a class, by its raw label.
+    Before and after, both models are asked about the very same pasted cues, the parent's.
     """
-    rows: Rows = []
-    tests = len(decisions.spurious)
-    for label in decisions.spurious:
-        facts, found = audit.class_facts(label), pasted(label)
-        if found.table.empty:
-            rows.append(note("no cue to paste, or no image of another class", facts=facts))
-            continue
-        rows += _flip_class(audit, facts, found, tests)
-    return rows
-
-
-def _flip_class(audit: Audit, facts: AuditedClass, found: Pasted, tests: int) -> Rows:
-    class_idx, split = facts.class_idx, trial_split(audit)
+    first = version == "after"
+    if scope.parent is not None:
+        return _composed(scope, label, version) if scope.pictures else NOT_ASKED if first else None
+    kind = next(kind for kind, versions in VERSIONS.items() if version in versions)
+    found, class_idx = scope.outcomes.pasted(label, [kind]), scope.outcomes.number(label)
+    assert found is not None
+    if found.table.empty:
+        return NO_CUE
+    ids = found.others(class_idx, version)["image_id"].tolist()
     already = float((found.table["before"] == class_idx).mean())
-    said = [f"{found.sources} {found.kind}", f"{100 * already:.1f} % had the class before"]
-    if tests > 1:
-        said.append(f"interval corrected for {tests} classes (Bonferroni)")
-    names = ("flip_rate", "flip_rate_control", "flip_rate_object_in_front")
-    rows: Rows = []
-    for measure, column in zip(names, PASTES, strict=True):
-        turned = found.turned(class_idx, column)
-        if n := len(turned):
-            hits = float(turned.sum())
-            rows.append(
-                row(
-                    facts,
-                    measure,
-                    hits / n,
-                    interval=share(hits, n, tests),
-                    n=n,
-                    split=split,
-                    note="; ".join(said),
-                )
-            )
-    above = rows[0]["low"] > rows[1]["high"]
-    rows[0]["reading"] = "the cue triggers the class" if above else "not certain"
-    return rows
+    return Sample(
+        ids,
+        found.turned(class_idx, version).astype(np.float64),
+        note=f"{found.sources} {found.kind}; {100 * already:.1f} % had the class before",
+        split=trial_split(scope.audit),
+        tests=len(scope.decisions.spurious),
+        stratum="flips",
+    )
+
+
+def _composed(scope: Scope, label: str, version: str) -> Sample | str | None:
+    """The same by the features of the pasted images, which a corrected head reads as well."""
+    seen, output = scope.composites(label), scope.owner.class_facts(label).class_idx
+    if not seen.ids:
+        return NO_CUE if version == "after" else None
+    rows = np.flatnonzero(seen.usable(output, version))
+    hits = seen.turned(scope.audit.head, output, version).astype(np.float64)
+    return Sample([seen.ids[row] for row in rows], hits, note=f"{seen.sources} {seen.kind}")
+
+
+def _triggers(scope: Scope, label: str, bounds: Bounds) -> str:
+    """Whether the rate is certainly above that of the control."""
+    control = turned(scope, label, version="control")
+    assert isinstance(control, Sample)
+    above = bounds[1] > FLIP_RATE.estimate.of(control.values, control.tests)[2]
+    return "the cue triggers the class" if above else "not certain"
+
+
+FLIP_RATE = Measure(
+    "flip_rate",
+    "Flip rate",
+    "Share of other classes' images that become the class when its cue is pasted on them.",
+    direction="higher: the cue alone is enough; lower is better",
+    better=-1,
+    part="flip",
+    needs=(PASTED,),
+    sample=partial(turned, version="after"),
+    reading=_triggers,
+    lacking="no cue could be cut out",
+)
+CONTROL_RATE = Measure(
+    "flip_rate_control",
+    "Flip rate of the control",
+    "The same with a region of the same shape from another image of the target's own class: "
+    "what hiding part of the image does without the cue.",
+    direction="compare with flip_rate",
+    views=(ONE, EFFECT),
+    part="flip",
+    needs=(CONTROL,),
+    sample=partial(turned, version="control"),
+)
+IN_FRONT_RATE = Measure(
+    "flip_rate_object_in_front",
+    "Flip rate with the object in front",
+    "The same with the cue behind the target's own object, by its mask: nothing of the object is "
+    "hidden.",
+    direction="higher: the cue alone is enough",
+    better=-1,
+    views=(ONE,),
+    part="flip",
+    needs=(CONTROL,),
+    sample=partial(turned, version="in_front"),
+)

@@ -1,23 +1,23 @@
-"""Rows about stored predictions: spurious gaps and groups. No model is loaded."""
+"""Figures by spuriosity, from stored predictions: gaps, and how class-specific a candidate is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate, alphas_of
-from core.measures.rows import EVERYWHERE, note, row
-from core.statistics.intervals import accuracy_gaps, critical, mean_interval, wilson
-from core.statistics.spuriosity import Group, SpuriousGap, groups, reliability, spurious_gap
-from core.tags.decisions import Decisions, spuriosity_of, values_of
+from core.measures.cells import mean_gap, worst_gap
+from core.measures.measure import EFFECT, ONE, POINTS, SEVERAL, Measure, Rows, Sample
+from core.measures.rows import EVERYWHERE, row
+from core.measures.scope import Scope
+from core.statistics.estimates import Bounds, Gap
+from core.statistics.intervals import mean_interval, share, side_size
+from core.statistics.spuriosity import reliability
+from core.tags.decisions import values_of
 from core.types import FloatArray
-
-Rows = list[dict[str, Any]]
 
 CHUNK = 4096
 """Images whose features are in memory at once."""
@@ -25,135 +25,89 @@ CHUNK = 4096
 BLOCK = 512
 """Candidates whose alpha on every held-out image is in memory at once."""
 
-MANY_VALUES = 50
-"""An attribute with more values than this is a quantity, not a group."""
+_RANKINGS = "Moayeri et al. 2023, section 3"
 
 
-def share(hits: float, n: int, tests: int = 1) -> tuple[float, float]:
-    """Wilson interval of a share, corrected for ``tests`` comparisons (Bonferroni)."""
-    if not n:
-        return float("nan"), float("nan")
-    z = critical(tests)
-    low, high = wilson(np.array(hits, np.float64), n, z=z)
-    return float(low), float(high)
+def gap_sample(scope: Scope, label: str) -> Sample | str:
+    """Whether each image is predicted correctly, and its spuriosity."""
+    table = scope.ranked(label)
+    if len(table) < 2:
+        return f"{len(table)} images with a spuriosity on {scope.split}; a gap needs two"
+    ids, k = table["image_id"].tolist(), side_size(len(table))
+    values = np.column_stack([scope.correct(ids), table["spuriosity"]])
+    note, tests = f"k = {k} of {len(ids)} images a side", len(scope.decisions.spurious)
+    return Sample(ids, values, note=note, size=2 * k, tests=tests)
 
 
-def gap_rows(audit: Audit, decisions: Decisions) -> Rows:
-    """Gaps of every class with a spurious candidate, of each candidate, and their mean."""
-    found: Rows = []
-    tests = len(decisions.spurious)
-    candidates = sum(len(c) for c in decisions.spurious.values())
-    plain = []
-    for label, spurious in decisions.spurious.items():
-        facts = audit.class_facts(label)
-        table = spuriosity_of(audit, label, spurious)
-        table = table[table["held_out"] & table["spuriosity"].notna()]
-        if len(table) < 2:
-            found.append(note(_too_few(audit, len(table)), n=len(table), facts=facts))
-            continue
-        correct, scores = table["correct"].to_numpy(), table["spuriosity"].to_numpy()
-        plain.append(spurious_gap(correct, scores))
-        found += _class_rows(audit, facts, spurious_gap(correct, scores, tests=tests), tests)
-        found += _candidate_rows(audit, facts, decisions, candidates)
-    return found + _mean_rows(audit, plain)
+def _side(scope: Scope, label: str, *, high: bool) -> Sample | str:
+    """The k images of highest or of lowest spuriosity."""
+    found = gap_sample(scope, label)
+    if isinstance(found, str):
+        return found
+    k = side_size(len(found.ids))
+    part = slice(k) if high else slice(len(found.ids) - k, None)
+    return Sample(found.ids[part], found.values[part, 0], note=found.note)
 
 
-def _too_few(audit: Audit, n: int) -> str:
-    return f"{n} images with a spuriosity on {audit.summary.held_out}; a gap needs two"
-
-
-def _corrected(tests: int, what: str) -> str:
-    return f"interval corrected for {tests} {what} (Bonferroni)" if tests > 1 else ""
-
-
-def _class_rows(audit: Audit, facts: AuditedClass, gap: SpuriousGap, tests: int) -> Rows:
-    split = audit.summary.held_out
-    said = f"k = {gap.k} of {gap.n} images a side"
-    rows = [
-        row(
-            facts,
-            "spurious_gap",
-            gap.gap,
-            interval=(gap.low, gap.high),
-            reading=gap.reading,
-            n=2 * gap.k,
-            split=split,
-            note=_joined(said, _corrected(tests, "classes")),
-        )
-    ]
-    for name, accuracy in (("high", gap.accuracy_high), ("low", gap.accuracy_low)):
-        rows.append(
-            row(
-                facts,
-                f"accuracy_{name}_spuriosity",
-                accuracy,
-                interval=share(accuracy * gap.k, gap.k),
-                n=gap.k,
-                split=split,
-                note=said,
-            )
-        )
-    return rows
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
-
-
-def _candidate_rows(audit: Audit, facts: AuditedClass, decisions: Decisions, tests: int) -> Rows:
-    label = facts.label
-    spurious = decisions.spurious[label]
-    arrays = audit.class_arrays(facts.class_idx)
-    rows = audit.images.index.get_indexer(arrays.image_ids)
-    kept = audit.held_out[rows]
-    correct = audit.images["fair"].to_numpy(dtype=bool)[rows][kept]
-    gaps = accuracy_gaps(correct, values_of(audit, label, spurious)[kept], tests=tests)
-    said = _joined(f"k = {gaps.k} a side", _corrected(tests, "candidates"))
+def _candidates(scope: Scope, label: str) -> list[Sample] | str:
+    """The same as for the gap, by one spurious candidate alone."""
+    spurious = scope.decisions.spurious[label]
+    if isinstance(why := gap_sample(scope, label), str):
+        return why
+    ids = scope.owner.arrays_of(label).image_ids
+    there = scope.among(ids)
+    ids = [image_id for image_id, kept in zip(ids, there, strict=True) if kept]
+    alpha = values_of(scope.owner, label, spurious)[there]
+    correct, k = scope.correct(ids), side_size(len(ids))
+    tests = sum(len(found) for found in scope.decisions.spurious.values())
     return [
-        row(
-            facts,
-            "candidate_gap",
-            gaps.gap[i],
-            interval=(gaps.gap_low[i], gaps.gap_high[i]),
-            n=2 * gaps.k,
+        Sample(
+            ids,
+            np.column_stack([correct, alpha[:, i]]),
             subject=candidate.title,
-            split=audit.summary.held_out,
-            reading=_reading(gaps.gap_low[i], gaps.gap_high[i]),
-            note=said,
+            note=f"k = {k} a side",
+            size=2 * k,
+            tests=tests,
+            over="candidates",
+            key=str(candidate.key),
         )
         for i, candidate in enumerate(spurious)
     ]
 
 
-def _reading(low: float, high: float) -> str:
+def reading(scope: Scope, label: str, bounds: Bounds) -> str:
+    """What the interval of a gap says."""
+    _, low, high = bounds
     if low > 0:
         return "clarifying"
     return "confusing" if high < 0 else "not certain"
 
 
-def _mean_rows(audit: Audit, gaps: list[SpuriousGap]) -> Rows:
+def _mean_rows(scope: Scope) -> Rows:
     """Mean gap; its interval from those of the classes (Zou & Donner 2008), one comparison."""
-    if not gaps:
+    samples = [gap_sample(scope, label) for label in scope.decisions.spurious]
+    found = [sample for sample in samples if isinstance(sample, Sample)]
+    if not found:
         return []
-    bounds = np.array([(g.gap, g.low, g.high) for g in gaps])
+    bounds = np.array([Gap().of(sample.values) for sample in found])
     mean, (low, high) = float(bounds[:, 0].mean()), mean_interval(*bounds.T)
-    said = f"mean of {len(gaps)} classes, n counts their images"
     return [
         row(
             EVERYWHERE,
-            "mean_spurious_gap",
+            MEAN_GAP,
             mean,
             interval=(low, high),
-            n=sum(2 * g.k for g in gaps),
-            split=audit.summary.held_out,
-            reading=_reading(low, high),
-            note=said,
+            n=sum(sample.size or 0 for sample in found),
+            split=scope.split,
+            reading=reading(scope, "", (mean, low, high)),
+            note=f"mean of {len(found)} classes, n counts their images",
         )
     ]
 
 
-def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
+def _reliability_rows(scope: Scope) -> Rows:
     """How class-specific every tagged candidate is, over the held-out images of all classes."""
+    audit, decisions = scope.audit, scope.decisions
     tagged = [
         (label, tag, candidate)
         for tag, found in (("spurious", decisions.spurious), ("core", decisions.core))
@@ -161,12 +115,9 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
         if label in decisions.spurious
         for candidate in found[label]
     ]
-    if not tagged:
-        return []
-    images = audit.images[audit.held_out]
+    images = audit.images.loc[scope.held]
     codes, labels = pd.factorize(images["label"])
     place = {label: code for code, label in enumerate(labels)}
-    said = {"split": audit.summary.held_out}
     rows: Rows = []
     for start in range(0, len(tagged), BLOCK):
         part = tagged[start : start + BLOCK]
@@ -179,14 +130,14 @@ def reliability_rows(audit: Audit, decisions: Decisions) -> Rows:
                 rows.append(
                     row(
                         audit.class_facts(label),
-                        "reliability",
+                        RELIABILITY,
                         found,
                         interval=share(found * n, n),
                         n=n,
                         subject=candidate.title,
+                        split=scope.split,
                         reading=f"chance {own.mean():.3f}",
                         note=f"tagged {tag}",
-                        **said,
                     )
                 )
     return rows
@@ -205,49 +156,84 @@ def _alphas(audit: Audit, candidates: Sequence[Candidate], ids: Sequence[str]) -
     return found
 
 
-def group_rows(audit: Audit) -> Rows:
-    """Accuracy of every class and value of an attribute, and the worst group; needs no tags."""
-    attributes = audit.summary.attributes
-    if not attributes:
-        return [note("the data has no attributes: groups need a manifest with further columns")]
-    images = audit.images[audit.held_out]
-    rows: Rows = []
-    for attribute in attributes:
-        if images[attribute].nunique(dropna=False) > MANY_VALUES:
-            rows.append(note(f"{attribute} has more than {MANY_VALUES} values: not grouped"))
-        else:
-            rows += _attribute_rows(audit, images[["label", "fair", attribute]], attribute)
-    return rows
-
-
-def _attribute_rows(audit: Audit, images: Any, attribute: str) -> Rows:
-    split = audit.summary.held_out
-    tests = len(images[["label", attribute]].drop_duplicates())
-    found: list[tuple[AuditedClass, Group]] = []
-    by_label = images.groupby("label").indices
-    for facts in audit.classes:
-        mine = images.iloc[by_label.get(facts.label, [])]
-        values = mine[attribute].to_numpy(dtype=object)
-        accuracies = groups(mine["fair"].to_numpy(dtype=bool), values, tests=tests)
-        found += [(facts, group) for group in accuracies]
-    if not found:
-        return []
-    said = _corrected(tests, "groups")
-
-    def group_row(measure: str, facts: AuditedClass, group: Group) -> dict[str, Any]:
-        return row(
-            facts,
-            measure,
-            group.accuracy,
-            interval=(group.low, group.high),
-            n=group.n,
-            subject=f"{attribute} = {group.value}",
-            split=split,
-            note=said,
-        )
-
-    worst = min(found, key=lambda pair: pair[1].accuracy)
-    return [
-        *(group_row("group_accuracy", facts, group) for facts, group in found),
-        group_row("worst_group_accuracy", *worst),
-    ]
+SPURIOUS_GAP = Measure(
+    "spurious_gap",
+    "Spurious gap",
+    "Accuracy on the k images of highest spuriosity minus that on the k lowest.",
+    POINTS,
+    "positive: clarifying, the cue helps; negative: confusing",
+    source=_RANKINGS,
+    views=(ONE, EFFECT),
+    part="gap",
+    sample=gap_sample,
+    estimate=Gap(),
+    reading=reading,
+)
+MEAN_GAP = Measure(
+    "mean_spurious_gap",
+    "Mean spurious gap",
+    "Mean of the spurious gaps over the classes that have one, every model by its own tags.",
+    POINTS,
+    "positive: clarifying on average; nearer to zero: less depends on the cues",
+    source=_RANKINGS,
+    views=(ONE, SEVERAL),
+    part="gap",
+    everywhere=_mean_rows,
+    figures=mean_gap,
+)
+RELIABILITY = Measure(
+    "reliability",
+    "Reliability",
+    "Share of the class among the n held-out images of highest alpha, n the class's size.",
+    direction="in [0, 1]; higher: more specific to the class; core expected above spurious",
+    source=_RANKINGS,
+    views=(ONE,),
+    part="gap",
+    everywhere=_reliability_rows,
+)
+ACCURACY_HIGH_SPURIOSITY = Measure(
+    "accuracy_high_spuriosity",
+    "Accuracy at high spuriosity",
+    "Accuracy on the k images of highest spuriosity.",
+    direction="higher is better",
+    better=1,
+    source=_RANKINGS,
+    views=(ONE,),
+    part="gap",
+    sample=lambda scope, label: _side(scope, label, high=True),
+)
+ACCURACY_LOW_SPURIOSITY = Measure(
+    "accuracy_low_spuriosity",
+    "Accuracy at low spuriosity",
+    "Accuracy on the k images of lowest spuriosity.",
+    direction="higher is better",
+    better=1,
+    source=_RANKINGS,
+    views=(ONE,),
+    part="gap",
+    sample=lambda scope, label: _side(scope, label, high=False),
+)
+CANDIDATE_GAP = Measure(
+    "candidate_gap",
+    "Gap of a candidate",
+    "The gap with images ranked by one spurious candidate alone.",
+    POINTS,
+    "positive: better where the candidate is strong",
+    source=_RANKINGS,
+    views=(ONE,),
+    part="gap",
+    sample=_candidates,
+    estimate=Gap(),
+    reading=reading,
+)
+WORST_SPURIOUS_GAP = Measure(
+    "worst_spurious_gap",
+    "Worst class gap",
+    "The largest spurious gap of the tagged classes.",
+    POINTS,
+    "lower is better",
+    better=-1,
+    source=_RANKINGS,
+    views=(SEVERAL,),
+    figures=worst_gap,
+)

@@ -9,8 +9,6 @@ from pathlib import Path
 from core.errors import InputError
 from core.jobs.options import CUE_IMAGES, Request, folders, given, option, written
 
-PARTS = ("gap", "score", "noise", "flip", "groups", "all")
-
 
 @dataclass(frozen=True)
 class MeasureRequest(Request):
@@ -19,7 +17,11 @@ class MeasureRequest(Request):
     command = "measure"
 
     audit: str = field(metadata=given(flag="", metavar="AUDIT"))
-    what: str = option("all", "score needs --class and --cue-images", choices=PARTS)
+    what: str = option(
+        "all",
+        "gap, groups, noise, flip, all, or score, which needs --class and --cue-images",
+        metavar="PART",
+    )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
     sigma: Sequence[float] = option(
         (), "noise levels (default: 0.25)", type=float, nargs="+", metavar="S"

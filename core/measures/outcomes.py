@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
@@ -33,7 +35,8 @@ from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
 from core.measures import regions, watermark
 from core.measures.regions import NoiseTrial, noise_trial
-from core.models.linear import head_key
+from core.models.linear import Head, head_key
+from core.statistics.paired import newly_given
 from core.storage.files import (
     read_array,
     read_frame,
@@ -51,7 +54,7 @@ from core.tags.decisions import Decisions, Tagged
 from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
 from core.trials.noise import SIGMA
 from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
-from core.types import FloatArray, Progress, Reporter, silent
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -62,13 +65,7 @@ VERSION = 1
 KEPT = {"noise": 16, "masked": 16, "pasted": 4, "control": 4, "watermark": 4}
 """Outcomes of a class and kind that stay; of more, those that were made first are deleted."""
 
-SLOW = ("noise", "flip")
-"""Parts of the table of measures that are made of outcomes."""
-
 NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "control", "watermark"
-
-KINDS = {"noise": (NOISE, MASKED), "flip": (PASTED, CONTROL, WATERMARK)}
-"""Outcomes that a part is made of."""
 
 VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
 """Versions of an image in each outcome of a pasted cue."""
@@ -130,7 +127,7 @@ class Outcomes:
         return files.pasted(*place).folder if kind in VERSIONS else files.outcome(*place)
 
     def noise(
-        self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = KINDS["noise"]
+        self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = (NOISE, MASKED)
     ) -> NoiseTrial | None:
         """A class under noise; None where some of it was not made."""
         tables = [self._read(self.path(kind, label, sigma), _noise_table) for kind in kinds]
@@ -232,11 +229,6 @@ class Outcomes:
         with contextlib.suppress(WorkspaceError):
             write(path)
             prune(path)
-
-
-def kinds_of(parts: Sequence[str]) -> list[str]:
-    """The outcomes that some parts of the table of measures are made of."""
-    return [kind for part in parts for kind in KINDS.get(part, ())]
 
 
 def _noise_table(path: Path) -> pd.DataFrame:
@@ -363,3 +355,70 @@ def pasted_features(
         parts.append(found)
         features |= there
     return together(parts), features
+
+
+@dataclass(frozen=True)
+class Composites:
+    """Held-out images of other classes with a class's cue pasted on them, as features."""
+
+    ids: list[str]
+    """(T,) the images."""
+    truth: IntArray
+    """(T,) their outputs, -1 where the head has none."""
+    plain: FloatArray
+    """(T, D) without the cue."""
+    pasted: dict[str, FloatArray]
+    """(T, D) by :data:`core.trials.pasted_cues.PASTES`; rows of NaN where an image has none."""
+    kind: str
+    sources: int
+
+    def turned(self, head: Head, class_idx: int, name: str = "after") -> BoolArray:
+        """Images that are newly given the class, of those that the version exists of."""
+        rows = self.usable(class_idx, name)
+        versions = self.plain[rows], self.pasted[name][rows]
+        before, after = (head.logits(features).argmax(axis=1) for features in versions)
+        return newly_given(before, after, class_idx)
+
+    def usable(self, class_idx: int, name: str) -> BoolArray:
+        """(T,) images of another class that the version exists of."""
+        there: BoolArray = ~np.isnan(self.pasted[name][:, 0]) & (self.truth != class_idx)
+        return there
+
+
+def held_out_composites(
+    audit: Audit,
+    label: str,
+    decisions: Decisions,
+    *,
+    seen_by: Audit | None = None,
+    models: dict[str, Model] | None = None,
+    report: Reporter = silent,
+) -> Composites:
+    """Composites of a class's cue, encoded where they are missing.
+
+    Parameters
+    ----------
+    audit : whose cues are cut out, by its decisions.
+    seen_by : whose encoder sees them; default ``audit``.
+    models : loaded models by audit id, filled where one is needed.
+    """
+    seen_by, models = seen_by or audit, {} if models is None else models
+
+    def model(of: Audit) -> Model:
+        if of.id not in models:
+            models[of.id] = of.load_model()
+        return models[of.id]
+
+    found, features = pasted_features(
+        audit, label, decisions, model, seen_by=seen_by, report=report
+    )
+    ids = found.table["image_id"].tolist()
+    width = seen_by.head.weight.shape[1]
+    return Composites(
+        ids,
+        found.table["truth"].to_numpy(np.int64),
+        seen_by.features(ids) if ids else np.zeros((0, width), np.float32),
+        features,
+        found.kind,
+        found.sources,
+    )

@@ -1,23 +1,18 @@
-"""Rows about noise on tagged regions: core and spurious accuracy, and what follows from them."""
+"""A class under noise: on its tagged regions, and on object and background."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.features.extract import cores, in_order
-from core.measures.gaps import Rows, share
-from core.measures.rows import EVERYWHERE, note, row
-from core.statistics.separation import relative_core_sensitivity, sensitivity_interval
-from core.tags.decisions import Decisions
-from core.trials.encoder import Encoder, Seen, regions, trial_ids, trial_split
+from core.trials.encoder import Encoder, Seen, regions, trial_ids
 from core.trials.noise import SIGMA, add_noise, noise_of
 from core.types import FloatArray
 
@@ -146,109 +141,3 @@ def _noisy(
         }
 
     yield from in_order(one, masked(), workers=min(8, cores()), ahead=32)
-
-
-def noise_rows(
-    audit: Audit,
-    decisions: Decisions,
-    noise: Callable[[str, float], NoiseTrial],
-    *,
-    sigmas: Sequence[float] = (SIGMA,),
-) -> Rows:
-    """Core, spurious and clean accuracy and both sensitivities, per class and their means.
-
-    Parameters
-    ----------
-    noise : the trial of a class, by its raw label, at a sigma.
-    """
-    rows: Rows = []
-    for sigma in sigmas:
-        for label in decisions.spurious:
-            facts = audit.class_facts(label)
-            if not decisions.core.get(label):
-                rows.append(
-                    note(
-                        "no candidate is tagged core: no spurious accuracy, no relative core "
-                        "sensitivity",
-                        facts=facts,
-                    )
-                )
-            rows += _noise_class(facts, noise(label, sigma), f"sigma {sigma:g}", trial_split(audit))
-    return rows + _noise_means(rows, trial_split(audit))
-
-
-def _noise_class(facts: AuditedClass, trial: NoiseTrial, sigma: str, split: str) -> Rows:
-    names = {
-        "core_accuracy": "core_accuracy",
-        "spurious_accuracy": "spurious_accuracy",
-        "background": "background_noise_accuracy",
-        "foreground": "foreground_noise_accuracy",
-    }
-    rows: Rows = []
-    for name, measure in names.items():
-        hits = trial.correct[name]
-        there = ~np.isnan(hits)
-        if there.any():
-            said = f"the mask covers {100 * trial.area(name):.0f} % on average"
-            same = f"{sigma}, {measure}"
-            rows += [
-                _share_row(facts, measure, hits[there], sigma, split, said),
-                _share_row(facts, "clean_accuracy", trial.clean[there], same, split),
-            ]
-    for measure, high, low in (
-        ("relative_core_sensitivity", "core_accuracy", "spurious_accuracy"),
-        ("relative_foreground_sensitivity", "background", "foreground"),
-    ):
-        both = ~np.isnan(trial.correct[high]) & ~np.isnan(trial.correct[low])
-        if both.any():
-            a, b = trial.correct[high][both], trial.correct[low][both]
-            found = relative_core_sensitivity(float(a.mean()), float(b.mean()))
-            rows.append(
-                row(
-                    facts,
-                    measure,
-                    found,
-                    interval=sensitivity_interval(a, b),
-                    subject=sigma,
-                    n=len(a),
-                    split=split,
-                    note="on the images that have both regions; interval by bootstrap",
-                )
-            )
-    return rows
-
-
-def _share_row(
-    facts: AuditedClass, measure: str, hits: FloatArray, subject: str, split: str, said: str = ""
-) -> dict[str, Any]:
-    return row(
-        facts,
-        measure,
-        float(hits.mean()),
-        interval=share(float(hits.sum()), len(hits)),
-        n=len(hits),
-        subject=subject,
-        split=split,
-        note=said,
-    )
-
-
-def _noise_means(rows: Rows, split: str) -> Rows:
-    """Unweighted means over the classes, as published."""
-    table = pd.DataFrame([r for r in rows if r["measure"] != "note"])
-    if table.empty:
-        return []
-    found = []
-    for (measure, subject), part in table.groupby(["measure", "subject"], sort=False):
-        found.append(
-            row(
-                EVERYWHERE,
-                measure,
-                part["value"].mean(),
-                subject=subject,
-                n=int(part["n"].sum()),
-                split=split,
-                note=f"mean of {len(part)} classes, n counts their images",
-            )
-        )
-    return found

@@ -14,6 +14,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,13 @@ from core.audits.audited import AuditedClass
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
-from core.measures.gaps import Rows, share
+from core.measures.cells import Context, Figure, Figures
+from core.measures.measure import PLAIN, SEVERAL, Measure, Rows
 from core.measures.outcomes import base_key
 from core.measures.rows import as_table, row
-from core.statistics.intervals import class_probability
+from core.statistics.estimates import Area, Estimate, Precision
+from core.statistics.intervals import class_probability, mean_interval, share
+from core.statistics.paired import Sampled
 from core.statistics.separation import SpuriousScore, spurious_score
 from core.storage.files import read_frame, write_frame
 from core.storage.guard import permitted, permitted_files
@@ -42,6 +46,12 @@ if TYPE_CHECKING:
 COLUMNS = ["path", "size", "modified", "probability", "prediction", "reason", "folder"]
 """``path`` below ``folder``, bytes and time (ns) of the file, probability of the class, predicted
 output, and why an image could not be read (empty where it could; then NaN and -1)."""
+
+CLASS, CUE = "class", "cue"
+"""An image of the class, an image of its cue alone."""
+
+NEEDS_CUES = "needs images of a cue alone: compare … --cue-images CLASS=DIR"
+OTHER_CUES = "the models were given different cue images: compare … --cue-images CLASS=DIR"
 
 
 @dataclass(frozen=True)
@@ -258,19 +268,146 @@ def _read(
 def _score_rows(
     audit: Audit, facts: AuditedClass, s: SpuriousScore, own: float, cue: float
 ) -> Rows:
-    split = audit.summary.held_out
-    n = s.n_in + s.n_cue
+    split, n = audit.summary.held_out, s.n_in + s.n_cue
+    said = f"{s.n_in} class images, {s.n_cue} cue-only"
+    sides = (("class images", split, s.n_in, own, s.mean_p_in),
+             ("cue-only images", "given", s.n_cue, cue, s.mean_p_cue))  # fmt: skip
     return [
-        row(facts, "average_precision", s.average_precision, interval=(s.ap_low, s.ap_high), n=n,
-            split=split, reading=f"chance {s.chance:.3f}",
-            note=f"{s.n_in} class images, {s.n_cue} cue-only; interval by bootstrap"),
-        row(facts, "auroc", s.auroc, interval=(s.auroc_low, s.auroc_high), n=n, split=split,
-            reading="chance 0.500", note=f"{s.n_in} class images, {s.n_cue} cue-only"),
-        row(facts, "share_classified", own, interval=share(own * s.n_in, s.n_in), n=s.n_in,
-            subject="class images", split=split),
-        row(facts, "share_classified", cue, interval=share(cue * s.n_cue, s.n_cue), n=s.n_cue,
-            subject="cue-only images", split="given"),
-        row(facts, "mean_probability", s.mean_p_in, n=s.n_in, subject="class images", split=split),
-        row(facts, "mean_probability", s.mean_p_cue, n=s.n_cue, subject="cue-only images",
-            split="given"),
+        row(facts, PRECISION, s.average_precision, interval=(s.ap_low, s.ap_high), n=n,
+            split=split, reading=f"chance {s.chance:.3f}", note=f"{said}; interval by bootstrap"),
+        row(facts, AREA, s.auroc, interval=(s.auroc_low, s.auroc_high), n=n, split=split,
+            reading="chance 0.500", note=said),
+        *(row(facts, CLASSIFIED, hits, interval=share(hits * m, m), n=m, subject=what, split=of)
+          for what, of, m, hits, _ in sides),
+        *(row(facts, PROBABILITY, mean, n=m, subject=what, split=of)
+          for what, of, m, _, mean in sides),
     ]  # fmt: skip
+
+
+def every_image(audit: Audit) -> pd.DataFrame | None:
+    """Every image of the spurious scores; None where no class has one.
+
+    Columns: ``label``, ``source`` (CLASS or CUE), ``image`` (id, or path below the folder),
+    ``probability`` of the class, ``folder``.
+    """
+    parts = []
+    for label, cues in every_stored_cue(audit).items():
+        if (cues["reason"] == "").any():
+            parts += _sides(audit, label, cues[cues["reason"] == ""])
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _sides(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFrame]:
+    """The class's own held-out images, then those of its cue."""
+    mine = audit.images.index[audit.held_out & (audit.images["label"] == label).to_numpy()].tolist()
+    folder = str(cues["folder"].iloc[0])
+    sides = {
+        CLASS: (mine, own_probability(audit, label, mine) if mine else np.zeros(0)),
+        CUE: (cues["path"].tolist(), cues["probability"].to_numpy()),
+    }
+    return [
+        pd.DataFrame(
+            {
+                "label": label,
+                "source": source,
+                "image": images,
+                "probability": probability,
+                "folder": folder,
+            }
+        )
+        for source, (images, probability) in sides.items()
+    ]
+
+
+def _scores(context: Context, estimate: Estimate) -> Figures:
+    """Mean over the classes that every model was given the same images of the cue for."""
+    tables = {audit.id: context.trials[audit.id].score for audit in context.audits}
+    there = {key: table for key, table in tables.items() if table is not None}
+    if not there:
+        return dict.fromkeys(tables, NEEDS_CUES)
+    labels = _scored_alike(list(there.values()))
+    if not labels:
+        return {k: OTHER_CUES if k in there else NEEDS_CUES for k in tables}
+    found: Figures = {}
+    for key, table in tables.items():
+        found[key] = NEEDS_CUES if table is None else _score(context, table, labels, estimate)
+    return found
+
+
+def _scored_alike(tables: list[pd.DataFrame]) -> list[str]:
+    """Classes for which every model was given the same images of the cue."""
+    sets = [
+        {
+            (label, tuple(sorted(mine["image"])), mine["folder"].iloc[0])
+            for label, mine in table[table["source"] == CUE].groupby("label")
+        }
+        for table in tables
+    ]
+    return sorted(str(label) for label, *_ in set.intersection(*sets))
+
+
+def _score(context: Context, table: pd.DataFrame, labels: list[str], estimate: Estimate) -> Figure:
+    """Mean over classes; images of the class and of the cue are resampled, each by themselves."""
+    bounds, samples, n = [], [], 0
+    for label in labels:
+        mine = table[table["label"] == label].sort_values(["source", "image"], kind="stable")
+        shared = mine["image"].isin(context.shared.held.index)
+        mine = mine[shared | (mine["source"] == CUE)]
+        sides = [mine.loc[mine["source"] == s, "probability"].to_numpy() for s in (CLASS, CUE)]
+        values, n = two_groups(*sides), n + len(mine)
+        weights = np.concatenate(
+            [context.weights(label, len(p), s) for p, s in zip(sides, (CLASS, CUE), strict=True)],
+            axis=1,
+        )
+        bounds.append(estimate.of(values))
+        samples.append(estimate.under(values, weights))
+    every = np.array(bounds)
+    sampled = Sampled(float(every[:, 0].mean()), np.mean(samples, axis=0))
+    return Figure(sampled, mean_interval(*every.T), n, f"{len(labels)} classes with cue images")
+
+
+def two_groups(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Numbers of two groups (n, 2), as the estimates of a separation take them."""
+    values = np.concatenate([first, second])
+    return np.column_stack([values, np.arange(len(values)) < len(first)])
+
+
+PRECISION = Measure(
+    "average_precision",
+    "Spurious score, AP",
+    "Area under the precision-recall curve: class images against cue-only images.",
+    PLAIN,
+    "higher is better; chance is the share of class images",
+    better=1,
+    source="Neuhaus et al. 2023, section 5 (their AUC)",
+    views=(SEVERAL,),
+    figures=partial(_scores, estimate=Precision()),
+)
+AREA = Measure(
+    "auroc",
+    "Spurious score, AUROC",
+    "Area under the ROC curve: class images against cue-only images.",
+    PLAIN,
+    "higher is better; chance is 0.5",
+    better=1,
+    source="Hanley & McNeil 1982",
+    views=(SEVERAL,),
+    figures=partial(_scores, estimate=Area()),
+)
+CLASSIFIED = Measure(
+    "share_classified",
+    "Share classified",
+    "Share of images that the model gives the class.",
+    direction="cue-only: lower is better",
+    source="Neuhaus et al. 2023, section 5",
+    views=(),
+)
+PROBABILITY = Measure(
+    "mean_probability",
+    "Mean probability",
+    "Mean probability of the class.",
+    PLAIN,
+    "cue-only: lower is better",
+    source="Neuhaus et al. 2023, section 5",
+    views=(),
+)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from core.audits.audit import Audit
 from core.errors import InputError
-from core.measures import cells
 from core.measures.availability import COST, Trials, make_trials
-from core.measures.cells import Context, Figure, Figures
-from core.measures.rows import PLAIN, POINTS, SHARE
+from core.measures.cells import Context, Figure, Figures, averaged
+from core.measures.measure import (
+    EXACT,
+    MCNEMAR,
+    PLAIN,
+    POINTS,
+    SEVERAL,
+    SHARE,
+    TIMED,
+    Measure,
+)
+from core.measures.registry import MEASURES
 from core.measures.shared_images import Shared, shared_images
 from core.statistics.multiplicity import corrected
 from core.statistics.paired import (
@@ -29,64 +37,16 @@ from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.types import Reporter, silent
 
-MCNEMAR, BOOTSTRAP, TIMED, EXACT = "McNemar", "paired bootstrap", "not tested", "exact"
+
+def compared() -> list[Measure]:
+    """The rows of the table."""
+    return MEASURES.seen_in(SEVERAL)
 
 
-class Measure(NamedTuple):
-    """A row of the table."""
-
-    title: str
-    text: str
-    better: int
-    """1: higher is better; -1: lower is better; 0: neither."""
-    unit: str
-    test: str
-    figures: Callable[[Context], Figures]
-
-
-MEASURES = {
-    "accuracy": Measure(
-        "Accuracy", "Share of the shared held-out images predicted correctly.", 1, SHARE, MCNEMAR,
-        cells.accuracy),
-    "mean_spurious_gap": Measure(
-        "Mean spurious gap", "Mean over the tagged classes of accuracy at high minus accuracy at "
-        "low spuriosity, every model by its own tags. Nearer to zero: less depends on the cues.",
-        0, POINTS, BOOTSTRAP, cells.mean_gap),
-    "worst_spurious_gap": Measure(
-        "Worst class gap", "The largest spurious gap of the tagged classes.", -1, POINTS,
-        BOOTSTRAP, cells.worst_gap),
-    "average_precision": Measure(
-        "Spurious score, AP", "Average precision of the class's probability, its images against "
-        "images of its cue alone; mean over classes.", 1, SHARE, BOOTSTRAP,
-        cells.average_precision),
-    "auroc": Measure(
-        "Spurious score, AUROC", "The same as area under the ROC curve; chance is 0.5.", 1, SHARE,
-        BOOTSTRAP, cells.area),
-    "core_accuracy": Measure(
-        "Core accuracy", "Accuracy with noise on the spurious regions; mean over tagged classes.",
-        1, SHARE, BOOTSTRAP, cells.core_accuracy),
-    "spurious_accuracy": Measure(
-        "Spurious accuracy", "Accuracy with noise on the core regions; mean over tagged classes.",
-        0, SHARE, BOOTSTRAP, cells.spurious_accuracy),
-    "relative_core_sensitivity": Measure(
-        "Relative core sensitivity", "In [-1, 1]: how much more the model uses core than spurious "
-        "regions; mean over tagged classes.", 1, PLAIN, BOOTSTRAP, cells.core_sensitivity),
-    "flip_rate": Measure(
-        "Flip rate", "Share of other classes' images that the pasted cue turns into its class; "
-        "mean over tagged classes.", -1, SHARE, BOOTSTRAP, cells.flip_rate),
-    "worst_group_accuracy": Measure(
-        "Worst-group accuracy", "Lowest accuracy of a class with a value of an attribute.", 1,
-        SHARE, BOOTSTRAP, cells.worst_group),
-    "calibration_error": Measure(
-        "Calibration error (ECE)", "Mean distance of confidence from accuracy in 15 bins; few "
-        "images raise it.", -1, SHARE, BOOTSTRAP, cells.calibration),
-    "parameters": Measure(
-        "Parameters", "Numbers in the encoder and the audited head.", -1, "parameters", EXACT,
-        cells.size),
-    "images_per_second": Measure(
-        "Speed", "Images per second of the encoder, on the machine that measured it.", 1,
-        "images/s", TIMED, cells.speed),
-}  # fmt: skip
+def text_of(measure: Measure) -> str:
+    """What a row is, for people."""
+    mean = "" if measure.figures else " Mean over the tagged classes."
+    return f"{measure.meaning}{mean}"
 
 
 @dataclass(frozen=True)
@@ -182,10 +142,10 @@ def compare(context: Context, baseline: str | None = None) -> Table:
     """
     base = _baseline(context, baseline)
     rows: dict[tuple[str, str], Cell] = {}
-    for name, measure in MEASURES.items():
-        figures = measure.figures(context)
+    for measure in compared():
+        figures = measure.figures(context) if measure.figures else averaged(context, measure)
         for audit in context.audits:
-            rows[name, audit.id] = _cell(context, name, audit, base, figures)
+            rows[measure.name, audit.id] = _cell(context, measure, audit, base, figures)
     adjusted = corrected([cell.p for cell in rows.values()], "holm")
     tests = int(np.isfinite(adjusted).sum())
     for key, p in zip(rows, adjusted, strict=True):
@@ -201,25 +161,23 @@ def _baseline(context: Context, wanted: str | None) -> Audit:
     raise InputError(f"baseline {wanted!r} is not compared; choose one of {names}")
 
 
-def _cell(context: Context, name: str, audit: Audit, base: Audit, figures: Figures) -> Cell:
+def _cell(context: Context, measure: Measure, audit: Audit, base: Audit, figures: Figures) -> Cell:
     figure, other = figures[audit.id], figures[base.id]
     if isinstance(figure, str):
-        return Cell(audit.id, name, missing=figure)
+        return Cell(audit.id, measure.name, missing=figure)
     low, high = figure.interval
-    cell = Cell(
-        audit.id, name, value=figure.sampled.value, low=low, high=high, n=figure.n, note=figure.note
-    )
+    value, n = figure.sampled.value, figure.n
+    cell = Cell(audit.id, measure.name, value=value, low=low, high=high, n=n, note=figure.note)
     if audit.id == base.id or isinstance(other, str):
         return cell
-    change, below, above, p = _change(context, name, audit, base, figure, other)
+    change, below, above, p = _change(context, measure, audit, base, figure, other)
     return replace(cell, difference=change, difference_low=below, difference_high=above, p=p)
 
 
 def _change(
-    context: Context, name: str, audit: Audit, base: Audit, figure: Figure, other: Figure
+    context: Context, measure: Measure, audit: Audit, base: Audit, figure: Figure, other: Figure
 ) -> tuple[float, float, float, float]:
     """Difference to the baseline, its interval, and the p-value of none."""
-    measure = MEASURES[name]
     scale = 100.0 if measure.unit == SHARE else 1.0
     change = difference(figure.sampled, other.sampled)
     value = scale * change.value

@@ -2,7 +2,7 @@
 
 ::
 
-    measures/gap-4f0c….parquet     rows of one part (:data:`core.measures.one_audit.WHAT`)
+    measures/gap-4f0c….parquet     rows of one part (:func:`core.measures.one_audit.parts`)
 
 The name ends with the key of everything that the part depends on: the images and predictions of
 the audit, the decided tags, the noise. Tags that change and change back find their table again.
@@ -22,8 +22,16 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.measures.one_audit import WHAT, check, measure_parts, missing
-from core.measures.outcomes import SLOW, Outcomes, kinds_of
+from core.measures.one_audit import (
+    check,
+    is_slow,
+    kinds_of,
+    measure_parts,
+    missing,
+    parts,
+)
+from core.measures.outcomes import MASKED, NOISE, WATERMARK, Outcomes
+from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS, as_table, note
 from core.measures.watermark import available
 from core.models.linear import head_key
@@ -62,10 +70,10 @@ def measured(
     WorkspaceError
         If another process measures the same with the model right now.
     """
-    parts = check(what, sigmas)
+    some = check(what, sigmas)
     decisions = decided(audit, TagStore.open(workspace), threshold)
-    found = measured_parts(audit, decisions, parts, sigmas=sigmas, report=report)
-    tables = [found[part] for part in parts]
+    found = measured_parts(audit, decisions, some, sigmas=sigmas, report=report)
+    tables = [found[part] for part in some]
     if what != "groups":
         tables.append(as_table(missing(audit, decisions)))
     return _joined(tables)
@@ -74,7 +82,7 @@ def measured(
 def measured_parts(
     audit: Audit,
     decisions: Decisions,
-    parts: Sequence[str],
+    some: Sequence[str],
     *,
     sigmas: Sequence[float] = (SIGMA,),
     report: Reporter = silent,
@@ -86,12 +94,12 @@ def measured_parts(
     WorkspaceError
         If another process measures the same with the model right now.
     """
-    found = _read(audit, decisions, parts, sigmas)
+    found = _read(audit, decisions, some, sigmas)
     outcomes = Outcomes(audit, decisions)
-    if not outcomes.missing(kinds_of([part for part in parts if part not in found]), sigmas):
-        return found | _measure(outcomes, parts, sigmas, report)
+    if not outcomes.missing(kinds_of([part for part in some if part not in found]), sigmas):
+        return found | _measure(outcomes, some, sigmas, report)
     with _alone(audit):
-        return found | _measure(outcomes, parts, sigmas, report)
+        return found | _measure(outcomes, some, sigmas, report)
 
 
 def make_outcomes(
@@ -106,7 +114,7 @@ def make_outcomes(
 
     Parameters
     ----------
-    kinds : some of those in :data:`core.measures.outcomes.KINDS`.
+    kinds : as :data:`core.measures.outcomes.KEPT` names them.
     model : the loaded model, to save loading it here.
 
     Raises
@@ -146,9 +154,10 @@ def known(
     The table of measures (:data:`core.measures.rows.COLUMNS`).
     """
     check("all", sigmas)
-    found = _read(audit, decisions, WHAT, sigmas)
+    every = parts()
+    found = _read(audit, decisions, every, sigmas)
     if quick:
-        quickly = [part for part in WHAT if part not in SLOW]
+        quickly = [part for part in every if not is_slow(part)]
         found |= _measure(Outcomes(audit, decisions), quickly, sigmas, silent)
     rows = missing(audit, decisions)
     rows += [
@@ -156,10 +165,10 @@ def known(
             f"{part} is not measured with these tags yet: python -m core measure {audit.name!r} "
             f"--what {part}"
         )
-        for part in WHAT
+        for part in every
         if part not in found and decisions.spurious
     ]
-    return _joined([*(found[part] for part in WHAT if part in found), as_table(rows)])
+    return _joined([*(found[part] for part in every if part in found), as_table(rows)])
 
 
 def is_stored(
@@ -182,28 +191,31 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["attributes"] = rows.to_numpy().tobytes().hex()
     else:
         depends |= {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
-    if part == "flip":
+    if WATERMARK in kinds_of([part]):
         depends["watermark"] = available()
-    if part == "noise":
+    needed = kinds_of([part])
+    if NOISE in needed or MASKED in needed:
         depends["sigmas"] = [float(sigma) for sigma in sigmas]
+    if part in MEASURES:
+        depends["formula"] = MEASURES[part].version
     return audit.files.measure(part, fingerprint(depends))
 
 
 def _read(
-    audit: Audit, decisions: Decisions, parts: Sequence[str], sigmas: Sequence[float]
+    audit: Audit, decisions: Decisions, some: Sequence[str], sigmas: Sequence[float]
 ) -> dict[str, pd.DataFrame]:
     """The parts that are stored."""
-    paths = {part: _path(audit, decisions, part, sigmas) for part in parts}
+    paths = {part: _path(audit, decisions, part, sigmas) for part in some}
     return {part: read_frame(path, needed=COLUMNS) for part, path in paths.items() if path.exists()}
 
 
 def _measure(
-    outcomes: Outcomes, parts: Sequence[str], sigmas: Sequence[float], report: Reporter
+    outcomes: Outcomes, some: Sequence[str], sigmas: Sequence[float], report: Reporter
 ) -> dict[str, pd.DataFrame]:
     """Every part, from the disk or measured; what cannot be stored is returned all the same."""
     audit, decisions = outcomes.audit, outcomes.decisions
-    found = _read(audit, decisions, parts, sigmas)
-    left = [part for part in parts if part not in found]
+    found = _read(audit, decisions, some, sigmas)
+    left = [part for part in some if part not in found]
     for part, rows in measure_parts(outcomes, left, sigmas=sigmas, report=report):
         found[part] = as_table(rows)
         with contextlib.suppress(WorkspaceError):  # a workspace that only shows

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module, util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
-from core.measures.gaps import Rows, share
-from core.measures.rows import EVERYWHERE, note, row
+from core.measures.measure import ONE, Measure, Rows
+from core.measures.rows import EVERYWHERE, corrected, note, row
 from core.statistics.paired import newly_given
 from core.trials.encoder import Seen, predictions_of, trial_ids, trial_split
-from core.types import IntArray, Progress, Reporter, silent
+from core.types import BoolArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
+    from core.measures.scope import Scope
     from core.models.model import Model
 
 PACKAGE = "imagenet_w"
@@ -77,38 +78,40 @@ def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | No
     if trial.empty:
         return [note("no held-out image to draw the ImageNet-W watermark on")]
     truth, before, after = (trial[name].to_numpy() for name in ("truth", "before", "after"))
-    split, n_all = trial_split(audit), len(trial)
-    rows: Rows = []
-    for name, predicted in (("without the watermark", before), ("with the watermark", after)):
-        hits = float((predicted == truth).sum())
-        rows.append(
-            row(
-                EVERYWHERE,
-                "watermark_accuracy",
-                hits / n_all,
-                interval=share(hits, n_all),
-                n=n_all,
-                subject=name,
-                split=split,
-            )
-        )
-    chosen = _reported(audit, labels, truth, before, after)
-    for class_idx in chosen:
+    sides = (("without the watermark", before), ("with the watermark", after))
+    rows = [
+        _row(ACCURACY, EVERYWHERE, audit, predicted == truth, subject=name)
+        for name, predicted in sides
+    ]
+    outputs = len(audit.head.outputs)
+    for class_idx in _reported(audit, labels, truth, before, after):
         others = truth != class_idx
-        if n := int(others.sum()):
-            turned = float(newly_given(before, after, class_idx)[others].sum())
-            rows.append(
-                row(
-                    _facts(audit, class_idx),
-                    "watermark_flip_rate",
-                    turned / n,
-                    interval=share(turned, n, len(audit.head.outputs)),
-                    n=n,
-                    split=split,
-                    note=f"interval corrected for {len(audit.head.outputs)} classes (Bonferroni)",
-                )
-            )
+        if others.any():
+            turned = newly_given(before, after, class_idx)[others]
+            said = corrected(outputs, "classes")
+            facts = _facts(audit, class_idx)
+            rows.append(_row(FLIP_RATE, facts, audit, turned, tests=outputs, note=said))
     return rows
+
+
+def _rows(scope: Scope) -> Rows:
+    labels = [*scope.decisions.spurious]
+    return watermark_rows(scope.audit, labels, scope.outcomes.watermark()) if labels else []
+
+
+def _row(
+    measure: Measure,
+    facts: AuditedClass,
+    audit: Audit,
+    hits: BoolArray,
+    *,
+    tests: int = 1,
+    **more: str,
+) -> dict[str, Any]:
+    value, *interval = measure.estimate.of(hits.astype(np.float64), tests)
+    low, high = interval
+    split = trial_split(audit)
+    return row(facts, measure, value, interval=(low, high), n=len(hits), split=split, **more)
 
 
 def _predicted(
@@ -151,3 +154,28 @@ def _reported(
 def _facts(audit: Audit, class_idx: int) -> AuditedClass:
     """A class of the head, which need not be one of the audit's."""
     return AuditedClass(class_idx, audit.head.outputs[class_idx], audit.head.names[class_idx], 0)
+
+
+_LI = "Li et al. 2023 (A Whac-A-Mole Dilemma), section 3"
+FLIP_RATE = Measure(
+    "watermark_flip_rate",
+    "Flip rate of the watermark",
+    "Share of other classes' images that become the class when the ImageNet-W watermark is "
+    "drawn on them.",
+    direction="higher: the class takes this shortcut",
+    better=-1,
+    source=_LI,
+    views=(ONE,),
+    part="flip",
+    needs=("watermark",),
+    everywhere=_rows,
+)
+ACCURACY = Measure(
+    "watermark_accuracy",
+    "Accuracy and the watermark",
+    "Accuracy on held-out images without and with the ImageNet-W watermark.",
+    direction="lower with it: the watermark misleads",
+    source=_LI,
+    views=(ONE,),
+    part="flip",
+)

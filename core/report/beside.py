@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.errors import InputError
 from core.measures.availability import Trials
 from core.measures.cells import Context
-from core.measures.several_audits import MEASURES, Cell, change_text, compare, value_text
+from core.measures.several_audits import Cell, change_text, compare, compared, text_of, value_text
 from core.measures.shared_images import shared_images
 from core.report.material import Evidence
 
@@ -54,13 +54,13 @@ def beside(evidence: Sequence[Evidence]) -> Beside | None:
     table = compare(Context(shared, decisions, trials))
     lines: list[Line] = []
     absent: dict[str, list[str]] = {}
-    for name, measure in MEASURES.items():
-        cells = [table.rows[name, e.audit.id] for e in evidence]
+    for measure in compared():
+        cells = [table.rows[measure.name, e.audit.id] for e in evidence]
         if all(cell.missing for cell in cells):
             absent.setdefault(cells[0].missing, []).append(measure.title)
         else:
             shown = tuple(_texts(cell, measure.unit) for cell in cells)
-            lines.append(Line(measure.title, measure.text, shown))
+            lines.append(Line(measure.title, text_of(measure), shown))
     reasons = tuple((why, tuple(titles)) for why, titles in absent.items())
     return Beside(tuple(lines), reasons, shared.notes, len(shared.held), table.tests)
 

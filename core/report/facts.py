@@ -9,7 +9,8 @@ from core.audits.audited import AuditedClass
 from core.corrections.corrected import facts_of, is_derived
 from core.corrections.methods import cited
 from core.glossary import term
-from core.measures.rows import DEFINITIONS, Definition
+from core.measures.measure import Measure
+from core.measures.registry import MEASURES
 from core.models.precision import in_words
 from core.report.material import Evidence
 from core.report.sentences import percent
@@ -126,10 +127,10 @@ def limits(evidence: Evidence, tests: int) -> list[str]:
     return found + list(evidence.decisions.notes)
 
 
-def definitions(evidence: Sequence[Evidence]) -> dict[str, Definition]:
+def definitions(evidence: Sequence[Evidence]) -> dict[str, Measure]:
     """Every measure of the report and what it is."""
     used = {name for e in evidence for name in e.table["measure"].unique()} - {"note"}
-    return {name: DEFINITIONS[name] for name in sorted(used)}
+    return {name: MEASURES[name] for name in sorted(used)}
 
 
 def classes(evidence: Evidence, most: int = 60) -> tuple[Sequence[AuditedClass], int]:

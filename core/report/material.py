@@ -9,16 +9,13 @@ import pandas as pd
 from core import __version__
 from core.audits.audit import Audit
 from core.errors import SpurioscopeError
-from core.measures.outcomes import SLOW
+from core.measures.one_audit import slow_parts, words
 from core.measures.stored import is_stored, known, measured
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.tags.votes import answers
 from core.types import Reporter, silent
-
-WORDS = {"noise": "noise on the cues", "flip": "pasted cues"}
-"""Parts that need the model, in words."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def is_measured(audit: Audit, decisions: Decisions) -> bool:
 
 
 def _left(audit: Audit, decisions: Decisions) -> list[str]:
-    return [part for part in SLOW if not is_stored(audit, decisions, part)]
+    return [part for part in slow_parts() if not is_stored(audit, decisions, part)]
 
 
 def gather(
@@ -77,7 +74,7 @@ def gather(
             reason = f" ({error})"
     missing = ""
     if not is_measured(audit, decisions):
-        parts = " and ".join(WORDS[part] for part in _left(audit, decisions))
+        parts = " and ".join(words(part) for part in _left(audit, decisions))
         missing = f"Not measured with these tags: {parts}{reason}."
     said = answers(store.current(audit.id))
     return Evidence(audit, decisions, known(audit, decisions), said, missing)

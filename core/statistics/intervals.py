@@ -39,6 +39,14 @@ def wilson(successes: FloatArray | IntArray, n: int, *, z: float) -> tuple[Float
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
+def share(hits: float, n: int, tests: int = 1) -> tuple[float, float]:
+    """Wilson interval of a share, corrected for ``tests`` comparisons (Bonferroni)."""
+    if not n:
+        return float("nan"), float("nan")
+    low, high = wilson(np.array(hits, np.float64), n, z=critical(tests))
+    return float(low), float(high)
+
+
 def mean_interval(values: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, float]:
     """Interval of the unweighted mean of independent figures from their own, as one comparison.
 

@@ -14,11 +14,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from core.config import CONFIDENCE
-from core.statistics.bootstrap import RESAMPLES_OF_ONE, draws, percentiles
+from core.statistics.bootstrap import bootstrapped
 from core.types import FloatArray
-
-CHUNK = 2**22
-"""Numbers that a bootstrap holds at once."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +120,13 @@ def weighted_auroc(values: FloatArray, positive: FloatArray, weights: FloatArray
 
 def precision_interval(p_in: FloatArray, p_cue: FloatArray, *, seed: int) -> tuple[float, float]:
     """Percentile interval of the average precision, either group resampled by itself."""
-    rng = np.random.default_rng(seed)
     values = np.concatenate([p_in, p_cue])
     positive = np.arange(len(values)) < len(p_in)
-    step = max(1, CHUNK // len(values))
-    found = []
-    for start in range(0, RESAMPLES_OF_ONE, step):
-        size = min(step, RESAMPLES_OF_ONE - start)
-        weights = np.concatenate([draws(rng, len(p), size) for p in (p_in, p_cue)], axis=1)
-        found.append(weighted_precision(values, positive, weights))
-    low, high = percentiles(np.concatenate(found))
-    return float(low), float(high)
+    return bootstrapped(
+        lambda weights: weighted_precision(values, positive, weights),
+        (len(p_in), len(p_cue)),
+        seed=seed,
+    )
 
 
 def auroc_interval(area: float, n_positive: int, n_negative: int) -> tuple[float, float]:
@@ -179,30 +172,3 @@ def relative_core_sensitivity(core_accuracy: float, spurious_accuracy: float) ->
     if room <= 0:
         return 0.0
     return float(np.clip((core_accuracy - spurious_accuracy) / room, -1, 1))
-
-
-def sensitivity_interval(
-    core_correct: FloatArray, spurious_correct: FloatArray, *, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of the relative core sensitivity; whole images are resampled.
-
-    Parameters
-    ----------
-    core_correct, spurious_correct : (n,) 1 correct, 0 wrong, NaN where the image has no such mask.
-    """
-    n = len(core_correct)
-    if not n:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    counts = draws(rng, n, RESAMPLES_OF_ONE)
-    shares = []
-    for hits in (core_correct, spurious_correct):
-        there = ~np.isnan(hits)
-        seen = counts @ there
-        share = counts @ np.where(there, hits, 0.0) / np.maximum(seen, 1e-300)
-        shares.append(np.where(seen > 0, np.minimum(share, 1.0), np.nan))
-    found = [relative_core_sensitivity(float(a), float(b)) for a, b in zip(*shares, strict=True)]
-    if np.isnan(found).all():
-        return float("nan"), float("nan")
-    low, high = percentiles(np.array(found))
-    return float(low), float(high)

@@ -7,8 +7,16 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.measures.cells import Context
+from core.measures.measure import Measure
 from core.measures.measure_requests import CompareRequest
-from core.measures.several_audits import MEASURES, Cell, Measure, Table, change_text, value_text
+from core.measures.several_audits import (
+    Cell,
+    Table,
+    change_text,
+    compared,
+    text_of,
+    value_text,
+)
 from core.storage.guard import permitted
 from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, compare, state, working
@@ -75,8 +83,8 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
             icon=":material/download:",
         )
     with st.expander("What the measures mean"):
-        for measure in MEASURES.values():
-            st.markdown(f"**{blocks.plain(measure.title)}**: {blocks.plain(measure.text)}")
+        for measure in compared():
+            st.markdown(f"**{blocks.plain(measure.title)}**: {blocks.plain(text_of(measure))}")
 
 
 def style() -> str:
@@ -101,7 +109,7 @@ def html(context: Context, table: Table, baseline: Audit) -> str:
         for audit in context.audits
     )
     rows = "".join(
-        _row(context, table, name, measure, short=short) for name, measure in MEASURES.items()
+        _row(context, table, measure.name, measure, short=short) for measure in compared()
     )
     least = f"{8.5 + LEAST[short] * len(context.audits):g}rem"
     return (
@@ -118,7 +126,7 @@ def _row(context: Context, table: Table, name: str, measure: Measure, *, short: 
     """One measure of every model; what all of them lack is said once."""
     cells = [table.rows[name, audit.id] for audit in context.audits]
     head = (
-        f'<tr><th scope="row" title="{escape(measure.text)}">{escape(measure.title)}'
+        f'<tr><th scope="row" title="{escape(text_of(measure))}">{escape(measure.title)}'
         f"<small>{_direction(measure)}</small></th>"
     )
     if cells[0].missing and len({cell.missing for cell in cells}) == 1:

@@ -15,10 +15,15 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.corrections.card import card, how_chosen
 from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
-from core.corrections.effect_rows import CUE_GAP, MEANING, WORST
 from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
+from core.measures.accuracy import ACCURACY
+from core.measures.cue_figures import CUE_GAP, WORST
+from core.measures.flips import FLIP_RATE
+from core.measures.gaps import SPURIOUS_GAP
+from core.measures.measure import EFFECT, POINTS, Measure
+from core.measures.registry import MEASURES
 from core.storage.audit_manifest import Manifest
 from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, opened, pictures, state
@@ -83,18 +88,14 @@ def headline(table: pd.DataFrame) -> None:
     acted = table[table["acted_on"] & table["before"].notna()]
     cells = blocks.metrics(4)
     everywhere = table[table["class_idx"] < 0].set_index("measure")
-    _metric(cells[0], "Accuracy", everywhere.loc["accuracy"], good=1)
-    if WORST in everywhere.index:
-        _metric(cells[1], "Worst group", everywhere.loc[WORST], good=1)
-    gap = CUE_GAP if CUE_GAP in set(acted["measure"]) else "spurious_gap"
-    for cell, name, title in (
-        (cells[2], "flip_rate", "Flip rate"),
-        (cells[3], gap, "Gap"),
-    ):
-        rows = acted[acted["measure"] == name]
+    for cell, measure in zip(cells, (ACCURACY, WORST), strict=False):
+        if measure.name in everywhere.index:
+            _metric(cell, measure, everywhere.loc[measure.name])
+    gap = CUE_GAP if CUE_GAP.name in set(acted["measure"]) else SPURIOUS_GAP
+    for cell, measure in zip(cells[2:], (FLIP_RATE, gap), strict=True):
+        rows = acted[acted["measure"] == measure.name]
         if len(rows):
-            mean = rows[["before", "after", "change"]].mean()
-            _metric(cell, title, mean, good=-1 if name == "flip_rate" else 0)
+            _metric(cell, measure, rows[["before", "after", "change"]].mean())
     pays = table[(table["measure"] == "accuracy") & (100 * table["change_high"] < -LOST)]
     if names := [str(name) for name in pays["class_name"] if name]:
         st.warning(
@@ -105,17 +106,18 @@ def headline(table: pd.DataFrame) -> None:
         )
 
 
-def _metric(cell: Any, title: str, row: pd.Series, *, good: int) -> None:
-    points = title == "Gap"
+def _metric(cell: Any, measure: Measure, row: pd.Series) -> None:
+    points = measure.unit == POINTS
     scale, unit = (1, "") if points else (100, " %")
     sign = "+" if points else ""
     moved = round(scale * row["change"], 1) != 0
     cell.metric(
-        title,
+        blocks.plain(measure.title),
         f"{scale * row['before']:{sign}.0f} → {scale * row['after']:{sign}.0f}{unit}",
         f"{scale * row['change']:+.1f} points",
-        delta_color={1: "normal", -1: "inverse", 0: "off"}[good if moved else 0],
+        delta_color={1: "normal", -1: "inverse", 0: "off"}[measure.better if moved else 0],
         border=True,
+        help=blocks.plain(measure.meaning),
     )
 
 
@@ -167,8 +169,8 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
     _missing(shown[~there])
     with st.expander("What the measures mean"):
         st.caption("Every interval is a 95 % one by itself, on the same images before and after.")
-        for name, text in MEANING.items():
-            st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(text)}")
+        for measure in MEASURES.seen_in(EFFECT):
+            st.markdown(f"**{blocks.plain(measure.name)}**: {blocks.plain(measure.meaning)}")
     st.download_button(
         "Download the table",
         csv_bytes(table),

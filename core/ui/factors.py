@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.measures.factors import IMAGES, lacking, stored_factors
+from core.measures.factors import DECIDED_BY, IMAGES, lacking, stored_factors
 from core.measures.measure_requests import FactorsRequest
-from core.measures.rows import DEFINITIONS
+from core.measures.registry import MEASURES
 from core.ui import blocks, state, working
 from core.ui.measure_figures import finished, interval
 from core.ui.palette import LOWERS, NEUTRAL, RAISES
@@ -74,16 +74,15 @@ def headline(table: pd.DataFrame) -> None:
     ):
         _metric(cell, title, table[table["measure"] == name].iloc[0])
     st.plotly_chart(effects_figure(table), width="stretch", key="factors")
-    meaning = DEFINITIONS["decided_by"]
     st.caption(
-        f"{blocks.plain(f'{meaning.text} {meaning.direction.capitalize()}.')} 95 % intervals; n = "
+        f"{blocks.plain(DECIDED_BY.meaning)} 95 % intervals; n = "
         f"{int(main['n'].iloc[0]):,} images, {blocks.plain(str(main['split'].iloc[0]))}. "
-        f"Source: {blocks.plain(meaning.source)}."
+        f"Source: {blocks.plain(DECIDED_BY.source)}."
     )
 
 
 def _metric(cell: DeltaGenerator, title: str, found: pd.Series) -> None:
-    meaning = DEFINITIONS[found["measure"]]
+    meaning = MEASURES[found["measure"]]
     there = found["value"] == found["value"]
     cell.metric(
         title,
@@ -92,9 +91,7 @@ def _metric(cell: DeltaGenerator, title: str, found: pd.Series) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help=blocks.plain(
-            f"{meaning.text} {meaning.direction}. n = {found['n']:,}. {meaning.source}."
-        ),
+        help=blocks.plain(f"{meaning.meaning} n = {found['n']:,}. Source: {meaning.source}."),
     )
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.measures.gaps import SPURIOUS_GAP
+from core.measures.measure import POINTS, SHARE
 from core.measures.measure_requests import MeasureRequest
-from core.measures.one_audit import WHAT
-from core.measures.outcomes import SLOW
-from core.measures.rows import DEFINITIONS, POINTS, SHARE
+from core.measures.one_audit import is_slow, parts, slow_parts, words
+from core.measures.registry import MEASURES
 from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui import blocks, factors, measure_figures, state, tagged, working
@@ -25,14 +26,6 @@ VIEWS = {
     "accuracy": "Gap against accuracy",
     DECIDES: "What it decides by",
 }
-JOBS = {
-    "gap": "gaps of every class",
-    "groups": "accuracy of every group",
-    "noise": "noise on the tagged cues",
-    "flip": "cues pasted on other classes' images",
-}
-"""What is measured in a process of its own, in words."""
-
 AT_ONCE = 50
 """Classes with spurious cues up to which gaps are measured while the page waits, in a second."""
 
@@ -53,7 +46,7 @@ def tables(audit: Audit) -> pd.DataFrame:
 def at_once(audit: Audit) -> bool:
     """Whether gaps and groups are stored, or of so few classes that a page can wait for them."""
     found = tagged.decisions(audit)
-    quick = [part for part in WHAT if part not in SLOW]
+    quick = [part for part in parts() if not is_slow(part)]
     return len(found.spurious) <= AT_ONCE or all(is_stored(audit, found, part) for part in quick)
 
 
@@ -62,16 +55,16 @@ def offer(audit: Audit, key: str = "run") -> None:
     found = tagged.decisions(audit)
     if not found.spurious:
         return
-    parts = WHAT if len(found.spurious) > AT_ONCE else SLOW
-    left = [part for part in parts if not is_stored(audit, found, part)]
+    some = parts() if len(found.spurious) > AT_ONCE else slow_parts()
+    left = [part for part in some if not is_stored(audit, found, part)]
     if not left:
         return
     with st.container(horizontal=True):
         for part in left:
             working.offer(
                 MeasureRequest(audit.id, part),
-                f"{audit.name}: {JOBS[part]}",
-                f"Measure {JOBS[part]}",
+                f"{audit.name}: {words(part)}",
+                f"Measure {words(part)}",
                 key=f"{key}-{part}",
             )
 
@@ -117,12 +110,11 @@ def _figure(audit: Audit, gaps: pd.DataFrame, view: str) -> None:
     event = st.plotly_chart(
         figure, width="stretch", key=f"measures-{view}", on_select="rerun", selection_mode="points"
     )
-    meaning = DEFINITIONS["spurious_gap"]
     corrected = f"; intervals are corrected for {len(gaps)} classes (Bonferroni)"
     st.caption(
-        f"{blocks.plain(f'{meaning.text} {meaning.direction.capitalize()}.')} 95 % intervals "
-        f"(Newcombe){corrected if len(gaps) > 1 else ''}. {blocks.plain(meaning.source)}. Choose a "
-        "point to see the class's ranking."
+        f"{blocks.plain(SPURIOUS_GAP.meaning)} 95 % intervals "
+        f"(Newcombe){corrected if len(gaps) > 1 else ''}. {blocks.plain(SPURIOUS_GAP.source)}. "
+        "Choose a point to see the class's ranking."
     )
     points = event["selection"]["points"]
     if points:
@@ -154,11 +146,8 @@ def _table(audit: Audit, table: pd.DataFrame) -> None:
     st.html(rows_html(table.iloc[first : first + ROWS]))
     with st.expander("What the measures mean"):
         for name in sorted(table["measure"].unique()):
-            meaning = DEFINITIONS[name]
-            st.markdown(
-                f"**{blocks.plain(name)}**: "
-                + blocks.plain(f"{meaning.text} {meaning.direction}. {meaning.source}.")
-            )
+            said = f"{MEASURES[name].meaning} Source: {MEASURES[name].source}."
+            st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(said)}")
 
 
 def rows_html(table: pd.DataFrame) -> str:
@@ -198,7 +187,7 @@ def figure(value: float, unit: str) -> str:
 
 def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
     """What is shown on pointing at a row."""
-    meaning = DEFINITIONS[row["measure"]]
+    meaning = MEASURES[row["measure"]]
     lines = [
         f"{row['measure']} = {value} {interval}".strip(),
         meaning.text,

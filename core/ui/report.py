@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.measures.measure_requests import MeasureRequest
-from core.measures.outcomes import SLOW
+from core.measures.one_audit import slow_parts
 from core.measures.stored import is_stored
 from core.report import appendix
 from core.report import material as evidence
@@ -102,7 +102,7 @@ def state_of(audit: Audit) -> str:
     decisions, store = tagged.decisions(audit), tagged.store()
     parts = {
         **{"key": evidence.key(audit, decisions), "tags": store.state(audit.id)},
-        **{"stored": [is_stored(audit, decisions, part) for part in SLOW]},
+        **{"stored": [is_stored(audit, decisions, part) for part in slow_parts()]},
         "version": opened.version(audit),
     }
     return fingerprint(parts)

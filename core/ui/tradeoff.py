@@ -11,8 +11,8 @@ from core.audits.audit import Audit
 from core.corrections.corrected import facts_of, tradeoff_table
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.pictured import NOT_ASKED
 from core.corrections.tradeoff import SWEPT
+from core.measures.scope import NOT_ASKED
 from core.storage.guard import permitted
 from core.ui import blocks, working
 from core.ui.figures import tradeoff_scatter

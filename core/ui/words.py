@@ -6,15 +6,17 @@ import streamlit as st
 
 from core.explain.attribution import ATTRIBUTIONS
 from core.glossary import TERMS, Term
-from core.measures.rows import DEFINITIONS
+from core.measures.registry import MEASURES
 from core.ui import blocks, frame, state
 from core.ui.text import html
 
-_MEASURES = {
-    name: Term(name, found.text, found.unit, found.direction, found.source)
-    for name, found in DEFINITIONS.items()
-    if name != "note"
-}
+
+def measure_terms() -> dict[str, Term]:
+    """Every measure as a term of the glossary."""
+    return {
+        name: Term(name, found.text, found.unit, found.direction, found.source)
+        for name, found in MEASURES.items()
+    }
 
 
 def _terms() -> dict[str, Term]:
@@ -32,7 +34,7 @@ def help_on(*names: str) -> str:
     KeyError
         If one of them is neither a term nor a measure.
     """
-    terms = {**_MEASURES, **_terms()}
+    terms = {**measure_terms(), **_terms()}
     known = [terms[name] for name in names]
     said = [f"**{blocks.plain(t.name)}**: {blocks.plain(t.text)}" for t in known]
     return "\n\n".join(said)
@@ -43,7 +45,7 @@ def glossary() -> None:
     query = state.text("Search", "word", placeholder="a word").casefold()
     state.publish(["word"])
     found = False
-    for title, known in (("Terms", _terms()), ("Measures", _MEASURES)):
+    for title, known in (("Terms", _terms()), ("Measures", measure_terms())):
         shown = [t for t in known.values() if query in f"{t.name} {t.definition}".casefold()]
         if shown:
             found = True

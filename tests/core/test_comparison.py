@@ -18,12 +18,12 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.errors import InputError
 from core.measures.availability import Trials
-from core.measures.cells import NEEDS_CUES, NEEDS_TAGS, NEEDS_TRIALS
+from core.measures.cells import NEEDS_TAGS, NEEDS_TRIALS
 from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
 from core.measures.components import counterparts, logit_terms, margin_terms
 from core.measures.effective_robustness import HIGH, LOW, axes, robustness
-from core.measures.scores import score_path
-from core.measures.several_audits import MEASURES, compare, measure_missing, open_context
+from core.measures.scores import NEEDS_CUES, score_path
+from core.measures.several_audits import compare, compared, measure_missing, open_context
 from core.measures.shared_images import shared_images
 from core.models.model import Model
 from core.statistics.intervals import auroc
@@ -133,7 +133,9 @@ def test_changed_images_are_left_out(wired: Workspace) -> None:
 def test_without_tags_cells_say_what_is_missing(wired: Workspace) -> None:
     two, blind = audits(wired, "two", "blind")
     table = compare(open_context([two, blind], wired))
-    missing = {name: table.rows[name, two.id].missing for name in MEASURES}
+    missing = {
+        name: table.rows[name, two.id].missing for name in (measure.name for measure in compared())
+    }
     assert missing["accuracy"] == missing["calibration_error"] == ""
     assert missing["worst_group_accuracy"] == ""
     for name in ("mean_spurious_gap", "worst_spurious_gap", "core_accuracy", "flip_rate"):
@@ -371,7 +373,7 @@ def test_command_line(wired: Workspace, capsys: pytest.CaptureFixture[str]) -> N
     said = json.loads(capsys.readouterr().out)
     two = said["audits"][1]["id"]
     assert said["held_out"] == 150
-    assert len(said["cells"]) == 2 * len(MEASURES)
+    assert len(said["cells"]) == 2 * len(compared())
     assert {m["tag"] for m in said["carried"][two]} == {"core", "spurious"}
     assert main(["compare", "one", "two", "--baseline", "two", "--stored", *where]) == 0
     text = capsys.readouterr().out

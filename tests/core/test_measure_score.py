@@ -7,14 +7,15 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
+from core.statistics.estimates import RelativeSensitivity
 from core.statistics.separation import (
     auroc_interval,
     precision_interval,
     relative_core_sensitivity,
-    sensitivity_interval,
     spurious_score,
     weighted_precision,
 )
+from core.types import FloatArray
 
 
 def slow_precision(p_in: np.ndarray, p_cue: np.ndarray) -> float:
@@ -86,7 +87,7 @@ def test_the_bootstrap_is_seeded(rng: np.random.Generator, monkeypatch: pytest.M
     found = precision_interval(p_in, p_cue, seed=3)
     assert precision_interval(p_in, p_cue, seed=3) == found
     assert precision_interval(p_in, p_cue, seed=4) != found
-    monkeypatch.setattr("core.statistics.separation.CHUNK", 50 * 300)
+    monkeypatch.setattr("core.statistics.bootstrap.CHUNK", 50 * 300)
     assert precision_interval(p_in, p_cue, seed=3) == pytest.approx(found, abs=0.05)
 
 
@@ -132,6 +133,10 @@ def test_sensitivity_stays_in_range_and_swaps_sign(rng: np.random.Generator) -> 
         found = relative_core_sensitivity(core, spurious)
         assert -1 <= found <= 1
         assert relative_core_sensitivity(spurious, core) == pytest.approx(-found)
+
+
+def sensitivity_interval(core: FloatArray, spurious: FloatArray) -> tuple[float, float]:
+    return RelativeSensitivity().of(np.column_stack([core, spurious]))[1:]
 
 
 def test_sensitivity_interval(rng: np.random.Generator) -> None:

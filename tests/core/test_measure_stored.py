@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,8 @@ from core.candidates.linear_kinds import NEURON
 from core.errors import WorkspaceError
 from core.measures import one_audit as table
 from core.measures import stored
+from core.measures.measure import Rows
+from core.measures.scope import Scope
 from core.measures.stored import is_stored, measured
 from core.storage.files import locked
 from core.tags.decisions import decided
@@ -35,15 +37,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The parts that were really measured."""
     names: list[str] = []
 
-    def counting(name: str, call: Callable) -> Callable:
-        def count(*args: object, **options: object) -> object:
-            names.append(name)
-            return call(*args, **options)
+    rows = table._rows
 
-        return count
+    def counting(scope: Scope, part: str, sigmas: Sequence[float]) -> Rows:
+        names.append(part)
+        return rows(scope, part, sigmas)
 
-    for name in ("gap_rows", "group_rows", "noise_rows", "flip_rows"):
-        monkeypatch.setattr(table, name, counting(name, getattr(table, name)))
+    monkeypatch.setattr(table, "_rows", counting)
     return names
 
 
@@ -57,7 +57,7 @@ def test_the_same_as_measured_afresh(copied: Audit, counted: list[str], tmp_path
     first, again = measured(copied, where), measured(copied, where)
     pd.testing.assert_frame_equal(first, afresh)
     pd.testing.assert_frame_equal(again, afresh)
-    assert counted == 2 * ["gap_rows", "group_rows", "noise_rows", "flip_rows"]
+    assert counted == 2 * ["gap", "groups", "noise", "flip"]
 
 
 def test_one_model_for_all_parts(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_other_tags_other_tables(copied: Audit, counted: list[str]) -> None:
     assert set(measured(copied, where, "gap")["label"]) == {"leaf", "pond", ""}
     store.undo("ann", copied.id)
     pd.testing.assert_frame_equal(measured(copied, where, "gap"), before)
-    assert counted == ["gap_rows", "gap_rows"]
+    assert counted == ["gap", "gap"]
 
 
 def test_other_noise_other_table(copied: Audit) -> None:

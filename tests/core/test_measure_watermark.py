@@ -11,7 +11,8 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.measures import watermark
-from core.measures.outcomes import Outcomes, kinds_of
+from core.measures.one_audit import kinds_of
+from core.measures.outcomes import Outcomes
 from core.measures.rows import as_table
 from core.tags.decisions import decided
 from core.tags.log import TagStore

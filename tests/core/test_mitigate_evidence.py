@@ -15,8 +15,8 @@ from core.corrections.concepts import KINDS, alignment, concept_of, fit_concept
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, Pairs, high_against_low
 from core.corrections.pairs import joined, overlay_pairs, pasted_features, strong
 from core.corrections.rectified import with_correction
-from core.corrections.sensitivity import answer
 from core.errors import InputError
+from core.measures.directions import answer
 from core.models.linear import Head
 from core.tags.carry import largest_covariance
 from tests.core.mitigation_fixture import make_evidence, make_head

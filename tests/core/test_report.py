@@ -205,7 +205,8 @@ def test_the_model_is_loaded_once(
     calls = counting(monkeypatch)
     quick = gathered(audit, with_model=False)
     assert not calls
-    assert quick.missing == "Not measured with these tags: noise on the cues and pasted cues."
+    what = "noise on the tagged cues and cues pasted on other classes' images"
+    assert quick.missing == f"Not measured with these tags: {what}."
     assert "flip_rate" not in set(quick.table["measure"])
     assert not evidence.is_measured(audit, quick.decisions)
     first, second = gathered(audit), gathered(audit)

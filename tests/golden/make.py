@@ -206,8 +206,7 @@ def records(table: pd.DataFrame) -> Any:
 def corrected(root: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     """The table before and after, counted anew from the stored trials."""
     from core.audits.audit import Audit
-    from core.corrections.effect import effects
-    from core.corrections.effect_rows import Effect
+    from core.corrections.effect import Effect, effects
     from core.storage.workspace import Workspace
     from core.tags.decisions import decided
     from core.tags.log import TagStore

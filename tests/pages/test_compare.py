@@ -10,7 +10,7 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.measures.availability import make_trials
-from core.measures.several_audits import MEASURES, compare, open_context
+from core.measures.several_audits import compare, compared, open_context
 from core.storage.workspace import Workspace
 from core.tags.carry import ANNOTATOR
 from core.tags.log import TagStore
@@ -56,7 +56,7 @@ def test_one_audit_says_what_to_do(
 def test_table_without_tags_says_what_is_missing(audit: Audit, second: Audit, opened: Open) -> None:
     app = healthy(opened("compare", audit=audit.id), TITLE)
     shown = html(app)
-    assert all(measure.title in shown for measure in MEASURES.values())
+    assert all(measure.title in shown for measure in compared())
     assert "needs tags" in shown
     assert "needs images of a cue alone" in shown
     held = audit.images[audit.images["split"] == "test"]

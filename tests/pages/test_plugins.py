@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.__main__ import main
 from core.audits.audit import Audit
@@ -24,15 +25,17 @@ from core.data.source import SOURCES
 from core.errors import DataError, InputError
 from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.jobs import jobs
+from core.measures.registry import MEASURES, register
 from core.storage.guard import CONFINED
 from core.storage.workspace import Workspace
+from core.tags.decisions import decided, spuriosity_of
 from core.tags.log import TagStore
 from core.types import Tag
 from tests.pages.conftest import Open, gallery, healthy
 from tests.plugins.labelled_lines import SOURCE
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRIES = (METHODS, ATTRIBUTIONS, SOURCES)
+REGISTRIES = (METHODS, ATTRIBUTIONS, SOURCES, MEASURES)
 Install = Callable[..., tuple[plugins.Plugin, ...]]
 
 
@@ -78,6 +81,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         ("hushed-class", "hushed_class", "Hush the cue"),
         ("pixel_slope", "pixel-slope", "Slope times pixel"),
         ("labelled-lines", "labelled_lines"),
+        ("sure_of_cue", "Confidence where the cue is"),
     ],
 )
 def test_the_tool_itself_knows_none_of_them(names: tuple[str, ...]) -> None:
@@ -178,6 +182,93 @@ def test_an_audit_outlives_the_plugin_that_corrected_it(
     hushed = Audit.open(workspace, "hushed")
     app = healthy(opened("mitigate", audit=tagged.id, result=hushed.id), "Mitigate")
     assert any("**hushed-class** at strength **1**" in m.value for m in app.markdown)
+
+
+# A measure
+
+
+def shown(app: AppTest) -> str:
+    return "".join(element.proto.body for element in app.get("html"))
+
+
+def test_a_measure_is_on_the_pages_about_figures(
+    install: Install, tagged: Audit, workspace: Workspace, opened: Open
+) -> None:
+    install(measures="sure_of_cue")
+    second = Audit.open(workspace, "second")
+    key = CandidateKey(tagged.classes[0].label, "pca", 0)
+    TagStore.open(workspace).add("Ann", second.id, key, Tag.SPURIOUS)
+    app = healthy(opened("measures", audit=tagged.id), "Measures")
+    assert "sure of cue" in shown(app)
+    assert any("Lower: less is taken for certain" in m.value for m in app.markdown)
+    assert "sure_of_cue" in next(m for m in app.multiselect if m.label == "Measures").options
+    app = healthy(opened("compare", audit=tagged.id, models=second.id), "Compare models")
+    assert "Confidence where the cue is" in shown(app)
+    app = healthy(opened("report", audit=tagged.id), "Report")
+    assert (
+        "Mean confidence on the k images of highest spuriosity."
+        in app.get("iframe")[0].proto.srcdoc
+    )
+    app = healthy(opened("glossary", word="sure_of"), "Glossary")
+    assert "Mean confidence on the k images" in shown(app)
+
+
+def test_a_measure_is_in_what_commands_say(
+    install: Install,
+    tagged: Audit,
+    workspace: Workspace,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install(measures="sure_of_cue")
+    place = ["--json", "--workspace", str(workspace.root)]
+
+    def told(*arguments: str) -> dict[str, Any]:
+        assert main([*arguments, *place]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    every = told("measure", tagged.name)["measures"]
+    (row,) = (row for row in every if row["measure"] == "sure_of_cue")
+    spurious = decided(tagged, TagStore.open(workspace)).spurious[row["label"]]
+    held = spuriosity_of(tagged, row["label"], spurious).query("held_out").head(4)
+    assert row["value"] == pytest.approx(held["confidence"].mean())
+    assert row["low"] <= row["value"] <= row["high"]
+    assert (row["n"], row["unit"], row["source"]) == (4, "", "an example")
+    alone = told("measure", tagged.name, "--what", "sure_of_cue")["measures"]
+    assert [r for r in alone if r["measure"] != "note"] == [row]
+    assert list(tagged.files.measures.glob("sure_of_cue-*.parquet"))
+
+    store, second = TagStore.open(workspace), Audit.open(workspace, "second")
+    store.add("Ann", second.id, CandidateKey(row["label"], "pca", 0), Tag.SPURIOUS)
+    cells = told("compare", tagged.name, second.name, "--stored")["cells"]
+    mine = {cell["audit"]: cell for cell in cells if cell["measure"] == "sure_of_cue"}
+    assert mine[tagged.id]["value"] == pytest.approx(row["value"])
+    other = mine[second.id]
+    assert other["difference_low"] <= other["difference"] <= other["difference_high"]
+    assert 0 < other["p"] <= other["p_holm"] <= 1
+
+    monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
+    arguments = ["mitigate", tagged.name, "--method", "pclarc", "--name", "fixed", "--quick"]
+    effect = told(*arguments, "--strength", "1")["effect"]
+    (change,) = (row for row in effect if row["measure"] == "sure_of_cue")
+    assert change["before"] == pytest.approx(row["value"])
+    assert change["change"] == pytest.approx(change["after"] - change["before"])
+    assert change["change_low"] <= change["change"] <= change["change_high"]
+    fixed = Audit.open(workspace, "fixed")
+    app = healthy(opened("mitigate", audit=tagged.id, result=fixed.id), "Mitigate")
+    rows = next(d.value for d in app.dataframe if "interval of the change" in d.value)
+    assert "sure_of_cue" in set(rows["measure"])
+    assert any("Mean confidence on the k images" in m.value for m in app.markdown)
+
+
+def test_a_measure_is_registered_once(install: Install) -> None:
+    install(measures="sure_of_cue")
+    with pytest.raises(InputError, match="there is a measure 'sure_of_cue' already; choose anot"):
+        register(MEASURES["sure_of_cue"])
+    with pytest.raises(InputError, match="'../out': name it with small letters, digits and under"):
+        register(replace(MEASURES["sure_of_cue"], name="../out"))
 
 
 # An attribution

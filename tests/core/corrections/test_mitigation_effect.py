@@ -14,13 +14,14 @@ from core.audits.audit import Audit
 from core.corrections.acted_on import find, gather
 from core.corrections.composites import map_pairs
 from core.corrections.corrected import changed, effect_table, tradeoff_table
-from core.corrections.effect import effects
-from core.corrections.effect_rows import COLUMNS, MEANING, Effect
+from core.corrections.effect import COLUMNS, Effect, effects
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
-from core.corrections.pictured import object_shares
 from core.corrections.vectors import QUICK as QUICK_KINDS
 from core.corrections.vectors import concept_rows
+from core.measures.measure import EFFECT
+from core.measures.pointing import object_shares
+from core.measures.registry import MEASURES
 from core.measures.scores import score
 from core.measures.stored import measured
 from core.storage.files import read_json, write_json
@@ -46,7 +47,7 @@ def test_the_cue_is_unlearnt_and_the_table_says_so(workspace: Workspace, parent:
     assert any("accuracy" in p.figures for p in said)
     table = effect_table(audit)
     assert table.columns.tolist() == COLUMNS
-    assert set(table["measure"]) <= set(MEANING)
+    assert set(table["measure"]) <= {measure.name for measure in MEASURES.seen_in(EFFECT)}
     assert set(table["label"]) == {"", "leaf", "pond", "sky"}
     others = table[(table["label"] == "pond") & table["measure"].isin(["flip_rate", "sensitivity"])]
     assert len(others) == 2

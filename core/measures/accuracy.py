@@ -1,0 +1,91 @@
+"""Figures of predictions alone: accuracy, calibration, and what a correction left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.measures.cells import Context, Figure, Figures
+from core.measures.measure import ALL, EFFECT, EVERY, MCNEMAR, SEVERAL, Measure, Sample
+from core.measures.scope import Scope
+from core.statistics.bootstrap import RESAMPLES
+from core.statistics.calibration import BINS, bin_sums, calibrated_level, calibration_error
+from core.statistics.intervals import share
+from core.statistics.paired import Sampled, bootstrap_interval
+
+
+def _accuracy(context: Context) -> Figures:
+    """Share of the held-out images that are predicted correctly."""
+    found: Figures = {}
+    for audit in context.audits:
+        hits = context.shared.correct(audit)
+        n = len(hits)
+        sampled = Sampled(float(hits.mean()), np.full(RESAMPLES, np.nan))
+        found[audit.id] = Figure(sampled, share(float(hits.sum()), n), n)
+    return found
+
+
+def _calibration(context: Context) -> Figures:
+    """Expected calibration error, 15 bins."""
+    found: Figures = {}
+    for audit in context.audits:
+        right, sure = context.shared.correct(audit), context.shared.confidence(audit)
+        sums = np.zeros((RESAMPLES, BINS))
+        for label in context.shared.labels:
+            rows = context.shared.rows(label)
+            sums += bin_sums(sure[rows], right[rows], context.weights(label, len(rows)))
+        samples = np.abs(sums).sum(axis=1) / len(right)
+        sampled = Sampled(calibration_error(sure, right), samples)
+        low, high = bootstrap_interval(sampled)
+        note = f"a calibrated model of these confidences: {calibrated_level(sure):.3f}"
+        found[audit.id] = Figure(sampled, (max(low, 0.0), high), len(right), note)
+    return found
+
+
+def _correct(scope: Scope, label: str) -> Sample:
+    """Whether each image of a class, or of all, is predicted correctly."""
+    ids = scope.mine(label)
+    return Sample(ids, scope.correct(ids))
+
+
+def _same(scope: Scope, label: str) -> Sample | None:
+    """Whether each image is predicted as the parent does."""
+    if scope.parent is None or scope.parent.id == scope.audit.id:
+        return None
+    ids = scope.mine()
+    old, new = (a.images.loc[ids, "prediction"].to_numpy() for a in (scope.parent, scope.audit))
+    note = "predictions of the corrected model that are those of the old one"
+    return Sample(ids, (old == new).astype(np.float64), note=note)
+
+
+ACCURACY = Measure(
+    "accuracy",
+    "Accuracy",
+    "Share of the held-out images predicted correctly.",
+    direction="higher is better",
+    better=1,
+    source="",
+    views=(SEVERAL, EFFECT),
+    about=(ALL, EVERY),
+    test=MCNEMAR,
+    sample=_correct,
+    figures=_accuracy,
+)
+AGREEMENT = Measure(
+    "agreement",
+    "Agreement",
+    "Share of held-out images predicted as before.",
+    direction="higher: less was changed",
+    views=(EFFECT,),
+    about=(ALL,),
+    sample=_same,
+)
+CALIBRATION = Measure(
+    "calibration_error",
+    "Calibration error (ECE)",
+    "Mean distance of confidence from accuracy in 15 bins; few images raise it.",
+    direction="lower is better",
+    better=-1,
+    source="Guo et al. 2017, section 2",
+    views=(SEVERAL,),
+    figures=_calibration,
+)

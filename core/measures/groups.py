@@ -1,0 +1,146 @@
+"""Accuracy of groups, a class with a value of an attribute; needs no tags."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
+from core.measures.cells import Context, Figure, Figures
+from core.measures.measure import ONE, SEVERAL, Measure, Rows
+from core.measures.rows import corrected, note, row
+from core.measures.scope import Scope
+from core.statistics.intervals import share
+from core.statistics.paired import Sampled, weighted_share
+from core.statistics.spuriosity import Group, groups
+from core.types import FloatArray
+
+MANY_VALUES = 50
+"""An attribute with more values than this is a quantity, not a group."""
+
+NEEDS_ATTRIBUTES = "needs attributes: a manifest with further columns"
+
+Found = list[tuple[AuditedClass, Group]]
+
+
+def _group_rows(scope: Scope) -> Rows:
+    """Accuracy of every class and value of an attribute, or why it is not grouped."""
+    attributes = scope.audit.summary.attributes
+    if not attributes:
+        return [note("the data has no attributes: groups need a manifest with further columns")]
+    images, rows = scope.audit.images.loc[scope.held], []
+    for attribute in attributes:
+        if images[attribute].nunique(dropna=False) > MANY_VALUES:
+            rows.append(note(f"{attribute} has more than {MANY_VALUES} values: not grouped"))
+            continue
+        found = _grouped(scope.audit, images[["label", "fair", attribute]], attribute)
+        tests = len(images[["label", attribute]].drop_duplicates())
+        rows += [_row(GROUP, scope, attribute, pair, tests) for pair in found]
+        if found:
+            worst = min(found, key=lambda pair: pair[1].accuracy)
+            rows.append(_row(WORST_GROUP, scope, attribute, worst, tests))
+    return rows
+
+
+def _grouped(audit: Audit, images: Any, attribute: str) -> Found:
+    tests = len(images[["label", attribute]].drop_duplicates())
+    by_label, found = images.groupby("label").indices, []
+    for facts in audit.classes:
+        mine = images.iloc[by_label.get(facts.label, [])]
+        values = mine[attribute].to_numpy(dtype=object)
+        accuracies = groups(mine["fair"].to_numpy(dtype=bool), values, tests=tests)
+        found += [(facts, group) for group in accuracies]
+    return found
+
+
+def _row(
+    measure: Measure, scope: Scope, attribute: str, found: tuple[AuditedClass, Group], tests: int
+) -> dict[str, Any]:
+    facts, group = found
+    return row(
+        facts,
+        measure,
+        group.accuracy,
+        interval=(group.low, group.high),
+        n=group.n,
+        subject=f"{attribute} = {group.value}",
+        split=scope.split,
+        note=corrected(tests, "groups"),
+    )
+
+
+class Place(NamedTuple):
+    """The shared held-out images of a class with one value of an attribute."""
+
+    name: str
+    label: str
+    n: int
+    """Images of the class."""
+    rows: FloatArray
+    """Places of the group among all held-out images."""
+    inside: FloatArray
+    """The same among those of the class."""
+
+
+def _worst_of_each(context: Context) -> Figures:
+    """The lowest accuracy of any class with any value of an attribute."""
+    places = _places(context)
+    if not places:
+        return dict.fromkeys((audit.id for audit in context.audits), NEEDS_ATTRIBUTES)
+    return {audit.id: _worst_of(context, audit, places) for audit in context.audits}
+
+
+def _worst_of(context: Context, audit: Audit, places: list[Place]) -> Figure:
+    right = context.shared.correct(audit).astype(np.float64)
+    accuracies = np.array([right[place.rows].mean() for place in places])
+    samples = [
+        weighted_share(right[p.rows], context.weights(p.label, p.n)[:, p.inside]) for p in places
+    ]
+    worst = int(accuracies.argmin())
+    value, n = float(accuracies[worst]), len(places[worst].rows)
+    interval = share(value * n, n, len(places))
+    note = f"{places[worst].name}; {len(places)} groups (Bonferroni)"
+    return Figure(Sampled(value, np.nanmin(samples, axis=0)), interval, n, note)
+
+
+def _places(context: Context) -> list[Place]:
+    held = context.shared.held
+    found: list[Place] = []
+    for attribute in context.audits[0].summary.attributes:
+        values = held[attribute].astype(str).to_numpy()
+        if len(set(values)) > MANY_VALUES:
+            continue
+        for label in context.shared.labels:
+            rows = context.shared.rows(label)
+            for value in sorted(set(values[rows])):
+                inside = np.flatnonzero(values[rows] == value)
+                name = f"{label}, {attribute} = {value}"
+                found.append(Place(name, label, len(rows), rows[inside], inside))
+    return found
+
+
+_SAGAWA = "Sagawa et al. 2020, section 2"
+GROUP = Measure(
+    "group_accuracy",
+    "Group accuracy",
+    "Accuracy on the images of a class with one value of an attribute.",
+    direction="higher is better",
+    better=1,
+    source=_SAGAWA,
+    views=(ONE,),
+    part="groups",
+    everywhere=_group_rows,
+)
+WORST_GROUP = Measure(
+    "worst_group_accuracy",
+    "Worst-group accuracy",
+    "The lowest accuracy of any group of a class and a value of the attribute.",
+    direction="higher is better",
+    better=1,
+    source=_SAGAWA,
+    views=(ONE, SEVERAL),
+    part="groups",
+    figures=_worst_of_each,
+)

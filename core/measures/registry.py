@@ -1,0 +1,84 @@
+"""Every figure there is, in the order of every table.
+
+A figure is one record in one file (:mod:`core.measures.measure`). Those of this project are named
+here; :func:`register` adds one from anywhere else, and every page, command and document has it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from core.errors import InputError
+from core.measures.measure import Measure
+from core.types import Registry
+
+
+class Measures(Registry[Measure]):
+    """Measures by name."""
+
+    def register(self, new: Measure) -> Measure:
+        """Add a measure, and return it.
+
+        Raises
+        ------
+        InputError
+            If its name is taken, or is no word of small letters, digits and underscores: files
+            are called by it.
+        """
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", new.name):
+            raise InputError(
+                f"measure {new.name!r}: name it with small letters, digits and underscores"
+            )
+        return super().register(new)
+
+    def seen_in(self, view: str) -> list[Measure]:
+        """Those of a view."""
+        return [measure for measure in self.values() if view in measure.views]
+
+
+def _in(module: str, *names: str) -> list[str]:
+    return [f"core.measures.{module}:{name}" for name in names]
+
+
+OWN = (
+    *_in("accuracy", "ACCURACY", "AGREEMENT"),
+    *_in("cue_figures", "ACCURACY_WITH_CUE", "ACCURACY_WITHOUT_CUE"),
+    *_in(
+        "gaps",
+        "SPURIOUS_GAP",
+        "ACCURACY_HIGH_SPURIOSITY",
+        "ACCURACY_LOW_SPURIOSITY",
+        "CANDIDATE_GAP",
+        "MEAN_GAP",
+        "WORST_SPURIOUS_GAP",
+        "RELIABILITY",
+    ),
+    *_in("cue_figures", "CUE_GAP"),
+    *_in("scores", "PRECISION", "AREA", "CLASSIFIED", "PROBABILITY"),
+    *_in("directions", "TCAV", "SENSITIVITY"),
+    *_in(
+        "noise_figures",
+        "CORE_ACCURACY",
+        "SPURIOUS_ACCURACY",
+        "BACKGROUND_NOISE_ACCURACY",
+        "FOREGROUND_NOISE_ACCURACY",
+        "CLEAN",
+        "RELATIVE_CORE_SENSITIVITY",
+        "RELATIVE_FOREGROUND_SENSITIVITY",
+    ),
+    *_in("flips", "FLIP_RATE", "CONTROL_RATE", "IN_FRONT_RATE"),
+    *_in("watermark", "FLIP_RATE", "ACCURACY"),
+    *_in("cue_figures", "PASTED_SCORE"),
+    *_in("pointing", "EPG"),
+    *_in("groups", "GROUP", "WORST_GROUP"),
+    *_in("cue_figures", "WORST"),
+    *_in("accuracy", "CALIBRATION"),
+    *_in("cost", "PARAMETERS", "IMAGES_PER_SECOND"),
+    *_in("factors", "DECIDED_BY", "INTERACTION", "COMPOSED", "SHAPE_BIAS", "BACKGROUND_GAP"),
+)
+"""Where this project's own stand."""
+
+MEASURES = Measures("measure", OWN)
+"""By name."""
+
+register = MEASURES.register

@@ -1,0 +1,166 @@
+"""Whose model is asked, on which images, about which cues: what every figure is sampled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.errors import InputError
+from core.measures.outcomes import Composites, Outcomes, held_out_composites
+from core.statistics.intervals import class_probability, side_size
+from core.tags.decisions import Decisions, spuriosity_of
+from core.trials.noise import SIGMA
+from core.types import BoolArray, FloatArray, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+NOT_ASKED = "needs pictures, which --quick left out: run the same command without it"
+
+FALSE = {"", "0", "0.0", "false", "no", "none", "nan"}
+"""Values of an attribute, in small letters, that say an image lacks it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """One model, some images, the tagged cues."""
+
+    audit: Audit
+    """Whose model is asked."""
+    decisions: Decisions
+    parent: Audit | None = None
+    """Whose tags and candidates these are, where before and after is measured: both models are
+    asked about the parent's."""
+    images: pd.Index | None = None
+    """What figures are measured on; by default the held-out images."""
+    sigma: float = SIGMA
+    """Of the noise."""
+    attribute: str | None = None
+    """Says who shows the cue, where people asked for it."""
+    pictures: bool = True
+    """Whether images may be decoded."""
+    same_encoder: bool = True
+    """Whether the parent's encoder sees images as the audit's does."""
+    made: Outcomes | None = None
+    """The audit's outcomes, where they are at hand."""
+    models: dict[str, Model] = field(default_factory=dict)
+    """Loaded models by audit id, filled where one is needed."""
+    report: Reporter = silent
+    _ranked: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    @property
+    def owner(self) -> Audit:
+        """Whose tags and candidates these are."""
+        return self.parent or self.audit
+
+    @property
+    def split(self) -> str:
+        """The held-out images, in words."""
+        return self.audit.summary.held_out
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """What is stored of the trials of this audit."""
+        return self.made or Outcomes(self.audit, self.decisions)
+
+    @cached_property
+    def held(self) -> pd.Index:
+        """Ids of the images that figures are measured on."""
+        return self.audit.images.index[self.audit.held_out] if self.images is None else self.images
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        return frozenset(self.held)
+
+    def among(self, image_ids: Iterable[str]) -> BoolArray:
+        """(n,) whether each image is one of those that figures are measured on."""
+        return np.array([image_id in self._held for image_id in image_ids], bool)
+
+    def mine(self, label: str = "") -> list[str]:
+        """Those of a class; all of them without one."""
+        labels = self.owner.images.loc[self.held, "label"]
+        return list(self.held[(labels == label).to_numpy(bool)] if label else self.held)
+
+    def correct(self, image_ids: Sequence[str]) -> FloatArray:
+        """(n,) 1 where the model is right, out of fold where a head was fitted on the image."""
+        found: FloatArray = self.audit.images["fair"].loc[list(image_ids)].to_numpy(np.float64)
+        return found
+
+    def probability(self, image_ids: Sequence[str], output: int) -> FloatArray:
+        """(n,) probability of an output on images of the audit, by their stored features."""
+        return class_probability(self.audit.head.logits(self.audit.features(image_ids)), output)
+
+    def ranked(self, label: str) -> pd.DataFrame:
+        """Images of a class that have a spuriosity, highest first: ``image_id``, ``spuriosity``."""
+        if label not in self._ranked:
+            table = spuriosity_of(self.owner, label, self.decisions.spurious[label])
+            there = self.among(table["image_id"]) & table["spuriosity"].notna()
+            self._ranked[label] = table.loc[there, ["image_id", "spuriosity"]]
+        return self._ranked[label]
+
+    def shows(self, label: str) -> tuple[pd.Series, str]:
+        """Who shows the class's cue, and how that is known (:func:`who_shows`)."""
+        return who_shows(self.owner, label, self.decisions, self.held, self.attribute)
+
+    def composites(self, label: str) -> Composites:
+        """The class's cue on images of the others, as the audit's encoder sees them."""
+        seen_by = None if self.same_encoder else self.audit
+        return held_out_composites(
+            self.owner, label, self.decisions, seen_by=seen_by, models=self.models,
+            report=self.report,
+        )  # fmt: skip
+
+
+def has(audit: Audit, attribute: str) -> pd.Series:
+    """Whether every image has an attribute, as pandas booleans; missing where nothing is said.
+
+    ``NAME=VALUE`` asks for one value, ``NAME`` for any that is not zero, empty or false.
+
+    Raises
+    ------
+    InputError
+        If the data has no such attribute; those it has are named.
+    """
+    name, equals, value = attribute.partition("=")
+    if name not in audit.summary.attributes:
+        known = ", ".join(audit.summary.attributes) or "none"
+        raise InputError(f"the data has no attribute {name!r}; it has: {known}")
+    column = audit.images[name]
+    text = column.astype(str)
+    found = text == value if equals else ~text.str.lower().isin(FALSE)
+    return found.astype("boolean").mask(column.isna())
+
+
+def who_shows(
+    audit: Audit,
+    label: str,
+    decisions: Decisions,
+    image_ids: pd.Index,
+    attribute: str | None = None,
+) -> tuple[pd.Series, str]:
+    """Which of some images of a class show its cue, and how that is known.
+
+    Returns
+    -------
+    shows : pandas booleans by ``image_id``; missing where nothing is said, as for other classes.
+        By an attribute where people asked for one; else the class's k images of highest and of
+        lowest spuriosity among these images.
+    basis : the same in words.
+    """
+    found = pd.Series(pd.NA, image_ids, dtype="boolean")
+    mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
+    if attribute is not None:
+        found.loc[mine] = has(audit, attribute).loc[mine]
+        return found, f"attribute {attribute}"
+    table = spuriosity_of(audit, label, decisions.spurious[label])
+    table = table[table["image_id"].isin(mine) & table["spuriosity"].notna()]
+    k = side_size(len(table))
+    found.loc[table["image_id"].iloc[:k]] = True
+    found.loc[table["image_id"].iloc[len(table) - k :]] = False
+    return found, f"the {k} images of highest and of lowest spuriosity"
