@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,8 +86,10 @@ class Registry(Mapping[str, Choice]):
         Raises
         ------
         InputError
-            If there is one of its name already.
+            If there is one of its name already, or addresses and files could not bear the name.
         """
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", new.name):
+            raise InputError(f"{self.noun} {new.name!r}: use small letters, digits, - and _ alone")
         if new.name in self._all():
             raise InputError(f"there is a {self.noun} {new.name!r} already; choose another name")
         self._all()[new.name] = new

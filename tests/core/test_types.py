@@ -41,6 +41,14 @@ def test_a_name_is_given_once() -> None:
     assert len(known) == 3
 
 
+@pytest.mark.parametrize("name", ["", "Fez", "a/b", "../fez", "fez cap", "fez\n", "-fez", "f" * 65])
+def test_a_name_fits_into_addresses_and_files(name: str) -> None:
+    known = hats()
+    with pytest.raises(InputError, match="hat .*: use small letters, digits, - and _ alone"):
+        known.register(Hat(name))
+    assert list(known) == ["bowler", "beret"]
+
+
 def test_who_asks_for_another_is_told_all() -> None:
     with pytest.raises(InputError, match="there is no hat 'cap'; choose bowler, beret"):
         hats().chosen("cap")
