@@ -27,8 +27,9 @@ from core.errors import UnreadableImageError
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = (
-    "JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "ICO",
-)  # fmt: skip
+    *("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF"),
+    *("GIF", "PPM", "JPEG2000", "AVIF", "ICO"),
+)
 """Formats decoded whatever the ending of the file. Not: those that start another program (EPS)."""
 
 MAX_BYTES = 8 * MAX_PIXELS
@@ -47,10 +48,10 @@ NO_MEMORY = "decoder error -9"
 """What Pillow says where libtiff refuses a tile or strip for its size, or finds no memory."""
 
 DECODER_ERRORS = (
-    OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError,
-    AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error, MemoryError,
-    Warning, Image.DecompressionBombError,
-)  # fmt: skip
+    *(OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError),
+    *(AttributeError, NotImplementedError, RuntimeError, struct.error, zlib.error, MemoryError),
+    *(Warning, Image.DecompressionBombError),
+)
 """What Pillow's decoders are known to raise for damaged files."""
 
 

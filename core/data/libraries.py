@@ -25,9 +25,9 @@ from core.errors import DataError, SpurioscopeError, UnreadableImageError
 T = TypeVar("T")
 
 DAMAGED = (
-    EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
-    pickle.UnpicklingError, csv.Error, ArrowException, UnicodeError, SyntaxError,
-)  # fmt: skip
+    *(EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(pickle.UnpicklingError, csv.Error, ArrowException, UnicodeError, SyntaxError),
+)
 
 KINDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (MemoryError, "there is not enough memory"),

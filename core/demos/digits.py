@@ -37,10 +37,13 @@ SHIFT = 6
 """The object palette of double-coloured digits is the background's, moved by this many."""
 COLUMNS = ("path", "label", "split", "object_mask", "object", "background")
 
-PALETTE = np.array(
-    [(230, 60, 60), (60, 180, 75), (60, 90, 220), (240, 220, 60), (150, 60, 180),
-     (70, 220, 220), (240, 140, 40), (240, 90, 200), (130, 85, 45), (150, 150, 150)]
-) / 255  # fmt: skip
+_BYTES = np.array(
+    [
+        *((230, 60, 60), (60, 180, 75), (60, 90, 220), (240, 220, 60), (150, 60, 180)),
+        *((70, 220, 220), (240, 140, 40), (240, 90, 200), (130, 85, 45), (150, 150, 150)),
+    ]
+)
+PALETTE = _BYTES / 255
 """(10, 3) colours that are told apart easily."""
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 WHITE: Colour = (248, 246, 240)
 STRIPES: tuple[Colour, ...] = (
-    (228, 48, 48), WHITE, (36, 112, 208), WHITE, (250, 196, 40), WHITE,
-)  # fmt: skip
+    *((228, 48, 48), WHITE, (36, 112, 208)),
+    *(WHITE, (250, 196, 40), WHITE),
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def _draw_shrub(canvas: Canvas, prop: Prop) -> None:
 def _draw_rock(canvas: Canvas, prop: Prop) -> None:
     x, y, h = prop.x, prop.ground, prop.height * 0.8
     canvas.shadow((x, y), (h * 0.7, h * 0.15), 0.45)
-    outline = [(x - 0.65 * h, y), (x - 0.5 * h, y - 0.45 * h), (x - 0.05 * h, y - 0.68 * h),
-               (x + 0.45 * h, y - 0.42 * h), (x + 0.68 * h, y)]  # fmt: skip
+    shape = ((-0.65, 0), (-0.5, 0.45), (-0.05, 0.68), (0.45, 0.42), (0.68, 0))
+    outline = [(x + a * h, y - b * h) for a, b in shape]
     canvas.polygon(rounded(outline, h * 0.15), (122, 118, 116), Part.OTHER)
     canvas.polygon(
         [outline[1], outline[2], (x + 0.1 * h, y - 0.35 * h)], (146, 142, 138), Part.OTHER
@@ -99,10 +100,10 @@ def _draw_post(canvas: Canvas, prop: Prop) -> None:
 def _draw_bin(canvas: Canvas, prop: Prop) -> None:
     x, y, h = prop.x, prop.ground, prop.height
     canvas.shadow((x, y), (h * 0.45, h * 0.12), 0.5)
-    canvas.polygon([(x - 0.27 * h, y), (x - 0.34 * h, y - 0.85 * h), (x + 0.34 * h, y - 0.85 * h),
-                    (x + 0.27 * h, y)], (74, 84, 84), Part.OTHER)  # fmt: skip
-    lid = [(x - 0.4 * h, y - 0.85 * h), (x - 0.34 * h, y - h), (x + 0.34 * h, y - h),
-           (x + 0.4 * h, y - 0.85 * h)]  # fmt: skip
+    barrel = ((-0.27, 0), (-0.34, 0.85), (0.34, 0.85), (0.27, 0))
+    canvas.polygon([(x + a * h, y - b * h) for a, b in barrel], (74, 84, 84), Part.OTHER)
+    top = ((-0.4, 0.85), (-0.34, 1), (0.34, 1), (0.4, 0.85))
+    lid = [(x + a * h, y - b * h) for a, b in top]
     canvas.polygon(rounded(lid, 2), (56, 64, 66), Part.OTHER)
 
 

@@ -282,10 +282,12 @@ def turned(ground: Ground, donors: IntArray, regions: BoolArray) -> tuple[BoolAr
     """
     others, shifts = ground.controls
     other, shift = others[donors], shifts[donors]
-    inside = np.stack([
-        _inside(ground.read[donors], regions),
-        _inside(_rolled(ground.read[other], shift, ground.grid), regions),
-    ])  # fmt: skip
+    inside = np.stack(
+        [
+            _inside(ground.read[donors], regions),
+            _inside(_rolled(ground.read[other], shift, ground.grid), regions),
+        ]
+    )
     pool, masks = ground.pool, regions.astype(np.float32)
     found = np.zeros((2, len(donors), len(pool.read)), bool)
     step = max(NUMBERS // max(inside[0].size, 1), 1)
