@@ -64,8 +64,10 @@ class Answer:
     def equals(self, other: Answer) -> bool:
         """Whether nothing differs that a user would see."""
         same = (self.shape, self.structure, self.normalised) == (
-            other.shape, other.structure, other.normalised
-        )  # fmt: skip
+            other.shape,
+            other.structure,
+            other.normalised,
+        )
         return same and np.allclose(self.logits, other.logits, atol=2e-3, rtol=2e-3)
 
 
@@ -244,7 +246,7 @@ CORRECTED: dict[str, Callable[[State], State]] = {
     "of one row": lambda s: {
         **s,
         **{n: (s[n].t()[:1].t() if "write" in n else s[n][:1]).contiguous() for n in PARTS},
-    },  # fmt: skip
+    },
     "flattened": _wrong(PARTS[0], lambda t: t.flatten()),
     "wrapped": lambda s: {f"module.{n}": t for n, t in s.items()},
     "correction alone wrapped": lambda s: {
@@ -257,7 +259,7 @@ CORRECTED: dict[str, Callable[[State], State]] = {
         **s,
         "fc.weight": s["fc.weight"][1:].clone(),
         "fc.bias": s["fc.bias"][1:].clone(),
-    },  # fmt: skip
+    },
     "correction renamed": lambda s: {n.replace("correction", "corection"): t for n, t in s.items()},
 }
 """What the tensors of a corrected model become; each with its header, without, and as pickle."""

@@ -355,8 +355,15 @@ def prepare(folder: Path) -> Bench:
     workspace = Workspace(folder / "workspace")
     audit = make(workspace, classes=3, per_class=12, width=8)
     store, label = TagStore.open(workspace), audit.classes[0].label
-    store.add("Zoë", audit.id, CandidateKey(label, PCA, 1), Tag.SPURIOUS,
-              subtype=Subtype.BACKGROUND, confidence=4, reason="snow")  # fmt: skip
+    store.add(
+        "Zoë",
+        audit.id,
+        CandidateKey(label, PCA, 1),
+        Tag.SPURIOUS,
+        subtype=Subtype.BACKGROUND,
+        confidence=4,
+        reason="snow",
+    )
     store.add("Zoë", audit.id, CandidateKey(label, PCA, 1), Tag.CORE)
     store.undo("Zoë", audit.id)
     bench = Bench(workspace, audit.id, label, folder / "kept")

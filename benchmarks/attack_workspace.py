@@ -66,7 +66,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "map": ("map", NAME, "--pca-only", "--json"),
     "report": ("report", NAME, "--quick", "--out", "OUT.html", "--appendix", "OUT.zip"),
     "verify": ("verify", NAME, "--json"),
-}  # fmt: skip
+}
 READ, AGAIN = "reading", "the same audit"
 WHOLE = {"report", "verify", AGAIN}
 """They promise to have compared everything."""

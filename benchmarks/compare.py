@@ -46,11 +46,15 @@ def cells(said: dict[str, Any]) -> list[Line]:
     return [
         Line("demo: cells", len(said["cells"]), "-"),
         Line("demo: cells without a figure", len(empty), "0", "", not empty),
-        Line("demo: cells without a difference to the baseline", len(without), "0", "",
-             not without),
-        Line("demo: differences certain after Holm's correction",
-             sum(cell["certain"] for cell in others), f"of {said['tests']} tests"),
-    ]  # fmt: skip
+        Line(
+            "demo: cells without a difference to the baseline", len(without), "0", "", not without
+        ),
+        Line(
+            "demo: differences certain after Holm's correction",
+            sum(cell["certain"] for cell in others),
+            f"of {said['tests']} tests",
+        ),
+    ]
 
 
 def carried(said: dict[str, Any], workspace: Any) -> list[Line]:
@@ -95,14 +99,18 @@ def opening(folder: str) -> list[Line]:
     count = int(images.split(" on ")[1].split(" ")[0].replace(",", ""))
     return [
         Line("photos: shared images of three models", count, "-"),
-        Line("page opened, table painted, median", middle, f"<= {WANTED:g}", "s",
-             middle <= WANTED),
+        Line("page opened, table painted, median", middle, f"<= {WANTED:g}", "s", middle <= WANTED),
         Line("the page Glossary, which shows no data, the same way", empty, "-", "s"),
         Line("the same for the first visitor of a fresh server", first, "-", "s"),
-        Line("cells that say that they need tags", text.count("needs tags"), "> 0", "",
-             "needs tags" in text),
+        Line(
+            "cells that say that they need tags",
+            text.count("needs tags"),
+            "> 0",
+            "",
+            "needs tags" in text,
+        ),
         Line("load of the machine in the last minute", os.getloadavg()[0], "-"),
-    ]  # fmt: skip
+    ]
 
 
 def audit_photos(folder: str) -> list[str]:
@@ -119,8 +127,10 @@ def audit_photos(folder: str) -> list[str]:
         if workspace.named(name) is None:
             subprocess.run(
                 [sys.executable, "-m", "core", *command, "--workspace", folder],
-                cwd=ROOT, capture_output=True, check=True,
-            )  # fmt: skip
+                cwd=ROOT,
+                capture_output=True,
+                check=True,
+            )
         ids.append(workspace.find(name).id)
     return ids
 

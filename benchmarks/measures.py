@@ -95,11 +95,21 @@ def ranked(audit: Any, label: str, cue: str, decisions: Any, table: Any) -> list
     name = f"{label}, cue {cue}"
     return [
         Line(f"{name}: AUROC of spuriosity against the cue", area, ">= 0.95", "", area >= 0.95),
-        Line(f"{name}: spurious gap [{gap['low']:.1f}, {gap['high']:.1f}]", float(gap["value"]),
-             "> 0 with its interval", "points", holds),
-        Line(f"{name}: accuracy with the cue minus without", difference,
-             "inside the gap's interval", "points", within),
-    ]  # fmt: skip
+        Line(
+            f"{name}: spurious gap [{gap['low']:.1f}, {gap['high']:.1f}]",
+            float(gap["value"]),
+            "> 0 with its interval",
+            "points",
+            holds,
+        ),
+        Line(
+            f"{name}: accuracy with the cue minus without",
+            difference,
+            "inside the gap's interval",
+            "points",
+            within,
+        ),
+    ]
 
 
 def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
@@ -119,22 +129,38 @@ def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) 
     control = float(found.turned(own, "control").mean())
     front = float(found.turned(own, "in_front").mean())
     lines = [
-        Line(f"{label}: its cue pasted on {len(found.table)} images of others, newly {label}",
-             rate, "> 0.5", "", rate > 0.5),
+        Line(
+            f"{label}: its cue pasted on {len(found.table)} images of others, newly {label}",
+            rate,
+            "> 0.5",
+            "",
+            rate > 0.5,
+        ),
         Line(f"{label}: the same with the image's own object in front", front, ""),
         Line(f"{label}: the same shape from the image's own class instead", control, ""),
-    ]  # fmt: skip
+    ]
     for other in clean:
         class_idx = audit.class_facts(other).class_idx
         turned = float(found.turned(class_idx).mean())
         lines += [
-            Line(f"{label}: its cue pasted, newly {other} (clean)", turned, "< 0.05", "",
-                 turned < 0.05),
-            Line(f"{label}: the same with the image's own object in front",
-                 float(found.turned(class_idx, "in_front").mean()), ""),
-            Line(f"{label}: the same shape from the image's own class instead, newly {other}",
-                 float(found.turned(class_idx, "control").mean()), ""),
-        ]  # fmt: skip
+            Line(
+                f"{label}: its cue pasted, newly {other} (clean)",
+                turned,
+                "< 0.05",
+                "",
+                turned < 0.05,
+            ),
+            Line(
+                f"{label}: the same with the image's own object in front",
+                float(found.turned(class_idx, "in_front").mean()),
+                "",
+            ),
+            Line(
+                f"{label}: the same shape from the image's own class instead, newly {other}",
+                float(found.turned(class_idx, "control").mean()),
+                "",
+            ),
+        ]
     return lines
 
 

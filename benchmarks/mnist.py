@@ -53,13 +53,23 @@ def guise(kind: str) -> list[Line]:
     )
     return [
         Line(f"{kind}: plain classifier", before, "", "accuracy"),
-        Line(f"{kind}: trained on generated counterfactuals", after, "> plain", "accuracy",
-             after > before),
-        Line(f"{kind}: trained on counterfactuals composed by the true masks", given, "> plain",
-             "accuracy", given > before),
+        Line(
+            f"{kind}: trained on generated counterfactuals",
+            after,
+            "> plain",
+            "accuracy",
+            after > before,
+        ),
+        Line(
+            f"{kind}: trained on counterfactuals composed by the true masks",
+            given,
+            "> plain",
+            "accuracy",
+            given > before,
+        ),
         Line(f"{kind}: saliency and true masks, intersection over union", float(overlap), ""),
         Line(f"{kind}: training the generator", seconds, "", "s"),
-    ]  # fmt: skip
+    ]
 
 
 def composed(train: Digits) -> tuple[np.ndarray, np.ndarray]:

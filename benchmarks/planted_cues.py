@@ -88,10 +88,15 @@ def case_of(audit: Any, name: str) -> Case:
     test = np.cumsum(~train) - 1
     truth = images[list(owners.values())].to_numpy() == 1
     return Case(
-        audit.name, audit.head, tags,
-        Pairs(*parts, rows=np.concatenate(which)), features[~train], labels[~train], truth[~train],
+        audit.name,
+        audit.head,
+        tags,
+        Pairs(*parts, rows=np.concatenate(which)),
+        features[~train],
+        labels[~train],
+        truth[~train],
         tuple((test[rows], found) for rows, found in pasted),
-    )  # fmt: skip
+    )
 
 
 def by_overlays(audit: Any, ids: Sequence[str], evidence: Evidence) -> Pairs | None:
@@ -166,10 +171,14 @@ def stickers(root: Path, seed: int) -> Path:
                 image.save(folder / f"{stem}.png")
                 mask.save(folder / f"{stem}-cue.png")
                 rows.append(
-                    {"path": f"{stem}.png", "label": label, "split": "train" if split == "train"
-                     else "test", "cue": int(cue),
-                     "cue_mask": f"{stem}-cue.png" if cue else ""}
-                )  # fmt: skip
+                    {
+                        "path": f"{stem}.png",
+                        "label": label,
+                        "split": "train" if split == "train" else "test",
+                        "cue": int(cue),
+                        "cue_mask": f"{stem}-cue.png" if cue else "",
+                    }
+                )
     pd.DataFrame(rows).to_csv(folder / "m.csv", index=False)
     return folder / "m.csv"
 

@@ -48,9 +48,12 @@ def lines(model: str, data: Path, folder: Path) -> list[Line]:
     for kind in KINDS:
         with encoding(kind):
             request = AuditRequest(
-                str(data), model, name=f"{name}-{kind}", head="fit",
+                str(data),
+                model,
+                name=f"{name}-{kind}",
+                head="fit",
                 precision="bf16" if kind == "bf16" else "fp32",
-            )  # fmt: skip
+            )
             began = time.perf_counter()
             audits[kind] = run_audit(request, workspace)
             seconds[kind] = time.perf_counter() - began
@@ -59,9 +62,13 @@ def lines(model: str, data: Path, folder: Path) -> list[Line]:
     for kind in KINDS[1:]:
         found += apart(f"{name}, {kind}", exact, audits[kind], holds=None)
         found.append(
-            Line(f"{name}, {kind}: whole audit, fp32 over it", seconds["fp32"] / seconds[kind], "",
-                 "x")
-        )  # fmt: skip
+            Line(
+                f"{name}, {kind}: whole audit, fp32 over it",
+                seconds["fp32"] / seconds[kind],
+                "",
+                "x",
+            )
+        )
     chosen = auto.manifest.compute.precision
     found += apart(f"{name}, auto ({chosen})", exact, auto, holds=True)
     return found
@@ -111,12 +118,16 @@ def apart(what: str, exact: Any, other: Any, *, holds: bool | None) -> list[Line
         Line(f"{what}: distance of the features, median", moved.typical, ""),
         Line(f"{what}: distance of the features, 99th percentile", moved.distance, ""),
         line(f"predictions that differ, of {len(ids):,}", differing, zero),
-        Line(f"{what}: largest change of a gap among the first {LEADING} components", shift, "",
-             "points"),
+        Line(
+            f"{what}: largest change of a gap among the first {LEADING} components",
+            shift,
+            "",
+            "points",
+        ),
         line(f"classes whose leading component is another, of {len(exact.classes)}", leading, zero),
         line("classes that stand elsewhere on Overview", order, zero),
         *strength(what, exact, other),
-    ]  # fmt: skip
+    ]
 
 
 def figures(exact: Any, other: Any) -> tuple[float, int, int]:

@@ -76,14 +76,25 @@ def opened(path: Path, owners: set[str], clean: set[str]) -> list[Line]:
     harmed = {article["label"] for article in said if article["verdict"] == "harmed"}
     accused = [article for article in said if article["label"] in clean]
     return [
-        Line("network off: requests apart from the file itself", len(requests), "0", "",
-             not requests),
+        Line(
+            "network off: requests apart from the file itself", len(requests), "0", "", not requests
+        ),
         Line("pictures that do not show", failed, "0", "", failed == 0),
-        Line(f"classes called harmed: {', '.join(sorted(harmed)) or 'none'}", len(harmed),
-             f"exactly {', '.join(sorted(owners))}", "", harmed == owners),
-        Line(f"findings about the clean {' and '.join(sorted(clean))}", len(accused), "0", "",
-             not accused),
-    ]  # fmt: skip
+        Line(
+            f"classes called harmed: {', '.join(sorted(harmed)) or 'none'}",
+            len(harmed),
+            f"exactly {', '.join(sorted(owners))}",
+            "",
+            harmed == owners,
+        ),
+        Line(
+            f"findings about the clean {' and '.join(sorted(clean))}",
+            len(accused),
+            "0",
+            "",
+            not accused,
+        ),
+    ]
 
 
 def in_chromium(path: Path) -> tuple[list[str], int, list[dict[str, str]]]:

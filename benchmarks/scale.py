@@ -60,8 +60,10 @@ def run() -> list[Line]:
         known(audit, decided(audit, TagStore.open(workspace)))
         taken = time.perf_counter() - began
         lines = opened(folder, len(audit.images), len(audit.classes))
-    return [*lines, Line("gaps and groups of every class, or read where they are stored", taken,
-                         "", "s")]  # fmt: skip
+    return [
+        *lines,
+        Line("gaps and groups of every class, or read where they are stored", taken, "", "s"),
+    ]
 
 
 def opened(folder: str, images: int, classes: int) -> list[Line]:

@@ -235,10 +235,15 @@ def bombs(folder: str, url: str) -> list[Line]:
     lives = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
     told = sum(said)
     return [
-        Line("memory while three bombs are uploaded at once, the app and its children",
-             peak[0] / 2**30, "< 4", "GiB", lives and peak[0] < LIMIT),
+        Line(
+            "memory while three bombs are uploaded at once, the app and its children",
+            peak[0] / 2**30,
+            "< 4",
+            "GiB",
+            lives and peak[0] < LIMIT,
+        ),
         Line("bombs that are refused in a sentence", told, "3", "", told == 3),
-    ]  # fmt: skip
+    ]
 
 
 def _is_refused(url: str, audit_id: str, file: Path) -> bool:

@@ -101,8 +101,10 @@ def results(case: Case) -> Iterator[Result]:
     plain, overlays = replace(case.tags, pairs=None), case.tags
     masks = replace(case.tags, pairs=case.pairs)
     for basis, evidence, ways in (
-        ("tags", plain, PLAIN), ("tags, overlays", overlays, PAIRED), ("masks", masks, PAIRED)
-    ):  # fmt: skip
+        ("tags", plain, PLAIN),
+        ("tags, overlays", overlays, PAIRED),
+        ("masks", masks, PAIRED),
+    ):
         for way in ways:
             yield tried(case, basis, evidence, way, starts)
 
@@ -140,28 +142,47 @@ def summary(name: str, found: list[list[Result]]) -> list[Line]:
     flips = float(np.mean([r.flips for r in before]))
     lines = [
         Line(f"{name}: flip rate before", flips, f"> {FROM:g}", "", flips > FROM),
-        Line(f"{name}: accuracy without the cue before",
-             100 * float(np.mean([r.accuracy for r in before])), "", "%"),
-        Line(f"{name}: accuracy on all test images before",
-             100 * float(np.mean([r.overall for r in before])), "", "%"),
-    ]  # fmt: skip
-    first = {f"{basis}: pclarc (chosen)": limit
-             for basis, limit in (("tags, overlays", TAGS), ("masks", MASKS))}  # fmt: skip
+        Line(
+            f"{name}: accuracy without the cue before",
+            100 * float(np.mean([r.accuracy for r in before])),
+            "",
+            "%",
+        ),
+        Line(
+            f"{name}: accuracy on all test images before",
+            100 * float(np.mean([r.overall for r in before])),
+            "",
+            "%",
+        ),
+    ]
+    first = {
+        f"{basis}: pclarc (chosen)": limit
+        for basis, limit in (("tags, overlays", TAGS), ("masks", MASKS))
+    }
     for same in list(zip(*found, strict=True))[1:]:
         way = same[0].way
         rate = float(np.mean([r.flips for r in same]))
-        lost = 100 * float(np.mean([b.accuracy - r.accuracy
-                                    for b, r in zip(before, same, strict=True)]))  # fmt: skip
+        lost = 100 * float(
+            np.mean([b.accuracy - r.accuracy for b, r in zip(before, same, strict=True)])
+        )
         used = ", ".join(f"{r.strength:g}" for r in same)
         limit = first.get(way)
         lines += [
-            Line(f"{name}, {way}, strength {used}: flip rate", rate,
-                 "" if limit is None else f"< {limit:g}", "",
-                 None if limit is None else rate < limit),
-            Line(f"{name}, {way}: accuracy lost without the cue", lost,
-                 "" if limit is None else f"<= {LOST:g}", "points",
-                 None if limit is None else lost <= LOST),
-        ]  # fmt: skip
+            Line(
+                f"{name}, {way}, strength {used}: flip rate",
+                rate,
+                "" if limit is None else f"< {limit:g}",
+                "",
+                None if limit is None else rate < limit,
+            ),
+            Line(
+                f"{name}, {way}: accuracy lost without the cue",
+                lost,
+                "" if limit is None else f"<= {LOST:g}",
+                "points",
+                None if limit is None else lost <= LOST,
+            ),
+        ]
         if limit is not None:
             overall = 100 * float(np.mean([r.overall for r in same]))
             lines.append(Line(f"{name}, {way}: accuracy on all test images", overall, "", "%"))

@@ -62,13 +62,23 @@ def owner(audit: Any, label: str, truth: dict[str, Any]) -> list[Line]:
     with_cue, without = right[held & shown].mean(), right[held & ~shown].mean()
     name = f"{label}, cue {truth['cue']}"
     lines = [
-        Line(f"{name}: AUROC of number {place + 1} on the page", found[place], ">= 0.95",
-             "", found[place] >= 0.95),
+        Line(
+            f"{name}: AUROC of number {place + 1} on the page",
+            found[place],
+            ">= 0.95",
+            "",
+            found[place] >= 0.95,
+        ),
         Line(f"{name}: gap of that component", float(row["gap"]), "", "points"),
-        Line(f"{name}: accuracy with the cue minus without", 100 * (with_cue - without), "> 0",
-             "points", bool(with_cue > without)),
+        Line(
+            f"{name}: accuracy with the cue minus without",
+            100 * (with_cue - without),
+            "> 0",
+            "points",
+            bool(with_cue > without),
+        ),
         Line(f"{name}: share of the overlay's energy inside the cue", share, ""),
-    ]  # fmt: skip
+    ]
     if truth["kind"] == "background":
         holds = ratio >= 0.7 * best
         target = f">= {0.7 * best:.2g} (0.7 of the largest possible)"

@@ -156,11 +156,15 @@ def fixture(own: float, *, n: int = 3000, seed: int = 1) -> Fixture:
         encode(render(n // 6, own, seed + 6, patched=p)[0]) for p in (True, False)
     )
     return Fixture(
-        head, Evidence(features, labels, (cue,), states[0]),
+        head,
+        Evidence(features, labels, (cue,), states[0]),
         Evidence(features, labels, (cue,), states[2]),
-        Evidence(features, labels, (red,), states[1]), encode(test), test_labels,
-        encode(other[other_labels != 0]), with_patch - without,
-    )  # fmt: skip
+        Evidence(features, labels, (red,), states[1]),
+        encode(test),
+        test_labels,
+        encode(other[other_labels != 0]),
+        with_patch - without,
+    )
 
 
 def corrected(f: Fixture) -> dict[str, Any]:
@@ -238,8 +242,15 @@ def answers(own: float, f: Fixture, heads: dict[str, Any]) -> list[Line]:
     vector = concept_of(f.attribute, 0, "signal").vector
     title = f"patch on {own:.0%} of class 0"
     aligned = alignment(f.pairs, vector)[0]
-    lines = [Line(f"{title}: alignment of the signal vector", aligned, ">= 0.98", "",
-                  aligned >= 0.98 if own == 0.4 else None)]  # fmt: skip
+    lines = [
+        Line(
+            f"{title}: alignment of the signal vector",
+            aligned,
+            ">= 0.98",
+            "",
+            aligned >= 0.98 if own == 0.4 else None,
+        )
+    ]
     for name in ("before", "rrclarc 0.001", "rrclarc 0.1"):
         size = answer(heads[name], f.patched, vector, 0).sensitivity
         lines.append(Line(f"{title}, {name}: sensitivity of class 0", size, ""))

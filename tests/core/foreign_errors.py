@@ -15,10 +15,24 @@ class Unknown(Exception):  # noqa: N818
 
 FOREIGN = "foreign words 0x7f"
 BROKEN = [
-    OSError(FOREIGN), KeyError(FOREIGN), IndexError(FOREIGN), AttributeError(FOREIGN),
-    AssertionError(FOREIGN), MemoryError(FOREIGN), OverflowError(FOREIGN), RuntimeError(FOREIGN),
-    struct.error(FOREIGN), zlib.error(FOREIGN), lzma.LZMAError(FOREIGN), TypeError(FOREIGN),
-    ElementTree.ParseError(FOREIGN), NotImplementedError(FOREIGN), ValueError(FOREIGN),
-    ImportError(FOREIGN), pyarrow.ArrowInvalid(FOREIGN), pyarrow.lib.ArrowCapacityError(FOREIGN),
-    Image.DecompressionBombError(FOREIGN), Unknown(FOREIGN),
-]  # fmt: skip
+    OSError(FOREIGN),
+    KeyError(FOREIGN),
+    IndexError(FOREIGN),
+    AttributeError(FOREIGN),
+    AssertionError(FOREIGN),
+    MemoryError(FOREIGN),
+    OverflowError(FOREIGN),
+    RuntimeError(FOREIGN),
+    struct.error(FOREIGN),
+    zlib.error(FOREIGN),
+    lzma.LZMAError(FOREIGN),
+    TypeError(FOREIGN),
+    ElementTree.ParseError(FOREIGN),
+    NotImplementedError(FOREIGN),
+    ValueError(FOREIGN),
+    ImportError(FOREIGN),
+    pyarrow.ArrowInvalid(FOREIGN),
+    pyarrow.lib.ArrowCapacityError(FOREIGN),
+    Image.DecompressionBombError(FOREIGN),
+    Unknown(FOREIGN),
+]

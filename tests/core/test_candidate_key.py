@@ -51,10 +51,29 @@ def test_a_short_text_is_of_the_class_that_is_given() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "pca-0", "van", "van/pca", "van/pca-", "van/pca-x", "van/pca--1", "van/pca-00",
-     "van/logit-0", "van/PCA-0", "van/pca-0 ", "van/pca-٣", "van.pca.0", "3.pca.0", "3/pca/0",
-     "2.pca/0", "2.logit.0", "-1.pca.0", "2.pca.-1", "2.pca.99999999999"],
-)  # fmt: skip
+    [
+        "",
+        "pca-0",
+        "van",
+        "van/pca",
+        "van/pca-",
+        "van/pca-x",
+        "van/pca--1",
+        "van/pca-00",
+        "van/logit-0",
+        "van/PCA-0",
+        "van/pca-0 ",
+        "van/pca-٣",
+        "van.pca.0",
+        "3.pca.0",
+        "3/pca/0",
+        "2.pca/0",
+        "2.logit.0",
+        "-1.pca.0",
+        "2.pca.-1",
+        "2.pca.99999999999",
+    ],
+)
 def test_what_names_no_candidate_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write it like van/pca-0"):
         CandidateKey.parse(text, outputs=OUTPUTS)

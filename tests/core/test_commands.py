@@ -188,8 +188,12 @@ def test_export_arrays(cli, there: Path, tmp_path: Path) -> None:
     file = np.load(tmp_path / "f.npz")
     shapes = {name: file[name].shape for name in file.files}
     assert shapes == {
-        "features": (36, 12), "logits": (36, 2), "weight": (2, 12), "bias": (2,), "image_id": (36,),
-    }  # fmt: skip
+        "features": (36, 12),
+        "logits": (36, 2),
+        "weight": (2, 12),
+        "bias": (2,),
+        "image_id": (36,),
+    }
     assert file["features"].dtype == np.float32
     heat = ["export", "tiny", "heatmaps", "--class", "red", "--out", tmp_path / "h.npz"]
     assert cli(*heat, "--component", 0, at=there).code == 0

@@ -36,9 +36,18 @@ def test_manifest_columns_and_attributes(manifest):
         ",./x//2.jpg,a,val,,,,,,6,1\n"
     )
     assert table.frame.columns.tolist() == [
-        "image_id", "path", "label", "split", "object_mask",
-        "x_min", "y_min", "x_max", "y_max", "place", "n",
-    ]  # fmt: skip
+        "image_id",
+        "path",
+        "label",
+        "split",
+        "object_mask",
+        "x_min",
+        "y_min",
+        "x_max",
+        "y_max",
+        "place",
+        "n",
+    ]
     assert table.attributes == ("place", "n")
     assert rows(table, "path", "split", "object_mask") == [
         ("x/1.jpg", "train", "k/1.png"),

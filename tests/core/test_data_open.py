@@ -165,8 +165,12 @@ def test_relative_source_becomes_absolute(tmp_path, monkeypatch):
 
 
 def test_limit_is_stable_when_images_are_added(tmp_path, listed):
-    names = [f"{split}/{label}/{i}.jpg" for split in ("train", "val") for label in "ab"
-             for i in range(20)]  # fmt: skip
+    names = [
+        f"{split}/{label}/{i}.jpg"
+        for split in ("train", "val")
+        for label in "ab"
+        for i in range(20)
+    ]
     touch(tmp_path / "d", *names)
     full = listed(tmp_path / "d").frame
     small = listed(tmp_path / "d", limit_per_class=5).frame

@@ -339,8 +339,9 @@ def test_no_two_classes_become_one(listed, zoo, classes, labels):
 def test_odd_lists_of_files_are_not_trusted(listed, zoo, lists):
     zoo(made((picture(), 0), (picture(), 1), **lists))
     assert listed("torchvision:Made").frame["path"].tolist() == [
-        "train/a/000000.png", "train/b/000001.png"
-    ]  # fmt: skip
+        "train/a/000000.png",
+        "train/b/000001.png",
+    ]
 
 
 def test_a_file_with_an_odd_target_is_left_out(tmp_path, listed, zoo):

@@ -63,8 +63,17 @@ def server() -> Iterator[str]:
         subprocess.run([*user, *command], check=True, cwd="/", stdout=subprocess.DEVNULL)
 
     data, log = str(root / "data"), str(root / "log")
-    run(str(bin_ / "initdb"), "-D", data, "-U", "team", "-A", "scram-sha-256",
-        f"--pwfile={root / 'password'}", "--no-sync")  # fmt: skip
+    run(
+        str(bin_ / "initdb"),
+        "-D",
+        data,
+        "-U",
+        "team",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={root / 'password'}",
+        "--no-sync",
+    )
     options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1"
     run(str(bin_ / "pg_ctl"), "-D", data, "-o", options, "-l", log, "-w", "start")
     yield f"postgresql://team:{PASSWORD}@127.0.0.1:{port}/postgres"

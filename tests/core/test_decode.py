@@ -196,10 +196,21 @@ def encoded(kind):
         (giant(9_500, 9_500), "damaged"),
     ],
     ids=[
-        "empty", "text", "postscript", "jpeg", "png", "webp", "bmp", "tiff", "jpeg-head",
-        "png-zeros", "giant", "largest", "warned",
+        "empty",
+        "text",
+        "postscript",
+        "jpeg",
+        "png",
+        "webp",
+        "bmp",
+        "tiff",
+        "jpeg-head",
+        "png-zeros",
+        "giant",
+        "largest",
+        "warned",
     ],
-)  # fmt: skip
+)
 def test_unreadable_files_say_why(tmp_path, data, reason):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(UnreadableImageError, match=reason):

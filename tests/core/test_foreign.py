@@ -173,9 +173,11 @@ def test_a_decoder_that_takes_too_long_is_ended(
 
 @pytest.mark.parametrize(
     ("python", "reason"),
-    [("/bin/false", "the decoder broke down on it, or wanted more than 1.5 GiB"),
-     ("/nowhere", "no process can be started to decode it; try again")],
-)  # fmt: skip
+    [
+        ("/bin/false", "the decoder broke down on it, or wanted more than 1.5 GiB"),
+        ("/nowhere", "no process can be started to decode it; try again"),
+    ],
+)
 def test_a_decoder_that_breaks_down_ends_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, reason: str
 ) -> None:

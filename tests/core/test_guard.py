@@ -74,17 +74,13 @@ FIELDS: dict[str, Callable[[str, Path], object]] = {
     "root of a torchvision data set": lambda path, work: open_data(
         f"torchvision:FakeData?root={path}", workspace=work
     ),
-    "root of a demo": lambda path, work: open_data(
-        f"demo:imagenette?root={path}", workspace=work
-    ),
-    "data root": lambda path, work: open_data(
-        "pets", workspace=work, data_root=Path(path)
-    ),
+    "root of a demo": lambda path, work: open_data(f"demo:imagenette?root={path}", workspace=work),
+    "data root": lambda path, work: open_data("pets", workspace=work, data_root=Path(path)),
     "checkpoint": lambda path, work: AuditRequest("pets", "timm:resnet18", checkpoint=Path(path)),
     "folder of cue images": lambda path, work: _image_files(Path(path)),
     "the form's data": lambda path, work: canonical(path),
     "the form's folders": lambda path, work: permitted(path),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("trick", TRICKS)

@@ -230,8 +230,11 @@ def test_jobs_take_turns_in_the_order_in_which_they_were_started(workspace: Work
     assert [j.id for j in jobs.jobs(workspace)] == [j.id for j in reversed(order)]
     time.sleep(0.6)
     assert states(workspace, *order) == [
-        ("running", 0), ("waiting", 1), ("waiting", 2), ("waiting", 3),
-    ]  # fmt: skip
+        ("running", 0),
+        ("waiting", 1),
+        ("waiting", 2),
+        ("waiting", 3),
+    ]
     assert jobs.resume(workspace, third.id).id == third.id
     jobs.cancel(workspace, third.id)
     assert wait(workspace, third).state == "cancelled"

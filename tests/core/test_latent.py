@@ -135,11 +135,13 @@ def check(some: Data) -> None:
     for row, image in enumerate(own_images):
         places = region(own_heat[row])
         moved = np.roll(places, moves[row], axis=(0, 1))
-        for which, changed in enumerate((
-            np.where(places, fill, image),
-            np.where(moved, fill, image),
-            np.where(places, some.held[by[row]], image),
-        )):  # fmt: skip
+        for which, changed in enumerate(
+            (
+                np.where(places, fill, image),
+                np.where(moved, fill, image),
+                np.where(places, some.held[by[row]], image),
+            )
+        ):
             lost[which, row] = given(changed) != 0
     away, moved_away, by_other = lost.mean(axis=1)
     assert found.taken_away == pytest.approx(away)

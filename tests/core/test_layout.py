@@ -92,9 +92,10 @@ def test_the_exceptions_are_needed() -> None:
 def test_no_two_things_of_an_audit_have_one_path(tmp_path: Path) -> None:
     files = layout.AuditFiles(tmp_path)
     paths = [
-        getattr(files, name) for name, kind in vars(layout.AuditFiles).items()
+        getattr(files, name)
+        for name, kind in vars(layout.AuditFiles).items()
         if isinstance(kind, layout.Inside)
-    ]  # fmt: skip
+    ]
     paths += [files.plan("000"), files.carried_to(0), files.outcome("noise", "k", 0)]
     paths += [files.outcome("noise", "k"), files.measure("gap", "k"), files.cost("k")]
     assert len({str(getattr(path, "folder", path)) for path in paths}) == len(paths)

@@ -281,10 +281,14 @@ def test_training_on_other_backgrounds_makes_a_network_forget_them(planted):
         (lambda e: Augmentation(("mirror",)), "counterfactual mirror"),
         (lambda e: Augmentation(()), "counterfactual none"),
         (lambda e: Augmentation(copies=0), "copies 0"),
-        (lambda e: changed_background(e.pixels, e.labels, e.pixels[..., 0] > 0, "blur",
-                                      np.random.default_rng(0)), "background 'blur'"),
+        (
+            lambda e: changed_background(
+                e.pixels, e.labels, e.pixels[..., 0] > 0, "blur", np.random.default_rng(0)
+            ),
+            "background 'blur'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_missing_masks_and_wrong_words_are_named(build, message, planted):
     with pytest.raises(InputError, match=message):
         build(Examples(planted.pixels, planted.labels))

@@ -284,11 +284,18 @@ def test_the_guided_gradient_is_that_of_finite_differences(kind, name, target, e
         ("input", {"first.weight", "norm.weight", "second.weight", "fc.weight"}),
         (
             "act",
-            {"first.weight", "first.bias", "norm.weight", "norm.bias", "second.weight",
-             "second.bias", "fc.weight"},
+            {
+                "first.weight",
+                "first.bias",
+                "norm.weight",
+                "norm.bias",
+                "second.weight",
+                "second.bias",
+                "fc.weight",
+            },
         ),
     ],
-)  # fmt: skip
+)
 def test_at_the_image_no_bias_is_reached_and_at_the_last_layer_all_but_the_heads(
     name, reached, examples
 ):
@@ -542,7 +549,7 @@ def test_images_are_read_with_masks_or_boxes(tmp_path, rng):
         (lambda e: Examples(e.pixels, e.labels[:3]), r"labels \(3,\)"),
         (lambda e: Examples(e.pixels / 2, e.labels), "uint8"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_named(build, message, examples):
     with pytest.raises(InputError, match=message):
         build(examples)
@@ -553,6 +560,4 @@ def test_no_image_and_an_infinite_loss_are_named(examples):
     with pytest.raises(InputError, match="no image to train on"):
         guide(model, examples.take(np.zeros(0, np.int64)), Guidance(weight=0.0))
     with pytest.raises(InputError, match="lower the learning rate"):
-        train(
-            model, examples, lambda n, r: (torch.tensor(float("inf")), {}), Recipe(epochs=1)
-        )  # fmt: skip
+        train(model, examples, lambda n, r: (torch.tensor(float("inf")), {}), Recipe(epochs=1))

@@ -72,10 +72,13 @@ def test_random_signs_estimate_the_sum_over_classes_and_the_plain_sum_does_not(e
     units = torch.eye(FEATURES)[:1]
     labels, signs = torch.zeros(24, dtype=torch.long), torch.Generator().manual_seed(0)
     drawn = [
-        float(gradient_penalty(slopes_of(model, layer, images, "all_logits_random", labels, signs),
-                               units))
+        float(
+            gradient_penalty(
+                slopes_of(model, layer, images, "all_logits_random", labels, signs), units
+            )
+        )
         for _ in range(60)
-    ]  # fmt: skip
+    ]
     weight = model.network.fc.weight
     expected = float(closed_form(weight, units, positions=64))
     assert np.mean(drawn) == pytest.approx(expected, rel=0.1)

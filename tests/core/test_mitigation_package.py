@@ -232,8 +232,11 @@ def test_a_correction_beside_the_weights_of_a_pickle_is_applied(exported: Path) 
     state = read_checkpoint(exported)
     parts = {name: state.pop(name) for name in list(state) if "correction" in name}
     short = {name.removeprefix("correction."): tensor for name, tensor in parts.items()}
-    for content in ({"state_dict": state, **parts}, {"model": state, "correction": short},
-                    {**state, "correction": short}):  # fmt: skip
+    for content in (
+        {"state_dict": state, **parts},
+        {"model": state, "correction": short},
+        {**state, "correction": short},
+    ):
         torch.save(content, exported.with_suffix(".pth"))
         assert load(exported.with_suffix(".pth")).weights_hash == load(exported).weights_hash
 

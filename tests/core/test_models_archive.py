@@ -221,8 +221,13 @@ def test_programs_are_told_from_weights(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero"), tmp_path / "a\0b",
-                 tmp_path / ("a" * 999)):  # fmt: skip
+    for path in (
+        tmp_path,
+        tmp_path / "pipe",
+        Path("/dev/zero"),
+        tmp_path / "a\0b",
+        tmp_path / ("a" * 999),
+    ):
         with pytest.raises(CheckpointError, match="is not a file: give the path"):
             read_checkpoint(path)
 

@@ -113,8 +113,18 @@ def test_other_architecture_is_refused(state: dict[str, Tensor], message: str) -
     assert "file.pth" in str(raised.value)
 
 
-@pytest.mark.parametrize("nest", [[], ["state_dict"], ["model"], ["model_state_dict"], ["net"],
-                                  ["ema"], ["model", "state_dict"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "nest",
+    [
+        [],
+        ["state_dict"],
+        ["model"],
+        ["model_state_dict"],
+        ["net"],
+        ["ema"],
+        ["model", "state_dict"],
+    ],
+)
 def test_nesting_is_unwrapped(tmp_path: Path, nest: list[str]) -> None:
     content: object = _state()
     for name in nest:

@@ -17,9 +17,12 @@ from core.models.model import Model
 def _model(outputs: list[str] | None, rows: int = 3, *, trained: bool = True) -> Model:
     names = short_names(outputs) if outputs else [f"output {i}" for i in range(rows)]
     stub = SimpleNamespace(
-        name="stub", outputs=tuple(outputs) if outputs else None, output_names=tuple(names),
-        head_trained=trained, bias=np.zeros(len(names)),
-    )  # fmt: skip
+        name="stub",
+        outputs=tuple(outputs) if outputs else None,
+        output_names=tuple(names),
+        head_trained=trained,
+        bias=np.zeros(len(names)),
+    )
     return cast(Model, stub)
 
 

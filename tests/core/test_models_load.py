@@ -42,8 +42,10 @@ def test_packaged_model(lite0: Model) -> None:
     assert lite0.preprocess.mean == lite0.preprocess.std == (0.5, 0.5, 0.5)
     assert lite0.outputs is not None
     assert (lite0.outputs[0], lite0.output_names[0], len(lite0.outputs)) == (
-        "n01440764", "tench", 1000,
-    )  # fmt: skip
+        "n01440764",
+        "tench",
+        1000,
+    )
     assert lite0.head_trained
 
 

@@ -52,16 +52,21 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, int] | None, str
     "densenet": (_densenet, "exact", (8, 8), "NCHW"),
     "convnext": (_timm("convnext_atto"), "frozen_norm", (2, 2), "NCHW"),
     "vit average": (
-        _timm("vit_tiny_patch16_224", global_pool="avg", **VIT), "frozen_norm", (4, 4), "NLC"
+        _timm("vit_tiny_patch16_224", global_pool="avg", **VIT),
+        "frozen_norm",
+        (4, 4),
+        "NLC",
     ),
     "vit average of normed tokens": (
         _timm("vit_tiny_patch16_224", global_pool="avg", fc_norm=False, **VIT),
-        "exact", (4, 4), "NLC",
+        "exact",
+        (4, 4),
+        "NLC",
     ),
     "swin": (_timm("swin_tiny_patch4_window7_224", **SWIN), "exact", (8, 8), "NHWC"),
     "vit class token": (_timm("vit_tiny_patch16_224", **VIT), "none", None, "NLC"),
     "mobilenetv3": (_timm("mobilenetv3_small_050"), "none", None, "NCHW"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=CASES, ids=list(CASES))

@@ -33,10 +33,12 @@ def test_every_module_of_core_can_be_imported() -> None:
     ("code", "said"),
     [
         ("from core.jobs.jobs import hold\nhold(Path('{lock}'))", "jobs need Linux or macOS"),
-        ("from core.data.foreign import main\nmain(['x'], sys.stderr.buffer)",
-         "this system cannot bound the memory of a decoder"),
+        (
+            "from core.data.foreign import main\nmain(['x'], sys.stderr.buffer)",
+            "this system cannot bound the memory of a decoder",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_such_systems_lack_is_said(code: str, said: str, tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     done = without_them(f"from pathlib import Path\n{code.format(lock=lock)}")

@@ -166,9 +166,11 @@ def test_numbers_of_a_finding_are_those_of_the_table(
     assert finding.gap.value == table.at["spurious_gap", "value"]
     high, low = (table.loc[f"accuracy_{side}_spuriosity"] for side in ("high", "low"))
     bounds = newcombe(
-        np.array(high["value"] * high["n"]), np.array(low["value"] * low["n"]), high["n"],
+        np.array(high["value"] * high["n"]),
+        np.array(low["value"] * low["n"]),
+        high["n"],
         z=critical(2),
-    )  # fmt: skip
+    )
     assert (finding.gap.low, finding.gap.high) == pytest.approx([100 * float(b) for b in bounds])
     assert finding.flip is not None
     assert finding.flip.value == table.at["flip_rate", "value"]

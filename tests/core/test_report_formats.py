@@ -112,8 +112,9 @@ def test_coco_has_the_published_structure(image: Labelled) -> None:
     assert document.keys() == {"info", "licenses", "images", "categories", "annotations"}
     (shown,) = document["images"]
     assert (shown["id"], shown["file_name"], shown["width"], shown["height"]) == (
-        *(1, "a/b.png"), *(100, 80),
-    )  # fmt: skip
+        *(1, "a/b.png"),
+        *(100, 80),
+    )
     names = {c["id"]: (c["name"], c["supercategory"]) for c in document["categories"]}
     assert names == {1: ("cat", "object"), 2: ("cat: component 1 (spurious)", "spurious")}
     assert [a["id"] for a in document["annotations"]] == [1, 2]

@@ -80,10 +80,19 @@ def test_an_export_of_hostile_tags_comes_back_as_it_was(
 ) -> None:
     names = [text for text in [*HOSTILE, *HARMLESS] if text]
     rows = [
-        {"annotator": text, "label": text, "kind": "pca", "component": number, "tag": "core",
-         "subtype": None, "confidence": None, "reason": text, "at": "2024"}
+        {
+            "annotator": text,
+            "label": text,
+            "kind": "pca",
+            "component": number,
+            "tag": "core",
+            "subtype": None,
+            "confidence": None,
+            "reason": text,
+            "at": "2024",
+        }
         for number, text in enumerate(names)
-    ]  # fmt: skip
+    ]
     store = TagStore.open(workspace)
     store.add_many("a1", rows)
     before = store.current("a1")

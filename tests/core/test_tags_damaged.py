@@ -134,12 +134,16 @@ def test_a_list_shows_what_can_be_read_and_says_what_cannot(
         ("UPDATE tag_migrations SET number = -7 WHERE number = 1", "holds -7, which is no number"),
         ("UPDATE tag_events SET audit_id = x'ff'", "3 entries belong to no audit"),
         ("UPDATE tag_events SET audit_id = CAST(x'ff' AS TEXT)", "3 entries belong to no audit"),
-        ("CREATE TRIGGER t BEFORE INSERT ON tag_events BEGIN SELECT RAISE(IGNORE); END",
-         "a rule .a trigger. in the database kept 1 of 1 new entries out"),
-        ("CREATE TRIGGER t BEFORE INSERT ON tag_events BEGIN SELECT RAISE(ABORT, 'secret'); END",
-         "the tag could not be saved in .*not those of this program; restore"),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON tag_events BEGIN SELECT RAISE(IGNORE); END",
+            "a rule .a trigger. in the database kept 1 of 1 new entries out",
+        ),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON tag_events BEGIN SELECT RAISE(ABORT, 'secret'); END",
+            "the tag could not be saved in .*not those of this program; restore",
+        ),
     ],
-)  # fmt: skip
+)
 def test_tables_that_are_not_as_they_were(
     workspace: Workspace, file: Path, statement: str, match: str
 ) -> None:

@@ -67,8 +67,16 @@ def handshake(client: TestClient, host: str, origin: str) -> tuple[str, str]:
 
 
 LOCAL = ["localhost", "localhost:8501", "LOCALHOST.", "127.0.0.1:8501", "[::1]:8501", "127.9.9.9"]
-FOREIGN = ["evil.example", "evil.example:8501", "localhost.evil.example", "10.0.0.5", "", "[",
-           "localhost@evil.example", "8.8.8.8:8501"]  # fmt: skip
+FOREIGN = [
+    "evil.example",
+    "evil.example:8501",
+    "localhost.evil.example",
+    "10.0.0.5",
+    "",
+    "[",
+    "localhost@evil.example",
+    "8.8.8.8:8501",
+]
 
 
 @pytest.mark.parametrize("host", LOCAL)

@@ -176,10 +176,11 @@ def test_an_image_that_flips_opens_in_both(audit: Audit, second: Audit, opened: 
 def test_one_image_in_two_models(audit: Audit, second: Audit, opened: Open) -> None:
     image_id = str(audit.images.query("label == 'cat'").index[0])
     app = healthy(
-        opened("compare", audit=audit.id, view="image", image=image_id, explain="cat",
-               against="eel"),
+        opened(
+            "compare", audit=audit.id, view="image", image=image_id, explain="cat", against="eel"
+        ),
         TITLE,
-    )  # fmt: skip
+    )
     (swipe,) = swiped(app)
     assert audit.id in swipe.json
     assert second.id in swipe.json
@@ -197,9 +198,16 @@ def test_an_unknown_image_offers_those_that_flip(audit: Audit, opened: Open) -> 
 
 def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
     app = opened(
-        "compare", audit=audit.id, other="x", class_="y", pair="z", flip="w", view="pair",
-        models="q", baseline="r",
-    )  # fmt: skip
+        "compare",
+        audit=audit.id,
+        other="x",
+        class_="y",
+        pair="z",
+        flip="w",
+        view="pair",
+        models="q",
+        baseline="r",
+    )
     if len(app.selectbox) < 2:  # none of the named models exists
         assert any("at least one other model" in info.value for info in app.info)
     healthy(app, TITLE)

@@ -66,8 +66,9 @@ def test_alpha_is_asked_of_the_audit(audit: Audit) -> None:
     arrays = audit.arrays_of("eel")
     candidate = arrays.candidate(NAME, 1)
     maps = audit.maps(arrays.image_ids)
-    slow = np.array([max(candidate.direction @ m[:, y, x] for y in range(8) for x in range(8))
-                     for m in maps])  # fmt: skip
+    slow = np.array(
+        [max(candidate.direction @ m[:, y, x] for y in range(8) for x in range(8)) for m in maps]
+    )
     np.testing.assert_allclose(audit.alpha(candidate, arrays.image_ids), slow, rtol=1e-5)
     np.testing.assert_allclose(arrays.alpha_of(candidate.key), slow, rtol=1e-5)
     np.testing.assert_allclose(values_of(audit, "eel", [candidate])[:, 0], slow, rtol=1e-5)
@@ -102,8 +103,9 @@ def test_cards_queue_image_and_map(audit: Audit, opened: Open) -> None:
     assert any("zenith" in m.value for m in app.markdown)
 
     image = ids_of(audit, "eel")[0]
-    app = healthy(opened("image", audit=audit.id, image=image, explain="eel", component="zenith-1"),
-                  "Image")  # fmt: skip
+    app = healthy(
+        opened("image", audit=audit.id, image=image, explain="eel", component="zenith-1"), "Image"
+    )
     assert app.selectbox(key="w_component").value == "zenith-1"
     assert {"zenith 1", "zenith 3"} <= set(app.selectbox(key="w_component").options)
 

@@ -435,9 +435,12 @@ def test_what_was_loaded_and_what_was_skipped_is_said(
     install: Install, capsys: pytest.CaptureFixture[str], empty: Workspace
 ) -> None:
     found = install(
-        corrections="broken:twice", attributions="broken:leaving", sources="labelled_lines:add",
-        measures="no_such_module", candidates="broken:NOTHING",
-    )  # fmt: skip
+        corrections="broken:twice",
+        attributions="broken:leaving",
+        sources="labelled_lines:add",
+        measures="no_such_module",
+        candidates="broken:NOTHING",
+    )
     assert [p.group.rpartition(".")[2] for p in found if p.failure] == [
         *("candidates", "measures", "corrections", "attributions"),
     ]
@@ -468,8 +471,11 @@ def test_a_process_of_its_own_loads_them(install: Install) -> None:
     install(corrections="hushed_class:add", sources="broken:leaving")
     done = subprocess.run(
         [sys.executable, "-m", "core", "mitigate", "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "hushed-class    Hush the cue in its class." in done.stdout
     assert done.stderr.count("was skipped: SystemExit: no licence") == 1
 

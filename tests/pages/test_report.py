@@ -74,9 +74,13 @@ def test_the_address_restores_the_report(audit: Audit, workspace: Workspace, ope
         tag(audit, workspace, label)
     second = Audit.open(workspace, "second")
     app = opened(
-        "report", audit=audit.id, audits=second.id, classes="dog_%2Ax%2A", title="<b>T</b>",
+        "report",
+        audit=audit.id,
+        audits=second.id,
+        classes="dog_%2Ax%2A",
+        title="<b>T</b>",
         author="A, B",
-    )  # fmt: skip
+    )
     html = preview(healthy(app, TITLE))
     assert "<title>&lt;b&gt;T&lt;/b&gt;</title>" in html
     assert "A, B" in html

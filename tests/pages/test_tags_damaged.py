@@ -16,8 +16,20 @@ from core.tags.log import TagStore
 from core.types import Tag
 from tests.pages.conftest import Open
 
-PAGES = ["components", "tagging", "agreement", "ranking", "measures", "findings", "report",
-         "compare", "mitigate", "map", "image", "overview"]  # fmt: skip
+PAGES = [
+    "components",
+    "tagging",
+    "agreement",
+    "ranking",
+    "measures",
+    "findings",
+    "report",
+    "compare",
+    "mitigate",
+    "map",
+    "image",
+    "overview",
+]
 UNTOUCHED = {"image", "overview", "map", "components"}
 """Pages of which at least a part needs no tags."""
 

@@ -89,9 +89,13 @@ def test_a_method_of_the_network_from_start_to_finish(
         monkeypatch.setitem(METHODS[method].options, "layer", ("last", "conv"))
     said: list[Progress] = []
     request = MitigateRequest(
-        trainable.name, method, "trained", classes=("leaf",), pictures=False,
+        trainable.name,
+        method,
+        "trained",
+        classes=("leaf",),
+        pictures=False,
         options={**options, "epochs": "1"},
-    )  # fmt: skip
+    )
     audit = run_mitigation(request, workspace, report=said.append)
     done = audit.manifest.mitigation
     assert len(done.history) == 1
@@ -232,5 +236,9 @@ def test_a_coarse_sweep_needs_drawn_cues_and_a_method_of_the_network(
     path = trainable.folder / "images.parquet"
     write_frame(path, pd.read_parquet(path).drop(columns="cue_mask"))
     with pytest.raises(InputError, match="add the column cue_mask to the manifest, or give a"):
-        run(workspace, Audit(trainable.folder), "counterfactual",
-            **{**SWEEP, "options": {"change": "swap", "epochs": "1"}})  # fmt: skip
+        run(
+            workspace,
+            Audit(trainable.folder),
+            "counterfactual",
+            **{**SWEEP, "options": {"change": "swap", "epochs": "1"}},
+        )
