@@ -24,7 +24,7 @@ def test_a_generated_audit(workspace: Workspace) -> None:
     store = TagStore.open(workspace)
     assert len(store.current(audit.id)) == 4 * ASKED * PEOPLE
     assert len(decided(audit, store).spurious) == 4
-    assert compute_map(audit, umap=False).facts["n"] == 480
+    assert compute_map(audit, umap=False).facts.n == 480
     assert "spurious_gap" in set(known(audit, decided(audit, store))["measure"])
     arrays = audit.class_arrays(0)  # the strongest component leans to the cue
     cue = audit.images.loc[arrays.image_ids, "cue"].to_numpy() == 1
@@ -36,5 +36,5 @@ def test_a_quarter_of_the_largest(workspace: Workspace) -> None:
     audit = make(workspace, classes=250, per_class=100, width=256)
     table = known(audit, decided(audit, TagStore.open(workspace)))
     assert (table["measure"] == "spurious_gap").sum() > 240
-    assert compute_map(audit, umap=False).facts["shown"] == 25_000
+    assert compute_map(audit, umap=False).facts.shown == 25_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 * 2**20  # KiB
