@@ -11,6 +11,7 @@ import pytest
 from core.candidates.kinds import KINDS
 from core.commands import plugins
 from core.corrections.methods import METHODS
+from core.measures.registry import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -27,7 +28,8 @@ def test_every_block_runs_in_order(
 ) -> None:
     """The network is a tiny one, whatever its name: what is tested is the page."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(METHODS, "_found", dict(METHODS))
+    for registry in (METHODS, MEASURES):
+        monkeypatch.setattr(registry, "_found", dict(registry))
     kinds = dict(KINDS)
     names: dict[str, object] = {"__name__": "docs.python"}
     assert len(blocks("python")) >= 9
@@ -40,12 +42,14 @@ def test_every_block_runs_in_order(
     assert len(names["before_and_after"]) > 5
     assert names["heat"].shape[0] == len(names["maps"]) + 1 == 4
     assert len(names["workspace"].manifests()) == 3
+    assert -1 < names["difference"] < 1
+    assert set(names["table"]["measure"]) >= {"own_probability"}
     assert len(names["margin"]) == len(names["vans"]) == 15
 
 
 def test_the_examples_are_short_and_their_entry_point_is_one() -> None:
     examples = [text for text, _ in blocks("python") if "\nregister(" in text]
-    assert len(examples) >= 2
+    assert len(examples) == 3
     for example in examples:
         assert len([line for line in example.splitlines() if line]) <= 30
     (project,) = (tomllib.loads(text) for text, _ in blocks("toml"))
@@ -53,4 +57,4 @@ def test_the_examples_are_short_and_their_entry_point_is_one() -> None:
 
 
 def test_every_group_is_explained() -> None:
-    assert set(re.findall(r"^\| `(spurioscope\.\w+)` \|", PAGE, re.M)) <= set(plugins.GROUPS)
+    assert set(re.findall(r"^\| `(spurioscope\.\w+)` \|", PAGE, re.M)) == set(plugins.GROUPS)
