@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import AuditRequest, DemoRequest
 from core.audits.audit_summary import Summary
-from core.audits.audited import AuditedClass
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands.terminal import (
@@ -31,6 +30,7 @@ from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
+    from core.trials.leaned_on import LeanedOn
 
 PACKAGED = "packaged:efficientnet-lite0"
 
@@ -116,12 +116,54 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
 
 def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
     from core.audits.run import run_audit
+    from core.trials.leaning import measure_leaning
 
     began = time.perf_counter()
     done = run_audit(request, workspace, report=terminal, started=terminal.started)
+    measure_leaning(done, terminal)  # the pages work meanwhile
     seconds = time.perf_counter() - began
-    result = {**describe(done.manifest, done.summary), "seconds": round(seconds, 2)}
-    return Answer(result, f"{_text(done.manifest, done.summary)}\nfinished in {seconds:.1f} s")
+    answer = _shown(done.manifest, done, workspace)
+    result = {**answer.document, "seconds": round(seconds, 2)}
+    return Answer(result, f"{answer.text}\nfinished in {seconds:.1f} s")
+
+
+def _shown(manifest: Manifest, audit: Audit, workspace: Workspace) -> Answer:
+    """A finished audit: what it found, and what its classes lean on."""
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
+    from core.trials.leaned_on import leaned_on
+
+    lines = _lines(manifest, audit.summary)
+    try:
+        core = decided(audit, TagStore.open(workspace)).core.keys_of
+    except WorkspaceError as error:
+        core = {}
+        lines.append(f"  note: ranked without tags: {error}")
+    ranked = leaned_on(audit, {key for keys in core.values() for key in keys})
+    classes = [{**one.facts.to_json(), **one.to_json()} for one in ranked]
+    found = {**describe(manifest, audit.summary), "classes": classes}
+    return Answer(found, "\n".join([*lines, *_class_lines(ranked)]))
+
+
+def _class_lines(ranked: Sequence[LeanedOn]) -> list[str]:
+    """What classes lean on, as lines; a core feature is leaned on, too."""
+    from core.trials.leaned_on import BLOCKS
+
+    lines: list[str] = []
+    for block, words in BLOCKS.items():
+        mine = [one for one in ranked if one.block == block]
+        if mine:
+            lines.append(f"  {words}:")
+            lines += [_class_line(one) for one in mine[:12]]
+        if len(mine) > 12:
+            lines.append(f"    … and {len(mine) - 12} more classes")
+    return lines
+
+
+def _class_line(one: LeanedOn) -> str:
+    name = " ".join(one.facts.name.splitlines())
+    accuracy = _percent(one.facts.accuracy)
+    return f"    {name:<28} accuracy {accuracy:>7}  {one.reason}"
 
 
 def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -172,7 +214,11 @@ def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = s
         manifest = relocate(workspace, manifest, options.data_root)
     summary = _summary(workspace.files(manifest.id).summary)
     manifest = replace(manifest, state=_state(workspace, manifest))
-    return Answer(describe(manifest, summary), _text(manifest, summary))
+    if summary is None:
+        return Answer(describe(manifest, summary), "\n".join(_lines(manifest, summary)))
+    from core.audits.audit import Audit
+
+    return _shown(manifest, Audit(workspace.folder(manifest.id)), workspace)
 
 
 def relocate(workspace: Workspace, manifest: Manifest, root: Path) -> Manifest:
@@ -247,7 +293,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def _text(manifest: Manifest, summary: Summary | None) -> str:
+def _lines(manifest: Manifest, summary: Summary | None) -> list[str]:
     """An audit in a few lines."""
     from core.models.precision import in_words
 
@@ -260,7 +306,7 @@ def _text(manifest: Manifest, summary: Summary | None) -> str:
         f"  computed  on {compute.device} in {in_words(compute)}",
     ]
     if summary is None:
-        return "\n".join([*lines, "  not finished: run the same audit command again to go on"])
+        return [*lines, "  not finished: run the same audit command again to go on"]
     lines.append(
         f"  images    {summary.readable} readable of {summary.images}, accuracy "
         f"{_percent(summary.accuracy) or 'unknown'} on {summary.held_out}"
@@ -273,24 +319,7 @@ def _text(manifest: Manifest, summary: Summary | None) -> str:
         if found:
             lines.append(f"  {words}: {len(found)} (listed with --json)")
     lines += [f"  note: {note}" for note in summary.notes]
-    lines.append("  largest accuracy gap that a component or neuron opens, by class:")
-    ranked = sorted(summary.classes, key=lambda c: -(c.top_gap or 0))
-    for facts in ranked[:12]:
-        lines.append(_class_line(facts))
-    if len(ranked) > 12:
-        lines.append(f"    … and {len(ranked) - 12} more classes")
-    return "\n".join(lines)
-
-
-def _class_line(facts: AuditedClass) -> str:
-    gap, name = facts.top_gap, " ".join(facts.name.splitlines())
-    begin = f"    {name:<28} accuracy {_percent(facts.accuracy):>7}"
-    if gap is None:
-        return f"{begin}  no held-out gap"
-    return (
-        f"{begin}  gap {gap:+6.1f} pp "
-        f"[{facts.top_gap_low:+.1f}, {facts.top_gap_high:+.1f}] by {facts.top_candidate}"
-    )
+    return lines
 
 
 def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -338,6 +367,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         relocate(workspace, workspace.find(options.audit), options.data_root)
     from core.audits import export as writers
     from core.audits.audit import Audit
+    from core.trials.leaning import with_leaning
 
     opened = Audit.open(workspace, options.audit)
     out: Path = options.out
@@ -346,7 +376,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     if options.what == "images":
         writers.write_table(writers.images_table(opened), out)
     elif options.what == "components":
-        writers.write_table(writers.components_table(opened), out)
+        writers.write_table(with_leaning(opened, writers.components_table(opened)), out)
     elif options.what == "alpha":
         table = writers.alpha_table(opened, options.class_name, options.kind)
         writers.write_table(table, out)

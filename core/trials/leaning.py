@@ -22,7 +22,6 @@ from core.candidates.kinds import found_kinds
 from core.features.sample import POOL, sampled
 from core.models.linear import head_key
 from core.statistics.multiplicity import corrected_level
-from core.statistics.two_way import TwoWay
 from core.storage.files import locked, read_frame, read_frames, remove, there, write_frame
 from core.storage.workspace import fingerprint
 from core.trials.latent import Ground, Latent, Pool, Reader, latent_trial
@@ -38,7 +37,15 @@ NAME = "latent"
 """How its outcomes are called."""
 
 FIGURES = [field.name for field in fields(Latent)]
-COLUMNS = ["class_idx", "kind", "component", *FIGURES]
+KEYS = ["class_idx", "kind", "component"]
+COLUMNS = [*KEYS, *FIGURES]
+
+EXPORTED = [
+    *("put_in", "put_in_low", "put_in_high", "put_in_control"),
+    *("lean", "lean_low", "lean_high"),
+    *("taken_away", "taken_away_low", "taken_away_high", "area"),
+]
+"""Figures of the exported table, all shares."""
 
 
 def leaning(audit: Audit) -> pd.DataFrame:
@@ -61,13 +68,18 @@ def leaning(audit: Audit) -> pd.DataFrame:
 
 def corrected_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """The table with ``lean_low`` and ``lean_high`` at the level that all its rows need."""
+    from scipy.stats import t
+
     level = corrected_level(table["p"].to_numpy(np.float64), "fdr_bh")
-    ends = [
-        TwoWay(lean, error, int(donors) - 1).interval(level) if error == error else (error, error)
-        for lean, error, donors in zip(table["lean"], table["error"], table["donors"], strict=True)
-    ]
-    low, high = np.array(ends, np.float64).reshape(-1, 2).T
-    return table.assign(lean_low=np.maximum(low, -1), lean_high=np.minimum(high, 1))
+    half = t.isf((1 - level) / 2, table["donors"].to_numpy(np.float64) - 1) * table["error"]
+    low, high = table["lean"] - half, table["lean"] + half
+    return table.assign(lean_low=low.clip(lower=-1), lean_high=high.clip(upper=1))
+
+
+def with_leaning(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of candidates with what those do that were tried (EXPORTED); empty for others."""
+    tried = leaning(audit)[[*KEYS, *EXPORTED]]
+    return table.merge(tried, on=KEYS, how="left", validate="one_to_one")
 
 
 def is_possible(audit: Audit) -> str:

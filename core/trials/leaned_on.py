@@ -1,0 +1,136 @@
+"""What every class leans on: the strongest of its candidates that nobody tagged core.
+
+A candidate that turns images of other classes into the class, and more of them than the same shape
+from elsewhere in the class does, is *leaned on*. That is no harm: a core feature is leaned on, too.
+Only a person can say whether it should matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Literal
+
+import numpy as np
+
+from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
+from core.candidates.key import CandidateKey
+from core.trials.leaning import leaning
+
+Block = Literal["maps", "rest"]
+"""Above its control in the maps alone, or nothing that is above its control."""
+
+BLOCKS: dict[Block, str] = {
+    "maps": "above the control in maps only, not confirmed with pixels yet",
+    "rest": "nothing above its control",
+}
+
+
+@dataclass(frozen=True)
+class LeanedOn:
+    """One class and the candidate that it leans on most."""
+
+    facts: AuditedClass
+    block: Block
+    key: CandidateKey | None = None
+    """None where no candidate could be tried."""
+    lean: float = nan
+    """Share in [-1, 1] that is turned by the candidate and not by its control."""
+    low: float = nan
+    high: float = nan
+    """Its interval, corrected over all candidates of all kinds and classes."""
+    put_in: float = nan
+    """Share of other classes' images that are given the class with the candidate's region."""
+    control: float = nan
+    """The same with the same shape from elsewhere in the class."""
+    taken_away: float = nan
+    """Share of the class's right images that are lost without the candidate's region."""
+    area: float = nan
+    """Share of the grid in the region."""
+    obstacle: str = ""
+    """Why nothing was tried, in words."""
+
+    @property
+    def per_area(self) -> float:
+        """What is put in per area: small regions that turn many images come first."""
+        return self.put_in / self.area if self.area else nan
+
+    @property
+    def reason(self) -> str:
+        """Why the class stands where it does, in words."""
+        if self.key is None:
+            return self.obstacle or "not tried yet"
+        return (
+            f"its {self.key.title} alone turns {self.put_in:.0%} of others into it, the same shape "
+            f"from elsewhere {self.control:.0%}"
+        ).replace("%", " %")
+
+    def to_json(self) -> dict[str, Any]:
+        """As scripts read it, beside what is known of the class."""
+        key = self.key
+        return {
+            "harm": _number(self.lean),
+            "harm_low": _number(self.low),
+            "harm_high": _number(self.high),
+            "by": key.title if key else None,
+            "kind": key.kind if key else None,
+            "number": key.number if key else None,
+            "confirmed": False,
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
+
+
+def leaned_on(audit: Audit, core: Collection[CandidateKey] = ()) -> list[LeanedOn]:
+    """Every class with what it leans on, the strongest lean first.
+
+    Classes with a candidate above its control stand before all others; within a block by lean,
+    then by the largest accuracy gap.
+
+    Parameters
+    ----------
+    core : candidates that are decided core, which are meant to matter.
+    """
+    strongest = _strongest(audit, core)
+    found = [_of_class(facts, strongest.get(facts.class_idx)) for facts in audit.classes]
+    return sorted(found, key=_order)
+
+
+def _strongest(audit: Audit, core: Collection[CandidateKey]) -> dict[int, dict[str, Any]]:
+    """The figures of the strongest open candidate by class; above its control before others."""
+    table = leaning(audit)
+    labels = {facts.class_idx: facts.label for facts in audit.classes}
+    meant = {(key.label, key.kind, key.number) for key in core}
+    keys = zip(table["class_idx"].map(labels), table["kind"], table["component"], strict=True)
+    table = table.loc[np.array([key not in meant for key in keys], bool)]
+    table = table.assign(clear=table["lean_low"] > 0)
+    by = ["class_idx", "clear", "lean"]
+    table = table.sort_values(by, ascending=[True, False, False], kind="stable")
+    first = table.drop_duplicates("class_idx").to_dict("records")
+    return {int(row["class_idx"]): row for row in first}
+
+
+def _order(found: LeanedOn) -> tuple[int, float, float, str]:
+    lean = -found.lean if found.lean == found.lean else 2.0
+    return list(BLOCKS).index(found.block), lean, -(found.facts.top_gap or 0), found.facts.label
+
+
+def _of_class(facts: AuditedClass, row: dict[str, Any] | None) -> LeanedOn:
+    if row is None or row["obstacle"]:
+        return LeanedOn(facts, "rest", obstacle=row["obstacle"] if row else "")
+    return LeanedOn(
+        facts,
+        "maps" if row["clear"] else "rest",
+        CandidateKey(facts.label, str(row["kind"]), int(row["component"])),
+        lean=float(row["lean"]),
+        low=float(row["lean_low"]),
+        high=float(row["lean_high"]),
+        put_in=float(row["put_in"]),
+        control=float(row["put_in_control"]),
+        taken_away=float(row["taken_away"]),
+        area=float(row["area"]),
+    )
