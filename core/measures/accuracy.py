@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.measures.cells import Context, Figure, Figures
+from core.audits.audit import Audit
+from core.measures.cells import Context, Figure
 from core.measures.measure import ALL, EFFECT, EVERY, MCNEMAR, SEVERAL, Measure, Sample
 from core.measures.scope import Scope
 from core.statistics.bootstrap import RESAMPLES
@@ -13,32 +14,25 @@ from core.statistics.intervals import share
 from core.statistics.paired import Sampled, bootstrap_interval
 
 
-def _accuracy(context: Context) -> Figures:
+def _accuracy(context: Context, audit: Audit) -> Figure:
     """Share of the held-out images that are predicted correctly."""
-    found: Figures = {}
-    for audit in context.audits:
-        hits = context.shared.correct(audit)
-        n = len(hits)
-        sampled = Sampled(float(hits.mean()), np.full(RESAMPLES, np.nan))
-        found[audit.id] = Figure(sampled, share(float(hits.sum()), n), n)
-    return found
+    hits = context.shared.correct(audit)
+    sampled = Sampled(float(hits.mean()), np.full(RESAMPLES, np.nan))
+    return Figure(sampled, share(float(hits.sum()), len(hits)), len(hits))
 
 
-def _calibration(context: Context) -> Figures:
+def _calibration(context: Context, audit: Audit) -> Figure:
     """Expected calibration error, 15 bins."""
-    found: Figures = {}
-    for audit in context.audits:
-        right, sure = context.shared.correct(audit), context.shared.confidence(audit)
-        sums = np.zeros((RESAMPLES, BINS))
-        for label in context.shared.labels:
-            rows = context.shared.rows(label)
-            sums += bin_sums(sure[rows], right[rows], context.weights(label, len(rows)))
-        samples = np.abs(sums).sum(axis=1) / len(right)
-        sampled = Sampled(calibration_error(sure, right), samples)
-        low, high = bootstrap_interval(sampled)
-        note = f"a calibrated model of these confidences: {calibrated_level(sure):.3f}"
-        found[audit.id] = Figure(sampled, (max(low, 0.0), high), len(right), note)
-    return found
+    right, sure = context.shared.correct(audit), context.shared.confidence(audit)
+    sums = np.zeros((RESAMPLES, BINS))
+    for label in context.shared.labels:
+        rows = context.shared.rows(label)
+        sums += bin_sums(sure[rows], right[rows], context.weights(label, len(rows)))
+    samples = np.abs(sums).sum(axis=1) / len(right)
+    sampled = Sampled(calibration_error(sure, right), samples)
+    low, high = bootstrap_interval(sampled)
+    note = f"a calibrated model of these confidences: {calibrated_level(sure):.3f}"
+    return Figure(sampled, (max(low, 0.0), high), len(right), note)
 
 
 def _correct(scope: Scope, label: str) -> Sample:
@@ -61,14 +55,13 @@ ACCURACY = Measure(
     "accuracy",
     "Accuracy",
     "Share of the held-out images predicted correctly.",
-    direction="higher is better",
     better=1,
     source="",
     views=(SEVERAL, EFFECT),
     about=(ALL, EVERY),
     test=MCNEMAR,
     sample=_correct,
-    figures=_accuracy,
+    figure=_accuracy,
 )
 AGREEMENT = Measure(
     "agreement",
@@ -83,9 +76,8 @@ CALIBRATION = Measure(
     "calibration_error",
     "Calibration error (ECE)",
     "Mean distance of confidence from accuracy in 15 bins; few images raise it.",
-    direction="lower is better",
     better=-1,
     source="Guo et al. 2017, section 2",
     views=(SEVERAL,),
-    figures=_calibration,
+    figure=_calibration,
 )

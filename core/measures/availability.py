@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from core.audits.audit import Audit
-from core.measures import outcomes
-from core.measures.cost import cost, cost_path, stored_cost
+from core.measures.cost import cost, cost_path
 from core.measures.measure import SEVERAL
-from core.measures.outcomes import Outcomes
+from core.measures.outcomes import PASTED, Outcomes
 from core.measures.registry import MEASURES
-from core.measures.scores import cue_table, every_image, is_scored
+from core.measures.scores import cue_table, is_scored
 from core.measures.stored import make_outcomes
 from core.storage.files import write_json
 from core.tags.decisions import Decisions
@@ -27,7 +23,7 @@ from core.types import Progress, Reporter, silent
 
 NOISE, FLIPS, COST = "noise", "flips", "cost"
 
-NAMES = {outcomes.PASTED: FLIPS}
+NAMES = {PASTED: FLIPS}
 """Outcomes that go by another name here."""
 
 
@@ -37,27 +33,11 @@ def kinds() -> dict[str, str]:
     return {NAMES.get(kind, kind): kind for kind in needed}
 
 
-class Trials:
-    """What is stored of one audit; None where it was not made yet."""
-
-    def __init__(self, audit: Audit, decisions: Decisions) -> None:
-        self.audit, self.decisions = audit, decisions
-        self.outcomes = Outcomes(audit, decisions)
-
-    @property
-    def score(self) -> pd.DataFrame | None:
-        """Every image of the spurious scores (:func:`core.measures.scores.every_image`)."""
-        return every_image(self.audit)
-
-    @property
-    def cost(self) -> dict[str, Any] | None:
-        """Size and time (:func:`core.measures.cost.stored_cost`)."""
-        return stored_cost(self.audit)
-
-    def missing(self) -> list[str]:
-        """Trials that could be made now and are not stored."""
-        wanted = [] if cost_path(self.audit).exists() else [COST]
-        return wanted + [name for name, kind in kinds().items() if self.outcomes.missing([kind])]
+def missing(audit: Audit, decisions: Decisions) -> list[str]:
+    """Trials that could be made now and are not stored."""
+    outcomes = Outcomes(audit, decisions)
+    wanted = [] if cost_path(audit).exists() else [COST]
+    return wanted + [name for name, kind in kinds().items() if outcomes.missing([kind])]
 
 
 def make_trials(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from core.statistics.paired import Sampled, bootstrap_interval, resamples, weigh
 from core.statistics.spuriosity import SpuriousGap, spurious_gap
 from core.tags.decisions import Decisions
 from core.types import FloatArray
-
-if TYPE_CHECKING:
-    from core.measures.availability import Trials
 
 NEEDS_TAGS = (
     "needs tags: no class has a candidate decided spurious in every tagged model; tag cues, or "
@@ -60,7 +57,6 @@ class Context:
     shared: Shared
     decisions: Mapping[str, Decisions]
     """By audit id."""
-    trials: Mapping[str, Trials]
     _weights: dict[str, FloatArray] = field(default_factory=dict, repr=False)
 
     @property
@@ -101,6 +97,13 @@ class Context:
                     found[audit.id, label] = gap
         return found
 
+    def gaps_of(self, audit: Audit) -> dict[str, ClassGap] | str:
+        """Those of one model by label, or why it has none."""
+        if not self.has_tags(audit):
+            return NEEDS_TAGS
+        found = {label: gap for (owner, label), gap in self.gaps.items() if owner == audit.id}
+        return found or TOO_FEW
+
 
 def _class_gap(context: Context, audit: Audit, label: str) -> ClassGap | None:
     scope = context.scopes[audit.id]
@@ -113,46 +116,30 @@ def _class_gap(context: Context, audit: Audit, label: str) -> ClassGap | None:
     return ClassGap(gap, weighted_gap(correct, scores, context.weights(label, len(ids)), gap.k))
 
 
-def mean_gap(context: Context) -> Figures:
+def mean_gap(context: Context, audit: Audit) -> Figure | str:
     """Mean of the spurious gaps over the classes that are tagged in every tagged model."""
-
-    def of(audit: Audit, gaps: list[ClassGap], names: str) -> Figure:
-        bounds = np.array([(g.gap.gap, g.gap.low, g.gap.high) for g in gaps])
-        samples = np.mean([g.samples for g in gaps], axis=0)
-        return Figure(
-            Sampled(float(bounds[:, 0].mean()), samples),
-            mean_interval(*bounds.T),
-            sum(2 * g.gap.k for g in gaps),
-            names,
-        )
-
-    return _over_gaps(context, of)
+    gaps = context.gaps_of(audit)
+    if isinstance(gaps, str):
+        return gaps
+    bounds = np.array([(g.gap.gap, g.gap.low, g.gap.high) for g in gaps.values()])
+    samples = np.mean([g.samples for g in gaps.values()], axis=0)
+    n = sum(2 * g.gap.k for g in gaps.values())
+    note = f"{len(gaps)} of {len(context.shared.labels)} classes are tagged"
+    sampled = Sampled(float(bounds[:, 0].mean()), samples)
+    return Figure(sampled, mean_interval(*bounds.T), n, note)
 
 
-def worst_gap(context: Context) -> Figures:
+def worst_gap(context: Context, audit: Audit) -> Figure | str:
     """The largest spurious gap of these classes."""
-
-    def of(audit: Audit, gaps: list[ClassGap], names: str) -> Figure:
-        worst = int(np.argmax([g.gap.gap for g in gaps]))
-        sampled = Sampled(gaps[worst].gap.gap, np.max([g.samples for g in gaps], axis=0))
-        label = [name for name in context.tagged if (audit.id, name) in context.gaps][worst]
-        name = audit.class_facts(label).name
-        low, high = bootstrap_interval(sampled)
-        return Figure(sampled, (max(low, -100), min(high, 100)), 2 * gaps[worst].gap.k, name)
-
-    return _over_gaps(context, of)
-
-
-def _over_gaps(context: Context, of: Callable[[Audit, list[ClassGap], str], Figure]) -> Figures:
-    found: Figures = {}
-    for audit in context.audits:
-        if not context.has_tags(audit):
-            found[audit.id] = NEEDS_TAGS
-            continue
-        gaps = [g for (owner, _), g in context.gaps.items() if owner == audit.id]
-        names = f"{len(gaps)} of {len(context.shared.labels)} classes are tagged"
-        found[audit.id] = of(audit, gaps, names) if gaps else TOO_FEW
-    return found
+    gaps = context.gaps_of(audit)
+    if isinstance(gaps, str):
+        return gaps
+    label = max(gaps, key=lambda label: gaps[label].gap.gap)
+    samples = np.max([g.samples for g in gaps.values()], axis=0)
+    sampled = Sampled(gaps[label].gap.gap, samples)
+    low, high = bootstrap_interval(sampled)
+    name, n = audit.class_facts(label).name, 2 * gaps[label].gap.k
+    return Figure(sampled, (max(low, -100), min(high, 100)), n, name)
 
 
 class Part(NamedTuple):
@@ -163,14 +150,21 @@ class Part(NamedTuple):
     n: int
 
 
-def averaged(context: Context, measure: Measure) -> Figures:
+def figures_of(context: Context, measure: Measure) -> Figures:
+    """The figure of every model, its own or the mean over the tagged classes."""
+    if measure.figure is not None:
+        return {audit.id: measure.figure(context, audit) for audit in context.audits}
+    return _averaged(context, measure)
+
+
+def _averaged(context: Context, measure: Measure) -> Figures:
     """Mean over the tagged classes that have a figure in every model that has any."""
     found: Figures = {}
     parts: dict[str, dict[str, Part]] = {}
     for audit in context.audits:
         if not context.has_tags(audit):
             found[audit.id] = NEEDS_TAGS
-        elif context.trials[audit.id].outcomes.missing(measure.needs):
+        elif context.scopes[audit.id].outcomes.missing(measure.needs):
             found[audit.id] = NEEDS_TRIALS
         else:
             made = {label: _part(context, audit, measure, label) for label in context.tagged}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.audits.audit import Audit
-from core.measures.cells import NEEDS_TRIALS, Context, Figure, Figures
+from core.measures.cells import NEEDS_TRIALS, Context, Figure
 from core.measures.measure import EXACT, SEVERAL, TIMED, Measure
 from core.measures.outcomes import base_key
 from core.statistics.bootstrap import RESAMPLES
@@ -81,36 +81,29 @@ def parameters(audit: Audit, model: Model) -> int:
     return int(encoder + sum(array.size for array in arrays))
 
 
-def _size(context: Context) -> Figures:
+def _size(context: Context, audit: Audit) -> Figure | str:
     """Numbers in the encoder and the audited head; exact."""
-    found: Figures = {}
-    for audit in context.audits:
-        cost = context.trials[audit.id].cost
-        found[audit.id] = NEEDS_TRIALS
-        if cost is not None:
-            count = float(cost["parameters"])
-            sampled = Sampled(count, np.full(RESAMPLES, np.nan))
-            found[audit.id] = Figure(sampled, (count, count), 0, "counted")
-    return found
+    found = stored_cost(audit)
+    if found is None:
+        return NEEDS_TRIALS
+    count = float(found["parameters"])
+    return Figure(Sampled(count, np.full(RESAMPLES, np.nan)), (count, count), 0, "counted")
 
 
-def _speed(context: Context) -> Figures:
+def _speed(context: Context, audit: Audit) -> Figure | str:
     """Images per second of the encoder, on the machine that measured it."""
-    found: Figures = {}
-    for audit in context.audits:
-        cost = context.trials[audit.id].cost
-        found[audit.id] = NEEDS_TRIALS
-        if cost is not None:
-            seconds = np.array(cost["seconds"])
-            weights = resamples(len(seconds), audit.id)  # models are timed apart: no pairs
-            images = cost["batch"] * len(seconds)
-            sampled = Sampled(float(images / seconds.sum()), images / (weights @ seconds))
-            note = (
-                f"{cost['device']} {cost['precision']}, batches of {cost['batch']}, load "
-                f"{cost['load']:.1f}, {cost['at'][:10]}"
-            )
-            found[audit.id] = Figure(sampled, bootstrap_interval(sampled), images, note)
-    return found
+    found = stored_cost(audit)
+    if found is None:
+        return NEEDS_TRIALS
+    seconds = np.array(found["seconds"])
+    weights = resamples(len(seconds), audit.id)  # models are timed apart: no pairs
+    images = found["batch"] * len(seconds)
+    sampled = Sampled(float(images / seconds.sum()), images / (weights @ seconds))
+    note = (
+        f"{found['device']} {found['precision']}, batches of {found['batch']}, load "
+        f"{found['load']:.1f}, {found['at'][:10]}"
+    )
+    return Figure(sampled, bootstrap_interval(sampled), images, note)
 
 
 PARAMETERS = Measure(
@@ -118,20 +111,18 @@ PARAMETERS = Measure(
     "Parameters",
     "Numbers in the encoder and the audited head.",
     "parameters",
-    "lower is better",
     better=-1,
     views=(SEVERAL,),
     test=EXACT,
-    figures=_size,
+    figure=_size,
 )
 IMAGES_PER_SECOND = Measure(
     "images_per_second",
     "Speed",
     "Images per second of the encoder, on the machine that measured it.",
     "images/s",
-    "higher is better",
     better=1,
     views=(SEVERAL,),
     test=TIMED,
-    figures=_speed,
+    figure=_speed,
 )

@@ -129,7 +129,6 @@ SENSITIVITY = Measure(
     "Sensitivity to the cue",
     "Mean size of the logit's slope along the cue's direction.",
     LOGIT,
-    "lower is better",
     better=-1,
     source="Dreyer, Pahde et al. 2024",
     views=(EFFECT,),

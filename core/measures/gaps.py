@@ -179,7 +179,7 @@ MEAN_GAP = Measure(
     views=(ONE, SEVERAL),
     part="gap",
     everywhere=_mean_rows,
-    figures=mean_gap,
+    figure=mean_gap,
 )
 RELIABILITY = Measure(
     "reliability",
@@ -195,7 +195,6 @@ ACCURACY_HIGH_SPURIOSITY = Measure(
     "accuracy_high_spuriosity",
     "Accuracy at high spuriosity",
     "Accuracy on the k images of highest spuriosity.",
-    direction="higher is better",
     better=1,
     source=_RANKINGS,
     views=(ONE,),
@@ -206,7 +205,6 @@ ACCURACY_LOW_SPURIOSITY = Measure(
     "accuracy_low_spuriosity",
     "Accuracy at low spuriosity",
     "Accuracy on the k images of lowest spuriosity.",
-    direction="higher is better",
     better=1,
     source=_RANKINGS,
     views=(ONE,),
@@ -231,9 +229,8 @@ WORST_SPURIOUS_GAP = Measure(
     "Worst class gap",
     "The largest spurious gap of the tagged classes.",
     POINTS,
-    "lower is better",
     better=-1,
     source=_RANKINGS,
     views=(SEVERAL,),
-    figures=worst_gap,
+    figure=worst_gap,
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
-from core.measures.cells import Context, Figure, Figures
+from core.measures.cells import Context, Figure
 from core.measures.measure import ONE, SEVERAL, Measure, Rows
 from core.measures.rows import corrected, note, row
 from core.measures.scope import Scope
@@ -84,15 +84,11 @@ class Place(NamedTuple):
     """The same among those of the class."""
 
 
-def _worst_of_each(context: Context) -> Figures:
+def _worst_of(context: Context, audit: Audit) -> Figure | str:
     """The lowest accuracy of any class with any value of an attribute."""
     places = _places(context)
     if not places:
-        return dict.fromkeys((audit.id for audit in context.audits), NEEDS_ATTRIBUTES)
-    return {audit.id: _worst_of(context, audit, places) for audit in context.audits}
-
-
-def _worst_of(context: Context, audit: Audit, places: list[Place]) -> Figure:
+        return NEEDS_ATTRIBUTES
     right = context.shared.correct(audit).astype(np.float64)
     accuracies = np.array([right[place.rows].mean() for place in places])
     samples = [
@@ -126,7 +122,6 @@ GROUP = Measure(
     "group_accuracy",
     "Group accuracy",
     "Accuracy on the images of a class with one value of an attribute.",
-    direction="higher is better",
     better=1,
     source=_SAGAWA,
     views=(ONE,),
@@ -137,10 +132,9 @@ WORST_GROUP = Measure(
     "worst_group_accuracy",
     "Worst-group accuracy",
     "The lowest accuracy of any group of a class and a value of the attribute.",
-    direction="higher is better",
     better=1,
     source=_SAGAWA,
     views=(ONE, SEVERAL),
     part="groups",
-    figures=_worst_of_each,
+    figure=_worst_of,
 )

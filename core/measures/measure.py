@@ -4,7 +4,7 @@ One record says everything about a figure; the table of one audit, the compariso
 and after, the report and the glossary are loops over the records (:mod:`core.measures.registry`).
 A figure that is made of the images of each tagged class needs a ``sample`` and an ``estimate``, and
 every view follows from these. The exceptions make their own rows (``rows``, ``everywhere``),
-figures (``figures``) or changes (``changes``).
+figures (``figure``) or changes (``changes``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from core.statistics.estimates import Bounds, Estimate, Proportion
 from core.types import FloatArray
 
 if TYPE_CHECKING:
-    from core.measures.cells import Context, Figures
+    from core.audits.audit import Audit
+    from core.measures.cells import Context, Figure
     from core.measures.scope import Scope
 
 POINTS, SHARE, PLAIN, LOGIT = "points", "share", "", "logits"
@@ -70,7 +71,7 @@ class Measure:
     """What it is, in a sentence."""
     unit: str = SHARE
     direction: str = ""
-    """What higher means."""
+    """What higher means, where ``better`` does not say enough."""
     better: int = 0
     """1: higher is better; -1: lower is better; 0: neither."""
     source: str = "this project"
@@ -96,16 +97,22 @@ class Measure:
     """Rows of a class in the table of one audit, in place of those of the samples."""
     everywhere: Callable[[Scope], Rows] | None = None
     """Further rows of that table, after those of the classes."""
-    figures: Callable[[Context], Figures] | None = None
-    """Of every model compared, in place of the mean over the tagged classes."""
+    figure: Callable[[Context, Audit], Figure | str] | None = None
+    """Of a model compared, in place of the mean over the tagged classes; or why there is none."""
     changes: Callable[[Scope, Scope], Sequence[Change]] | None = None
     """Before and after, in place of those of the samples."""
 
     @property
     def meaning(self) -> str:
         """What it is and what higher means, as sentences."""
-        higher = f" {self.direction[0].upper()}{self.direction[1:]}." if self.direction else ""
-        return f"{self.text}{higher}"
+        higher = self.higher
+        return f"{self.text} {higher[0].upper()}{higher[1:]}." if higher else self.text
+
+    @property
+    def higher(self) -> str:
+        """What higher means."""
+        plain = {1: "higher is better", -1: "lower is better", 0: ""}
+        return self.direction or plain[self.better]
 
     @property
     def measured_with(self) -> str:

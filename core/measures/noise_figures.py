@@ -101,7 +101,6 @@ CLEAN = Measure(
     "clean_accuracy",
     "Clean accuracy",
     "Accuracy without noise on the very images of another accuracy of the noise test.",
-    direction="higher is better",
     better=1,
     source=_SALIENT,
     views=(ONE,),

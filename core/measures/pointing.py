@@ -87,7 +87,6 @@ EPG = Measure(
     "epg",
     "Share of the map on the object",
     "Share of the positive part of the class's map that lies on the object.",
-    direction="higher is better",
     better=1,
     source="Wang et al. 2020 (Score-CAM), section 4.2",
     views=(EFFECT,),

@@ -26,7 +26,7 @@ from core.audits.audited import AuditedClass
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
-from core.measures.cells import Context, Figure, Figures
+from core.measures.cells import Context, Figure
 from core.measures.measure import PLAIN, SEVERAL, Measure, Rows
 from core.measures.outcomes import base_key
 from core.measures.rows import as_table, row
@@ -319,19 +319,14 @@ def _sides(audit: Audit, label: str, cues: pd.DataFrame) -> list[pd.DataFrame]:
     ]
 
 
-def _scores(context: Context, estimate: Estimate) -> Figures:
+def _scores(context: Context, audit: Audit, *, estimate: Estimate) -> Figure | str:
     """Mean over the classes that every model was given the same images of the cue for."""
-    tables = {audit.id: context.trials[audit.id].score for audit in context.audits}
-    there = {key: table for key, table in tables.items() if table is not None}
-    if not there:
-        return dict.fromkeys(tables, NEEDS_CUES)
-    labels = _scored_alike(list(there.values()))
-    if not labels:
-        return {k: OTHER_CUES if k in there else NEEDS_CUES for k in tables}
-    found: Figures = {}
-    for key, table in tables.items():
-        found[key] = NEEDS_CUES if table is None else _score(context, table, labels, estimate)
-    return found
+    tables = {each.id: every_image(each) for each in context.audits}
+    there = [table for table in tables.values() if table is not None]
+    labels, table = _scored_alike(there) if there else [], tables[audit.id]
+    if table is None:
+        return NEEDS_CUES
+    return _score(context, table, labels, estimate) if labels else OTHER_CUES
 
 
 def _scored_alike(tables: list[pd.DataFrame]) -> list[str]:
@@ -381,7 +376,7 @@ PRECISION = Measure(
     better=1,
     source="Neuhaus et al. 2023, section 5 (their AUC)",
     views=(SEVERAL,),
-    figures=partial(_scores, estimate=Precision()),
+    figure=partial(_scores, estimate=Precision()),
 )
 AREA = Measure(
     "auroc",
@@ -392,7 +387,7 @@ AREA = Measure(
     better=1,
     source="Hanley & McNeil 1982",
     views=(SEVERAL,),
-    figures=partial(_scores, estimate=Area()),
+    figure=partial(_scores, estimate=Area()),
 )
 CLASSIFIED = Measure(
     "share_classified",

@@ -10,8 +10,8 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.errors import InputError
-from core.measures.availability import COST, Trials, make_trials
-from core.measures.cells import Context, Figure, Figures, averaged
+from core.measures.availability import COST, make_trials, missing
+from core.measures.cells import Context, Figure, Figures, figures_of
 from core.measures.measure import (
     EXACT,
     MCNEMAR,
@@ -45,7 +45,7 @@ def compared() -> list[Measure]:
 
 def text_of(measure: Measure) -> str:
     """What a row is, for people."""
-    mean = "" if measure.figures else " Mean over the tagged classes."
+    mean = "" if measure.figure else " Mean over the tagged classes."
     return f"{measure.meaning}{mean}"
 
 
@@ -108,8 +108,7 @@ def open_context(audits: Sequence[Audit], workspace: Workspace) -> Context:
     """
     store = TagStore.open(workspace)
     decisions = {audit.id: decided(audit, store) for audit in audits}
-    trials = {audit.id: Trials(audit, decisions[audit.id]) for audit in audits}
-    return Context(shared_images(audits), decisions, trials)
+    return Context(shared_images(audits), decisions)
 
 
 def measure_missing(
@@ -120,12 +119,13 @@ def measure_missing(
 ) -> None:
     """Make every trial that is not stored yet; ``cue_images`` by label, name or ``#index``."""
     for audit in context.audits:  # timed one after the other, before anything else is done
-        if COST in context.trials[audit.id].missing():
-            make_trials(audit, context.trials[audit.id].decisions, [COST], report=report)
+        decisions = context.decisions[audit.id]
+        if COST in missing(audit, decisions):
+            make_trials(audit, decisions, [COST], report=report)
     for audit in context.audits:
         folders = {audit.class_facts(k).label: v for k, v in (cue_images or {}).items()}
-        trials = context.trials[audit.id]
-        make_trials(audit, trials.decisions, trials.missing(), folders, report=report)
+        decisions = context.decisions[audit.id]
+        make_trials(audit, decisions, missing(audit, decisions), folders, report=report)
 
 
 def compare(context: Context, baseline: str | None = None) -> Table:
@@ -143,7 +143,7 @@ def compare(context: Context, baseline: str | None = None) -> Table:
     base = _baseline(context, baseline)
     rows: dict[tuple[str, str], Cell] = {}
     for measure in compared():
-        figures = measure.figures(context) if measure.figures else averaged(context, measure)
+        figures = figures_of(context, measure)
         for audit in context.audits:
             rows[measure.name, audit.id] = _cell(context, measure, audit, base, figures)
     adjusted = corrected([cell.p for cell in rows.values()], "holm")

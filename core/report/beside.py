@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import InputError
-from core.measures.availability import Trials
 from core.measures.cells import Context
 from core.measures.several_audits import Cell, change_text, compare, compared, text_of, value_text
 from core.measures.shared_images import shared_images
@@ -50,8 +49,7 @@ def beside(evidence: Sequence[Evidence]) -> Beside | None:
     except InputError as error:
         return Beside((), (), (str(error),), 0, 0)
     decisions = {e.audit.id: e.decisions for e in evidence}
-    trials = {e.audit.id: Trials(e.audit, e.decisions) for e in evidence}
-    table = compare(Context(shared, decisions, trials))
+    table = compare(Context(shared, decisions))
     lines: list[Line] = []
     absent: dict[str, list[str]] = {}
     for measure in compared():

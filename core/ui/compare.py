@@ -8,6 +8,7 @@ from functools import lru_cache
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.measures.availability import missing
 from core.measures.cells import Context
 from core.measures.measure_requests import CompareRequest
 from core.measures.several_audits import Table, compare, open_context
@@ -119,7 +120,7 @@ def summary(context: Context) -> None:
 def measure_button(context: Context) -> None:
     """Offer the job that measures what is missing, or follow the one that does."""
     request = CompareRequest(tuple(audit.id for audit in context.audits))
-    if any(context.trials[audit.id].missing() for audit in context.audits):
+    if any(missing(audit, context.decisions[audit.id]) for audit in context.audits):
         working.offer(
             request,
             request.title,

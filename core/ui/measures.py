@@ -191,7 +191,7 @@ def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
     lines = [
         f"{row['measure']} = {value} {interval}".strip(),
         meaning.text,
-        f"Direction: {meaning.direction}",
+        f"Direction: {meaning.higher}",
         f"n = {row['n']:,}, {row['split']}" + (f"; {row['note']}" if row["note"] else ""),
         f"Source: {meaning.source}",
     ]

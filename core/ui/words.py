@@ -14,7 +14,7 @@ from core.ui.text import html
 def measure_terms() -> dict[str, Term]:
     """Every measure as a term of the glossary."""
     return {
-        name: Term(name, found.text, found.unit, found.direction, found.source)
+        name: Term(name, found.text, found.unit, found.higher, found.source)
         for name, found in MEASURES.items()
     }
 

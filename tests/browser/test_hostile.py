@@ -22,7 +22,7 @@ from core.candidates.linear_kinds import PCA
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.jobs import jobs
-from core.measures.availability import make_trials
+from core.measures.availability import make_trials, missing
 from core.measures.factors import factor_table
 from core.measures.several_audits import open_context
 from core.measures.stored import measured
@@ -146,7 +146,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         for audit in audits:
             measured(audit, workspace)
             factor_table(audit)
-            make_trials(audit, context.decisions[audit.id], context.trials[audit.id].missing())
+            decisions = context.decisions[audit.id]
+            make_trials(audit, decisions, missing(audit, decisions))
     for audit, name in zip((*audits, fixed), ("first", "second", "fixed"), strict=True):
         spoil(audit, name)
     edit(fixed.folder / "manifest.json", mitigation__parent_name=evil("parent"))

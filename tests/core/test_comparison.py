@@ -17,7 +17,7 @@ from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.errors import InputError
-from core.measures.availability import Trials
+from core.measures.availability import missing
 from core.measures.cells import NEEDS_TAGS, NEEDS_TRIALS
 from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
 from core.measures.components import counterparts, logit_terms, margin_terms
@@ -282,7 +282,7 @@ def test_every_cell_is_there_after_measuring(wired: Workspace, tmp_path: Path) -
             assert cell.difference_low <= cell.difference + 1e-9, name
             assert cell.difference - 1e-9 <= cell.difference_high, name
     assert table.rows["parameters", one.id].value == 16 * 28 + 17 * 3
-    assert [w for a in (one, two) for w in context.trials[a.id].missing()] == []
+    assert [w for a in (one, two) for w in missing(a, context.decisions[a.id])] == []
     written = score_path(one, "leaf").stat().st_mtime_ns
     measure_missing(context, {"leaf": tmp_path / "cue"})
     assert score_path(one, "leaf").stat().st_mtime_ns == written
@@ -298,9 +298,9 @@ def test_trials_are_made_once_and_only_with_the_model(
     measure_missing(open_context(audits(wired), wired))
     store = TagStore.open(wired)
     store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), None)
-    assert Trials(one, decided(one, store)).missing() == ["noise"]  # a core tag cuts out no cue
+    assert missing(one, decided(one, store)) == ["noise"]  # a core tag cuts out no cue
     store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
-    assert Trials(one, decided(one, store)).missing() == ["noise", "flips"]
+    assert missing(one, decided(one, store)) == ["noise", "flips"]
 
 
 def test_classes_and_their_correlation(wired: Workspace) -> None:

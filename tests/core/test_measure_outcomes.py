@@ -15,7 +15,7 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.errors import WorkspaceError
 from core.measures import outcomes, scores
-from core.measures.availability import Trials, make_trials
+from core.measures.availability import make_trials, missing
 from core.measures.one_audit import kinds_of
 from core.measures.outcomes import (
     CONTROL,
@@ -71,8 +71,7 @@ def test_what_was_measured_is_there_for_models_and_corrections(
     table = measured(copied, workspace_of(copied))
     forbid(monkeypatch)
     decisions = tags(copied)
-    made = Trials(copied, decisions)
-    assert made.missing() == ["cost"]
+    assert missing(copied, decisions) == ["cost"]
     scope = Scope(copied, decisions)
     (flips,), (noise,) = (
         MEASURES[name].samples(scope, "leaf") for name in ("flip_rate", "core_accuracy")

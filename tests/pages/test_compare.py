@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
-from core.measures.availability import make_trials
+from core.measures.availability import make_trials, missing
 from core.measures.several_audits import compare, compared, open_context
 from core.storage.workspace import Workspace
 from core.tags.carry import ANNOTATOR
@@ -71,7 +71,8 @@ def test_table_with_everything_measured(
 ) -> None:
     context = open_context([tagged, second], workspace)
     for audit in (tagged, second):
-        make_trials(audit, context.decisions[audit.id], context.trials[audit.id].missing())
+        decisions = context.decisions[audit.id]
+        make_trials(audit, decisions, missing(audit, decisions))
     app = healthy(opened("compare", audit=tagged.id), TITLE)
     assert "parameters" in html(app).lower()
     assert "not measured yet" not in html(app)
