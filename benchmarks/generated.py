@@ -27,6 +27,7 @@ from core.features.shards import PLAN_COLUMNS, FeatureStore
 from core.storage.audit_manifest import Manifest
 from core.storage.files import replacing_folder, write_frame, write_json
 from core.storage.workspace import Workspace, fingerprint
+from core.tags.entries import NewTag
 from core.tags.log import TagStore
 from core.types import ImageTable, Preprocess, silent
 
@@ -218,13 +219,8 @@ def tag(audit: Audit, store: TagStore, seed: int = 0) -> int:
             truth = "spurious" if component == 0 or rng.random() < 0.1 else "core"
             for person in range(PEOPLE):
                 other = {"core": "spurious", "spurious": "core"}[truth]
-                row = {"label": facts.label, "kind": "pca", "component": component}
-                row |= {
-                    "annotator": f"person {person}",
-                    "subtype": None,
-                    "reason": None,
-                    "at": None,
-                }
                 said = truth if rng.random() < 0.9 else other
-                rows.append({**row, "tag": said, "confidence": int(rng.integers(1, 6))})
+                sure = int(rng.integers(1, 6))
+                who = f"person {person}"
+                rows.append(NewTag(who, facts.label, "pca", component, said, confidence=sure))
     return store.add_many(audit.id, rows)

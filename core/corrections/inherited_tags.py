@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from core.audits.audit import Audit
@@ -13,6 +11,7 @@ from core.corrections.corrected import facts_of
 from core.corrections.derived import link_tree
 from core.statistics.intervals import correlation
 from core.tags.decisions import linear_piece, values_of
+from core.tags.entries import NewTag
 from core.tags.log import TagEvent, TagStore
 
 ALIKE = 0.9
@@ -60,14 +59,19 @@ def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
     return carry_direction(audit.files.carried_to(class_idx), found.direction, found.offset)
 
 
-def _row(event: TagEvent, kind: str, place: int) -> dict[str, Any]:
-    """An entry of the log for another audit."""
-    return {
-        **{n: getattr(event, n) for n in ("annotator", "label", "at", "confidence", "reason")},
-        **{"kind": kind, "component": place},
-        "tag": event.tag.value if event.tag else None,
-        "subtype": event.subtype.value if event.subtype else None,
-    }
+def _row(event: TagEvent, kind: str, place: int) -> NewTag:
+    """What an entry of the log says, of a candidate of another audit."""
+    return NewTag(
+        annotator=event.annotator,
+        label=event.label,
+        kind=kind,
+        component=place,
+        tag=event.tag.value if event.tag else None,
+        subtype=event.subtype.value if event.subtype else None,
+        confidence=event.confidence,
+        reason=event.reason,
+        at=event.at,
+    )
 
 
 def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:

@@ -17,6 +17,28 @@ from core.types import Subtype, Tag
 
 
 @dataclass(frozen=True)
+class NewTag:
+    """What somebody says of a candidate, before it is an entry of the log."""
+
+    annotator: str
+    label: str
+    """Raw label of the class."""
+    kind: str
+    component: int
+    tag: str | None
+    subtype: str | None = None
+    confidence: int | None = None
+    reason: str | None = None
+    at: str | None = None
+    """When it was said, ISO 8601; None: now."""
+
+    @property
+    def key(self) -> CandidateKey:
+        """Of what it is said."""
+        return CandidateKey(self.label, self.kind, self.component)
+
+
+@dataclass(frozen=True)
 class TagEvent:
     """One entry of the log."""
 

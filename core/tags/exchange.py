@@ -19,6 +19,7 @@ from core.errors import InputError
 from core.storage.files import dumps
 from core.storage.spreadsheet import exported, unguarded, write_csv
 from core.tags.database import MOMENT
+from core.tags.entries import NewTag
 from core.tags.people import one_line, storable
 from core.tags.votes import ADJUDICATION, GOLD, answers
 from core.types import Subtype, Tag
@@ -55,7 +56,7 @@ WORKER_ANSWERS = {
 class Imported:
     """What a file says, ready to be appended."""
 
-    rows: list[dict[str, Any]]
+    rows: list[NewTag]
     """Arguments of :meth:`core.tags.log.TagStore.add_many`."""
     warnings: tuple[str, ...]
     format: str
@@ -136,11 +137,11 @@ def _checked(
 ) -> Imported:
     """Refuse components that a class does not have."""
     for place, row in enumerate(found.rows if sizes is not None else ()):
-        kind, have = row["kind"], (sizes or {}).get(row["label"], {})
-        if kind != NEURON and row["component"] >= have.get(kind, 0):
+        kind, have = row.kind, (sizes or {}).get(row.label, {})
+        if kind != NEURON and row.component >= have.get(kind, 0):
             raise InputError(
-                f"{path}, entry {place + 1}: {kind} {row['component']} of class "
-                f"{row['label']!r} does not exist; the class has {have.get(kind, 0)} of that kind, "
+                f"{path}, entry {place + 1}: {kind} {row.component} of class "
+                f"{row.label!r} does not exist; the class has {have.get(kind, 0)} of that kind, "
                 "counted from 0; nothing was imported"
             )
     return found
@@ -234,17 +235,17 @@ def _from_ours(
     bad = table["at"].map(lambda at: len(_said(at) or "") > MOMENT)
     _refuse(path, table, bad.astype(bool), "at", "is no moment: it is too long")
     rows = [
-        {
-            "annotator": _said(row["annotator"]) or annotator,
-            "label": str(row["label"]),
-            "kind": row["kind"],
-            "component": int(component.iloc[i]),
-            "tag": row["tag"],
-            "subtype": _said(row["subtype"]),
-            "confidence": None if np.isnan(confidence.iloc[i]) else int(confidence.iloc[i]),
-            "reason": _said(row["reason"]),
-            "at": _said(row["at"]),
-        }
+        NewTag(
+            annotator=_said(row["annotator"]) or annotator,
+            label=str(row["label"]),
+            kind=row["kind"],
+            component=int(component.iloc[i]),
+            tag=row["tag"],
+            subtype=_said(row["subtype"]),
+            confidence=None if np.isnan(confidence.iloc[i]) else int(confidence.iloc[i]),
+            reason=_said(row["reason"]),
+            at=_said(row["at"]),
+        )
         for i, row in enumerate(table.to_dict("records"))
     ]
     return Imported(rows, (), "ours")
@@ -295,17 +296,16 @@ def _from_workers(
         tag, subtype = WORKER_ANSWERS[row["Answer.main"]]
         sure = confidence.iloc[i]
         rows.append(
-            {
-                "annotator": _said(row["WorkerId"]) or annotator,
-                "label": labels[i],
-                "kind": NEURON,
-                "component": int(feature.iloc[i]),
-                "tag": tag.value,
-                "subtype": subtype.value if subtype else None,
-                "confidence": None if np.isnan(sure) or unclear.iloc[i] else int(sure),
-                "reason": _said(row["Answer.reasons"]),
-                "at": None,
-            }
+            NewTag(
+                annotator=_said(row["WorkerId"]) or annotator,
+                label=labels[i],
+                kind=NEURON,
+                component=int(feature.iloc[i]),
+                tag=tag.value,
+                subtype=subtype.value if subtype else None,
+                confidence=None if np.isnan(sure) or unclear.iloc[i] else int(sure),
+                reason=_said(row["Answer.reasons"]),
+            )
         )
     return Imported(rows, warnings, "workers")
 
@@ -327,17 +327,13 @@ def _from_classes(
             if type(component) is not int or not 0 <= component < 2**31:
                 raise InputError(f"{path}: {component!r} of class {name!r} is no component")
             rows.append(
-                {
-                    "annotator": annotator,
-                    "label": label,
-                    "kind": PCA,
-                    "component": component,
-                    "tag": Tag.SPURIOUS.value,
-                    "subtype": None,
-                    "confidence": None,
-                    "reason": None,
-                    "at": None,
-                }
+                NewTag(
+                    annotator=annotator,
+                    label=label,
+                    kind=PCA,
+                    component=component,
+                    tag=Tag.SPURIOUS.value,
+                )
             )
     return Imported(rows, (), "classes")
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, func, insert, select
 
@@ -20,7 +19,7 @@ from core.storage.roles import refuse_if_read_only
 from core.storage.workspace import Workspace
 from core.tags.address import SQLITE, place
 from core.tags.database import EVENTS, engine_of, undecoded
-from core.tags.entries import MOST, Fault, described, read, read_all
+from core.tags.entries import MOST, Fault, NewTag, described, read, read_all
 from core.tags.entries import TagEvent as TagEvent
 from core.tags.failures import told
 from core.tags.people import person, storable
@@ -93,8 +92,8 @@ class TagStore:
             }
         )
 
-    def _append(self, values: dict[str, Any]) -> TagEvent:
-        values = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}
+    def _append(self, said: Mapping[str, object]) -> TagEvent:
+        values = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
         before = select(func.max(EVENTS.c.id)).where(
             *(EVENTS.c[name] == values[name] for name in SAME)
         )
@@ -116,17 +115,12 @@ class TagStore:
                 f"{given - saved} of {given} new entries out; remove it or restore a backup"
             )
 
-    def add_many(self, audit_id: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    def add_many(self, audit_id: str, rows: Sequence[NewTag]) -> int:
         """Append many tags in one transaction; all or none. Returns how many were new.
 
         Of several rows of one annotator about one candidate the last counts. A row that says what
         its annotator's standing tag already says is left out, so importing a file twice changes
         nothing.
-
-        Parameters
-        ----------
-        rows : annotator, label, kind, component, tag, subtype, confidence, reason, and ``at``
-            (None: now).
         """
         known_tags = {(e.annotator, e.key): e for e in self.current(audit_id)}
         last = {self._key(row): i for i, row in enumerate(rows)}  # of a person who answered twice
@@ -135,12 +129,12 @@ class TagStore:
         for i, row in enumerate(rows):
             if last[self._key(row)] != i:
                 continue
-            entry = {**row, "audit_id": audit_id, "undoes": None, "at": row["at"] or now}
-            entry["annotator"] = person(row["annotator"])
-            entry["reason"] = storable(row["reason"]) if row["reason"] else None
+            entry = {**vars(row), "audit_id": audit_id, "undoes": None, "at": row.at or now}
+            entry["annotator"] = person(row.annotator)
+            entry["reason"] = storable(row.reason) if row.reason else None
             entry["previous"] = None
             known = known_tags.get(self._key(row))
-            said = (row["tag"], row["subtype"], row["confidence"], entry["reason"])
+            said = (row.tag, row.subtype, row.confidence, entry["reason"])
             if known and said == (known.tag, known.subtype, known.confidence, known.reason):
                 continue
             if known:
@@ -152,9 +146,8 @@ class TagStore:
         return len(new)
 
     @staticmethod
-    def _key(row: Mapping[str, Any]) -> tuple[str, CandidateKey]:
-        key = CandidateKey(row["label"], row["kind"], row["component"])
-        return person(row["annotator"]), key
+    def _key(row: NewTag) -> tuple[str, CandidateKey]:
+        return person(row.annotator), row.key
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

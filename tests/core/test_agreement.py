@@ -16,6 +16,7 @@ from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.tags.agreement import agreement, disagreements, fleiss, krippendorff_alpha, pairs, people
+from core.tags.entries import NewTag
 from core.tags.exchange import WORKERS, export_tags, read_tags
 from core.tags.log import TagStore
 from core.tags.queue import GOLD_EVERY, mixed, tagging_queue
@@ -207,17 +208,17 @@ def test_worker_table(tmp_path: Path) -> None:
     path = workers(tmp_path, **{"Input.wordnet_id": "n09999999"})
     read = read_tags(path, outputs=OUTPUTS, n_features=9, annotator="x")
     assert read.format == "workers"
-    assert read.rows[0] == {
-        "annotator": "w1",
-        "label": OUTPUTS[1],
-        "kind": "neuron",
-        "component": 5,
-        "tag": "spurious",
-        "subtype": "background",
-        "confidence": 4,
-        "reason": "the sea",
-        "at": None,
-    }
+    assert read.rows[0] == NewTag(
+        annotator="w1",
+        label=OUTPUTS[1],
+        kind="neuron",
+        component=5,
+        tag="spurious",
+        subtype="background",
+        confidence=4,
+        reason="the sea",
+        at=None,
+    )
     assert "row 3: n09999999 for output 1, which is n01443537" in read.warnings[0]
 
 
@@ -237,12 +238,12 @@ def test_bad_worker_tables(tmp_path: Path, change: dict[str, Any], match: str) -
 def test_class_lists(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps({OUTPUTS[0]: [1, 4], "2": [0]}))
     read = read_tags(tmp_path / "c.json", outputs=OUTPUTS, n_features=9, annotator="me")
-    assert [(r["label"], r["component"]) for r in read.rows] == [
+    assert [(r.label, r.component) for r in read.rows] == [
         (OUTPUTS[0], 1),
         (OUTPUTS[0], 4),
         (OUTPUTS[2], 0),
     ]
-    assert {r["annotator"] for r in read.rows} == {"me"}
+    assert {r.annotator for r in read.rows} == {"me"}
 
 
 @pytest.mark.parametrize(

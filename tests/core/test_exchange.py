@@ -61,7 +61,7 @@ def test_texts_come_back_as_they_were(
     out = tmp_path / f"tags{suffix}"
     export_tags(store.current("a1"), out, annotators=True)
     (row,) = read(out).rows
-    assert (row["annotator"], row["reason"]) == (text.strip(), text)
+    assert (row.annotator, row.reason) == (text.strip(), text)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
@@ -75,7 +75,7 @@ def test_special_annotators_are_not_turned_into_people(store: TagStore, tmp_path
     for who in ("Zoe", GOLD, ADJUDICATION, "Ann"):
         store.add(who, "a1", CandidateKey("cat", PCA, 1), Tag.CORE)
     export_tags(store.current("a1"), tmp_path / "t.csv", annotators=False)
-    said = {row["annotator"] for row in read(tmp_path / "t.csv").rows}
+    said = {row.annotator for row in read(tmp_path / "t.csv").rows}
     assert said == {GOLD, ADJUDICATION, "person 1", "person 2"}
 
 
@@ -100,7 +100,7 @@ def test_what_does_not_exist_is_refused(tmp_path: Path, change: Any, match: str)
 
 def test_any_neuron_of_any_output_may_be_tagged(tmp_path: Path) -> None:
     (row,) = read(ours(tmp_path / "T.CSV", label="dog", kind="neuron", component=8)).rows
-    assert (row["label"], row["component"], row["annotator"]) == ("dog", 8, "somebody")
+    assert (row.label, row.component, row.annotator) == ("dog", 8, "somebody")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_worker_numbers_are_whole(tmp_path: Path, column: str) -> None:
 
 def test_a_confidence_that_is_none_is_said(tmp_path: Path) -> None:
     found = read(workers(tmp_path / "w.csv", [{"Answer.confidence": c} for c in (5, 9, None)]))
-    assert [row["confidence"] for row in found.rows] == [5, None, None]
+    assert [row.confidence for row in found.rows] == [5, None, None]
     (warning,) = found.warnings
     assert warning.startswith("1 rows have a confidence that is not 1, 2, 3, 4 or 5")
 
@@ -230,7 +230,7 @@ def test_a_confidence_that_is_none_is_said(tmp_path: Path) -> None:
 def test_the_same_file_twice_changes_nothing(store: TagStore, tmp_path: Path) -> None:
     rows = [{"WorkerId": None}, {"WorkerId": None, "Answer.main": "background"}]
     found = read(workers(tmp_path / "w.csv", rows))
-    assert {row["annotator"] for row in found.rows} == {"somebody"}
+    assert {row.annotator for row in found.rows} == {"somebody"}
     assert store.add_many("a1", found.rows) == 1
     assert store.add_many("a1", found.rows) == 0
     (standing,) = store.current("a1")
@@ -241,7 +241,7 @@ def test_a_table_without_workers_names_the_one_who_imports(tmp_path: Path) -> No
     path = workers(tmp_path / "w.csv", [{}])
     pd.read_csv(path).drop(columns="WorkerId").to_csv(path, index=False)
     (row,) = read(path).rows
-    assert row["annotator"] == "somebody"
+    assert row.annotator == "somebody"
 
 
 def test_the_log_can_be_read(

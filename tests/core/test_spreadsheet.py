@@ -17,6 +17,7 @@ from core.report.appendix import _both
 from core.report.appendix import archive as zipped
 from core.storage.spreadsheet import csv_bytes, guarded, unguarded, write_csv
 from core.storage.workspace import Workspace
+from core.tags.entries import NewTag
 from core.tags.exchange import export_tags, read_tags
 from core.tags.log import TagStore
 from tests.conftest import tiny_request
@@ -80,17 +81,7 @@ def test_an_export_of_hostile_tags_comes_back_as_it_was(
 ) -> None:
     names = [text for text in [*HOSTILE, *HARMLESS] if text]
     rows = [
-        {
-            "annotator": text,
-            "label": text,
-            "kind": "pca",
-            "component": number,
-            "tag": "core",
-            "subtype": None,
-            "confidence": None,
-            "reason": text,
-            "at": "2024",
-        }
+        NewTag(text, text, "pca", number, "core", reason=text, at="2024")
         for number, text in enumerate(names)
     ]
     store = TagStore.open(workspace)

@@ -16,6 +16,7 @@ from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags import database
+from core.tags.entries import NewTag
 from core.tags.log import TagStore
 from core.types import Subtype, Tag
 
@@ -131,9 +132,7 @@ def test_every_entry_names_the_one_before_it(store: TagStore) -> None:
     second = store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS)
     third = store.undo("ann", "a1")
     assert (first.previous, second.previous, third.previous) == (None, first.id, second.id)
-    row = {"label": "wolf", "kind": "pca", "component": 3, "annotator": "ann", "tag": "unsure"}
-    row |= {"subtype": None, "confidence": None, "reason": None, "at": None}
-    store.add_many("a1", [row])
+    store.add_many("a1", [NewTag("ann", "wolf", "pca", 3, "unsure")])
     assert store.history("a1")[-1].previous == third.id
 
 

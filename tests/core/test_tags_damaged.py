@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from core.candidates.linear_kinds import PCA
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags import database, failures, journal
+from core.tags.entries import NewTag
 from core.tags.exchange import export_tags
 from core.tags.log import TagStore
 from core.types import Tag
@@ -159,11 +161,9 @@ def test_an_import_that_a_trigger_keeps_out_is_said(workspace: Workspace, file: 
         "CREATE TRIGGER t BEFORE INSERT ON tag_events WHEN NEW.component = 8 "
         "BEGIN SELECT RAISE(IGNORE); END",
     )
-    row = {"annotator": "cid", "label": "wolf", "kind": "pca", "tag": "core", "subtype": None}
-    row |= {"confidence": None, "reason": None, "at": None}
     store = TagStore.open(workspace)
     with pytest.raises(WorkspaceError, match="kept 1 of 2 new entries out"):
-        store.add_many("a1", [row | {"component": number} for number in (7, 8)])
+        store.add_many("a1", [NewTag("cid", "wolf", "pca", number, "core") for number in (7, 8)])
     assert len(store.history("a1")) == 3
 
 
@@ -358,10 +358,9 @@ def test_a_full_disk_keeps_what_was_tagged(small_disk: Path) -> None:
     store = TagStore.open(workspace)
     store.add("ann", "a1", CandidateKey("wolf", PCA, 1), Tag.CORE)
     filling = fill(small_disk)
-    row = {"annotator": "cid", "label": "wolf", "kind": "pca", "tag": "core", "subtype": None}
-    row |= {"confidence": None, "reason": "x" * 9000, "at": None}
+    row = NewTag("cid", "wolf", "pca", 0, "core", reason="x" * 9000)
     with pytest.raises(WorkspaceError, match=FULL) as caught:
-        store.add_many("a1", [row | {"component": number} for number in range(50)])
+        store.add_many("a1", [replace(row, component=number) for number in range(50)])
     assert "nothing of this was saved, everything saved before is kept" in str(caught.value)
     with pytest.raises(WorkspaceError, match=FULL):
         store.add("ann", "a1", CandidateKey("wolf", PCA, 2), Tag.CORE, reason="x" * 9000)

@@ -15,6 +15,7 @@ from core.candidates.linear_kinds import PCA
 from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
+from core.tags.entries import NewTag
 from core.tags.log import TagStore
 from core.types import Progress, Tag
 from core.ui.shell import NEEDS, PAGES
@@ -157,10 +158,8 @@ WORK: dict[str, Change] = {
 }
 
 
-def row(audit: Audit) -> dict[str, object]:
-    whose = {"annotator": "eve", "label": audit.classes[0].label, "kind": "pca"}
-    what = {"component": 1, "tag": "core", "subtype": None, "confidence": None, "reason": None}
-    return {**whose, **what, "at": None}
+def row(audit: Audit) -> NewTag:
+    return NewTag("eve", audit.classes[0].label, "pca", 1, "core")
 
 
 @pytest.mark.parametrize("what", [*TAGGING, *WORK])
