@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,9 @@ class Named(Protocol):
 
 Choice = TypeVar("Choice", bound=Named)
 
+NAMES = (r"[a-z0-9][a-z0-9_-]{0,63}", "at most 64 small letters, digits, - and _")
+"""What names match, and that in words."""
+
 
 class Registry(Mapping[str, Choice]):
     """What can be chosen by name: this package's own, then what others registered.
@@ -74,10 +77,14 @@ class Registry(Mapping[str, Choice]):
     noun : what each is called in a sentence.
     own : where this package's own stand, ``module:name``, in their order. They are imported when
         the registry is first looked into: modules may be heavy, and may import this registry.
+    names : what a name matches, and that in words; addresses, files and commands bear it.
     """
 
-    def __init__(self, noun: str, own: Sequence[str]) -> None:
-        self.noun, self._own = noun, own
+    journal: ClassVar[list[tuple[Registry[Any], str]]] = []
+    """What was registered in this process, in whichever registry, in its order."""
+
+    def __init__(self, noun: str, own: Sequence[str], names: tuple[str, str] = NAMES) -> None:
+        self.noun, self._own, self._names = noun, own, names
         self._found: dict[str, Choice] | None = None
 
     def register(self, new: Choice) -> Choice:
@@ -86,14 +93,23 @@ class Registry(Mapping[str, Choice]):
         Raises
         ------
         InputError
-            If there is one of its name already, or addresses and files could not bear the name.
+            If there is one of its name already, or it is no name.
         """
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", new.name):
-            raise InputError(f"{self.noun} {new.name!r}: use small letters, digits, - and _ alone")
+        pattern, words = self._names
+        if not re.fullmatch(pattern, new.name):
+            raise InputError(f"{self.noun} {new.name!r}: a name is made of {words}")
         if new.name in self._all():
             raise InputError(f"there is a {self.noun} {new.name!r} already; choose another name")
         self._all()[new.name] = new
+        self.journal.append((self, new.name))
         return new
+
+    @classmethod
+    def take_back(cls, since: int) -> None:
+        """Undo what was registered since the journal had this length."""
+        while len(cls.journal) > since:
+            registry, name = cls.journal.pop()
+            registry._all().pop(name, None)
 
     def chosen(self, name: str) -> Choice:
         """The choice of a name.

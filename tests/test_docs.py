@@ -28,17 +28,12 @@ def test_every_block_runs_in_order(
 ) -> None:
     """The network is a tiny one, whatever its name: what is tested is the page."""
     monkeypatch.chdir(tmp_path)
-    for registry in (METHODS, MEASURES):
+    for registry in (KINDS, METHODS, MEASURES):
         monkeypatch.setattr(registry, "_found", dict(registry))
-    kinds = dict(KINDS)
     names: dict[str, object] = {"__name__": "docs.python"}
     assert len(blocks("python")) >= 9
-    try:
-        for text, line in blocks("python"):
-            exec(compile("\n" * line + text, str(ROOT / "docs/python.md"), "exec"), names)
-    finally:
-        KINDS.clear()
-        KINDS.update(kinds)
+    for text, line in blocks("python"):
+        exec(compile("\n" * line + text, str(ROOT / "docs/python.md"), "exec"), names)
     assert len(names["before_and_after"]) > 5
     assert names["heat"].shape[0] == len(names["maps"]) + 1 == 4
     assert len(names["workspace"].manifests()) == 3

@@ -11,7 +11,7 @@ from core.audits.audited import AuditedClass
 from core.audits.class_files import read_arrays, read_carried, read_kind, size_of_kind
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import KINDS, Found, kind_of
+from core.candidates.kinds import KINDS, Found
 from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.pca import ClassPCA
 from core.models.linear import Head
@@ -99,7 +99,7 @@ class ClassArrays(ClassSizes):
         InputError
             If there is no such component or feature; the message says how many there are.
         """
-        return kind_of(kind).candidate(self, number)
+        return KINDS.chosen(kind).candidate(self, number)
 
     def candidates(self, kind: str) -> list[Candidate]:
         """Those of a kind whose alphas are stored, in the order of :meth:`of_kind`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from core.errors import InputError
-from core.types import FloatArray, IntArray
+from core.types import FloatArray, IntArray, Registry
 
 if TYPE_CHECKING:
     from core.candidates.candidate import Candidate, Needs
@@ -136,37 +135,19 @@ class CandidateKind(ABC):
 NAME = "[a-z]{1,16}"
 """What every kind's name matches."""
 
-KINDS: dict[str, CandidateKind] = {}
+KINDS: Registry[CandidateKind] = Registry(
+    "kind of candidates",
+    (
+        "core.candidates.linear_kinds:COMPONENTS",
+        "core.candidates.linear_kinds:NEURONS",
+        "core.candidates.linear_kinds:CARRIED_DIRECTIONS",
+        "core.candidates.part_kind:PARTS",
+    ),
+    (NAME, "1 to 16 small letters"),
+)
 """By name, in the order in which they are shown."""
 
-
-def register(kind: CandidateKind) -> CandidateKind:
-    """Add a kind, so that every page, file and command knows it.
-
-    Raises
-    ------
-    InputError
-        If its name is no word of small letters, or another kind has it.
-    """
-    if not re.fullmatch(NAME, kind.name):
-        raise InputError(f"kind of candidates {kind.name!r}: a name is 1 to 16 small letters")
-    if kind.name in KINDS:
-        raise InputError(f"there is a kind of candidates {kind.name!r} already; take another name")
-    KINDS[kind.name] = kind
-    return kind
-
-
-def kind_of(name: str) -> CandidateKind:
-    """A kind by its name.
-
-    Raises
-    ------
-    InputError
-        If none has it.
-    """
-    if name not in KINDS:
-        raise InputError(f"{name!r} is no kind of candidates; there are {', '.join(KINDS)}")
-    return KINDS[name]
+register = KINDS.register
 
 
 def found_kinds() -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.candidates.candidate import LinearCandidate, functional
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import CandidateKind, Sizes, Stored, register
+from core.candidates.kinds import CandidateKind, Sizes, Stored
 from core.types import FloatArray
 
 
@@ -83,6 +83,5 @@ class Carried(CandidateKind):
         return _made(self, stored, number, row[:-1], float(row[-1]))
 
 
-PCA = register(Components()).name
-NEURON = register(Neurons()).name
-CARRIED = register(Carried()).name
+COMPONENTS, NEURONS, CARRIED_DIRECTIONS = Components(), Neurons(), Carried()
+PCA, NEURON, CARRIED = COMPONENTS.name, NEURONS.name, CARRIED_DIRECTIONS.name

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import CandidateKind, Found, Stored, register
+from core.candidates.kinds import CandidateKind, Found, Stored
 from core.candidates.parts import Parts, find_parts, margin
 from core.types import FloatArray
 
@@ -92,4 +92,5 @@ def parts_of(found: Found) -> Parts:
     )
 
 
-PART = register(PartKind()).name
+PARTS = PartKind()
+PART = PARTS.name

@@ -2,7 +2,7 @@
 
 An entry point of one of ``GROUPS`` names a module, which registers what it adds when it is
 imported, or a callable, which does so when it is called without arguments. One that fails is
-skipped; the tool goes on without it.
+skipped, with all that it registered until then; the tool goes on without it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from types import ModuleType
 
 from core.errors import InputError
+from core.types import Registry
 
 GROUPS = tuple(
     f"spurioscope.{noun}"
@@ -33,12 +34,16 @@ class Plugin:
     name: str
     package: str
     """Its distribution and version."""
+    adds: tuple[str, ...] = ()
+    """What it registered, as ``method spufix``."""
     failure: str = ""
     """Why it was skipped; empty where it was loaded."""
 
     def __str__(self) -> str:
         told = f"{self.group}: {self.name} of {self.package}"
-        return f"{told} was skipped: {self.failure}" if self.failure else told
+        if self.failure:
+            return f"{told} was skipped: {self.failure}"
+        return f"{told} adds {', '.join(self.adds) or 'nothing'}"
 
 
 def load() -> tuple[Plugin, ...]:
@@ -69,12 +74,14 @@ def _entries() -> Iterator[metadata.EntryPoint]:
 
 def _attempt(entry: metadata.EntryPoint) -> Plugin:
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
-    failure = ""
+    found, before = Plugin(entry.group, entry.name, package), len(Registry.journal)
     try:
         _register(entry)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises, the tool goes on
-        failure = " ".join(f"{type(error).__name__}: {error}".split())
-    return Plugin(entry.group, entry.name, package, failure)
+        Registry.take_back(before)
+        return replace(found, failure=" ".join(f"{type(error).__name__}: {error}".split()))
+    new = Registry.journal[before:]
+    return replace(found, adds=tuple(f"{registry.noun} {name}" for registry, name in new))
 
 
 def _register(entry: metadata.EntryPoint) -> None:

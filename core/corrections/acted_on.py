@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.audits.audit import Audit
 from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate, factors
-from core.candidates.kinds import kind_of
+from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import Units
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Cue, Evidence, high_against_low
 from core.errors import InputError
@@ -95,7 +95,7 @@ def _named(found: dict[str, list[Candidate]], cues: Sequence[str]) -> dict[str, 
 
 def cue_of(audit: Audit, candidate: Candidate) -> Cue:
     """A candidate as the methods take it: its alpha stays what the candidate's is, where linear."""
-    arrays, kind = audit.class_arrays(candidate.class_idx), kind_of(candidate.key.kind)
+    arrays, kind = audit.class_arrays(candidate.class_idx), KINDS.chosen(candidate.key.kind)
     weight, mean = (np.asarray(v, np.float64) for v in (arrays.pca.weight, arrays.pca.mean))
     if isinstance(kind, Units):
         return Cue(candidate.class_idx, kind.unit(arrays, candidate.key.number), weight, mean)

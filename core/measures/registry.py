@@ -6,30 +6,12 @@ here; :func:`register` adds one from anywhere else, and every page, command and 
 
 from __future__ import annotations
 
-import re
-
-from core.errors import InputError
 from core.measures.measure import Measure
 from core.types import Registry
 
 
 class Measures(Registry[Measure]):
     """Measures by name."""
-
-    def register(self, new: Measure) -> Measure:
-        """Add a measure, and return it.
-
-        Raises
-        ------
-        InputError
-            If its name is taken, or is no word of small letters, digits and underscores: files
-            are called by it.
-        """
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", new.name):
-            raise InputError(
-                f"measure {new.name!r}: name it with small letters, digits and underscores"
-            )
-        return super().register(new)
 
     def seen_in(self, view: str) -> list[Measure]:
         """Those of a view."""
@@ -78,7 +60,10 @@ OWN = (
 )
 """Where this project's own stand."""
 
-MEASURES = Measures("measure", OWN)
+NAMES = ("[a-z][a-z0-9_]{0,63}", "small letters, digits and underscores")
+"""What a measure's name matches: files are called by it."""
+
+MEASURES = Measures("measure", OWN, NAMES)
 """By name."""
 
 register = MEASURES.register

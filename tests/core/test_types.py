@@ -44,7 +44,7 @@ def test_a_name_is_given_once() -> None:
 @pytest.mark.parametrize("name", ["", "Fez", "a/b", "../fez", "fez cap", "fez\n", "-fez", "f" * 65])
 def test_a_name_fits_into_addresses_and_files(name: str) -> None:
     known = hats()
-    with pytest.raises(InputError, match="hat .*: use small letters, digits, - and _ alone"):
+    with pytest.raises(InputError, match="hat .*: a name is made of at most 64 small letters"):
         known.register(Hat(name))
     assert list(known) == ["bowler", "beret"]
 
@@ -58,3 +58,16 @@ def test_nothing_is_imported_before_it_is_looked_into() -> None:
     known = Registry("hat", ["no.such:thing"])
     with pytest.raises(ModuleNotFoundError):
         len(known)
+
+
+def test_what_was_registered_can_be_taken_back() -> None:
+    known, other = hats(), hats()
+    known.register(Hat("fez"))
+    before = len(Registry.journal)
+    known.register(Hat("cap"))
+    other.register(Hat("cap"))
+    Registry.take_back(before)
+    assert list(known) == ["bowler", "beret", "fez"]
+    assert list(other) == ["bowler", "beret"]
+    assert Registry.journal[-1] == (known, "fez")
+    Registry.take_back(before - 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +31,9 @@ NAME = "zenith"
 
 
 @pytest.fixture
-def kind() -> Iterator[None]:
-    known = dict(KINDS)
+def kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KINDS, "_found", dict(KINDS))
     zenith.add()
-    yield
-    KINDS.clear()
-    KINDS.update(known)
 
 
 @pytest.fixture
@@ -178,19 +174,17 @@ def test_it_is_ranked_by_and_corrected_as_a_direction(audit: Audit, workspace: W
 
 
 def test_a_tag_on_a_kind_that_is_gone_is_left_out_with_a_note(
-    audit: Audit, workspace: Workspace, opened: Open
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = TagStore.open(workspace)
     store.add("ann", audit.id, CandidateKey("eel", NAME, 1), Tag.SPURIOUS)
-    kept = KINDS.pop(NAME)
-    try:
-        found = decided(Audit(audit.folder), store)
-        assert "zenith 1 of 'eel' is left out" in " ".join(found.notes)
-        for page in ("components", "tagging", "agreement", "ranking", "findings", "overview"):
-            app = opened(page, audit=audit.id)
-            assert not app.exception, (page, [e.message for e in app.exception])
-    finally:
-        KINDS[NAME] = kept
+    left = {name: kind for name, kind in KINDS.items() if name != NAME}
+    monkeypatch.setattr(KINDS, "_found", left)
+    found = decided(Audit(audit.folder), store)
+    assert "zenith 1 of 'eel' is left out" in " ".join(found.notes)
+    for page in ("components", "tagging", "agreement", "ranking", "findings", "overview"):
+        app = opened(page, audit=audit.id)
+        assert not app.exception, (page, [e.message for e in app.exception])
 
 
 def test_a_name_is_taken_once() -> None:

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import KINDS
 from core.commands import plugins
 from core.corrections.methods import METHODS
 from core.data.open import open_data
@@ -35,7 +36,7 @@ from tests.pages.conftest import Open, gallery, healthy
 from tests.plugins.labelled_lines import SOURCE
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRIES = (METHODS, ATTRIBUTIONS, SOURCES, MEASURES)
+REGISTRIES = (KINDS, METHODS, ATTRIBUTIONS, SOURCES, MEASURES)
 Install = Callable[..., tuple[plugins.Plugin, ...]]
 
 
@@ -267,7 +268,9 @@ def test_a_measure_is_registered_once(install: Install) -> None:
     install(measures="sure_of_cue")
     with pytest.raises(InputError, match="there is a measure 'sure_of_cue' already; choose anot"):
         register(MEASURES["sure_of_cue"])
-    with pytest.raises(InputError, match="'../out': name it with small letters, digits and under"):
+    with pytest.raises(
+        InputError, match="'../out': a name is made of small letters, digits and under"
+    ):
         register(replace(MEASURES["sure_of_cue"], name="../out"))
 
 
@@ -459,11 +462,20 @@ def test_what_was_loaded_and_what_was_skipped_is_said(
 
     assert main(["doctor", "--workspace", str(empty.root)]) == 0
     out = capsys.readouterr().out
-    assert "plug-in            spurioscope.sources: labelled_lines of extras 2.5\n" in f"{out}\n"
+    adds = "adds source of data labelled-lines"
+    assert f"plug-in            spurioscope.sources: labelled_lines of extras 2.5 {adds}\n" in out
     assert "spurioscope.measures: no_such_module of extras 2.5 was skipped: Module" in out
     assert main(["doctor", "--json", "--workspace", str(empty.root)]) == 0
     told = json.loads(capsys.readouterr().out)["plugins"]
     assert [plugin["package"] for plugin in told] == ["extras 2.5"] * 5
+
+
+def test_what_fails_half_way_leaves_nothing(install: Install) -> None:
+    before = list(METHODS)
+    (found,) = install(corrections="broken:half")
+    assert found.failure == "KeyError: 'half way'"
+    assert found.adds == ()
+    assert list(METHODS) == before
 
 
 def test_a_process_of_its_own_loads_them(install: Install) -> None:
