@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from core.candidates.key import CandidateKey
-from core.candidates.kinds import KINDS, title_of
+from core.candidates.key import CandidateKey, keys_in
+from core.candidates.kinds import KINDS
 from core.commands.terminal import (
     Answer,
     candidate_options,
@@ -45,6 +45,12 @@ def add_parser(tags: argparse.ArgumentParser) -> None:
     add.add_argument("--subtype", choices=[s.value for s in Subtype])
     add.add_argument("--confidence", type=int, metavar="1-5")
     add.add_argument("--reason", default="")
+    add.add_argument(
+        "--called",
+        metavar="NAME",
+        help="what you call the candidate, at most 80 characters; it stands with its number "
+        "wherever the candidate is shown; '' takes your name for it away",
+    )
     add.add_argument("--annotator", default="anonymous")
     read = command("import", "read tags from .json, .csv or .parquet")
     read.add_argument("file", metavar="FILE")
@@ -76,6 +82,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
 
 def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags add``."""
+    from core.tags.called import titled
     from core.tags.log import TagStore
     from core.tags.people import one_line
 
@@ -92,15 +99,19 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answ
         subtype=Subtype(options.subtype) if options.subtype else None,
         confidence=options.confidence,
         reason=options.reason,
+        called=options.called,
     )
     result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind}
     result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
-    said = f"{candidate.title} of {facts.name} is {event.tag} for {event.annotator}"
+    result["called"] = event.called
+    what = titled(candidate.title, [event.called] if event.called else [])
+    said = f"{what} of {facts.name} is {event.tag} for {event.annotator}"
     return Answer(result, one_line(said))
 
 
 def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answer:
     """``tags list``: decisions, and who said what; rows that mean nothing are a warning here."""
+    from core.tags.called import names_of
     from core.tags.entries import described
     from core.tags.log import TagStore, standing
     from core.tags.people import one_line
@@ -111,10 +122,12 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> A
     log, faults = TagStore.open(workspace).log(audit.id)
     table = answers(standing(log))
     votes = count_votes(table, threshold=options.threshold)
+    keys, called = keys_in(votes), names_of(log)
+    votes["called"] = [called.of(key) or None for key in keys]
     names = {facts.label: facts.name for facts in audit.classes}
     lines = []
-    for row in votes.to_dict("records"):
-        what = title_of(row["kind"], row["component"])
+    for key, row in zip(keys, votes.to_dict("records"), strict=True):
+        what = one_line(called.title(key))
         name = one_line(names.get(row["label"], row["label"]))
         lines.append(
             f"{name:<28} {what:<14} {row['decision']:<9} "
@@ -138,7 +151,8 @@ def _entry(entry: TagEvent, names: dict[str, str]) -> str:
 
     what = f"{names.get(entry.label, entry.label)}, {entry.key.title}"
     said = "no tag" if entry.tag is None else entry.tag.value
-    more = [entry.subtype and entry.subtype.value.replace("_", " "), entry.reason]
+    more = [entry.called and f"called “{entry.called}”"]
+    more += [entry.subtype and entry.subtype.value.replace("_", " "), entry.reason]
     more.append(f"sure {entry.confidence} of 5" if entry.confidence else None)
     more.append(f"undoes {entry.undoes}" if entry.undoes else None)
     words = ", ".join(part for part in (said, *more) if part)

@@ -71,6 +71,7 @@ def _row(event: TagEvent, kind: str, place: int) -> NewTag:
         confidence=event.confidence,
         reason=event.reason,
         at=event.at,
+        called=event.called or "",
     )
 
 

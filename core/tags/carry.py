@@ -8,7 +8,8 @@ the tag comes from; rankings, gaps and trials then need nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from core.errors import InputError
 from core.statistics.intervals import correlation
 from core.statistics.seeds import image_seed
 from core.storage.files import locked
+from core.tags.called import names_of, titled
 from core.tags.decisions import values_of
-from core.tags.log import TagEvent, TagStore
+from core.tags.log import TagEvent, TagStore, standing
 from core.tags.votes import answers, count_votes
 from core.types import BoolArray, FloatArray, Subtype, Tag
 
@@ -60,11 +62,18 @@ class Match:
     nearest_correlation: float
     refused: str
     """Why the tag is not carried over; empty where it is."""
+    names: Sequence[str] = ()
+    """What people call the source's candidate, the most frequent name first."""
 
     @property
     def title(self) -> str:
         """The source's candidate in words."""
-        return self.candidate.title
+        return titled(self.candidate.title, self.names)
+
+    @property
+    def called(self) -> str:
+        """The name that comes along; empty where there is none."""
+        return next(iter(self.names), "")
 
 
 def annotator_of(source: Audit) -> str:
@@ -84,14 +93,16 @@ def match_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
     """
     if source.id == target.id:
         raise InputError("tags are carried over to another audit, not to the one that has them")
-    votes = count_votes(answers(store.current(source.id)))
+    history = store.history(source.id)
+    votes, names = count_votes(answers(standing(history))), names_of(history)
     votes = votes[votes["decision"].isin([Tag.CORE.value, Tag.SPURIOUS.value])]
     rows = votes[votes["kind"] != CARRIED].to_dict("records")
     if not rows:
         raise InputError(
             f"audit {source.name!r} has no candidate decided core or spurious; tag some first"
         )
-    return [_match(source, target, row, store) for row in rows]
+    found = [_match(source, target, row, store) for row in rows]
+    return [replace(match, names=names.given.get(match.candidate.key, ())) for match in found]
 
 
 def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -> Match:
@@ -222,11 +233,11 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
             if not match.refused:
                 number = _number(target, match)
                 wanted[CandidateKey(match.label, CARRIED, number)] = match
-        standing = {e.key: e for e in store.current(target.id, who)}
-        for key in sorted(standing.keys() - wanted.keys()):
+        now = {e.key: e for e in store.current(target.id, who)}
+        for key in sorted(now.keys() - wanted.keys()):
             store.add(who, target.id, key, None)
         for key, match in wanted.items():
-            if not _says(standing.get(key), match):
+            if not _says(now.get(key), match):
                 store.add(
                     who,
                     target.id,
@@ -234,12 +245,16 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
                     match.tag,
                     subtype=match.subtype,
                     reason=_reason(source, match),
+                    called=match.called,
                 )
     return found
 
 
 def _says(event: TagEvent | None, match: Match) -> bool:
-    return event is not None and (event.tag, event.subtype) == (match.tag, match.subtype)
+    if event is None:
+        return False
+    said = (event.tag, event.subtype, event.called or "")
+    return said == (match.tag, match.subtype, match.called)
 
 
 def _reason(source: Audit, match: Match) -> str:

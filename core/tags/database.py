@@ -26,6 +26,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Row,
+    Select,
     String,
     Table,
     Text,
@@ -33,6 +34,7 @@ from sqlalchemy import (
     event,
     insert,
     inspect,
+    null,
     select,
     text,
 )
@@ -46,10 +48,11 @@ from sqlalchemy.exc import (
 
 from core.errors import InputError, WorkspaceError
 from core.storage.files import disk_errors
+from core.storage.roles import read_only
 from core.tags.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.tags.failures import RESTORE, told
 from core.tags.journal import check_journal
-from core.tags.people import LONGEST
+from core.tags.people import LONGEST, LONGEST_CALLED
 
 _metadata = MetaData()
 
@@ -72,6 +75,7 @@ EVENTS = Table(
     Column("reason", Text, nullable=True),
     Column("undoes", Integer, nullable=True),
     Column("previous", Integer, nullable=True),
+    Column("called", String(LONGEST_CALLED), nullable=True),
 )
 
 MIGRATED = Table(
@@ -123,6 +127,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _create,
     _add_columns("subtype", "confidence", "reason", "undoes"),
     _add_columns("previous"),
+    _add_columns("called"),
 )
 """Number 1 and so on; entries are only ever added."""
 
@@ -288,6 +293,8 @@ def _prepare(path: Path) -> None:
 def migrate(engine: Engine) -> None:
     """Apply the migrations that are missing, all of them or, after an error, none.
 
+    A process that only shows leaves a log as an older version wrote it (:func:`entries`).
+
     Raises
     ------
     WorkspaceError
@@ -299,14 +306,31 @@ def migrate(engine: Engine) -> None:
             check_file(connection)
         elif engine.dialect.name == POSTGRES:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
-        MIGRATED.create(connection, checkfirst=True)
-        done = _applied(connection)
-        for number, change in enumerate(MIGRATIONS, 1):
-            if number not in done:
-                change(connection)
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                connection.execute(insert(MIGRATED).values(number=number, at=now))
-        check_tables(connection)
+        there = inspect(connection)
+        looks = read_only() and there.has_table(EVENTS.name)
+        if not looks or there.has_table(MIGRATED.name):
+            _bring_up_to_date(connection, () if looks else MIGRATIONS)
+        check_tables(connection, _FIRST if looks else EVENTS)
+
+
+def _bring_up_to_date(
+    connection: Connection, changes: Sequence[Callable[[Connection], None]]
+) -> None:
+    MIGRATED.create(connection, checkfirst=True)
+    done = _applied(connection)
+    for number, change in enumerate(changes, 1):
+        if number not in done:
+            change(connection)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            connection.execute(insert(MIGRATED).values(number=number, at=now))
+
+
+def entries(connection: Connection) -> Select[Any]:
+    """A query for every entry; what a log lacks that a process which only shows found is NULL."""
+    if not read_only():
+        return select(EVENTS)
+    there = {column["name"] for column in inspect(connection).get_columns(EVENTS.name)}
+    return select(*(c if c.name in there else null().label(c.name) for c in EVENTS.columns))
 
 
 def _applied(connection: Connection) -> set[int]:
@@ -361,14 +385,14 @@ def _is_text(content: bytes) -> bool:
         return False
 
 
-def check_tables(connection: Connection) -> None:
-    """Raise WorkspaceError unless the log is a table with all its columns."""
+def check_tables(connection: Connection, wanted: Table) -> None:
+    """Raise WorkspaceError unless the log is a table with all wanted columns."""
     known = inspect(connection)
     where = f"the tags in {place(connection.engine.url)}"
     if not known.has_table(EVENTS.name) or EVENTS.name in known.get_view_names():
         raise WorkspaceError(f"{where}: there is no table {EVENTS.name}; {RESTORE}")
     there = {column["name"] for column in known.get_columns(EVENTS.name)}
-    if lacking := [column.name for column in EVENTS.columns if column.name not in there]:
+    if lacking := [column.name for column in wanted.columns if column.name not in there]:
         raise WorkspaceError(
             f"{where}: the table {EVENTS.name} has no column {', '.join(lacking)}; {RESTORE}"
         )

@@ -13,7 +13,8 @@ from core.candidates.candidate import Candidate, LinearFunctional, alpha_along
 from core.candidates.key import CandidateKey
 from core.errors import InputError
 from core.statistics.spuriosity import ranking, spuriosity
-from core.tags.log import TagStore
+from core.tags.called import NAMELESS, Names, names_of
+from core.tags.log import TagStore, standing
 from core.tags.votes import KEYS, answers, count_votes
 from core.types import FloatArray, Tag
 
@@ -63,6 +64,8 @@ class Decisions:
     core: Tagged
     notes: tuple[str, ...] = ()
     """Decided tags that could not be used, in words."""
+    names: Names = NAMELESS
+    """What people call the audit's candidates, decided or not."""
 
 
 def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Decisions:
@@ -79,7 +82,8 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
     """
     if threshold is not None and threshold < 1:
         raise InputError(f"threshold {threshold}: must be at least 1")
-    votes = count_votes(answers(store.current(audit.id)), threshold=threshold)
+    history = store.history(audit.id)
+    votes = count_votes(answers(standing(history)), threshold=threshold)
     classes = {facts.label: facts for facts in audit.classes}
     found: dict[str, dict[str, list[CandidateKey]]] = {Tag.SPURIOUS: {}, Tag.CORE: {}}
     notes = []
@@ -96,7 +100,7 @@ def decided(audit: Audit, store: TagStore, threshold: int | None = None) -> Deci
             why = f"it has numbers 0 to {there - 1}"
         notes.append(f"the tag on {kind} {component} of {label!r} is left out: {why}")
     spurious, core = (Tagged(audit, found[tag]) for tag in (Tag.SPURIOUS, Tag.CORE))
-    return Decisions(spurious, core, tuple(notes))
+    return Decisions(spurious, core, tuple(notes), names_of(history))
 
 
 def values_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> FloatArray:

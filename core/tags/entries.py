@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import NAME
+from core.tags.people import LONGEST_CALLED, one_line
 from core.types import Subtype, Tag
 
 
@@ -31,6 +32,8 @@ class NewTag:
     reason: str | None = None
     at: str | None = None
     """When it was said, ISO 8601; None: now."""
+    called: str | None = None
+    """A name for the candidate; empty: none; None: as the annotator called it before."""
 
     @property
     def key(self) -> CandidateKey:
@@ -64,6 +67,8 @@ class TagEvent:
     """The entry that this one takes back."""
     previous: int | None = None
     """The entry before it of the same annotator on the same candidate."""
+    called: str | None = None
+    """The annotator's name for the candidate (:func:`core.tags.people.called`)."""
 
     @property
     def key(self) -> CandidateKey:
@@ -126,6 +131,11 @@ def _sure(value: Any) -> bool:
     return type(value) is int and value in SURE
 
 
+def _called(value: Any) -> bool:
+    unspoilt = _named(value) and value == one_line(value) == " ".join(value.split())
+    return unspoilt and len(value) <= LONGEST_CALLED
+
+
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": (_number, "is no number"),
     "at": (_text, "is no text"),
@@ -140,6 +150,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reason": (_or_none(_text), "is no text"),
     "undoes": (_or_none(_number), "is no entry"),
     "previous": (_or_none(_number), "is no entry"),
+    "called": (_or_none(_called), f"is no name on one line of at most {LONGEST_CALLED} characters"),
 }
 """By column, in the order of the log's: what a value has to be, and what is said of others."""
 

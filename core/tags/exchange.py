@@ -20,15 +20,19 @@ from core.storage.files import dumps
 from core.storage.spreadsheet import exported, unguarded, write_csv
 from core.tags.database import MOMENT
 from core.tags.entries import NewTag
-from core.tags.people import one_line, storable
+from core.tags.people import LONGEST_CALLED, one_line, spelled, storable
 from core.tags.votes import ADJUDICATION, GOLD, answers
 from core.types import Subtype, Tag
 
 if TYPE_CHECKING:
     from core.tags.log import TagEvent
 
-OURS = ["label", "kind", "component", "annotator", "tag", "subtype", "confidence", "reason", "at"]
-"""Columns of our tables: one row per annotator and candidate."""
+OURS = [
+    *("label", "kind", "component", "annotator", "tag", "subtype", "confidence", "reason", "at"),
+    "called",
+]
+"""Columns of our tables: one row per annotator and candidate. Files of earlier versions have no
+``called``; reading one leaves names as they are."""
 
 WORKERS = [
     "WorkerId",
@@ -79,8 +83,8 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
     table = answers(events)[OURS]
     if not annotators:
         names = sorted(set(table["annotator"]) - {GOLD, ADJUDICATION})
-        called = {n: f"person {i + 1}" for i, n in enumerate(names)}
-        table["annotator"] = [called.get(name, name) for name in table["annotator"]]
+        hidden = {n: f"person {i + 1}" for i, n in enumerate(names)}
+        table["annotator"] = [hidden.get(name, name) for name in table["annotator"]]
     if out.suffix not in (".json", ".csv", ".parquet"):
         raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
     with exported(out) as temporary:
@@ -193,7 +197,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _load_csv(path: Path) -> pd.DataFrame:
     """A CSV file; "NA" may be a person's name, or what somebody wrote."""
-    texts = ("label", "annotator", "reason", "at", "WorkerId", "Answer.reasons")
+    texts = ("label", "annotator", "reason", "at", "called", "WorkerId", "Answer.reasons")
     table = pd.read_csv(
         path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
     )
@@ -216,6 +220,7 @@ def _plain(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 def _from_ours(
     path: Path, table: pd.DataFrame, outputs: Sequence[str], n_features: int, annotator: str
 ) -> Imported:
+    names = "called" in table
     table = table.reindex(columns=OURS)
     known = set(outputs)
     tags, subtypes = ({e.value for e in E} for E in (Tag, Subtype))
@@ -234,6 +239,8 @@ def _from_ours(
     _refuse(path, table, bad, "confidence", "is not 1, 2, 3, 4 or 5")
     bad = table["at"].map(lambda at: len(_said(at) or "") > MOMENT)
     _refuse(path, table, bad.astype(bool), "at", "is no moment: it is too long")
+    bad = table["called"].map(lambda name: len(spelled(_said(name) or "")) > LONGEST_CALLED)
+    _refuse(path, table, bad.astype(bool), "called", f"has more than {LONGEST_CALLED} characters")
     rows = [
         NewTag(
             annotator=_said(row["annotator"]) or annotator,
@@ -245,6 +252,7 @@ def _from_ours(
             confidence=None if np.isnan(confidence.iloc[i]) else int(confidence.iloc[i]),
             reason=_said(row["reason"]),
             at=_said(row["at"]),
+            called=(_said(row["called"]) or "") if names else None,
         )
         for i, row in enumerate(table.to_dict("records"))
     ]

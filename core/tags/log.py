@@ -17,8 +17,9 @@ from core.candidates.key import CandidateKey
 from core.errors import InputError, WorkspaceError
 from core.storage.roles import refuse_if_read_only
 from core.storage.workspace import Workspace
+from core.tags import people
 from core.tags.address import SQLITE, place
-from core.tags.database import EVENTS, engine_of, undecoded
+from core.tags.database import EVENTS, engine_of, entries, undecoded
 from core.tags.entries import MOST, Fault, NewTag, described, read, read_all
 from core.tags.entries import TagEvent as TagEvent
 from core.tags.failures import told
@@ -27,6 +28,9 @@ from core.types import Subtype, Tag
 
 SAME = ("audit_id", "annotator", "label", "kind", "component")
 """What two entries have in common if the newer one replaces the older."""
+
+SAID = ("tag", "subtype", "confidence", "reason", "called")
+"""What an entry says."""
 
 
 class TagStore:
@@ -60,14 +64,19 @@ class TagStore:
         subtype: Subtype | None = None,
         confidence: int | None = None,
         reason: str | None = None,
+        called: str | None = None,
     ) -> TagEvent:
         """Append a tag, or with None take the candidate's tag away; saved when this returns.
+
+        Parameters
+        ----------
+        called : the annotator's name for the candidate; empty: none; None: as it is.
 
         Raises
         ------
         InputError
-            If a tag that is not spurious has a subtype, the confidence is not 1 to 5, or the
-            component is no number that a database holds.
+            If a tag that is not spurious has a subtype, the confidence is not 1 to 5, the name is
+            too long, or the component is no number that a database holds.
         WorkspaceError
             If the database cannot be written.
         """
@@ -77,8 +86,10 @@ class TagStore:
             raise InputError(f"confidence {confidence}: give 1 (a guess) to 5 (sure)")
         if not 0 <= key.number <= MOST:
             raise InputError(f"component {key.number}: give a number from 0 to {MOST}")
+        named = {} if tag and called is None else {"called": people.called(called or "")}
         return self._append(
             {
+                **named,
                 "annotator": person(annotator),
                 "audit_id": audit_id,
                 "label": key.label,
@@ -97,9 +108,12 @@ class TagStore:
         before = select(func.max(EVENTS.c.id)).where(
             *(EVENTS.c[name] == values[name] for name in SAME)
         )
-        entry = insert(EVENTS).values(**values, previous=before.scalar_subquery())
+        previous = before.scalar_subquery()
+        kept = select(EVENTS.c.called).where(EVENTS.c.id == previous).scalar_subquery()
+        entry = insert(EVENTS).values(**{"called": kept, **values, "previous": previous})
+        told_back = (EVENTS.c.id, EVENTS.c.previous, EVENTS.c.called)
         with self._writing() as connection:
-            saved = connection.execute(entry.returning(EVENTS.c.id, EVENTS.c.previous)).all()
+            saved = connection.execute(entry.returning(*told_back)).all()
             self._check_saved(len(saved), 1)
             values |= saved[0]._asdict()
             event = read([values[column.name] for column in EVENTS.columns])
@@ -134,8 +148,9 @@ class TagStore:
             entry["reason"] = storable(row.reason) if row.reason else None
             entry["previous"] = None
             known = known_tags.get(self._key(row))
-            said = (row.tag, row.subtype, row.confidence, entry["reason"])
-            if known and said == (known.tag, known.subtype, known.confidence, known.reason):
+            kept = known.called if known else None
+            entry["called"] = kept if row.called is None else people.called(row.called)
+            if known and all(entry[name] == getattr(known, name) for name in SAID):
                 continue
             if known:
                 entry["previous"] = known.id
@@ -174,7 +189,7 @@ class TagStore:
         before = [e for e in left[:-1] if e.key == last.key]
         restored = asdict(before[-1] if before else replace(last, tag=None))
         if not before:
-            restored |= {"subtype": None, "confidence": None, "reason": None}
+            restored |= dict.fromkeys(SAID)
         for name in ("id", "at", "previous"):
             del restored[name]
         return self._append({**restored, "undoes": last.id})
@@ -196,10 +211,10 @@ class TagStore:
         self, audit_id: str, annotator: str | None = None
     ) -> tuple[list[TagEvent], list[Fault]]:
         """What can be understood of an audit's log, oldest first, and the rows that cannot."""
-        query = select(EVENTS).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
-        if annotator is not None:
-            query = query.where(EVENTS.c.annotator == person(annotator))
         with self._reading() as connection:
+            query = entries(connection).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
+            if annotator is not None:
+                query = query.where(EVENTS.c.annotator == person(annotator))
             return read_all(undecoded(connection, query))
 
     def _spoilt(self, faults: Sequence[Fault]) -> WorkspaceError:

@@ -39,7 +39,7 @@ def needed(n: int, threshold: int | None = None) -> int:
 
 
 def answers(events: Sequence[TagEvent]) -> pd.DataFrame:
-    """Standing tags as a table: KEYS, annotator, tag, subtype, confidence, reason, at."""
+    """Standing tags as a table: KEYS, annotator, tag, subtype, confidence, reason, at, called."""
     rows = [
         {
             "label": e.label,
@@ -51,10 +51,11 @@ def answers(events: Sequence[TagEvent]) -> pd.DataFrame:
             "confidence": e.confidence,
             "reason": e.reason,
             "at": e.at,
+            "called": e.called,
         }
         for e in events
     ]
-    names = [*KEYS, "annotator", "tag", "subtype", "confidence", "reason", "at"]
+    names = [*KEYS, "annotator", "tag", "subtype", "confidence", "reason", "at", "called"]
     table = pd.DataFrame(rows, columns=names)
     table["confidence"] = table["confidence"].astype("Int64")
     return table.sort_values([*KEYS, "annotator"], kind="stable", ignore_index=True)

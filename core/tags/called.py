@@ -1,0 +1,69 @@
+"""What people call candidates, and how a candidate is written wherever it is shown.
+
+A name belongs to a tag. Those of the standing tags of people count: the most frequent one first,
+of equally frequent ones the one that was given first. Names that differ in capitals alone are one,
+as it was spelled first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from core.candidates.key import CandidateKey
+from core.tags.entries import TagEvent
+from core.tags.log import standing
+from core.tags.votes import ADJUDICATION, GOLD
+
+SHOWN = 3
+"""Names of one candidate that are shown; the others stand in the history."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The standing names of an audit's candidates."""
+
+    given: Mapping[CandidateKey, Sequence[str]] = field(default_factory=dict)
+    """Those of every candidate that has one, the most frequent first."""
+
+    def first(self, key: CandidateKey) -> str:
+        """The most frequent name of a candidate; empty where it has none."""
+        return next(iter(self.given.get(key, ())), "")
+
+    def of(self, key: CandidateKey) -> str:
+        """The names of a candidate as one text; empty where it has none."""
+        return " / ".join(self.given.get(key, ())[:SHOWN])
+
+    def title(self, key: CandidateKey) -> str:
+        """A candidate in words, without its class: ``snow (component 1)``, or its number alone."""
+        return titled(key.title, self.given.get(key, ()))
+
+    def heading(self, key: CandidateKey) -> str:
+        """:meth:`title` at the beginning of a line; a name stays as people wrote it."""
+        return self.title(key) if key in self.given else key.title.capitalize()
+
+
+NAMELESS = Names()
+
+
+def titled(title: str, names: Sequence[str]) -> str:
+    """The title of a candidate behind its names, if it has any."""
+    return f"{' / '.join(names[:SHOWN])} ({title})" if names else title
+
+
+def names_of(history: Sequence[TagEvent]) -> Names:
+    """The standing names at the end of a log (:meth:`core.tags.log.TagStore.history`)."""
+    first: dict[tuple[CandidateKey, str], TagEvent] = {}
+    for event in history:
+        if event.called:
+            first.setdefault((event.key, event.called.casefold()), event)
+    counts: dict[CandidateKey, Counter[str]] = {}
+    for event in standing(history):
+        if event.called and event.annotator not in (ADJUDICATION, GOLD):
+            counts.setdefault(event.key, Counter())[event.called.casefold()] += 1
+    given = {}
+    for key, count in counts.items():
+        order = sorted(count, key=lambda name: (-count[name], first[key, name].id))
+        given[key] = [str(first[key, name].called) for name in order]
+    return Names(given)
