@@ -180,6 +180,18 @@ _ALL = (
         source="Krippendorff 2004",
     ),
     Term(
+        "lean",
+        "The share put in minus the same for the same shape from elsewhere in the class. Its "
+        "interval is corrected over all candidates of all kinds and classes.",
+        "share",
+        "above zero: the class leans on the candidate, core or not",
+    ),
+    Term(
+        "leaned on",
+        "A candidate that turns more images into its class than its control does. A core feature "
+        "is leaned on, too, and no harm is claimed before somebody tags it as spurious.",
+    ),
+    Term(
         "linear probe",
         "A head that is fitted on the features of an encoder: what the encoder knows about "
         "classes that it was not trained on.",
@@ -201,9 +213,24 @@ _ALL = (
         source="Efron & Tibshirani 1993, section 16",
     ),
     Term(
+        "part",
+        "One of a few things that a class's margin over the other classes is made of: what the "
+        "channels give together, place by place. It sees a cue that is on every image of its "
+        "class.",
+    ),
+    Term(
         "planted cue",
         "A cue that was drawn into rendered images on purpose, so that what an audit finds can be "
         "checked against what is there.",
+    ),
+    Term(
+        "put in",
+        "The share of other classes' images, of those that were not given the class before, that "
+        "turn into it once the region where a candidate reaches half of its largest value is put "
+        "into their maps. No pixel is changed and no network run, so it ranks candidates like "
+        "pasted pixels do but is higher.",
+        "share",
+        "higher: the candidate alone makes the class",
     ),
     Term(
         "ranking",
@@ -238,6 +265,13 @@ _ALL = (
         "tag",
         "What one person says about a candidate: core, spurious or unsure. Every tag is kept with "
         "its time; taking one back is an entry, too.",
+    ),
+    Term(
+        "taken away",
+        "The share of a class's right images that are no longer given it once the candidate's "
+        "region in their maps is filled with the mean place of other classes.",
+        "share",
+        "higher: the class cannot do without it",
     ),
     Term(
         "UMAP",

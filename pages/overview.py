@@ -2,25 +2,28 @@
 
 import streamlit as st
 
-from core.ui import blocks, overview, shell, state
+from core.ui import blocks, overview, overview_leans, shell, state
 
 audit = shell.current_audit()
 st.title(blocks.plain(audit.name))
 overview.headline(audit)
 overview.planted_truth(audit)
 
-st.subheader("Classes")
+st.subheader("What each class leans on")
 st.caption(
-    "Ranked by the **largest accuracy gap** that any component or neuron of the class opens: "
-    "accuracy on the held-out images that show it most minus accuracy on those that show it "
-    "least, in percentage points, with an interval corrected for the number of candidates. "
-    "Choose a row to see the class's components."
+    "Ranked by **lean**: the share of other classes' images that turn into the class once the "
+    "region of its strongest candidate is put into their maps, minus the same for the same shape "
+    "from elsewhere in the class. Candidates tagged core are passed over. An accuracy gap is a "
+    "column, not the order: a core feature opens one, too, and a cue on every image opens none."
 )
 
 
 @blocks.part
 def classes() -> None:
-    """The table with its filters; a click on a filter redraws it alone."""
+    """Cards and tables with their filters; a click redraws them alone."""
+    if why := overview_leans.untried(audit):
+        st.info(blocks.plain(why), icon=":material/hourglass_empty:")
+    overview_leans.first_cards(audit, overview_leans.ranked(audit))
     chosen = overview.class_table(audit)
     overview.scatter(audit)
     state.publish(["audit", "q", "sort", "only", "plot"])

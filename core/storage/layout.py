@@ -173,6 +173,11 @@ class AuditFiles(Files):
     uploads = Inside(UPLOADS, Path)
     pictures = Inside(PICTURES, Path)
 
+    @property
+    def outcomes_version(self) -> int:
+        """Changes whenever an outcome is added or taken away; 0 without any."""
+        return self.outcomes.stat().st_mtime_ns if self.outcomes.exists() else 0
+
     def every_plan(self) -> list[Path]:
         """The lists of images to compute, oldest first."""
         return sorted(self.plans.glob("[0-9]*.parquet"))

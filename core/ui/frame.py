@@ -23,10 +23,10 @@ TOUR = (
     Step(
         "Overview",
         "Welcome: which cues does your classifier use?",
-        "A tour of two minutes. The page Overview ranks the classes by the largest accuracy gap "
-        "that one cue opens: how much better the model is on images that show the cue than on "
-        "images that do not. A large gap says where to look; it does not yet say that anything "
-        "is wrong.",
+        "A tour of two minutes. The page Overview ranks the classes by what they lean on: how "
+        "many images of other classes turn into the class once its strongest part, component or "
+        "neuron is put into them. A core feature does that, too: it says where to look, not yet "
+        "that anything is wrong.",
     ),
     Step(
         "Components",

@@ -9,26 +9,24 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.audited import AuditedClass
 from core.candidates.kinds import title_of
 from core.candidates.linear_kinds import PCA
 from core.models.precision import in_words
 from core.storage.json_values import as_json
-from core.ui import opened, pictures, state
-from core.ui.blocks import empty, gap_text, interval, numbers, plain, ranked, table
+from core.ui import opened, state
+from core.ui import overview_leans as leans
+from core.ui.blocks import empty, gap_text, numbers, plain, ranked, table
 from core.ui.words import help_on
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-SORTS = {"gap": "Largest gap", "accuracy": "Lowest accuracy", "name": "Name", "images": "Images"}
-
 
 def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
-    certain = [c for c in audit.classes if c.top_gap_low > 0]
+    found = [one for one in leans.ranked(audit) if one.block != "rest"]
     accuracy = summary.accuracy  # None where every class has one image, which is fitted on
     numbers(
         [
@@ -38,12 +36,13 @@ def headline(audit: Audit) -> None:
                 f"Accuracy on {summary.held_out}",
                 "–" if accuracy is None else f"{100 * accuracy:.1f} %",
             ),
-            ("Classes with a certain gap", f"{len(certain)} of {len(audit.classes)}"),
+            ("Classes that lean on something", f"{len(found)} of {len(audit.classes)}"),
         ]
     )
     st.caption(
-        "A gap is certain where a component or neuron opens one whose corrected interval lies "
-        "above zero."
+        "A class leans on a part, component or neuron that turns more images of other classes "
+        "into it than the same shape from elsewhere in the class does. A core feature does so, "
+        "too: only a tag says whether it should matter."
     )
     compute, head = manifest.compute, manifest.head
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
@@ -58,7 +57,7 @@ def headline(audit: Audit) -> None:
 def prepare(audit: Audit) -> None:
     """Compute what the page shows and keep it."""
     _planted(audit)
-    _table(audit)
+    leans.ranked(audit)
 
 
 def planted_truth(audit: Audit) -> None:
@@ -117,22 +116,33 @@ def class_table(audit: Audit) -> str | None:
     """The ranked classes with search and filters; returns the label of a chosen row."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = state.text("Search", "q", placeholder="name or label of a class")
-        order = state.choose(st.selectbox, "Sort by", "sort", SORTS)
-        only = state.toggle("Only classes with a certain gap", "only", help=help_on("certain gap"))
-    table = _table(audit)
+        order = state.choose(st.selectbox, "Sort by", "sort", leans.SORTS)
+        only = state.toggle(
+            "Only classes above their control", "only", help=help_on("leaned on", "lean")
+        )
+    table = leans.rows(audit, leans.ranked(audit), _first_image(audit))
     words = table["class"].str.casefold() + " " + table["label"].str.casefold()
     table = table[words.str.contains(query.casefold(), regex=False)]
     if only:
-        table = table[table["low"] > 0]
-    by = {"gap": ("certain", False), "accuracy": ("accuracy", True), "name": ("class", True)}
-    column, ascending = by.get(order, ("images", False))
-    table = table.sort_values([column, "gap"], ascending=[ascending, False], kind="stable")
+        table = table[table["block"] != "rest"]
+    if order in leans.BY:
+        column, ascending = leans.BY[order]
+        table = table.sort_values(column, ascending=ascending, kind="stable")
     if table.empty:
         empty("No class matches", "Change the search or the filters above.")
         return None
-    columns = ["picture", "class", "gap", "interval", "by", "accuracy", "images"]
-    if table["meaning"].any():
-        columns.append("meaning")
+    chosen = None
+    for words, part in leans.blocks_of(table):
+        with st.container(border=True):
+            st.markdown(f"**{plain(words[0].upper() + words[1:])}** · {len(part):,}")
+            key = f"classes-{audit.id}-{query}-{order}-{only}-{part['block'].iloc[0]}"
+            chosen = _block(part, key) or chosen
+    return chosen
+
+
+def _block(table: pd.DataFrame, key: str) -> str | None:
+    """The rows of one block; returns the label of a chosen one."""
+    columns = [*leans.COLUMNS, *(["meaning"] if table["meaning"].any() else [])]
     event = st.dataframe(
         table[columns],
         hide_index=True,
@@ -141,53 +151,11 @@ def class_table(audit: Audit) -> str | None:
         height=min(56 * len(table) + 40, 640),
         on_select="rerun",
         selection_mode="single-row",
-        key=f"classes-{audit.id}-{query}-{order}-{only}",
-        column_config={
-            "picture": st.column_config.ImageColumn("", width="small"),
-            "accuracy": st.column_config.ProgressColumn(
-                "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
-            ),
-            "gap": st.column_config.NumberColumn(
-                "Gap, points", format="%+.0f", width="small", help=help_on("accuracy gap")
-            ),
-            "interval": st.column_config.TextColumn(
-                "Interval", width="small", help=help_on("interval")
-            ),
-            "by": st.column_config.TextColumn("Opened by", help=help_on("component", "neuron")),
-            "images": st.column_config.NumberColumn("Images"),
-            "class": st.column_config.TextColumn("Class", width="medium"),
-            "meaning": st.column_config.TextColumn("Definition", width="large"),
-        },
+        key=key,
+        column_config=leans.configuration(),
     )
     rows = event["selection"]["rows"]
     return str(table["label"].iloc[rows[0]]) if rows else None
-
-
-@lru_cache(maxsize=16)
-def _table(audit: Audit) -> pd.DataFrame:
-    """One row per class."""
-    import pandas as pd
-
-    first = _first_image(audit)
-    return pd.DataFrame([_row(audit, facts, first) for facts in audit.classes])
-
-
-def _row(audit: Audit, facts: AuditedClass, first: Mapping[int, str]) -> Mapping[str, object]:
-    gap, low = facts.top_gap, facts.top_gap_low
-    image_id = first.get(facts.class_idx)
-    return {
-        "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
-        "label": facts.label,
-        "class": facts.name,
-        "accuracy": facts.accuracy,
-        "gap": gap,
-        "low": low if gap is not None else -1.0,
-        "certain": (gap or 0) + (1000 if low > 0 else 0),
-        "interval": interval(low, facts.top_gap_high) if gap is not None else "",
-        "by": facts.top_candidate,
-        "images": facts.n_images,
-        "meaning": facts.definition,
-    }
 
 
 def _first_image(audit: Audit) -> dict[int, str]:

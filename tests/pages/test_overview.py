@@ -8,8 +8,11 @@ import pytest
 from core.audits.audit import Audit
 from core.jobs import jobs
 from core.storage.workspace import Workspace
-from core.types import Progress
-from tests.pages.conftest import Open, address, healthy
+from core.tags.log import TagStore
+from core.trials.leaned_on import leaned_on
+from core.trials.leaning import measure_leaning
+from core.types import Progress, Tag
+from tests.pages.conftest import Open, address, gallery, healthy, send
 
 
 def job(state: str, message: str = "") -> jobs.Job:
@@ -104,7 +107,7 @@ def test_headline_and_classes(audit: Audit, opened: Open) -> None:
     table = app.dataframe[0].value
     assert sorted(table["class"]) == ["cat", "dog_*x*", "eel"]
     assert table["picture"].str.startswith("/pictures/photo/").all()
-    assert address(app) == {"audit": audit.id, "sort": "gap", "only": "0", "plot": "0"}
+    assert address(app) == {"audit": audit.id, "sort": "lean", "only": "0", "plot": "0"}
 
 
 def test_deep_link_restores_search_and_order(audit: Audit, opened: Open) -> None:
@@ -131,7 +134,7 @@ def test_search_without_a_match_says_so(audit: Audit, opened: Open) -> None:
 def test_unknown_audit_and_sort_fall_back(workspace: Workspace, opened: Open) -> None:
     app = opened("overview", audit="../../etc", sort="height")
     assert app.title[0].value == "second"  # the newest
-    assert address(app)["sort"] == "gap"
+    assert address(app)["sort"] == "lean"
 
 
 @pytest.mark.parametrize("file", ["summary.json", "candidates.parquet"])
@@ -140,3 +143,43 @@ def test_damaged_audit_is_a_sentence(audit: Audit, opened: Open, file: str) -> N
     app = opened("overview", audit=audit.id)
     assert not app.exception
     assert file in app.error[0].value
+
+
+@pytest.fixture
+def tried(audit: Audit) -> Audit:
+    measure_leaning(audit)
+    return audit
+
+
+def test_what_classes_lean_on_is_asked_about(tried: Audit, opened: Open) -> None:
+    found = leaned_on(tried)
+    clear = [one for one in found if one.block == "maps"]
+    app = healthy(opened("overview", audit=tried.id), "first")
+    table = app.dataframe[0].value
+    assert table["lean"].tolist() == [one.lean for one in clear]
+    assert clear
+    card = gallery(app)["cards"][0]
+    assert card["title"] == f"{clear[0].facts.name}: {clear[0].key.title}"
+    assert card["facts"].startswith(f"its {clear[0].key.title} alone turns ")
+    send(app, "tagged", f"{card['name']}/core")
+    healthy(app, "first")
+    store = TagStore.open(Workspace(tried.folder.parents[1]))
+    (event,) = store.current(tried.id)
+    assert (event.key, event.tag) == (clear[0].key, Tag.CORE)
+    after = leaned_on(tried, {clear[0].key})  # meant to matter: its class is ranked by another
+    assert [c["title"] for c in gallery(app)["cards"]] == [
+        f"{one.facts.name}: {one.key.title}" for one in after if one.block == "maps"
+    ][:3]
+
+
+def test_before_anything_is_tried_the_page_says_so(audit: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=audit.id), "first")
+    assert any("3 of 3 classes were not tried yet" in text.value for text in app.info)
+    assert app.dataframe[0].value["by"].tolist() == ["not tried yet"] * 3
+
+
+def test_nothing_is_called_harmed_or_certain(tried: Audit, opened: Open) -> None:
+    app = healthy(opened("overview", audit=tried.id), "first")
+    said = " ".join(e.value for e in (*app.caption, *app.markdown, *app.info)).casefold()
+    assert "harmed" not in said
+    assert "certain" not in said
