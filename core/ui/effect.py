@@ -90,12 +90,12 @@ def headline(table: pd.DataFrame) -> None:
     everywhere = table[table["class_idx"] < 0].set_index("measure")
     for cell, measure in zip(cells, (ACCURACY, WORST), strict=False):
         if measure.name in everywhere.index:
-            _metric(cell, measure, everywhere.loc[measure.name])
+            _before_after(cell, measure, everywhere.loc[measure.name])
     gap = CUE_GAP if CUE_GAP.name in set(acted["measure"]) else SPURIOUS_GAP
     for cell, measure in zip(cells[2:], (FLIP_RATE, gap), strict=True):
         rows = acted[acted["measure"] == measure.name]
         if len(rows):
-            _metric(cell, measure, rows[["before", "after", "change"]].mean())
+            _before_after(cell, measure, rows[["before", "after", "change"]].mean())
     pays = table[(table["measure"] == "accuracy") & (100 * table["change_high"] < -LOST)]
     if names := [str(name) for name in pays["class_name"] if name]:
         st.warning(
@@ -106,7 +106,7 @@ def headline(table: pd.DataFrame) -> None:
         )
 
 
-def _metric(cell: Any, measure: Measure, row: pd.Series) -> None:
+def _before_after(cell: Any, measure: Measure, row: pd.Series) -> None:
     points = measure.unit == POINTS
     scale, unit = (1, "") if points else (100, " %")
     sign = "+" if points else ""

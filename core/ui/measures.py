@@ -64,7 +64,7 @@ def offer(audit: Audit, key: str = "run") -> None:
             working.offer(
                 MeasureRequest(audit.id, part),
                 f"{audit.name}: {words(part)}",
-                f"Measure {words(part)}",
+                f"Measure {blocks.plain(words(part))}",
                 key=f"{key}-{part}",
             )
 

@@ -76,7 +76,6 @@ HANDED_ON = {
     ("state.py", "text"): {"label"},
     ("state.py", "toggle"): {"label"},
     ("working.py", "offer"): {"words", "help"},
-    ("effect.py", "_metric"): {"title"},
     ("factors.py", "_metric"): {"title"},
     ("map_group.py", "_headline"): {"name"},
 }
