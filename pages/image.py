@@ -25,11 +25,11 @@ def explain(image_id: str) -> None:
     row = st.container(horizontal=True, gap="large")
     left, right = row.container(width=450), row.container(width=450)
     with right:
-        logits, parts, class_idx = image.explained(audit, image_id)
-        image.predictions(audit, logits, image.what_if(parts, logits, class_idx))
+        found = image.explained(audit, image_id)
+        image.predictions(audit, found.logits, image.what_if(found))
     with left:
-        image.overlay(audit, image_id, class_idx, parts)
-    image.sum_figure(audit, class_idx, parts)
+        image.overlay(audit, image_id, found)
+    image.sum_figure(audit, found)
     state.publish(image.EXPLAINING)
 
 

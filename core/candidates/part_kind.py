@@ -92,5 +92,10 @@ def parts_of(found: Found) -> Parts:
     )
 
 
+def offset_of(found: Found) -> float:
+    """The bias of the margin that the parts of a class share out."""
+    return float(found.arrays["facts"][1])
+
+
 PARTS = PartKind()
 PART = PARTS.name

@@ -74,12 +74,25 @@ def margin(
     classes : outputs of the data's classes; where they name no other, all other outputs count,
         and of a head with a single output its logit alone.
     """
-    others = [i for i in classes if i != output] or [i for i in range(len(weight)) if i != output]
+    others = rivals(len(weight), output, classes)
     own, offset = np.asarray(weight[output], np.float64), float(bias[output])
     if not others:
         return Margin(own, offset)
     away = np.asarray(weight[others], np.float64).mean(axis=0)
     return Margin(own - away, offset - float(np.mean(bias[others], dtype=np.float64)))
+
+
+def margin_of(logits: FloatArray, output: int, classes: Sequence[int] = ()) -> FloatArray:
+    """The :func:`margin` (n,) float64 that logits (n, K) give a class."""
+    found: FloatArray = np.asarray(logits[:, output], np.float64)
+    others = rivals(logits.shape[1], output, classes)
+    return found - logits[:, others].mean(axis=1, dtype=np.float64) if others else found
+
+
+def rivals(outputs: int, output: int, classes: Sequence[int] = ()) -> list[int]:
+    """The outputs, of so many, that a class is set against; see :func:`margin`."""
+    others = [i for i in classes if i != output]
+    return others or [i for i in range(outputs) if i != output]
 
 
 @dataclass(frozen=True)

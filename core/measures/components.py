@@ -13,7 +13,7 @@ from core.candidates.kinds import title_of
 from core.candidates.linear_kinds import PCA
 from core.candidates.pca import match_directions
 from core.errors import InputError
-from core.explain.single import LogitSum, logit_sum
+from core.explain.single import Decomposition, logit_sum
 from core.statistics.intervals import correlation
 from core.types import FloatArray
 
@@ -153,7 +153,7 @@ def logit_terms(a: Audit, b: Audit, image_id: str, label: str) -> list[Term]:
     sum_a, sum_b = _logit_sum(a, image_id, label), _logit_sum(b, image_id, label)
     pairs = counterparts(a, b, label)
     terms = [
-        Term(label, None, None, "class mean", sum_a.logit_mean, sum_b.logit_mean),
+        Term(label, None, None, "class mean", sum_a.start, sum_b.start),
         Term(label, None, None, "residual", sum_a.residual, sum_b.residual),
     ]
     for i, j, _ in pairs:
@@ -176,7 +176,7 @@ def margin_terms(a: Audit, b: Audit, image_id: str, label: str, against: str) ->
     return sorted(terms, key=lambda term: -abs(term.change))
 
 
-def _logit_sum(audit: Audit, image_id: str, label: str) -> LogitSum:
+def _logit_sum(audit: Audit, image_id: str, label: str) -> Decomposition:
     arrays = audit.arrays_of(label)
     phi = np.asarray(audit.features([image_id]), np.float64)
     logit = float(audit.head.logits(phi)[0, arrays.facts.class_idx])

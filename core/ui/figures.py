@@ -136,14 +136,24 @@ def along_svg(
 
 
 def waterfall(
-    names: Sequence[str], values: Sequence[float], *, start: float, end: float
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    start: float,
+    end: float,
+    ends: tuple[str, str] = ("class mean", "logit"),
 ) -> go.Figure:
-    """The logit as a sum: class mean, component contributions, residual, logit; it adds up."""
+    """What adds up, bar by bar.
+
+    Parameters
+    ----------
+    ends : what the first and the last bar are called; the last is what all add up to.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure(
         go.Waterfall(
-            x=["class mean", *map(drawn, names), "logit"],
+            x=[ends[0], *map(drawn, names), ends[1]],
             y=[start, *values, 0],
             measure=["absolute", *["relative"] * len(values), "total"],
             text=[f"{v:+.2f}" if i else f"{v:.2f}" for i, v in enumerate([start, *values])]
@@ -155,7 +165,7 @@ def waterfall(
             connector={"line": {"width": 1}},
         )
     )
-    return _plain(figure, height=360, y_title="logit")
+    return _plain(figure, height=360, y_title=ends[1])
 
 
 def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:

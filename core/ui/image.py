@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,16 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, title_of
 from core.candidates.linear_kinds import PCA
+from core.candidates.part_kind import PART, offset_of, parts_of
+from core.candidates.parts import margin_of
 from core.errors import SpurioscopeError
 from core.explain.attribution import ATTRIBUTIONS
 from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
-from core.explain.single import LogitSum, logit_sum, switched_off
+from core.explain.single import Decomposition, logit_sum, margin_sum, switched_off
 from core.statistics.intervals import log_softmax
 from core.types import FloatArray
-from core.ui import opened, pictures, state, uploads
+from core.ui import class_parts, opened, pictures, state, uploads
 from core.ui.blocks import (
     PARTS,
     class_names,
@@ -38,11 +40,27 @@ EXACT = "exact"
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
 BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
-    *("audit", "image", "explain", "component", "method", "off"),
+    *("audit", "image", "explain", "sum", "component", "method", "off"),
     *("parts", "contour", "outline"),
 ]
 LOGIT = "logit-0"
 PAGE = 24
+BARS = {PCA: 8, PART: 12}
+"""How many of a kind have a bar of their own."""
+ENDS = {PCA: ("class mean", "logit"), PART: ("bias", "margin")}
+"""What a sum begins and ends with."""
+
+
+class Explained(NamedTuple):
+    """What the head says of an image, and what it says of one class taken apart."""
+
+    logits: FloatArray
+    """(K,) corrected where the head is."""
+    class_idx: int
+    kind: str
+    """Of the candidates that are summed up."""
+    whole: Decomposition
+    """Of the class's logit by components, of its margin by parts."""
 
 
 def exists(audit: Audit, image_id: str) -> bool:
@@ -129,12 +147,25 @@ def predictions(audit: Audit, before: FloatArray, after: FloatArray | None) -> N
     )
 
 
-def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
-    """Choose a class; all logits (K,) of the image, that class's as a sum, and its index."""
+def explained(audit: Audit, image_id: str) -> Explained:
+    """Choose a class, and what it is a sum of."""
     phi = np.asarray(audit.features([image_id])[0], np.float64)
     linear = np.asarray(audit.head.weight, np.float64) @ phi + audit.head.bias
     correction = audit.head.correction
     logits = linear if correction is None else correction.apply(phi[None], linear[None])[0]
+    class_idx = _class(audit, image_id, logits)
+    if _summed(audit, class_idx) == PART:
+        whole = _of_parts(audit, image_id, class_idx, logits, linear)
+        return Explained(logits, class_idx, PART, whole)
+    arrays = opened.class_arrays(audit, class_idx)
+    mean = float(arrays.facts.logit_mean)
+    value, plain_value = float(logits[class_idx]), float(linear[class_idx])
+    whole = logit_sum(arrays.pca, mean, value, phi, linear=plain_value)
+    return Explained(logits, class_idx, PCA, whole)
+
+
+def _class(audit: Audit, image_id: str, logits: FloatArray) -> int:
+    """Choose the class that is explained; its output."""
     names = class_names(audit)
     label = state.choose(
         st.selectbox,
@@ -146,11 +177,38 @@ def explained(audit: Audit, image_id: str) -> tuple[FloatArray, LogitSum, int]:
         resets=["off"],
         help=help_on("logit"),
     )
-    class_idx = audit.class_facts(label).class_idx
-    arrays = opened.class_arrays(audit, class_idx)
-    mean = float(arrays.facts.logit_mean)
-    value, plain_value = float(logits[class_idx]), float(linear[class_idx])
-    return logits, logit_sum(arrays.pca, mean, value, phi, linear=plain_value), class_idx
+    return audit.class_facts(label).class_idx
+
+
+def _summed(audit: Audit, class_idx: int) -> str:
+    """Choose what is summed up; components where the class has no parts."""
+    kind = state.choose(
+        st.segmented_control,
+        "Sum of",
+        "sum",
+        {name: KINDS[name].plural for name in BARS},
+        resets=["off"],
+    )
+    if kind == PART and (why := class_parts.lacking(audit, class_idx)):
+        st.caption(f"{plain(why)} Its components are shown.")
+        return PCA
+    return kind
+
+
+def _of_parts(
+    audit: Audit, image_id: str, class_idx: int, logits: FloatArray, linear: FloatArray
+) -> Decomposition:
+    """The class's margin against the other classes of the data, by parts."""
+    found = opened.class_arrays(audit, class_idx).of_kind(PART)
+    others = [facts.class_idx for facts in audit.classes]
+    margins = margin_of(np.stack([logits, linear]), class_idx, others)
+    model = opened.model_for_maps(audit, image_id)
+    return margin_sum(
+        parts_of(found),
+        offset_of(found),
+        audit.maps([image_id], model, padded=False),
+        correction=float(margins[0] - margins[1]),
+    )
 
 
 def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:
@@ -161,53 +219,63 @@ def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:
     return str(audit.images.at[image_id, "label"])
 
 
-def what_if(parts: LogitSum, logits: FloatArray, class_idx: int) -> FloatArray | None:
-    """Switch components off; returns the new logits, or None when none is off."""
-    order, _ = parts.largest(len(parts.alpha))
+def what_if(found: Explained) -> FloatArray | None:
+    """Switch components or parts off; returns the new logits, or None when none is off."""
+    kind, alpha = found.kind, found.whole.alpha
+    order, _ = found.whole.largest(len(alpha))
     off = state.several(
         "What if the model did not see …",
         "off",
         [str(i) for i in order],
-        format_func=lambda i: f"{title_of(PCA, int(i))} ({parts.alpha[int(i)]:+.2f})",
-        placeholder="choose components to switch off",
+        format_func=lambda i: f"{title_of(kind, int(i))} ({alpha[int(i)]:+.2f})",
+        placeholder=f"choose {KINDS[kind].plural} to switch off",
     )
-    return switched_off(logits, class_idx, parts, [int(i) for i in off]) if off else None
+    places = [int(i) for i in off]
+    return switched_off(found.logits, found.class_idx, found.whole, places) if off else None
 
 
-def sum_figure(audit: Audit, class_idx: int, parts: LogitSum) -> None:
-    """The logit as a waterfall."""
+def sum_figure(audit: Audit, found: Explained) -> None:
+    """The logit or the margin as a waterfall."""
     from core.ui.figures import waterfall
 
-    shown, others = parts.largest(8)
-    names = [title_of(PCA, i) for i in shown]
-    values = [float(parts.alpha[i]) for i in shown]
-    kept = len(parts.alpha) - len(shown)
+    kind, whole = found.kind, found.whole
+    shown, others = whole.largest(BARS[kind])
+    names = [title_of(kind, i) for i in shown]
+    values = [float(whole.alpha[i]) for i in shown]
+    kept = len(whole.alpha) - len(shown)
     if kept > 0:
         names.append(f"{kept} others")
         values.append(others)
-    names.append("residual")
-    values.append(parts.residual)
-    if parts.correction:
+    names.append("rest" if kind == PART else "residual")
+    values.append(whole.residual)
+    if whole.correction:
         names.append("correction")
-        values.append(parts.correction)
-    name = audit.head.names[class_idx]
-    st.markdown(f"**The logit of {plain(name)} as a sum of its components**")
+        values.append(whole.correction)
+    st.markdown(_heading(plain(audit.head.names[found.class_idx]), kind))
     st.plotly_chart(
-        waterfall(names, values, start=parts.logit_mean, end=parts.logit),
+        waterfall(names, values, start=whole.start, end=whole.total, ends=ENDS[kind]),
         width="stretch",
         key="waterfall",
     )
 
 
-def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> None:
+def _heading(name: str, kind: str) -> str:
+    """What a waterfall shows, of a class by its escaped name."""
+    if kind == PART:
+        return f"**The margin of {name} over the other classes as a sum of its parts**"
+    return f"**The logit of {name} as a sum of its components**"
+
+
+def overlay(audit: Audit, image_id: str, found: Explained) -> None:
     """The photo with the map of one candidate, and how much of it lies inside the masks."""
-    what, method, look = _chosen(audit, class_idx, parts)
+    class_idx = found.class_idx
+    what, method, look = _chosen(audit, found)
     if what == LOGIT:
         candidate = pictures.logit_of(audit, class_idx, image_id)
     else:
         key = CandidateKey.parse(what, label=audit.head.outputs[class_idx])
         candidate = opened.candidate(audit, key)
-    name = _name(what, parts)
+    name = _name(what, found)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index
     outline = pictures.outline_url(audit, image_id) if known and look["outline"] else None
@@ -242,13 +310,12 @@ def overlay(audit: Audit, image_id: str, class_idx: int, parts: LogitSum) -> Non
         shares(audit, image_id, heat)
 
 
-def _chosen(
-    audit: Audit, class_idx: int, parts: LogitSum
-) -> tuple[str, str, dict[str, str | bool]]:
+def _chosen(audit: Audit, found: Explained) -> tuple[str, str, dict[str, str | bool]]:
     """Draw the choices about the overlay: of what, by which method, which parts of it."""
-    label = audit.head.outputs[class_idx]
-    order = [CandidateKey(label, PCA, i).short for i in parts.largest(len(parts.alpha))[0]]
-    order += [key.short for key in _of_other_kinds(audit, label)]
+    label, whole = audit.head.outputs[found.class_idx], found.whole
+    largest, _ = whole.largest(len(whole.alpha))
+    order = [CandidateKey(label, found.kind, i).short for i in largest]
+    order += [key.short for key in _of_other_kinds(audit, label, found.kind)]
     now = opened.named(audit, state.get("component") or "", label)
     if now and now.label == label and now.short not in order:
         order.insert(0, now.short)
@@ -257,7 +324,7 @@ def _chosen(
         "Where is",
         "component",
         [*order, LOGIT],
-        format_func=lambda v: _name(v, parts),
+        format_func=lambda v: _name(v, found),
         help=help_on("component", "alpha", "residual"),
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -278,23 +345,25 @@ def _chosen(
     return what, method, {"parts": sign, "contour": contour, "outline": outline}
 
 
-def _of_other_kinds(audit: Audit, label: str) -> list[CandidateKey]:
-    """The candidates of a class beside its components, of kinds that are few in a class."""
+def _of_other_kinds(audit: Audit, label: str, but: str) -> list[CandidateKey]:
+    """The candidates of a class beside those of one kind, of kinds that are few in a class."""
     arrays = opened.arrays_of(audit, label)
     return [
         CandidateKey(label, name, int(number))
         for name, kind in KINDS.items()
-        if kind.found and kind.few and name != PCA
+        if kind.found and kind.few and name != but
         for number in arrays.of_kind(name).numbers
     ]
 
 
-def _name(what: str, parts: LogitSum) -> str:
-    """A candidate's name with its alpha on this image."""
+def _name(what: str, found: Explained) -> str:
+    """A candidate's name, with its alpha on this image where it is one of those summed up."""
     if what == LOGIT:
-        return f"the whole logit ({parts.logit:+.2f})"
+        return f"the whole logit ({found.logits[found.class_idx]:+.2f})"
     key = CandidateKey.parse(what, label="")
-    return f"{key.title} ({parts.alpha[key.number]:+.2f})" if key.kind == PCA else key.title
+    if key.kind != found.kind:
+        return key.title
+    return f"{key.title} ({found.whole.alpha[key.number]:+.2f})"
 
 
 def _exactness(audit: Audit) -> str:

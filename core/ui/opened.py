@@ -102,6 +102,11 @@ def model_of(audit: Audit) -> Model:
         return _model(audit)
 
 
+def model_for_maps(audit: Audit, image_id: str) -> Model | None:
+    """The model where an image's maps have to be computed; None where exact ones are kept."""
+    return None if audit.maps_kept([image_id]) else model_of(audit)
+
+
 @lru_cache(maxsize=2)
 def _model(audit: Audit) -> Model:
     from core.data.decode import hand_back

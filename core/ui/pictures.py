@@ -214,11 +214,7 @@ def heatmap_of(audit: Audit, candidate: Functional, image_id: str) -> FloatArray
         top_maps, ids = arrays.top_maps_of(candidate.key), top_ids(audit, candidate)
         if top_maps is not None and image_id in ids:
             return np.asarray(top_maps[ids.index(image_id)])
-    stored = image_id.startswith("up") or audit.store.has_maps([image_id])
-    needs_model = not audit.exact_maps or not stored
-    if not needs_model:
-        return np.asarray(audit.heatmaps(candidate, [image_id])[0])
-    model = opened.model_of(audit)
+    model = opened.model_for_maps(audit, image_id)
     return np.asarray(audit.heatmaps(candidate, [image_id], model, padded=False)[0])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import zlib
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from core.audits.audit import Audit
+from core.storage.files import write_array
 from tests.pages.conftest import Open, address, gallery, healthy, send
 
 
@@ -57,6 +59,88 @@ def test_the_waterfall_adds_up_to_the_logit(audit: Audit, opened: Open, image_id
     total = sum(v for k, v in parts.items() if k not in ("logit", "shown logit"))
     assert total == pytest.approx(logit, abs=1e-4)
     assert parts["shown logit"] == pytest.approx(logit, abs=0.006)
+
+
+def margin(audit: Audit, image_id: str, label: str) -> float:
+    logits = audit.head.logits(audit.features([image_id]))[0]
+    own = audit.class_facts(label).class_idx
+    return float(logits[own] - logits[[i for i in range(3) if i != own]].mean())
+
+
+@pytest.mark.parametrize("place", [0, 30, 50], ids=["the class", "another", "a third"])
+def test_the_waterfall_of_parts_adds_up_to_the_margin(
+    audit: Audit, opened: Open, place: int
+) -> None:
+    image_id = str(audit.images.index[place])
+    view = {"image": image_id, "explain": "cat", "sum": "part"}
+    app = healthy(opened("image", audit=audit.id, **view), "Image")
+    bars = waterfall(app)
+    assert list(bars)[0] == "bias"
+    assert list(bars)[-3:] == ["rest", "margin", "shown logit"]
+    assert "part 1" in bars
+    total = sum(v for k, v in bars.items() if k not in ("margin", "shown logit"))
+    assert total == pytest.approx(margin(audit, image_id, "cat"), abs=1e-4)
+    assert bars["shown logit"] == pytest.approx(total, abs=0.006)
+    assert address(app)["sum"] == "part"
+
+
+def test_without_a_part_its_alpha_is_taken_from_the_logit(
+    audit: Audit, opened: Open, image_id: str
+) -> None:
+    view = {"image": image_id, "explain": "cat", "sum": "part", "off": "0,1"}
+    app = healthy(opened("image", audit=audit.id, **view), "Image")
+    assert sorted(app.multiselect(key="w_off").value) == ["0", "1"]
+    parts = audit.arrays_of("cat").candidates("part")[:2]
+    logits = audit.head.logits(audit.features([image_id]))[0].astype(float)
+    logits[0] -= sum(float(audit.alpha(part, [image_id])[0]) for part in parts)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    shown = app.dataframe[0].value.set_index("class")["probability now"]
+    for name, value in zip(audit.head.names, expected, strict=True):
+        assert shown[name] == pytest.approx(value, abs=1e-5)
+
+
+def test_parts_of_an_image_whose_maps_are_not_kept(
+    audit: Audit, opened: Open, image_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.features.shards.FeatureStore.has_maps", lambda *_: False)
+    view = {"image": image_id, "explain": "eel", "sum": "part"}
+    bars = waterfall(healthy(opened("image", audit=audit.id, **view), "Image"))
+    total = sum(v for k, v in bars.items() if k not in ("margin", "shown logit"))
+    assert total == pytest.approx(margin(audit, image_id, "eel"), abs=1e-4)
+
+
+def test_a_corrected_head_has_a_bar_of_its_own(audit: Audit, opened: Open, image_id: str) -> None:
+    head = audit.files.head
+    write_array(head.array("read"), np.ones((1, 12), np.float32))
+    write_array(head.array("offset"), np.zeros(1, np.float32))
+    write_array(head.array("write"), np.array([[0.5], [0.1], [0.0]], np.float32))
+    again = Audit(audit.folder)
+    assert again.head.correction is not None
+    view = {"image": image_id, "explain": "cat", "sum": "part"}
+    bars = waterfall(healthy(opened("image", audit=audit.id, **view), "Image"))
+    read = float(audit.features([image_id]).sum())
+    assert bars["correction"] == pytest.approx(-(0.5 - 0.05) * read, abs=1e-4)
+    total = sum(v for k, v in bars.items() if k not in ("margin", "shown logit"))
+    assert total == pytest.approx(margin(again, image_id, "cat"), abs=1e-4)
+
+
+def test_a_class_without_parts_says_why_and_shows_components(
+    audit: Audit, opened: Open, image_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in audit.files.found.glob("part-*"):
+        shutil.rmtree(folder)
+    unkept = np.zeros(14, bool)
+    monkeypatch.setattr("core.features.shards.FeatureStore.mapped", lambda *_: unkept)
+    view = {"image": image_id, "explain": "cat", "sum": "part"}
+    app = healthy(opened("image", audit=audit.id, **view), "Image")
+    assert any("run the same audit again" in caption.value for caption in app.caption)
+    assert "class mean" in waterfall(app)
+
+
+def test_the_strongest_part_is_drawn_first(audit: Audit, opened: Open, image_id: str) -> None:
+    view = {"image": image_id, "explain": "cat", "sum": "part"}
+    app = healthy(opened("image", audit=audit.id, **view), "Image")
+    assert "/part/" in gallery(app)["pictures"][0]["overlay"]
 
 
 def test_what_if_changes_the_probabilities(audit: Audit, opened: Open, image_id: str) -> None:
@@ -134,6 +218,10 @@ def test_uploaded_image_is_explained(audit: Audit, opened: Open) -> None:
     assert address(app)["image"].startswith("up")
     again = healthy(opened("image", **address(app)), "Image")
     assert again.subheader[0].value == "Uploaded image"
+    view = {**address(app), "explain": "cat", "sum": "part"}
+    bars = waterfall(healthy(opened("image", **view), "Image"))
+    total = sum(v for k, v in bars.items() if k not in ("margin", "shown logit"))
+    assert total == pytest.approx(margin(audit, address(app)["image"], "cat"), abs=1e-4)
 
 
 def giant() -> bytes:
