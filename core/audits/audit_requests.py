@@ -1,4 +1,4 @@
-"""What ``audit``, ``demo`` and ``map`` are asked for; nothing heavy at import."""
+"""What ``audit``, ``demo``, ``map`` and ``confirm`` are asked for; nothing heavy at import."""
 
 from __future__ import annotations
 
@@ -124,3 +124,14 @@ class MapRequest(Request):
         metavar="NAME",
     )
     pca_only: bool = option(False, "leave UMAP out")
+
+
+@dataclass(frozen=True)
+class ConfirmRequest(Request):
+    """``confirm``: what a candidate does, repeated in pixels."""
+
+    command = "confirm"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
+    candidate: str = option("", "the candidate by its key, part-0, instead of its number")

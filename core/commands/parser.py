@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
 from core.commands import audits as audit_commands
 from core.commands import comparison as compare_commands
+from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
 from core.commands import doctor
 from core.commands import maps as map_commands
@@ -125,6 +126,12 @@ COMMANDS = {
             "compute the map of an audit: PCA and UMAP",
             map_commands.run,
             MapRequest.add_arguments,
+        ),
+        Command(
+            "confirm",
+            "what a candidate does, repeated in pixels",
+            confirm_commands.run,
+            confirm_commands.add,
         ),
         Command(
             "report",

@@ -226,6 +226,10 @@ class AuditFiles(Files):
         number = "" if class_idx is None else f"{class_idx:05d}-"
         return self.outcomes / f"{kind}-{number}{key}.parquet"
 
+    def every_outcome(self, kind: str, key: str) -> list[Path]:
+        """The tables of trials of a kind whose keys end with ``key``."""
+        return sorted(self.outcomes.glob(f"{kind}-*{key}.parquet"))
+
     def pasted(self, kind: str, key: str, class_idx: int) -> PastedFiles:
         """What a pasted cue of a class does, by what it depends on."""
         return PastedFiles(self.outcomes / f"{kind}-{class_idx:05d}-{key}")

@@ -208,7 +208,7 @@ class Latent:
         """The same with the interval of the lean at another confidence level, (0, 1)."""
         if self.obstacle:
             return self
-        low, high = _within(TwoWay(self.lean, self.error, self.donors - 1), level, -1)
+        low, high = within(TwoWay(self.lean, self.error, self.donors - 1), level, -1)
         return replace(self, lean_low=low, lean_high=high)
 
 
@@ -221,20 +221,25 @@ def latent_trial(ground: Ground, heat: FloatArray, own_heat: FloatArray) -> Late
         ``ground.own``.
     """
     donors, regions = donors_of(heat)
-    obstacle = ground.obstacle
-    if not obstacle and len(donors) < FEWEST_DONORS:
-        obstacle = f"{len(donors)} training images show it; {FEWEST_DONORS} are needed"
+    obstacle = obstacle_of(ground, donors)
     area = float(regions.mean()) if len(regions) else NAN
     found = Latent(area, len(donors), len(ground.targets), len(ground.own), obstacle)
     found = taken_away(found, ground, _regions(own_heat))
     return found if obstacle else put_in(found, ground, donors, regions).at(CONFIDENCE)
 
 
+def obstacle_of(ground: Ground, donors: IntArray) -> str:
+    """Why these donors' regions cannot be put in, in words; empty where they can."""
+    if not ground.obstacle and len(donors) < FEWEST_DONORS:
+        return f"{len(donors)} training images show it; {FEWEST_DONORS} are needed"
+    return ground.obstacle
+
+
 def put_in(found: Latent, ground: Ground, donors: IntArray, regions: BoolArray) -> Latent:
     """A trial with the figures of regions put in; as for :func:`turned`."""
     put, control = turned(ground, donors, regions)
     of_put, of_lean = two_way(put), two_way(put.astype(np.float64) - control)
-    low, high = _within(of_put, CONFIDENCE, 0)
+    low, high = within(of_put, CONFIDENCE, 0)
     return replace(
         found,
         put_in=of_put.value,
@@ -247,7 +252,7 @@ def put_in(found: Latent, ground: Ground, donors: IntArray, regions: BoolArray) 
     )
 
 
-def _within(mean: TwoWay, level: float, least: float) -> tuple[float, float]:
+def within(mean: TwoWay, level: float, least: float) -> tuple[float, float]:
     """The interval of a mean inside what a share, or a difference of shares, can be."""
     low, high = mean.interval(level)
     return max(low, least), min(high, 1.0)

@@ -7,7 +7,7 @@ which candidates, and how sure one may be after looking at all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,7 @@ def leaning(audit: Audit) -> pd.DataFrame:
     (Benjamini & Hochberg at 5 %), whatever is shown: a lean is above its control where
     ``lean_low`` is above 0. Empty where nothing was tried yet.
     """
-    files, key = audit.files, _key(audit)
+    files, key = audit.files, trial_key(audit)
     whole = files.outcome(NAME, key)
     if there(whole):
         return corrected_intervals(read_frame(whole, needed=COLUMNS))
@@ -93,7 +93,7 @@ def is_possible(audit: Audit) -> str:
 
 def missing(audit: Audit) -> list[AuditedClass]:
     """The classes that were not tried, those with the largest gap first."""
-    files, key = audit.files, _key(audit)
+    files, key = audit.files, trial_key(audit)
     if is_possible(audit) or there(files.outcome(NAME, key)):
         return []
     lacking = [c for c in audit.classes if not there(files.outcome(NAME, key, c.class_idx))]
@@ -110,10 +110,11 @@ def measure_leaning(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
     WorkspaceError
         If another process does it.
     """
-    key, busy = _key(audit), f"audit {audit.name!r} is being tried by another process; wait for it"
+    key = trial_key(audit)
+    busy = f"audit {audit.name!r} is being tried by another process; wait for it"
     with locked(audit.files.outcomes_lock, busy):
         lacking = missing(audit)
-        trial = _Trial(audit) if lacking else None
+        trial = Trial(audit) if lacking else None
         for done, facts in enumerate(lacking):
             report(Progress("Trying candidates in the maps", done, len(lacking), "classes"))
             assert trial is not None
@@ -132,7 +133,7 @@ def _gather(audit: Audit, key: str) -> None:
         remove(path)
 
 
-def _key(audit: Audit) -> str:
+def trial_key(audit: Audit) -> str:
     """Changes with everything that the figures depend on."""
     tried = audit.candidates[["class_idx", "kind", "component", "order"]]
     rows = pd.util.hash_pandas_object(tried, index=False).to_numpy().tobytes().hex()
@@ -140,7 +141,7 @@ def _key(audit: Audit) -> str:
     return fingerprint({**of, "head": head_key(audit.folder)})
 
 
-class _Trial:
+class Trial:
     """The images that candidates are tried on."""
 
     def __init__(self, audit: Audit) -> None:
@@ -160,6 +161,7 @@ class _Trial:
 
     @cached_property
     def pool(self) -> Pool:
+        """The same as the head reads them."""
         labels = self.audit.images.loc[self.pool_ids, "label"]
         place = [self.places.get(self.audit.head.index(label), -1) for label in labels]
         maps = self.audit.store.stored_maps(self.pool_ids)
@@ -171,7 +173,7 @@ class _Trial:
         counts = np.zeros(len(self.places), np.int64)
         sums = np.zeros((len(self.places), len(self.reader.rows)))
         for facts in self.audit.classes:
-            ids = self._training(self.audit.class_arrays(facts.class_idx))
+            ids = self.training(self.audit.class_arrays(facts.class_idx))
             place = self.places[facts.class_idx]
             counts[place] = len(ids)
             if ids:
@@ -179,7 +181,8 @@ class _Trial:
                 sums[place] = self.reader.rows @ mean
         return counts, sums
 
-    def _training(self, arrays: ClassArrays) -> list[str]:
+    def training(self, arrays: ClassArrays) -> list[str]:
+        """Training images of a class whose maps are kept."""
         ids = [i for i, fit in zip(arrays.image_ids, arrays.fitting, strict=True) if fit]
         kept = self.audit.store.mapped(ids)
         return [name for name, has in zip(ids, kept, strict=True) if has]
@@ -187,12 +190,12 @@ class _Trial:
     def of_class(self, facts: AuditedClass) -> pd.DataFrame:
         """COLUMNS of the leading candidates of a class."""
         arrays = self.audit.class_arrays(facts.class_idx)
-        candidates, ids = self._leading(arrays), self._training(arrays)
+        candidates, ids = self._leading(arrays), self.training(arrays)
         if not candidates or not ids:
             return pd.DataFrame(columns=COLUMNS)
-        ground = self._ground(arrays, ids)
+        ground = replace(self.ground(arrays, ids), fill=self._fill(arrays))
         own = [self.pool_ids[i] for i in ground.own]
-        heats, own_heats = self._heats(candidates, ids), self._heats(candidates, own)
+        heats, own_heats = self.heats(candidates, ids), self.heats(candidates, own)
         return pd.DataFrame(
             [
                 _row(candidate, latent_trial(ground, heats[:, i], own_heats[:, i]))
@@ -207,16 +210,24 @@ class _Trial:
         mine = mine[mine["kind"].isin(found_kinds())]
         return [arrays.candidate(k, int(n)) for k, n in mine[["kind", "component"]].to_numpy()]
 
-    def _ground(self, arrays: ClassArrays, ids: Sequence[str]) -> Ground:
+    def ground(self, arrays: ClassArrays, ids: Sequence[str]) -> Ground:
+        """What a class's candidates are put into, and the class's training images.
+
+        Filled with zeros, which is of no matter where nothing is taken away.
+        """
         maps = self.audit.store.stored_maps(ids)
         grid: tuple[int, int] = maps[0:1].shape[2:]
+        place, nothing = self.places[arrays.class_idx], np.zeros(len(self.reader.rows))
+        return Ground(self.pool, place, grid, self.reader.read(maps), nothing)
+
+    def _fill(self, arrays: ClassArrays) -> FloatArray:
+        """What is read (Q,) at a mean place of other classes' training images."""
         counts, sums = self.sums
         others = np.arange(len(counts)) != self.places[arrays.class_idx]
-        fill = sums[others].sum(axis=0) / max(int(counts[others].sum()), 1)
-        place = self.places[arrays.class_idx]
-        return Ground(self.pool, place, grid, self.reader.read(maps), fill)
+        found: FloatArray = sums[others].sum(axis=0) / max(int(counts[others].sum()), 1)
+        return found
 
-    def _heats(self, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
+    def heats(self, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
         """Maps (n, m, h, w)."""
         maps = self.audit.store.stored_maps(ids)
         step = 32

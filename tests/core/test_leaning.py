@@ -47,16 +47,16 @@ def test_what_was_stopped_goes_on_and_ends_the_same(
 ) -> None:
     whole = measure_leaning(audit)
     shutil.rmtree(audit.files.outcomes)
-    tried, trial = [], module._Trial.of_class
+    tried, trial = [], module.Trial.of_class
 
-    def stopping(self: module._Trial, facts: object) -> object:
+    def stopping(self: module.Trial, facts: object) -> object:
         if tried:
             raise KeyboardInterrupt
         tried.append(facts)
         return trial(self, facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Trial, "of_class", stopping)
+        patch.setattr(module.Trial, "of_class", stopping)
         with pytest.raises(KeyboardInterrupt):
             measure_leaning(audit)
     assert len(missing(audit)) == len(audit.classes) - 1

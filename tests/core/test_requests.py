@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.__main__ import parser
-from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
+from core.audits.audit_requests import AuditRequest, ConfirmRequest, DemoRequest, MapRequest
 from core.corrections.mitigate_request import MitigateRequest
 from core.errors import InputError
 from core.jobs.options import Request, folders
@@ -53,6 +53,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     },
     DemoRequest: {"name": ("solar", "compare")},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
+    ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
     FactorsRequest: {"audit": ODD, "class_name": ODD},
     ScoreRequest: {"audit": ODD, "class_name": ODD, "cue_images": PATHS},
     MeasureRequest: {

@@ -1,0 +1,53 @@
+"""``python -m core confirm …``: what a candidate does, repeated in pixels."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from core.audits.audit_requests import ConfirmRequest
+from core.candidates.key import CandidateKey
+from core.commands.terminal import Answer, candidate_options, candidate_words, named_candidate
+from core.errors import InputError
+from core.storage.workspace import Workspace
+from core.types import Reporter, silent
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of the request, and those that name a candidate by its number."""
+    ConfirmRequest.add_arguments(command)
+    candidate_options(command)
+
+
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
+    """Try the candidate that ``options`` name, unless it was."""
+    from core.audits.audit import Audit
+    from core.trials.confirmed import confirm, confirmed_of
+
+    request = ConfirmRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
+    facts = audit.class_facts(request.class_name)
+    key = _key(request, options, facts.label)
+    table = confirm(audit, [key], report=report)
+    found = confirmed_of(table, facts.class_idx, key.kind, key.number)
+    assert found is not None  # it was just made, or is there already
+    result = {"audit": audit.id, "class": facts.label, "kind": key.kind, "number": key.number}
+    lines = [
+        f"{key.title} of {facts.name}, {audit.name}",
+        f"  pixels: {found.words}",
+        f"  lean {100 * found.lean:+.0f} points [{100 * found.lean_low:+.0f}, "
+        f"{100 * found.lean_high:+.0f}], {found.donors} donors x {found.targets} targets",
+    ]
+    if found.left_out:
+        lines.append(f"  {found.left_out} images cannot be read and are left out")
+    return Answer({**result, **asdict(found)}, "\n".join(lines))
+
+
+def _key(request: ConfirmRequest, options: argparse.Namespace, label: str) -> CandidateKey:
+    """The one candidate that is asked for, by its key or by its number."""
+    named = named_candidate(options)
+    if named is not None and not request.candidate:
+        return CandidateKey(label, *named)
+    if named is None and request.candidate:
+        return CandidateKey.parse(request.candidate, label=label)
+    raise InputError(f"confirm tries one candidate: give one of {candidate_words()}")
