@@ -31,12 +31,14 @@ def tagging_queue(
     """The candidates to tag, in the order to tag them.
 
     Of every class and kind the first ``per_class`` in page order; then the untagged before the
-    tagged, gaps that are certain before the others, larger gaps (either sign) before smaller
-    ones, and larger shares of variance before smaller ones.
+    tagged, candidates whose lean is above its control before the others, larger leans before
+    smaller ones; where none was tried, gaps whose interval excludes zero before the others,
+    larger gaps (either sign) before smaller ones, and larger shares of variance before smaller ones.
 
     Parameters
     ----------
-    candidates : :attr:`core.audits.audit.Audit.candidates`.
+    candidates : :attr:`core.audits.audit.Audit.candidates`; with what they do where it was tried
+        (:func:`core.trials.leaning.with_leaning`).
     tagged : (class_idx, kind, component) that this annotator has tagged.
 
     Returns
@@ -48,9 +50,10 @@ def tagging_queue(
     gap = shown["gap"].fillna(0).abs()
     certain = (shown["gap_low"] > 0) | (shown["gap_high"] < 0)
     found = shown[COLUMNS].assign(tagged=[key in tagged for key in keys])
-    order = np.lexsort(
-        [shown["component"], -shown["variance_share"], -gap, ~certain, found["tagged"]]
-    )
+    tried = shown.reindex(columns=["lean", "lean_low"]).astype(float)
+    lean, clear = tried["lean"].fillna(-1), tried["lean_low"] > 0
+    last = [shown["component"], -shown["variance_share"], -gap, ~certain]
+    order = np.lexsort([*last, -lean, ~clear, found["tagged"]])
     return found.iloc[order].reset_index(drop=True)
 
 

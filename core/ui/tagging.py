@@ -16,6 +16,7 @@ from core.errors import WorkspaceError
 from core.tags.log import TagStore
 from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
+from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
 from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import gallery
@@ -47,9 +48,13 @@ def my_tags(audit: Audit, who: str) -> dict[CandidateKey, str]:
 
 
 @lru_cache(maxsize=8)
-def _ordered(audit: Audit, kinds: tuple[str, ...], depth: int) -> tuple[CandidateKey, ...]:
+def _ordered(
+    audit: Audit, kinds: tuple[str, ...], depth: int, version: int
+) -> tuple[CandidateKey, ...]:
     """Everything that can be asked, most important first."""
-    table = tagging_queue(audit.candidates, set(), kinds=kinds, per_class=depth)
+    del version  # part of the key only: of what was tried
+    candidates = with_leaning(audit, audit.candidates)
+    table = tagging_queue(candidates, set(), kinds=kinds, per_class=depth)
     labels = [audit.head.outputs[class_idx] for class_idx in table["class_idx"]]
     return tuple(keys_in(table.assign(label=labels)))
 
@@ -61,10 +66,15 @@ def gold_questions(audit: Audit) -> frozenset[CandidateKey]:
 
 @lru_cache(maxsize=32)
 def _queue(
-    audit: Audit, kinds: tuple[str, ...], depth: int, gold: frozenset[CandidateKey], who: str
+    audit: Audit,
+    kinds: tuple[str, ...],
+    depth: int,
+    gold: frozenset[CandidateKey],
+    who: str,
+    version: int,
 ) -> tuple[CandidateKey, ...]:
     """What one person is asked: everything, gold questions mixed in."""
-    return tuple(mixed(_ordered(audit, kinds, depth), gold, who))
+    return tuple(mixed(_ordered(audit, kinds, depth, version), gold, who))
 
 
 def controls() -> tuple[tuple[str, ...], int, bool]:
@@ -102,7 +112,7 @@ def annotate(audit: Audit) -> None:
     who = cards.annotator()
     mine = my_tags(audit, who)
     wanted = opened.named(audit, state.get("at") or "")
-    order = _queue(audit, kinds, depth, gold_questions(audit), who)
+    order = _queue(audit, kinds, depth, gold_questions(audit), who, audit.files.outcomes_version)
     if wanted is not None and wanted not in order:
         order = (wanted, *order)
     if not order:

@@ -87,6 +87,12 @@ def test_queue_puts_what_matters_first() -> None:
     keys = list(zip(found["class_idx"], found["kind"], found["component"], strict=True))
     assert keys == [(0, "neuron", 5), (0, "pca", 1), (1, "pca", 0), (0, "pca", 0)]
     assert len(tagging_queue(candidates, set(), kinds=["neuron"])) == 1
+    tried = candidates.assign(
+        lean=[0.1, 0.5, 0.9, np.nan, np.nan], lean_low=[0.05, 0.4, -0.1, np.nan, np.nan]
+    )
+    found = tagging_queue(tried, set(), kinds=["pca", "neuron"])
+    keys = list(zip(found["class_idx"], found["kind"], found["component"], strict=True))
+    assert keys == [(0, "pca", 1), (0, "pca", 0), (0, "neuron", 5), (1, "pca", 0)]
 
 
 def random_answers(rng: np.random.Generator, items: int, n: int) -> pd.DataFrame:
