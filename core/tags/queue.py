@@ -33,7 +33,8 @@ def tagging_queue(
     Of every class and kind the first ``per_class`` in page order; then the untagged before the
     tagged, candidates whose lean is above its control before the others, larger leans before
     smaller ones; where none was tried, gaps whose interval excludes zero before the others,
-    larger gaps (either sign) before smaller ones, and larger shares of variance before smaller ones.
+    larger gaps (either sign) before smaller ones, and larger shares of variance before smaller
+    ones.
 
     Parameters
     ----------

@@ -13,19 +13,25 @@ from math import nan
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey
-from core.trials.leaning import leaning
+from core.trials.confirmed import confirmed
+from core.trials.leaning import KEYS, leaning
 
-Block = Literal["maps", "rest"]
-"""Above its control in the maps alone, or nothing that is above its control."""
+Block = Literal["confirmed", "maps", "rest"]
+"""Above its control with pixels, in the maps alone, or nothing that is."""
 
 BLOCKS: dict[Block, str] = {
+    "confirmed": "confirmed with pixels, above the control",
     "maps": "above the control in maps only, not confirmed with pixels yet",
-    "rest": "nothing above its control",
+    "rest": "nothing above its control, or refuted with pixels",
 }
+
+
+BY_RANK: tuple[Block, ...] = ("rest", "maps", "confirmed")
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class LeanedOn:
     """Share of the class's right images that are lost without the candidate's region."""
     area: float = nan
     """Share of the grid in the region."""
+    in_pixels: bool = False
+    """Whether lean, put in and control are of pixels and not of the maps."""
     obstacle: str = ""
     """Why nothing was tried, in words."""
 
@@ -62,8 +70,9 @@ class LeanedOn:
         """Why the class stands where it does, in words."""
         if self.key is None:
             return self.obstacle or "not tried yet"
+        how = ", pasted as pixels," if self.in_pixels else " alone"
         return (
-            f"its {self.key.title} alone turns {self.put_in:.0%} of others into it, the same shape "
+            f"its {self.key.title}{how} turns {self.put_in:.0%} of others into it, the same shape "
             f"from elsewhere {self.control:.0%}"
         ).replace("%", " %")
 
@@ -77,7 +86,7 @@ class LeanedOn:
             "by": key.title if key else None,
             "kind": key.kind if key else None,
             "number": key.number if key else None,
-            "confirmed": False,
+            "confirmed": self.in_pixels,
         }
 
 
@@ -88,8 +97,8 @@ def _number(value: float) -> float | None:
 def leaned_on(audit: Audit, core: Collection[CandidateKey] = ()) -> list[LeanedOn]:
     """Every class with what it leans on, the strongest lean first.
 
-    Classes with a candidate above its control stand before all others; within a block by lean,
-    then by the largest accuracy gap.
+    Classes with a candidate that pixels confirm stand before those that are above their control in
+    the maps alone, and these before all others; within a block by lean, then by the largest gap.
 
     Parameters
     ----------
@@ -107,11 +116,30 @@ def _strongest(audit: Audit, core: Collection[CandidateKey]) -> dict[int, dict[s
     meant = {(key.label, key.kind, key.number) for key in core}
     keys = zip(table["class_idx"].map(labels), table["kind"], table["component"], strict=True)
     table = table.loc[np.array([key not in meant for key in keys], bool)]
-    table = table.assign(clear=table["lean_low"] > 0)
-    by = ["class_idx", "clear", "lean"]
+    table = _with_pixels(table, confirmed(audit))
+    by = ["class_idx", "rank", "lean"]
     table = table.sort_values(by, ascending=[True, False, False], kind="stable")
     first = table.drop_duplicates("class_idx").to_dict("records")
     return {int(row["class_idx"]): row for row in first}
+
+
+def _with_pixels(table: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``rank`` and ``in_pixels``, and the figures of pixels where there are any.
+
+    Rank 2: confirmed; 1: above its control in the maps, and not tried with pixels; 0: the rest,
+    refuted ones included.
+    """
+    names = {"put_in": "put_in", "control": "put_in_control", "lean": "lean"}
+    names |= {"lean_low": "lean_low", "lean_high": "lean_high"}
+    found = table.merge(tried[[*KEYS, *names]], on=KEYS, how="left", suffixes=("", "_pixels"))
+    found["in_pixels"] = found["lean_pixels"].notna()
+    found["rank"] = (found["lean_low"] > 0).astype(int)
+    for theirs, mine in names.items():
+        pixels = found[theirs if theirs == "control" else f"{theirs}_pixels"]
+        found[mine] = found[mine].where(~found["in_pixels"], pixels)
+    sure = 2 * (found["lean_low"] > 0).astype(int)
+    found["rank"] = found["rank"].where(~found["in_pixels"], sure)
+    return found
 
 
 def _order(found: LeanedOn) -> tuple[int, float, float, str]:
@@ -124,7 +152,7 @@ def _of_class(facts: AuditedClass, row: dict[str, Any] | None) -> LeanedOn:
         return LeanedOn(facts, "rest", obstacle=row["obstacle"] if row else "")
     return LeanedOn(
         facts,
-        "maps" if row["clear"] else "rest",
+        BY_RANK[int(row["rank"])],
         CandidateKey(facts.label, str(row["kind"]), int(row["component"])),
         lean=float(row["lean"]),
         low=float(row["lean_low"]),
@@ -133,4 +161,5 @@ def _of_class(facts: AuditedClass, row: dict[str, Any] | None) -> LeanedOn:
         control=float(row["put_in_control"]),
         taken_away=float(row["taken_away"]),
         area=float(row["area"]),
+        in_pixels=bool(row["in_pixels"]),
     )

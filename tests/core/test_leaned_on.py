@@ -9,6 +9,7 @@ import pytest
 import core.trials.leaned_on as module
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
+from core.trials.confirmed import COLUMNS as CONFIRMED
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import COLUMNS, leaning
 
@@ -62,3 +63,27 @@ def test_an_obstacle_is_the_reason(tiny_audit: Audit, given) -> None:
     given(frame)
     said = {one.facts.class_idx: one.reason for one in leaned_on(tiny_audit)}
     assert said[0] == "3 training images show it"
+
+
+def pixels(*rows: tuple[int, str, int, float, float]) -> pd.DataFrame:
+    names = ["class_idx", "kind", "component", "lean", "lean_low"]
+    found = pd.DataFrame(rows, columns=names)
+    found["lean_high"], found["put_in"], found["control"] = 1.0, found["lean"] + 0.05, 0.05
+    return found.reindex(columns=CONFIRMED)
+
+
+def test_pixels_confirm_and_refute(
+    tiny_audit: Audit, given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(table((0, "pca", 0, 0.9, 0.8), (0, "part", 1, 0.3, 0.2), (1, "part", 0, 0.4, 0.3)))
+    tried = pixels((0, "pca", 0, 0.01, -0.1), (1, "part", 0, 0.2, 0.1))
+    monkeypatch.setattr(module, "confirmed", lambda _: tried)
+    first, second = leaned_on(tiny_audit)
+    assert (first.facts.class_idx, first.block, first.in_pixels) == (1, "confirmed", True)
+    assert (first.lean, first.put_in, first.control) == pytest.approx((0.2, 0.25, 0.05))
+    assert "its part 1, pasted as pixels, turns 25 % of others into it" in first.reason
+    assert first.to_json()["confirmed"] is True
+    assert (second.block, second.key.short) == ("maps", "part-1")  # its stronger one is refuted
+    tried = pixels((0, "pca", 0, 0.01, -0.1), (0, "part", 1, 0.0, -0.2), (1, "part", 0, 0.2, 0.1))
+    monkeypatch.setattr(module, "confirmed", lambda _: tried)
+    assert [one.block for one in leaned_on(tiny_audit)] == ["confirmed", "rest"]
