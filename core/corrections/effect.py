@@ -9,7 +9,7 @@ Every interval is a 95 % one by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,21 +71,17 @@ class Effect:
         """Both models, asked about the cues of ``before``."""
         done = self.after.manifest.mitigation
         changed = done is not None and done.encoder_changed
-        old, new = (
-            Scope(
-                audit,
-                self.decisions,
-                parent=self.before,
-                images=self.images.index,
-                attribute=self.attribute,
-                pictures=pictures,
-                same_encoder=audit is self.before or not changed,
-                models=models,
-                report=report,
-            )
-            for audit in (self.before, self.after)
+        old = Scope(
+            self.before,
+            self.decisions,
+            parent=self.before,
+            images=self.images.index,
+            attribute=self.attribute,
+            pictures=pictures,
+            models=models,
+            report=report,
         )
-        return old, new
+        return old, replace(old, audit=self.after, same_encoder=not changed)
 
     def row(self, measure: Measure, found: Change, key: str = "") -> dict[str, Any]:
         """One row of the table (COLUMNS).

@@ -16,7 +16,7 @@ from core.audits.subject import fitting_rows
 from core.corrections.acted_on import Findings
 from core.corrections.choice import Sweep
 from core.measures.outcomes import Composites
-from core.measures.scope import who_shows
+from core.measures.scope import Scope
 from core.models.linear import Head
 from core.storage.files import read_array, there
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
@@ -81,11 +81,12 @@ def reported(
     images = parent.images[~rows]
     features = parent.store.features(images.index.tolist())
     truth = np.array([parent.head.index(label) for label in images["label"]], np.int64)
-    sides = []
-    for label in findings.chosen:
-        shows, _ = who_shows(parent, label, findings.decisions, images.index, attribute)
-        there = shows.fillna(False).to_numpy(bool)
-        sides.append((np.flatnonzero(there), np.flatnonzero((~shows).fillna(False).to_numpy(bool))))
+    scope = Scope(parent, findings.decisions, images=images.index, attribute=attribute)
+    shown = [scope.shows(label)[0] for label in findings.chosen]
+    sides = [
+        [images.index.get_indexer(shows.index[(shows == there).fillna(False)]) for shows in shown]
+        for there in (True, False)
+    ]
     unseen = _unseen(parent, features, ~rows)
     before = (parent.head.logits(features) + unseen).argmax(axis=1)
     found = []
@@ -95,8 +96,8 @@ def reported(
         right = predicted == truth
         row = {"accuracy": right.mean(), "agreement": (predicted == before).mean()}
         row |= {
-            f"accuracy_{name}_cue": _mean([right[side[i]] for side in sides])
-            for i, name in enumerate(("with", "without"))
+            f"accuracy_{name}_cue": _mean([right[rows] for rows in side])
+            for name, side in zip(("with", "without"), sides, strict=True)
         }
         row["gap"] = 100 * (row["accuracy_with_cue"] - row["accuracy_without_cue"])
         turned = [seen.turned(head, class_idx) for class_idx, seen in composites.items()]

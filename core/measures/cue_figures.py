@@ -22,8 +22,7 @@ from core.types import Progress
 def _sides(scope: Scope, label: str) -> Sample:
     """Whether each image of the class is predicted correctly, and whether it shows the cue."""
     shows, basis = scope.shows(label)
-    ids = scope.mine(label)
-    there = shows.loc[ids].astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    ids, there = list(shows.index), shows.astype("Float64").to_numpy(np.float64, na_value=np.nan)
     return Sample(ids, np.column_stack([scope.correct(ids), there]), subject=basis)
 
 
@@ -34,14 +33,12 @@ def _side(scope: Scope, label: str, *, shown: bool) -> Sample:
     return Sample(sides.ids, hits, subject=sides.subject)
 
 
-def _gap(scope: Scope, label: str) -> Sample | str:
+def _gap(scope: Scope, label: str) -> Sample | str | None:
+    """Both sides, where an attribute was asked for."""
+    if scope.attribute is None:
+        return None
     sides = _sides(scope, label)
-    shows = sides.values[:, 1]
-    return sides if {0.0, 1.0} <= set(shows) else "no held-out image on one side"
-
-
-def _attribute_gap(scope: Scope, label: str) -> Sample | str | None:
-    return None if scope.attribute is None else _gap(scope, label)
+    return sides if {0.0, 1.0} <= set(sides.values[:, 1]) else "no held-out image on one side"
 
 
 def _worst(before: Scope, after: Scope) -> Sequence[Change]:
@@ -150,7 +147,7 @@ CUE_GAP = Measure(
     POINTS,
     "near 0 is better; a closed gap alone does not mean that the cue is unlearnt",
     views=(EFFECT,),
-    sample=_attribute_gap,
+    sample=_gap,
     estimate=Sides(),
 )
 WORST = Measure(

@@ -6,12 +6,30 @@ here; :func:`register` adds one from anywhere else, and every page, command and 
 
 from __future__ import annotations
 
+from core.errors import InputError
 from core.measures.measure import Measure
 from core.types import Registry
 
 
 class Measures(Registry[Measure]):
     """Measures by name."""
+
+    def register(self, new: Measure) -> Measure:
+        """Add a measure, and return it.
+
+        Raises
+        ------
+        InputError
+            As for every registry, and if it needs outcomes that there are not.
+        """
+        from core.measures.outcomes import KEPT
+
+        if unknown := set(new.needs) - set(KEPT):
+            raise InputError(
+                f"measure {new.name!r} needs {', '.join(sorted(unknown))}; there are "
+                f"{', '.join(KEPT)}"
+            )
+        return super().register(new)
 
     def seen_in(self, view: str) -> list[Measure]:
         """Those of a view."""

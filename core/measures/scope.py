@@ -105,8 +105,23 @@ class Scope:
         return self._ranked[label]
 
     def shows(self, label: str) -> tuple[pd.Series, str]:
-        """Who shows the class's cue, and how that is known (:func:`who_shows`)."""
-        return who_shows(self.owner, label, self.decisions, self.held, self.attribute)
+        """Which images of a class show its cue, and how that is known.
+
+        Returns
+        -------
+        shows : pandas booleans by id of the class's images; missing where nothing is said. By the
+            attribute where people asked for one; else the k images of highest and of lowest
+            spuriosity.
+        basis : the same in words.
+        """
+        ids = self.mine(label)
+        if self.attribute is not None:
+            return has(self.owner, self.attribute).loc[ids], f"attribute {self.attribute}"
+        ranked = self.ranked(label)["image_id"]
+        k, found = side_size(len(ranked)), pd.Series(pd.NA, ids, dtype="boolean")
+        found.loc[ranked.iloc[:k]] = True
+        found.loc[ranked.iloc[len(ranked) - k :]] = False
+        return found, f"the {k} images of highest and of lowest spuriosity"
 
     def composites(self, label: str) -> Composites:
         """The class's cue on images of the others, as the audit's encoder sees them."""
@@ -135,32 +150,3 @@ def has(audit: Audit, attribute: str) -> pd.Series:
     text = column.astype(str)
     found = text == value if equals else ~text.str.lower().isin(FALSE)
     return found.astype("boolean").mask(column.isna())
-
-
-def who_shows(
-    audit: Audit,
-    label: str,
-    decisions: Decisions,
-    image_ids: pd.Index,
-    attribute: str | None = None,
-) -> tuple[pd.Series, str]:
-    """Which of some images of a class show its cue, and how that is known.
-
-    Returns
-    -------
-    shows : pandas booleans by ``image_id``; missing where nothing is said, as for other classes.
-        By an attribute where people asked for one; else the class's k images of highest and of
-        lowest spuriosity among these images.
-    basis : the same in words.
-    """
-    found = pd.Series(pd.NA, image_ids, dtype="boolean")
-    mine = image_ids[(audit.images.loc[image_ids, "label"] == label).to_numpy(bool)]
-    if attribute is not None:
-        found.loc[mine] = has(audit, attribute).loc[mine]
-        return found, f"attribute {attribute}"
-    table = spuriosity_of(audit, label, decisions.spurious[label])
-    table = table[table["image_id"].isin(mine) & table["spuriosity"].notna()]
-    k = side_size(len(table))
-    found.loc[table["image_id"].iloc[:k]] = True
-    found.loc[table["image_id"].iloc[len(table) - k :]] = False
-    return found, f"the {k} images of highest and of lowest spuriosity"

@@ -72,34 +72,14 @@ def measured(
     """
     some = check(what, sigmas)
     decisions = decided(audit, TagStore.open(workspace), threshold)
-    found = measured_parts(audit, decisions, some, sigmas=sigmas, report=report)
+    found, outcomes = _read(audit, decisions, some, sigmas), Outcomes(audit, decisions)
+    left = outcomes.missing(kinds_of([part for part in some if part not in found]), sigmas)
+    with _alone(audit) if left else contextlib.nullcontext():
+        found |= _measure(outcomes, some, sigmas, report)
     tables = [found[part] for part in some]
     if what != "groups":
         tables.append(as_table(missing(audit, decisions)))
     return _joined(tables)
-
-
-def measured_parts(
-    audit: Audit,
-    decisions: Decisions,
-    some: Sequence[str],
-    *,
-    sigmas: Sequence[float] = (SIGMA,),
-    report: Reporter = silent,
-) -> dict[str, pd.DataFrame]:
-    """Some parts for given decisions, measured and stored where they are missing.
-
-    Raises
-    ------
-    WorkspaceError
-        If another process measures the same with the model right now.
-    """
-    found = _read(audit, decisions, some, sigmas)
-    outcomes = Outcomes(audit, decisions)
-    if not outcomes.missing(kinds_of([part for part in some if part not in found]), sigmas):
-        return found | _measure(outcomes, some, sigmas, report)
-    with _alone(audit):
-        return found | _measure(outcomes, some, sigmas, report)
 
 
 def make_outcomes(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.statistics.bootstrap import RESAMPLES, RESAMPLES_OF_ONE, bootstrapped
-from core.statistics.intervals import combined, paired_change, share
+from core.statistics.intervals import combined, paired_change, share, side_size
 from core.statistics.paired import weighted_gap, weighted_share
 from core.statistics.separation import (
     auroc_interval,
@@ -88,14 +88,10 @@ class Mean(Estimate):
         return weighted_share(values, weights)
 
 
-class Proportion(Estimate):
+class Proportion(Mean):
     """Share of hits, 1 or 0: Wilson's interval; of a change Newcombe's paired one (1998 II)."""
 
     by_formula = True
-
-    def under(self, values: FloatArray, weights: FloatArray) -> FloatArray:
-        """See :class:`Estimate`."""
-        return weighted_share(values, weights)
 
     def of(self, values: FloatArray, tests: int = 1) -> Bounds:
         """See :class:`Estimate`."""
@@ -130,10 +126,11 @@ class Gap(Estimate):
         """Of the k images on either side by what is known before, each a paired change."""
         kept = self.known(before) & self.known(after)
         before, after = before[kept], after[kept]
-        k = spurious_gap(before[:, 0].astype(bool), before[:, 1]).k
+        k, sides = side_size(len(before)), np.full(len(before), np.nan)
         order = np.argsort(-before[:, 1], kind="stable")
-        sides = [order[:k], order[len(order) - k :]]
-        return _points(*(paired_change(before[s, 0] > 0, after[s, 0] > 0) for s in sides))
+        sides[order[:k]], sides[order[len(order) - k :]] = 1, 0
+        old, new = (np.column_stack([values[:, 0], sides]) for values in (before, after))
+        return Sides().change(old, new)
 
 
 class Sides(Estimate):
