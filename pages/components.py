@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.candidates.kinds import found_kinds
-from core.ui import blocks, components, shell, state
+from core.ui import blocks, components, in_pixels, shell, state
 
 audit = shell.current_audit()
 
@@ -16,6 +16,7 @@ def browse() -> None:
     with body:  # goes to the browser first
         if shown.total:
             components.card_list(audit, shown)
+            in_pixels.confirmation(audit, shown.facts, shown.kind)
         else:
             blocks.empty(
                 f"{shown.facts.name} has no {found_kinds()[shown.kind]}",
