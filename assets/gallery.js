@@ -153,6 +153,18 @@ class Card {
     this.facts = element("span", "facts", this.head);
     this.tags = element("div", "tags", this.head);
     this.tags.setAttribute("role", "group");
+    this.called = element("input", "called", this.head);
+    Object.assign(this.called, { type: "text", maxLength: 80, placeholder: "call it" });
+    this.called.setAttribute("list", "names-used");
+    this.called.addEventListener("change", () => this.view.rename(this.name, this.called.value));
+    // Letters and arrows belong to the text, not to the page's keys.
+    this.called.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter") this.called.blur();
+      if (event.key !== "Escape") return;
+      this.called.value = this.saved;
+      this.called.blur();
+    });
     this.body = element("div", "body", this.root);
     this.list = element("div", "grid", this.body);
     this.list.setAttribute("role", "list");
@@ -184,6 +196,7 @@ class Card {
     this.figure.alt = card.figure_alt ?? "";
     this.note.textContent = card.note ?? "";
     this.offer(data.tags ?? [], card, data.locked);
+    this.ask(card, data.named && !data.locked);
     this.resize(card.pictures.length);
   }
 
@@ -204,6 +217,16 @@ class Card {
       button.hidden = Boolean(locked) && card.tag !== tag; // what may not change is only said
       button.setAttribute("aria-pressed", String(card.tag === tag));
     });
+  }
+
+  // A name belongs to a tag: without one there is nothing to name yet.
+  ask(card, named) {
+    this.called.hidden = !card.tag || !named;
+    this.called.setAttribute("aria-label", `Name of ${card.title}`);
+    const same = this.asked === card.name && this.saved === (card.called ?? "");
+    this.asked = card.name;
+    this.saved = card.called ?? "";
+    if (!same) this.called.value = this.saved; // what is being typed stays
   }
 
   // Shown at once; the answer of the server draws what was really saved.
@@ -237,6 +260,7 @@ class View {
     this.cards = [];
     this.pick = () => {};
     this.tag = () => {};
+    this.rename = () => {};
     this.root = element("section", "gallery", parent);
     this.buildHeader();
     this.listen();
@@ -251,6 +275,8 @@ class View {
     this.readout = element("span", "", this.controls);
     this.readout.setAttribute("aria-hidden", "true"); // the slider itself says it
     this.slider.addEventListener("input", () => storeOpacity(this.slider.valueAsNumber));
+    this.names = element("datalist", "", header);
+    this.names.id = "names-used";
     this.legend = element("span", "legend", header);
     this.status = element("span", "status", header);
     this.status.setAttribute("role", "status");
@@ -288,6 +314,9 @@ class View {
     this.controls.hidden = !data.controls;
     this.explain(data.legend);
     this.root.style.setProperty("--size", `${data.size}px`);
+    this.names.replaceChildren(
+      ...(data.names ?? []).map((name) => new Option("", name)),
+    );
     const cards = data.cards ?? [{ pictures: data.pictures }];
     while (this.cards.length > cards.length) this.cards.pop().root.remove();
     while (this.cards.length < cards.length) this.cards.push(new Card(this));
@@ -345,4 +374,5 @@ class View {
 export default mounting(View, (view, setTriggerValue) => {
   view.pick = (card, imageId) => setTriggerValue("picked", card ? `${card}/${imageId}` : imageId);
   view.tag = (card, tag) => setTriggerValue("tagged", `${card}/${tag}`);
+  view.rename = (card, name) => setTriggerValue("called", `${card}/${name}`);
 });

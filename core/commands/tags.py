@@ -127,7 +127,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> A
     names = {facts.label: facts.name for facts in audit.classes}
     lines = []
     for key, row in zip(keys, votes.to_dict("records"), strict=True):
-        what = one_line(called.title(key))
+        what = one_line(called.written(key))
         name = one_line(names.get(row["label"], row["label"]))
         lines.append(
             f"{name:<28} {what:<14} {row['decision']:<9} "

@@ -35,13 +35,13 @@ class Names:
         """The names of a candidate as one text; empty where it has none."""
         return " / ".join(self.given.get(key, ())[:SHOWN])
 
-    def title(self, key: CandidateKey) -> str:
+    def written(self, key: CandidateKey) -> str:
         """A candidate in words, without its class: ``snow (component 1)``, or its number alone."""
         return titled(key.title, self.given.get(key, ()))
 
     def heading(self, key: CandidateKey) -> str:
-        """:meth:`title` at the beginning of a line; a name stays as people wrote it."""
-        return self.title(key) if key in self.given else key.title.capitalize()
+        """:meth:`written` at the beginning of a line; a name stays as people wrote it."""
+        return self.written(key) if key in self.given else key.title.capitalize()
 
 
 NAMELESS = Names()

@@ -114,7 +114,7 @@ def _add_columns(*names: str) -> Callable[[Connection], None]:
     """Columns that are empty for older entries; those that are there already stay."""
 
     def add(connection: Connection) -> None:
-        known = {column["name"] for column in inspect(connection).get_columns(EVENTS.name)}
+        known = columns(connection)
         for name in names:
             if name not in known:
                 kind = EVENTS.c[name].type.compile(connection.dialect)
@@ -325,11 +325,16 @@ def _bring_up_to_date(
             connection.execute(insert(MIGRATED).values(number=number, at=now))
 
 
+def columns(connection: Connection) -> set[str]:
+    """The columns that the log has."""
+    return {column["name"] for column in inspect(connection).get_columns(EVENTS.name)}
+
+
 def entries(connection: Connection) -> Select[Any]:
     """A query for every entry; what a log lacks that a process which only shows found is NULL."""
     if not read_only():
         return select(EVENTS)
-    there = {column["name"] for column in inspect(connection).get_columns(EVENTS.name)}
+    there = columns(connection)
     return select(*(c if c.name in there else null().label(c.name) for c in EVENTS.columns))
 
 

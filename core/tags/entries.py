@@ -131,7 +131,8 @@ def _sure(value: Any) -> bool:
     return type(value) is int and value in SURE
 
 
-def _called(value: Any) -> bool:
+def is_called(value: Any) -> bool:
+    """Whether a value is a name of a candidate as it is stored."""
     unspoilt = _named(value) and value == one_line(value) == " ".join(value.split())
     return unspoilt and len(value) <= LONGEST_CALLED
 
@@ -150,7 +151,10 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reason": (_or_none(_text), "is no text"),
     "undoes": (_or_none(_number), "is no entry"),
     "previous": (_or_none(_number), "is no entry"),
-    "called": (_or_none(_called), f"is no name on one line of at most {LONGEST_CALLED} characters"),
+    "called": (
+        _or_none(is_called),
+        f"is no name of one line and {LONGEST_CALLED} characters",
+    ),
 }
 """By column, in the order of the log's: what a value has to be, and what is said of others."""
 

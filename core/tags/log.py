@@ -19,8 +19,8 @@ from core.storage.roles import refuse_if_read_only
 from core.storage.workspace import Workspace
 from core.tags import people
 from core.tags.address import SQLITE, place
-from core.tags.database import EVENTS, engine_of, entries, undecoded
-from core.tags.entries import MOST, Fault, NewTag, described, read, read_all
+from core.tags.database import EVENTS, columns, engine_of, entries, undecoded
+from core.tags.entries import MOST, Fault, NewTag, described, is_called, read, read_all
 from core.tags.entries import TagEvent as TagEvent
 from core.tags.failures import told
 from core.tags.people import person, storable
@@ -28,6 +28,9 @@ from core.types import Subtype, Tag
 
 SAME = ("audit_id", "annotator", "label", "kind", "component")
 """What two entries have in common if the newer one replaces the older."""
+
+MOST_NAMES = 200
+"""Names that are offered where one is asked for."""
 
 SAID = ("tag", "subtype", "confidence", "reason", "called")
 """What an entry says."""
@@ -102,6 +105,43 @@ class TagStore:
                 "undoes": None,
             }
         )
+
+    def call(self, annotator: str, audit_id: str, key: CandidateKey, name: str) -> TagEvent:
+        """Give a candidate another name, or with an empty one none; what else was said stays.
+
+        Raises
+        ------
+        InputError
+            If the annotator has not tagged it, or the name is too long.
+        WorkspaceError
+            If the database cannot be read or written.
+        """
+        now = {event.key: event for event in self.current(audit_id, annotator)}.get(key)
+        if now is None:
+            raise InputError(f"a name belongs to a tag: tag {key.title} before you name it")
+        if people.called(name) == now.called:
+            return now
+        return self.add(
+            annotator,
+            audit_id,
+            key,
+            now.tag,
+            subtype=now.subtype,
+            confidence=now.confidence,
+            reason=now.reason,
+            called=name,
+        )
+
+    def names(self) -> list[str]:
+        """Names of candidates in all audits, the most frequent first; at most MOST_NAMES."""
+        count = func.count()
+        query = select(EVENTS.c.called).where(EVENTS.c.called.is_not(None))
+        query = query.group_by(EVENTS.c.called).order_by(count.desc(), EVENTS.c.called)
+        with self._reading() as connection:
+            if EVENTS.c.called.name not in columns(connection):
+                return []
+            found = undecoded(connection, query.limit(MOST_NAMES))
+        return [name for (name,) in found if is_called(name)]
 
     def _append(self, said: Mapping[str, object]) -> TagEvent:
         values = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **said}
@@ -238,6 +278,11 @@ class TagStore:
         with self._reading() as connection:
             count, newest = connection.execute(query).one()
         return int(count), int(newest or 0)
+
+    def newest(self) -> int:
+        """The newest entry of any audit; 0 where there is none."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.max(EVENTS.c.id))).scalar() or 0)
 
     def current(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:
         """The standing tag of every annotator and candidate; taken-back ones left out."""

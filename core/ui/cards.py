@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,11 +12,12 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
-from core.errors import WorkspaceError
+from core.errors import InputError, WorkspaceError
 from core.explain.overlays import Parts
+from core.tags.called import Names
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui import access, opened, pictures, state
+from core.ui import access, opened, pictures, state, tagged
 from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
 from core.ui.gallery import Card, Picture, cards
 
@@ -128,9 +130,8 @@ def card_list(
     """Draw cards with their tags; returns the card and image of a clicked picture."""
     who = annotator()
     store = TagStore.open(opened.workspace())
-    mine = {
-        e.key.short: e.tag.value for e in store.current(audit.id, who) if e.tag and e.label == label
-    }
+    mine = {e.key.short: e for e in store.current(audit.id, who) if e.label == label}
+    names = tagged.names(audit)
 
     def save(name: str, tag: str | None) -> None:
         key = CandidateKey.parse(name, label=label)
@@ -139,18 +140,37 @@ def card_list(
         except WorkspaceError as error:
             st.session_state[SAID] = str(error)
 
+    def call(name: str, text: str) -> None:
+        try:
+            store.call(who, audit.id, CandidateKey.parse(name, label=label), text)
+        except (InputError, WorkspaceError) as error:
+            st.session_state[SAID] = str(error)
+
     if said := st.session_state.pop(SAID, None):
         st.toast(plain(said))
+    said_by_me = [mine.get(card.name) for card in shown]
     return cards(
-        shown,
+        [_named(card, label, names) for card in shown],
         key="cards",
         tags=[tag.value for tag in Tag],
-        chosen=[mine.get(card.name) for card in shown],
+        chosen=[event.tag.value if event and event.tag else None for event in said_by_me],
         on_tag=save,
+        called=[event.called if event else None for event in said_by_me],
+        on_call=call,
+        names=tagged.names_used(),
         locked=read_only(),
         legend=LEGEND,
         token=token,
     )
+
+
+def _named(card: Card, label: str, names: Names) -> Card:
+    """A card with what people call its candidate; cards are kept without, names change."""
+    key = CandidateKey.parse(card.name, label=label)
+    if not names.of(key):
+        return card
+    title = card.title.removesuffix(key.title.capitalize()) + names.heading(key)
+    return replace(card, title=title, figure_alt=f"{names.of(key)}: {card.figure_alt}")
 
 
 def undo(audit: Audit) -> None:
@@ -164,6 +184,6 @@ def undo(audit: Audit) -> None:
         st.session_state[SAID] = "There is nothing to undo."
         return
     name = opened.display(audit).get(undone.label, undone.label)
-    what = undone.key.title.capitalize()
+    what = tagged.names(audit).heading(undone.key)
     now = undone.tag.value if undone.tag else "without a tag"
     st.session_state[SAID] = f"{what} of {name} is {now} again."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import streamlit as st
 
@@ -100,6 +101,9 @@ def cards(
     tags: Sequence[str],
     chosen: Sequence[str | None],
     on_tag: Callable[[str, str | None], None],
+    called: Sequence[str | None] = (),
+    on_call: Callable[[str, str], None] | None = None,
+    names: Sequence[str] = (),
     locked: bool = False,
     opacity: float = 0.8,
     legend: tuple[str, str, str] | None = None,
@@ -112,6 +116,11 @@ def cards(
     tags : what can be chosen on every card; choosing the chosen one again takes it back.
     chosen : the tag of every card, or None.
     on_tag : called with a card's name and its new tag, before the run that the click causes.
+    called : what every card's candidate is called, in a field that can be changed once it is
+        tagged; None where it has no name.
+    on_call : called with a card's name and what its candidate is to be called, likewise; without
+        it there is no such field.
+    names : what is offered to complete a name.
     locked : whether tags can be seen but not changed.
     legend : what the two ends of the colours mean, and a remark.
     key, opacity, token : as for :func:`gallery`.
@@ -122,7 +131,12 @@ def cards(
     click causes; otherwise None.
     """
     data = {
-        "cards": [{**_plain(card), "tag": tag} for card, tag in zip(shown, chosen, strict=True)],
+        "cards": [
+            {**_plain(card), "tag": tag, "called": name or ""}
+            for card, tag, name in zip_longest(shown, chosen, called)
+        ],
+        "named": on_call is not None,
+        "names": list(names),
         "tags": list(tags),
         "locked": locked,
         "opacity": opacity,
@@ -137,8 +151,20 @@ def cards(
         if not locked and name in {card.name for card in shown} and tag in ("", *tags):
             on_tag(name, tag or None)
 
+    def renamed() -> None:
+        name, _, text = str(st.session_state[key].get("called") or "").partition("/")
+        tagged_ones = {card.name for card, tag in zip(shown, chosen, strict=True) if tag}
+        if on_call and not locked and name in tagged_ones:
+            on_call(name, text)
+
     draw = component("gallery")
-    answer = draw(key=key, data=data, on_picked_change=nothing, on_tagged_change=tagged)
+    answer = draw(
+        key=key,
+        data=data,
+        on_picked_change=nothing,
+        on_tagged_change=tagged,
+        on_called_change=renamed,
+    )
     name, _, image_id = str(answer.get("picked") or "").rpartition("/")
     known = {(card.name, p.image_id) for card in shown for p in card.pictures}
     return (name, image_id) if (name, image_id) in known else None

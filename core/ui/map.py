@@ -14,7 +14,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
-from core.ui import blocks, opened, pictures, state, working
+from core.ui import blocks, opened, pictures, state, tagged, working
 from core.ui.map_colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 from core.ui.palette import CLASSES
 from core.ui.scatter import scatter
@@ -166,12 +166,13 @@ def _candidate(audit: Audit, class_idx: int | None) -> Candidate | None:
     named = {key.short: key for key in keys_in(table, audit.head.outputs[class_idx])}
     if not named:
         return None
+    titles = tagged.names(audit)
     chosen = state.choose(
         st.selectbox,
         "Component or neuron",
         "component",
         list(named),
-        format_func=lambda v: named[v].title.capitalize() if v in named else v,
+        format_func=lambda v: titles.heading(named[v]) if v in named else v,
     )
     return opened.candidate(audit, named[chosen])
 

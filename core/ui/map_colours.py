@@ -83,12 +83,12 @@ def colours(audit: Audit, view: View, rows: pd.DataFrame) -> scales.Colours:
     if view.colour == "correct":
         return scales.categories(rows["verdict"].tolist(), "Prediction is", ["right", "wrong"])
     if view.colour == "spuriosity":
-        tagged = tuple(sorted(spurious(audit).items()))
-        return scales.diverging(_spuriosity(audit, view.found, tagged), "Spuriosity")
+        cues = tuple(sorted(spurious(audit).items()))
+        return scales.diverging(_spuriosity(audit, view.found, cues), "Spuriosity")
     if view.colour.startswith(OF_ATTRIBUTE):
         name = view.colour.removeprefix(OF_ATTRIBUTE)
         return scales.attribute(audit.images.loc[view.found.shown, name], name)
     if view.colour == "alpha" and view.candidate is not None:
         alpha = _alpha(audit, view.found, view.candidate.key)
-        return scales.diverging(alpha, f"α of {view.candidate.title}")
+        return scales.diverging(alpha, f"α of {tagged.names(audit).written(view.candidate.key)}")
     return scales.categories(rows["name"].tolist(), "Class", order)

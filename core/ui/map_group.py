@@ -14,7 +14,8 @@ from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate
 from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
-from core.ui import blocks, cards, opened, pictures, state
+from core.tags.called import Names
+from core.ui import blocks, cards, opened, pictures, state, tagged
 from core.ui.gallery import Card, gallery
 from core.ui.map import PARAMETERS
 from core.ui.map_colours import View, drawn
@@ -74,7 +75,8 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         if picked:
             state.go("pages/image.py", image=picked, explain=label)
         return
-    st.markdown(_headline(name, arrays, tables, len(inside), len(outside)))
+    names = tagged.names(audit)
+    st.markdown(_headline(name, arrays, tables, names, len(inside), len(outside)))
     kind = state.choose(
         st.segmented_control,
         "What sets the group apart most",
@@ -119,7 +121,12 @@ def _by_row(arrays: ClassArrays, kind: str, row: int) -> Candidate:
 
 
 def _headline(
-    name: str, arrays: ClassArrays, tables: dict[str, pd.DataFrame], n_in: int, n_out: int
+    name: str,
+    arrays: ClassArrays,
+    tables: dict[str, pd.DataFrame],
+    names: Names,
+    n_in: int,
+    n_out: int,
 ) -> str:
     """The first of every kind in a sentence."""
     said: list[str] = []
@@ -127,7 +134,7 @@ def _headline(
         if not table.empty:
             row = table.iloc[0]
             what = f"{row['direction'].removeprefix('shows ')} of "
-            what += _by_row(arrays, kind, int(row["row"])).title
+            what += names.written(_by_row(arrays, kind, int(row["row"])).key)
             begin = f"of {blocks.plain(found_kinds()[kind])}, " if said else ""
             said.append(f"{begin}**{blocks.plain(what)}** (AUROC {row['auroc']:.2f})")
     return (

@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from core.audits.audit import Audit
+from core.tags.called import Names
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.tags.votes import answers
@@ -29,6 +30,22 @@ def decisions(audit: Audit) -> Decisions:
 def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
     del state  # part of the key only
     return decided(audit, TagStore(engine))
+
+
+def names(audit: Audit) -> Names:
+    """What people call the candidates of an audit, as the log stands now."""
+    return decisions(audit).names
+
+
+def names_used() -> list[str]:
+    """Names that people gave before, in any audit, the most frequent first."""
+    return _used(store().engine, store().newest())
+
+
+@lru_cache(maxsize=2)
+def _used(engine: Engine, newest: int) -> list[str]:
+    del newest  # part of the key only
+    return TagStore(engine).names()
 
 
 def said(audit: Audit) -> pd.DataFrame:

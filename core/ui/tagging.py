@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 
 import pandas as pd
@@ -12,8 +13,10 @@ from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
 from core.candidates.kinds import found_kinds
-from core.errors import WorkspaceError
-from core.tags.log import TagStore
+from core.errors import InputError, WorkspaceError
+from core.tags.called import NAMELESS
+from core.tags.log import TagEvent, TagStore
+from core.tags.people import LONGEST_CALLED
 from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
@@ -38,13 +41,15 @@ ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
 ]
 PARAMETERS = ["audit", "queue_kind", "depth", "others", "at"]
 TOP, WEAKEST = 6, 3
+OFFERED = 5
+"""Names used before that are offered at once."""
 
 
-def my_tags(audit: Audit, who: str) -> dict[CandidateKey, str]:
+def my_tags(audit: Audit, who: str) -> dict[CandidateKey, TagEvent]:
     """What this person has tagged."""
     labels = {facts.label for facts in audit.classes}
     standing = TagStore.open(opened.workspace()).current(audit.id, who)
-    return {e.key: e.tag.value for e in standing if e.tag and e.label in labels}
+    return {e.key: e for e in standing if e.label in labels}
 
 
 @lru_cache(maxsize=8)
@@ -95,7 +100,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
 
 
 def next_untagged(
-    order: tuple[CandidateKey, ...], mine: dict[CandidateKey, str], place: int
+    order: tuple[CandidateKey, ...], mine: Container[CandidateKey], place: int
 ) -> int:
     """The next candidate without a tag after ``place``, going round; else the one after it."""
     n = len(order)
@@ -126,7 +131,8 @@ def annotate(audit: Audit) -> None:
     candidate = opened.candidate(audit, key)
     done = sum(i in mine for i in order)
     st.progress(done / len(order), text=f"{done} of {len(order)} tagged by {blocks.plain(who)}")
-    show(audit, candidate, facts, mine.get(key))
+    names = tagged.names(audit) if others or key in mine else NAMELESS
+    show(audit, candidate, facts, mine.get(key), names.written(key))
     buttons(audit, order, mine, place, who)
     if others:
         show_others(audit, key)
@@ -134,9 +140,11 @@ def annotate(audit: Audit) -> None:
     state.publish(PARAMETERS)
 
 
-def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | None) -> None:
+def show(
+    audit: Audit, candidate: Candidate, facts: AuditedClass, mine: TagEvent | None, title: str
+) -> None:
     """Top images, the weakest, histogram, class and definition."""
-    said = f" · your tag: **{blocks.plain(tag)}**" if tag else ""
+    said = f" · your tag: **{blocks.plain(mine.tag)}**" if mine else ""
     known = "not among the candidates of this class whose gap the audit measured"
     figures = opened.figures(audit, candidate.key)
     if figures is not None:
@@ -144,8 +152,7 @@ def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | Non
             f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"
         )
-    title = blocks.plain(f"{facts.name}: {candidate.title}")
-    st.markdown(f"### {title}\n{known}{said}")
+    st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}")
     if facts.definition:
         st.caption(blocks.plain(facts.definition))
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -158,7 +165,7 @@ def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | Non
             size=150,
             opacity=0.8,
             controls=True,
-            label=f"Images of {candidate.title}, highest first, then the weakest",
+            label=f"Images of {title}, highest first, then the weakest",
             token=f"{audit.id}/{candidate.key}",
         )
     with row.container(width=200):
@@ -172,12 +179,13 @@ def show(audit: Audit, candidate: Candidate, facts: AuditedClass, tag: str | Non
 def buttons(
     audit: Audit,
     order: tuple[CandidateKey, ...],
-    mine: dict[CandidateKey, str],
+    mine: dict[CandidateKey, TagEvent],
     place: int,
     who: str,
 ) -> None:
     """A button with a key for every answer, and to go on, back and undo."""
     key = order[place]
+    field = f"called-{key}"
 
     def answer(tag: Tag, subtype: Subtype | None) -> None:
         try:
@@ -189,13 +197,14 @@ def buttons(
                 subtype=subtype,
                 confidence=st.session_state.get("confidence"),
                 reason=st.session_state.get("reason"),
+                called=st.session_state.get(field),
             )
-        except WorkspaceError as error:
+        except (InputError, WorkspaceError) as error:
             st.toast(blocks.plain(error), icon=":material/error:")
             return
         st.session_state["reason"] = ""
         st.session_state["confidence"] = None  # what one is sure of is said anew for each
-        go_to(next_untagged(order, {**mine, key: tag.value}, place))
+        go_to(next_untagged(order, {*mine, key}, place))
 
     def go_to(where: int) -> None:
         state.put("at", str(order[where % len(order)]))
@@ -247,6 +256,40 @@ def buttons(
             disabled=locked,
         )
         st.text_input("Why", key="reason", placeholder="in your words", disabled=locked)
+        _name(audit, who, key, mine.get(key), field)
+
+
+def _name(audit: Audit, who: str, key: CandidateKey, mine: TagEvent | None, field: str) -> None:
+    """What this person calls a candidate: saved with the answer, or at once if it has one."""
+    locked = blocks.read_only()
+
+    def save() -> None:
+        if mine is None:
+            return
+        try:
+            TagStore.open(opened.workspace()).call(who, audit.id, key, st.session_state[field])
+        except (InputError, WorkspaceError) as error:
+            st.toast(blocks.plain(error), icon=":material/error:")
+
+    def use(name: str) -> None:
+        st.session_state[field] = name
+        save()
+
+    written = st.text_input(
+        "Call it",
+        (mine.called if mine else None) or "",
+        key=field,
+        max_chars=LONGEST_CALLED,
+        placeholder="snow, beach ball",
+        on_change=save,
+        disabled=locked,
+    )
+    used = [name for name in tagged.names_used() if name != written]
+    begun = [name for name in used if name.casefold().startswith(written.casefold())]
+    for name in [] if locked else (begun or used)[:OFFERED]:
+        st.button(
+            blocks.plain(name), key=f"call-{name}", type="tertiary", on_click=use, args=(name,)
+        )
 
 
 def show_others(audit: Audit, key: CandidateKey) -> None:
@@ -259,7 +302,7 @@ def show_others(audit: Audit, key: CandidateKey) -> None:
         return
     decision = count_votes(table)["decision"].iloc[0]
     st.markdown(f"**Decision so far: {blocks.plain(decision)}**")
-    shown = table[["annotator", "tag", "subtype", "confidence", "reason", "at"]]
+    shown = table[["annotator", "tag", "called", "subtype", "confidence", "reason", "at"]]
     st.dataframe(pd.DataFrame(shown), hide_index=True, width="stretch")
 
 

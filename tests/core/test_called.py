@@ -35,7 +35,7 @@ def store(workspace: Workspace) -> TagStore:
 
 
 def title(store: TagStore, key: CandidateKey = KEY) -> str:
-    return names_of(store.history("a1")).title(key)
+    return names_of(store.history("a1")).written(key)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_stored_name_that_is_none_is_told(store: TagStore, value: str) -> None
     store.add("ann", "a1", KEY, Tag.SPURIOUS)
     workspace = Workspace(Path(str(store.engine.url.database)).parent)
     edited(store, f"UPDATE tag_events SET called = {value}")
-    with pytest.raises(WorkspaceError, match=r"entry 1: called .* is no name on one line"):
+    with pytest.raises(WorkspaceError, match=r"entry 1: called .* is no name of one line"):
         TagStore.open(workspace).history("a1")
 
 
@@ -234,7 +234,7 @@ def test_a_name_in_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
 def test_decisions_know_the_names(tiny_audit: Audit, store: TagStore) -> None:
     key = CandidateKey(tiny_audit.classes[0].label, PCA, 0)
     store.add("ann", tiny_audit.id, key, Tag.SPURIOUS, called="snow")
-    assert decided(tiny_audit, store).names.title(key) == "snow (component 1)"
+    assert decided(tiny_audit, store).names.written(key) == "snow (component 1)"
 
 
 def test_commands_know_the_names(

@@ -163,3 +163,43 @@ def test_the_browser_gives_the_name_back(audit: Audit, opened: Open) -> None:
     state.json_trigger_value = json.dumps([{"event": "kept", "value": "Ada"}])
     app._run(states)
     assert app.text_input(key="annotator").value == "Ada"
+
+
+def test_a_name_on_a_card(audit: Audit, opened: Open) -> None:
+    from core.ui import opened as held
+
+    store = TagStore.open(held.workspace())
+    app = opened("components", audit=audit.id, class_="eel")
+    name = gallery(app)["cards"][0]["name"]
+    number = int(name.partition("-")[2]) + 1
+    send(app, "called", f"{name}/snow")
+    assert store.history(audit.id) == []  # nothing is tagged, so nothing can be named
+    send(app, "tagged", f"{name}/spurious")
+    send(app, "called", f"{name}/<b>ice</b> / snow")
+    card = gallery(app)["cards"][0]
+    assert card["called"] == "<b>ice</b> / snow"
+    assert card["title"] == f"1. <b>ice</b> / snow (component {number})"
+    assert card["figure_alt"].startswith("<b>ice</b> / snow: Histogram")
+    assert gallery(app)["names"] == ["<b>ice</b> / snow"]
+    send(app, "called", f"{name}/{'s' * 81}")
+    assert "give at most 80" in app.toast[0].value
+    send(app, "called", f"{name}/")
+    assert gallery(app)["cards"][0]["title"] == f"1. Component {number}"
+    assert [e.tag for e in store.current(audit.id)] == [Tag.SPURIOUS]
+
+
+def test_a_presentation_shows_names_and_changes_none(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.ui import opened as held
+
+    store = TagStore.open(held.workspace())
+    app = opened("components", audit=audit.id, class_="eel")
+    name = gallery(app)["cards"][0]["name"]
+    send(app, "tagged", f"{name}/spurious")
+    send(app, "called", f"{name}/snow")
+    monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
+    app = healthy(opened("components", audit=audit.id, class_="eel"), TITLE)
+    assert gallery(app)["cards"][0]["title"].startswith("1. snow (component")
+    send(app, "called", f"{name}/ice")
+    assert [e.called for e in store.current(audit.id)] == ["snow"]

@@ -288,3 +288,52 @@ def test_measures_without_tags_say_so(audit: Audit, opened: Open) -> None:
     app = healthy(opened("measures", audit=audit.id), "Measures")
     assert any("No cue is tagged" in m.value for m in app.markdown)
     assert not app.info
+
+
+def test_a_candidate_is_named_with_its_answer(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    store, label = TagStore.open(workspace), audit.classes[0].label
+    at, key = f"{label}/pca-0", CandidateKey(label, PCA, 0)
+    app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
+    app.text_input(key=f"called-{at}").set_value(NAMES[0][:80]).run()
+    assert store.history(audit.id) == []  # a name belongs to a tag
+    press(app, "2")
+    assert [e.called for e in store.current(audit.id)] == [NAMES[0][:80]]
+    app.button(key="go-left").click().run()
+    assert shown(app).endswith(plain(f"{NAMES[0][:80]} (component 1)"))
+    app.text_input(key=f"called-{at}").set_value("snow").run()
+    (entry,) = store.current(audit.id)
+    assert (entry.called, entry.tag) == ("snow", Tag.SPURIOUS)
+    assert shown(app).endswith("snow (component 1)")
+    press(app, "1")
+    assert [(e.called, e.tag) for e in store.current(audit.id)] == [("snow", Tag.CORE)]
+    app.button(key="go-left").click().run()
+    app.text_input(key=f"called-{at}").set_value("").run()
+    assert store.current(audit.id)[0].called is None
+    assert shown(app).endswith(": component 1")
+    assert store.current(audit.id)[0].key == key
+
+
+def test_names_used_before_are_offered(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    store, label = TagStore.open(workspace), audit.classes[0].label
+    store.add("Ann", "another audit", CandidateKey("x", PCA, 3), Tag.CORE, called="**snow**")
+    at = f"{label}/pca-0"
+    app = healthy(opened("tagging", audit=audit.id, at=at), "Tagging")
+    offered = app.button(key="call-**snow**")
+    assert offered.label == plain("**snow**")
+    offered.click().run()
+    assert app.text_input(key=f"called-{at}").value == "**snow**"
+    press(app, "1")
+    assert [e.called for e in store.current(audit.id)] == ["**snow**"]
+
+
+def test_what_others_call_a_candidate_is_hidden_unless_asked_for(
+    audit: Audit, workspace: Workspace, opened: Open
+) -> None:
+    store, label = TagStore.open(workspace), audit.classes[0].label
+    store.add("Ann", audit.id, CandidateKey(label, PCA, 0), Tag.CORE, called="snow")
+    at = f"{label}/pca-0"
+    assert shown(opened("tagging", audit=audit.id, at=at)).endswith(": component 1")
+    asked = opened("tagging", audit=audit.id, at=at, others="1")
+    assert shown(asked).endswith("snow (component 1)")
