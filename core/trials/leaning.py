@@ -58,7 +58,7 @@ def leaning(audit: Audit) -> pd.DataFrame:
     files, key = audit.files, trial_key(audit)
     whole = files.outcome(NAME, key)
     if there(whole):
-        return corrected_intervals(read_frame(whole, needed=COLUMNS))
+        return read_frame(whole, needed=COLUMNS)
     paths = [files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
     found = [path for path in paths if there(path)]
     if not found:
@@ -126,9 +126,10 @@ def measure_leaning(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
 
 
 def _gather(audit: Audit, key: str) -> None:
-    """One table instead of one per class."""
+    """One table, with the intervals that all its rows need, instead of one per class."""
     paths = [audit.files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
-    write_frame(audit.files.outcome(NAME, key), read_frames(paths, COLUMNS)[0])
+    whole = corrected_intervals(read_frames(paths, COLUMNS)[0])
+    write_frame(audit.files.outcome(NAME, key), whole)
     for path in paths:
         remove(path)
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import ConfirmRequest
 from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.tags.log import TagStore
 from core.trials.leaned_on import BLOCKS, LeanedOn, leaned_on
 from core.trials.leaning import is_possible, missing
 from core.types import Tag
-from core.ui import cards, opened, pictures, state, tagged
+from core.ui import cards, opened, pictures, state, tagged, working
 from core.ui.blocks import gap_text, plain, read_only
 from core.ui.gallery import Card
 from core.ui.gallery import cards as draw_cards
@@ -102,10 +103,26 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         legend=("lowers the margin", "raises it", "Should this matter? core: yes, spurious: no"),
         token=f"leans/{audit.id}",
     )
+    _offer_pixels(audit, found)
     if clicked:
         name, image_id = clicked
         key = names[name]
         state.go("pages/image.py", image=image_id, component=key.short, explain=key.label)
+
+
+def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
+    """A button for the strongest candidate that was tried in the maps alone."""
+    one = next((one for one in found if one.block == "maps"), None)
+    if one is None or one.key is None:
+        return
+    what = f"{one.key.title} of {one.facts.name}"
+    working.offer(
+        ConfirmRequest(audit.id, one.facts.label, one.key.short),
+        f"{what} in pixels",
+        f"Confirm {plain(what)} with pixels",
+        key=f"confirm-{one.facts.class_idx}-{one.key.short}",
+        icon=":material/fact_check:",
+    )
 
 
 @lru_cache(maxsize=32)
