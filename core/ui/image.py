@@ -186,7 +186,8 @@ def _summed(audit: Audit, class_idx: int) -> str:
         st.segmented_control,
         "Sum of",
         "sum",
-        {name: KINDS[name].plural for name in BARS},
+        list(BARS),
+        format_func=lambda name: plain(KINDS[name].plural),
         resets=["off"],
     )
     if kind == PART and (why := class_parts.lacking(audit, class_idx)):
@@ -251,19 +252,16 @@ def sum_figure(audit: Audit, found: Explained) -> None:
     if whole.correction:
         names.append("correction")
         values.append(whole.correction)
-    st.markdown(_heading(plain(audit.head.names[found.class_idx]), kind))
+    name = plain(audit.head.names[found.class_idx])
+    if kind == PART:
+        st.markdown(f"**The margin of {name} over the other classes as a sum of its parts**")
+    else:
+        st.markdown(f"**The logit of {name} as a sum of its components**")
     st.plotly_chart(
         waterfall(names, values, start=whole.start, end=whole.total, ends=ENDS[kind]),
         width="stretch",
         key="waterfall",
     )
-
-
-def _heading(name: str, kind: str) -> str:
-    """What a waterfall shows, of a class by its escaped name."""
-    if kind == PART:
-        return f"**The margin of {name} over the other classes as a sum of its parts**"
-    return f"**The logit of {name} as a sum of its components**"
 
 
 def overlay(audit: Audit, image_id: str, found: Explained) -> None:
