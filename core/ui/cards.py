@@ -16,6 +16,7 @@ from core.errors import InputError, WorkspaceError
 from core.explain.overlays import Parts
 from core.tags.called import Names
 from core.tags.log import TagStore
+from core.trials.leaning import leaning
 from core.types import Tag
 from core.ui import access, opened, pictures, state, tagged
 from core.ui.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
@@ -91,6 +92,32 @@ def _card(
         f"{known.min():.2f} to {known.max():.2f}, with the accuracy along it",
         note=note,
     )
+
+
+def with_leaning(audit: Audit, class_idx: int, built: tuple[Card, ...]) -> tuple[Card, ...]:
+    """Cards with what their candidates do in the maps, of those that were tried."""
+    tried = _tried(audit, audit.files.outcomes_version)
+    return tuple(
+        replace(card, facts=f"{tried[class_idx, card.name]} · {card.facts}")
+        if (class_idx, card.name) in tried
+        else card
+        for card in built
+    )
+
+
+@lru_cache(maxsize=8)
+def _tried(audit: Audit, version: int) -> dict[tuple[int, str], str]:
+    """What candidates do in the maps, in words, by class and short key."""
+    del version  # part of the key only
+    table = leaning(audit)
+    table = table[table["put_in"].notna()]
+    return {
+        (int(row["class_idx"]), f"{row['kind']}-{row['component']}"): (
+            f"put in {100 * row['put_in']:.0f} %, the same shape from elsewhere "
+            f"{100 * row['put_in_control']:.0f} %"
+        )
+        for row in table.to_dict("records")
+    }
 
 
 def card_pictures(

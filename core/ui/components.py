@@ -76,6 +76,7 @@ def card_list(audit: Audit, shown: View) -> None:
         shown.outlines,
     )
     token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
+    built = cards.with_leaning(audit, class_idx, built)
     clicked = cards.card_list(audit, label, built, token)
     if clicked:
         component, image_id = clicked

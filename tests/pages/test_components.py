@@ -8,6 +8,7 @@ from core.audits.audit import Audit
 from core.candidates.linear_kinds import PCA
 from core.storage.files import read_json, write_frame, write_json
 from core.tags.log import TagStore
+from core.trials.leaning import measure_leaning
 from core.types import Tag
 from core.ui.text import plain
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
@@ -203,3 +204,14 @@ def test_a_presentation_shows_names_and_changes_none(
     assert gallery(app)["cards"][0]["title"].startswith("1. snow (component")
     send(app, "called", f"{name}/ice")
     assert [e.called for e in store.current(audit.id)] == ["snow"]
+
+
+def test_a_card_says_what_its_candidate_does_in_the_maps(audit: Audit, opened: Open) -> None:
+    before = gallery(opened("components", audit=audit.id, class_="eel", kind="part"))["cards"]
+    assert not any("put in" in card["facts"] for card in before)
+    table = measure_leaning(audit)
+    app = healthy(opened("components", audit=audit.id, class_="eel", kind="part"), TITLE)
+    eel = audit.class_facts("eel").class_idx
+    row = table[(table["class_idx"] == eel) & (table["kind"] == "part")].iloc[0]
+    said = {card["name"]: card["facts"] for card in gallery(app)["cards"]}
+    assert said[f"part-{row['component']}"].startswith(f"put in {100 * row['put_in']:.0f} %, the")
