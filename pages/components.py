@@ -20,7 +20,7 @@ def browse() -> None:
         else:
             blocks.empty(
                 f"{shown.facts.name} has no {found_kinds()[shown.kind]}",
-                "A class needs at least two training images. Add images, or choose another class.",
+                components.nothing(audit, shown),
             )
         if shown.facts.definition:
             st.caption(blocks.plain(f"{shown.facts.name}: {shown.facts.definition}"))

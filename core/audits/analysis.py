@@ -87,7 +87,7 @@ def is_current(subject: Subject) -> bool:
     same_table = read_json(files.summary, {}).get("table") == _table_key(subject.table)
     if not same_table or not read_frame(files.images).equals(subject.images):
         return False
-    return other_kinds.are_current(files, subject.maps_key)
+    return other_kinds.are_current(files, subject.maps_key, subject.counts)
 
 
 def _table_key(table: ImageTable) -> str:
@@ -203,7 +203,7 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
     ]
     glosses = definitions(wanted)
     outputs = tuple(head.index(name) for name in wanted)
-    other_kinds.renew(files, subject.maps_key)
+    other_kinds.renew(files, subject.maps_key, subject.counts)
     facts, tables = [], []
     for number, name in enumerate(wanted):
         report(Progress("Finding components", number, len(wanted), "classes"))
@@ -291,6 +291,7 @@ def _images(
         classes,
         subject.mapped[rows],
         subject.store.stored_maps,
+        subject.counts,
     )
 
 

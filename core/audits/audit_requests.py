@@ -12,6 +12,7 @@ from core.config import COMPONENTS
 from core.errors import InputError
 from core.jobs.options import Request, given, option
 from core.models.precision import PRECISIONS
+from core.storage.audit_manifest import Manifest
 from core.storage.guard import permitted
 from core.storage.workspace import check_name
 from core.types import Precision
@@ -36,6 +37,9 @@ class AuditRequest(Request):
     """``keep``, ``fit`` or ``auto``."""
     checkpoint: Path | None = option(None, ".pth or .safetensors", type=Path, metavar="FILE")
     components: int = option(COMPONENTS, type=int, metavar="N")
+    parts: int | None = option(
+        None, "parts of every class (default: by a rule, 4 to 10)", type=int, metavar="N"
+    )
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: Arithmetic = option("auto", choices=ARITHMETICS)
     batch_size: int | None = option(None, type=int, metavar="N")
@@ -49,6 +53,7 @@ class AuditRequest(Request):
             raise InputError(f"--data is empty; give {forms()}")
         for flag, value in (
             ("--components", self.components),
+            ("--parts", self.parts),
             ("--batch-size", self.batch_size),
             ("--workers", self.workers),
             ("--limit-per-class", self.limit_per_class),
@@ -65,6 +70,34 @@ class AuditRequest(Request):
             check_name(self.name)
         if self.checkpoint is not None:
             permitted(self.checkpoint)
+
+    @classmethod
+    def again(cls, manifest: Manifest, *, parts: int | None) -> AuditRequest:
+        """What makes an audit as it is, but with so many parts of every class.
+
+        Raises
+        ------
+        InputError
+            If its checkpoint may not be read by this process.
+        """
+        facts, of = manifest.model, manifest.parts
+        return cls(
+            manifest.data.source,
+            facts.name,
+            name=manifest.name,
+            head=of.head,
+            checkpoint=Path(facts.checkpoint) if facts.checkpoint else None,
+            components=of.components,
+            parts=parts,
+            limit_per_class=of.limit_per_class,
+        )
+
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """Candidates of a class that are asked for, by their kind."""
+        from core.candidates.part_kind import PART
+
+        return None if self.parts is None else {PART: self.parts}
 
     @property
     def title(self) -> str:

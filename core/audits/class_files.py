@@ -89,7 +89,7 @@ def write_kind(files: KindFiles, found: Found, table: pd.DataFrame) -> None:
     """
     own = {f"{OWN}{name}": array for name, array in found.arrays.items()}
     alpha = np.asarray(found.alpha, np.float32)
-    arrays: dict[str, FloatArray] = {"numbers": found.numbers, "alpha": alpha, **own}
+    arrays: dict[str, np.ndarray] = {"numbers": found.numbers, "alpha": alpha, **own}
     if found.top_maps is not None:
         arrays["top_maps"] = np.asarray(found.top_maps, np.float32)
     with replacing_folder(files.folder) as temporary:

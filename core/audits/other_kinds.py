@@ -8,7 +8,7 @@ from changes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -26,22 +26,23 @@ def searched() -> list[CandidateKind]:
     return [kind for kind in KINDS.values() if type(kind).find is not CandidateKind.find]
 
 
-def are_current(files: AuditFiles, key: str) -> bool:
-    """Whether every kind was found in what ``key`` stands for."""
-    return all(_stored_key(files, kind) == _key(kind, key) for kind in searched())
+def are_current(files: AuditFiles, key: str, counts: Mapping[str, int]) -> bool:
+    """Whether every kind was found in what ``key`` stands for, as many as were asked for."""
+    return all(_stored_key(files, kind) == _key(kind, key, counts) for kind in searched())
 
 
-def renew(files: AuditFiles, key: str) -> None:
-    """Take away the candidates that were found in something else."""
+def renew(files: AuditFiles, key: str, counts: Mapping[str, int]) -> None:
+    """Take away the candidates that were found in something else, or of which others are wanted."""
     for kind in searched():
-        if _stored_key(files, kind) != _key(kind, key):
+        if _stored_key(files, kind) != (wanted := _key(kind, key, counts)):
             for folder in files.found.glob(f"{kind.name}-*"):
                 shutil.rmtree(folder)
-            write_json(files.kind_key(kind.name), _key(kind, key))
+            write_json(files.kind_key(kind.name), wanted)
 
 
-def _key(kind: CandidateKind, key: str) -> str:
-    return fingerprint({"kind": kind.name, "version": kind.version, "of": key})
+def _key(kind: CandidateKind, key: str, counts: Mapping[str, int]) -> str:
+    asked = {"count": counts[kind.name]} if kind.name in counts else {}
+    return fingerprint({"kind": kind.name, "version": kind.version, "of": key, **asked})
 
 
 def _stored_key(files: AuditFiles, kind: CandidateKind) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,11 @@ class Subject:
         if self.manifest.model.map_kind == "none":
             return np.zeros(len(self.readable), bool)
         return self.store.mapped(self.readable["image_id"].tolist())
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Candidates of a class that were asked for, by their kind."""
+        return self.manifest.counts or {}
 
     @cached_property
     def maps_key(self) -> str:

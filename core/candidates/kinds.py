@@ -26,7 +26,7 @@ class Found:
     """(m,) number of each, 0-based."""
     alpha: FloatArray
     """(n, m) of every image of the class, every split; NaN where it is not known."""
-    arrays: Mapping[str, FloatArray]
+    arrays: Mapping[str, np.ndarray]
     """What a kind keeps to make its candidates again, by its own names."""
     top_maps: FloatArray | None = None
     """(m, TOP_IMAGES, h, w) of each one's top images; None: computed on demand."""

@@ -63,7 +63,8 @@ class PartKind(CandidateKind):
             return None
         names = [images.image_ids[i] for i in training]
         whole = margin(images.weight, images.bias, images.output, images.classes)
-        parts, alphas = find_parts(images.maps(training), names, whole.weight)
+        count = images.counts.get(self.name)
+        parts, alphas = find_parts(images.maps(training), names, whole.weight, count=count)
         known = np.full((len(images.image_ids), len(parts) + 1), np.nan)
         known[training] = alphas
         others = np.flatnonzero(images.mapped & ~images.given.train)
@@ -73,6 +74,7 @@ class PartKind(CandidateKind):
             "dictionary": parts.dictionary,
             "facts": np.array([parts.explained, whole.offset]),
             "rest": known[:, -1],
+            "note": np.array([parts.note]),
         }
         return Found(np.arange(len(parts)), known[:, :-1], arrays)
 
@@ -89,6 +91,7 @@ def parts_of(found: Found) -> Parts:
         np.asarray(arrays["weight"], np.float64),
         np.asarray(arrays["dictionary"]),
         float(arrays["facts"][0]),
+        str(arrays["note"][0]) if "note" in arrays else "",
     )
 
 

@@ -6,8 +6,8 @@ downstream (ranking, heatmaps, what-if) treats them alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -126,6 +126,8 @@ class ClassImages:
     """(n,) images whose exact maps are stored."""
     stored_maps: Callable[[list[str]], Maps]
     """Reads maps of some of those, a part at a time."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Candidates of a class that were asked for, by their kind."""
 
     def maps(self, rows: IntArray) -> Maps:
         """Maps of some rows, read where they are asked for."""

@@ -114,6 +114,7 @@ def plan(parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any
         head=source.head,
         compute=source.compute,
         mitigation=Provenance.from_json({**made_from, **asked}),
+        counts=source.counts,
     )
 
 

@@ -148,6 +148,8 @@ class Manifest(JsonValue):
     compute: Compute
     mitigation: Provenance | None = later(None)
     """Only of a corrected model."""
+    counts: Mapping[str, int] | None = later(None)
+    """Candidates of a class that were asked for, by their kind; of others a rule says how many."""
 
     @classmethod
     def of_folder(cls, found: Any, folder: str) -> Self:

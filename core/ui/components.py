@@ -10,11 +10,15 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.kinds import found_kinds
+from core.candidates.part_kind import PART
 from core.explain.overlays import Parts
-from core.ui import blocks, cards, opened, state
+from core.ui import blocks, cards, class_parts, opened, state
 from core.ui.words import help_on
 
-PARAMETERS = ["audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"]
+PARAMETERS = [
+    *("audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"),
+    class_parts.NUMBER,
+]
 PER_PAGE = 6
 IMAGES = (1, 24, 5)
 """Images per card: fewest, most, at first."""
@@ -134,6 +138,15 @@ def controls(audit: Audit, shown: View) -> None:
         )
         st.space("stretch")
         _buttons(audit, list(names))
+    if shown.kind == PART:
+        class_parts.number_of_parts(audit, shown.facts.class_idx)
+
+
+def nothing(audit: Audit, shown: View) -> str:
+    """Why a class has none of a kind, and what to do about it, as Markdown."""
+    if shown.kind == PART:
+        return blocks.plain(class_parts.lacking(audit, shown.facts.class_idx))
+    return "A class needs at least two training images. Add images, or choose another class."
 
 
 def _buttons(audit: Audit, labels: list[str]) -> None:

@@ -64,6 +64,14 @@ def form() -> AuditRequest | None:
                 help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
             )
             batch = three.number_input("Batch size", 1, value=None)
+            parts = one.number_input(
+                "Parts per class",
+                1,
+                value=None,
+                placeholder="by the rule",
+                help="By the rule: the fewest of 4 to 10 beyond which one more explains less than "
+                "2 % more.",
+            )
         with st.container(horizontal=True):
             checked = st.form_submit_button("Check", icon=":material/fact_check:")
             started = st.form_submit_button(
@@ -82,6 +90,7 @@ def form() -> AuditRequest | None:
             head=head,
             checkpoint=permitted(checkpoint.strip()) if checkpoint.strip() else None,
             components=components,
+            parts=parts,
             device=device,
             precision=precision,
             batch_size=batch,

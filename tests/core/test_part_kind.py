@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from core.audits.audit import Audit
-from core.candidates.part_kind import PART, Part
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
+from core.candidates.part_kind import PART, Part, parts_of
 from core.candidates.parts import margin
+from core.errors import InputError
+from core.storage.workspace import Workspace
 from core.tags.decisions import linear_piece
+from tests.conftest import tiny_request
 
 
 def whole(audit: Audit, label: str) -> tuple[np.ndarray, float]:
@@ -54,3 +61,52 @@ def test_the_linear_piece_has_its_mean(tiny_audit: Audit) -> None:
     assert linear.alpha(tiny_audit.features(ids)).mean() == pytest.approx(
         tiny_audit.alpha(part, ids).mean(), abs=1e-5
     )
+
+
+def stored(audit: Audit) -> dict[str, tuple[int, bytes]]:
+    """Time and content of every file that parts have no share in."""
+    kept = (*audit.files.classes.glob("*/*"), *audit.files.shards.rglob("*"))
+    paths = [path for path in kept if path.is_file()]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def numbers(audit: Audit) -> list[int]:
+    return [len(audit.class_arrays(c.class_idx).of_kind(PART).numbers) for c in audit.classes]
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_another_number_finds_parts_again_and_nothing_else(
+    folder: Path, workspace: Workspace
+) -> None:
+    first = run_audit(tiny_request(folder), workspace)
+    by_rule, kept = numbers(first), stored(first)
+    two = run_audit(AuditRequest.again(first.manifest, parts=2), workspace)
+    assert two.id == first.id
+    assert numbers(two) == [2, 2]
+    assert stored(two) == kept
+    assert len(two.candidates.query("kind == 'part'")) == 4
+    summary = two.files.summary.stat().st_mtime_ns
+    run_audit(AuditRequest.again(first.manifest, parts=2), workspace)
+    assert two.files.summary.stat().st_mtime_ns == summary
+    again = run_audit(tiny_request(folder), workspace)
+    assert numbers(again) == by_rule
+    assert again.manifest.counts is None
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_more_parts_than_there_are_is_said(folder: Path, workspace: Workspace) -> None:
+    audit = run_audit(tiny_request(folder, parts=400), workspace)
+    for facts in audit.classes:
+        found = audit.class_arrays(facts.class_idx).of_kind(PART)
+        assert 0 < len(found.numbers) < 400
+        assert parts_of(found).note.startswith("400 parts were asked for; ")
+        values = found.alpha.sum(axis=1) + found.arrays["rest"]
+        weight, _ = whole(audit, facts.label)
+        features = audit.features(audit.class_arrays(facts.class_idx).image_ids)
+        np.testing.assert_allclose(values, features @ weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_no_parts_cannot_be_asked_for(number: int) -> None:
+    with pytest.raises(InputError, match=f"--parts {number}: must be at least 1"):
+        AuditRequest("data", "timm:tiny", parts=number)
