@@ -17,13 +17,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from core.errors import InputError, JobError, WorkspaceError
-from core.storage.files import disk_errors, is_locked, locked, read_json, write_json
+from core.storage.files import disk_errors, is_locked, locked, read_json, read_value, write_json
+from core.storage.json_values import JsonValue
 from core.storage.roles import refuse_unless_may_run
 from core.storage.workspace import Workspace
 from core.types import Progress
@@ -76,6 +77,36 @@ class Job:
         return self.state in ("waiting", "running")
 
 
+@dataclass(frozen=True)
+class Said(JsonValue):
+    """What a job last said of its progress (:class:`core.types.Progress`)."""
+
+    stage: str = "Starting"
+    done: int = 0
+    total: int = 0
+    unit: str = "images"
+    values: Mapping[str, float | None] | None = None
+    rate: float | None = None
+    """Units per second."""
+    audit_id: str | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """As it was reported; figures that are no number are left out."""
+        values = {name: v for name, v in (self.values or {}).items() if v is not None}
+        return Progress(self.stage, self.done, self.total, self.unit, values or None)
+
+
+@dataclass(frozen=True)
+class End(JsonValue):
+    """How a job ended."""
+
+    code: int
+    peak: float | None = None
+    memory: float | None = None
+    """Bytes that it held at most, and that there were."""
+
+
 class ProgressFile:
     """A reporter that leaves the state of a job on disk, at most twice a second."""
 
@@ -95,7 +126,8 @@ class ProgressFile:
         self._written = now
         done = progress.done - self._first
         rate = done / (now - self._began) if now > self._began and done else 0.0
-        write_json(self.path, {**progress._asdict(), "rate": rate, "audit_id": self.audit_id})
+        said = Said(**progress._asdict(), rate=rate, audit_id=self.audit_id)
+        write_json(self.path, said)
 
 
 def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
@@ -253,22 +285,21 @@ def read(workspace: Workspace, job_id: str) -> Job:
     """One job as it stands now."""
     folder = workspace.root / "jobs"
     facts = read_json(folder / f"{job_id}.json")
-    progress: dict[str, Any] = {"stage": "Starting", "done": 0, "total": 0, "unit": "images"}
-    if (folder / f"{job_id}.progress.json").exists():
-        progress |= read_json(folder / f"{job_id}.progress.json")
+    path = folder / f"{job_id}.progress.json"
+    said = read_value(path, Said) if path.exists() else Said()
     state, message = _state(folder, job_id)
-    rate = max(float(progress.get("rate") or 0), 0.0)
-    left = (progress["total"] - progress["done"]) / rate if rate else None
+    rate = max(said.rate or 0.0, 0.0)
+    left = (said.total - said.done) / rate if rate else None
     return Job(
         job_id,
         facts["title"],
         facts["arguments"],
         state,
-        Progress(**{name: progress[name] for name in Progress._fields if name in progress}),
+        said.progress,
         rate,
         left,
         message,
-        progress.get("audit_id"),
+        said.audit_id,
         facts["started"],
         len(_unfinished(folder, job_id)) if state == "waiting" else 0,
         _seconds(folder, job_id) if state == "running" else 0.0,
@@ -292,9 +323,9 @@ def _seconds(folder: Path, job_id: str) -> float:
 
 
 def _ended(folder: Path, job_id: str) -> tuple[str, str]:
-    end = read_json(folder / f"{job_id}.end")
-    end = end if isinstance(end, dict) else {"code": end}  # earlier versions kept the code alone
-    code = int(end["code"])
+    found = read_json(folder / f"{job_id}.end")  # earlier versions kept the code alone
+    end = End.from_json(found if isinstance(found, dict) else {"code": found})
+    code = end.code
     state = ENDED.get(code, "failed")
     if state != "failed":
         return state, ""
@@ -304,7 +335,7 @@ def _ended(folder: Path, job_id: str) -> tuple[str, str]:
     return state, _signalled(signal.Signals(number), end)
 
 
-def _signalled(number: signal.Signals, end: dict[str, Any]) -> str:
+def _signalled(number: signal.Signals, end: End) -> str:
     """Why a command ended that had no time to say it."""
     if number != signal.SIGKILL:
         return (
@@ -312,8 +343,8 @@ def _signalled(number: signal.Signals, end: dict[str, Any]) -> str:
             "step"
         )
     held = ""
-    if end.get("peak") and end.get("memory"):
-        held = f" (it held {end['peak'] / 1e9:.1f} of {end['memory'] / 1e9:.1f} GB)"
+    if end.peak and end.memory:
+        held = f" (it held {end.peak / 1e9:.1f} of {end.memory / 1e9:.1f} GB)"
     return (
         f"the system ended the command, most likely because memory ran out{held}; resuming it as "
         "it is may end alike: end other programs first, or start it under another name with a "

@@ -40,12 +40,8 @@ class Entry(NamedTuple):
     field: str
     read: Read
     default: Any
+    """MISSING where every document has it."""
     later: bool
-
-    @property
-    def required(self) -> bool:
-        """Whether every document has it."""
-        return self.default is MISSING
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,13 @@ class JsonValue:
         """
         if not isinstance(found, Mapping):
             raise Mismatch(f"{name or 'it'} is no object")
-        known, inside = {}, f"{name}." if name else ""
-        for key, entry in cls.entries().items():
+        entries, known, inside = cls.entries(), {}, f"{name}." if name else ""
+        for key, entry in entries.items():
             if key in found:
                 known[entry.field] = entry.read(found[key], f"{inside}{key}")
-            elif entry.required:
+            elif entry.default is MISSING:
                 raise Mismatch(f"{inside}{key} is missing")
-        unknown = {key: said for key, said in found.items() if key not in cls.entries()}
+        unknown = {key: said for key, said in found.items() if key not in entries}
         return cls(**known, unknown=unknown, written=tuple(found))
 
     def to_json(self) -> dict[str, object]:

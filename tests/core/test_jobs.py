@@ -198,10 +198,10 @@ def test_progress_is_written_at_the_ends_and_now_and_then(
     for done in range(0, 101):
         clock[0] = done * 0.1
         report(Progress("Reading images", done, 100))
-    assert written[0]["done"] == 0
-    assert written[-1]["done"] == 100
+    assert written[0].done == 0
+    assert written[-1].done == 100
     assert len(written) == pytest.approx(21, abs=2)
-    assert written[-1]["rate"] == pytest.approx(10)
+    assert written[-1].rate == pytest.approx(10)
 
 
 @pytest.fixture
@@ -329,9 +329,7 @@ def test_progress_goes_on_when_the_clock_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
-    monkeypatch.setattr(
-        "core.jobs.jobs.write_json", lambda path, value: written.append(value["done"])
-    )
+    monkeypatch.setattr("core.jobs.jobs.write_json", lambda path, value: written.append(value.done))
     report = ProgressFile(tmp_path / "p.json")
     report(Progress("Reading images", 0, 100))
     monkeypatch.setattr("core.jobs.jobs.time.time", lambda: 0.0)
