@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.candidates.candidate import alpha_along, functional
 from core.errors import InputError
+from core.statistics.order import falling
 from core.types import FloatArray, IntArray
 
 SHOWN, HIDDEN, UNKNOWN = 1, 0, -1
@@ -166,7 +167,7 @@ class Evidence:
 def high_against_low(alpha: FloatArray, share: float = 0.25) -> NDArray[np.int8]:
     """Pseudo-labels (n,) of one class's images: the top ``share`` shows the cue, the bottom hides.
 
-    Ties are broken by position; the middle is ``UNKNOWN``. The sides never overlap.
+    Ties are broken at random; the middle is ``UNKNOWN``. The sides never overlap.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def high_against_low(alpha: FloatArray, share: float = 0.25) -> NDArray[np.int8]
     if n < 2:
         raise InputError(f"a class of {n} images has no high and low side; add images")
     k = max(int(share * n), 1)
-    order = np.argsort(-np.asarray(alpha, np.float64), kind="stable")
+    order = falling(np.asarray(alpha, np.float64))
     found = np.full(n, UNKNOWN, np.int8)
     found[order[:k]], found[order[n - k :]] = SHOWN, HIDDEN
     return found

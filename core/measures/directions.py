@@ -16,6 +16,7 @@ from core.measures.measure import EFFECT, LOGIT, Measure, Sample
 from core.measures.scope import Scope
 from core.models.linear import Head
 from core.statistics.estimates import Mean
+from core.statistics.order import falling
 from core.tags.decisions import values_of
 from core.types import FloatArray
 
@@ -83,7 +84,7 @@ def _answers(scope: Scope, label: str) -> Iterator[tuple[Candidate, list[str], A
     ids = np.array(arrays.image_ids, object)
     for candidate in scope.decisions.spurious[label]:
         alpha = values_of(scope.owner, label, [candidate])[:, 0]
-        order = np.argsort(-alpha, kind="stable")
+        order = falling(alpha)[: int(np.isfinite(alpha).sum())]
         train = order[np.asarray(arrays.fitting, bool)[order]]
         held = order[scope.among(ids[order])]
         held, k = held[: max(len(held) // 4, 1)], len(train) // 4

@@ -18,6 +18,7 @@ from core.explain.heatmaps import half_maximum, upsample
 from core.report.findings import labels
 from core.report.material import Evidence
 from core.statistics.intervals import side_size
+from core.statistics.order import falling
 from core.tags.decisions import spuriosity_of, values_of
 from core.types import BoolArray, FloatArray, Tag
 
@@ -154,7 +155,7 @@ def _cues(
     found: dict[str, list[Region]] = {}
     model: Model | None = None
     for place, (candidate, tag) in enumerate(tagged):
-        top = np.argsort(-values[:, place], kind="stable")[: side_size(len(values))]
+        top = falling(values[:, place])[: side_size(len(values))]
         ids = [arrays.image_ids[i] for i in top if values[i, place] > 0]
         if model is None and not (audit.exact_maps and audit.store.has_maps(ids)):
             model = audit.load_model()

@@ -13,6 +13,7 @@ import numpy as np
 
 from core.statistics.bootstrap import RESAMPLES, RESAMPLES_OF_ONE, bootstrapped
 from core.statistics.intervals import combined, paired_change, share, side_size
+from core.statistics.order import falling
 from core.statistics.paired import weighted_gap, weighted_share
 from core.statistics.separation import (
     auroc_interval,
@@ -127,7 +128,7 @@ class Gap(Estimate):
         kept = self.known(before) & self.known(after)
         before, after = before[kept], after[kept]
         k, sides = side_size(len(before)), np.full(len(before), np.nan)
-        order = np.argsort(-before[:, 1], kind="stable")
+        order = falling(before[:, 1])
         sides[order[:k]], sides[order[len(order) - k :]] = 1, 0
         old, new = (np.column_stack([values[:, 0], sides]) for values in (before, after))
         return Sides().change(old, new)

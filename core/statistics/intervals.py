@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from core.config import CONFIDENCE, GAP_SIDE, GAP_SIDE_WANTED
+from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
 
@@ -82,7 +83,8 @@ def accuracy_gaps(
 
     gap = 100 (accuracy of the top k - accuracy of the bottom k) (Moayeri et al. 2023, section 3),
     with Newcombe's hybrid score interval (Newcombe 1998, method 10) at level
-    1 - (1 - 0.95) / tests (Bonferroni). Ties are broken by position.
+    1 - (1 - 0.95) / tests (Bonferroni). Ties are broken at random
+    (:func:`core.statistics.order.falling`).
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def accuracy_gaps(
     if k == 0:
         nothing = np.full(m, np.nan)
         return Gaps(nothing, nothing, nothing, nothing, nothing, 0)
-    order = np.argsort(-values, axis=0, kind="stable")
+    order = falling(values)
     hits = np.asarray(correct, dtype=np.float64)[order]
     top, bottom = hits[:k].sum(axis=0), hits[n - k :].sum(axis=0)
     gap_low, gap_high = newcombe(top, bottom, k, z=critical(tests))

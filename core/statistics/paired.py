@@ -13,6 +13,7 @@ import numpy as np
 
 from core.statistics.bootstrap import RESAMPLES, percentiles
 from core.statistics.intervals import critical
+from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
 CHUNK = 2**22
@@ -64,9 +65,9 @@ def weighted_gap(correct: BoolArray, scores: FloatArray, weights: FloatArray, k:
     """The spurious gap under every weighting, (B,) percentage points.
 
     100 (accuracy of the k highest - accuracy of the k lowest), an image counting as often as it
-    was drawn; ties are broken by position, as in :func:`core.statistics.intervals.accuracy_gaps`.
+    was drawn; ties are broken as in :func:`core.statistics.intervals.accuracy_gaps`.
     """
-    order = np.argsort(-np.asarray(scores), kind="stable")
+    order = falling(scores)
     drawn, hits = weights[:, order], np.asarray(correct, np.float64)[order]
     top = _first(drawn, k) @ hits
     bottom = _first(drawn[:, ::-1], k) @ hits[::-1]

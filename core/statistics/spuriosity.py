@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.statistics.intervals import accuracy_gaps, critical, side_size, wilson
+from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
 
@@ -41,8 +42,8 @@ def spuriosity(values: FloatArray, fitting: BoolArray) -> FloatArray:
 
 
 def ranking(scores: FloatArray) -> IntArray:
-    """(n,) positions by descending spuriosity; ties by position."""
-    return np.argsort(-scores, kind="stable")
+    """(n,) positions by descending spuriosity; ties at random."""
+    return falling(scores)
 
 
 @dataclass(frozen=True)
