@@ -137,6 +137,7 @@ def _match(match: Match) -> Mapping[str, object]:
         "label": match.label,
         "tag": match.tag.value,
         "candidate": match.title,
+        "becomes": match.becomes,
         "quality": match.quality,
         "images": match.n_judged,
         "nearest_component": match.nearest,
@@ -197,8 +198,8 @@ def _match_line(match: Match) -> str:
     if match.refused:
         return f"{what} refused: {match.refused}"
     return (
-        f"{what} correlation {match.quality:.2f} on {match.n_judged} other images (nearest: "
-        f"component {match.nearest + 1}, {match.nearest_correlation:.2f})"
+        f"{what} becomes {match.becomes}: correlation {match.quality:.2f} on {match.n_judged} "
+        f"other images (nearest: component {match.nearest + 1}, {match.nearest_correlation:.2f})"
     )
 
 

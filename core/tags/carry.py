@@ -3,22 +3,26 @@
 A candidate of the source becomes, in the target, the direction that varies most with it on the
 class's shared training images (Neuhaus et al. 2023, section 5). The direction is kept with the
 target's audit and tagged in the log of tags like any other candidate, under a name that says where
-the tag comes from; rankings, gaps and trials then need nothing else.
+the tag comes from; rankings, gaps and trials then need nothing else. A part becomes the part of the
+target whose maps are most like its own (:mod:`core.tags.matched_parts`), where it has any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from core.audits.audit import Audit
+from core.audits.class_arrays import ClassArrays
 from core.audits.class_files import carry_direction
 from core.candidates.candidate import Candidate, alpha_along, functional
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import title_of
 from core.candidates.linear_kinds import CARRIED
+from core.candidates.part_kind import PART
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.statistics.intervals import correlation
@@ -27,8 +31,9 @@ from core.storage.files import locked
 from core.tags.called import names_of, titled
 from core.tags.decisions import values_of
 from core.tags.log import TagEvent, TagStore, standing
+from core.tags.matched_parts import matched_part
 from core.tags.votes import answers, count_votes
-from core.types import BoolArray, FloatArray, Subtype, Tag
+from core.types import BoolArray, FloatArray, IntArray, Subtype, Tag
 
 FEWEST = 10
 """Images that a match is fitted on, and as many others that it is judged on."""
@@ -62,6 +67,8 @@ class Match:
     nearest_correlation: float
     refused: str
     """Why the tag is not carried over; empty where it is."""
+    part: int = -1
+    """Number of the target's part that it is; -1: it becomes a direction."""
     names: Sequence[str] = ()
     """What people call the source's candidate, the most frequent name first."""
 
@@ -74,6 +81,39 @@ class Match:
     def called(self) -> str:
         """The name that comes along; empty where there is none."""
         return next(iter(self.names), "")
+
+    @property
+    def becomes(self) -> str:
+        """What it is in the target, in words."""
+        return title_of(PART, self.part) if self.part >= 0 else "a direction"
+
+
+class _Shared(NamedTuple):
+    """The images that a match is made from."""
+
+    ids: list[str]
+    left: IntArray
+    """(n,) places among the class's images in the source."""
+    right: IntArray
+    """In the target."""
+    fitting: BoolArray
+    """(n,) that the match is fitted on; the others judge it."""
+
+    def only(self, wanted: BoolArray) -> _Shared:
+        """Those of some rows (n,)."""
+        rows = np.flatnonzero(wanted)
+        return _Shared(
+            [self.ids[i] for i in rows], self.left[rows], self.right[rows], self.fitting[rows]
+        )
+
+
+class _Counterpart(NamedTuple):
+    """What a candidate becomes in the target."""
+
+    quality: float
+    direction: FloatArray
+    offset: float
+    part: int = -1
 
 
 def annotator_of(source: Audit) -> str:
@@ -94,15 +134,32 @@ def match_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
     if source.id == target.id:
         raise InputError("tags are carried over to another audit, not to the one that has them")
     history = store.history(source.id)
-    votes, names = count_votes(answers(standing(history))), names_of(history)
+    own = [e for e in standing(history) if not e.annotator.startswith(ANNOTATOR)]
+    votes, names = count_votes(answers(own)), names_of(history)
     votes = votes[votes["decision"].isin([Tag.CORE.value, Tag.SPURIOUS.value])]
     rows = votes[votes["kind"] != CARRIED].to_dict("records")
     if not rows:
         raise InputError(
             f"audit {source.name!r} has no candidate decided core or spurious; tag some first"
         )
-    found = [_match(source, target, row, store) for row in rows]
+    found = _each_part_once([_match(source, target, row, store) for row in rows])
     return [replace(match, names=names.given.get(match.candidate.key, ())) for match in found]
+
+
+def _each_part_once(matches: Sequence[Match]) -> list[Match]:
+    """Of several that become one part of the target, the best; the others are refused."""
+    best: dict[tuple[str, int], Match] = {}
+    for match in sorted(matches, key=lambda match: -match.quality):
+        if match.part >= 0 and not match.refused:
+            best.setdefault((match.label, match.part), match)
+    return [_unless(best.get((match.label, match.part), match), match) for match in matches]
+
+
+def _unless(better: Match, match: Match) -> Match:
+    if better is match or match.refused:
+        return match
+    why = f"{better.candidate.title} is more like {match.becomes} of the other model"
+    return replace(match, refused=f"{why} (correlation {better.quality:.2f})")
 
 
 def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -> Match:
@@ -122,34 +179,64 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
     if _tagged_by_people(target, label, store):
         return refuse(f"people tagged class {label!r} of {target.name!r} themselves")
     mine = target.arrays_of(label)
-    ids, left, right, fitting = _pairs(theirs, mine)
+    shared, values = _pairs(theirs, mine), values_of(source, label, [candidate])
+    known = np.isfinite(values[shared.left, 0])
+    parts = mine.candidates(PART) if candidate.key.kind == PART else []
+    if parts:
+        known &= target.store.mapped(shared.ids)
+    shared = shared.only(known)
+    fitting = shared.fitting
     if min(fitting.sum(), (~fitting).sum()) < FEWEST:
         return refuse(
-            f"{len(ids)} shared images, {int(fitting.sum())} of them for the match; it needs "
-            f"{FEWEST} and as many others"
+            f"{len(shared.ids)} shared images, {int(fitting.sum())} of them for the match; it "
+            f"needs {FEWEST} and as many others"
         )
-    alpha = values_of(source, label, [candidate])[left]
-    features = np.asarray(target.features(ids), np.float64)
-    direction, offset = largest_covariance(alpha[fitting], features[fitting], mine.pca.weight)
-    judged = alpha_along(features[~fitting], direction, offset)
-    quality = float(correlation(alpha[~fitting], judged[:, None])[0, 0])
+    alpha = values[shared.left]
+    if parts:
+        found = _as_part(source, candidate, target, parts, shared)
+    else:
+        found = _as_direction(alpha, target, mine.pca.weight, shared)
     r = mine.pca.basis.shape[1]
-    own = np.asarray(mine.alpha[:, :r], np.float64)[right][~fitting]
+    own = np.asarray(mine.alpha[:, :r], np.float64)[shared.right][~fitting]
     near = correlation(alpha[~fitting], own)[0] if r else np.zeros(0)
     return Match(
         label,
         tag,
         subtype,
         candidate,
-        quality,
+        found.quality,
         int(fitting.sum()),
         int((~fitting).sum()),
-        direction,
-        offset,
+        found.direction,
+        found.offset,
         int(near.argmax()) if r else -1,
         float(near.max(initial=0)),
-        _refusal(quality),
+        _refusal(found.quality),
+        found.part,
     )
+
+
+def _as_part(
+    source: Audit,
+    candidate: Candidate,
+    target: Audit,
+    parts: Sequence[Candidate],
+    shared: _Shared,
+) -> _Counterpart:
+    """The target's part whose maps are most like those of a part of the source."""
+    found = matched_part(source, candidate, target, parts, shared.ids, shared.fitting)
+    return _Counterpart(found.quality, np.zeros(0), 0.0, parts[found.place].key.number)
+
+
+def _as_direction(
+    alpha: FloatArray, target: Audit, weight: FloatArray, shared: _Shared
+) -> _Counterpart:
+    """The target's direction that varies most with alpha (n, 1) of the source."""
+    fitting, features = shared.fitting, np.asarray(target.features(shared.ids), np.float64)
+    direction, offset = largest_covariance(alpha[fitting], features[fitting], weight)
+    judged = alpha_along(features[~fitting], direction, offset)
+    quality = float(correlation(alpha[~fitting], judged[:, None])[0, 0])
+    return _Counterpart(quality, direction, offset)
 
 
 def _refusal(quality: float) -> str:
@@ -168,28 +255,22 @@ def _tagged_by_people(target: Audit, label: str, store: TagStore) -> bool:
     )
 
 
-def _pairs(theirs: Any, mine: Any) -> tuple[list[str], list[int], list[int], BoolArray]:
-    """Shared images of a class: ids, places in either audit, and which the match is fitted on.
+def _pairs(theirs: ClassArrays, mine: ClassArrays) -> _Shared:
+    """Shared images of a class, and which of them the match is fitted on.
 
     Those that both models were fitted on; where that leaves no other image, every second one by
     its id.
     """
     place = {image_id: i for i, image_id in enumerate(mine.image_ids)}
-    left = [i for i, image_id in enumerate(theirs.image_ids) if image_id in place]
+    left = np.array([i for i, name in enumerate(theirs.image_ids) if name in place], np.int64)
     ids = [theirs.image_ids[i] for i in left]
-    right = [place[image_id] for image_id in ids]
+    right = np.array([place[image_id] for image_id in ids], np.int64)
     fitting = np.asarray(theirs.fitting, bool)[left] & np.asarray(mine.fitting, bool)[right]
     neither = ~np.asarray(theirs.fitting, bool)[left] & ~np.asarray(mine.fitting, bool)[right]
     if not neither.any():
         fitting = np.array([image_seed(image_id) % 2 == 0 for image_id in ids], bool)
-        return ids, left, right, fitting
-    kept = np.flatnonzero(fitting | neither)
-    return (
-        [ids[i] for i in kept],
-        [left[i] for i in kept],
-        [right[i] for i in kept],
-        fitting[kept],
-    )
+        return _Shared(ids, left, right, fitting)
+    return _Shared(ids, left, right, fitting).only(fitting | neither)
 
 
 def largest_covariance(
@@ -231,8 +312,7 @@ def carry_tags(source: Audit, target: Audit, store: TagStore) -> list[Match]:
         wanted = {}
         for match in found:
             if not match.refused:
-                number = _number(target, match)
-                wanted[CandidateKey(match.label, CARRIED, number)] = match
+                wanted[_key(target, match)] = match
         now = {e.key: e for e in store.current(target.id, who)}
         for key in sorted(now.keys() - wanted.keys()):
             store.add(who, target.id, key, None)
@@ -264,6 +344,10 @@ def _reason(source: Audit, match: Match) -> str:
     )
 
 
-def _number(target: Audit, match: Match) -> int:
-    class_idx = target.class_facts(match.label).class_idx
-    return carry_direction(target.files.carried_to(class_idx), match.direction, match.offset)
+def _key(target: Audit, match: Match) -> CandidateKey:
+    """The target's candidate that is tagged; a new direction is kept with its audit."""
+    if match.part >= 0:
+        return CandidateKey(match.label, PART, match.part)
+    path = target.files.carried_to(target.class_facts(match.label).class_idx)
+    number = carry_direction(path, match.direction, match.offset)
+    return CandidateKey(match.label, CARRIED, number)

@@ -47,7 +47,8 @@ def show(context: Context) -> None:
         _one(source, target, store)
     st.caption(
         "A tag goes to the direction of the other model that varies most with the tagged "
-        "candidate on the class's shared training images (Neuhaus et al. 2023). The match is "
+        "candidate on the class's shared training images (Neuhaus et al. 2023), a part to the "
+        "part whose maps are most like its own. The match is "
         "judged on images that it was not fitted on: below a correlation of "
         f"{QUALITY:.2f} (half of the variance) it is refused."
     )
@@ -75,6 +76,7 @@ def _one(source: Audit, target: Audit, store: TagStore) -> None:
             "class": m.label,
             "tag": m.tag.value,
             f"in {source.name}": m.title,
+            "becomes": m.becomes,
             "correlation": m.quality,
             "images": m.n_judged,
             "nearest component": m.nearest + 1 if m.nearest >= 0 else None,
