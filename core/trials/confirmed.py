@@ -27,7 +27,7 @@ from core.storage.files import read_frames, write_frame
 from core.storage.workspace import fingerprint
 from core.trials.encoder import Encoder, Seen
 from core.trials.latent import FEWEST_DONORS, donors_of, obstacle_of, within
-from core.trials.leaning import Trial, is_possible, trial_key
+from core.trials.leaning import KEYS, Trial, is_possible, trial_key
 from core.trials.paste import paste, sample
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
@@ -101,7 +101,6 @@ class Confirmed:
         return f"put in {put} % [{low}, {high}], the same shape from elsewhere {control} %"
 
 
-KEYS = ("class_idx", "kind", "component")
 FIGURES = tuple(field.name for field in fields(Confirmed))
 COLUMNS = [*KEYS, *FIGURES]
 

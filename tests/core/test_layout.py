@@ -38,7 +38,7 @@ OTHERS = {
     "core/commands/terminal.py": "the progress of a job, of the workspace",
     **{
         f"core/demos/{name}.py": "what a drawn data set says of itself"
-        for name in ("birds", "catalogue", "cues", "digits", "solar")
+        for name in ("catalogue", "listed")
     },
     "core/jobs/jobs.py": "files of a job, of the workspace",
     "core/jobs/runner.py": "files of a job, of the workspace",
