@@ -38,6 +38,8 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         f"  lean {100 * found.lean:+.0f} points [{100 * found.lean_low:+.0f}, "
         f"{100 * found.lean_high:+.0f}], {found.donors} donors x {found.targets} targets",
     ]
+    if not audit.exact_maps:
+        lines.append("  regions are approximate: this architecture has no exact maps")
     if found.left_out:
         lines.append(f"  {found.left_out} images cannot be read and are left out")
     return Answer({**result, **asdict(found)}, "\n".join(lines))

@@ -3,13 +3,15 @@
 Donors, their regions, the targets, the other image of the control and its shift are those of
 :mod:`core.trials.latent`. Only the way differs: a region of the grid, enlarged to what the encoder
 sees, is cut out with a hard edge and pasted on the target, and the network looks at every picture.
-No drawn mask is read: the figure is about the candidate, not about what somebody outlined.
+Of an encoder without exact maps, which has no latent trial, donors are the images of largest alpha
+and regions are those of Grad-CAM. No drawn mask is read: the figure is about the candidate, not
+about what somebody outlined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -26,7 +28,7 @@ from core.statistics.two_way import two_way
 from core.storage.files import read_frames, write_frame
 from core.storage.workspace import fingerprint
 from core.trials.encoder import Encoder, Seen
-from core.trials.latent import FEWEST_DONORS, donors_of, obstacle_of, within
+from core.trials.latent import DONORS, FEWEST_DONORS, donors_of, obstacle_of, within
 from core.trials.leaning import KEYS, Trial, is_possible, trial_key
 from core.trials.paste import paste, sample
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
@@ -135,14 +137,16 @@ def confirm(
     Raises
     ------
     InputError
-        If an audit keeps no maps, or a candidate does not exist or has too few donors or targets;
-        before any network is run where that can be known.
+        If an audit with exact maps keeps none, or a candidate does not exist or has too few donors
+        or targets; before any network is run where that can be known.
     """
     lacking = [key for key in keys if not _path(audit, audit.candidate(key)).exists()]
-    if lacking and (obstacle := is_possible(audit)):
+    if lacking and audit.exact_maps and (obstacle := is_possible(audit)):
         raise InputError(f"audit {audit.name!r} confirms nothing with pixels: {obstacle}")
+    if lacking and not audit.exact_maps:
+        model = model or audit.load_model()  # marks the regions, too
     if lacking:
-        trial = Trial(audit)
+        trial = Trial(audit) if audit.exact_maps else Approximate(audit, model)
         pairs = [pairs_of(trial, audit.candidate(key)) for key in lacking]
         encoder, seen = Encoder(audit, model or audit.load_model()), Seen(audit)
         for each in pairs:
@@ -185,6 +189,35 @@ class Pairs:
     """(T,) held-out images of other classes that are not given the class."""
 
 
+class Approximate(Trial):
+    """The images of an encoder without exact maps, on which nothing can be tried in the maps.
+
+    Features say what an image is given, Grad-CAM where a candidate is.
+    """
+
+    def __init__(self, audit: Audit, model: Model | None = None) -> None:
+        super().__init__(audit)
+        self.model = model
+
+    def kept(self, image_ids: Sequence[str]) -> BoolArray:
+        """All of them: features are kept of every image."""
+        return np.ones(len(image_ids), bool)
+
+    def maps(self, image_ids: Sequence[str]) -> FloatArray:
+        """The features as maps of a single place, (n, D, 1, 1)."""
+        return self.audit.features(image_ids)[:, :, None, None]
+
+    def heats(self, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
+        """Maps (n, m, h, w) of the DONORS images of largest alpha; of the others zeros."""
+        found = []
+        for candidate in candidates:
+            first = np.argsort(-self.audit.alpha(candidate, ids), kind="stable")[:DONORS]
+            maps = self.audit.heatmaps(candidate, [ids[i] for i in first], self.model)
+            found.append(np.zeros((len(ids), *maps.shape[1:]), np.float32))
+            found[-1][first] = maps
+        return np.stack(found, axis=1)
+
+
 def pairs_of(trial: Trial, candidate: Candidate) -> Pairs:
     """The pairs of a candidate.
 
@@ -197,8 +230,9 @@ def pairs_of(trial: Trial, candidate: Candidate) -> Pairs:
     ids = trial.training(arrays)
     if not ids:
         raise _refusal(candidate, "no maps of its class's training images are kept")
-    ground = trial.ground(arrays, ids)
-    rows, regions = donors_of(trial.heats([candidate], ids)[:, 0])
+    heat = trial.heats([candidate], ids)[:, 0]
+    ground = replace(trial.ground(arrays, ids), grid=heat.shape[1:])
+    rows, regions = donors_of(heat)
     if obstacle := obstacle_of(ground, rows):
         raise _refusal(candidate, obstacle)
     others, shifts = ground.controls

@@ -19,13 +19,14 @@ from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.candidates.kinds import found_kinds
+from core.candidates.parts import Maps
 from core.features.sample import POOL, sampled
 from core.models.linear import head_key
 from core.statistics.multiplicity import corrected_level
 from core.storage.files import locked, read_frame, read_frames, remove, there, write_frame
 from core.storage.workspace import fingerprint
 from core.trials.latent import Ground, Latent, Pool, Reader, latent_trial
-from core.types import FloatArray, IntArray, Progress, Reporter, silent
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 VERSION = 1
 """Of the trials; another one makes all of them again."""
@@ -155,7 +156,7 @@ class Trial:
     def pool_ids(self) -> list[str]:
         """Held-out images whose maps are kept, of every class as many."""
         images = self.audit.images[self.audit.held_out]
-        ids = images.index[self.audit.store.mapped(images.index.tolist())]
+        ids = images.index[self.kept(images.index.tolist())]
         labels = images.loc[ids, "label"].tolist()
         chosen = sampled(ids.tolist(), labels, np.zeros(len(ids), bool), 3 * POOL)
         return [str(name) for name in ids[chosen]]
@@ -165,8 +166,16 @@ class Trial:
         """The same as the head reads them."""
         labels = self.audit.images.loc[self.pool_ids, "label"]
         place = [self.places.get(self.audit.head.index(label), -1) for label in labels]
-        maps = self.audit.store.stored_maps(self.pool_ids)
-        return Pool(self.reader, self.reader.read(maps), np.array(place, np.int64))
+        read = self.reader.read(self.maps(self.pool_ids))
+        return Pool(self.reader, read, np.array(place, np.int64))
+
+    def kept(self, image_ids: Sequence[str]) -> BoolArray:
+        """(n,) of which images :meth:`maps` can be read."""
+        return self.audit.store.mapped(image_ids)
+
+    def maps(self, image_ids: Sequence[str]) -> Maps:
+        """What is read of images, (n, D, h, w)."""
+        return self.audit.store.stored_maps(image_ids)
 
     @cached_property
     def sums(self) -> tuple[IntArray, FloatArray]:
@@ -185,7 +194,7 @@ class Trial:
     def training(self, arrays: ClassArrays) -> list[str]:
         """Training images of a class whose maps are kept."""
         ids = [i for i, fit in zip(arrays.image_ids, arrays.fitting, strict=True) if fit]
-        kept = self.audit.store.mapped(ids)
+        kept = self.kept(ids)
         return [name for name, has in zip(ids, kept, strict=True) if has]
 
     def of_class(self, facts: AuditedClass) -> pd.DataFrame:
@@ -216,7 +225,7 @@ class Trial:
 
         Filled with zeros, which is of no matter where nothing is taken away.
         """
-        maps = self.audit.store.stored_maps(ids)
+        maps = self.maps(ids)
         grid: tuple[int, int] = maps[0:1].shape[2:]
         place, nothing = self.places[arrays.class_idx], np.zeros(len(self.reader.rows))
         return Ground(self.pool, place, grid, self.reader.read(maps), nothing)

@@ -24,8 +24,6 @@ HELP = (
 
 def confirmation(audit: Audit, facts: AuditedClass, kind: str) -> None:
     """Every figure of the leading candidates of a kind, and a button for the first without one."""
-    if not audit.exact_maps:
-        return
     made = _made(audit)
     found = _words(audit, facts.class_idx, made)
     leading = _leading(audit, facts.class_idx, kind, made)
@@ -59,7 +57,8 @@ def _words(audit: Audit, class_idx: int, made: int) -> dict[CandidateKey, str]:
     table = confirmed(audit)
     mine = _of_class(audit, table, class_idx)
     figures = {key: confirmed_of(table, class_idx, key.kind, key.number) for key in mine}
-    return {key: f"pixels: {one.words}" for key, one in figures.items() if one is not None}
+    more = "" if audit.exact_maps else "; regions are approximate"
+    return {key: f"pixels: {one.words}{more}" for key, one in figures.items() if one is not None}
 
 
 @lru_cache(maxsize=64)

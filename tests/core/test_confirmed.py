@@ -23,6 +23,7 @@ from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.trials.confirmed import (
     TARGETS,
+    Approximate,
     Confirmed,
     confirm,
     confirmed,
@@ -149,6 +150,22 @@ def test_where_places_see_only_their_own_pixels_both_trials_agree(
         assert (found[0] == put[:, places]).all()
         assert (found[1] == control[:, places]).all()
         assert 0 < found[0].mean() < 1
+
+
+def test_without_exact_maps_regions_are_marked_by_gradients(
+    audit: Audit, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = pairs_of(Trial(audit), audit.candidate(CUE))
+    monkeypatch.setattr(Audit, "exact_maps", False)
+    audit.store.drop_maps()
+    fresh = Audit(audit.folder)
+    pairs = pairs_of(Approximate(fresh, load_white_box("x")), fresh.candidate(CUE))
+    assert set(pairs.donors) == set(exact.donors)
+    assert pairs.regions.shape[1:] == exact.regions.shape[1:]
+    assert pairs.targets == exact.targets
+    assert pairs.shifts.max() > 0
+    confirm(fresh, [CUE], load_white_box("x"))
+    assert of(fresh, CUE).lean > 0
 
 
 def test_a_region_covers_the_centres_of_its_places() -> None:
