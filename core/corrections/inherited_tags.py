@@ -6,6 +6,7 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
+from core.audits.other_kinds import searched
 from core.candidates.linear_kinds import CARRIED, PCA
 from core.corrections.corrected import facts_of
 from core.corrections.derived import link_tree
@@ -15,17 +16,17 @@ from core.tags.entries import NewTag
 from core.tags.log import TagEvent, TagStore
 
 ALIKE = 0.9
-"""Correlation of alphas from which a component of the corrected head is the tagged one."""
+"""Correlation of alphas from which a component or part of the corrected head is the tagged one."""
 
 
 def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     """Give a derived audit its parent's tags where their candidates still are; how many.
 
-    A component is carried to the one whose alpha correlates with its own by at least ALIKE on the
-    class's training images, other candidates to themselves if their alpha does so. A component that
-    the correction took away comes along as the direction that it was, so that what the cue costs
-    can still be measured; after a change of the encoder it stays with the parent. Nothing is done
-    where the audit has tags.
+    What is numbered anew, a component or a part, is carried to the one whose alpha correlates with
+    its own by at least ALIKE on the class's training images, other candidates to themselves if
+    their alpha does so. What the correction took away of the former comes along as the direction
+    that it was, so that what the cue costs can still be measured; after a change of the encoder it
+    stays with the parent. Nothing is done where the audit has tags.
     """
     if store.history(audit.id):
         return 0
@@ -33,15 +34,17 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     if same:
         link_tree(parent.files.carried, audit.files.carried)
     known = {facts.label for facts in audit.classes}
-    places: dict[str, dict[int, int]] = {}
+    anew = {PCA, *(kind.name for kind in searched())}
+    places: dict[tuple[str, str], dict[int, int]] = {}
     rows = []
     for event in store.current(parent.id):
         if event.label not in known or (event.kind == CARRIED and not same):
             continue
-        if event.kind == PCA and event.label not in places:
-            places[event.label] = same_components(parent, audit, event.label)
-        kind, place = event.kind, places.get(event.label, {}).get(event.component, -1)
-        if kind != PCA:
+        kind, of_class = event.kind, (event.label, event.kind)
+        if kind in anew and of_class not in places:
+            places[of_class] = same_candidates(parent, audit, event.label, kind)
+        place = places.get(of_class, {}).get(event.component, -1)
+        if kind not in anew:
             alike = same or _alike(parent, audit, event)
             place = event.component if alike else -1
         elif place < 0 and same:
@@ -52,7 +55,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
 
 
 def _as_it_was(parent: Audit, audit: Audit, event: TagEvent) -> int:
-    """The number of a component of the parent among the directions carried to the audit."""
+    """The number of a candidate of the parent among the directions carried to the audit."""
     class_idx = parent.class_facts(event.label).class_idx
     gone = parent.candidate(event.key)
     found = linear_piece(parent, gone)
@@ -85,16 +88,24 @@ def _alike(parent: Audit, audit: Audit, event: TagEvent) -> bool:
     return bool(correlation(*values)[0, 0] >= ALIKE)
 
 
-def same_components(parent: Audit, audit: Audit, label: str) -> dict[int, int]:
-    """Components of a class by their number in the parent, where the audit still has them."""
-    old, new = (a.arrays_of(label) for a in (parent, audit))
-    r_old, r_new = old.pca.basis.shape[1], new.pca.basis.shape[1]
-    if not r_old or not r_new:
+def same_candidates(parent: Audit, audit: Audit, label: str, kind: str) -> dict[int, int]:
+    """Candidates of a class by their number in the parent, where the audit still has them.
+
+    Over its training images whose alpha is known in both.
+    """
+    arrays = parent.arrays_of(label)
+    old, new = arrays.of_kind(kind), audit.arrays_of(label).of_kind(kind)
+    if not len(old.numbers) or not len(new.numbers):
         return {}
-    rows = np.flatnonzero(old.fitting)
-    between = correlation(
-        np.asarray(old.alpha[rows, :r_old], np.float64),
-        np.asarray(new.alpha[rows, :r_new], np.float64),
-    )
+    values = [np.asarray(found.alpha, np.float64) for found in (old, new)]
+    known = np.isfinite(np.concatenate(values, axis=1)).all(axis=1)
+    rows = np.flatnonzero(known & np.asarray(arrays.fitting, bool))
+    if not len(rows):
+        return {}
+    between = correlation(values[0][rows], values[1][rows])
     best = between.argmax(axis=1)
-    return {i: int(best[i]) for i in range(r_old) if between[i, best[i]] >= ALIKE}
+    return {
+        int(old.numbers[i]): int(new.numbers[best[i]])
+        for i in range(len(best))
+        if between[i, best[i]] >= ALIKE
+    }

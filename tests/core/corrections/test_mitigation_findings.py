@@ -11,11 +11,12 @@ from core.audits.subject import fitting_rows
 from core.candidates.candidate import linear_alpha
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
+from core.candidates.part_kind import PART
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.corrected import effect_table
 from core.corrections.derived import image_table
-from core.corrections.inherited_tags import carry_tags
+from core.corrections.inherited_tags import ALIKE, carry_tags
 from core.errors import InputError
 from core.measures.stored import measured
 from core.models.linear import store_head
@@ -171,6 +172,33 @@ def test_a_component_that_is_gone_comes_along_as_the_direction_it_was(
         assert same.min() < 1e-4
         np.testing.assert_allclose(cue_of(audit, candidate).alpha(phi), alpha, atol=1e-4)
     assert "leaf" in decided(audit, store).spurious
+
+
+def test_parts_come_along_by_what_they_say_of_the_images(
+    workspace: Workspace, parent: Audit
+) -> None:
+    store, old = TagStore.open(workspace), parent.arrays_of("leaf")
+    for number in old.of_kind(PART).numbers:
+        store.add("bob", parent.id, CandidateKey("leaf", PART, int(number)), Tag.CORE)
+    audit = run(workspace, parent, "pclarc", strength=1.0, **QUICK)
+    there = {(e.kind, e.component) for e in store.current(audit.id) if e.annotator == "bob"}
+    new, rows = audit.arrays_of("leaf"), np.asarray(old.fitting, bool)
+    expected = set()
+    for alpha in np.asarray(old.of_kind(PART).alpha)[rows].T:
+        alike = [
+            np.corrcoef(alpha, other)[0, 1] if np.ptp(alpha) and np.ptp(other) else 0.0
+            for other in np.asarray(new.of_kind(PART).alpha)[rows].T
+        ]
+        if max(alike) >= ALIKE:
+            expected.add((PART, int(np.argmax(alike))))
+    assert {key for key in there if key[0] == PART} == expected
+    gone = [number for kind, number in there if kind == CARRIED]
+    assert len(expected) + len(gone) == len(old.of_kind(PART).numbers)
+    phi = audit.features(new.image_ids)
+    means = [new.candidate(CARRIED, number).alpha(phi)[rows].mean() for number in gone]
+    known = np.asarray(old.of_kind(PART).alpha)[rows].mean(axis=0)
+    for mean in means:
+        assert np.abs(known - mean).min() < 1e-4
 
 
 def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, parent: Audit) -> None:
