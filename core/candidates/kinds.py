@@ -31,6 +31,10 @@ class Found:
     top_maps: FloatArray | None = None
     """(m, TOP_IMAGES, h, w) of each one's top images; None: computed on demand."""
 
+    whole: FloatArray | None = None
+    """(n,) what the alphas are shares of, NaN where it is not known; None: the class's logit. It
+    is not stored."""
+
     @classmethod
     def nothing(cls, images: int) -> Found:
         """No candidate in a class of so many images."""
@@ -91,6 +95,8 @@ class CandidateKind(ABC):
     """What the number means, for the options of commands."""
     first: ClassVar[int] = 1
     """What the candidate with number 0 is called."""
+    whole: ClassVar[str] = "logit"
+    """What alphas are shares of, in a word."""
     found: ClassVar[bool] = True
     """Whether an audit finds some itself; others come from another model."""
     few: ClassVar[bool] = True

@@ -55,6 +55,7 @@ class PartKind(CandidateKind):
 
     name, word, plural, needs = "part", "part", "parts", "maps"
     help = "0-based, by falling mean alpha"
+    whole = "margin"
 
     def find(self, images: ClassImages) -> Found | None:
         """In the training images whose maps are kept; None without any."""
@@ -76,7 +77,8 @@ class PartKind(CandidateKind):
             "rest": known[:, -1],
             "note": np.array([parts.note]),
         }
-        return Found(np.arange(len(parts)), known[:, :-1], arrays)
+        alpha = known[:, :-1]
+        return Found(np.arange(len(parts)), alpha, arrays, whole=known.sum(axis=1))
 
     def read(self, stored: Stored, number: int) -> Part:
         """One of them, with the others of its class."""

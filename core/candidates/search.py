@@ -36,7 +36,8 @@ COLUMNS = [
 ]
 """The exported vocabulary. ``component`` is the 0-based index by descending eigenvalue for
 ``kind`` pca and the feature index for neuron; ``variance_share`` is Cov(alpha, logit) / Var(logit)
-over the class's training images (it sums to 1 over all components, and over all neurons);
+over the class's training images (it sums to 1 over all components, and over all neurons; of parts
+it is the share of the margin's variance);
 ``alpha_max`` the largest alpha of a training image; ``gap`` in percentage points with its
 interval."""
 
@@ -148,10 +149,12 @@ def measured(images: ClassImages, kind: str, found: Found) -> pd.DataFrame:
         held_out=given.held_out[known],
         correct=given.correct[known],
     )
-    logit = part.features.astype(np.float64) @ np.asarray(given.weight, np.float64) + given.bias
+    whole = given.features.astype(np.float64) @ np.asarray(given.weight, np.float64) + given.bias
+    if found.whole is not None:
+        whole = found.whole
     nothing = np.full(len(found.numbers), np.nan)
     alpha = np.asarray(found.alpha, np.float64)[known]
-    table = _measure(part, alpha, logit, kind, found.numbers, nothing)
+    table = _measure(part, alpha, whole[known], kind, found.numbers, nothing)
     table["top_image_ids"] = [rows[top].tolist() for top in table["top_image_ids"]]
     return table
 

@@ -131,7 +131,8 @@ def _with_pixels(table: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
     """
     names = {"put_in": "put_in", "control": "put_in_control", "lean": "lean"}
     names |= {"lean_low": "lean_low", "lean_high": "lean_high"}
-    found = table.merge(tried[[*KEYS, *names]], on=KEYS, how="left", suffixes=("", "_pixels"))
+    found = table.merge(tried[[*KEYS, *names]], on=KEYS, how="outer", suffixes=("", "_pixels"))
+    found["obstacle"] = found["obstacle"].fillna("")
     found["in_pixels"] = found["lean_pixels"].notna()
     found["rank"] = (found["lean_low"] > 0).astype(int)
     for theirs, mine in names.items():

@@ -36,7 +36,7 @@ PARTS = {"both": "both signs", "positive": "what raises it", "negative": "what l
 RANKINGS = {
     "page": "Variance, strength and gap together",
     "gap": "Accuracy gap",
-    "variance_share": "Share of the logit's variance",
+    "variance_share": "Share of the variance",
     "alpha_max": "Largest alpha",
     "component": "Eigenvalue (index)",
 }

@@ -12,6 +12,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import KINDS
 from core.errors import InputError, WorkspaceError
 from core.explain.overlays import Parts
 from core.tags.called import Names
@@ -82,8 +83,8 @@ def _card(
     return Card(
         name=candidate.key.short,
         title=f"{place}. {candidate.title.capitalize()}",
-        facts=f"{100 * row['variance_share']:.0f} % of the logit's variance · largest α "
-        f"{row['alpha_max']:.2f} · accuracy gap {gap_text(row)}",
+        facts=f"{100 * row['variance_share']:.0f} % of the {KINDS[row['kind']].whole}'s variance · "
+        f"largest α {row['alpha_max']:.2f} · accuracy gap {gap_text(row)}",
         pictures=card_pictures(
             audit, candidate, top=top, parts=parts, contour=contour, outlines=outlines
         ),

@@ -12,7 +12,7 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
-from core.candidates.kinds import found_kinds
+from core.candidates.kinds import KINDS, found_kinds
 from core.errors import InputError, WorkspaceError
 from core.tags.called import NAMELESS
 from core.tags.log import TagEvent, TagStore
@@ -148,8 +148,9 @@ def show(
     known = "not among the candidates of this class whose gap the audit measured"
     figures = opened.figures(audit, candidate.key)
     if figures is not None:
+        whole = blocks.plain(KINDS.chosen(candidate.key.kind).whole)
         known = (
-            f"{100 * figures['variance_share']:.0f} % of the logit's variance · accuracy gap "
+            f"{100 * figures['variance_share']:.0f} % of the {whole}'s variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"
         )
     st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}")

@@ -14,6 +14,7 @@ from core.audits.class_arrays import ClassArrays
 from core.audits.export import write_features, write_heatmaps
 from core.audits.run import run_audit
 from core.candidates.candidate import Candidate, heatmaps
+from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON, PCA
 from core.config import TOP_IMAGES
 from core.errors import InputError
@@ -145,8 +146,9 @@ def test_top_images_are_the_training_images_with_the_largest_alpha(
 ) -> None:
     table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
     ids = np.array(arrays.image_ids)[arrays.fitting]
-    for row, (_, facts) in enumerate(table.iterrows()):
-        alpha = np.asarray(arrays.alpha[arrays.fitting, row])
+    for _, facts in table.iterrows():
+        key = CandidateKey(arrays.label, facts["kind"], facts["component"])
+        alpha = arrays.alpha_of(key)[arrays.fitting]
         top = alpha[[int(np.flatnonzero(ids == i)[0]) for i in facts["top_image_ids"]]]
         assert np.all(np.diff(top) <= 1e-6)
         assert top == pytest.approx(np.sort(alpha)[::-1][: len(top)], abs=1e-6)
@@ -219,8 +221,17 @@ def test_an_audit_matches_itself(tiny_audit: Audit) -> None:
 
 def test_shares_sum_to_one(tiny_audit: Audit, arrays: ClassArrays) -> None:
     table = tiny_audit.candidates.query("class_idx == @arrays.facts.class_idx")
-    for _, rows in table.groupby("kind"):
-        assert rows["variance_share"].sum() == pytest.approx(1, abs=1e-5)
+    for kind, rows in table.groupby("kind"):
+        rest = arrays.of_kind("part").arrays["rest"][arrays.fitting] if kind == "part" else None
+        left = 0.0 if rest is None else rest_of_variance(arrays, rest)
+        assert rows["variance_share"].sum() + left == pytest.approx(1, abs=1e-5)
+
+
+def rest_of_variance(arrays: ClassArrays, rest: np.ndarray) -> float:
+    """Share of the margin's variance that no part has."""
+    alpha = np.asarray(arrays.of_kind("part").alpha, np.float64)[arrays.fitting]
+    margin = alpha.sum(axis=1) + rest
+    return float(np.cov(rest, margin)[0, 1] / margin.var(ddof=1))
 
 
 def test_a_position_without_anything_contributes_minus_the_offset() -> None:

@@ -87,3 +87,12 @@ def test_pixels_confirm_and_refute(
     tried = pixels((0, "pca", 0, 0.01, -0.1), (0, "part", 1, 0.0, -0.2), (1, "part", 0, 0.2, 0.1))
     monkeypatch.setattr(module, "confirmed", lambda _: tried)
     assert [one.block for one in leaned_on(tiny_audit)] == ["confirmed", "rest"]
+
+
+def test_what_was_tried_with_pixels_alone_counts(
+    tiny_audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "confirmed", lambda _: pixels((1, "pca", 2, 0.3, 0.2)))
+    first, second = leaned_on(tiny_audit)
+    assert (first.facts.class_idx, first.block, first.key.short) == (1, "confirmed", "pca-2")
+    assert second.block == "rest"

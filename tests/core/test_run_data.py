@@ -102,7 +102,9 @@ def test_a_class_with_one_image(
     assert any("Only one image in the class: green" in note for note in audit.summary.notes)
     arrays = audit.class_arrays(facts.class_idx)
     assert arrays.residual == pytest.approx([0], abs=1e-5)
-    assert len(audit.candidates.query("class_name == 'green'")) == 12
+    found = audit.candidates.query("class_name == 'green'")
+    assert (found["kind"] == "neuron").sum() == 12
+    assert (found["kind"] == "part").sum() == audit.count(facts, "part") > 0
 
 
 @pytest.mark.parametrize("head", ["fit", "auto"])
