@@ -62,7 +62,7 @@ def _widest(context: Context) -> list[tuple[object, ...]]:
     labels = set(context.shared.labels)
     return [
         (f.label, f.name, audit.id, f.top_gap, f.top_gap_low, f.top_gap_high,
-         f.n_held_out, f.top_candidate)
+         f.n_held_out, context.decisions[audit.id].names.said(f.label, f.top_candidate))
         for audit in context.audits
         for f in audit.classes
         if f.label in labels and f.top_gap is not None

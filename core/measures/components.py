@@ -9,12 +9,13 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
-from core.candidates.kinds import title_of
+from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.candidates.pca import match_directions
 from core.errors import InputError
 from core.explain.single import Decomposition, logit_sum
 from core.statistics.intervals import correlation
+from core.tags.called import NAMELESS, Names
 from core.types import FloatArray
 
 
@@ -130,14 +131,13 @@ class Term:
         """What it adds to the difference, ``b`` minus ``a``."""
         return self.b - self.a
 
-    @property
-    def title(self) -> str:
-        """In words; components count from 1."""
+    def written(self, a: Names = NAMELESS, b: Names = NAMELESS) -> str:
+        """In words, with what people call the components of either audit."""
         if self.what != "component":
             return self.what
         sides = [
-            f"{side} {title_of(PCA, number)}"
-            for side, number in (("A", self.component_a), ("B", self.component_b))
+            f"{side} {names.written(CandidateKey(self.label, PCA, number))}"
+            for side, names, number in (("A", a, self.component_a), ("B", b, self.component_b))
             if number is not None
         ]
         return " ~ ".join(sides) if len(sides) == 2 else f"only {sides[0]}"

@@ -79,7 +79,7 @@ def measured(
     tables = [found[part] for part in some]
     if what != "groups":
         tables.append(as_table(missing(audit, decisions)))
-    return _joined(tables)
+    return decisions.names.in_table(_joined(tables))
 
 
 def make_outcomes(
@@ -148,7 +148,8 @@ def known(
         for part in every
         if part not in found and decisions.spurious
     ]
-    return _joined([*(found[part] for part in every if part in found), as_table(rows)])
+    table = _joined([*(found[part] for part in every if part in found), as_table(rows)])
+    return decisions.names.in_table(table)
 
 
 def is_stored(

@@ -12,7 +12,7 @@ import pandas as pd
 from core import __version__
 from core.report import sentences as words
 from core.report.document import Report, Section
-from core.report.findings import Finding
+from core.report.findings import Finding, Question
 from core.report.material import Evidence
 from core.storage.files import dumps
 from core.storage.spreadsheet import csv_bytes
@@ -60,7 +60,7 @@ def _section(section: Section) -> Mapping[str, object]:
         "headline": section.headline.text,
         "missing": section.evidence.missing,
         "findings": [_finding(finding) for finding in section.findings],
-        "questions": [asdict(question) for question in section.questions],
+        "questions": [_question(question) for question in section.questions],
     }
 
 
@@ -68,11 +68,19 @@ def _finding(finding: Finding) -> Mapping[str, object]:
     said = words.of_finding(finding)
     return {
         **_row(finding),
-        "cues": [{"kind": c.key.kind, "component": c.key.number} for c in finding.cues],
+        "cues": [
+            {"kind": c.key.kind, "component": c.key.number, "called": called or None}
+            for c, called in zip(finding.cues, finding.called, strict=True)
+        ],
         "sentences": [{"text": s.text, "numbers": [asdict(n) for n in s.numbers]} for s in said],
         "advice": words.advice(finding),
         "affected": list(finding.affected),
     }
+
+
+def _question(question: Question) -> Mapping[str, object]:
+    """What is open, for programs; its candidate stands in the title."""
+    return {name: value for name, value in asdict(question).items() if name != "key"}
 
 
 def _row(finding: Finding) -> Mapping[str, object]:

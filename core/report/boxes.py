@@ -19,6 +19,7 @@ from core.report.findings import labels
 from core.report.material import Evidence
 from core.statistics.intervals import side_size
 from core.statistics.order import falling
+from core.tags.called import Names
 from core.tags.decisions import spuriosity_of, values_of
 from core.types import BoolArray, FloatArray, Tag
 
@@ -77,7 +78,7 @@ def labelled(evidence: Evidence, classes: Sequence[str] = ()) -> list[Labelled]:
             for tag, those in ((Tag.SPURIOUS, decisions.spurious), (Tag.CORE, decisions.core))
             for candidate in those.get(label, [])
         ]
-        cues = _cues(audit, label, tagged)
+        cues = _cues(audit, label, tagged, decisions.names)
         table = spuriosity_of(audit, label, decisions.spurious.get(label, []))
         found += [_image(audit, label, row, cues) for _, row in table.iterrows()]
     return found
@@ -146,7 +147,7 @@ def largest_part(mask: BoolArray) -> BoolArray:
 
 
 def _cues(
-    audit: Audit, label: str, tagged: Sequence[tuple[Candidate, str]]
+    audit: Audit, label: str, tagged: Sequence[tuple[Candidate, str]], names: Names
 ) -> dict[str, list[Region]]:
     """Regions of the tagged candidates of a class by image."""
     arrays = audit.arrays_of(label)
@@ -161,7 +162,7 @@ def _cues(
             model = audit.load_model()
         for image_id, heat in _maps(audit, candidate, ids, model):
             if box := _source_box(audit, image_id, heat):
-                region = Region(f"{name}: {candidate.title} ({tag})", tag, box)
+                region = Region(f"{name}: {names.written(candidate.key)} ({tag})", tag, box)
                 found.setdefault(image_id, []).append(region)
     return found
 

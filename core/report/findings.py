@@ -21,9 +21,9 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
-from core.candidates.kinds import title_of
 from core.report.material import Evidence
 from core.statistics.intervals import critical, newcombe, wilson
+from core.tags.called import Names
 from core.tags.decisions import spuriosity_of
 
 CLAIMS = ("spurious_gap", "flip_rate")
@@ -72,6 +72,10 @@ class Finding:
     """Displayed name of the class."""
     class_idx: int
     cues: tuple[Candidate, ...]
+    titles: tuple[str, ...]
+    """The cues in words, with what people call them."""
+    called: tuple[str, ...]
+    """What people call them; empty of those without a name."""
     words: tuple[str, ...]
     """What annotators wrote about the cues, sorted."""
     gap: Number | None
@@ -141,6 +145,8 @@ class Question:
     low: float
     high: float
     """Points; corrected for the class's candidates of its kind only."""
+    key: CandidateKey | None = None
+    """Of the one with the largest certain gap."""
 
     @property
     def certain(self) -> float:
@@ -219,6 +225,8 @@ def _find_class(
         name=facts.name,
         class_idx=facts.class_idx,
         cues=cues,
+        called=tuple(evidence.decisions.names.of(cue.key) for cue in cues),
+        titles=tuple(evidence.decisions.names.written(cue.key) for cue in cues),
         words=_words(said, cues),
         gap=gap,
         accuracy_high=high,
@@ -333,14 +341,16 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
     wanted = labels(evidence.audit, classes)
     judged = {key for keys in evidence.decisions.core.keys_of.values() for key in keys}
     found = [
-        _question(evidence.audit, facts, judged)
+        _question(evidence.audit, facts, judged, evidence.decisions.names)
         for facts in evidence.audit.classes
         if facts.label in wanted and facts.label not in evidence.decisions.spurious
     ]
     return sorted(found, key=lambda q: (-q.certain, q.label))
 
 
-def _question(audit: Audit, facts: AuditedClass, judged: set[CandidateKey]) -> Question:
+def _question(
+    audit: Audit, facts: AuditedClass, judged: set[CandidateKey], names: Names
+) -> Question:
     table = audit.candidates[audit.candidates["class_idx"] == facts.class_idx]
     table = table[(table["gap_low"] > 0) | (table["gap_high"] < 0)]
     table = table[[key not in judged for key in keys_in(table, facts.label)]]
@@ -349,8 +359,7 @@ def _question(audit: Audit, facts: AuditedClass, judged: set[CandidateKey]) -> Q
         return Question(facts.label, facts.name, 0, "", nan, nan, nan)
     certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
     row = table.iloc[int(np.argmax(certain))]
-    title = title_of(row["kind"], int(row["component"]))
-    return Question(
-        *(facts.label, facts.name, len(table), title),
-        *(float(row[name]) for name in ("gap", "gap_low", "gap_high")),
-    )
+    key = CandidateKey(facts.label, str(row["kind"]), int(row["component"]))
+    gap, low, high = (float(row[name]) for name in ("gap", "gap_low", "gap_high"))
+    title = names.written(key)
+    return Question(facts.label, facts.name, len(table), title, gap, low, high, key)

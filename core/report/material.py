@@ -36,6 +36,8 @@ def key(audit: Audit, decisions: Decisions) -> str:
     """Changes with the audit, with what its tags decide, and with the version."""
     tagged = {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
     parts = {"audit": audit.manifest.fingerprint, "summary": audit.summary, "tags": tagged}
+    if decisions.names.given:
+        parts["called"] = {str(key): list(said) for key, said in decisions.names.given.items()}
     return fingerprint({**parts, "notes": decisions.notes, "code": __version__})
 
 

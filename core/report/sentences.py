@@ -56,7 +56,7 @@ def names(items: Sequence[str]) -> str:
 
 def cue(finding: Finding) -> str:
     """The tagged cues of a class: what people called them, and their names in the audit."""
-    titles = ", ".join(candidate.title for candidate in finding.cues)
+    titles = ", ".join(finding.titles)
     said = " / ".join(f"“{word}”" for word in finding.words[:3])
     return f"{said} ({titles})" if said else titles
 

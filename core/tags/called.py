@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from core.candidates.key import CandidateKey
 from core.tags.entries import TagEvent
 from core.tags.log import standing
 from core.tags.votes import ADJUDICATION, GOLD
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 3
 """Names of one candidate that are shown; the others stand in the history."""
@@ -42,6 +47,24 @@ class Names:
     def heading(self, key: CandidateKey) -> str:
         """:meth:`written` at the beginning of a line; a name stays as people wrote it."""
         return self.written(key) if key in self.given else key.title.capitalize()
+
+    def in_table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with ``label`` and ``subject`` whose candidates bear their names.
+
+        Tables are stored without: people may call a candidate something else tomorrow.
+        """
+        if not self.given or table.empty:
+            return table
+        rows = zip(table["label"], table["subject"], strict=True)
+        return table.assign(subject=[self.said(label, of) for label, of in rows])
+
+    def said(self, label: str, title: str) -> str:
+        """:meth:`written` of a title without names; other texts as they are."""
+        return self._by_title.get((label, title), title)
+
+    @cached_property
+    def _by_title(self) -> dict[tuple[str, str], str]:
+        return {(key.label, key.title): self.written(key) for key in self.given}
 
 
 NAMELESS = Names()

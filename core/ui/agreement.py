@@ -97,10 +97,10 @@ def queue(audit: Audit) -> None:
     if left.empty:
         st.caption("Nothing is left to settle.")
         return
-    names = opened.display(audit)
+    names, called = opened.display(audit), tagged.names(audit)
     shown = left.head(10)
     for key, row in zip(keys_in(shown), shown.itertuples(), strict=True):
-        what = blocks.plain(key.title)
+        what = blocks.plain(called.written(key))
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
                 f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core:d} core, "

@@ -11,8 +11,9 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.measures.components import Term, logit_terms, margin_terms
 from core.statistics.intervals import log_softmax
+from core.tags.called import Names
 from core.types import FloatArray
-from core.ui import compare_pair, opened, pictures, state
+from core.ui import compare_pair, opened, pictures, state, tagged
 from core.ui.blocks import empty, legend, plain
 from core.ui.compare_figures import terms_figure
 from core.ui.swipe import Layer, swipe
@@ -52,12 +53,13 @@ def show(a: Audit, b: Audit, images: pd.DataFrame) -> None:
         if against != NOTHING
         else logit_terms(a, b, image_id, explain)
     )
+    called = tagged.names(a), tagged.names(b)
     columns = st.container(horizontal=True, gap="large")
     left, right = columns.container(width=420), columns.container(width=520)
     with left:
-        _overlays(a, b, image_id, explain, terms)
+        _overlays(a, b, image_id, explain, terms, called)
     with right:
-        _differences(terms, names, explain, against)
+        _differences(terms, names, explain, against, called)
 
 
 def _choose(a: Audit, b: Audit, images: pd.DataFrame) -> None:
@@ -125,12 +127,14 @@ def _classes(names: dict[str, str], row: pd.Series) -> tuple[str, str]:
     return explain, against
 
 
-def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) -> None:
+def _overlays(
+    a: Audit, b: Audit, image_id: str, label: str, terms: list[Term], called: tuple[Names, Names]
+) -> None:
     """Both overlays on the photo, on one scale, with a divider between them."""
     parts = {LOGIT: "the whole logit"}
     for term in terms:
         if term.label == label and term.component_a is not None and term.component_b is not None:
-            parts[f"{term.component_a}-{term.component_b}"] = term.title
+            parts[f"{term.component_a}-{term.component_b}"] = term.written(*called)
     chosen = state.choose(st.selectbox, "Where is", "part", parts)
     if chosen == LOGIT:
         candidates = [pictures.logit_of(m, m.class_facts(label).class_idx) for m in (a, b)]
@@ -154,7 +158,13 @@ def _overlays(a: Audit, b: Audit, image_id: str, label: str, terms: list[Term]) 
         st.caption("The models crop the image differently: the edges do not line up exactly.")
 
 
-def _differences(terms: list[Term], names: dict[str, str], explain: str, against: str) -> None:
+def _differences(
+    terms: list[Term],
+    names: dict[str, str],
+    explain: str,
+    against: str,
+    called: tuple[Names, Names],
+) -> None:
     """What adds up to the difference, largest first."""
     sums = sum(t.a for t in terms), sum(t.b for t in terms)
     what = names.get(explain, explain)
@@ -165,7 +175,11 @@ def _differences(terms: list[Term], names: dict[str, str], explain: str, against
         f"{sums[1] - sums[0]:+.2f}"
     )
     several = len({t.label for t in terms}) > 1
-    titles = [f"{names.get(t.label, t.label)}: {t.title}" if several else t.title for t in terms]
+    titles = [t.written(*called) for t in terms]
+    if several:
+        titles = [
+            f"{names.get(t.label, t.label)}: {said}" for t, said in zip(terms, titles, strict=True)
+        ]
     top, rest = terms[:SHOWN], terms[SHOWN:]
     labels = titles[:SHOWN]
     if rest:

@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.candidates.kinds import title_of
+from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
-from core.ui import opened, state
+from core.tags.called import Names
+from core.ui import opened, state, tagged
 from core.ui.blocks import metrics, overlay_scale, photos
 from core.ui.cards import card_pictures
 from core.ui.gallery import gallery
@@ -102,12 +103,13 @@ def matched(a: Audit, b: Audit, label: str) -> None:
     st.markdown("**Components that belong together**")
     shown = table.head(20)
     options = [str(i) for i in shown["component_a"]]
+    called = tagged.names(a), tagged.names(b)
     pick = state.choose(
         st.selectbox,
         "Component of A",
         "pair",
         options,
-        format_func=lambda i: _pair(table, int(i)),
+        format_func=lambda i: _pair(table, label, called, int(i)),
     )
     row = table[table["component_a"] == int(pick)].iloc[0]
     if row["correlation"] < 0.5:
@@ -133,13 +135,11 @@ def matched(a: Audit, b: Audit, label: str) -> None:
     )
 
 
-def _pair(table: pd.DataFrame, component: int) -> str:
+def _pair(table: pd.DataFrame, label: str, called: tuple[Names, Names], component: int) -> str:
     row = table[table["component_a"] == component].iloc[0]
-    return (
-        f"{title_of(PCA, component)} of A ~ "
-        f"{title_of(PCA, int(row['component_b']))} of B "
-        f"(correlation {row['correlation']:.2f})"
-    )
+    pair = zip(called, (component, int(row["component_b"])), strict=True)
+    a, b = (names.written(CandidateKey(label, PCA, number)) for names, number in pair)
+    return f"{a} of A ~ {b} of B (correlation {row['correlation']:.2f})"
 
 
 def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
@@ -157,9 +157,9 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         scale=overlay_scale(right, candidate.key, alpha),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
     )
-    st.markdown(f"A, {plain(title_of(PCA, in_a))}")
+    st.markdown(f"A, {plain(tagged.names(a).written(CandidateKey(label, PCA, in_a)))}")
     gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
-    st.markdown(f"B, {plain(title_of(PCA, in_b))}, same images")
+    st.markdown(f"B, {plain(tagged.names(b).written(candidate.key))}, same images")
     gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
 
 

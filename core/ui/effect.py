@@ -26,7 +26,7 @@ from core.measures.measure import EFFECT, POINTS, Measure
 from core.measures.registry import MEASURES
 from core.storage.audit_manifest import Manifest
 from core.storage.spreadsheet import csv_bytes
-from core.ui import blocks, opened, pictures, state
+from core.ui import blocks, opened, pictures, state, tagged
 from core.ui.gallery import Picture, gallery
 from core.ui.text import unread
 
@@ -74,9 +74,9 @@ def said(audit: Audit) -> None:
 
 
 def cue_title(audit: Audit, key: str) -> str:
-    """A cue in words: ``van/pca-0`` is "van: component 1"."""
-    cue = CandidateKey.parse(key)
-    return f"{opened.display(audit).get(cue.label, cue.label)}: {cue.title}"
+    """A cue of a corrected model in words: ``van/pca-0`` is "van: component 1"."""
+    cue, names = CandidateKey.parse(key), tagged.names_in(facts_of(audit).parent)
+    return f"{opened.display(audit).get(cue.label, cue.label)}: {names.written(cue)}"
 
 
 LOST = 20.0
@@ -378,4 +378,4 @@ def parent(audit: Audit) -> Audit | None:
 
 def measured(audit: Audit) -> pd.DataFrame:
     """The table before and after."""
-    return effect_table(audit)
+    return tagged.names_in(facts_of(audit).parent).in_table(effect_table(audit))

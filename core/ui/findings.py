@@ -9,7 +9,6 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
-from core.candidates.key import keys_in
 from core.report import material as evidence
 from core.report import sentences as words
 from core.report.document import compose
@@ -112,9 +111,8 @@ def _judged(found: Finding) -> None:
 
 def _candidate(audit: Audit, found: Question) -> Candidate:
     """The candidate that a question is about."""
-    table = opened.class_table(audit, audit.class_facts(found.label).class_idx)
-    known = keys_in(table, found.label)
-    return opened.candidate(audit, next(key for key in known if key.title == found.title))
+    assert found.key is not None  # a question with candidates
+    return opened.candidate(audit, found.key)
 
 
 def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:

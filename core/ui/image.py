@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import KINDS, title_of
+from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import PCA
 from core.candidates.part_kind import PART, offset_of, parts_of
 from core.candidates.parts import margin_of
@@ -20,8 +20,9 @@ from core.explain.heatmaps import energy_share
 from core.explain.overlays import Parts
 from core.explain.single import Decomposition, logit_sum, margin_sum, switched_off
 from core.statistics.intervals import log_softmax
+from core.tags.called import Names
 from core.types import FloatArray
-from core.ui import class_parts, opened, pictures, state, uploads
+from core.ui import class_parts, opened, pictures, state, tagged, uploads
 from core.ui.blocks import (
     PARTS,
     class_names,
@@ -61,6 +62,13 @@ class Explained(NamedTuple):
     """Of the candidates that are summed up."""
     whole: Decomposition
     """Of the class's logit by components, of its margin by parts."""
+    label: str
+    """Raw label of the class."""
+    names: Names
+
+    def written(self, kind: str, number: int) -> str:
+        """A candidate of the class in words."""
+        return self.names.written(CandidateKey(self.label, kind, number))
 
 
 def exists(audit: Audit, image_id: str) -> bool:
@@ -154,14 +162,15 @@ def explained(audit: Audit, image_id: str) -> Explained:
     correction = audit.head.correction
     logits = linear if correction is None else correction.apply(phi[None], linear[None])[0]
     class_idx = _class(audit, image_id, logits)
+    named = audit.head.outputs[class_idx], tagged.names(audit)
     if _summed(audit, class_idx) == PART:
         whole = _of_parts(audit, image_id, class_idx, logits, linear)
-        return Explained(logits, class_idx, PART, whole)
+        return Explained(logits, class_idx, PART, whole, *named)
     arrays = opened.class_arrays(audit, class_idx)
     mean = float(arrays.facts.logit_mean)
     value, plain_value = float(logits[class_idx]), float(linear[class_idx])
     whole = logit_sum(arrays.pca, mean, value, phi, linear=plain_value)
-    return Explained(logits, class_idx, PCA, whole)
+    return Explained(logits, class_idx, PCA, whole, *named)
 
 
 def _class(audit: Audit, image_id: str, logits: FloatArray) -> int:
@@ -228,7 +237,7 @@ def what_if(found: Explained) -> FloatArray | None:
         "What if the model did not see …",
         "off",
         [str(i) for i in order],
-        format_func=lambda i: f"{title_of(kind, int(i))} ({alpha[int(i)]:+.2f})",
+        format_func=lambda i: f"{found.written(kind, int(i))} ({alpha[int(i)]:+.2f})",
         placeholder=f"choose {KINDS[kind].plural} to switch off",
     )
     places = [int(i) for i in off]
@@ -241,7 +250,7 @@ def sum_figure(audit: Audit, found: Explained) -> None:
 
     kind, whole = found.kind, found.whole
     shown, others = whole.largest(BARS[kind])
-    names = [title_of(kind, i) for i in shown]
+    names = [found.written(kind, i) for i in shown]
     values = [float(whole.alpha[i]) for i in shown]
     kept = len(whole.alpha) - len(shown)
     if kept > 0:
@@ -358,10 +367,11 @@ def _name(what: str, found: Explained) -> str:
     """A candidate's name, with its alpha on this image where it is one of those summed up."""
     if what == LOGIT:
         return f"the whole logit ({found.logits[found.class_idx]:+.2f})"
-    key = CandidateKey.parse(what, label="")
+    key = CandidateKey.parse(what, label=found.label)
+    title = found.names.written(key)
     if key.kind != found.kind:
-        return key.title
-    return f"{key.title} ({found.whole.alpha[key.number]:+.2f})"
+        return title
+    return f"{title} ({found.whole.alpha[key.number]:+.2f})"
 
 
 def _exactness(audit: Audit) -> str:

@@ -15,7 +15,7 @@ from core.corrections.mitigate_request import AUTO, SWEEP, MitigateRequest, read
 from core.errors import SpurioscopeError
 from core.jobs import jobs
 from core.storage.audit_manifest import Manifest
-from core.ui import blocks, opened, state
+from core.ui import blocks, opened, state, tagged
 from core.ui.new_audit import job_list
 from core.ui.tagged import decisions
 
@@ -73,11 +73,11 @@ def form(audit: Audit) -> MitigateRequest | None:
 
 def _cues(audit: Audit, cues: dict[str, CandidateKey]) -> list[str]:
     """Which of the tagged cues to act on; all of them at first."""
-    names = blocks.class_names(audit)
+    names, called = blocks.class_names(audit), tagged.names(audit)
 
     def shown(name: str) -> str:
         label = cues[name].label
-        return f"{names.get(label, label)}: {cues[name].title}"
+        return f"{names.get(label, label)}: {called.written(cues[name])}"
 
     given = state.get("cues")
     wanted = ",".join(cues if given is None else [_text(audit, cue) for cue in given.split(",")])

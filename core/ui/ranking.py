@@ -14,6 +14,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
+from core.tags.called import Names
 from core.tags.decisions import Decisions, spuriosity_of
 from core.ui import blocks, figures, opened, state
 from core.ui.gallery import gallery
@@ -64,7 +65,7 @@ def browse(audit: Audit, found: Decisions) -> None:
         'style="width:100%;max-height:280px">'
     )
     with st.container():
-        chosen = overlay_of(candidates)
+        chosen = overlay_of(candidates, found.names)
     clicked = both_ends(audit, table, chosen, percent / 100)
     st.download_button(
         "Download the ranking",
@@ -143,7 +144,7 @@ def along(table: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def overlay_of(candidates: list[Candidate]) -> Candidate:
+def overlay_of(candidates: list[Candidate], names: Names) -> Candidate:
     """Which of the tagged cues is drawn over the images."""
     by_name = {c.key.short: c for c in candidates}
     chosen = state.choose(
@@ -152,7 +153,7 @@ def overlay_of(candidates: list[Candidate]) -> Candidate:
         "cue",
         list(by_name),
         help=help_on("exact map"),
-        format_func=lambda name: by_name[name].title if name in by_name else name,
+        format_func=lambda name: names.written(by_name[name].key) if name in by_name else name,
     )
     return by_name[chosen]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from core.audits.audit import Audit
-from core.tags.called import Names
+from core.tags.called import Names, names_of
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.tags.votes import answers
@@ -34,7 +34,19 @@ def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
 
 def names(audit: Audit) -> Names:
     """What people call the candidates of an audit, as the log stands now."""
-    return decisions(audit).names
+    return names_in(audit.id)
+
+
+def names_in(audit_id: str) -> Names:
+    """:func:`names` of an audit that may be gone; its tags stay."""
+    tags = store()
+    return _names(audit_id, tags.engine, tags.state(audit_id))
+
+
+@lru_cache(maxsize=16)
+def _names(audit_id: str, engine: Engine, state: tuple[int, int]) -> Names:
+    del state  # part of the key only
+    return names_of(TagStore(engine).history(audit_id))
 
 
 def names_used() -> list[str]:
