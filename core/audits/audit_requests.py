@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,7 +39,11 @@ class AuditRequest(Request):
     checkpoint: Path | None = option(None, ".pth or .safetensors", type=Path, metavar="FILE")
     components: int = option(COMPONENTS, type=int, metavar="N")
     parts: int | None = option(
-        None, "parts of every class (default: by a rule, 4 to 10)", type=int, metavar="N"
+        None,
+        "parts of every class; 0: by a rule, 4 to 10 (default: as the audit has them, at first by "
+        "the rule)",
+        type=int,
+        metavar="N",
     )
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: Arithmetic = option("auto", choices=ARITHMETICS)
@@ -53,13 +58,14 @@ class AuditRequest(Request):
             raise InputError(f"--data is empty; give {forms()}")
         for flag, value in (
             ("--components", self.components),
-            ("--parts", self.parts),
             ("--batch-size", self.batch_size),
             ("--workers", self.workers),
             ("--limit-per-class", self.limit_per_class),
         ):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: must be at least 1")
+        if self.parts is not None and self.parts < 0:
+            raise InputError(f"--parts {self.parts}: must be at least 1, or 0 for the rule")
         for flag, word, known in (
             ("--head", self.head, ("auto", "keep", "fit")),
             ("--precision", self.precision, ARITHMETICS),
@@ -72,8 +78,8 @@ class AuditRequest(Request):
             permitted(self.checkpoint)
 
     @classmethod
-    def again(cls, manifest: Manifest, *, parts: int | None) -> AuditRequest:
-        """What makes an audit as it is, but with so many parts of every class.
+    def again(cls, manifest: Manifest, *, parts: int) -> AuditRequest:
+        """What makes an audit as it is, but with so many parts of every class; 0: by the rule.
 
         Raises
         ------
@@ -92,12 +98,13 @@ class AuditRequest(Request):
             limit_per_class=of.limit_per_class,
         )
 
-    @property
-    def counts(self) -> dict[str, int] | None:
-        """Candidates of a class that are asked for, by their kind."""
+    def counts(self, old: Manifest | None) -> Mapping[str, int] | None:
+        """Candidates of a class that are asked for, by kind; what is not said stays as it was."""
         from core.candidates.part_kind import PART
 
-        return None if self.parts is None else {PART: self.parts}
+        if self.parts is None:
+            return old.counts if old else None
+        return {PART: self.parts} if self.parts else None
 
     @property
     def title(self) -> str:

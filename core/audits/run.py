@@ -156,7 +156,7 @@ def _prepare(
                 "another --name, or delete it first (if only the data moved: "
                 f"python -m core show {old.name!r} --data-root NEW)"
             )
-        return replace(old, compute=compute, counts=request.counts), model
+        return replace(old, compute=compute, counts=request.counts(old)), model
     manifest = Manifest(
         format=FORMAT,
         id=workspace.new_id(request.default_name, parts),
@@ -178,7 +178,7 @@ def _prepare(
         preprocess=preprocess,
         head=HeadChoice(head, reason),
         compute=compute,
-        counts=request.counts,
+        counts=request.counts(None),
     )
     return manifest, model
 

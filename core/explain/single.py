@@ -53,19 +53,16 @@ def logit_sum(
     )
 
 
-def margin_sum(
-    parts: Parts, offset: float, maps: Maps, *, correction: float = 0.0
-) -> Decomposition:
-    """Take a class's margin apart.
+def margin_sum(parts: Parts, offset: float, maps: Maps) -> Decomposition:
+    """Take a class's margin apart, as the head without its correction gives it.
 
     Parameters
     ----------
     offset : bias of the margin (:func:`core.candidates.parts.margin`).
     maps : (1, D, h, w) of the image, whose places the parts share out.
-    correction : what a corrected head adds to the margin.
     """
     alpha = parts.alphas(maps)[0]
-    return Decomposition(offset, alpha[:-1], float(alpha[-1]), correction)
+    return Decomposition(offset, alpha[:-1], float(alpha[-1]))
 
 
 def switched_off(

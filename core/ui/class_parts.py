@@ -66,7 +66,7 @@ def number_of_parts(audit: Audit, class_idx: int) -> None:
             st.selectbox, "Number of parts", NUMBER, _choices(audit, class_idx, asked), default=now
         )
         if chosen != now:
-            _offer(audit, None if chosen == RULE else int(chosen))
+            _offer(audit, 0 if chosen == RULE else int(chosen))
 
 
 def _choices(audit: Audit, class_idx: int, asked: int | None) -> dict[str, str]:
@@ -77,10 +77,10 @@ def _choices(audit: Audit, class_idx: int, asked: int | None) -> dict[str, str]:
     return {RULE: rule, **{str(number): str(number) for number in numbers}}
 
 
-def _offer(audit: Audit, number: int | None) -> None:
-    """A button that finds so many parts of every class."""
+def _offer(audit: Audit, number: int) -> None:
+    """A button that finds so many parts of every class; 0: as many as the rule says."""
     request = AuditRequest.again(audit.manifest, parts=number)
-    words = "parts by the rule" if number is None else f"{number} parts"
+    words = f"{number} parts" if number else "parts by the rule"
     working.offer(
         request, f"{audit.name}: {words}", f"Find {blocks.plain(words)} of every class", key="find"
     )

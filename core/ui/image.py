@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -198,6 +200,7 @@ def _summed(audit: Audit, class_idx: int) -> str:
         list(BARS),
         format_func=lambda name: plain(KINDS[name].plural),
         resets=["off"],
+        help=help_on("component", "part"),
     )
     if kind == PART and (why := class_parts.lacking(audit, class_idx)):
         st.caption(f"{plain(why)} Its components are shown.")
@@ -209,16 +212,18 @@ def _of_parts(
     audit: Audit, image_id: str, class_idx: int, logits: FloatArray, linear: FloatArray
 ) -> Decomposition:
     """The class's margin against the other classes of the data, by parts."""
-    found = opened.class_arrays(audit, class_idx).of_kind(PART)
     others = [facts.class_idx for facts in audit.classes]
     margins = margin_of(np.stack([logits, linear]), class_idx, others)
-    model = opened.model_for_maps(audit, image_id)
-    return margin_sum(
-        parts_of(found),
-        offset_of(found),
-        audit.maps([image_id], model, padded=False),
-        correction=float(margins[0] - margins[1]),
-    )
+    plain_sum = _plain_margin(audit, image_id, class_idx)
+    return replace(plain_sum, correction=float(margins[0] - margins[1]))
+
+
+@lru_cache(maxsize=64)
+def _plain_margin(audit: Audit, image_id: str, class_idx: int) -> Decomposition:
+    """The margin without the head's correction, from maps that the model may have to make."""
+    found = opened.class_arrays(audit, class_idx).of_kind(PART)
+    maps = audit.maps([image_id], opened.model_for_maps(audit, image_id), padded=False)
+    return margin_sum(parts_of(found), offset_of(found), maps)
 
 
 def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:

@@ -88,9 +88,12 @@ def test_another_number_finds_parts_again_and_nothing_else(
     summary = two.files.summary.stat().st_mtime_ns
     run_audit(AuditRequest.again(first.manifest, parts=2), workspace)
     assert two.files.summary.stat().st_mtime_ns == summary
-    again = run_audit(tiny_request(folder), workspace)
+    same = run_audit(tiny_request(folder), workspace)
+    assert numbers(same) == [2, 2]
+    again = run_audit(tiny_request(folder, parts=0), workspace)
     assert numbers(again) == by_rule
     assert again.manifest.counts is None
+    assert stored(again) == kept
 
 
 @pytest.mark.usefixtures("tiny_model")
@@ -106,7 +109,9 @@ def test_more_parts_than_there_are_is_said(folder: Path, workspace: Workspace) -
         np.testing.assert_allclose(values, features @ weight, atol=1e-4)
 
 
-@pytest.mark.parametrize("number", [0, -3])
-def test_no_parts_cannot_be_asked_for(number: int) -> None:
-    with pytest.raises(InputError, match=f"--parts {number}: must be at least 1"):
+@pytest.mark.parametrize("number", [-1, -3])
+def test_fewer_than_no_parts_cannot_be_asked_for(number: int) -> None:
+    with pytest.raises(
+        InputError, match=f"--parts {number}: must be at least 1, or 0 for the rule"
+    ):
         AuditRequest("data", "timm:tiny", parts=number)

@@ -45,7 +45,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "head": ("keep", "fit"),
         "checkpoint": PATHS,
         "components": (1, 512),
-        "parts": (1, 12),
+        "parts": (0, 1, 12),
         "device": ("cuda:1", "-odd"),
         "precision": ("fp32", "tf32", "bf16"),
         "batch_size": (1, 256),
