@@ -49,7 +49,7 @@ def explained(audit: Audit, class_idx: int) -> str:
     words = f"{number} {'part explains' if number == 1 else 'parts explain'} "
     said = [f"{words}{100 * parts.explained:.0f} % of what places give to the class's margin"]
     if np.isfinite(rest):
-        said.append(f"the rest holds {100 * rest:.0f} % of the margin")
+        said.append(f"the rest holds {round(100 * rest)} % of the margin")
     return ". ".join(filter(None, ["; ".join(said), parts.note])) + "."
 
 

@@ -35,7 +35,7 @@ def test_parts_say_how_much_they_explain(audit: Audit, opened: Open) -> None:
     rows = np.asarray(arrays.fitting, bool)
     rest = found.arrays["rest"][rows].sum()
     whole = rest + found.alpha[rows].sum()
-    assert f"the rest holds {100 * rest / whole:.0f} % of the margin" in said
+    assert f"the rest holds {round(100 * rest / whole)} % of the margin" in said
     assert app.selectbox(key="w_parts_wanted").options[0] == f"by the rule ({len(found.numbers)})"
     assert not [button for button in app.button if button.key == "find"]
 
