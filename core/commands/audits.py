@@ -30,6 +30,7 @@ from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
+    from core.tags.called import Names
     from core.trials.leaned_on import LeanedOn
 
 PACKAGED = "packaged:efficientnet-lite0"
@@ -129,23 +130,25 @@ def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Ans
 
 def _shown(manifest: Manifest, audit: Audit, workspace: Workspace) -> Answer:
     """A finished audit: what it found, and what its classes lean on."""
+    from core.tags.called import NAMELESS
     from core.tags.decisions import decided
     from core.tags.log import TagStore
     from core.trials.leaned_on import leaned_on
 
     lines = _lines(manifest, audit.summary)
     try:
-        core = decided(audit, TagStore.open(workspace)).core.keys_of
+        decisions = decided(audit, TagStore.open(workspace))
+        core, names = decisions.core.keys_of, decisions.names
     except WorkspaceError as error:
-        core = {}
+        core, names = {}, NAMELESS
         lines.append(f"  note: ranked without tags: {error}")
     ranked = leaned_on(audit, {key for keys in core.values() for key in keys})
-    classes = [{**one.facts.to_json(), **one.to_json()} for one in ranked]
+    classes = [{**one.facts.to_json(), **one.to_json(names)} for one in ranked]
     found = {**describe(manifest, audit.summary), "classes": classes}
-    return Answer(found, "\n".join([*lines, *_class_lines(ranked)]))
+    return Answer(found, "\n".join([*lines, *_class_lines(ranked, names)]))
 
 
-def _class_lines(ranked: Sequence[LeanedOn]) -> list[str]:
+def _class_lines(ranked: Sequence[LeanedOn], names: Names) -> list[str]:
     """What classes lean on, as lines; a core feature is leaned on, too."""
     from core.trials.leaned_on import BLOCKS
 
@@ -154,16 +157,18 @@ def _class_lines(ranked: Sequence[LeanedOn]) -> list[str]:
         mine = [one for one in ranked if one.block == block]
         if mine:
             lines.append(f"  {words}:")
-            lines += [_class_line(one) for one in mine[:12]]
+            lines += [_class_line(one, names) for one in mine[:12]]
         if len(mine) > 12:
             lines.append(f"    … and {len(mine) - 12} more classes")
     return lines
 
 
-def _class_line(one: LeanedOn) -> str:
+def _class_line(one: LeanedOn, names: Names) -> str:
+    from core.tags.people import one_line
+
     name = " ".join(one.facts.name.splitlines())
     accuracy = _percent(one.facts.accuracy)
-    return f"    {name:<28} accuracy {accuracy:>7}  {one.reason}"
+    return f"    {name:<28} accuracy {accuracy:>7}  {one_line(one.said(names))}"
 
 
 def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -367,6 +372,8 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         relocate(workspace, workspace.find(options.audit), options.data_root)
     from core.audits import export as writers
     from core.audits.audit import Audit
+    from core.tags.called import names_of
+    from core.tags.log import TagStore
     from core.trials.leaning import with_leaning
 
     opened = Audit.open(workspace, options.audit)
@@ -376,7 +383,9 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     if options.what == "images":
         writers.write_table(writers.images_table(opened), out)
     elif options.what == "components":
-        writers.write_table(with_leaning(opened, writers.components_table(opened)), out)
+        table = with_leaning(opened, writers.components_table(opened))
+        history = TagStore.open(workspace).history(opened.id)
+        writers.write_table(names_of(history).beside(table, opened.head.outputs), out)
     elif options.what == "alpha":
         table = writers.alpha_table(opened, options.class_name, options.kind)
         writers.write_table(table, out)

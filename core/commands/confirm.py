@@ -22,18 +22,22 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """Try the candidate that ``options`` name, unless it was."""
     from core.audits.audit import Audit
+    from core.tags.called import names_of
+    from core.tags.log import TagStore
+    from core.tags.people import one_line
     from core.trials.confirmed import confirm, confirmed_of
 
     request = ConfirmRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
     facts = audit.class_facts(request.class_name)
     key = _key(request, options, facts.label)
+    names = names_of(TagStore.open(workspace).history(audit.id))
     table = confirm(audit, [key], report=report)
     found = confirmed_of(table, facts.class_idx, key.kind, key.number)
     assert found is not None  # it was just made, or is there already
     result = {"audit": audit.id, "class": facts.label, "kind": key.kind, "number": key.number}
     lines = [
-        f"{key.title} of {facts.name}, {audit.name}",
+        one_line(f"{names.written(key)} of {facts.name}, {audit.name}"),
         f"  pixels: {found.words}",
         f"  lean {100 * found.lean:+.0f} points [{100 * found.lean_low:+.0f}, "
         f"{100 * found.lean_high:+.0f}], {found.donors} donors x {found.targets} targets",

@@ -37,13 +37,20 @@ def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Termin
 
     request = MitigateRequest.from_options(options)
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)
-    return _described(audit)
+    return _described(audit, workspace)
 
 
-def _described(audit: Audit) -> Answer:
+def _described(audit: Audit, workspace: Workspace) -> Answer:
+    from core.candidates.key import CandidateKey
     from core.corrections.corrected import effect_table, facts_of, tradeoff_table
+    from core.tags.called import names_of
+    from core.tags.log import TagStore
+    from core.tags.people import one_line
 
-    table, curve, done = effect_table(audit), tradeoff_table(audit), facts_of(audit)
+    curve, done = tradeoff_table(audit), facts_of(audit)
+    names = names_of(TagStore.open(workspace).history(done.parent))
+    table = names.in_table(effect_table(audit))
+    cues = [f"{key.label}: {names.written(key)}" for key in map(CandidateKey.parse, done.cues)]
     result = {
         "id": audit.id,
         "name": audit.name,
@@ -53,7 +60,7 @@ def _described(audit: Audit) -> Answer:
     }
     head = (
         f"{audit.name}  ({audit.id}): {done.method} at strength {done.strength:g} on "
-        f"{', '.join(done.cues)}, made from {done.parent_name}"
+        f"{one_line(', '.join(cues))}, made from {done.parent_name}"
     )
     return Answer(result, "\n".join([head, *(_line(row) for row in table.to_dict("records"))]))
 

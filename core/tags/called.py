@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from core.candidates.key import CandidateKey
+from core.candidates.key import CandidateKey, keys_in
 from core.tags.entries import TagEvent
 from core.tags.log import standing
 from core.tags.votes import ADJUDICATION, GOLD
@@ -57,6 +57,17 @@ class Names:
             return table
         rows = zip(table["label"], table["subject"], strict=True)
         return table.assign(subject=[self.said(label, of) for label, of in rows])
+
+    def beside(self, table: pd.DataFrame, outputs: Sequence[str]) -> pd.DataFrame:
+        """A table with ``class_idx``, ``kind`` and ``component``, and a column ``called`` more.
+
+        Parameters
+        ----------
+        outputs : raw label of every output.
+        """
+        labels = [outputs[class_idx] for class_idx in table["class_idx"]]
+        keys = keys_in(table.assign(label=labels))
+        return table.assign(called=[self.of(key) for key in keys])
 
     def said(self, label: str, title: str) -> str:
         """:meth:`written` of a title without names; other texts as they are."""

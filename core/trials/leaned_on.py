@@ -18,6 +18,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey
+from core.tags.called import NAMELESS, Names
 from core.trials.confirmed import confirmed
 from core.trials.leaning import KEYS, leaning
 
@@ -67,23 +68,28 @@ class LeanedOn:
 
     @property
     def reason(self) -> str:
+        """:meth:`said` without names."""
+        return self.said(NAMELESS)
+
+    def said(self, names: Names) -> str:
         """Why the class stands where it does, in words."""
         if self.key is None:
             return self.obstacle or "not tried yet"
         how = ", pasted as pixels," if self.in_pixels else " alone"
-        return (
-            f"its {self.key.title}{how} turns {self.put_in:.0%} of others into it, the same shape "
-            f"from elsewhere {self.control:.0%}"
-        ).replace("%", " %")
+        figures = (
+            f"turns {self.put_in:.0%} of others into it, the same shape from elsewhere "
+            f"{self.control:.0%}"
+        )
+        return f"its {names.written(self.key)}{how} {figures.replace('%', ' %')}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, names: Names = NAMELESS) -> dict[str, Any]:
         """As scripts read it, beside what is known of the class."""
         key = self.key
         return {
             "harm": _number(self.lean),
             "harm_low": _number(self.low),
             "harm_high": _number(self.high),
-            "by": key.title if key else None,
+            "by": names.written(key) if key else None,
             "kind": key.kind if key else None,
             "number": key.number if key else None,
             "confirmed": self.in_pixels,

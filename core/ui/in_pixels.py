@@ -11,7 +11,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import ConfirmRequest
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey, keys_in
-from core.ui import blocks, opened, working
+from core.ui import blocks, opened, tagged, working
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,18 +24,18 @@ HELP = (
 
 def confirmation(audit: Audit, facts: AuditedClass, kind: str) -> None:
     """Every figure of the leading candidates of a kind, and a button for the first without one."""
-    made = _made(audit)
+    made, names = _made(audit), tagged.names(audit)
     found = _words(audit, facts.class_idx, made)
     leading = _leading(audit, facts.class_idx, kind, made)
     for key in leading:
         if key in found:
-            st.markdown(f"**{blocks.plain(key.title.capitalize())}** {blocks.plain(found[key])}")
+            st.markdown(f"**{blocks.plain(names.heading(key))}** {blocks.plain(found[key])}")
     if (first := next((key for key in leading if key not in found), None)) is None:
         return
     working.offer(
         ConfirmRequest(audit.id, facts.label, first.short),
-        f"{first.title} of {facts.name} in pixels",
-        f"Confirm {blocks.plain(first.title)} with pixels",
+        f"{names.written(first)} of {facts.name} in pixels",
+        f"Confirm {blocks.plain(names.written(first))} with pixels",
         key=f"confirm-{facts.class_idx}-{first.short}",
         icon=":material/fact_check:",
         help=HELP,

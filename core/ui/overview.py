@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.candidates.kinds import title_of
+from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.models.precision import in_words
 from core.storage.json_values import as_json
-from core.ui import opened, state
+from core.ui import opened, state, tagged
 from core.ui import overview_leans as leans
 from core.ui.blocks import empty, gap_text, numbers, plain, ranked, table
 from core.ui.words import help_on
@@ -87,10 +87,11 @@ def _found(audit: Audit, label: str, truth: Mapping[str, Any]) -> dict[str, str]
         "planted cue": truth.get("cue") or "none",
         "what was planted": truth.get("note", ""),
     }
-    cue = truth.get("cue")
+    cue, names = truth.get("cue"), tagged.names(audit)
     if not cue or cue not in audit.images:
         row["what the audit found"] = (
-            f"largest gap: {gap_text(vars(facts), 'top_')} by {facts.top_candidate}"
+            f"largest gap: {gap_text(vars(facts), 'top_')} by "
+            f"{names.said(facts.label, facts.top_candidate)}"
         )
         return row
     from core.statistics.intervals import auroc
@@ -106,7 +107,8 @@ def _found(audit: Audit, label: str, truth: Mapping[str, Any]) -> dict[str, str]
     place = max(scores, key=lambda p: scores[p])
     best = first.iloc[place - 1]
     row["what the audit found"] = (
-        f"{title_of(PCA, int(best['component']))}, number {place} on its page: AUROC "
+        f"{names.written(CandidateKey(facts.label, PCA, int(best['component'])))}, number {place} "
+        "on its page: AUROC "
         f"{scores[place]:.2f} against the planted cue, gap {gap_text(best)}"
     )
     return row

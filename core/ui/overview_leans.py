@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import ConfirmRequest
 from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
+from core.tags.called import Names
 from core.tags.log import TagStore
 from core.trials.leaned_on import BLOCKS, LeanedOn, leaned_on
 from core.trials.leaning import is_possible, missing
@@ -80,7 +82,11 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
     keys = [one.key for one in found if one.key and one.block != "rest"][:SHOWN]
     if not keys:
         return
-    built = _built(audit, tuple(one for one in found if one.key in keys))
+    said_names = tagged.names(audit)
+    first = tuple(one for one in found if one.key in keys)
+    built = [
+        _named(card, one, said_names) for card, one in zip(_built(audit, first), first, strict=True)
+    ]
     who, names = cards.annotator(), {card.name: key for card, key in zip(built, keys, strict=True)}
     store = TagStore.open(opened.workspace())
     mine = {e.key: e.tag.value for e in store.current(audit.id, who) if e.tag}
@@ -115,13 +121,25 @@ def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
     one = next((one for one in found if one.block == "maps"), None)
     if one is None or one.key is None:
         return
-    what = f"{one.key.title} of {one.facts.name}"
+    what = f"{tagged.names(audit).written(one.key)} of {one.facts.name}"
     working.offer(
         ConfirmRequest(audit.id, one.facts.label, one.key.short),
         f"{what} in pixels",
         f"Confirm {plain(what)} with pixels",
         key=f"confirm-{one.facts.class_idx}-{one.key.short}",
         icon=":material/fact_check:",
+    )
+
+
+def _named(card: Card, one: LeanedOn, names: Names) -> Card:
+    """A card with what people call its candidate; cards are kept without, names change."""
+    if one.key is None or not names.of(one.key):
+        return card
+    return replace(
+        card,
+        title=f"{one.facts.name}: {names.written(one.key)}",
+        facts=card.facts.replace(one.reason, one.said(names), 1),
+        figure_alt=f"{names.of(one.key)}: {card.figure_alt}",
     )
 
 
@@ -155,17 +173,18 @@ def rows(audit: Audit, found: tuple[LeanedOn, ...], first: dict[int, str]) -> pd
     """
     import pandas as pd
 
-    return pd.DataFrame([_row(audit, one, first) for one in found])
+    names = tagged.names(audit)
+    return pd.DataFrame([_row(audit, one, first, names) for one in found])
 
 
-def _row(audit: Audit, one: LeanedOn, first: dict[int, str]) -> dict[str, Any]:
+def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> dict[str, Any]:
     facts, image_id = one.facts, first.get(one.facts.class_idx)
     return {
         "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
         "label": facts.label,
         "class": facts.name,
         "block": one.block,
-        "by": one.key.title if one.key else one.reason,
+        "by": names.written(one.key) if one.key else one.reason,
         "lean": one.lean,
         "interval": f"[{one.low:+.2f}, {one.high:+.2f}]" if one.low == one.low else "",
         "put_in": 100 * one.put_in,

@@ -41,7 +41,7 @@ COMPONENTS = [
     "gap_high",
     "top_image_ids",
     *("put_in", "put_in_low", "put_in_high", "put_in_control", "lean", "lean_low", "lean_high"),
-    *("taken_away", "taken_away_low", "taken_away_high", "area"),
+    *("taken_away", "taken_away_low", "taken_away_high", "area", "called"),
 ]
 IMAGES = ["image_id", "path", "label", "split", "prediction", "confidence", "loss", "correct"]
 

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,7 @@ from core.report.document import compose, render
 from core.report.material import Evidence, gather
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
+from core.trials.leaned_on import leaned_on
 from core.types import Tag
 from core.ui.text import drawn, html, plain
 from tests.hostile import NAMES
@@ -32,7 +34,7 @@ from tests.pages.conftest import Open
 
 NAME = "snow *ball* <b>1</b>"
 SAID = f"{NAME} (component 1)"
-FORMS = {SAID, plain(SAID), html(SAID), drawn(SAID)}
+FORMS = (str, plain, html, drawn)
 """As it stands where it is read as text, as Markdown, as HTML, and by plotly."""
 
 
@@ -71,12 +73,13 @@ def of_json(text: str) -> Iterator[str]:
                 waiting += found.values() if isinstance(found, dict) else found
 
 
-def shows(app: AppTest) -> bool:
+def shows(app: AppTest, said_so: str = SAID) -> bool:
     assert not app.exception, [e.message for e in app.exception]
     protos = [getattr(node, "proto", None) for node in app._tree]
     said = [text for proto in protos if proto is not None for text in texts(proto)]
     said += [str(cell) for table in app.dataframe for cell in table.value.to_numpy().ravel()]
-    return any(form in text for form in FORMS for text in said)
+    forms = {read(said_so) for read in FORMS}
+    return any(form in text for form in forms for text in said)
 
 
 PAGES = {
@@ -119,9 +122,11 @@ def test_a_presentation_shows_the_name(
 
 
 def test_before_and_after_show_the_name(
-    named: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    named: Audit,
+    workspace: Workspace,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
     fixed = run_mitigation(
         MitigateRequest(named.name, "projection", "fixed", strength=2.0), workspace
@@ -130,8 +135,6 @@ def test_before_and_after_show_the_name(
     assert any(plain(SAID) in m.value and "acting on" in m.value for m in app.markdown)
     inherited = TagStore.open(workspace).current(fixed.id, "anonymous")
     assert {event.called for event in inherited} == {NAME}
-    assert main(["show", fixed.id, "--workspace", str(workspace.root)]) == 0
-    capsys.readouterr()
 
 
 @pytest.fixture
@@ -165,3 +168,31 @@ def test_a_hostile_name_is_text_in_a_report(audit: Audit, workspace: Workspace, 
     assert unescape(text).count(str(event.called)) > 1
     assert "<img src=http://evil" not in text
     assert "<b>x</b>" not in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_exported_candidates_have_their_names(
+    named: Audit, workspace: Workspace, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"components{suffix}"
+    where = ["--workspace", str(workspace.root)]
+    assert main(["export", named.id, "components", "--out", str(out), *where]) == 0
+    table = pd.read_csv(out, keep_default_na=False) if suffix == ".csv" else pd.read_parquet(out)
+    tagged = table["class_idx"].isin([c.class_idx for c in named.classes[:2]])
+    tagged &= (table["kind"] == "pca") & (table["component"] == 0)
+    assert set(table.loc[tagged, "called"]) == {NAME}
+    assert set(table.loc[~tagged, "called"]) == {""}
+
+
+def test_the_first_page_and_show_say_the_name_of_what_is_leaned_on(
+    audit: Audit, workspace: Workspace, opened: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = next(one.key for one in leaned_on(audit) if one.key)
+    said = f"{NAME} ({key.title})"
+    assert not shows(opened("overview", audit=audit.id), said)
+    TagStore.open(workspace).add("Ann", audit.id, key, Tag.UNSURE, called=NAME)
+    assert shows(opened("overview", audit=audit.id), said)
+    assert main(["show", audit.id, "--workspace", str(workspace.root)]) == 0
+    assert f"its {said}" in capsys.readouterr().out
+    assert main(["show", audit.id, "--json", "--workspace", str(workspace.root)]) == 0
+    assert said in {one["by"] for one in json.loads(capsys.readouterr().out)["classes"]}
