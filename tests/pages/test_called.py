@@ -27,6 +27,7 @@ from core.report.material import Evidence, gather
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.trials.leaned_on import leaned_on
+from core.trials.leaning import measure_leaning
 from core.types import Tag
 from core.ui.text import drawn, html, plain
 from tests.hostile import NAMES
@@ -187,6 +188,7 @@ def test_exported_candidates_have_their_names(
 def test_the_first_page_and_show_say_the_name_of_what_is_leaned_on(
     audit: Audit, workspace: Workspace, opened: Open, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    measure_leaning(audit)
     key = next(one.key for one in leaned_on(audit) if one.key)
     said = f"{NAME} ({key.title})"
     assert not shows(opened("overview", audit=audit.id), said)
