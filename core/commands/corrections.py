@@ -85,10 +85,16 @@ def export_model(
     """``export-model``: the audited model and its card as files."""
     from core.audits.audit import Audit
     from core.corrections.card import write_card
+    from core.corrections.corrected import facts_of, is_derived
     from core.corrections.package import export_model as write
+    from core.tags.called import NAMELESS, names_of
+    from core.tags.log import TagStore
 
     audit, out = Audit.open(workspace, options.audit), options.out
     write(audit, options.format, out)
-    card = write_card(audit, out)
+    names = NAMELESS
+    if is_derived(audit):
+        names = names_of(TagStore.open(workspace).history(facts_of(audit).parent))
+    card = write_card(audit, out, names)
     result = {"audit": audit.id, "format": options.format, "out": str(out), "card": str(card)}
     return Answer(result, f"wrote {out} and {card}")

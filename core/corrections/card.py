@@ -8,6 +8,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.export import ELSEWHERE
+from core.candidates.key import CandidateKey
 from core.corrections.corrected import effect_table, facts_of, is_derived
 from core.corrections.methods import cited
 from core.markdown import escaped
@@ -16,18 +17,24 @@ from core.measures.registry import MEASURES
 from core.models.precision import in_words
 from core.storage.audit_manifest import Provenance
 from core.storage.files import replacing
+from core.tags.called import NAMELESS, Names
 
 
-def write_card(audit: Audit, out: Path) -> Path:
+def write_card(audit: Audit, out: Path, names: Names = NAMELESS) -> Path:
     """Write the card beside an exported model, ``NAME.card.md``; returns its path."""
     path = out.with_name(f"{out.stem}.card.md")
     with replacing(path, ELSEWHERE) as temporary:
-        temporary.write_text(card(audit), encoding="utf-8")
+        temporary.write_text(card(audit, names), encoding="utf-8")
     return path
 
 
-def card(audit: Audit) -> str:
-    """The card as Markdown; texts from data and people are shown as they are written."""
+def card(audit: Audit, names: Names = NAMELESS) -> str:
+    """The card as Markdown; texts from data and people are shown as they are written.
+
+    Parameters
+    ----------
+    names : what people call the candidates of the audit that this one was made from.
+    """
     manifest, summary = audit.manifest, audit.summary
     height, width = audit.preprocess.input_size
     lines = [
@@ -50,12 +57,14 @@ def card(audit: Audit) -> str:
             f"- The figures were computed in {precision}; the exported files compute in fp32, so "
             "that logits differ by that rounding."
         )
-    lines += _done(audit) if is_derived(audit) else ["", "Nothing was corrected."]
+    lines += _done(audit, names) if is_derived(audit) else ["", "Nothing was corrected."]
     return "\n".join([*lines, ""])
 
 
-def _done(audit: Audit) -> list[str]:
+def _done(audit: Audit, names: Names) -> list[str]:
     done = facts_of(audit)
+    keys = [CandidateKey.parse(cue) for cue in done.cues]
+    cues = [f"{key} ({names.of(key)})" if names.of(key) else str(key) for key in keys]
     lines = [
         "",
         "## What was done",
@@ -63,7 +72,7 @@ def _done(audit: Audit) -> list[str]:
         f"- Method: {escaped(cited(done.method))}, strength {done.strength:g}"
         + f" ({how_chosen(done)})",
         f"- Made from: {escaped(done.parent_name)} ({done.parent})",
-        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, done.cues))}",
+        f"- Cues acted on, tagged spurious by people: {', '.join(map(escaped, cues))}",
         f"- Learnt from {done.learnt_from} training images; with and without the cue told "
         f"apart by {escaped(done.told_apart_by)}",
         f"- The encoder was {'changed' if done.encoder_changed else 'left as it is'}; the "

@@ -257,6 +257,7 @@ def logit_scale(audit: Audit, class_idx: int) -> float:
 
 def export(audit: Audit) -> None:
     """The model as a file, and its card."""
+    names = tagged.names_in(facts_of(audit).parent)
     with st.container(horizontal=True):
         for kind, ending in FORMATS.items():
             lacking = blocks.plain(" ".join(missing_for(kind)))
@@ -272,13 +273,13 @@ def export(audit: Audit) -> None:
             )
         st.download_button(
             "Model card",
-            card(audit),
+            card(audit, names),
             file_name=f"{audit.id}.card.md",
             mime="text/markdown",
             icon=":material/description:",
         )
     with st.expander("The model card"):
-        st.markdown(unread(card(audit)))
+        st.markdown(unread(card(audit, names)))
 
 
 _FORMAT_HELP = {

@@ -103,3 +103,31 @@ def test_compare_and_report(visit: Watched, workspace: Workspace, tmp_path: Path
         assert facts.label in text or facts.name.replace("*", "") in text
     assert second.name == "second"
     visit.clean()
+
+
+def test_name_a_candidate(visit: Watched, workspace: Workspace) -> None:
+    audit, page = Audit.open(workspace, "second"), visit.page
+    store, label = TagStore.open(workspace), audit.classes[-1].label
+    page.goto(f"{visit.address}/components?audit={audit.id}&class={label}")
+    visit.title("Components of a class")
+    page.locator(".gallery[data-painted]").wait_for()
+    card, field = page.locator(".gallery .card").first, page.locator("input.called").first
+    assert field.is_hidden()
+    card.get_by_role("button", name="core", exact=True).click()
+    field.click()
+    page.keyboard.type("<b>o 1</b>")
+    page.keyboard.press("ArrowLeft")  # moves in the text, not to another class
+    page.keyboard.press("Enter")
+    page.locator(".gallery .card .title", has_text="<b>o 1</b> (component").first.wait_for()
+    assert visit.parameter("class") == label
+    (event,) = [e for e in store.current(audit.id, "anonymous") if e.label == label]
+    assert (event.tag, event.called) == (Tag.CORE, "<b>o 1</b>")
+    page.goto(f"{visit.address}/tagging?audit={audit.id}&at={label}/pca-5")
+    visit.title("Tagging")
+    page.get_by_label("Call it").fill("1 snow")
+    page.keyboard.press("Tab")
+    page.keyboard.press("2")
+    page.get_by_text(re.compile(r"2 of \d+ tagged by anonymous")).wait_for()
+    names = {e.key.short: e.called for e in store.current(audit.id, "anonymous")}
+    assert names["pca-5"] == "1 snow"
+    visit.clean()

@@ -241,6 +241,9 @@ def test_carrying_again_changes_nothing_and_follows_the_source(wired: Workspace)
     before = store.history(two.id)
     carry_tags(one, two, store)
     assert store.history(two.id) == before
+    store.add("ann", one.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS, called="patch")
+    assert "patch (neuron 0)" in {match.title for match in carry_tags(one, two, store)}
+    assert [e.called for e in store.current(two.id) if e.tag is Tag.SPURIOUS] == ["patch"]
     store.add("ann", one.id, CandidateKey("leaf", NEURON, RED), None)
     carry_tags(one, two, store)
     assert [e.tag for e in store.current(two.id)] == [Tag.CORE]

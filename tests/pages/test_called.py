@@ -18,13 +18,16 @@ from core.__main__ import main
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.corrections.card import card
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
+from core.markdown import escaped
 from core.report import sentences as words
 from core.report.appendix import appendix, statements
 from core.report.document import compose, render
 from core.report.material import Evidence, gather
 from core.storage.workspace import Workspace
+from core.tags.called import names_of
 from core.tags.log import TagStore
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
@@ -134,6 +137,8 @@ def test_before_and_after_show_the_name(
     )
     app = opened("mitigate", audit=named.id)
     assert any(plain(SAID) in m.value and "acting on" in m.value for m in app.markdown)
+    shown = card(fixed, names_of(TagStore.open(workspace).history(named.id)))
+    assert escaped(f"{named.classes[0].label}/pca-0 ({NAME})") in shown
     inherited = TagStore.open(workspace).current(fixed.id, "anonymous")
     assert {event.called for event in inherited} == {NAME}
 
