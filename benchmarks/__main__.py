@@ -31,6 +31,7 @@ PARTS = {
     "passes": "The pass over the images",
     "precision": "What a lower arithmetic does to the figures",
     "components": "Class PCA",
+    "parts": "Parts, and what candidates do",
     "guidance": "Model guidance on a rendered Waterbirds-100",
     "guidance_choice": "Settings of model guidance, chosen on held-out training images",
     "mnist": "Counterfactual training on dressed digits",
