@@ -116,6 +116,10 @@ def test_an_older_schema_on_postgresql(team: Workspace, server: str) -> None:
     store = TagStore.open(team)
     store.add("ann", "a1", CandidateKey("wolf", PCA, 3), Tag.SPURIOUS, confidence=2)
     assert [(e.component, e.confidence) for e in store.current("a1")] == [(2, None), (3, 2)]
+    key = CandidateKey("wolf", PCA, 2)
+    assert store.call("ann", "a1", key, "雪" * 80).called == "雪" * 80
+    assert store.add("ann", "a1", key, Tag.CORE).called == "雪" * 80
+    assert store.names() == ["雪" * 80]
 
 
 def test_processes_tagging_at_once_on_postgresql(team: Workspace, server: str) -> None:
