@@ -9,7 +9,6 @@ from statistics import NormalDist
 import numpy as np
 
 from core.config import CONFIDENCE, GAP_SIDE, GAP_SIDE_WANTED
-from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
 
@@ -83,8 +82,8 @@ def accuracy_gaps(
 
     gap = 100 (accuracy of the top k - accuracy of the bottom k) (Moayeri et al. 2023, section 3),
     with Newcombe's hybrid score interval (Newcombe 1998, method 10) at level
-    1 - (1 - 0.95) / tests (Bonferroni). Ties are broken at random
-    (:func:`core.statistics.order.falling`).
+    1 - (1 - 0.95) / tests (Bonferroni). Of images that are equal
+    at the edge of a side as many count as fit into it, with their mean accuracy.
 
     Parameters
     ----------
@@ -105,12 +104,22 @@ def accuracy_gaps(
     if k == 0:
         nothing = np.full(m, np.nan)
         return Gaps(nothing, nothing, nothing, nothing, nothing, 0)
-    order = falling(values)
-    hits = np.asarray(correct, dtype=np.float64)[order]
-    top, bottom = hits[:k].sum(axis=0), hits[n - k :].sum(axis=0)
+    hits = np.asarray(correct, dtype=np.float64)[:, None]
+    top, bottom = _hits_of_first(values, hits, k), _hits_of_first(-values, hits, k)
     gap_low, gap_high = newcombe(top, bottom, k, z=critical(tests))
     high, low = top / k, bottom / k
     return Gaps(high, low, 100 * (high - low), 100 * gap_low, 100 * gap_high, k)
+
+
+def _hits_of_first(values: FloatArray, hits: FloatArray, k: int) -> FloatArray:
+    """Hits (m,) among the k highest of every column: the mean over all ways to break ties."""
+    edge = -np.partition(-values, k - 1, axis=0)[k - 1]
+    above, equal = values > edge, values == edge
+    left = k - above.sum(axis=0)
+    found: FloatArray = (hits * above).sum(axis=0) + left * (hits * equal).sum(axis=0) / np.maximum(
+        equal.sum(axis=0), 1
+    )
+    return found
 
 
 def newcombe(

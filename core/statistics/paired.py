@@ -13,7 +13,6 @@ import numpy as np
 
 from core.statistics.bootstrap import RESAMPLES, percentiles
 from core.statistics.intervals import critical
-from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
 CHUNK = 2**22
@@ -67,16 +66,21 @@ def weighted_gap(correct: BoolArray, scores: FloatArray, weights: FloatArray, k:
     100 (accuracy of the k highest - accuracy of the k lowest), an image counting as often as it
     was drawn; ties are broken as in :func:`core.statistics.intervals.accuracy_gaps`.
     """
-    order = falling(scores)
-    drawn, hits = weights[:, order], np.asarray(correct, np.float64)[order]
-    top = _first(drawn, k) @ hits
-    bottom = _first(drawn[:, ::-1], k) @ hits[::-1]
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    values = np.asarray(scores)[order]
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))  # of images that are equal
+    kept = weights[:, order].astype(np.float64)
+    drawn = np.add.reduceat(kept, starts, axis=1)
+    hits = np.add.reduceat(kept * np.asarray(correct, np.float64)[order], starts, axis=1)
+    mean = np.divide(hits, drawn, out=np.zeros_like(hits), where=drawn > 0)
+    top = (_first(drawn, k) * mean).sum(axis=1)
+    bottom = (_first(drawn[:, ::-1], k) * mean[:, ::-1]).sum(axis=1)
     found: FloatArray = 100 * (top - bottom) / k
     return found
 
 
 def _first(drawn: FloatArray, k: int) -> FloatArray:
-    """How often each place is among the first k that were drawn, (B, n)."""
+    """How many of each group are among the first k that were drawn, (B, g)."""
     before = np.cumsum(drawn, axis=1) - drawn
     found: FloatArray = np.clip(k - before, 0, drawn)
     return found
