@@ -121,7 +121,7 @@ def first_paint(workspace: str, page: Any) -> float:
     try:
         wait_for(f"http://localhost:{port}")
         page.goto(f"http://localhost:{port}", wait_until="commit")
-        page.get_by_text("Classes with a certain gap").first.wait_for(timeout=60_000)
+        page.get_by_text("Classes that lean on something").first.wait_for(timeout=60_000)
         return time.perf_counter() - began
     finally:
         process.terminate()
