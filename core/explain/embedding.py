@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
 
 from core.config import CONFIDENCE
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
@@ -169,6 +168,8 @@ def contrast(alpha: FloatArray, inside: BoolArray) -> pd.DataFrame:
     n_in, n_out = int(inside.sum()), int((~inside).sum())
     if min(n_in, n_out) < SIDE or not alpha.shape[1]:
         return pd.DataFrame(columns=columns)
+    from scipy.stats import rankdata
+
     ranks = rankdata(alpha, axis=0)
     above = ranks[inside].sum(axis=0) - n_in * (n_in + 1) / 2
     found = above / (n_in * n_out)
@@ -192,4 +193,6 @@ def chance_reach(n_in: int, n_out: int, tests: int) -> float:
     yardstick, no test: a group that was lassoed because it looked apart is not drawn by lot.
     """
     spread = np.sqrt((n_in + n_out + 1) / (12 * n_in * n_out))
+    from scipy.stats import norm
+
     return float(min(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))) * spread, 0.5))

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from core.config import CONFIDENCE
 from core.statistics.bootstrap import bootstrapped
@@ -135,6 +133,9 @@ def auroc_interval(area: float, n_positive: int, n_negative: int) -> tuple[float
     Newcombe 2006 (method 5): the areas whose Hanley-McNeil variance puts the observed one within
     z standard errors.
     """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
     z = float(norm.isf((1 - CONFIDENCE) / 2))
     middle = (n_positive + n_negative) / 2 - 1
 

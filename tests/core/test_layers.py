@@ -126,15 +126,19 @@ def test_every_page_is_registered() -> None:
         assert f"pages/{path.name}" in shell
 
 
-def test_the_command_line_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("core.__main__, core.commands.parser", "torch timm pandas streamlit sklearn scipy plotly"),
+        ("core.ui.shell, core.ui.overview", "torch timm sklearn scipy.stats statsmodels captum"),
+    ],
+    ids=["command line", "first page"],
+)
+def test_what_starts_imports_nothing_heavy(modules: str, heavy: str) -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, core.__main__, core.commands.parser;"
-        "print(*[m for m in ('torch', 'timm', 'pandas', 'streamlit', 'sklearn', 'scipy', 'plotly')"
-        " if m in sys.modules])"
-    )
+    code = f"import sys, {modules}; print(*[m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
