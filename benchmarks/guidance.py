@@ -133,7 +133,7 @@ def able(start: Any, train: Any, test: Any) -> list[Line]:
 def misled(start: Any, train: Any) -> Any:
     """The network with a head fitted on these images: on Waterbirds-100 it takes the bait."""
     from core.corrections.guidance import Guidance, guide
-    from core.corrections.training import Recipe, corrected
+    from core.corrections.training import Recipe
 
     head = Recipe(epochs=10, rate=1e-3, parts="head")
     return corrected(start, guide(start, train, Guidance(weight=0.0), head).state)

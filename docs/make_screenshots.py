@@ -91,9 +91,9 @@ def second_opinion(workspace: Workspace, found: Audit) -> None:
 
 def views(found: Audit, corrected: Audit) -> dict[str, str]:
     """Every page, with something on it; the views of a page beside each other."""
-    facts = next(c for c in found.classes if c["name"] == "van")
+    facts = next(c for c in found.classes if c.name == "van")
     table = found.candidates
-    best = table[(table["class_idx"] == facts["class_idx"]) & (table["order"] == 0)].iloc[0]
+    best = table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
     image = best["top_image_ids"][0]
     more = {
         "components": "&class=van",
