@@ -52,6 +52,7 @@ def demo(workspace: Workspace, report: Reporter) -> Answer:
     from core.audits.run import run_audit
     from core.tags.log import TagStore
     from core.tags.planted import cues_alone, plant_tags
+    from core.trials.leaning import measure_leaning
 
     audits = [
         run_audit(
@@ -61,6 +62,8 @@ def demo(workspace: Workspace, report: Reporter) -> Answer:
         )
         for name, model in MODELS.items()
     ]
+    for audit in audits:
+        measure_leaning(audit, report)
     plant_tags(audits[0], TagStore.open(workspace))
     alone = cues_alone(audits[0], workspace, report=report)
     return compared(audits, workspace, report, source=audits[0], cue_images=alone)

@@ -34,9 +34,11 @@ def add_export(command: argparse.ArgumentParser) -> None:
 def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Answer:
     """``mitigate``: a derived audit, and the table before and after."""
     from core.corrections.mitigation import run_mitigation
+    from core.trials.leaning import measure_leaning
 
     request = MitigateRequest.from_options(options)
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)
+    measure_leaning(audit, terminal)
     return _described(audit, workspace)
 
 

@@ -28,7 +28,7 @@ Block = Literal["confirmed", "maps", "rest"]
 BLOCKS: dict[Block, str] = {
     "confirmed": "confirmed with pixels, above the control",
     "maps": "above the control in maps only, not confirmed with pixels yet",
-    "rest": "nothing above its control, or refuted with pixels",
+    "rest": "nothing above its control, refuted with pixels, or not tried",
 }
 
 

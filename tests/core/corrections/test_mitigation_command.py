@@ -22,6 +22,7 @@ from core.corrections.mitigate_request import read_options
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
+from core.trials.leaning import leaning
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, run
 
@@ -67,6 +68,7 @@ def test_the_command_line(
     assert result["mitigation"]["cues"] == [f"leaf/neuron-{RED}"]
     assert {row["measure"] for row in result["effect"]} >= {"accuracy", "agreement", "tcav"}
     assert result["tradeoff"]
+    assert not leaning(Audit.open(workspace, "fixed")).empty  # what its classes lean on now
     assert main([*arguments, "--strength", "much", *where]) == 2
     assert "--strength 'much'" in capsys.readouterr().err
     out = workspace.root / "model.safetensors"
