@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -130,9 +132,11 @@ def test_a_separation_is_that_of_the_spurious_score(rng: np.random.Generator) ->
     ids=lambda given: type(given).__name__ if isinstance(given, Estimate) else "",
 )
 def test_a_figure_is_that_of_equal_weights_and_no_change_is_zero(
-    estimate: Estimate, draw: object, rng: np.random.Generator
+    estimate: Estimate,
+    draw: Callable[[np.random.Generator], np.ndarray],
+    rng: np.random.Generator,
 ) -> None:
-    values = draw(rng)  # type: ignore[operator]
+    values = draw(rng)
     known = values[estimate.known(values)]
     plain = estimate.of(values)[0]
     assert estimate.value(known) == pytest.approx(plain)

@@ -407,7 +407,10 @@ def test_a_source_that_names_no_path_gets_none(
 ) -> None:
     install()
     read: list[str] = []
-    reading: Any = lambda asked: read.append(asked.name)  # noqa: E731
+
+    def reading(asked: Any) -> Any:
+        read.append(asked.name)
+
     careless = replace(SOURCE, name="careless", paths=(), read=reading)
     SOURCES.register(careless)
     monkeypatch.setenv(CONFINED, str(tmp_path))
