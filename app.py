@@ -15,9 +15,9 @@ plugins.load()
 if get_script_run_ctx(suppress_warning=True) is None:
     from starlette.middleware import Middleware
 
-    from core.ui.access import KnownHosts, announced
-    from core.ui.media import media_routes
-    from core.ui.uploads import Uploads
+    from core.ui.frame.access import KnownHosts, announced
+    from core.ui.frame.media import media_routes
+    from core.ui.frame.uploads import Uploads
     from core.ui.warm import render, warm_up
 
     # without this, a fresh server takes the folder pages/ for an app of its own until the first
@@ -31,7 +31,7 @@ if get_script_run_ctx(suppress_warning=True) is None:
     )
     warm_up()
 else:
-    from core.ui.shell import run
+    from core.ui.frame.shell import run
     from core.ui.warm import FIRST
 
     run()

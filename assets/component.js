@@ -1,4 +1,4 @@
-// What the components of the app have in common; core/ui/component.py puts it before each of them.
+// What the components of the app have in common; core/ui/kit/component.py puts it before each of them.
 
 // The default export of a component: a view for every place on a page. The page calls it again
 // whenever the data change; the same view is then updated, never rebuilt. `listen` connects its

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import agreement, blocks, shell, state, tagged
+from core.ui import agreement
+from core.ui.frame import blocks, shell, state, tagged
 
 audit = shell.current_audit()
 st.title("Agreement")

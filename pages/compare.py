@@ -2,18 +2,14 @@
 
 import streamlit as st
 
-from core.ui import (
-    blocks,
-    compare,
-    compare_classes,
-    compare_image,
-    compare_pair,
-    compare_robustness,
-    compare_table,
-    compare_tags,
-    shell,
-    state,
-)
+from core.ui.compare import classes as compare_classes
+from core.ui.compare import compare
+from core.ui.compare import image as compare_image
+from core.ui.compare import pair as compare_pair
+from core.ui.compare import robustness as compare_robustness
+from core.ui.compare import table as compare_table
+from core.ui.compare import tags as compare_tags
+from core.ui.frame import blocks, shell, state
 
 PARAMETERS = {
     "table": ["class"],

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from core.candidates.kinds import found_kinds
-from core.ui import blocks, components, in_pixels, shell, state
+from core.ui.components import components, in_pixels
+from core.ui.frame import blocks, shell, state
 
 audit = shell.current_audit()
 

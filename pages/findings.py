@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import findings, shell
+from core.ui import findings
+from core.ui.frame import shell
 
 audit = shell.current_audit()
 st.title("Findings")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import words
+from core.ui.frame import words
 
 st.title("Glossary")
 st.caption("What it is, its unit, how to read it, and where it comes from.")

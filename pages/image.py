@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import blocks, image, shell, state
+from core.ui import image
+from core.ui.frame import blocks, shell, state
 
 audit = shell.current_audit()
 

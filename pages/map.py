@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from core.ui import blocks, map_group, shell, state
-from core.ui import map as maps
+from core.ui.frame import blocks, shell, state
+from core.ui.map import group as map_group
+from core.ui.map import map as maps
 
 audit = shell.current_audit()
 

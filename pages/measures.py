@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import measures, shell
+from core.ui.frame import shell
+from core.ui.measures import measures
 
 audit = shell.current_audit()
 st.title("Measures")

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import blocks, effect, mitigate, shell, state, tradeoff
+from core.ui.frame import blocks, shell, state
+from core.ui.mitigate import effect, mitigate, tradeoff
 
 audit = shell.current_audit()
 

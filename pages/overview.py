@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from core.ui import blocks, overview, overview_leans, shell, state
+from core.ui.frame import blocks, shell, state
+from core.ui.overview import leans as overview_leans
+from core.ui.overview import overview
 
 audit = shell.current_audit()
 st.title(blocks.plain(audit.name))

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import blocks, ranking, shell, state, tagged
+from core.ui import ranking
+from core.ui.frame import blocks, shell, state, tagged
 
 audit = shell.current_audit()
 st.title("Ranking")

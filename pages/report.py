@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import report, shell
+from core.ui import report
+from core.ui.frame import shell
 
 audit = shell.current_audit()
 st.title("Report")

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core.ui import shell, tagging
+from core.ui import tagging
+from core.ui.frame import shell
 
 st.title("Tagging")
 st.caption(

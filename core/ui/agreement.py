@@ -12,8 +12,8 @@ from core.tags.agreement import agreement, disagreements, pairs, people
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, OPEN, count_votes
 from core.types import Tag
-from core.ui import blocks, opened, state, tagged
-from core.ui.words import help_on
+from core.ui.frame import blocks, opened, state, tagged
+from core.ui.frame.words import help_on
 
 FIGURES = {
     "fleiss_kappa": ("Fleiss' kappa, all answers", help_on("Fleiss' kappa")),

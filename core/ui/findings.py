@@ -13,10 +13,10 @@ from core.report import material as evidence
 from core.report import sentences as words
 from core.report.document import compose
 from core.report.findings import Finding, Question, Verdict
-from core.ui import blocks, cards, opened, state
-from core.ui.gallery import gallery
+from core.ui.frame import blocks, cards, opened, state
+from core.ui.frame.words import help_on
+from core.ui.kit.gallery import gallery
 from core.ui.report import state_of
-from core.ui.words import help_on
 
 PARAMETERS = ["audit", "finding"]
 SHOWN = 6

@@ -24,8 +24,9 @@ from core.explain.single import Decomposition, logit_sum, margin_sum, switched_o
 from core.statistics.intervals import log_softmax
 from core.tags.called import Names
 from core.types import FloatArray
-from core.ui import class_parts, opened, pictures, state, tagged, uploads
-from core.ui.blocks import (
+from core.ui.components import class_parts
+from core.ui.frame import opened, pictures, state, tagged, uploads
+from core.ui.frame.blocks import (
     PARTS,
     class_names,
     empty,
@@ -36,8 +37,8 @@ from core.ui.blocks import (
     read_only,
     say,
 )
-from core.ui.gallery import Picture, gallery
-from core.ui.words import help_on
+from core.ui.frame.words import help_on
+from core.ui.kit.gallery import Picture, gallery
 
 EXACT = "exact"
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
@@ -251,7 +252,7 @@ def what_if(found: Explained) -> FloatArray | None:
 
 def sum_figure(audit: Audit, found: Explained) -> None:
     """The logit or the margin as a waterfall."""
-    from core.ui.figures import waterfall
+    from core.ui.kit.figures import waterfall
 
     kind, whole = found.kind, found.whole
     shown, others = whole.largest(BARS[kind])

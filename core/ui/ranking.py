@@ -16,10 +16,11 @@ from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
 from core.tags.called import Names
 from core.tags.decisions import Decisions, spuriosity_of
-from core.ui import blocks, figures, opened, state
-from core.ui.gallery import gallery
-from core.ui.text import html
-from core.ui.words import help_on
+from core.ui.frame import blocks, opened, state
+from core.ui.frame.words import help_on
+from core.ui.kit import figures
+from core.ui.kit.gallery import gallery
+from core.ui.kit.text import html
 
 PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
 EVERY = "every image"
@@ -128,7 +129,7 @@ def headline(table: pd.DataFrame, tests: int) -> None:
 
 def along(table: pd.DataFrame) -> tuple[str, str]:
     """Accuracy and confidence along the ranking, in up to twelve slices of equal size."""
-    from core.ui.palette import ACCURACY, NEUTRAL
+    from core.ui.kit.palette import ACCURACY, NEUTRAL
 
     slices = np.array_split(np.arange(len(table))[::-1], min(12, max(len(table) // 8, 1)))
     scores, correct, confidence = (

@@ -16,7 +16,8 @@ from core.report import appendix
 from core.report import material as evidence
 from core.report.document import TITLE, Report, compose, render
 from core.storage.workspace import fingerprint
-from core.ui import blocks, measures, opened, state, tagged, working
+from core.ui.frame import blocks, opened, state, tagged, working
+from core.ui.measures import measures
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author"]
 HEIGHT = 900

@@ -21,10 +21,10 @@ from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
-from core.ui import blocks, cards, opened, pictures, state, tagged
-from core.ui.gallery import gallery
-from core.ui.text import html
-from core.ui.words import help_on
+from core.ui.frame import blocks, cards, opened, pictures, state, tagged
+from core.ui.frame.words import help_on
+from core.ui.kit.gallery import gallery
+from core.ui.kit.text import html
 
 ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
     ("Core", "1", Tag.CORE, None, ":material/check_circle:"),

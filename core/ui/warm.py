@@ -14,8 +14,8 @@ PATIENCE = 10.0
 
 
 def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str] | None:
-    """Draw a picture as :mod:`core.ui.pictures` does, which the server need not load to listen."""
-    from core.ui import pictures
+    """Draw as :mod:`core.ui.frame.pictures`, which the server need not load to listen."""
+    from core.ui.frame import pictures
 
     return pictures.render(kind, name, params)
 
@@ -29,7 +29,8 @@ def warm_up() -> threading.Thread:
 
 def _load() -> None:
     from core.errors import SpurioscopeError
-    from core.ui import opened, overview, shell
+    from core.ui.frame import opened, shell
+    from core.ui.overview import overview
 
     audits = opened.finished_audits()
     # whatever is damaged is said on the page that needs it
@@ -40,6 +41,9 @@ def _load() -> None:
         time.sleep(1.0)  # its pictures are still being fetched
     import plotly.graph_objects
 
-    from core.ui import cards, components, map, ranking  # the pages after it
+    from core.ui import ranking  # the pages after it
+    from core.ui.components import components  # the pages after it
+    from core.ui.frame import cards  # the pages after it
+    from core.ui.map import map  # the pages after it
 
     del shell, cards, components, map, ranking, plotly

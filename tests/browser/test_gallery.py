@@ -44,8 +44,8 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.ui.gallery import Picture, gallery
-from core.ui.media import media_routes, media_url
+from core.ui.kit.gallery import Picture, gallery
+from core.ui.frame.media import media_routes, media_url
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "slow": (0, 0, 255)}
 

@@ -20,7 +20,7 @@ from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui.palette import CLASSES
+from core.ui.kit.palette import CLASSES
 from tests.browser.conftest import FLAGS
 from tests.conftest import tiny_request
 from tests.tiny import load_tiny

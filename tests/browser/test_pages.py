@@ -10,7 +10,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.storage.workspace import Workspace
-from core.ui.shell import PAGES
+from core.ui.frame.shell import PAGES
 from tests.browser.conftest import Watched
 
 if TYPE_CHECKING:

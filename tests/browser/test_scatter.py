@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.ui.component import ASSETS, SHARED
+from core.ui.kit.component import ASSETS, SHARED
 from tests.browser.conftest import FLAGS
 
 if TYPE_CHECKING:

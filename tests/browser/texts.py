@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.ui.text import drawn, html, plain, visible
+from core.ui.kit.text import drawn, html, plain, visible
 from tests.hostile import NAMES, UNSEEN
 
 PLACES = {

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 def page() -> None:
     import streamlit as st
 
-    from core.ui.gallery import Picture, gallery
+    from core.ui.kit.gallery import Picture, gallery
 
     pictures = [
         Picture("a", "/p/a.jpg", "/p/a.png", None, "first", "a cat", badge="1", good=True),
@@ -97,7 +97,7 @@ def test_script_never_writes_markup(app: AppTest) -> None:
 def page_of_cards() -> None:
     import streamlit as st
 
-    from core.ui.gallery import Card, Picture, cards
+    from core.ui.kit.gallery import Card, Picture, cards
 
     pictures = (Picture("a", "/p/a.jpg", None, None, "first", "a cat"),)
     shown = [

@@ -39,7 +39,7 @@ def test_an_unknown_term_is_named() -> None:
 
 def test_every_help_on_a_page_names_a_term() -> None:
     asked = set()
-    for path in [*(ROOT / "core" / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]:
+    for path in [*(ROOT / "core" / "ui").rglob("*.py"), *(ROOT / "pages").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("help_on")
             if named and isinstance(node.args[0], ast.Constant):

@@ -100,20 +100,45 @@ def test_the_corridor_has_few_doors() -> None:
     assert len({room(path) for path in MODULES}) <= 24
 
 
+def storey(path: Path) -> str:
+    """Folder of core/ui a module lies in, or its own name: of a page that is one file."""
+    parts = path.relative_to(ROOT / "core" / "ui").parts
+    return parts[0].removesuffix(".py")
+
+
+PAGES = {path.stem for path in (ROOT / "pages").glob("*.py")}
+UI = [path for path in MODULES if room(path) == "ui" and storey(path) != "__init__"]
+
+
 def test_no_two_modules_bear_one_name() -> None:
-    """A page's file may be called as its noun is."""
-    places: dict[str, list[str]] = {}
-    for path in MODULES:
-        if path.name not in ("__init__.py", "__main__.py"):
-            places.setdefault(path.stem, []).append(room(path))
-    shared = {name: rooms for name, rooms in places.items() if len(rooms) > 1}
-    pages = {path.stem for path in (ROOT / "pages").glob("*.py")} | PARTS_OF_PAGES
-    beside = {name for name, rooms in shared.items() if "ui" not in rooms or name not in pages}
-    assert beside == set()
+    """Within the folder of a page a file is called as what it shows of it, or as the page."""
+    outside = [path for path in MODULES if path not in UI or storey(path) not in PAGES]
+    names = [path.stem for path in outside if path.name not in ("__init__.py", "__main__.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
-PARTS_OF_PAGES = {"effect", "tradeoff", "factors"}
-"""Modules of core/ui that are a view of a page: of Mitigate and of Measures."""
+@pytest.mark.parametrize("path", UI, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_page_stands_in_the_frame_and_the_frame_on_the_kit(path: Path) -> None:
+    mine = storey(path)
+    seen = {name.split(".")[2] for name in imports(path) if name.startswith("core.ui.")}
+    pages = (seen & PAGES) - {mine}
+    assert seen <= PAGES | {"kit", "frame", "warm"}
+    if mine == "kit":
+        assert seen <= {"kit"}
+    elif mine == "frame":
+        assert not pages, "the frame knows no page"
+    elif mine != "warm":
+        assert mine in PAGES
+        assert pages <= SHOWS.get(mine, set()), f"{mine} imports pages: {sorted(pages)}"
+
+
+SHOWS = {
+    "findings": {"report"},
+    "report": {"measures"},
+    "image": {"components"},
+    "mitigate": {"new_audit"},
+}
+"""Pages that show, or start, a piece of another one; warm.py loads all of them in advance."""
 
 
 def test_no_room_differs_from_another_by_its_ending() -> None:
@@ -123,7 +148,7 @@ def test_no_room_differs_from_another_by_its_ending() -> None:
 
 
 def test_every_page_is_registered() -> None:
-    shell = (ROOT / "core" / "ui" / "shell.py").read_text(encoding="utf-8")
+    shell = (ROOT / "core" / "ui" / "frame" / "shell.py").read_text(encoding="utf-8")
     for path in (ROOT / "pages").glob("*.py"):
         assert f"pages/{path.name}" in shell
 
@@ -132,7 +157,10 @@ def test_every_page_is_registered() -> None:
     ("modules", "heavy"),
     [
         ("core.__main__, core.commands.parser", "torch timm pandas streamlit sklearn scipy plotly"),
-        ("core.ui.shell, core.ui.overview", "torch timm sklearn scipy.stats statsmodels captum"),
+        (
+            "core.ui.frame.shell, core.ui.overview.overview",
+            "torch timm sklearn scipy.stats statsmodels captum",
+        ),
     ],
     ids=["command line", "first page"],
 )

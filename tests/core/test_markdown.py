@@ -8,7 +8,7 @@ import re
 import pytest
 
 from core.markdown import UNKNOWN, escaped, visible
-from core.ui import text
+from core.ui.kit import text
 from tests.hostile import NAMES, UNSEEN
 
 ORDINARY = [

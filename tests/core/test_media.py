@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from streamlit import config
 
 from core.errors import InputError
-from core.ui.media import media_routes, media_url
+from core.ui.frame.media import media_routes, media_url
 
 CONTENT = b"\x89PNG picture"
 
@@ -116,7 +116,7 @@ def test_none_is_not_found_in_plain_words_and_not_kept(client: TestClient) -> No
 def test_exception_is_logged_but_not_shown(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, logger="core.ui.media"):
+    with caplog.at_level(logging.ERROR, logger="core.ui.frame.media"):
         response = client.get("/pictures/photo/broken.png")
     assert response.status_code == 500
     assert response.text == "The picture could not be drawn. The log of the app says why."

@@ -12,7 +12,7 @@ import pytest
 
 from core.explain import overlays as pictures
 from core.report import charts as report
-from core.ui.palette import CLASSES, LOWERS, NEUTRAL, RAISES, SEQUENTIAL
+from core.ui.kit.palette import CLASSES, LOWERS, NEUTRAL, RAISES, SEQUENTIAL
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATED = {
@@ -96,7 +96,7 @@ def test_every_place_has_the_same_colours() -> None:
 
 
 def test_no_page_has_a_colour_of_its_own() -> None:
-    for path in [*(ROOT / "core" / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py")]:
+    for path in [*(ROOT / "core" / "ui").rglob("*.py"), *(ROOT / "pages").glob("*.py")]:
         if path.name != "palette.py":
             found = re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text(encoding="utf-8"))
             assert not found, f"{path.name}: {found}"

@@ -21,7 +21,7 @@ from core.storage.workspace import Workspace
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
 from core.types import Preprocess
-from core.ui import class_parts
+from core.ui.components import class_parts
 from tests.conftest import draw, tiny_request
 from tests.tiny import SIZE, TinyNet
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.ui import scales
-from core.ui.palette import CLASSES, DIVERGING, NEUTRAL, SEQUENTIAL
+from core.ui.kit import scales
+from core.ui.kit.palette import CLASSES, DIVERGING, NEUTRAL, SEQUENTIAL
 
 SENT = (np.uint8, np.dtype("uint8"))
 

@@ -56,9 +56,9 @@ THEIRS = {
     "core/report/pdf.py": "pages for the browser that prints them",
     "core/tags/exchange.py": "tags that a user takes along or brings",
     "core/tags/journal.py": "the log of a database",
-    "core/ui/component.py": "assets of the pages",
-    "core/ui/drawn.py": "pictures that can be drawn again and have no digest",
-    "core/ui/effect.py": "a download",
+    "core/ui/kit/component.py": "assets of the pages",
+    "core/ui/frame/drawn.py": "pictures that can be drawn again and have no digest",
+    "core/ui/mitigate/effect.py": "a download",
 }
 """Modules that read or write what is no file of an audit, and what it is."""
 

@@ -1,7 +1,7 @@
 """Every text that Streamlit reads as Markdown is written here or went through ``plain``.
 
 Read from the source: where a call shows Markdown, its text must be made of literals, of constants,
-of numbers with a format and of what :func:`core.ui.text.plain` returns.
+of numbers with a format and of what :func:`core.ui.kit.text.plain` returns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted([*ROOT.glob("core/ui/*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"])
+FILES = sorted([*ROOT.glob("core/ui/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"])
 
 FIRST = """
 badge button camera_input caption checkbox color_picker date_input dialog download_button error
@@ -77,7 +77,7 @@ HANDED_ON = {
     ("state.py", "toggle"): {"label"},
     ("working.py", "offer"): {"words", "help"},
     ("factors.py", "_metric"): {"title"},
-    ("map_group.py", "_headline"): {"name"},
+    ("group.py", "_headline"): {"name"},
 }
 """Arguments of our own functions that are Markdown: their callers are looked at instead."""
 
@@ -456,8 +456,8 @@ ACCEPTED = [
 ]
 MODULE = """
 import streamlit as st
-from core.ui import state
-from core.ui.text import html, plain
+from core.ui.frame import state
+from core.ui.kit.text import html, plain
 
 WAYS = {"a": "A", "b": "B"}
 

@@ -121,7 +121,7 @@ def opened(tmp_path: Path) -> Open:
 
     def open_page(page: str, /, **params: str) -> AppTest:
         script = tmp_path / f"{page}.py"
-        script.write_text(f"from core.ui.shell import run\n\nrun(start={page!r})\n")
+        script.write_text(f"from core.ui.frame.shell import run\n\nrun(start={page!r})\n")
         app = AppTest.from_file(str(script), default_timeout=30)
         for name, value in params.items():
             app.query_params[name.rstrip("_")] = value

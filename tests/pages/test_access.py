@@ -26,8 +26,8 @@ from core.storage.guard import CONFINED
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui import access, shell
-from core.ui.media import media_routes
+from core.ui.frame import access, shell
+from core.ui.frame.media import media_routes
 from tests.pages.conftest import Open
 
 

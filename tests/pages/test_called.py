@@ -32,7 +32,7 @@ from core.tags.log import TagStore
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
 from core.types import Tag
-from core.ui.text import drawn, html, plain
+from core.ui.kit.text import drawn, html, plain
 from tests.hostile import NAMES
 from tests.pages.conftest import Open
 

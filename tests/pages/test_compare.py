@@ -15,7 +15,7 @@ from core.storage.workspace import Workspace
 from core.tags.carry import ANNOTATOR
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui import compare_table
+from core.ui.compare import table as compare_table
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
 TITLE = "Compare models"

@@ -10,7 +10,7 @@ from core.storage.files import read_json, write_frame, write_json
 from core.tags.log import TagStore
 from core.trials.leaning import measure_leaning
 from core.types import Tag
-from core.ui.text import plain
+from core.ui.kit.text import plain
 from tests.pages.conftest import Open, address, galleries, gallery, healthy, send
 
 TITLE = "Components of a class"
@@ -68,7 +68,7 @@ def test_another_class_starts_at_its_first_page(audit: Audit, opened: Open) -> N
 
 
 def test_tag_is_saved_under_the_name_and_undo_takes_it_back(audit: Audit, opened: Open) -> None:
-    from core.ui import opened as held
+    from core.ui.frame import opened as held
 
     app = opened("components", audit=audit.id, class_="eel")
     app.text_input(key="annotator").set_value("Ada").run()
@@ -91,7 +91,7 @@ def test_tag_is_saved_under_the_name_and_undo_takes_it_back(audit: Audit, opened
 
 @pytest.mark.parametrize("value", ["pca-99/spurious", "pca-0/awful", "", "pca-0", "/", "a/b/c"])
 def test_tags_that_are_not_offered_are_not_saved(audit: Audit, opened: Open, value: str) -> None:
-    from core.ui import opened as held
+    from core.ui.frame import opened as held
 
     app = send(opened("components", audit=audit.id), "tagged", value)
     assert not app.exception
@@ -102,7 +102,7 @@ def test_tags_that_are_not_offered_are_not_saved(audit: Audit, opened: Open, val
 def test_presentation_changes_nothing(
     audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.ui import opened as held
+    from core.ui.frame import opened as held
 
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
     app = healthy(opened("components", audit=audit.id), TITLE)
@@ -167,7 +167,7 @@ def test_the_browser_gives_the_name_back(audit: Audit, opened: Open) -> None:
 
 
 def test_a_name_on_a_card(audit: Audit, opened: Open) -> None:
-    from core.ui import opened as held
+    from core.ui.frame import opened as held
 
     store = TagStore.open(held.workspace())
     app = opened("components", audit=audit.id, class_="eel")
@@ -192,7 +192,7 @@ def test_a_name_on_a_card(audit: Audit, opened: Open) -> None:
 def test_a_presentation_shows_names_and_changes_none(
     audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.ui import opened as held
+    from core.ui.frame import opened as held
 
     store = TagStore.open(held.workspace())
     app = opened("components", audit=audit.id, class_="eel")

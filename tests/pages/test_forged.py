@@ -18,7 +18,7 @@ from core.storage.workspace import Workspace
 from core.tags.entries import NewTag
 from core.tags.log import TagStore
 from core.types import Progress, Tag
-from core.ui.shell import NEEDS, PAGES
+from core.ui.frame.shell import NEEDS, PAGES
 from tests.pages.conftest import Open, galleries, trigger
 
 SHOWN = sorted(entry[3] for entries in PAGES.values() for entry in entries)
@@ -186,7 +186,7 @@ def test_nothing_in_the_pages_changes_files_past_those() -> None:
     """Whoever writes in a page calls one of the functions above, which ask."""
     writing = ("write_json", "write_frame", "write_array", "replacing_folder", "rmtree")
     root = Path(__file__).resolve().parents[2]
-    pages = [*(root / "core" / "ui").glob("*.py"), *(root / "pages").glob("*.py")]
+    pages = [*(root / "core" / "ui").rglob("*.py"), *(root / "pages").glob("*.py")]
     assert len(pages) > 40
     found = [
         (path.name, word)

@@ -9,7 +9,7 @@ from core.audits.audit import Audit
 from core.jobs import jobs
 from core.trials.confirmed import confirm, confirmed, confirmed_of
 from core.trials.leaning import leaning, measure_leaning
-from core.ui.text import plain
+from core.ui.kit.text import plain
 from tests.pages.conftest import Open, healthy, load_tiny
 
 TITLE = "Components of a class"

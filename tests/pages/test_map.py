@@ -16,7 +16,7 @@ from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui import map as maps
+from core.ui.map import map as maps
 from tests.pages.conftest import (
     Open,
     address,

@@ -23,7 +23,7 @@ from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui.effect import siblings
+from core.ui.mitigate.effect import siblings
 from tests.pages.conftest import Open, address, galleries, healthy
 
 

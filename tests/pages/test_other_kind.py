@@ -116,7 +116,7 @@ def test_cards_queue_image_and_map(audit: Audit, opened: Open) -> None:
 
 
 def test_pictures_are_drawn(audit: Audit) -> None:
-    from core.ui import pictures
+    from core.ui.frame import pictures
 
     candidate = audit.arrays_of("eel").candidate(NAME, 0)
     image = ids_of(audit, "eel")[3]

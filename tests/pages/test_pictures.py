@@ -14,7 +14,8 @@ from PIL import Image
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.linear_kinds import NEURON, PCA
-from core.ui import figures, opened, pictures
+from core.ui.frame import opened, pictures
+from core.ui.kit import figures
 
 Address = tuple[str, str, dict[str, str]]
 

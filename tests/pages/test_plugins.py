@@ -280,7 +280,7 @@ def test_a_measure_is_registered_once(install: Install) -> None:
 def test_an_attribution_is_chosen_on_image_and_drawn(
     install: Install, audit: Audit, opened: Open
 ) -> None:
-    from core.ui import pictures
+    from core.ui.frame import pictures
 
     install(attributions="pixel_slope")
     image_id = audit.images.index[0]

@@ -14,7 +14,7 @@ from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui.shell import NEEDS, PAGES, pages
+from core.ui.frame.shell import NEEDS, PAGES, pages
 from tests.pages.conftest import Open, address, gallery, healthy
 
 SHOWN = sorted({entry[3] for entries in PAGES.values() for entry in entries} - set(NEEDS))

@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_measured_on_request(
 def test_of_very_many_classes_gaps_are_measured_first(
     audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.ui.measures.AT_ONCE", 0)
+    monkeypatch.setattr("core.ui.measures.measures.AT_ONCE", 0)
     tag(audit, workspace)
     app = healthy(opened("report", audit=audit.id), TITLE)
     assert any("Gaps first" in m.value for m in app.markdown)

@@ -21,7 +21,7 @@ from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.models.model import Model
 from core.storage.files import read_array, read_json, write_json
 from core.trials.encoder import features_of
-from core.ui import drawn, opened, pictures
+from core.ui.frame import drawn, opened, pictures
 from tests.pages.conftest import SIDE, load_tiny
 
 THREADS = 8

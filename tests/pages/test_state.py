@@ -13,7 +13,7 @@ from tests.pages.conftest import address
 def page() -> None:
     import streamlit as st
 
-    from core.ui import state
+    from core.ui.frame import state
 
     name = st.session_state.get("test_page", "one")
     state.arrive(name)
@@ -110,7 +110,7 @@ def test_an_address_without_parameters_keeps_the_view() -> None:
 def options() -> None:
     import streamlit as st
 
-    from core.ui import state
+    from core.ui.frame import state
     from tests.hostile import UNSEEN
 
     names = {"a": UNSEEN, "b": "B"}

@@ -21,7 +21,7 @@ from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, GOLD, answers, count_votes
 from core.types import Subtype, Tag
-from core.ui.text import plain
+from core.ui.kit.text import plain
 from tests.hostile import NAMES
 from tests.pages.conftest import Open, address, galleries, healthy
 
@@ -269,7 +269,7 @@ def test_slow_measures_are_jobs(audit: Audit, tagged: str, opened: Open) -> None
 def test_a_large_audit_measures_gaps_in_a_job(
     audit: Audit, tagged: str, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.ui.measures.AT_ONCE", 0)
+    monkeypatch.setattr("core.ui.measures.measures.AT_ONCE", 0)
     app = healthy(opened("measures", audit=audit.id), "Measures")
     assert "run-gap" in [b.key for b in app.button]
     assert any("gap is not measured with these tags yet" in i.value for i in app.info)

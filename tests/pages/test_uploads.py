@@ -17,8 +17,8 @@ from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
-from core.ui import uploads
-from core.ui.uploads import FILES, KEPT, Uploads
+from core.ui.frame import uploads
+from core.ui.frame.uploads import FILES, KEPT, Uploads
 
 PATH = "/_stcore/upload_file/session/file"
 
@@ -72,7 +72,7 @@ def test_a_presentation_takes_no_file(
 def test_nobody_who_has_not_signed_in_brings_a_file(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.ui.access.signs_in", lambda: True)
+    monkeypatch.setattr("core.ui.frame.access.signs_in", lambda: True)
     answer = client.put(PATH, content=b"abc")
     assert (answer.status_code, answer.text) == (403, "Sign in first.")
 

@@ -15,7 +15,7 @@ from core.types import Progress
 
 def page() -> None:
     from core.audits.audit_requests import DemoRequest
-    from core.ui import working
+    from core.ui.frame import working
 
     working.offer(DemoRequest(), "Demo", "List", key="list")
 

@@ -1,0 +1,191 @@
+"""Two models on the page Compare: components that belong together, images that flip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
+from core.measures.components import match_components
+from core.measures.shared_images import both_predictions
+from core.tags.called import Names
+from core.ui.frame import opened, state, tagged
+from core.ui.frame.blocks import metrics, overlay_scale, photos
+from core.ui.frame.cards import card_pictures
+from core.ui.kit.gallery import gallery
+from core.ui.kit.text import plain
+
+PARAMETERS = ["other", "class", "pair", "flip"]
+FLIPS = {
+    "lost": "right only in A",
+    "won": "right only in B",
+    "differ": "predicted differently",
+}
+
+
+@lru_cache(maxsize=4)
+def both(a: Audit, b: Audit) -> pd.DataFrame:
+    """The images of both audits."""
+    return both_predictions(a, b)
+
+
+@lru_cache(maxsize=32)
+def matches(a: Audit, b: Audit, label: str) -> pd.DataFrame:
+    """Matched components of a class."""
+    return match_components(a, b, label)
+
+
+def second_audit(audits: list[Audit], first: Audit) -> Audit:
+    """Which of the models is B; A is the baseline."""
+    names = {audit.id: audit.name for audit in audits if audit.id != first.id}
+    chosen = state.choose(
+        st.selectbox,
+        f"A = {plain(first.name)}, B =",
+        "other",
+        names,
+    )
+    return next(audit for audit in audits if audit.id == chosen)
+
+
+def show(a: Audit, b: Audit) -> str | None:
+    """Components that belong together and images that flip; returns a clicked image."""
+    table = both(a, b)
+    headline(a, b, table)
+    label = common_class(a, b)
+    if label is None:
+        return None
+    matched(a, b, label)
+    return flips(a, b, table, label)
+
+
+def common_class(a: Audit, b: Audit) -> str | None:
+    """A class that both audits have; None where there is none."""
+    names = common_classes(a, b)
+    if not names:
+        st.info("The two audits have no class in common.", icon=":material/info:")
+        return None
+    return state.choose(st.selectbox, "Class", "class", names)
+
+
+def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
+    """Accuracies over the shared images and how many flip."""
+    cells = metrics(4)
+    n = len(table)
+    cells[0].metric("Shared images", f"{n:,}", border=True)
+    cells[1].metric("Accuracy of A", f"{100 * table['correct_a'].mean():.1f} %", border=True)
+    change = 100 * (table["correct_b"].mean() - table["correct_a"].mean())
+    cells[2].metric(
+        "Accuracy of B",
+        f"{100 * table['correct_b'].mean():.1f} %",
+        f"{change:+.1f} points",
+        border=True,
+    )
+    differ = int((table["prediction_a"] != table["prediction_b"]).sum())
+    cells[3].metric("Predicted differently", f"{differ:,}", border=True)
+    models = [plain(audit.manifest.model.name) for audit in (a, b)]
+    st.caption(f"A: {models[0]} · B: {models[1]}")
+
+
+def common_classes(a: Audit, b: Audit) -> dict[str, str]:
+    """Classes audited in both, label to name."""
+    labels = {c.label for c in b.classes}
+    return {c.label: c.name for c in a.classes if c.label in labels}
+
+
+def matched(a: Audit, b: Audit, label: str) -> None:
+    """The matched components, and the images of a chosen pair with both overlays."""
+    table = matches(a, b, label)
+    st.markdown("**Components that belong together**")
+    shown = table.head(20)
+    options = [str(i) for i in shown["component_a"]]
+    called = tagged.names(a), tagged.names(b)
+    pick = state.choose(
+        st.selectbox,
+        "Component of A",
+        "pair",
+        options,
+        format_func=lambda i: _pair(table, label, called, int(i)),
+    )
+    row = table[table["component_a"] == int(pick)].iloc[0]
+    if row["correlation"] < 0.5:
+        st.warning(
+            "The best match is weak: this component of A has no clear counterpart in B.",
+            icon=":material/link_off:",
+        )
+    side_by_side(a, b, label, int(row["component_a"]), int(row["component_b"]))
+    st.dataframe(
+        shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "component_a": "Component of A",
+            "component_b": "Component of B",
+            "quality": st.column_config.NumberColumn(
+                "Best direction", format="%.2f", help="Correlation with the best direction in B"
+            ),
+            "correlation": st.column_config.NumberColumn("Correlation", format="%.2f"),
+            "share_a": st.column_config.NumberColumn("Share in A", format="percent"),
+            "share_b": st.column_config.NumberColumn("Share in B", format="percent"),
+        },
+    )
+
+
+def _pair(table: pd.DataFrame, label: str, called: tuple[Names, Names], component: int) -> str:
+    row = table[table["component_a"] == component].iloc[0]
+    pair = zip(called, (component, int(row["component_b"])), strict=True)
+    a, b = (names.written(CandidateKey(label, PCA, number)) for names, number in pair)
+    return f"{a} of A ~ {b} of B (correlation {row['correlation']:.2f})"
+
+
+def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
+    """The same images, once with A's overlay and once with B's."""
+    left = opened.arrays_of(a, label)
+    first = card_pictures(a, left.candidate(PCA, in_a), top=8, weakest=0)
+    first = tuple(p for p in first if p.image_id in b.images.index)
+    right = opened.arrays_of(b, label)
+    candidate = right.candidate(PCA, in_b)
+    alpha = opened.alpha(b, candidate.key)
+    second = photos(
+        b,
+        [p.image_id for p in first],
+        candidate=candidate,
+        scale=overlay_scale(right, candidate.key, alpha),
+        alpha=dict(zip(right.image_ids, alpha, strict=True)),
+    )
+    st.markdown(f"A, {plain(tagged.names(a).written(CandidateKey(label, PCA, in_a)))}")
+    gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
+    st.markdown(f"B, {plain(tagged.names(b).written(candidate.key))}, same images")
+    gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
+
+
+def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
+    """The class's images on which the two models differ; returns a clicked one."""
+    which = state.choose(st.segmented_control, "Images that are", "flip", FLIPS)
+    rows = table[table["label"] == label]
+    right_a, right_b = rows["correct_a"].to_numpy(bool), rows["correct_b"].to_numpy(bool)
+    chosen = {
+        "lost": right_a & ~right_b,
+        "won": right_b & ~right_a,
+        "differ": (rows["prediction_a"] != rows["prediction_b"]).to_numpy(bool),
+    }[which]
+    ids = rows.index[chosen]
+    if ids.empty:
+        st.info(f"No image of this class is {FLIPS[which]}.")
+        return None
+    st.caption(f"{len(ids)} of {len(rows)} images")
+    return pairs_gallery(a, b, ids[:24].tolist(), key="flips")
+
+
+def pairs_gallery(a: Audit, b: Audit, ids: list[str], *, key: str) -> str | None:
+    """Images with what either model says of them; returns a clicked one."""
+    first, second = photos(a, ids), photos(b, ids)
+    both = [
+        replace(p, caption=f"A: {p.caption} · B: {q.caption}", good=None)
+        for p, q in zip(first, second, strict=True)
+    ]
+    return gallery(both, key=key, size=130, label="Images that flip")

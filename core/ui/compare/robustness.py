@@ -1,0 +1,89 @@
+"""Effective robustness on the page Compare."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.measures.cells import Context
+from core.measures.effective_robustness import Robustness, axes, robustness
+from core.ui.compare.figures import robustness_figure
+from core.ui.frame import state
+from core.ui.frame.blocks import empty, plain
+from core.ui.frame.words import help_on
+
+PARAMETERS = ["x", "y", "line"]
+
+
+def show(context: Context) -> None:
+    """Models between two sets of images, and their distance from the line."""
+    names = axes(context)
+    if len(names) < 2:
+        empty(
+            "There is only one set of images",
+            "Tag cues as **spurious**, or bring data with several held-out splits or with "
+            "attributes, so that there are two accuracies to compare.",
+        )
+        return
+    found = robustness(context, *_choose(context, names))
+    if found.points.empty:
+        empty("No model has both accuracies", "Choose other sets of images.")
+        return
+    st.plotly_chart(robustness_figure(found), width="stretch", key="robustness")
+    if found.note:
+        st.info(plain(found.note), icon=":material/info:")
+    _numbers(found)
+
+
+def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
+    """Both sets of images, and the models that make the line."""
+    models = {audit.id: audit.name for audit in context.audits}
+    if not state.get("line"):
+        usual = [a.id for a in context.audits if a.manifest.mitigation is None]
+        state.put("line", ",".join(usual or models))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        x = state.choose(st.selectbox, "Across: accuracy on", "x", names)
+        y = state.choose(
+            st.selectbox,
+            "Up: accuracy on",
+            "y",
+            names,
+            default=names[1],
+            help=help_on("effective robustness"),
+        )
+        line = state.several(
+            "Models that make the line",
+            "line",
+            models,
+            help="The usual ones. Leave out a model with a remedy to see how far it moves from "
+            "what they let expect.",
+        )
+    return x, y, line
+
+
+def _numbers(found: Robustness) -> None:
+    """The same in numbers."""
+    percent = st.column_config.NumberColumn(format="percent")
+    columns = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+    st.dataframe(
+        found.points.drop(columns="audit"),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            **dict.fromkeys(columns, percent),
+            "rho": st.column_config.NumberColumn(
+                "effective robustness",
+                format="%+.1f points",
+                help="Accuracy up minus what the line gives for the accuracy across.",
+            ),
+        },
+    )
+    fit = ""
+    if found.line:
+        fit = (
+            f" Line: logit(y) = {found.line.slope:.2f} logit(x) {found.line.intercept:+.2f}, "
+            f"R² {found.line.r2:.2f} over {found.line.n:,} models."
+        )
+    st.caption(
+        "Logit axes, 95 % Clopper-Pearson bars (Taori et al. 2020). High and low spuriosity are "
+        "each model's own ends of its ranking." + fit
+    )

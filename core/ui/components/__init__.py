@@ -1,0 +1,1 @@
+"""The page Components, and what others show of it."""

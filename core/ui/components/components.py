@@ -1,0 +1,170 @@
+"""Blocks of the page Components."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.audits.audited import AuditedClass
+from core.candidates.kinds import found_kinds
+from core.candidates.part_kind import PART
+from core.explain.overlays import Parts
+from core.ui.components import class_parts
+from core.ui.frame import blocks, cards, opened, state
+from core.ui.frame.words import help_on
+
+PARAMETERS = [
+    *("audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"),
+    class_parts.NUMBER,
+]
+PER_PAGE = 6
+IMAGES = (1, 24, 5)
+"""Images per card: fewest, most, at first."""
+
+
+class View(NamedTuple):
+    """What the page shows."""
+
+    facts: AuditedClass
+    """Of the class."""
+    kind: str
+    ranking: str
+    page: int
+    """From 1."""
+    pages: int
+    total: int
+    """Number of candidates of the kind."""
+    top: int
+    parts: Parts
+    contour: bool
+    outlines: bool
+
+
+def view(audit: Audit) -> View:
+    """The choices of the address and of the widgets, before those are drawn."""
+    facts = audit.class_facts(state.peek("class", list(blocks.class_names(audit))))
+    kind = state.peek("kind", list(found_kinds()))
+    total = int((opened.class_table(audit, facts.class_idx)["kind"] == kind).sum())
+    pages = max(-(-total // PER_PAGE), 1)
+    return View(
+        facts,
+        kind,
+        state.peek("rank", list(blocks.RANKINGS)),
+        state.peek_number("page", 1, pages, 1),
+        pages,
+        total,
+        state.peek_number("n", *IMAGES),
+        cast(Parts, state.peek("parts", list(blocks.PARTS))),
+        state.peek_toggle("contour", default=True),
+        bool(audit.summary.masks) and state.peek_toggle("outline"),
+    )
+
+
+@blocks.part
+def card_list(audit: Audit, shown: View) -> None:
+    """The cards; a click on a tag redraws these alone, a click on a picture opens it."""
+    label, class_idx = shown.facts.label, shown.facts.class_idx
+    first = (shown.page - 1) * PER_PAGE
+    built = cards.build(
+        audit,
+        class_idx,
+        shown.kind,
+        shown.ranking,
+        first,
+        first + PER_PAGE,
+        shown.top,
+        shown.parts,
+        shown.contour,
+        shown.outlines,
+    )
+    token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
+    built = cards.with_leaning(audit, class_idx, built)
+    clicked = cards.card_list(audit, label, built, token)
+    if clicked:
+        component, image_id = clicked
+        state.go("pages/image.py", image=image_id, component=component, explain=label)
+
+
+def controls(audit: Audit, shown: View) -> None:
+    """Everything that can be chosen about the cards."""
+    names = blocks.class_names(audit)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.choose(
+            st.selectbox,
+            "Class",
+            "class",
+            names,
+            resets=["page"],
+        )
+        state.choose(
+            st.segmented_control,
+            "Candidates",
+            "kind",
+            blocks.kinds(),
+            resets=["page"],
+            help=help_on("component", "neuron"),
+        )
+        state.choose(
+            st.selectbox,
+            "Ranked by",
+            "rank",
+            list(blocks.RANKINGS),
+            format_func=blocks.RANKINGS.__getitem__,
+            resets=["page"],
+            help=help_on("variance share", "alpha", "accuracy gap"),
+        )
+        with st.popover("Display", icon=":material/tune:"):
+            state.number(st.slider, "Images per candidate", "n", *IMAGES)
+            state.choose(
+                st.segmented_control,
+                "Heatmap",
+                "parts",
+                list(blocks.PARTS),
+                format_func=blocks.PARTS.__getitem__,
+                help=help_on("exact map"),
+            )
+            state.toggle("Line at half of the maximum", "contour", default=True)
+            if audit.summary.masks:
+                state.toggle("Outline masks and boxes", "outline")
+    widgets: tuple[Callable[..., Any], ...] = (st.segmented_control, st.selectbox)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.choose(
+            widgets[shown.pages > 12],
+            f"Page of {shown.total:d} candidates",
+            "page",
+            [str(n) for n in range(1, shown.pages + 1)],
+        )
+        st.space("stretch")
+        _buttons(audit, list(names))
+    if shown.kind == PART:
+        class_parts.number_of_parts(audit, shown.facts.class_idx)
+
+
+def nothing(audit: Audit, shown: View) -> str:
+    """Why a class has none of a kind, and what to do about it, as Markdown."""
+    if shown.kind == PART:
+        return blocks.plain(class_parts.lacking(audit, shown.facts.class_idx))
+    return "A class needs at least two training images. Add images, or choose another class."
+
+
+def _buttons(audit: Audit, labels: list[str]) -> None:
+    """Undo, and the class before and after the shown one; they go round."""
+
+    def step(by: int) -> None:
+        now = state.get("class")
+        place = labels.index(now) if now in labels else 0
+        state.put("class", labels[(place + by) % len(labels)])
+        state.put("page", "1")
+
+    if not blocks.read_only():
+        st.button("Undo last tag", icon=":material/undo:", on_click=cards.undo, args=(audit,))
+    for text, by, key, icon in (
+        ("Previous class", -1, "left", ":material/chevron_left:"),
+        ("Next class", 1, "right", ":material/chevron_right:"),
+    ):
+        st.button(
+            text, icon=icon, on_click=step, args=(by,), shortcut=key, disabled=len(labels) < 2
+        )

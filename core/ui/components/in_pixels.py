@@ -1,0 +1,81 @@
+"""What the leading candidates of a class do in pixels: their figures, and a button for the next."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.audits.audit_requests import ConfirmRequest
+from core.audits.audited import AuditedClass
+from core.candidates.key import CandidateKey, keys_in
+from core.ui.frame import blocks, opened, tagged, working
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HELP = (
+    "Pastes what the candidate marks in 16 training images on 32 held-out images of other classes, "
+    "and asks the network: about a thousand pictures"
+)
+
+
+def confirmation(audit: Audit, facts: AuditedClass, kind: str) -> None:
+    """Every figure of the leading candidates of a kind, and a button for the first without one."""
+    made, names = _made(audit), tagged.names(audit)
+    found = _words(audit, facts.class_idx, made)
+    leading = _leading(audit, facts.class_idx, kind, made)
+    for key in leading:
+        if key in found:
+            st.markdown(f"**{blocks.plain(names.heading(key))}** {blocks.plain(found[key])}")
+    if (first := next((key for key in leading if key not in found), None)) is None:
+        return
+    working.offer(
+        ConfirmRequest(audit.id, facts.label, first.short),
+        f"{names.written(first)} of {facts.name} in pixels",
+        f"Confirm {blocks.plain(names.written(first))} with pixels",
+        key=f"confirm-{facts.class_idx}-{first.short}",
+        icon=":material/fact_check:",
+        help=HELP,
+    )
+
+
+def _made(audit: Audit) -> int:
+    """Changes whenever an outcome is stored."""
+    outcomes = audit.files.outcomes
+    return outcomes.stat().st_mtime_ns if outcomes.is_dir() else 0
+
+
+@lru_cache(maxsize=64)
+def _words(audit: Audit, class_idx: int, made: int) -> dict[CandidateKey, str]:
+    """What the candidates of a class do, of those that were tried."""
+    from core.trials.confirmed import confirmed, confirmed_of
+
+    del made  # part of the key only
+    table = confirmed(audit)
+    mine = _of_class(audit, table, class_idx)
+    figures = {key: confirmed_of(table, class_idx, key.kind, key.number) for key in mine}
+    more = "" if audit.exact_maps else "; regions are approximate"
+    return {key: f"pixels: {one.words}{more}" for key, one in figures.items() if one is not None}
+
+
+@lru_cache(maxsize=64)
+def _leading(audit: Audit, class_idx: int, kind: str, made: int) -> tuple[CandidateKey, ...]:
+    """Candidates of a kind, the strongest lean in the maps first; untried ones as on the page."""
+    from core.trials.leaning import LEADING, leaning
+
+    del made  # part of the key only
+    tried = leaning(audit)
+    tried = tried[(tried["kind"] == kind) & tried["lean"].notna()]
+    by_lean = _of_class(audit, tried.sort_values("lean", ascending=False), class_idx)
+    if by_lean:
+        return tuple(by_lean)
+    table = blocks.ranked(opened.class_table(audit, class_idx), kind, "page")
+    return tuple(_of_class(audit, table.head(LEADING), class_idx))
+
+
+def _of_class(audit: Audit, table: pd.DataFrame, class_idx: int) -> list[CandidateKey]:
+    label = audit.head.outputs[class_idx]
+    return keys_in(table[table["class_idx"] == class_idx], label)

@@ -1,0 +1,72 @@
+"""What the tags of an audit amount to, kept for the process until somebody tags again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from core.audits.audit import Audit
+from core.tags.called import Names, names_of
+from core.tags.decisions import Decisions, decided
+from core.tags.log import TagStore
+from core.tags.votes import answers
+from core.ui.frame import opened
+
+
+def store() -> TagStore:
+    """The tags of this process's workspace."""
+    return TagStore.open(opened.workspace())
+
+
+def decisions(audit: Audit) -> Decisions:
+    """The candidates that are decided core or spurious, as the log stands now."""
+    tags = store()
+    return _decided(audit, tags.engine, tags.state(audit.id))
+
+
+@lru_cache(maxsize=8)
+def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
+    del state  # part of the key only
+    return decided(audit, TagStore(engine))
+
+
+def names(audit: Audit) -> Names:
+    """What people call the candidates of an audit, as the log stands now."""
+    return names_in(audit.id)
+
+
+def names_in(audit_id: str) -> Names:
+    """:func:`names` of an audit that may be gone; its tags stay."""
+    tags = store()
+    return _names(audit_id, tags.engine, tags.state(audit_id))
+
+
+@lru_cache(maxsize=16)
+def _names(audit_id: str, engine: Engine, state: tuple[int, int]) -> Names:
+    del state  # part of the key only
+    return names_of(TagStore(engine).history(audit_id))
+
+
+def names_used() -> list[str]:
+    """Names that people gave before, in any audit, the most frequent first."""
+    return _used(store().engine, store().newest())
+
+
+@lru_cache(maxsize=2)
+def _used(engine: Engine, newest: int) -> list[str]:
+    del newest  # part of the key only
+    return TagStore(engine).names()
+
+
+def said(audit: Audit) -> pd.DataFrame:
+    """All standing answers of an audit (:func:`core.tags.votes.answers`), not to be changed."""
+    tags = store()
+    return _said(audit.id, tags.engine, tags.state(audit.id))
+
+
+@lru_cache(maxsize=4)
+def _said(audit_id: str, engine: Engine, state: tuple[int, int]) -> pd.DataFrame:
+    del state  # part of the key only
+    return answers(TagStore(engine).current(audit_id))

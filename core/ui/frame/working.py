@@ -1,0 +1,91 @@
+"""A command that a page starts as a job, follows, and shows when it has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.errors import JobError
+from core.jobs import jobs
+from core.jobs.options import Request
+from core.ui.frame import blocks, opened
+
+
+def newest(request: Request) -> jobs.Job | None:
+    """The newest job that does exactly this."""
+    known = jobs.jobs(opened.workspace())
+    return next((job for job in known if request.is_asked_by(job.arguments)), None)
+
+
+def offer(
+    request: Request,
+    title: str,
+    words: str,
+    *,
+    key: str,
+    icon: str = ":material/play_arrow:",
+    help: str | None = None,
+    primary: bool = False,
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """A button that starts a command; while it waits or runs that, after a failure the reason.
+
+    A presentation has no such button.
+
+    Parameters
+    ----------
+    title : what the job is called on the page New audit.
+    words : on the button.
+    before : called before the job is started.
+    """
+    job = newest(request)
+    if job is not None and job.active:
+        blocks.part(_watch, run_every=1.0)(job.id)
+        return
+    if job is not None and job.state == "failed":
+        blocks.say(JobError(job.message))
+    if not blocks.may_run():
+        return
+
+    def begin() -> None:
+        with blocks.sentences():
+            before()
+            jobs.start(opened.workspace(), request.arguments(), title)
+
+    st.button(
+        words,
+        key=key,
+        icon=icon,
+        on_click=begin,
+        help=help,
+        type="primary" if primary else "secondary",
+    )
+
+
+def _watch(job_id: str) -> None:
+    """Follow a job, and draw the whole page again when it has ended."""
+    job = jobs.read(opened.workspace(), job_id)
+    show_progress(job)
+    if not job.active:
+        st.rerun()
+
+
+def show_progress(job: jobs.Job) -> None:
+    """One job's progress with rate and time left, or its place in the queue."""
+    if job.state == "waiting":
+        st.caption(f":material/hourglass_empty: Waiting, {job.before:d} before it")
+        return
+    done, total = job.progress.done, job.progress.total
+    text = blocks.plain(job.progress.stage)
+    if total:
+        text += f": {done:,} of {total:,} {blocks.plain(job.progress.unit)}"
+    if job.rate:
+        text += f", {job.rate:.0f} per second"
+    if job.seconds_left is not None and job.state == "running":
+        text += f", about {max(job.seconds_left, 0):.0f} s left"
+    if job.state == "running":
+        text += f" ({job.seconds:.0f} s so far)"
+    if job.progress.figures:
+        text += f" · {blocks.plain(job.progress.figures)}"
+    st.progress(min(done / total, 1.0) if total else 0.0, text=text)

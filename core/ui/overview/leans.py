@@ -1,0 +1,233 @@
+"""Blocks of the page Overview: what each class leans on, and the question whether it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.audits.audit_requests import ConfirmRequest
+from core.candidates.key import CandidateKey
+from core.errors import WorkspaceError
+from core.tags.called import Names
+from core.tags.log import TagStore
+from core.trials.leaned_on import BLOCKS, LeanedOn, leaned_on
+from core.trials.leaning import is_possible, missing
+from core.types import Tag
+from core.ui.frame import cards, opened, pictures, state, tagged, working
+from core.ui.frame.blocks import gap_text, plain, read_only
+from core.ui.frame.words import help_on
+from core.ui.kit.gallery import Card
+from core.ui.kit.gallery import cards as draw_cards
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN, TOP = 3, 5
+"""Classes with cards, and images on each."""
+
+SORTS = {
+    "lean": "What it leans on",
+    "area": "Put in per area",
+    "taken": "Taken away",
+    "gap": "Largest accuracy gap",
+    "accuracy": "Lowest accuracy",
+    "name": "Name",
+    "images": "Images",
+}
+"""By parameter of the address."""
+
+BY = {
+    "area": ("per_area", False),
+    "taken": ("taken", False),
+    "gap": ("gap", False),
+    "accuracy": ("accuracy", True),
+    "name": ("class", True),
+    "images": ("images", False),
+}
+"""Column and direction of each, but for the order that the rows come in."""
+
+
+def ranked(audit: Audit) -> tuple[LeanedOn, ...]:
+    """Every class with what it leans on, as tags and trials stand now."""
+    core = tagged.decisions(audit).core.keys_of
+    keys = frozenset(key for of in core.values() for key in of)
+    return _ranked(audit, keys, audit.files.outcomes_version)
+
+
+@lru_cache(maxsize=16)
+def _ranked(audit: Audit, core: frozenset[CandidateKey], version: int) -> tuple[LeanedOn, ...]:
+    del version  # part of the key only
+    return tuple(leaned_on(audit, core))
+
+
+def untried(audit: Audit) -> str:
+    """Why classes have no figure yet, in words; empty where all have."""
+    if why := is_possible(audit):
+        return f"What candidates do in the maps could not be tried: {why}."
+    n = len(missing(audit))
+    if not n:
+        return ""
+    return (
+        f"{n} of {len(audit.classes)} classes were not tried yet: the audit's own run goes on with "
+        "them, and the same audit command does it again."
+    )
+
+
+def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
+    """The strongest candidates with their overlays, and whether they should matter."""
+    keys = [one.key for one in found if one.key and one.block != "rest"][:SHOWN]
+    if not keys:
+        return
+    said_names = tagged.names(audit)
+    first = tuple(one for one in found if one.key in keys)
+    built = [
+        _named(card, one, said_names) for card, one in zip(_built(audit, first), first, strict=True)
+    ]
+    who, names = cards.annotator(), {card.name: key for card, key in zip(built, keys, strict=True)}
+    store = TagStore.open(opened.workspace())
+    mine = {e.key: e.tag.value for e in store.current(audit.id, who) if e.tag}
+
+    def save(name: str, tag: str | None) -> None:
+        try:
+            store.add(who, audit.id, names[name], Tag(tag) if tag else None)
+        except WorkspaceError as error:
+            st.session_state[cards.SAID] = str(error)
+
+    if said := st.session_state.pop(cards.SAID, None):
+        st.toast(plain(said))
+    clicked = draw_cards(
+        built,
+        key="leans",
+        tags=[tag.value for tag in Tag],
+        chosen=[mine.get(key) for key in keys],
+        on_tag=save,
+        locked=read_only(),
+        legend=("lowers the margin", "raises it", "Should this matter? core: yes, spurious: no"),
+        token=f"leans/{audit.id}",
+    )
+    _offer_pixels(audit, found)
+    if clicked:
+        name, image_id = clicked
+        key = names[name]
+        state.go("pages/image.py", image=image_id, component=key.short, explain=key.label)
+
+
+def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
+    """A button for the strongest candidate that was tried in the maps alone."""
+    one = next((one for one in found if one.block == "maps"), None)
+    if one is None or one.key is None:
+        return
+    what = f"{tagged.names(audit).written(one.key)} of {one.facts.name}"
+    working.offer(
+        ConfirmRequest(audit.id, one.facts.label, one.key.short),
+        f"{what} in pixels",
+        f"Confirm {plain(what)} with pixels",
+        key=f"confirm-{one.facts.class_idx}-{one.key.short}",
+        icon=":material/fact_check:",
+    )
+
+
+def _named(card: Card, one: LeanedOn, names: Names) -> Card:
+    """A card with what people call its candidate; cards are kept without, names change."""
+    if one.key is None or not names.of(one.key):
+        return card
+    return replace(
+        card,
+        title=f"{one.facts.name}: {names.written(one.key)}",
+        facts=card.facts.replace(one.reason, one.said(names), 1),
+        figure_alt=f"{names.of(one.key)}: {card.figure_alt}",
+    )
+
+
+@lru_cache(maxsize=32)
+def _built(audit: Audit, found: tuple[LeanedOn, ...]) -> tuple[Card, ...]:
+    return tuple(_card(audit, one) for one in found)
+
+
+def _card(audit: Audit, one: LeanedOn) -> Card:
+    assert one.key is not None
+    candidate = opened.candidate(audit, one.key)
+    lost = "" if one.taken_away != one.taken_away else f" · lost without it {one.taken_away:.0%}"
+    return Card(
+        name=f"{one.facts.class_idx}.{one.key.kind}.{one.key.number}",
+        title=f"{one.facts.name}: {candidate.title}",
+        facts=one.reason + lost.replace("%", " %"),
+        pictures=cards.card_pictures(audit, candidate, top=TOP, weakest=0),
+        figure=pictures.histogram_url(audit, candidate),
+        figure_alt=f"Histogram of alpha of {candidate.title} of {one.facts.name}",
+        note=f"lean {one.lean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] · {one.area:.0%} of the "
+        "image".replace("%", " %"),
+    )
+
+
+def rows(audit: Audit, found: tuple[LeanedOn, ...], first: dict[int, str]) -> pd.DataFrame:
+    """One row per class, in the order of what they lean on.
+
+    Parameters
+    ----------
+    first : an image to show by class.
+    """
+    import pandas as pd
+
+    names = tagged.names(audit)
+    return pd.DataFrame([_row(audit, one, first, names) for one in found])
+
+
+def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> dict[str, Any]:
+    facts, image_id = one.facts, first.get(one.facts.class_idx)
+    return {
+        "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
+        "label": facts.label,
+        "class": facts.name,
+        "block": one.block,
+        "by": names.written(one.key) if one.key else one.reason,
+        "lean": one.lean,
+        "interval": f"[{one.low:+.2f}, {one.high:+.2f}]" if one.low == one.low else "",
+        "put_in": 100 * one.put_in,
+        "control": 100 * one.control,
+        "per_area": one.per_area,
+        "taken": 100 * one.taken_away,
+        "accuracy": facts.accuracy,
+        "gap": facts.top_gap,
+        "gap_text": gap_text(vars(facts), "top_"),
+        "images": facts.n_images,
+        "meaning": facts.definition,
+    }
+
+
+COLUMNS = [
+    *("picture", "class", "by", "lean", "put_in", "control", "per_area", "taken"),
+    *("accuracy", "gap", "images", "interval"),
+]
+
+
+def configuration() -> dict[str, Any]:
+    """How the columns are drawn."""
+    number, percent = st.column_config.NumberColumn, "%.0f %%"
+    return {
+        "picture": st.column_config.ImageColumn("", width="small"),
+        "class": st.column_config.TextColumn("Class", width="medium"),
+        "by": st.column_config.TextColumn("Leans on", help=help_on("leaned on", "part")),
+        "lean": number("Lean", format="%+.2f", width="small", help=help_on("lean")),
+        "interval": st.column_config.TextColumn("Interval of the lean", width="medium"),
+        "put_in": number("Put in", format=percent, width="small", help=help_on("put in")),
+        "control": number("Control", format=percent, width="small"),
+        "per_area": number("Per area", format="%.1f", width="small", help=help_on("put in")),
+        "taken": number("Taken away", format=percent, width="small", help=help_on("taken away")),
+        "accuracy": st.column_config.ProgressColumn(
+            "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
+        ),
+        "gap": number("Gap, points", format="%+.0f", width="small", help=help_on("accuracy gap")),
+        "images": number("Images"),
+        "meaning": st.column_config.TextColumn("Definition", width="large"),
+    }
+
+
+def blocks_of(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of every block that has any, with its words."""
+    parts = [(BLOCKS[block], table[table["block"] == block]) for block in BLOCKS]
+    return [(words, part) for words, part in parts if len(part)]
