@@ -175,6 +175,8 @@ class ImageTable:
     """Rows for the very same path that were dropped after the first, as (path, detail)."""
     planted: Mapping[str, Any] = field(default_factory=dict)
     """For rendered data: the planted truth, ``{label: {"cue": attribute, "kind": …, …}}``."""
+    order: tuple[str, ...] = ()
+    """Labels in the order that the data set itself gives its classes; empty where it has none."""
 
     @property
     def labels(self) -> list[str]:
@@ -201,3 +203,5 @@ class Preprocess:
     std: tuple[float, ...]
     crop_mode: str = "center"
     """``center`` or ``squash``."""
+    colours: str = "rgb"
+    """Order of the channels that the network wants: ``rgb`` or ``bgr``."""

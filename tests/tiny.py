@@ -42,7 +42,7 @@ class TinyNet(nn.Module):
 
 
 def load_tiny(
-    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None
+    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None, **_: object
 ) -> Model:
     """Stands in for :func:`core.models.load.load_model`, whatever the name."""
     del checkpoint, num_outputs

@@ -27,6 +27,7 @@ from core.audits import other_kinds
 from core.audits.audit_summary import HeadFacts, SplitFacts, Summary, Unreadable
 from core.audits.audited import AuditedClass
 from core.audits.class_files import named_table
+from core.audits.head_outputs import head_notes, labels_of, matched, meanings, said_of
 from core.audits.subject import Predicted, Subject, held_out_basis, held_out_rows
 from core.candidates.candidate import heatmaps
 from core.candidates.kinds import title_of
@@ -35,7 +36,7 @@ from core.config import SHARD_SIZE, TOP_IMAGES
 from core.data.names import definitions, display_names
 from core.errors import DataError, WorkspaceError
 from core.features.shards import FeatureStore
-from core.models.head import fit_probe, match_outputs
+from core.models.head import fit_probe
 from core.models.linear import Head, read_head, store_head
 from core.statistics.intervals import log_softmax
 from core.storage import digests
@@ -127,10 +128,10 @@ def _head(subject: Subject, model: Model | None) -> Head:
     mode = subject.manifest.head.mode
     if mode == "keep":
         weight, bias, correction, oof = model.weight, model.bias, model.correction, None
-        matched = match_outputs(subject.table.labels, model)[0] or {}
+        match = matched(subject.table, model, subject.manifest.model.reading)
         outputs = list(model.outputs or [str(i) for i in range(len(weight))])
-        for label, output in matched.items():
-            outputs[output] = label
+        facts |= said_of(match, outputs, subject, model)
+        outputs = labels_of(outputs, match.outputs or {})
         names = display_names(outputs)
     else:
         train = subject.readable[subject.fitting]
@@ -201,7 +202,7 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
     wanted = [
         name for name in sorted(set(subject.labels[subject.fitting])) if head.index(name) >= 0
     ]
-    glosses = definitions(wanted)
+    glosses = definitions(wanted) | meanings(subject)
     outputs = tuple(head.index(name) for name in wanted)
     other_kinds.renew(files, subject.maps_key, subject.counts)
     facts, tables = [], []
@@ -387,7 +388,7 @@ def summarise(subject: Subject, predicted: Predicted, classes: Sequence[AuditedC
         for split, rows in readable.groupby("split").indices.items()
     }
     audited = {facts.label for facts in classes}
-    notes = [*table.notes]
+    notes = [*table.notes, *head_notes(subject)]
     if left_out := sorted(set(label) - audited):
         notes.append(
             f"{len(left_out)} classes without a training image or an output were not audited: "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from core.audits.reading_options import ReadingOptions, options_of
 from core.config import COMPONENTS
 from core.errors import InputError
 from core.jobs.options import Request, given, option
@@ -24,7 +25,7 @@ ARITHMETICS: tuple[Arithmetic, ...] = ("auto", *PRECISIONS)
 
 
 @dataclass(frozen=True)
-class AuditRequest(Request):
+class AuditRequest(Request, ReadingOptions):
     """What the user asked for; the command line and the form fill the same fields."""
 
     command = "audit"
@@ -52,6 +53,7 @@ class AuditRequest(Request):
     limit_per_class: int | None = option(None, type=int, metavar="N")
 
     def __post_init__(self) -> None:
+        self.check_reading()
         if not self.data.strip():
             from core.data.source import forms
 
@@ -96,6 +98,7 @@ class AuditRequest(Request):
             components=of.components,
             parts=parts,
             limit_per_class=of.limit_per_class,
+            **options_of(facts.reading),
         )
 
     def counts(self, old: Manifest | None) -> Mapping[str, int] | None:

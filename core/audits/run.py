@@ -21,6 +21,7 @@ import core
 from core.audits.analysis import analyse, is_current, require_two_classes
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
+from core.audits.head_outputs import matched
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
@@ -39,6 +40,7 @@ from core.storage.audit_manifest import (
     Manifest,
     ModelFacts,
     Parts,
+    Reading,
     StoredPreprocess,
 )
 from core.storage.files import locked, remove_unfinished, write_frame, write_json
@@ -131,9 +133,10 @@ def _prepare(
     """The audit's manifest, old or new, and the model on its device at its precision."""
     from core.models.load import load_model
 
-    model = load_model(request.model, checkpoint=request.checkpoint)
+    reading = request.reading
+    model = load_model(request.model, checkpoint=request.checkpoint, reading=reading)
     old = workspace.named(request.default_name)
-    head, reason = _choose_head(request.head, table, model)
+    head, reason = _choose_head(request.head, table, model, reading)
     compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(
@@ -148,6 +151,7 @@ def _prepare(
         precision=compute.precision,
         batch_size=compute.batch_size,
         code=core.__version__,
+        classes=reading.outputs or tuple(filter(None, [reading.classes])) if reading else (),
     )
     if old is not None:
         if changed := differences(old.parts, parts):
@@ -174,6 +178,7 @@ def _prepare(
             map_kind=model.map_kind,
             map_grid=model.map_grid,
             notes=tuple(model.notes),
+            reading=reading,
         ),
         preprocess=preprocess,
         head=HeadChoice(head, reason),
@@ -275,16 +280,18 @@ def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
     return torch.from_numpy(np.stack(found)), labels
 
 
-def _choose_head(mode: str, table: ImageTable, model: Model) -> tuple[str, str]:
+def _choose_head(
+    mode: str, table: ImageTable, model: Model, reading: Reading | None
+) -> tuple[str, str]:
     """``keep`` or ``fit``, and the reason in words."""
-    from core.models.head import match_outputs
-
     if mode == "fit":
         require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
         return "fit", "asked for"
-    matched, reason = match_outputs(table.labels, model)
-    if matched is not None:
-        return "keep", "every class is an output of the model"
+    match = matched(table, model, reading)
+    reason = match.reason
+    if match.outputs is not None:
+        sure = "every class is an output of the model"
+        return "keep", reason.rstrip(".") if match.assumed else sure
     if mode == "keep":
         raise InputError(
             f"--head keep: {reason.rstrip('.')}; use --head fit, which fits a linear probe, or a "

@@ -300,6 +300,7 @@ def _percent(value: float | None) -> str:
 
 def _lines(manifest: Manifest, summary: Summary | None) -> list[str]:
     """An audit in a few lines."""
+    from core.models.overrides import in_words as preprocess_words
     from core.models.precision import in_words
 
     head = f"{manifest.name}  ({manifest.id}, {manifest.state})"
@@ -308,6 +309,7 @@ def _lines(manifest: Manifest, summary: Summary | None) -> list[str]:
         head,
         f"  data      {manifest.data.source}",
         f"  model     {manifest.model.name}, head {manifest.head.mode} ({manifest.head.reason})",
+        f"  images as {preprocess_words(manifest.preprocess)}",
         f"  computed  on {compute.device} in {in_words(compute)}",
     ]
     if summary is None:
@@ -323,8 +325,7 @@ def _lines(manifest: Manifest, summary: Summary | None) -> list[str]:
     ):
         if found:
             lines.append(f"  {words}: {len(found)} (listed with --json)")
-    lines += [f"  note: {note}" for note in summary.notes]
-    return lines
+    return lines + [f"  note: {note}" for note in (*manifest.model.notes, *summary.notes)]
 
 
 def verify(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:

@@ -316,7 +316,8 @@ def _changed(folder: Path, manifest: Manifest) -> Model:
     """The model with the weights in the audit's own folder."""
     from core.models.load import load_model
 
-    return load_model(manifest.model.name, checkpoint=AuditFiles(folder).checkpoint)
+    facts, checkpoint = manifest.model, AuditFiles(folder).checkpoint
+    return load_model(facts.name, checkpoint=checkpoint, reading=facts.reading)
 
 
 def _pass(parent: Audit, folder: Path, manifest: Manifest, model: Model, report: Reporter) -> None:

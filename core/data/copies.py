@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ import pandas as pd
 from core.data.folder import read_folder
 from core.data.table import Listing
 from core.errors import WorkspaceError
+from core.storage.class_list import read_classes
 from core.types import Progress, Reporter
 
 EVERY = 100
@@ -23,6 +25,9 @@ EVERY = 100
 
 NOTES = ".notes.txt"
 """File in an export that holds its notes, one a line."""
+
+ORDER = ".classes.json"
+"""File in an export that lists the classes in the data set's own order."""
 
 
 class Item(NamedTuple):
@@ -42,6 +47,7 @@ def export_once(
     total: int,
     report: Reporter,
     notes: Sequence[str] = (),
+    order: Sequence[str] = (),
 ) -> None:
     """Write images to ``folder/split/class/name``; the folder appears only when complete.
 
@@ -52,6 +58,7 @@ def export_once(
     total : how many there are, for the progress.
     report : receives the progress.
     notes : what every reader of the export shall know; looked at when all images are written.
+    order : labels in the data set's own order, likewise.
 
     Raises
     ------
@@ -73,6 +80,8 @@ def export_once(
         report(Progress("Exporting images", total, total))
         lines = "\n".join(" ".join(note.split()) for note in notes)
         _write(unfinished / NOTES, lines.encode("utf-8", "backslashreplace"))
+        if order:
+            _write(unfinished / ORDER, json.dumps(list(order)).encode())
         _publish(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -84,7 +93,8 @@ def read_export(folder: Path, *, report: Reporter) -> Listing:
     # Its own layout, whatever a folder of that look would mean: split/class/file.
     places = listing.frame["path"].str.split("/", n=2, expand=True)
     frame = listing.frame.assign(split=_unquoted(places[0]), label=_unquoted(places[1]))
-    return replace(listing, frame=frame, notes=(*_notes(folder), *listing.notes))
+    order = read_classes(folder / ORDER) if (folder / ORDER).exists() else ()
+    return replace(listing, frame=frame, notes=(*_notes(folder), *listing.notes), order=order)
 
 
 def _unquoted(names: pd.Series[str]) -> pd.Series[str]:

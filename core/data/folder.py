@@ -12,6 +12,7 @@ import pandas as pd
 from core.data.source import Asked, Source
 from core.data.table import Listing, some
 from core.errors import DataError
+from core.storage.class_list import classes_beside
 from core.types import TRAIN, Progress, Reporter, silent
 
 SUFFIXES = frozenset({"jpg", "jpeg", "jpe", "png", "webp", "bmp", "tif", "tiff"})
@@ -91,7 +92,7 @@ def read_folder(folder: Path, *, report: Reporter = silent) -> Listing:
     if not paths:
         raise DataError(_nothing_found(folder, walk))
     frame = pd.DataFrame({"path": paths, "label": labels, "split": names}, dtype="str")
-    return Listing(root=root, frame=frame, notes=walk.notes())
+    return Listing(root=root, frame=frame, notes=walk.notes(), order=classes_beside(root))
 
 
 def is_image_name(name: str) -> bool:

@@ -54,7 +54,8 @@ def read_hub(asked: Asked) -> Listing:
         parts = _load(name)
         total = sum(len(part) for part in parts.values())
         items = _items(name, parts, options, notes)
-        export_once(export, items, total=total, report=asked.report, notes=notes)
+        order = _order(parts, options)
+        export_once(export, items, total=total, report=asked.report, notes=notes, order=order)
     return read_export(export, report=asked.report)
 
 
@@ -89,6 +90,14 @@ def _splits(name: str, loaded: Mapping[Any, Any]) -> dict[str, Any]:
             "images as SPLIT/CLASS/IMAGE and give that folder"
         )
     return {str(split).lower(): part for split, part in loaded.items()}
+
+
+def _order(parts: Mapping[str, Any], options: Mapping[str, str]) -> tuple[str, ...]:
+    """Classes in the order of the only column of classes; empty where there is no such one."""
+    features = next(iter(parts.values())).features
+    columns = [column for column, kind in features.items() if hasattr(kind, "names")]
+    chosen = options.get("label") or (columns[0] if len(columns) == 1 else "")
+    return tuple(map(str, getattr(features.get(chosen), "names", None) or ()))
 
 
 def _items(

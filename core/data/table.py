@@ -32,6 +32,8 @@ class Listing:
     """Columns ``path`` (POSIX, relative to root), ``label``, ``split``; then optional ones."""
     notes: tuple[str, ...] = ()
     planted: Mapping[str, Any] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    """Labels in the order that the data set itself gives its classes; empty where it has none."""
 
 
 def image_id(path: str) -> str:
@@ -76,6 +78,7 @@ def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -
         notes=listing.notes + _table_notes(frame, limit_per_class),
         repeated=repeated,
         planted=listing.planted,
+        order=listing.order,
     )
 
 

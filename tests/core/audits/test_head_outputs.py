@@ -1,0 +1,134 @@
+"""Audits of networks whose outputs nobody named: right where it can be known, else told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from core.audits.audit import Audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
+from core.errors import InputError
+from core.models.model import Model
+from core.storage.audit_manifest import Reading
+from core.storage.workspace import Workspace
+from core.types import Preprocess
+
+SIDE = 8
+
+
+class Nearest(nn.Module):
+    """A classifier of plain colours: the nearest of its prototypes (K, 3) has the highest logit."""
+
+    def __init__(self, prototypes: np.ndarray) -> None:
+        super().__init__()
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(3, len(prototypes))
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.from_numpy(2 * prototypes))
+            self.fc.bias.copy_(torch.from_numpy(-(prototypes**2).sum(axis=1)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(images).flatten(1))
+
+
+def colours(n: int) -> np.ndarray:
+    """(n, 3) in [0, 1], all different."""
+    levels = np.stack(np.meshgrid([0.1, 0.5, 0.9], [0.1, 0.5, 0.9], [0.1, 0.9]), axis=-1)
+    return levels.reshape(-1, 3)[:n].astype(np.float32)
+
+
+def draw(root: Path, labels: Sequence[str], split: str = "") -> Path:
+    """Four images of the colour of every label, which has its place in ``labels``."""
+    for label, colour in zip(labels, colours(len(labels)), strict=True):
+        folder = root / split / label
+        folder.mkdir(parents=True)
+        for i in range(4):
+            pixel = tuple(int(v) for v in np.rint(255 * colour) + i)
+            Image.new("RGB", (SIDE, SIDE), pixel).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Audit]:
+    """Audit drawn classes with a network that was trained with them in this order."""
+
+    def load(name: str, *, reading: Reading | None = None, **_: object) -> Model:
+        half = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
+        model = Model(name, Nearest(colours(int(name.partition(":")[2]))), half)
+        if reading and reading.outputs:
+            model.name_outputs(reading.outputs)
+        return model
+
+    monkeypatch.setattr("core.models.load.load_model", load)
+
+    def run(labels: Sequence[str], **options: str) -> Audit:
+        root = tmp_path / "images"
+        if not root.exists():
+            draw(root, labels)
+        request = AuditRequest(
+            str(root), f"tiny:{len(labels)}", head="keep", name=str(len(options)), **options
+        )
+        return run_audit(request, Workspace(tmp_path / "w"))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[str(i) for i in range(12)], [f"class{i}" for i in range(1, 13)], ["Zebra", "apple"]],
+    ids=["0 … 11", "class1 … class12", "Zebra/apple"],
+)
+def test_the_model_is_as_good_as_it_is(audited: Callable[..., Audit], labels: list[str]) -> None:
+    audit = audited(labels)
+    assert audit.summary.accuracy == 1.0
+    assert labels[0] in audit.manifest.head.reason
+    assert not any("far better" in note for note in audit.summary.notes)
+    assert audit.head.outputs == labels
+
+
+def test_an_order_that_fits_better_is_told_and_can_be_asked_for(
+    audited: Callable[..., Audit],
+) -> None:
+    labels = sorted(str(i) for i in range(12))  # as torchvision's ImageFolder numbers them
+    wrong = audited(labels)
+    assert wrong.summary.accuracy == pytest.approx(2 / 12)
+    (note,) = (note for note in wrong.summary.notes if "far better" in note)
+    assert "--classes text" in note
+    assert "accuracy 1.00" in note
+    right = audited(labels, classes="text")
+    assert right.summary.accuracy == 1.0
+    assert right.manifest.parts.classes == ("text",)
+    assert "as asked for" in right.manifest.head.reason
+
+
+def test_a_file_says_what_outputs_mean(audited: Callable[..., Audit], tmp_path: Path) -> None:
+    labels = ["plum", "fig", "nut"]
+    (tmp_path / "c.txt").write_text("\n".join(labels))
+    audit = audited(labels, classes=str(tmp_path / "c.txt"))
+    assert audit.summary.accuracy == 1.0
+    assert audit.manifest.parts.classes == tuple(labels)
+    again = AuditRequest.again(audit.manifest, parts=0)
+    assert again.classes == str(tmp_path / "c.txt")
+
+
+def test_a_file_beside_the_images_says_it_too(
+    audited: Callable[..., Audit], tmp_path: Path
+) -> None:
+    labels = ["plum", "fig", "nut"]
+    (draw(tmp_path / "images", labels) / "class_to_idx.json").write_text(
+        '{"plum": 0, "fig": 1, "nut": 2}'
+    )
+    audit = audited(labels)
+    assert audit.summary.accuracy == 1.0
+    assert "the data set's own order (plum, fig, nut)" in audit.manifest.head.reason
+
+
+def test_an_order_that_does_not_fit_is_refused(audited: Callable[..., Audit]) -> None:
+    with pytest.raises(InputError, match="--classes number: 2 classes cannot be the 2 outputs"):
+        audited(["plum", "fig"], classes="number")
