@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
 from core.commands import audits as audit_commands
+from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
@@ -138,6 +139,14 @@ COMMANDS = {
             "audits as one HTML file for people who will never open the app",
             report_commands.run,
             report_commands.add_parser,
+        ),
+        Command(
+            "check",
+            "do audits keep to rules? for continuous integration: exit code 3 where not",
+            check_commands.run,
+            check_commands.add,
+            check_commands.code,
+            closing=check_commands.closing,
         ),
         Command(
             "mitigate",

@@ -105,14 +105,14 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     ]
     report = compose(evidence, classes=options.classes, title=options.title, author=options.author)
     html = render(report, progress=progress)
-    written: list[File | Images] = [_write(options.out, html.encode("utf-8", "backslashreplace"))]
+    written: list[File | Images] = [write(options.out, html.encode("utf-8", "backslashreplace"))]
     if options.pdf:
         from core.report.pdf import to_pdf
 
         content, by = to_pdf(html)
-        written.append(_write(options.pdf, content, by))
+        written.append(write(options.pdf, content, by))
     if options.appendix:
-        written.append(_write(options.appendix, appendix.appendix(report)))
+        written.append(write(options.appendix, appendix.appendix(report)))
     if options.export:
         written += _export(report, *options.export, classes=options.classes)
     files = [each.to_json() for each in written]
@@ -133,7 +133,8 @@ def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> li
     return found
 
 
-def _write(path: Path, content: bytes, by: str = "") -> File:
+def write(path: Path, content: bytes, by: str = "") -> File:
+    """Write a file, complete or not at all."""
     from core.storage.files import replacing
 
     with replacing(path, ELSEWHERE) as temporary:

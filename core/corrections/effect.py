@@ -107,6 +107,7 @@ def effects(
     pictures: bool,
     cue_images: Mapping[str, Path] | None = None,
     models: dict[str, Model] | None = None,
+    shown: Sequence[Measure] | None = None,
     report: Reporter = silent,
 ) -> pd.DataFrame:
     """The table before and after (COLUMNS).
@@ -116,10 +117,12 @@ def effects(
     pictures : whether to measure what needs images: pasted cues and the object's share of maps.
     cue_images : folder of images of the cue alone by raw label, for the spurious score.
     models : loaded models by audit id.
+    shown : the measures; by default all that are shown before and after.
     """
     models = {} if models is None else models
     scopes = effect.scopes(pictures=pictures, models=models, report=report)
-    tagged, shown = list(effect.decisions.spurious), MEASURES.seen_in(EFFECT)
+    tagged = list(effect.decisions.spurious)
+    shown = MEASURES.seen_in(EFFECT) if shown is None else shown
     rows = _about(effect, scopes, shown, "", ALL)
     for facts in effect.before.classes:
         rows += _about(effect, scopes, shown, facts.label, EVERY)

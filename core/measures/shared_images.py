@@ -77,6 +77,13 @@ def _fair_confidence(audit: Audit) -> pd.Series:
     return found
 
 
+def images_of(audit: Audit) -> Shared:
+    """The images of one audit, as those that it shares with itself."""
+    names = ["path", "label", "split", *audit.summary.attributes]
+    table = audit.images[names].assign(held_out=audit.held_out).sort_index(kind="stable")
+    return Shared((audit,), table.sort_values("label", kind="stable"), ())
+
+
 def shared_images(audits: Sequence[Audit]) -> Shared:
     """What several audits have in common.
 

@@ -146,8 +146,8 @@ def cvat(name: str, images: Sequence[Labelled]) -> Files:
 
 
 def _add(parent: ElementTree.Element, tag: str, text: str = "", **attributes: str) -> Any:
-    element = ElementTree.SubElement(parent, tag, {k: _printable(v) for k, v in attributes.items()})
-    element.text = _printable(text)
+    element = ElementTree.SubElement(parent, tag, {k: printable(v) for k, v in attributes.items()})
+    element.text = printable(text)
     return element
 
 
@@ -177,7 +177,7 @@ def _word(value: object) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text without the characters that XML 1.0 forbids; names of files may hold any."""
     return _FORBIDDEN.sub("\ufffd", text)
 

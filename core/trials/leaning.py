@@ -18,6 +18,7 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate, heatmaps_of
+from core.candidates.key import CandidateKey
 from core.candidates.kinds import found_kinds
 from core.candidates.parts import Maps
 from core.features.sample import POOL, sampled
@@ -83,6 +84,42 @@ def with_leaning(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
     return table.merge(tried, on=KEYS, how="left", validate="one_to_one")
 
 
+def leading(audit: Audit) -> pd.DataFrame:
+    """The candidates that are tried: the first LEADING of every class and kind that is found."""
+    table = audit.candidates
+    return table[(table["order"] < LEADING) & table["kind"].isin(found_kinds())]
+
+
+def tried(
+    audit: Audit, keys: Sequence[CandidateKey], owner: Audit, report: Reporter = silent
+) -> pd.DataFrame:
+    """What some candidates do (COLUMNS), leading or not; without those that cannot be tried.
+
+    What was tried before is not tried again. Intervals of leans are corrected over all that the
+    audit tried and these; of an owner's candidates, which the audit did not try, over these.
+
+    Parameters
+    ----------
+    owner : whose candidates these are: the audit itself, or its parent (:class:`Trial`).
+    """
+    known = leaning(audit) if owner is audit else pd.DataFrame(columns=COLUMNS)
+    ours = {(owner.class_facts(key.label).class_idx, key.kind, key.number): key for key in keys}
+    there = set(known[KEYS].itertuples(index=False, name=None))
+    lacking: dict[str, list[Candidate]] = {}
+    for place, key in ours.items():
+        if place not in there:
+            lacking.setdefault(key.label, []).append(owner.candidate(key))
+    trial, found = Trial(audit, owner), [known]
+    for done, (label, candidates) in enumerate(lacking.items()):
+        report(Progress("Trying candidates in the maps", done, len(lacking), "classes"))
+        found.append(trial.of_candidates(owner.arrays_of(label), candidates))
+    full = [table for table in found if len(table)]
+    if not full:
+        return known
+    table = corrected_intervals(pd.concat(full, ignore_index=True)) if lacking else known
+    return table[[key in ours for key in table[KEYS].itertuples(index=False, name=None)]]
+
+
 def is_possible(audit: Audit) -> str:
     """Why nothing can be tried, in words; empty where it can."""
     if not audit.exact_maps:
@@ -144,10 +181,17 @@ def trial_key(audit: Audit) -> str:
 
 
 class Trial:
-    """The images that candidates are tried on."""
+    """The images that candidates are tried on.
 
-    def __init__(self, audit: Audit) -> None:
-        self.audit = audit
+    Parameters
+    ----------
+    audit : whose model reads them.
+    owner : whose candidates say where they are, if not the audit's own: of a corrected model those
+        of its parent, so that both are asked about the same regions of the same images.
+    """
+
+    def __init__(self, audit: Audit, owner: Audit | None = None) -> None:
+        self.audit, self.owner = audit, owner or audit
         outputs = [facts.class_idx for facts in audit.classes]
         self.places = {output: place for place, output in enumerate(outputs)}
         self.reader = Reader.of(audit.head, outputs)
@@ -170,8 +214,11 @@ class Trial:
         return Pool(self.reader, read, np.array(place, np.int64))
 
     def kept(self, image_ids: Sequence[str]) -> BoolArray:
-        """(n,) of which images :meth:`maps` can be read."""
-        return self.audit.store.mapped(image_ids)
+        """(n,) of which images maps can be read, to be read by the model and to find places."""
+        found = self.audit.store.mapped(image_ids)
+        if self.owner is not self.audit:
+            found &= self.owner.store.mapped(image_ids)
+        return found
 
     def maps(self, image_ids: Sequence[str]) -> Maps:
         """What is read of images, (n, D, h, w)."""
@@ -199,8 +246,12 @@ class Trial:
 
     def of_class(self, facts: AuditedClass) -> pd.DataFrame:
         """COLUMNS of the leading candidates of a class."""
-        arrays = self.audit.class_arrays(facts.class_idx)
-        candidates, ids = self._leading(arrays), self.training(arrays)
+        arrays = self.owner.class_arrays(facts.class_idx)
+        return self.of_candidates(arrays, self._leading(arrays))
+
+    def of_candidates(self, arrays: ClassArrays, candidates: Sequence[Candidate]) -> pd.DataFrame:
+        """COLUMNS of some candidates of a class; none where no training image has maps."""
+        ids = self.training(arrays)
         if not candidates or not ids:
             return pd.DataFrame(columns=COLUMNS)
         ground = replace(self.ground(arrays, ids), fill=self._fill(arrays))
@@ -215,9 +266,8 @@ class Trial:
         )
 
     def _leading(self, arrays: ClassArrays) -> list[Candidate]:
-        table = self.audit.candidates
-        mine = table[(table["class_idx"] == arrays.class_idx) & (table["order"] < LEADING)]
-        mine = mine[mine["kind"].isin(found_kinds())]
+        mine = leading(self.owner)
+        mine = mine[mine["class_idx"] == arrays.class_idx]
         return [arrays.candidate(k, int(n)) for k, n in mine[["kind", "component"]].to_numpy()]
 
     def ground(self, arrays: ClassArrays, ids: Sequence[str]) -> Ground:
@@ -239,7 +289,7 @@ class Trial:
 
     def heats(self, candidates: Sequence[Candidate], ids: Sequence[str]) -> FloatArray:
         """Maps (n, m, h, w)."""
-        maps = self.audit.store.stored_maps(ids)
+        maps = self.owner.store.stored_maps(ids)
         step = 32
         parts = [
             heatmaps_of(candidates, maps[start : start + step])
