@@ -127,6 +127,15 @@ class Audit:
         return images.join(predictions)
 
     @cached_property
+    def properties(self) -> pd.DataFrame:
+        """What every readable image looks like, indexed like ``images``.
+
+        :data:`core.data.properties.COLUMNS`, and ``aspect``, width over height of the file's image.
+        """
+        found = self.store.properties.reindex(self.images.index)
+        return found.assign(aspect=self.images["width"] / self.images["height"])
+
+    @cached_property
     def held_out(self) -> np.ndarray:
         """(N,) bool: the rows of ``images`` that figures are measured on."""
         from core.audits.subject import fitting_rows, held_out_rows

@@ -29,7 +29,7 @@ from core.data.decode import file_digest
 from core.data.open import open_data
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
-from core.features.extract import NOT_FINITE, cores, extract, keep_maps, prepare
+from core.features.extract import NOT_FINITE, cores, extract, keep_maps, keep_properties, prepare
 from core.features.sample import sampled
 from core.features.shards import KEPT, PLAN_COLUMNS, FeatureStore
 from core.models.precision import SAMPLE, Tried, spread_over_classes
@@ -334,6 +334,7 @@ def compute(
         extract(model, table.root, store, keep_maps=_keeps_all(store, size), **how)
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
         keep_maps(model, table.root, store, unmapped, **how)
+    keep_properties(table.root, store, model.preprocess, workers=how["workers"], report=report)
     frame = table.frame.merge(
         store.rows[["digest", "width", "height", "readable", "reason"]],
         left_on="image_id",

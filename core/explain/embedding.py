@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.config import CONFIDENCE
+from core.statistics.intervals import critical
+from core.statistics.ranks import aurocs
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 COMPONENTS = 50
@@ -168,11 +169,7 @@ def contrast(alpha: FloatArray, inside: BoolArray) -> pd.DataFrame:
     n_in, n_out = int(inside.sum()), int((~inside).sum())
     if min(n_in, n_out) < SIDE or not alpha.shape[1]:
         return pd.DataFrame(columns=columns)
-    from scipy.stats import rankdata
-
-    ranks = rankdata(alpha, axis=0)
-    above = ranks[inside].sum(axis=0) - n_in * (n_in + 1) / 2
-    found = above / (n_in * n_out)
+    found = aurocs(alpha, inside[:, None])[:, 0]
     table = pd.DataFrame(
         {
             "row": np.arange(alpha.shape[1]),
@@ -193,6 +190,4 @@ def chance_reach(n_in: int, n_out: int, tests: int) -> float:
     yardstick, no test: a group that was lassoed because it looked apart is not drawn by lot.
     """
     spread = np.sqrt((n_in + n_out + 1) / (12 * n_in * n_out))
-    from scipy.stats import norm
-
-    return float(min(norm.isf((1 - CONFIDENCE) / (2 * max(tests, 1))) * spread, 0.5))
+    return float(min(critical(tests) * spread, 0.5))

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,10 +20,12 @@ import pandas as pd
 
 from core.data.decode import read_image
 from core.data.preprocess import apply
+from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
 from core.storage.files import (
     read_array,
+    read_frame,
     remove,
     remove_unfinished,
     replacing_folder,
@@ -53,6 +55,8 @@ class Prepared:
     width: int = 0
     height: int = 0
     reason: str = ""
+    properties: Properties = UNKNOWN
+    """Where they were asked for."""
 
 
 def prepare(path: Path, preprocess: Preprocess) -> Prepared:
@@ -66,6 +70,12 @@ def prepare(path: Path, preprocess: Preprocess) -> Prepared:
             reason=str(error).removeprefix(f"{path}: "),
         )
     return Prepared(pixels, decoded.digest, decoded.width, decoded.height)
+
+
+def looked_at(path: Path, preprocess: Preprocess) -> Prepared:
+    """:func:`prepare`, with what the image looks like."""
+    found = prepare(path, preprocess)
+    return found if found.reason else replace(found, properties=properties_of(found.pixels))
 
 
 def in_order(
@@ -121,6 +131,7 @@ class _Writer:
         self.rows: list[tuple[str, int, int, str]] = []
         self.features: list[np.ndarray] = []
         self.maps: list[np.ndarray] = []
+        self.properties: list[Properties] = []
 
     def add(self, images: list[Prepared], encoded: Encoded) -> None:
         features = storable(encoded.features)
@@ -139,6 +150,7 @@ class _Writer:
         self.rows += [
             (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
         ]
+        self.properties += [image.properties for image in images]
 
     def finish(self) -> None:
         """Write, flush to the disk, rename."""
@@ -153,6 +165,11 @@ class _Writer:
                 if not self.kept.all():
                     write_array(files.mapped, np.flatnonzero(self.kept))
             write_frame(files.rows, rows, "snappy")
+            write_frame(files.properties, _table(self.properties), "snappy")
+
+
+def _table(properties: Sequence[Properties]) -> pd.DataFrame:
+    return pd.DataFrame(properties, columns=COLUMNS)
 
 
 def extract(
@@ -186,7 +203,7 @@ def extract(
     done = total - sum(len(shard.plan) for shard in shards)
     paths = (root / path for shard in shards for path in shard.plan["path"])
     images = in_order(
-        lambda path: prepare(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
+        lambda path: looked_at(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
     )
     report(Progress("Reading images", done, total))
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
@@ -270,3 +287,37 @@ def _add_maps(shard: Shard, rows: IntArray, maps: np.ndarray) -> None:
     else:
         write_array(files.mapped, np.flatnonzero(kept))
     write_array(files.maps, maps[order])
+
+
+def keep_properties(
+    root: Path,
+    store: FeatureStore,
+    preprocess: Preprocess,
+    *,
+    workers: int,
+    report: Reporter,
+) -> None:
+    """Add what images look like to the shards that lack it: of audits of earlier versions.
+
+    No network is run. Images that cannot be read any more, or whose bytes changed since, have none.
+    """
+    lacking = [shard for shard in store.shards if shard.finished and not shard.described]
+    if not lacking:
+        return
+    total, done = sum(len(shard.plan) for shard in lacking), 0
+    for shard in lacking:
+        report(Progress("Looking at images", done, total))
+        digests = read_frame(shard.files.rows, needed=["digest"])["digest"]
+        images = in_order(
+            lambda path: looked_at(root / path, preprocess),
+            shard.plan["path"],
+            workers=workers,
+            ahead=4 * workers,
+        )
+        found = [
+            image.properties if image.digest == digest else UNKNOWN
+            for image, digest in zip(images, digests, strict=True)
+        ]
+        write_frame(shard.files.properties, _table(found), "snappy")
+        done += len(found)
+    report(Progress("Looking at images", total, total))

@@ -9,6 +9,7 @@
                      maps.npy     (n, D, h, w) at the run's precision, where they are kept
                      mapped.npy   rows whose maps these are, ascending; where not all
                      rows.parquet image_id, digest, width, height, readable, reason
+                     properties.parquet  what the images look like, in the same order
 
 A shard is a fixed slice of its plan and appears in one step, so a run that was stopped goes on
 from the last finished shard and ends with the same bytes. bfloat16, which NumPy lacks, is stored
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.config import SHARD_SIZE
+from core.data.properties import COLUMNS, NUMBERS
 from core.storage.files import (
     damaged,
     disk_errors,
@@ -75,6 +77,11 @@ class Shard:
     def mapped(self) -> BoolArray:
         """(n,) whose maps are stored."""
         return mapped(self.files, len(self.plan))
+
+    @property
+    def described(self) -> bool:
+        """Whether it is stored what its images look like."""
+        return there(self.files.properties)
 
 
 def mapped(files: ShardFiles, length: int) -> BoolArray:
@@ -179,6 +186,25 @@ class FeatureStore:
         rows["shard"] = np.repeat(finished, lengths)
         rows["row"] = np.concatenate([np.arange(length) for length in lengths])
         return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
+
+    @cached_property
+    def properties(self) -> pd.DataFrame:
+        """What images look like (:data:`core.data.properties.COLUMNS`), one row each of ``rows``.
+
+        Rows without anything, of images of shards that do not say it.
+        """
+        import pandas as pd
+
+        tables = []
+        for number in np.unique(self.rows["shard"].to_numpy(np.int64)):
+            if (shard := self.shards[number]).described:
+                mine = self.rows[self.rows["shard"] == number]
+                table = read_frame(shard.files.properties, needed=COLUMNS)
+                if len(table) != len(shard.plan):
+                    raise damaged(shard.files.properties, "has another number of rows")
+                tables.append(table.iloc[mine["row"]].set_axis(mine.index))
+        found = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
+        return found.reindex(self.rows.index).astype(dict.fromkeys(NUMBERS, float))
 
     def _where(self, ids: Sequence[str]) -> IntArray:
         """Shard and row (n, 2) of some images.

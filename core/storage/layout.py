@@ -87,6 +87,8 @@ class ShardFiles(Files):
     """Only where maps are kept."""
     mapped = Inside("mapped.npy", Path)
     """Of which rows they are; only where not of all."""
+    properties = Inside("properties.parquet", Path)
+    """What its images look like; audits of earlier versions may have none."""
 
     @property
     def plan(self) -> str:

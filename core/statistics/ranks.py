@@ -1,0 +1,26 @@
+"""Areas under the ROC curve of many rankings against many groups at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.types import BoolArray, FloatArray
+
+
+def aurocs(values: FloatArray, inside: BoolArray) -> FloatArray:
+    """Probability (m, q) that an image of a group has the higher value than one outside it.
+
+    Ties count half (Mann & Whitney 1947); 0.5 is no difference, NaN where a side is empty.
+
+    Parameters
+    ----------
+    values : (n, m) finite; inside : (n, q) whether each image is in each group.
+    """
+    import pandas as pd
+
+    ranks = pd.DataFrame(values).rank().to_numpy(np.float64)
+    n_in = inside.sum(axis=0, dtype=np.float64)
+    above = ranks.T @ inside - n_in * (n_in + 1) / 2
+    pairs = n_in * (len(inside) - n_in)
+    found: FloatArray = np.divide(above, pairs, out=np.full(above.shape, np.nan), where=pairs > 0)
+    return found

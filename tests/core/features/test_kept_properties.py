@@ -1,0 +1,82 @@
+"""What images look like is written by the pass, and added to audits that lack it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.audits.audit import Audit
+from core.audits.integrity import verify
+from core.audits.run import run_audit
+from core.data.preprocess import apply
+from core.data.properties import COLUMNS, properties_of
+from core.errors import WorkspaceError
+from core.features.extract import keep_properties
+from core.storage.files import remove, write_frame
+from core.storage.workspace import Workspace
+from core.types import silent
+from tests.conftest import tiny_request
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+def forget(audit: Audit) -> None:
+    """Make it an audit of an earlier version."""
+    for shard in audit.store.shards:
+        remove(shard.files.properties)
+
+
+def test_the_pass_writes_those_of_what_the_encoder_sees(folder: Path, workspace: Workspace) -> None:
+    audit = run_audit(tiny_request(folder), workspace)
+    found = audit.properties
+    assert list(found) == [*COLUMNS, "aspect"]
+    for image_id in audit.images.index[::7]:
+        pixels = apply(audit.preprocess, audit.image(image_id))
+        assert tuple(found.loc[image_id, COLUMNS]) == pytest.approx(properties_of(pixels))
+    assert (found["aspect"] == 1).all()
+
+
+def test_images_that_cannot_be_read_have_none(folder: Path, workspace: Workspace) -> None:
+    (folder / "train/red/empty.jpg").touch()
+    audit = run_audit(tiny_request(folder), workspace)
+    rows = audit.store.rows
+    unreadable = ~rows["readable"].to_numpy(bool)
+    assert audit.store.properties["brightness"].isna().to_numpy()[unreadable].all()
+    assert not audit.properties.isna().to_numpy().any()
+
+
+def test_the_same_audit_again_adds_what_an_older_one_lacks(
+    folder: Path, workspace: Workspace, counts: dict[str, int]
+) -> None:
+    audit = run_audit(tiny_request(folder), workspace)
+    before = audit.properties
+    forget(audit)
+    older = Audit.open(workspace, "tiny")
+    assert older.properties[COLUMNS[:-1]].isna().to_numpy().all()
+    counts["encoded"] = 0
+    after = run_audit(tiny_request(folder), workspace).properties
+    pd.testing.assert_frame_equal(after, before)
+    assert counts["encoded"] == 0
+    assert not verify(audit.folder).damaged
+
+
+def test_changed_images_are_left_out(folder: Path, workspace: Workspace) -> None:
+    audit = run_audit(tiny_request(folder), workspace)
+    forget(audit)
+    changed = audit.images.index[0]
+    path = audit.path(changed)
+    path.write_bytes(path.read_bytes() + b"x")
+    keep_properties(audit.root, audit.store, audit.preprocess, workers=2, report=silent)
+    after = Audit.open(workspace, "tiny").properties
+    assert np.flatnonzero(after["brightness"].isna()).tolist() == [0]
+
+
+def test_a_table_of_another_length_is_damaged(folder: Path, workspace: Workspace) -> None:
+    audit = run_audit(tiny_request(folder), workspace)
+    file = audit.store.shards[0].files.properties
+    write_frame(file, pd.DataFrame([properties_of(np.zeros((4, 4, 3), np.uint8))]))
+    with pytest.raises(WorkspaceError, match="has another number of rows"):
+        _ = Audit.open(workspace, "tiny").properties
