@@ -98,7 +98,7 @@ class Probe:
 
 def short_names(outputs: Sequence[str]) -> list[str]:
     """Readable name per output: the first ImageNet name, or all of them where it is taken."""
-    names = [_synonyms(output) for output in outputs]
+    names = [synonyms(output) for output in outputs]
     taken = Counter(synonyms[0] for synonyms in names)
     return [synonyms[0] if taken[synonyms[0]] == 1 else ", ".join(synonyms) for synonyms in names]
 
@@ -179,7 +179,7 @@ def _candidates(label: str, outputs: Sequence[str]) -> list[int]:
 def _names_of(outputs: tuple[str, ...]) -> Mapping[str, list[int]]:
     names: defaultdict[str, list[int]] = defaultdict(list)
     for index, output in enumerate(outputs):
-        for name in {_plain(synonym) for synonym in _synonyms(output)}:
+        for name in {_plain(synonym) for synonym in synonyms(output)}:
             names[name].append(index)
     return names
 
@@ -188,7 +188,7 @@ def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").split()).casefold()
 
 
-def _synonyms(output: str) -> list[str]:
+def synonyms(output: str) -> list[str]:
     """Every ImageNet name of a WordNet id; any other label is its own name."""
     lemmas = _lemmas().get(output, output) if WORDNET_ID.fullmatch(output) else output
     return [name.strip() for name in lemmas.split(",")] if lemmas != output else [output]

@@ -42,40 +42,51 @@ LEADING = 5
 """Candidates of a kind whose places are told, in the order of the page."""
 
 
+class Route(NamedTuple):
+    """A way to find words."""
+
+    figure: str
+    """What is measured, in words."""
+    control: str
+    """What it is compared with, in words."""
+
+
+ROUTES = {
+    "attribute": Route("AUROC", "by chance up to"),
+    "property": Route("AUROC", "by chance up to"),
+    "place": Route("share of the overlay", "share of the image"),
+    "network": Route("share of crops", "where it shows least"),
+    "text": Route("share of crops", "where it shows least"),
+}
+
+
 @dataclass(frozen=True)
 class Suggestion:
     """A word for a candidate."""
 
     word: str
     route: str
-    """How it was found: :data:`ROUTES`."""
+    """How it was found, of :data:`ROUTES`."""
     figure: float
-    """In [0, 1], as the route says."""
-    chance: float
-    """What the figure reaches by chance."""
-    others: float
-    """The largest of another candidate of the same kind in the class; NaN without any."""
+    """In [0, 1], as the route says; higher: the word goes better with the candidate."""
+    control: float
+    """What the figure reaches without the candidate, as the route says."""
+    others: float = float("nan")
+    """The largest figure of another candidate of the same kind in the class; NaN without any."""
 
     @property
     def said(self) -> str:
         """With the figure and its controls, in words."""
-        others = "" if self.others != self.others else f", others {self.others:.2f}"
-        figure = f"{ROUTES[self.route]} {self.figure:.2f}"
-        return f"{self.word} ({figure}; by chance {self.chance:.2f}{others})"
+        route, others = ROUTES[self.route], f", others {self.others:.2f}"
+        controls = (
+            f"{route.control} {self.control:.2f}{others if self.others == self.others else ''}"
+        )
+        return f"{self.word} ({route.figure} {self.figure:.2f}; {controls})"
 
     def to_json(self) -> dict[str, Any]:
         """As scripts read it; null for what is not there."""
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
-
-ROUTES = {
-    "attribute": "AUROC",
-    "property": "AUROC",
-    "place": "share of the overlay",
-    "network": "share of crops",
-    "text": "share of crops",
-}
-"""What the figure of each is, in words."""
 
 By = dict[CandidateKey, tuple[Suggestion, ...]]
 

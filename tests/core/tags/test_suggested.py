@@ -43,15 +43,15 @@ def test_an_attribute_that_goes_with_a_candidate_is_suggested(weathered: Audit) 
     said = suggestions(weathered, facts.class_idx)[CandidateKey("red", PCA, 0)]
     snow = next(one for one in said if one.word == "weather: snow")
     assert (snow.route, snow.figure) == ("attribute", 1.0)
-    assert snow.figure > max(snow.chance, snow.others)
-    assert "weather: snow (AUROC 1.00; by chance 0." in in_words(said)
+    assert snow.figure > max(snow.control, snow.others)
+    assert "weather: snow (AUROC 1.00; by chance up to 0." in in_words(said)
 
 
 def test_no_word_is_given_that_a_control_reaches(weathered: Audit) -> None:
     for facts in weathered.classes:
         for said in suggestions(weathered, facts.class_idx).values():
             for one in said:
-                assert one.figure > one.chance
+                assert one.figure > one.control
                 assert not one.figure <= one.others
 
 
@@ -111,13 +111,13 @@ def test_places_are_thirds_of_any_grid() -> None:
 def test_places_are_told_by_the_stored_maps(weathered: Audit) -> None:
     said = suggestions(weathered, weathered.class_facts("red").class_idx)
     placed = [one for of in said.values() for one in of if one.route == "place"]
-    assert all(one.figure >= 0.5 and one.figure > one.chance for one in placed)
+    assert all(one.figure >= 0.5 and one.figure > one.control for one in placed)
 
 
 def test_a_figure_without_others_is_null_in_json() -> None:
     one = Suggestion("dark", "property", 0.9, 0.7, float("nan"))
     assert one.to_json()["others"] is None
-    assert one.said == "dark (AUROC 0.90; by chance 0.70)"
+    assert one.said == "dark (AUROC 0.90; by chance up to 0.70)"
 
 
 def test_audits_without_properties_have_the_other_words(weathered: Audit) -> None:
