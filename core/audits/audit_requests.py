@@ -1,4 +1,4 @@
-"""What ``audit``, ``demo``, ``map`` and ``confirm`` are asked for; nothing heavy at import."""
+"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest`` are asked for; light to import."""
 
 from __future__ import annotations
 
@@ -178,3 +178,21 @@ class ConfirmRequest(Request):
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
     class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
     candidate: str = option("", "the candidate by its key, part-0, instead of its number")
+
+
+@dataclass(frozen=True)
+class SuggestRequest(Request):
+    """``suggest``: what candidates might be called."""
+
+    command = "suggest"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    class_name: str | None = option(
+        None, "of this class (label, name or #index) instead of all", "--class", metavar="NAME"
+    )
+    candidate: str = option(
+        "", "this candidate by its key, part-0, instead of the leading ones", metavar="KEY"
+    )
+    network: bool = option(
+        False, "ask a packaged ImageNet network what it calls what the overlays mark, too"
+    )

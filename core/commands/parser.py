@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest
+from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest, SuggestRequest
 from core.commands import audits as audit_commands
 from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
@@ -16,6 +16,7 @@ from core.commands import doctor
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
+from core.commands import suggest as suggest_commands
 from core.commands import tags as tag_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
 from core.corrections.mitigate_request import MitigateRequest
@@ -133,6 +134,12 @@ COMMANDS = {
             "what a candidate does, repeated in pixels",
             confirm_commands.run,
             confirm_commands.add,
+        ),
+        Command(
+            "suggest",
+            "what candidates might be called: words, each with a figure and a control",
+            suggest_commands.run,
+            SuggestRequest.add_arguments,
         ),
         Command(
             "report",

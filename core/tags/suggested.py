@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,13 @@ import numpy as np
 from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
 from core.candidates.key import CandidateKey, keys_in
+from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach
+from core.features.extract import cores, keep_properties
 from core.statistics.ranks import aurocs
-from core.types import BoolArray, FloatArray
+from core.storage.files import locked
+from core.storage.roles import read_only
+from core.types import BoolArray, FloatArray, Reporter, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +44,7 @@ ENDS = {
 """What images of a class below and above its median of a property are called."""
 
 LEADING = 5
-"""Candidates of a kind whose places are told, in the order of the page."""
+"""Candidates of a kind that are asked about where nobody names one."""
 
 
 class Route(NamedTuple):
@@ -108,11 +113,41 @@ class Words(NamedTuple):
 
 
 def suggestions(audit: Audit, class_idx: int) -> By:
-    """Words of the data for the candidates of a class; those without any are left out."""
+    """Words of the data for the candidates of a class; those without any are left out.
+
+    Without what images look like (:func:`described`) there are only those of attributes and places.
+    """
     arrays = audit.class_arrays(class_idx)
     known, placed = by_alpha(audit, arrays), by_place(audit, arrays)
     keys = [*known, *(key for key in placed if key not in known)]
     return {key: (*known.get(key, ()), *placed.get(key, ())) for key in keys}
+
+
+def described(audit: Audit, report: Reporter = silent) -> Audit:
+    """An audit with what its images look like, added where an earlier version left it out.
+
+    No network is run.
+
+    Raises
+    ------
+    WorkspaceError
+        If the audit is being computed by another process.
+    """
+    if all(shard.described for shard in audit.store.shards) or read_only():
+        return audit
+    busy = f"audit {audit.name!r} is being computed by another process; wait for it"
+    with locked(audit.files.lock, busy):
+        keep_properties(audit.root, audit.store, audit.preprocess, workers=cores(), report=report)
+    return Audit(audit.folder)
+
+
+def leading(audit: Audit, class_idx: int) -> list[CandidateKey]:
+    """The leading candidates of every kind in a class, in the order of the page."""
+    table = audit.candidates
+    table = table[(table["class_idx"] == class_idx) & (table["order"] < LEADING)]
+    table = table.sort_values("order", kind="stable")
+    keys = keys_in(table, audit.head.outputs[class_idx])
+    return [key for kind in found_kinds() for key in keys if key.kind == kind]
 
 
 def by_alpha(audit: Audit, arrays: ClassArrays) -> By:
@@ -219,13 +254,11 @@ def by_place(audit: Audit, arrays: ClassArrays) -> By:
     The figure is the share of the positive mass on the images that show a candidate most; by
     chance it is the share of the area.
     """
-    table = audit.candidates
-    table = table[(table["class_idx"] == arrays.class_idx) & (table["order"] < LEADING)]
+    table = audit.candidates[audit.candidates["class_idx"] == arrays.class_idx]
+    tops = dict(zip(keys_in(table, arrays.label), table["top_image_ids"], strict=True))
     found: By = {}
-    for _, rows in table.groupby("kind", sort=False):
-        keys = keys_in(rows, arrays.label)
-        pairs = zip(keys, rows["top_image_ids"], strict=True)
-        maps = {key: _top_maps(audit, arrays, key, list(top)) for key, top in pairs}
+    for _, keys in groupby(leading(audit, arrays.class_idx), key=lambda key: key.kind):
+        maps = {key: _top_maps(audit, arrays, key, list(tops[key])) for key in keys}
         masses = {key: _mass(heat) for key, heat in maps.items() if heat is not None}
         if masses:
             found |= _placed(np.stack(list(masses.values())), list(masses))

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from core.__main__ import parser
-from core.audits.audit_requests import AuditRequest, ConfirmRequest, DemoRequest, MapRequest
+from core.audits.audit_requests import (
+    AuditRequest,
+    ConfirmRequest,
+    DemoRequest,
+    MapRequest,
+    SuggestRequest,
+)
 from core.corrections.mitigate_request import MitigateRequest
 from core.errors import InputError
 from core.jobs.options import Request, folders
@@ -62,6 +68,12 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     DemoRequest: {"name": ("solar", "compare")},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
+    SuggestRequest: {
+        "audit": ODD,
+        "class_name": ODD,
+        "candidate": ("part-0", "-odd"),
+        "network": (True,),
+    },
     FactorsRequest: {"audit": ODD, "class_name": ODD},
     ScoreRequest: {"audit": ODD, "class_name": ODD, "cue_images": PATHS},
     MeasureRequest: {

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.__main__ import main
+from core.audits.audit import Audit
+from core.storage.files import remove
+from core.tags.suggested import leading
+from tests.core.conftest import unmeasured, workspace_of
+from tests.core.trials.test_crop_words import network
+
+
+@pytest.fixture
+def own(tiny_audit: Audit, tmp_path: Path) -> Audit:
+    return unmeasured(tiny_audit, tmp_path / "workspace")
+
+
+def suggest(audit: Audit, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
+    capsys.readouterr()
+    where = ["--workspace", str(workspace_of(audit).root)]
+    code = main(["suggest", audit.name, *more, *where])
+    out, err = capsys.readouterr()
+    if code:
+        return err.splitlines()[-1]
+    return json.loads(out) if "--json" in more else out
+
+
+def test_leading_candidates_of_every_class(own: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    found = suggest(own, capsys, "--json")
+    asked = [(c["class"], c["kind"], c["number"]) for c in found["candidates"]]
+    keys = [key for facts in own.classes for key in leading(own, facts.class_idx)]
+    assert asked == [(key.label, key.kind, key.number) for key in keys]
+    words = [one for of in found["candidates"] for one in of["suggestions"]]
+    assert all(one["figure"] > one["control"] for one in words)
+    assert {*words[0]} == {"word", "route", "figure", "control", "others"}
+
+
+def test_one_candidate_and_the_network(
+    own: Audit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load() -> Any:
+        loaded.append("")
+        return network()
+
+    monkeypatch.setattr("core.trials.crop_words._network", load)
+    more = ("--class", "red", "--candidate", "pca-0", "--json")
+    found = suggest(own, capsys, *more, "--network")
+    assert [(c["kind"], c["number"]) for c in found["candidates"]] == [("pca", 0)]
+    assert suggest(own, capsys, *more) == found  # it is kept
+    assert len(loaded) == 1
+
+
+def test_an_older_audit_is_looked_at_first(own: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    for shard in own.store.shards:
+        remove(shard.files.properties)
+    assert np.isnan(Audit(own.folder).properties["brightness"]).all()
+    suggest(own, capsys, "--class", "red")
+    assert not np.isnan(Audit(own.folder).properties["brightness"]).any()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--candidate", "pca-0"), "suggest needs --class NAME with --candidate"),
+        (("--class", "green"), "has no class 'green'"),
+        (("--class", "red", "--candidate", "pca"), "'pca' names no candidate"),
+        (("--class", "red", "--candidate", "pca-999"), "component 999 of class 'red' does not"),
+    ],
+)
+def test_a_bad_request_is_a_sentence(
+    own: Audit, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], words: str
+) -> None:
+    assert words in suggest(own, capsys, *more)
