@@ -133,12 +133,17 @@ def described(audit: Audit, report: Reporter = silent) -> Audit:
     WorkspaceError
         If the audit is being computed by another process.
     """
-    if all(shard.described for shard in audit.store.shards) or read_only():
+    if is_described(audit) or read_only():
         return audit
     busy = f"audit {audit.name!r} is being computed by another process; wait for it"
     with locked(audit.files.lock, busy):
         keep_properties(audit.root, audit.store, audit.preprocess, workers=cores(), report=report)
     return Audit(audit.folder)
+
+
+def is_described(audit: Audit) -> bool:
+    """Whether it is stored what all of its images look like."""
+    return all(shard.described for shard in audit.store.shards)
 
 
 def leading(audit: Audit, class_idx: int) -> list[CandidateKey]:
@@ -206,11 +211,10 @@ def largest_of_others(figures: FloatArray) -> FloatArray:
 def words_of(audit: Audit, image_ids: Sequence[str]) -> Words:
     """Every word that holds of some of the images and not of all, from attributes and pixels."""
     images = audit.images.loc[list(image_ids), list(audit.summary.attributes)]
-    pixels = audit.properties.loc[list(image_ids)]
-    found = [
-        *((text, "attribute", holds) for name in images for text, holds in _values(images[name])),
-        *((text, "property", holds) for text, holds in _pixel_words(pixels)),
-    ]
+    found = [(text, "attribute", holds) for name in images for text, holds in _values(images[name])]
+    if is_described(audit):
+        pixels = audit.properties.loc[list(image_ids)]
+        found += [(text, "property", holds) for text, holds in _pixel_words(pixels)]
     some = [(text, route, holds) for text, route, holds in found if 0 < holds.sum() < len(holds)]
     columns = [holds for _, _, holds in some]
     matrix = np.stack(columns, axis=1) if columns else np.zeros((len(images), 0), bool)

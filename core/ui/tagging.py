@@ -21,7 +21,7 @@ from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
-from core.ui.frame import blocks, cards, opened, pictures, state, tagged
+from core.ui.frame import blocks, cards, hints, opened, pictures, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import html
@@ -156,6 +156,8 @@ def show(
     st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}")
     if facts.definition:
         st.caption(blocks.plain(facts.definition))
+    if said := hints.hint(audit, candidate.key):
+        st.caption(blocks.plain(said))
     row = st.container(horizontal=True, vertical_alignment="center")
     with row.container(width="stretch"):
         shown = cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST)

@@ -13,7 +13,7 @@ from core.candidates.kinds import found_kinds
 from core.candidates.part_kind import PART
 from core.explain.overlays import Parts
 from core.ui.components import class_parts
-from core.ui.frame import blocks, cards, opened, state
+from core.ui.frame import blocks, cards, hints, opened, state
 from core.ui.frame.words import help_on
 
 PARAMETERS = [
@@ -81,7 +81,7 @@ def card_list(audit: Audit, shown: View) -> None:
         shown.outlines,
     )
     token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
-    built = cards.with_leaning(audit, class_idx, built)
+    built = hints.with_hints(audit, label, cards.with_leaning(audit, class_idx, built))
     clicked = cards.card_list(audit, label, built, token)
     if clicked:
         component, image_id = clicked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import ConfirmRequest
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey, keys_in
-from core.ui.frame import blocks, opened, tagged, working
+from core.ui.frame import blocks, hints, opened, tagged, working
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,20 +24,28 @@ HELP = (
 
 
 def confirmation(audit: Audit, facts: AuditedClass, kind: str) -> None:
-    """Every figure of the leading candidates of a kind, and a button for the first without one."""
+    """Every figure of the leading candidates of a kind, and buttons for the first without one."""
     made, names = _made(audit), tagged.names(audit)
     found = _words(audit, facts.class_idx, made)
     leading = _leading(audit, facts.class_idx, kind, made)
     for key in leading:
         if key in found:
             st.markdown(f"**{blocks.plain(names.heading(key))}** {blocks.plain(found[key])}")
-    if (first := next((key for key in leading if key not in found), None)) is None:
+    with st.container(horizontal=True):
+        _offer(audit, facts, [key for key in leading if key not in found])
+        hints.offer(audit, facts, leading)
+
+
+def _offer(audit: Audit, facts: AuditedClass, untried: Sequence[CandidateKey]) -> None:
+    """A button for the first of the candidates that were not tried in pixels."""
+    if not untried:
         return
+    name = tagged.names(audit).written(untried[0])
     working.offer(
-        ConfirmRequest(audit.id, facts.label, first.short),
-        f"{names.written(first)} of {facts.name} in pixels",
-        f"Confirm {blocks.plain(names.written(first))} with pixels",
-        key=f"confirm-{facts.class_idx}-{first.short}",
+        ConfirmRequest(audit.id, facts.label, untried[0].short),
+        f"{name} of {facts.name} in pixels",
+        f"Confirm {blocks.plain(name)} with pixels",
+        key=f"confirm-{facts.class_idx}-{untried[0].short}",
         icon=":material/fact_check:",
         help=HELP,
     )

@@ -1,0 +1,68 @@
+"""What candidates might be called, in small print: suggestions with their controls, never tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from core.audits.audit import Audit
+from core.audits.audit_requests import SuggestRequest
+from core.audits.audited import AuditedClass
+from core.candidates.key import CandidateKey
+from core.tags.suggested import By, Suggestion, in_words, is_described, suggestions
+from core.ui.frame import blocks, opened, tagged, working
+from core.ui.kit.gallery import Card
+
+HELP = (
+    "Shows a packaged ImageNet network what the overlay marks, and the same places of images that "
+    "show least of it: words that count on the first and not on the others"
+)
+
+
+def hint(audit: Audit, key: CandidateKey) -> str:
+    """Words for a candidate in a line; empty without any."""
+    class_idx = audit.class_facts(key.label).class_idx
+    by_data = _by_data(audit, class_idx, is_described(audit)).get(key, ())
+    by_network = _by_network(audit, key, audit.files.outcomes_version) or ()
+    return in_words((*by_data, *by_network))
+
+
+@lru_cache(maxsize=64)
+def _by_data(audit: Audit, class_idx: int, is_complete: bool) -> By:
+    del is_complete  # part of the key only
+    return suggestions(audit, class_idx)
+
+
+@lru_cache(maxsize=512)
+def _by_network(audit: Audit, key: CandidateKey, version: int) -> tuple[Suggestion, ...] | None:
+    from core.trials.crop_words import crop_words
+
+    del version  # part of the key only
+    return crop_words(audit, opened.candidate(audit, key))
+
+
+def with_hints(audit: Audit, label: str, built: tuple[Card, ...]) -> tuple[Card, ...]:
+    """Cards with words for their candidates below the figure."""
+    keys = [CandidateKey.parse(card.name, label=label) for card in built]
+    return tuple(
+        replace(card, note=" · ".join(filter(None, [card.note, hint(audit, key)])))
+        for card, key in zip(built, keys, strict=True)
+    )
+
+
+def offer(audit: Audit, facts: AuditedClass, keys: Sequence[CandidateKey]) -> None:
+    """A button that asks the network about the first of some candidates that it was not asked."""
+    version = audit.files.outcomes_version
+    key = next((key for key in keys if _by_network(audit, key, version) is None), None)
+    if key is None:
+        return
+    name = tagged.names(audit).written(key)
+    working.offer(
+        SuggestRequest(audit.id, facts.label, key.short, network=True),
+        f"Words for {name} of {facts.name}",
+        f"Ask an ImageNet network about {blocks.plain(name)}",
+        key=f"suggest-{facts.class_idx}-{key.short}",
+        icon=":material/label:",
+        help=HELP,
+    )
