@@ -156,8 +156,8 @@ def show(
     st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}")
     if facts.definition:
         st.caption(blocks.plain(facts.definition))
-    if said := hints.hint(audit, candidate.key):
-        st.caption(blocks.plain(said))
+    if words := hints.hint(audit, candidate.key):
+        st.caption(blocks.plain(words))
     row = st.container(horizontal=True, vertical_alignment="center")
     with row.container(width="stretch"):
         shown = cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST)
