@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.commands.reports import write
+from core.commands.reports import add_rules, write
 from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -31,27 +31,10 @@ def add(command: argparse.ArgumentParser) -> None:
     """The options of ``check``."""
     command.add_argument("audits", metavar="AUDIT", nargs="+")
     add_rules(command)
-    command.add_argument(
-        "--allow-untested", action="store_true", help="let pass what cannot be tested"
-    )
     command.add_argument("--junit", type=Path, metavar="F.xml", help="also as JUnit XML")
     command.add_argument("--out", type=Path, metavar="F.json", help="also as JSON")
     command.add_argument("--threshold", type=int, metavar="N", help="votes that decide a tag")
     command.add_argument("--quick", action="store_true", help="load no model")
-
-
-def add_rules(command: argparse.ArgumentParser) -> None:
-    """Options that say what must not be."""
-    command.add_argument(
-        "--fail-on", action="append", default=[], metavar="RULE", help="may be repeated"
-    )
-    command.add_argument("--rules", type=Path, metavar="FILE", help="a rule a line, # for comments")
-    command.add_argument(
-        "--over",
-        default="spurious",
-        choices=["spurious", "untagged", "all"],
-        help="candidates that rules act on (default: those decided spurious)",
-    )
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -78,7 +61,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         allow_untested=options.allow_untested,
         report=report,
     )
-    document = {**checked.to_json(), "code": checked.code}
+    document = checked.document
     if options.junit:
         write(options.junit, junit(checked))
     if options.out:

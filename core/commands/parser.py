@@ -146,6 +146,7 @@ COMMANDS = {
             "audits as one HTML file for people who will never open the app",
             report_commands.run,
             report_commands.add_parser,
+            report_commands.code,
         ),
         Command(
             "check",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer
 from core.storage.json_values import JsonValue, later
@@ -14,7 +14,9 @@ from core.storage.workspace import Workspace
 from core.types import Reporter
 
 if TYPE_CHECKING:
+    from core.audits.audit import Audit
     from core.report.document import Report
+    from core.report.gate import Checked
 
 FORMATS = ("coco", "cvat", "fiftyone")
 ELSEWHERE = "choose another file"
@@ -65,6 +67,7 @@ def add_parser(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--classes", nargs="+", default=[], metavar="NAME", help="label, name or #index"
     )
+    add_rules(command)
     command.add_argument("--title", default="")
     command.add_argument("--author", default="")
     command.add_argument("--threshold", type=int, metavar="N", help="votes that decide a tag")
@@ -103,7 +106,13 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
         )
         for audit in audits
     ]
-    report = compose(evidence, classes=options.classes, title=options.title, author=options.author)
+    report = compose(
+        evidence,
+        classes=options.classes,
+        title=options.title,
+        author=options.author,
+        checked=_checked(options, audits, workspace, progress),
+    )
     html = render(report, progress=progress)
     written: list[File | Images] = [write(options.out, html.encode("utf-8", "backslashreplace"))]
     if options.pdf:
@@ -117,6 +126,50 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
         written += _export(report, *options.export, classes=options.classes)
     files = [each.to_json() for each in written]
     return Answer({**appendix.statements(report), "files": files}, _text(report, written))
+
+
+def _checked(
+    options: argparse.Namespace, audits: Sequence[Audit], workspace: Workspace, progress: Reporter
+) -> Checked | None:
+    """What came of the rules, where some were given."""
+    from core.report.gate import check
+
+    if not options.fail_on and options.rules is None:
+        return None
+    return check(
+        workspace,
+        audits,
+        options.fail_on,
+        rules=options.rules,
+        over=options.over,
+        threshold=options.threshold,
+        quick=options.quick,
+        allow_untested=options.allow_untested,
+        report=progress,
+    )
+
+
+def code(document: Mapping[str, Any]) -> int:
+    """The exit code that a result means: that of its rules, where there were some."""
+    checked = document["checked"]
+    return int(checked["code"]) if checked else 0
+
+
+def add_rules(command: argparse.ArgumentParser) -> None:
+    """Options that say what must not be."""
+    command.add_argument(
+        "--fail-on", action="append", default=[], metavar="RULE", help="may be repeated"
+    )
+    command.add_argument("--rules", type=Path, metavar="FILE", help="a rule a line, # for comments")
+    command.add_argument(
+        "--over",
+        default="spurious",
+        choices=["spurious", "untagged", "all"],
+        help="candidates that rules act on (default: those decided spurious)",
+    )
+    command.add_argument(
+        "--allow-untested", action="store_true", help="let pass what cannot be tested"
+    )
 
 
 def _export(report: Report, name: str, folder: str, *, classes: list[str]) -> list[Images]:
@@ -152,4 +205,6 @@ def _text(report: Report, written: Sequence[File | Images]) -> str:
         lines += [f"  {words.brief(finding).text}" for finding in section.findings]
         if section.evidence.missing:
             lines.append(f"  note: {section.evidence.missing}")
+        of = report.checked.of(section.evidence.audit.name) if report.checked else ()
+        lines += [f"  {ruling.line}" for ruling in of]
     return "\n".join([*lines, *(each.sentence for each in written)])

@@ -47,6 +47,7 @@ def statements(report: Report) -> Mapping[str, object]:
         "fingerprint": report.fingerprint,
         "statements": report.tests,
         "compared": asdict(report.compared) if report.compared else None,
+        "checked": report.checked.document if report.checked else None,
         "audits": [_section(section) for section in report.sections],
     }
 
@@ -61,6 +62,10 @@ def _section(section: Section) -> Mapping[str, object]:
         "missing": section.evidence.missing,
         "findings": [_finding(finding) for finding in section.findings],
         "questions": [_question(question) for question in section.questions],
+        "passed": [
+            {"text": said.text, "numbers": list(map(asdict, said.numbers))}
+            for said in section.passed
+        ],
     }
 
 

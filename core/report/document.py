@@ -20,8 +20,10 @@ from core.report import facts as cards
 from core.report import prints as pictures
 from core.report import sentences as words
 from core.report.beside import Beside, beside
-from core.report.findings import Finding, Question, Verdict, family, find, questions
+from core.report.findings import Finding, Question, Verdict, family, find, labels, questions
+from core.report.gate import Checked, Ruling
 from core.report.material import Evidence, key
+from core.report.passed import passed
 from core.storage.workspace import fingerprint
 from core.tags.decisions import spuriosity_of
 from core.types import Progress, Reporter, silent
@@ -50,6 +52,8 @@ class Section:
     questions: tuple[Question, ...]
     chosen: bool = False
     """Whether only some classes were asked for."""
+    passed: tuple[words.Sentence, ...] = ()
+    """What was tested and showed nothing."""
 
     @property
     def headline(self) -> words.Sentence:
@@ -68,6 +72,8 @@ class Report:
     """Statements that the intervals are corrected for."""
     compared: Beside | None = None
     """The audits beside each other, where there are several."""
+    checked: Checked | None = None
+    """What came of rules, where there were some."""
 
     @property
     def fingerprint(self) -> str:
@@ -85,6 +91,8 @@ class Report:
                 "missing": [s.evidence.missing for s in self.sections],
                 "findings": [[f.label for f in s.findings] for s in self.sections],
                 "questions": [[q.label for q in s.questions] for s in self.sections],
+                "passed": [[said.text for said in s.passed] for s in self.sections],
+                "checked": self.checked.to_json() if self.checked else None,
             }
         )
 
@@ -99,6 +107,7 @@ def compose(
     classes: Sequence[str] = (),
     title: str = "",
     author: str = "",
+    checked: Checked | None = None,
 ) -> Report:
     """Decide what a report says.
 
@@ -106,6 +115,7 @@ def compose(
     ----------
     classes : labels, names or ``#index``; all by default. Those that an audit lacks are left out
         there, as long as one of the audits has them.
+    checked : what came of rules on these audits.
 
     Raises
     ------
@@ -120,12 +130,21 @@ def compose(
             evidence[0].audit.class_facts(name)
     tests = family(evidence)
     sections = tuple(
-        Section(e, tuple(find(e, tests, known)), tuple(questions(e, known)), bool(classes))
-        if known or not classes
-        else Section(e, (), (), True)
-        for e, known in zip(evidence, chosen, strict=True)
+        _composed(e, tests, known, classes) for e, known in zip(evidence, chosen, strict=True)
     )
-    return Report(title or TITLE, author, sections, tests, beside(evidence))
+    return Report(title or TITLE, author, sections, tests, beside(evidence), checked)
+
+
+def _composed(
+    evidence: Evidence, tests: int, known: Sequence[str], classes: Sequence[str]
+) -> Section:
+    if classes and not known:
+        return Section(evidence, (), (), True)
+    findings = tuple(find(evidence, tests, known))
+    said = passed(evidence.audit, findings, sorted(labels(evidence.audit, known)))
+    return Section(
+        evidence, findings, tuple(questions(evidence, known)), bool(classes), tuple(said)
+    )
 
 
 def _known(evidence: Evidence, classes: Sequence[str]) -> list[str]:
@@ -201,6 +220,9 @@ class ToldSection:
     """Those of the table."""
     questions: tuple[str, ...]
     more_questions: int
+    passed: tuple[words.Sentence, ...]
+    rulings: tuple[Ruling, ...]
+    """Of the rules, those of this audit."""
     gaps: Markup
     model: cards.Facts
     data: cards.Facts
@@ -229,6 +251,8 @@ def _section(section: Section, report: Report, progress: Reporter) -> ToldSectio
         rest=section.findings[len(told) :],
         questions=tuple(map(words.of_question, section.questions[:QUESTIONS])),
         more_questions=max(len(section.questions) - QUESTIONS, 0),
+        passed=section.passed,
+        rulings=report.checked.of(evidence.audit.name) if report.checked else (),
         gaps=figures.gaps(section.findings),
         model=cards.model_card(evidence),
         data=cards.data_card(evidence),

@@ -79,6 +79,12 @@ class Checked(JsonValue):
         """Those with an outcome."""
         return [each for each in self.tested if each.outcome == outcome]
 
+    def of(self, audit: str) -> tuple[Ruling, ...]:
+        """Those of an audit, by its name; what is broken first."""
+        order = list(Outcome)
+        mine = [each for each in self.tested if each.audit == audit]
+        return tuple(sorted(mine, key=lambda each: order.index(Outcome(each.outcome))))
+
     @property
     def passed(self) -> list[Ruling]:
         """Those that were tested and broken by nothing."""
@@ -90,6 +96,11 @@ class Checked(JsonValue):
         if self.those(Outcome.BROKEN):
             return BROKEN
         return UNTESTED if self.those(Outcome.UNTESTED) and not self.allow_untested else 0
+
+    @property
+    def document(self) -> dict[str, object]:
+        """Everything, and the exit code, for programs."""
+        return {**self.to_json(), "code": self.code}
 
     @property
     def headline(self) -> str:
