@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from core.__main__ import parser
 from core.candidates.kinds import KINDS
 from core.commands import plugins
 from core.corrections.methods import METHODS
 from core.measures.registry import MEASURES
+from core.measures.rules import read_rule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -39,6 +41,8 @@ def test_every_block_runs_in_order(
     assert len(names["workspace"].manifests()) == 3
     assert -1 < names["difference"] < 1
     assert set(names["table"]["measure"]) >= {"own_probability"}
+    assert {ruling.audit for ruling in names["gate"].tested} == {"vehicles", "vehicles fixed"}
+    assert names["gate"].code in (0, 3, 4)
     assert len(names["margin"]) == len(names["vans"]) == 15
 
 
@@ -49,6 +53,17 @@ def test_the_examples_are_short_and_their_entry_point_is_one() -> None:
         assert len([line for line in example.splitlines() if line]) <= 30
     (project,) = (tomllib.loads(text) for text, _ in blocks("toml"))
     assert set(project["project"]["entry-points"]) <= set(plugins.GROUPS)
+
+
+def test_the_pipeline_asks_for_what_there_is() -> None:
+    """Every command of the page is one, and every rule of its file is read."""
+    page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    asked = re.findall(r"python -m core (\w[\w-]* [^|`\n]+)", page)
+    parsed = [parser().parse_args(text.split()).command for text in asked if "--help" not in text]
+    assert {"audit", "tags", "check", "report"} <= set(parsed)
+    (rules,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
+    bare = [line.partition("#")[0].strip() for line in rules.splitlines()]
+    assert len([read_rule(line) for line in bare if line]) == 4
 
 
 def test_every_group_is_explained() -> None:
