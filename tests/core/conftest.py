@@ -19,7 +19,7 @@ from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from tests.core import test_planted
+from tests.core.audits import test_planted
 
 RED, GREEN = 0, 1
 """Neurons of the white box: the patch, and the colour that leaves are about."""

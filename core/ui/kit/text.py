@@ -24,7 +24,7 @@ data of our components (``assets/*.js``)                            text        
 ==================================================================  =============  ================
 
 A backslash is seen where a text is not read as Markdown, so :func:`plain` must not be used there.
-``tests/core/test_text_places.py`` reads the source for places that were forgotten, and
+``tests/core/ui/test_text_places.py`` reads the source for places that were forgotten, and
 ``tests/browser/test_text.py`` looks at a browser.
 """
 

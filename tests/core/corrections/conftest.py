@@ -27,7 +27,7 @@ from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Progress, Tag
-from tests.core import test_planted
+from tests.core.audits import test_planted
 from tests.core.conftest import GREEN, RED, load_white_box
 
 N = 60
@@ -49,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return audit.folder.parent.parent
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
     """The white box; and folds of a sweep start from the head as it is, which fits no probe."""
     monkeypatch.setattr("core.models.load.load_model", load_white_box)

@@ -1,0 +1,140 @@
+"""Manifests: columns, moves, errors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import DataError
+from tests.core.data.data_fixture import rows, touch
+
+
+@pytest.fixture
+def manifest(tmp_path, listed):
+    """Write a manifest beside three images and open it."""
+    touch(tmp_path / "m", "x/1.jpg", "x/2.jpg", "x/3.jpg")
+
+    def open_it(text, name="m.csv", **options):
+        (tmp_path / "m" / name).write_text(text, "utf-8")
+        return listed(tmp_path / "m" / name, **options)
+
+    return open_it
+
+
+def test_manifest_labels_stay_text(manifest):
+    table = manifest("path,label\nx/1.jpg,007\nx/2.jpg,NA\nx/3.jpg,1.0\n")
+    assert rows(table, "path", "label", "split") == [
+        ("x/1.jpg", "007", "train"),
+        ("x/3.jpg", "1.0", "train"),
+        ("x/2.jpg", "NA", "train"),
+    ]
+
+
+def test_manifest_columns_and_attributes(manifest):
+    table = manifest(
+        "\ufeffplace,path,label,split,object_mask,x_min,y_min,x_max,y_max,n,Unnamed: 0\n"
+        "land,x/1.jpg,a,Train,k/1.png,1,2,3,4,5,0\n"
+        ",./x//2.jpg,a,val,,,,,,6,1\n"
+    )
+    assert table.frame.columns.tolist() == [
+        "image_id",
+        "path",
+        "label",
+        "split",
+        "object_mask",
+        "x_min",
+        "y_min",
+        "x_max",
+        "y_max",
+        "place",
+        "n",
+    ]
+    assert table.attributes == ("place", "n")
+    assert rows(table, "path", "split", "object_mask") == [
+        ("x/1.jpg", "train", "k/1.png"),
+        ("x/2.jpg", "val", ""),
+    ]
+    assert table.frame["n"].dtype == np.int64
+    assert table.frame["place"].isna().tolist() == [False, True]
+    assert np.isnan(table.frame["x_min"]).tolist() == [False, True]
+    assert any("left out: Unnamed: 0" in note for note in table.notes)
+
+
+def test_parquet_keeps_types(tmp_path, listed):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    frame = pd.DataFrame(
+        {"path": ["1.jpg", "2.jpg"], "label": [7, 8], "flag": [True, False]}, index=[5, 9]
+    )
+    frame.to_parquet(tmp_path / "m.PARQUET")
+    table = listed(tmp_path / "m.PARQUET")
+    assert rows(table, "path", "label", "flag") == [("1.jpg", "7", True), ("2.jpg", "8", False)]
+    assert table.frame["flag"].dtype == bool
+
+
+def test_absolute_paths_become_relative(tmp_path, manifest):
+    table = manifest(f"path,label\n{tmp_path}/m/x/1.jpg,a\nx/2.jpg,a\n")
+    assert table.frame["path"].tolist() == ["x/1.jpg", "x/2.jpg"]
+
+
+def test_manifest_of_moved_data(tmp_path, manifest):
+    touch(tmp_path, "moved/y/1.jpg")
+    table = manifest("path,label\ny/1.jpg,a\n", data_root=tmp_path / "moved")
+    assert table.root == tmp_path / "moved"
+    assert (table.root / table.frame["path"][0]).exists()
+
+
+def test_repeated_paths_keep_the_first(manifest):
+    table = manifest("path,label,split\nx/1.jpg,a,train\nx/1.jpg,b,test\n./x/1.jpg,a,train\n")
+    assert rows(table, "path", "label") == [("x/1.jpg", "a")]
+    assert table.repeated == (
+        ("x/1.jpg", "also as split test / label b"),
+        ("x/1.jpg", "also as split train / label a"),
+    )
+
+
+def test_manifest_without_train_is_noted(manifest):
+    table = manifest("path,label,split\nx/1.jpg,a,test\nx/2.jpg,a,test\n")
+    assert table.notes == ("No image is in the split 'train'; the splits are test.",)
+
+
+HEAD = "path,label,x_min,y_min,x_max,y_max\nx/1.jpg,a,1,1,2,2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path;label\nx/1.jpg;a\n", "no column path and label; its columns are: path;label"),
+        ("path,class\nx/1.jpg,a\n", "no column label; its columns are: path, class. Rename"),
+        ("path,label\nx/1.jpg,\nx/2.jpg,a\nx/3.jpg,  \n", "rows 1, 3 have no label; fill them in"),
+        ("path,label\nx/1.jpg,a\n,a\n", "rows 2 have no path"),
+        ("path,label,split\nx/1.jpg,a,\nx/2.jpg,a,val\n", "rows 1 have no split; fill them in"),
+        ("path,label,split\n" + "x/1.jpg,a,\n" * 8, "rows 1, 2, 3, 4, 5 and 3 more have no split"),
+        ("path,label,x_min\nx/1.jpg,a,1\n", "has only x_min of a box; give all of"),
+        (HEAD + "x/2.jpg,a,1,1,,2\n", "rows 2 have a part of a box"),
+        (HEAD + "x/2.jpg,a,1,5,2,5\n", "rows 2 have an empty box; x_max must exceed"),
+        (HEAD + "x/2.jpg,a,1,5,wide,7\n", "rows 2 have no number as x_max"),
+        (
+            "path,label\nno/1.jpg,a\nno/2.jpg,a\n",
+            "no file such as no/1.jpg exists below .*data root",
+        ),
+        ("path,label\n", "has a header but no rows"),
+        ("", "cannot be read as a table: No columns to parse"),
+    ],
+)
+def test_manifest_errors_name_rows_and_remedy(manifest, text, message):
+    with pytest.raises(DataError, match=message):
+        manifest(text)
+
+
+def test_manifest_in_another_encoding(tmp_path, listed):
+    (tmp_path / "m.csv").write_bytes("path,label\nx.jpg,Küche\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"m\.csv is not UTF-8 text .* save it as UTF-8"):
+        listed(tmp_path / "m.csv")
+
+
+def test_parquet_that_is_none(tmp_path, listed):
+    (tmp_path / "m.parquet").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"m\.parquet cannot be read as a table"):
+        listed(tmp_path / "m.parquet")
+
+
+# torchvision, with small classes in the place of real ones

@@ -1,0 +1,552 @@
+"""The report on a network wired by hand, whose class "leaf" leans on a red patch."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import sys
+import zipfile
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import NEURON
+from core.errors import InputError, SpurioscopeError
+from core.models.model import Model
+from core.report import appendix, document, findings, pdf
+from core.report import charts as figures
+from core.report import material as evidence
+from core.report import prints as pictures
+from core.report import sentences as words
+from core.report.beside import beside
+from core.report.document import Report, compose, render
+from core.report.findings import Verdict
+from core.statistics.intervals import critical, newcombe
+from core.tags.log import TagStore
+from core.types import Tag
+from tests.core.audits import test_planted
+from tests.core.measures.test_table import GREEN, RED, load_white_box, workspace_of
+
+N = 96
+HTML_OF_HOSTILE = "https://evil.example"
+HOSTILE = "<script>alert(1)</script>\"'&<img src=https://evil.example/x>"
+
+
+@pytest.fixture(scope="module")
+def untagged(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """An audit whose class "leaf" leans on the patch; nothing is tagged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_planted, "load_white_box", load_white_box)
+        patch.setattr(test_planted, "N", {"train": N, "test": N})
+        return test_planted.audited(tmp_path_factory.mktemp("report"), 0.7)
+
+
+@pytest.fixture(autouse=True)
+def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.models.load.load_model", load_white_box)
+
+
+def copied(audit: Audit, tmp_path: Path) -> Audit:
+    """The audit in a workspace of its own."""
+    shutil.copytree(audit.folder, tmp_path / "workspace" / "audits" / audit.id)
+    return Audit(tmp_path / "workspace" / "audits" / audit.id)
+
+
+@pytest.fixture(scope="module")
+def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """The same with the patch tagged spurious and the leaf's colour tagged core."""
+    audit = copied(untagged, tmp_path_factory.mktemp("tagged"))
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS, reason="red patch")
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
+    return audit
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every loading of a model from now on."""
+    calls: list[object] = []
+
+    def counted(*arguments: Any, **more: Any) -> Model:
+        calls.append(arguments)
+        return load_white_box(*arguments, **more)
+
+    monkeypatch.setattr("core.models.load.load_model", counted)
+    return calls
+
+
+def gathered(audit: Audit, **more: object) -> evidence.Evidence:
+    return evidence.gather(audit, workspace_of(audit), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def proof(tagged: Audit) -> evidence.Evidence:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.models.load.load_model", load_white_box)
+        return gathered(tagged)
+
+
+@pytest.fixture(scope="module")
+def report(proof: evidence.Evidence) -> Report:
+    return compose([proof], title="A report", author="An author")
+
+
+@pytest.fixture(scope="module")
+def html(report: Report) -> str:
+    return render(report)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a document."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self._skip = "", False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._skip = tag == "style"
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.text += data
+
+    def named(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def alone(html: str) -> Page:
+    """Assert that a document refers to nothing outside itself and runs nothing."""
+    page = Page(html)
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "srcset", "action", "data", "poster", "background"):
+                assert str(value).startswith(("data:image/", "#"))
+    for style in re.findall(r"<style>(.*?)</style>", html, re.S):
+        assert "url(" not in style
+        assert "@import" not in style
+    assert "http://" not in html
+    assert "https://" not in html
+    return page
+
+
+def test_claims_equal_the_planted_truth(report: Report, html: str) -> None:
+    (section,) = report.sections
+    assert [(f.label, f.verdict) for f in section.findings] == [("leaf", Verdict.HARMED)]
+    said = Page(html).named("article")
+    assert [(a["data-label"], a["data-verdict"]) for a in said] == [("leaf", "harmed")]
+    assert {q.label for q in section.questions} == {"pond", "sky"}
+    assert section.headline.text == "The one class with tagged cues is harmed by them: “leaf”."
+    accusing = [line for line in words.of_finding(section.findings[0]) if "pond" in line.text]
+    assert not accusing
+
+
+def test_numbers_of_a_finding_are_those_of_the_table(
+    report: Report, proof: evidence.Evidence
+) -> None:
+    (finding,) = report.sections[0].findings
+    table = proof.table[proof.table["label"] == "leaf"].set_index("measure")
+    assert report.tests == 2
+    assert finding.gap is not None
+    assert finding.gap.value == table.at["spurious_gap", "value"]
+    high, low = (table.loc[f"accuracy_{side}_spuriosity"] for side in ("high", "low"))
+    bounds = newcombe(
+        np.array(high["value"] * high["n"]),
+        np.array(low["value"] * low["n"]),
+        high["n"],
+        z=critical(2),
+    )
+    assert (finding.gap.low, finding.gap.high) == pytest.approx([100 * float(b) for b in bounds])
+    assert finding.flip is not None
+    assert finding.flip.value == table.at["flip_rate", "value"]
+    assert finding.harm >= finding.gap.low
+
+
+def test_affected_images_are_wrong_and_show_least_of_the_cue(report: Report, tagged: Audit) -> None:
+    (finding,) = report.sections[0].findings
+    images = tagged.images.loc[list(finding.affected)]
+    assert not images["fair"].any()
+    assert (images["label"] == "leaf").all()
+    assert (images["split"] == "test").all()
+    alpha = tagged.features(images.index.tolist())[:, RED]
+    every = tagged.images.query("label == 'leaf' and split == 'test'").index.tolist()
+    assert alpha.max() <= np.median(tagged.features(every)[:, RED])
+    assert finding.accuracy_low is not None
+    k, accuracy = finding.accuracy_low.n, finding.accuracy_low.value
+    assert len(finding.affected) == round(k * (1 - accuracy))
+
+
+def test_the_same_input_gives_the_same_bytes(html: str, report: Report, tagged: Audit) -> None:
+    again = Audit(tagged.folder)
+    second = compose([gathered(again)], title="A report", author="An author")
+    assert render(second) == html
+    assert appendix.appendix(second) == appendix.appendix(report)
+
+
+def test_the_model_is_loaded_once(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+    calls = counting(monkeypatch)
+    quick = gathered(audit, with_model=False)
+    assert not calls
+    what = "noise on the tagged cues and cues pasted on other classes' images"
+    assert quick.missing == f"Not measured with these tags: {what}."
+    assert "flip_rate" not in set(quick.table["measure"])
+    assert not evidence.is_measured(audit, quick.decisions)
+    first, second = gathered(audit), gathered(audit)
+    assert len(calls) == 1
+    assert not first.missing
+    assert evidence.is_measured(audit, first.decisions)
+    pd.testing.assert_frame_equal(first.table, second.table)
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
+    assert gathered(audit, with_model=False).missing
+
+
+def test_it_refers_to_nothing_outside(html: str) -> None:
+    page = alone(html)
+    policy = [m.get("content") for m in page.named("meta") if "http-equiv" in m]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_every_picture_has_words(html: str) -> None:
+    page = Page(html)
+    assert len(page.named("img")) == 3 * pictures.SHOWN
+    assert all(str(image["alt"]).strip() for image in page.named("img"))
+    assert len(page.named("svg")) == 3
+    assert all(figure["role"] == "img" for figure in page.named("svg"))
+    for figure in re.findall(r"<svg.*?</svg>", html, re.S):
+        assert re.search(r"<title>[^<]+</title><desc>[^<]+</desc>", figure)
+
+
+def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) -> None:
+    (finding,) = report.sections[0].findings
+    text = " ".join(Page(html).text.split())
+    for sentence in words.of_finding(finding):
+        assert " ".join(sentence.text.split()) in text
+        for number in sentence.numbers:
+            assert f"{number.measure} = {words.figure(number)} {words.interval(number)}" in text
+
+
+def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
+    audit = Audit(proof.audit.folder)
+    audit.manifest = replace(
+        audit.manifest,
+        name=HOSTILE,
+        model=replace(audit.manifest.model, name=HOSTILE),
+        data=replace(audit.manifest.data, source=HOSTILE),
+        head=replace(audit.manifest.head, reason=HOSTILE),
+    )
+    classes = tuple(replace(facts, name=HOSTILE) for facts in audit.classes)
+    audit.summary = replace(audit.summary, attributes=(HOSTILE,), notes=(HOSTILE,), classes=classes)
+    answers = proof.answers.assign(reason=HOSTILE)
+    said = replace(proof, audit=audit, missing=HOSTILE, answers=answers)
+    written = render(compose([said], title=HOSTILE, author=HOSTILE))
+    assert "<script" not in written
+    assert "<img src=https" not in written
+    page = Page(written)
+    assert HOSTILE in page.text
+    assert all(str(i["src"]).startswith("data:image/jpeg;base64,") for i in page.named("img"))
+
+
+def test_nothing_tagged_is_said(untagged: Audit, tmp_path: Path) -> None:
+    audit = copied(untagged, tmp_path)
+    found = compose([gathered(audit)])
+    (section,) = found.sections
+    assert not section.findings
+    assert "nothing is claimed about any class" in section.headline.text
+    assert {q.label for q in section.questions} == {"leaf", "pond", "sky"}
+    page = alone(render(found))
+    assert not page.named("article")
+    assert "harmed by" not in page.text
+
+
+def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
+    table = proof.table.copy()
+    few = table["measure"].str.contains("spuriosity|spurious_gap", regex=True)
+    table.loc[few & (table["measure"] != "spurious_gap"), "n"] = 4
+    table.loc[table["measure"].isin(["flip_rate"]), "value"] = 0.0
+    table.loc[table["measure"] == "accuracy_high_spuriosity", "value"] = 0.75
+    table.loc[table["measure"] == "accuracy_low_spuriosity", "value"] = 0.5
+    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    assert finding.verdict is Verdict.TOO_FEW
+    assert finding.harm == 0
+    text = " ".join(s.text for s in words.of_finding(finding))
+    assert "too little data" in text
+    assert "harmed" not in text
+    assert f"from {finding.wanted} a side on" in " ".join(words.advice(finding))
+
+
+def test_a_gap_around_zero_is_no_claim(proof: evidence.Evidence) -> None:
+    table = proof.table.copy()
+    table.loc[table["measure"].str.startswith("accuracy_"), ["value", "n"]] = [0.8, 100]
+    table.loc[table["measure"] == "flip_rate", "value"] = 0.0
+    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    assert finding.verdict is Verdict.OPEN
+    assert not finding.affected
+    assert words.advice(finding) == [
+        "Nothing follows from these numbers; no change of the model is advised."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("k", "accuracy", "z"), [(25, 0.5, 1.96), (100, 0.9, 2.5), (30, 0.0, 3.0), (4, 0.5, 2.0)]
+)
+def test_detectable_gap_against_a_slow_replica(k: int, accuracy: float, z: float) -> None:
+    wanted = float("inf")
+    for difference in range(1, k + 1):
+        second = min(max(round(k * accuracy - difference / 2), 0), k - difference)
+        low, _ = newcombe(np.array(second + difference), np.array(second), k, z=z)
+        if low > 0:
+            wanted = 100 * difference / k
+            break
+    assert findings.detectable(k, accuracy, z) == pytest.approx(wanted)
+
+
+def test_printing_fewer_classes_does_not_loosen_an_interval(proof: evidence.Evidence) -> None:
+    twice = compose([proof, proof], classes=["leaf"])
+    assert twice.tests == 4
+    once = compose([proof])
+    wide, narrow = (r.sections[0].findings[0].gap for r in (twice, once))
+    assert wide.low < narrow.low
+    assert compose([proof], classes=["pond"]).tests == once.tests
+    (pond,) = compose([proof], classes=["pond"]).sections
+    assert not pond.findings
+    assert pond.headline.text.startswith("For none of the chosen classes")
+
+
+def test_several_audits_stand_beside_each_other(
+    proof: evidence.Evidence, untagged: Audit, tmp_path: Path
+) -> None:
+    assert compose([proof]).compared is None
+    target = tmp_path / "workspace" / "audits" / "0123456789ab"
+    shutil.copytree(untagged.folder, target)
+    other = Audit(target)
+    other.manifest = replace(other.manifest, name=HOSTILE)
+    assert other.id == target.name
+    both = compose([proof, gathered(other)])
+    assert both.compared is not None
+    accuracy = next(line for line in both.compared.lines if line.title == "Accuracy")
+    value = f"{proof.audit.images['fair'][proof.audit.held_out].mean():.3f}"
+    assert [cell[0].split()[0] for cell in accuracy.cells] == [value, value]
+    assert accuracy.cells[0][1] == ""
+    gap = next(line for line in both.compared.lines if line.title == "Mean spurious gap")
+    assert gap.cells[1] == ("", "")
+    assert both.compared.absent
+    page = alone(render(both).replace(HTML_OF_HOSTILE, ""))
+    assert "held-out images that all of them share" in page.text
+    assert "not known" in page.text
+
+
+def test_audits_of_other_images_say_so(proof: evidence.Evidence) -> None:
+    other = Audit(proof.audit.folder)
+    other.manifest = replace(other.manifest, id="0123456789ab")
+    other.__dict__["images"] = other.images.rename(index=lambda i: f"{i}x")
+    found = beside([proof, replace(proof, audit=other)])
+    assert found is not None
+    assert not found.lines
+    assert "none of them held out in all" in found.notes[0]
+
+
+def test_unknown_class_is_named(proof: evidence.Evidence) -> None:
+    with pytest.raises(InputError, match="no class 'lead'; for example: leaf"):
+        compose([proof], classes=["lead"])
+    with pytest.raises(InputError, match="at least one audit"):
+        compose([])
+
+
+def test_images_that_are_gone_are_said(
+    proof: evidence.Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit(proof.audit.folder)
+    data = replace(audit.manifest.data, root="/nowhere")
+    audit.manifest = replace(audit.manifest, data=data)
+    page = alone(render(compose([replace(proof, audit=audit)])))
+    assert not page.named("img")
+    assert "is not there any more" in page.text
+
+
+def test_a_missing_model_is_said(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+
+    def gone(*_: object, **__: object) -> None:
+        raise InputError("the weights are gone")
+
+    monkeypatch.setattr("core.models.load.load_model", gone)
+    found = gathered(audit)
+    assert "the weights are gone" in found.missing
+    assert not evidence.is_measured(audit, found.decisions)
+    assert "the weights are gone" in Page(render(compose([found]))).text
+
+
+def test_pictures_of_many_findings_load_the_model_once(
+    untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = copied(untagged, tmp_path)
+    store = TagStore.open(workspace_of(audit))
+    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
+    composed = compose([gathered(audit, with_model=False)])
+    (section,) = composed.sections
+    thrice = replace(composed, sections=(replace(section, findings=section.findings * 3),))
+    with_stored = render(thrice)
+    audit.store.drop_maps()
+    calls = counting(monkeypatch)
+    assert render(thrice) == with_stored
+    assert len(calls) == 1
+
+
+def test_twenty_noisy_findings_fit_into_a_mail(rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    noise = rng.integers(0, 255, (pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
+    size = len(pictures.data_uri(Image.fromarray(noise)))
+    assert pictures.PICTURED * 3 * pictures.SHOWN * size < 7 * 2**20
+
+
+def test_many_findings_stay_small(report: Report) -> None:
+    (section,) = report.sections
+    (finding,) = section.findings
+    many = tuple(replace(finding, name=f"leaf {i}") for i in range(60))
+    html = render(replace(report, sections=(replace(section, findings=many),)))
+    page = alone(html)
+    told, listed = page.named("article"), [r for r in page.named("tr") if "data-label" in r]
+    assert [len(told), len(listed)] == [document.DETAILED, 60 - document.DETAILED]
+    assert all(f"leaf {i}" in page.text for i in range(60))
+    assert len(page.named("img")) == pictures.PICTURED * 3 * pictures.SHOWN
+    assert len(html.encode()) < 8 * 2**20
+
+
+def test_where_an_overlay_is_strongest() -> None:
+    heat = np.zeros((7, 7))
+    heat[6, 0] = 1
+    assert pictures.region(heat) == "in the lower left"
+    assert pictures.region(heat.T) == "in the upper right"
+
+
+def test_the_appendix_is_readable_and_its_bytes_are_fixed(report: Report) -> None:
+    content = appendix.appendix(report)
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert {info.date_time for info in file.infolist()} == {appendix.EPOCH}
+        names = file.namelist()
+        folder = report.sections[0].evidence.audit.id
+        for name in ("findings", "measures", "ranking", "classes", "tags"):
+            both = [f"{folder}/{name}.csv", f"{folder}/{name}.parquet"]
+            assert set(both) <= set(names)
+            csv, parquet = (file.read(n) for n in both)
+            assert len(pd.read_csv(io.BytesIO(csv))) == len(pd.read_parquet(io.BytesIO(parquet)))
+        said = json.loads(file.read("statements.json"))
+        ranking = pd.read_parquet(io.BytesIO(file.read(f"{folder}/ranking.parquet")))
+        people = pd.read_csv(io.BytesIO(file.read(f"{folder}/tags.csv")))["annotator"]
+    assert said["audits"][0]["findings"][0]["verdict"] == "harmed"
+    (finding,) = report.sections[0].findings
+    assert set(ranking.loc[ranking["affected"], "image_id"]) == set(finding.affected)
+    assert (ranking["side"] == "high").sum() == finding.accuracy_high.n
+    assert set(people) == {"person 1"}
+
+
+def test_figures_escape_names(report: Report) -> None:
+    (finding,) = report.sections[0].findings
+    hostile = replace(finding, name=HOSTILE[:20])
+    for figure in (figures.gaps([hostile]), figures.flips(hostile)):
+        assert "<script" not in figure
+        assert "&lt;script" in figure
+
+
+@pytest.mark.slow
+def test_the_summary_of_many_findings_is_one_page(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weasyprint = pytest.importorskip("weasyprint", exc_type=ImportError)
+    monkeypatch.setattr(pictures, "PICTURED", 0)
+    section = report.sections[0]
+    (finding,) = section.findings
+    long = "hard disc, hard disk, fixed disk, disk drive, Winchester"
+    many = tuple(replace(finding, name=f"{i} {long}", others=()) for i in range(10))
+    html = render(replace(report, sections=(replace(section, findings=many),)))
+    pages = weasyprint.HTML(string=html).render().pages
+    assert "findings-1" in pages[1].anchors
+    assert not pages[0].anchors.keys() & {"findings-1", "methods"}
+
+
+@pytest.mark.slow
+def test_the_pdf_is_tagged_and_its_bytes_are_fixed(html: str) -> None:
+    pytest.importorskip("weasyprint", exc_type=ImportError)
+    content, by = pdf.to_pdf(html)
+    assert by.startswith("WeasyPrint")
+    assert content.startswith(b"%PDF-")
+    streams = re.findall(rb"stream\n(.*?)\nendstream", content, re.S)
+    assert any(b"/StructTreeRoot" in zlib.decompress(s) for s in streams if s[:1] == b"x")
+    assert pdf.to_pdf(html)[0] == content
+
+
+def test_the_pdf_asks_nothing_of_others() -> None:
+    pytest.importorskip("weasyprint", exc_type=ImportError)
+    asked: list[str] = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
+        Thread(target=server.serve_forever).start()
+        there = f"http://127.0.0.1:{server.server_port}"
+        style = f"@import url({there}/a.css); p {{background: url({there}/b.png)}}"
+        content, by = pdf.to_pdf(
+            f'<html lang="en"><link rel="stylesheet" href="{there}/c.css"><style>{style}</style>'
+            f'<p><img src="{there}/d.png" alt="x"><svg><image href="{there}/e.png"/></svg>'
+            f'<object data="{there}/f.png"></object><embed src="{there}/g.svg"></p></html>'
+        )
+        server.shutdown()
+    assert by.startswith("WeasyPrint")
+    assert content.startswith(b"%PDF-")
+    assert asked == []
+
+
+def test_without_a_printer_a_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
+    with pytest.raises(InputError, match="pip install weasyprint"):
+        pdf.to_pdf("<p>x</p>")
+
+
+@pytest.mark.parametrize(("ending", "works"), [("cp $page $out", True), ("echo no >&2", False)])
+def test_a_browser_prints_where_there_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, works: bool
+) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text(
+        "#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) out=${a#*=};; "
+        f"file://*) page=${{a#file://}};; esac; done\n{ending}\n"
+    )
+    browser.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: str(tmp_path / name))
+    if works:
+        assert pdf.to_pdf("<p>x</p>") == (b"<p>x</p>", "chromium")
+    else:
+        with pytest.raises(SpurioscopeError, match="did not print the report: .*no"):
+            pdf.to_pdf("<p>x</p>")
