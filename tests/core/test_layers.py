@@ -189,3 +189,12 @@ def test_what_no_test_runs_imports_only_what_there_is(path: Path) -> None:
                     f"{node.module}.{alias.name}"
                 )
                 assert there, f"{node.module} has no {alias.name}"
+
+
+def test_tests_stand_in_the_room_of_what_they_test() -> None:
+    """Beside the folders are only those of the house itself and of the rooms that are one file."""
+    tests = ROOT / "tests" / "core"
+    files = {path.stem.removeprefix("test_") for path in tests.glob("test_*.py")}
+    rooms = {path.name for path in tests.iterdir() if list(path.glob("test_*.py"))}
+    assert rooms <= set(FLOOR)
+    assert files <= set(FLOOR) | {"layers", "circles", "portable"}
