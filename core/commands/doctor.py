@@ -28,6 +28,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     versions = {name: metadata.version(name) for name in names}
     optional = {"datasets": "hf:NAME data", "elpv_dataset": "demo:solar"}
     optional |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export-model --format onnx")
+    optional |= {"mlflow": "log --to mlflow", "wandb": "log --to wandb"}
     missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}
     device = choose_device("auto")
     there = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())

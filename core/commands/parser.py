@@ -12,7 +12,7 @@ from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
-from core.commands import doctor
+from core.commands import doctor, tracking
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
@@ -155,6 +155,13 @@ COMMANDS = {
             check_commands.add,
             check_commands.code,
             closing=check_commands.closing,
+        ),
+        Command(
+            "log",
+            "an audit's figures and report as a run of MLflow or Weights & Biases",
+            tracking.run,
+            tracking.add,
+            report_commands.code,
         ),
         Command(
             "mitigate",

@@ -111,7 +111,7 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
         classes=options.classes,
         title=options.title,
         author=options.author,
-        checked=_checked(options, audits, workspace, progress),
+        checked=checked_rules(options, audits, workspace, progress),
     )
     html = render(report, progress=progress)
     written: list[File | Images] = [write(options.out, html.encode("utf-8", "backslashreplace"))]
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     return Answer({**appendix.statements(report), "files": files}, _text(report, written))
 
 
-def _checked(
+def checked_rules(
     options: argparse.Namespace, audits: Sequence[Audit], workspace: Workspace, progress: Reporter
 ) -> Checked | None:
     """What came of the rules, where some were given."""
