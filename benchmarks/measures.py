@@ -120,7 +120,7 @@ def accused(audit: Any, label: str, store: Any, table: Any) -> Line:
 
 def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) -> list[Line]:
     """Where the pasted cue sends the held-out images of the other classes."""
-    from core.measures.outcomes import paste_and_say
+    from core.trials.outcomes import paste_and_say
     from core.trials.pasted_cues import PASTES
 
     found, _ = paste_and_say(audit, label, decisions.spurious[label], PASTES, model, model)
@@ -166,7 +166,7 @@ def flips(audit: Any, label: str, clean: list[str], decisions: Any, model: Any) 
 
 def noise(audit: Any, label: str, decisions: Any, model: Any) -> list[Line]:
     """Noise on the cue's region costs the planted class accuracy."""
-    from core.measures.regions import noise_trial
+    from core.trials.noised import noise_trial
 
     trial = noise_trial(audit, label, decisions.spurious[label], [], model)
     core = trial.correct["core_accuracy"]

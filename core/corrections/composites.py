@@ -1,6 +1,6 @@
 """Images with a pasted cue, as features: every head is tried on the same.
 
-Those of held-out images are outcomes (:class:`core.measures.outcomes.Composites`); these are of the
+Those of held-out images are outcomes (:class:`core.trials.outcomes.Composites`); these are of the
 training images, which methods learn from.
 """
 

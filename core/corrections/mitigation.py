@@ -32,13 +32,13 @@ from core.corrections.task import Task
 from core.corrections.tradeoff import chosen_on, reported
 from core.corrections.vectors import QUICK, concept_rows
 from core.errors import InputError
-from core.measures.outcomes import Composites, held_out_composites
 from core.measures.scope import has
 from core.models.linear import Head
 from core.storage.audit_manifest import Manifest
 from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
+from core.trials.outcomes import Composites, held_out_composites
 from core.types import Progress, Reporter, silent
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from core.audits.audit import Audit
 from core.audits.subject import fitting_rows
 from core.corrections.acted_on import Findings
 from core.corrections.choice import Sweep
-from core.measures.outcomes import Composites
 from core.measures.scope import Scope
 from core.models.linear import Head
 from core.storage.files import read_array, there
+from core.trials.outcomes import Composites
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]

@@ -1,6 +1,6 @@
 """What only the loaded model can say of the audits of a comparison: stored outcomes, and the cost.
 
-The outcomes are those that the table of measures is made of (:mod:`core.measures.outcomes`): an
+The outcomes are those that the table of measures is made of (:mod:`core.trials.outcomes`): an
 audit that was measured is not measured again here, nor the other way round. The size and speed of a
 model lie beside them, in ``outcomes/cost-4f0c….json``.
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 from core.audits.audit import Audit
 from core.measures.cost import cost, cost_path
 from core.measures.measure import SEVERAL
-from core.measures.outcomes import PASTED, Outcomes
 from core.measures.registry import MEASURES
 from core.measures.scores import cue_table, is_scored
 from core.measures.stored import make_outcomes
 from core.storage.files import write_json
 from core.tags.decisions import Decisions
+from core.trials.outcomes import PASTED, Outcomes
 from core.types import Progress, Reporter, silent
 
 NOISE, FLIPS, COST = "noise", "flips", "cost"

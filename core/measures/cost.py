@@ -15,11 +15,11 @@ import numpy as np
 from core.audits.audit import Audit
 from core.measures.cells import NEEDS_TRIALS, Context, Figure
 from core.measures.measure import EXACT, SEVERAL, TIMED, Measure
-from core.measures.outcomes import base_key
 from core.statistics.bootstrap import RESAMPLES
 from core.statistics.paired import Sampled, bootstrap_interval, resamples
 from core.storage.files import read_json
 from core.storage.workspace import fingerprint
+from core.trials.outcomes import base_key
 
 if TYPE_CHECKING:
     from core.models.model import Model

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 
 from core.measures.measure import EFFECT, ONE, Measure, Sample
-from core.measures.outcomes import CONTROL, PASTED, VERSIONS
 from core.measures.scope import NOT_ASKED, Scope
 from core.statistics.estimates import Bounds
 from core.trials.encoder import trial_split
+from core.trials.outcomes import CONTROL, PASTED, VERSIONS
 
 NO_CUE = "no cue to paste, or no image of another class"
 

@@ -79,7 +79,7 @@ class Measure:
     part: str = ""
     """What it is measured and stored with; empty: by itself, under its own name."""
     needs: Sequence[str] = ()
-    """Outcomes that it is made of (:mod:`core.measures.outcomes`); none: of what is stored."""
+    """Outcomes that it is made of (:mod:`core.trials.outcomes`); none: of what is stored."""
     sample: Callable[[Scope, str], Samples] | None = None
     """Of a class, by its raw label; empty where it is about all classes."""
     estimate: Estimate = field(default_factory=Proportion)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from core.measures.measure import ONE, PLAIN, SEVERAL, Measure, Rows, Sample
-from core.measures.outcomes import MASKED, NOISE
-from core.measures.regions import TAGGED, NoiseTrial
 from core.measures.rows import row_of
 from core.measures.scope import Scope
 from core.statistics.estimates import RelativeSensitivity
 from core.trials.encoder import trial_split
+from core.trials.noised import TAGGED, NoiseTrial
+from core.trials.outcomes import MASKED, NOISE
 
 NEEDS_CORE = "needs tags: no candidate of these classes is decided core"
 NO_CORE = "no candidate is tagged core: no spurious accuracy, no relative core sensitivity"

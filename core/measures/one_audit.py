@@ -10,13 +10,13 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.measure import ONE, Measure, Rows
-from core.measures.outcomes import MASKED, NOISE, Outcomes
 from core.measures.registry import MEASURES
 from core.measures.rows import EVERYWHERE, note, row, row_of
 from core.measures.scope import Scope
 from core.tags.decisions import Decisions
 from core.trials.encoder import trial_split
 from core.trials.noise import SIGMA
+from core.trials.outcomes import MASKED, NOISE, Outcomes
 from core.types import Progress, Reporter, silent
 
 

@@ -22,7 +22,7 @@ class Measures(Registry[Measure]):
         InputError
             As for every registry, and if it needs outcomes that there are not.
         """
-        from core.measures.outcomes import KEPT
+        from core.trials.outcomes import KEPT
 
         if unknown := set(new.needs) - set(KEPT):
             raise InputError(
@@ -67,7 +67,7 @@ OWN = (
         "RELATIVE_FOREGROUND_SENSITIVITY",
     ),
     *_in("flips", "FLIP_RATE", "CONTROL_RATE", "IN_FRONT_RATE"),
-    *_in("watermark", "FLIP_RATE", "ACCURACY"),
+    *_in("watermark_figures", "FLIP_RATE", "ACCURACY"),
     *_in("cue_figures", "PASTED_SCORE"),
     *_in("pointing", "EPG"),
     *_in("groups", "GROUP", "WORST_GROUP"),

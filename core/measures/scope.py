@@ -12,10 +12,10 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.errors import InputError
-from core.measures.outcomes import Composites, Outcomes, held_out_composites
 from core.statistics.intervals import class_probability, side_size
 from core.tags.decisions import Decisions, spuriosity_of
 from core.trials.noise import SIGMA
+from core.trials.outcomes import Composites, Outcomes, held_out_composites
 from core.types import BoolArray, FloatArray, Reporter, silent
 
 if TYPE_CHECKING:

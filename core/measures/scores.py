@@ -28,7 +28,6 @@ from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
 from core.measures.cells import Context, Figure
 from core.measures.measure import PLAIN, SEVERAL, Measure, Rows
-from core.measures.outcomes import base_key
 from core.measures.rows import as_table, row
 from core.statistics.estimates import Area, Estimate, Precision
 from core.statistics.intervals import class_probability, mean_interval, share
@@ -38,6 +37,7 @@ from core.storage.files import read_frame, write_frame
 from core.storage.guard import permitted, permitted_files
 from core.storage.workspace import fingerprint
 from core.trials.encoder import Encoder
+from core.trials.outcomes import base_key
 from core.types import FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:

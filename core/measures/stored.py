@@ -6,7 +6,7 @@
 
 The name ends with the key of everything that the part depends on: the images and predictions of
 the audit, the decided tags, the noise. Tags that change and change back find their table again.
-Noise and flips are counted from the stored outcomes of every image (:mod:`core.measures.outcomes`),
+Noise and flips are counted from the stored outcomes of every image (:mod:`core.trials.outcomes`),
 which the comparison of models and the effect of a correction are made of as well; intervals by
 bootstrap take a while, which is why their rows are kept, too.
 """
@@ -30,16 +30,16 @@ from core.measures.one_audit import (
     missing,
     parts,
 )
-from core.measures.outcomes import MASKED, NOISE, WATERMARK, Outcomes
 from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS, as_table, note
-from core.measures.watermark import available
 from core.models.linear import head_key
 from core.storage.files import locked, read_frame, remove, write_frame
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials.noise import SIGMA
+from core.trials.outcomes import MASKED, NOISE, WATERMARK, Outcomes
+from core.trials.watermark import available
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def make_outcomes(
 
     Parameters
     ----------
-    kinds : as :data:`core.measures.outcomes.KEPT` names them.
+    kinds : as :data:`core.trials.outcomes.KEPT` names them.
     model : the loaded model, to save loading it here.
 
     Raises

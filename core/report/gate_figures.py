@@ -21,7 +21,6 @@ from core.measures.factors import factor_table, stored_factors
 from core.measures.leans import LEAN, PUT_IN, TAKEN_AWAY, Trials
 from core.measures.measure import ALL, EFFECT, SEVERAL, Measure
 from core.measures.one_audit import is_slow, measure_parts, parts
-from core.measures.outcomes import Outcomes
 from core.measures.rows import as_table
 from core.measures.scores import NEEDS_CUES, every_stored_cue, score
 from core.measures.shared_images import images_of
@@ -31,6 +30,7 @@ from core.storage.workspace import Workspace
 from core.tags.decisions import Decisions, Tagged, decided
 from core.tags.log import TagStore
 from core.trials.leaning import leading
+from core.trials.outcomes import Outcomes
 from core.types import Reporter, silent
 
 OVER = {

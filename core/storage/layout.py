@@ -1,7 +1,7 @@
 """Where everything of an audit lies: the name of every file is spelt here, and nowhere else.
 
 What a file holds is said where it is written (:mod:`core.features.shards`,
-:mod:`core.audits.analysis`, :mod:`core.measures.outcomes`).
+:mod:`core.audits.analysis`, :mod:`core.trials.outcomes`).
 """
 
 from __future__ import annotations

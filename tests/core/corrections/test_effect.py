@@ -83,7 +83,7 @@ def test_composites_are_encoded_once_for_every_correction(
     workspace: Workspace, parent: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(workspace, parent)
-    monkeypatch.setattr("core.measures.outcomes.encoded", None)
+    monkeypatch.setattr("core.trials.outcomes.encoded", None)
     audit = run(workspace, parent, "spufix", name="second")
     assert cell(audit, "flip_rate")["n"] > 0
 

@@ -13,12 +13,12 @@ from core.errors import InputError
 from core.measures.flips import turned
 from core.measures.measure import EFFECT, ONE, SEVERAL, SHARE, Measure, Sample
 from core.measures.one_audit import is_slow, kinds_of, parts, words
-from core.measures.outcomes import CONTROL, PASTED, Outcomes
 from core.measures.registry import MEASURES, register
 from core.measures.scope import Scope
 from core.measures.stored import is_stored, known, measured
 from core.tags.decisions import decided
 from core.tags.log import TagStore
+from core.trials.outcomes import CONTROL, PASTED, Outcomes
 from tests.core.conftest import unmeasured, workspace_of
 
 BOTH = Measure(

@@ -18,22 +18,22 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
-from core.measures import regions
 from core.measures.measure_requests import MeasureRequest, ScoreRequest
-from core.measures.outcomes import paste_and_say
 from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS
 from core.measures.scores import score
 from core.measures.stored import measured
-from core.measures.watermark import MISSING
 from core.models.model import Model
 from core.storage.files import dumps
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, spuriosity_of, values_of
 from core.tags.log import TagStore
 from core.trials import encoder as trials
+from core.trials import noised
 from core.trials import pasted_cues as pasting
+from core.trials.outcomes import paste_and_say
 from core.trials.paste import choose, paste
+from core.trials.watermark import MISSING
 from core.types import Tag
 from tests.core.audits import test_planted
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
@@ -183,8 +183,8 @@ def test_noise_does_not_depend_on_the_batch(planted: Audit) -> None:
         compute = replace(audit.manifest.compute, batch_size=size, precision="fp32")
         audit.manifest = replace(audit.manifest, compute=compute)
         model = load_white_box("x")
-        found.append(regions.noise_trial(audit, "leaf", spurious, core, model, sigma=0.5))
-    for name in regions.REGIONS:
+        found.append(noised.noise_trial(audit, "leaf", spurious, core, model, sigma=0.5))
+    for name in noised.REGIONS:
         assert np.array_equal(found[0].correct[name], found[1].correct[name], equal_nan=True)
     assert (found[0].correct["spurious_accuracy"] != found[0].clean).any()
 

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from core.audits.audit import Audit
-from core.measures import watermark
 from core.measures.one_audit import kinds_of
-from core.measures.outcomes import Outcomes
 from core.measures.rows import as_table
+from core.measures.watermark_figures import watermark_rows
 from core.tags.decisions import decided
 from core.tags.log import TagStore
+from core.trials import watermark
 from core.trials.encoder import predictions_of, trial_ids
+from core.trials.outcomes import Outcomes
 from tests.core.conftest import load_white_box, workspace_of
 
 
@@ -43,7 +44,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_flips_equal_a_slow_replica(planted: Audit) -> None:
     model = load_white_box("x")
     trial = watermark.watermark_trial(planted, model)
-    found = as_table(watermark.watermark_rows(planted, ["pond"], trial))
+    found = as_table(watermark_rows(planted, ["pond"], trial))
     rates = found.query("measure == 'watermark_flip_rate'").set_index("label")
     assert rates.index.tolist() == ["pond", "leaf"]  # asked for; attracted most
     ids = trial_ids(planted, outside="")
@@ -71,7 +72,7 @@ def test_without_the_package_nothing_is_drawn(
     decisions = decided(planted, TagStore.open(workspace_of(planted)))
     outcomes = Outcomes(planted, decisions)
     assert "watermark" not in {step.kind for step in outcomes.missing(kinds_of(["flip"]))}
-    (row,) = watermark.watermark_rows(planted, ["leaf"], outcomes.watermark())
+    (row,) = watermark_rows(planted, ["leaf"], outcomes.watermark())
     assert row["measure"] == "note"
     assert "pip install imagenet-w (optional; its licence" in row["note"]
 

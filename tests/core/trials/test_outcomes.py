@@ -14,20 +14,9 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.errors import WorkspaceError
-from core.measures import outcomes, scores
+from core.measures import scores
 from core.measures.availability import make_trials, missing
 from core.measures.one_audit import kinds_of
-from core.measures.outcomes import (
-    CONTROL,
-    MASKED,
-    NOISE,
-    PASTED,
-    Outcomes,
-    held_out_composites,
-    pasted_features,
-    read_array_of,
-)
-from core.measures.regions import REGIONS, noise_trial
 from core.measures.registry import MEASURES
 from core.measures.scope import Scope
 from core.measures.scores import is_scored, score, stored_cues
@@ -37,7 +26,19 @@ from core.storage.files import read_json, write_json
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.trials import encoder as trials
+from core.trials import outcomes
 from core.trials import pasted_cues as pasting
+from core.trials.noised import REGIONS, noise_trial
+from core.trials.outcomes import (
+    CONTROL,
+    MASKED,
+    NOISE,
+    PASTED,
+    Outcomes,
+    held_out_composites,
+    pasted_features,
+    read_array_of,
+)
 from core.types import Tag
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 

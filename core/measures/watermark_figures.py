@@ -1,15 +1,8 @@
-"""Rows about the ImageNet-W watermark: a shortcut that many ImageNet classifiers are known to take.
-
-Li et al. 2023 (A Whac-A-Mole Dilemma, section 3): photos of cartons often carry a watermark, so
-that one drawn on any image turns it into a carton. The text and its font come from the optional
-package ``imagenet-w``, whose licence (CC BY-NC 4.0) does not allow commercial use; nothing of it is
-drawn, and nothing imitated, where it is not installed.
-"""
+"""Figures of the ImageNet-W watermark (:mod:`core.trials.watermark`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module, util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,48 +13,15 @@ from core.audits.audited import AuditedClass
 from core.measures.measure import ONE, Measure, Rows
 from core.measures.rows import EVERYWHERE, corrected, note, row
 from core.statistics.paired import newly_given
-from core.trials.encoder import Seen, predictions_of, trial_ids, trial_split
-from core.types import BoolArray, IntArray, Progress, Reporter, silent
+from core.trials.encoder import trial_split
+from core.trials.watermark import MISSING
+from core.types import BoolArray, IntArray
 
 if TYPE_CHECKING:
     from core.measures.scope import Scope
-    from core.models.model import Model
-
-PACKAGE = "imagenet_w"
 
 CARTON = "n02971356"
 """WordNet id of ImageNet's class carton."""
-
-MISSING = (
-    "the ImageNet-W watermark is not drawn: pip install imagenet-w (optional; its licence, "
-    "CC BY-NC 4.0, allows no commercial use)"
-)
-
-
-def available() -> bool:
-    """Whether the package is installed."""
-    return util.find_spec(PACKAGE) is not None
-
-
-def watermark_trial(
-    audit: Audit, model: Model, *, seen: Seen | None = None, report: Reporter = silent
-) -> pd.DataFrame:
-    """What the model says of held-out images with the watermark; needs the package.
-
-    Returns
-    -------
-    Columns: ``image_id``; output indices ``truth``, ``before`` and ``after``.
-    """
-    ids = trial_ids(audit, outside="")
-    images = audit.images.loc[ids]
-    return pd.DataFrame(
-        {
-            "image_id": pd.Series(ids, dtype=str),
-            "truth": np.array([audit.head.index(label) for label in images["label"]], np.int64),
-            "before": images["prediction"].to_numpy(dtype=np.int64),
-            "after": _predicted(audit, ids, model, seen or Seen(audit), report),
-        }
-    )
 
 
 def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | None) -> Rows:
@@ -71,7 +31,7 @@ def watermark_rows(audit: Audit, labels: Sequence[str], trial: pd.DataFrame | No
     ----------
     labels : classes to report; carton, where it is an output, and the class that the watermark
         attracts most are reported as well.
-    trial : of :func:`watermark_trial`; None where the package is not installed.
+    trial : of :func:`core.trials.watermark.watermark_trial`; None without the package.
     """
     if trial is None:
         return [note(MISSING)]
@@ -112,32 +72,6 @@ def _row(
     low, high = interval
     split = trial_split(audit)
     return row(facts, measure, value, interval=(low, high), n=len(hits), split=split, **more)
-
-
-def _predicted(
-    audit: Audit, ids: Sequence[str], model: Model, seen: Seen, report: Reporter
-) -> IntArray:
-    """Predicted output (n,) of images with the watermark on what the encoder sees."""
-    if not ids:
-        return np.zeros(0, np.int64)
-    draw = _drawer(audit.preprocess.input_size[0])
-    size = audit.manifest.compute.batch_size
-    pictures, parts = seen.pictures(ids), []
-    for start in range(0, len(ids), size):
-        report(Progress("Drawing the watermark", start, len(ids)))
-        parts.append(
-            predictions_of(audit, model, [draw(next(pictures)) for _ in ids[start : start + size]])
-        )
-    report(Progress("Drawing the watermark", len(ids), len(ids)))
-    return np.concatenate(parts)
-
-
-def _drawer(side: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The package's own transform at its own settings, on (h, w, 3) uint8."""
-    from PIL import Image
-
-    add = import_module(PACKAGE).AddWatermark(side)
-    return lambda pixels: np.asarray(add(Image.fromarray(pixels)), np.uint8)
 
 
 def _reported(

@@ -33,8 +33,6 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
-from core.measures import regions, watermark
-from core.measures.regions import NoiseTrial, noise_trial
 from core.models.linear import Head, head_key
 from core.statistics.paired import newly_given
 from core.storage.files import (
@@ -51,8 +49,10 @@ from core.storage.files import (
 from core.storage.layout import PastedFiles
 from core.storage.workspace import fingerprint
 from core.tags.decisions import Decisions, Tagged
+from core.trials import noised, watermark
 from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
 from core.trials.noise import SIGMA
+from core.trials.noised import NoiseTrial, noise_trial
 from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
@@ -207,7 +207,7 @@ class Outcomes:
             self.decisions.spurious[step.label],
             self.decisions.core.get(step.label, []),
             model,
-            names=regions.TAGGED if step.kind == NOISE else regions.MASKED,
+            names=noised.TAGGED if step.kind == NOISE else noised.MASKED,
             sigma=step.sigma,
             seen=seen,
         )
