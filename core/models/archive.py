@@ -39,6 +39,15 @@ PACKED = {
 }
 """First bytes of files that are taken for checkpoints: what they are."""
 
+STANDS_FOR = {
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file itself with git lfs pull",
+    b"<!doctype": "a web page: download the file itself, not the page that shows it",
+    b"<html": "a web page: download the file itself, not the page that shows it",
+    b"<?xml": "an answer in XML, likely a refusal: download the file itself",
+    b"gguf": "a GGUF file of a language model: give a state dict of a classifier",
+}
+"""First bytes, small letters, of files that only stand for a checkpoint: what they are."""
+
 CHUNK = 1 << 20
 
 MALFORMED = (
@@ -96,6 +105,10 @@ def check_archive(path: Path) -> None:
 
 
 def _check_kind(path: Path, start: bytes) -> None:
+    text = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    for mark, what in STANDS_FOR.items():
+        if text.startswith(mark):
+            raise CheckpointError(f"{path} is {what}.")
     kinds = [kind for mark, kind in PACKED.items() if start.startswith(mark)]
     kinds += ["a tar archive"] if start[257:262] == b"ustar" else []
     if kinds:

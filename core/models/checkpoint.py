@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
+from core.models.head_layers import HeadLayers, head_in
 from core.models.linear import CORRECTION, Correction
+from core.models.normalisation import THREE, usable
+from core.models.prefixes import Names, rename
+from core.models.tensor_values import COUNTER, check_values, equal
 from core.models.trace import resize_head
-from core.models.weights import CORRECTED, THREE, Facts, some, usable
-
-PREFIXES = (
-    "module.",
-    "model.",
-    "_orig_mod.",
-    "attacker.",
-    "backbone.",
-    "encoder.",
-    "net.",
-)
-"""What wrappers put in front of a name, in any combination (``module.attacker.model.``)."""
-
-PREFIX_DEPTH = 4
-"""Most wrappers around one network."""
+from core.models.weights import CORRECTED, Facts, some
 
 NORMALIZER = re.compile(r"(?:^|\.)normali[sz]er?\.(?:.*[._])?(?P<part>mean|std)$")
 """Entries of the normalisation layer that robustness libraries put in front of the network."""
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Types of weights. Those of 8 bits need scales that a state dict does not name."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey level (ITU-R BT.601), as Pillow has them."""
 
-COUNTER = "num_batches_tracked"
-"""Last part of names that training counts with and no forward pass reads."""
+NO_NAMES = (
+    "The checkpoint's names are not the model's: its tensors were taken in their order, in which "
+    "all shapes agree."
+)
 
 
 @dataclass(frozen=True)
@@ -56,21 +51,12 @@ class CheckpointFit:
     """False where the file has no head: it must be fitted."""
     n_outputs: int
     """K, rows of the head."""
+    head: str
+    """Name of the head in the network, which may have been given another one."""
     mean: tuple[float, ...] | None = None
     """Per channel, from the file's own normalisation layer; replaces the architecture's."""
     std: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Names:
-    """The file's tensors under the network's names."""
-
-    prefix: str
-    found: dict[str, Tensor]
-    unexpected: tuple[str, ...]
-    others: tuple[str, ...]
-    """Names of the network under another prefix whose tensors differ from those found."""
 
 
 def take_correction(
@@ -95,8 +81,8 @@ def take_correction(
         if any(f".{name}".endswith(f".{known}") for known in own):
             continue
         tensor, part = state.pop(name), name.rpartition(".")[2]
-        _check_values({name: tensor}, {name: torch.zeros(())}, source)
-        if part in parts and not _equal(parts[part], tensor):
+        check_values({name: tensor}, {name: torch.zeros(())}, source)
+        if part in parts and not equal(parts[part], tensor):
             raise CheckpointError(
                 f"{source} has several corrections that differ in {name}: leave one of them."
             )
@@ -158,17 +144,24 @@ def fit_checkpoint(
     head: str,
     num_outputs: int | None = None,
     source: str = "The checkpoint",
+    unused: Callable[[list[str], list[str]], Collection[str]] = lambda missing, wrong: (),
+    versions: Mapping[str, Any] = MappingProxyType({}),
 ) -> CheckpointFit:
     """Load named tensors into a network, in place, after repairing their names.
 
-    The prefix is the one that matches most names and shapes. A head with another number of rows
-    replaces the network's; a file without a head leaves the network's untrained.
+    The prefix is the one that matches most names and shapes. A head with another number of rows,
+    of several layers, or under a name of its own replaces the network's; a head of one row becomes
+    one of two; a file without a head leaves the network's untrained. A first layer for grey images
+    is spread over three channels.
 
     Parameters
     ----------
     head : name of the network's head module.
     num_outputs : rows the head must have; None takes the file's, else the network's.
     source : how errors call the file.
+    unused : which of the network's tensors that are missing or of another shape no forward pass
+        reads, such as those of auxiliary heads; they are left as they are.
+    versions : what torch keeps beside a state dict, by the file's names of modules.
 
     Raises
     ------
@@ -177,27 +170,149 @@ def fit_checkpoint(
         of finite numbers, or if the file's head has other than ``num_outputs`` rows.
     """
     weights, normalizer = _split_normalizer(state, network, source)
-    names = _rename(weights, network)
-    head_loaded = _adapt_head(names.found, network, head, num_outputs, source)
+    names = rename(weights, network.state_dict(), head)
+    notes = [NO_NAMES] if names.by_order else []
+    head, built = _with_own_head(names, network, head, source)
+    notes += filter(None, [built])
+    head_loaded, said = _adapt_head(names.found, network, head, num_outputs, source)
+    notes += said
+    notes += _three_channels(names.found, network.state_dict(), source)
     own = network.state_dict()
     unbiased = head_loaded and _zero_missing_bias(names.found, own, head)
     wrong = [name for name, tensor in names.found.items() if own[name].shape != tensor.shape]
     missing = [name for name in own if name not in names.found]
+    if (wrong or missing) and (idle := unused(missing, wrong)):
+        wrong, missing = ([n for n in part if n not in idle] for part in (wrong, missing))
+        names = _without(names, idle)
+        own = {name: tensor for name, tensor in own.items() if name not in idle}
     _check_encoder(missing, wrong, names, head, source)
-    _check_values(names.found, own, source)
-    network.load_state_dict(names.found, strict=False)
+    check_values(names.found, own, source)
+    _load(network, _versioned(names, versions, network), source)
     return CheckpointFit(
         loaded=tuple(names.found),
         missing=tuple(missing),
-        unexpected=names.unexpected,
+        unexpected=tuple(names.unexpected),
         wrong_shape=tuple(wrong),
         prefix=names.prefix,
         head_loaded=head_loaded,
         n_outputs=int(own[f"{head}.weight"].shape[0]),
+        head=head,
         mean=normalizer.get("mean"),
         std=normalizer.get("std"),
-        notes=tuple(_notes(names, normalizer, head_loaded, unbiased)),
+        notes=(*notes, *_notes(names, normalizer, head_loaded, unbiased)),
     )
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{source} is of another version of the architecture, which refuses it: save the "
+            "state dict with the present one."
+        ) from error
+
+
+def _without(names: Names, idle: Collection[str]) -> Names:
+    """Without tensors that no forward pass reads."""
+    kept = {name: tensor for name, tensor in names.found.items() if name not in idle}
+    return replace(names, found=kept)
+
+
+def _versioned(
+    names: Names, versions: Mapping[str, Any], network: nn.Module
+) -> OrderedDict[str, Tensor]:
+    """The tensors with the versions of their modules, by which some modules read them.
+
+    Those of the file under its prefix; a file that says none, and modules that it does not name,
+    are of the network's own version.
+    """
+    found = OrderedDict(names.found)
+    own: dict[str, Any] = dict(getattr(network.state_dict(), "_metadata", {}))
+    for name in own:
+        said = versions.get(f"{names.prefix}{name}".rstrip("."))
+        if isinstance(said, Mapping) and isinstance(said.get("version"), int):
+            own[name] = dict(said)
+    found._metadata = own  # type: ignore[attr-defined]
+    return found
+
+
+def _with_own_head(
+    names: Names, network: nn.Module, head: str, source: str
+) -> tuple[str, str | None]:
+    """Put a head that the file names otherwise into the network; its name, and what to say."""
+    if f"{head}.weight" in names.found:
+        return head, None
+    parts = head.split(".")
+    for depth in range(len(parts), 0, -1):
+        root = ".".join(parts[:depth])
+        outside = [n for n in network.state_dict() if not n.startswith(f"{root}.")]
+        if any(name not in names.found and COUNTER not in name for name in outside):
+            continue  # the encoder itself lacks something
+        width = _width(network.get_submodule(root))
+        found = head_in(names.unexpected, width, source, head=root, prefix=names.prefix)
+        if found is not None:
+            return _replace_head(names, network, head, root, found), found.assumed
+    _refuse_other_width(names, network, head, source)
+    return head, None
+
+
+def _width(root: nn.Module) -> int:
+    """Entries that the first layer of a head takes."""
+    first = next(part for part in root.modules() if isinstance(part, nn.Linear | nn.Conv2d))
+    return first.in_features if isinstance(first, nn.Linear) else first.in_channels
+
+
+def _replace_head(
+    names: Names, network: nn.Module, head: str, root: str, layers: HeadLayers
+) -> str:
+    """Move the tensors of a head to its place in the network, in place; its name there."""
+    for name in layers.names:
+        names.unexpected.pop(name)
+    for name in [name for name in names.found if name.startswith(f"{root}.")]:
+        names.found.pop(name)
+    if layers.single and root == head:
+        shape = network.get_submodule(head).get_parameter("weight").shape[2:]
+        tensors = dict(layers.layers[0].tensors)
+        tensors["weight"] = tensors["weight"].reshape(*tensors["weight"].shape, *shape)
+        names.found.update({f"{head}.{part}": tensor for part, tensor in tensors.items()})
+        return head
+    module, tensors, last = layers.build()
+    parent, _, own = root.rpartition(".")
+    setattr(network.get_submodule(parent), own, module.eval())
+    names.found.update({f"{root}.{name}": tensor for name, tensor in tensors.items()})
+    return f"{root}.{last}"
+
+
+def _refuse_other_width(names: Names, network: nn.Module, head: str, source: str) -> None:
+    """Raise CheckpointError where the file has a head, but not for these features."""
+    lost = [n for n in names.unexpected if f".{head}." in f".{n}" and names.unexpected[n].ndim == 2]
+    if lost:
+        shape = tuple(names.unexpected[lost[0]].shape)
+        raise CheckpointError(
+            f"{source} has a head {lost[0]} of shape {shape}, which does not take the "
+            f"{_width(network.get_submodule(head))} features of the encoder: save a model whose "
+            "head is linear layers on these, or remove it from the file to fit a probe."
+        )
+
+
+def _three_channels(found: dict[str, Tensor], own: Mapping[str, Tensor], source: str) -> list[str]:
+    """Spread the first layer of a network for grey images over three channels, in place.
+
+    Its weights times the weights of luma: on an image it gives what the network gives on the grey
+    levels of that image, which need no rounding here.
+    """
+    grey = [
+        name
+        for name, tensor in found.items()
+        if tensor.ndim == 4
+        and tensor.shape[1] == 1
+        and own[name].shape == (len(tensor), 3, *tensor.shape[2:])
+    ]
+    for name in grey:
+        check_values({name: found[name]}, own, source)
+        found[name] = found[name] * torch.tensor(LUMA).view(1, 3, 1, 1)
+    return [f"The checkpoint is for grey images: {name} sees the grey of pixels." for name in grey]
 
 
 def _split_normalizer(
@@ -226,7 +341,7 @@ def _split_normalizer(
 
 
 def _channels(name: str, tensor: Tensor, part: str, source: str) -> tuple[float, ...]:
-    _check_values({name: tensor}, {name: torch.zeros(())}, source)
+    check_values({name: tensor}, {name: torch.zeros(())}, source)
     values = tuple(float(value) for value in tensor.flatten()[:4])
     if not usable(part, values):
         raise CheckpointError(
@@ -236,90 +351,19 @@ def _channels(name: str, tensor: Tensor, part: str, source: str) -> tuple[float,
     return values
 
 
-def _check_values(found: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
-    """Refuse tensors that cannot be copied into the network as they are."""
-    for name, tensor in found.items():
-        if problem := _problem(tensor, own[name], name):
-            raise CheckpointError(
-                f"{source} holds {name} {problem}: save it as a plain float32 tensor of finite "
-                "numbers."
-            )
-
-
-def _problem(theirs: Tensor, mine: Tensor, name: str) -> str:
-    """What keeps a tensor from being copied; empty where nothing does."""
-    if theirs.is_meta:
-        return "without values (a meta tensor)"
-    if theirs.layout is not torch.strided or theirs.is_quantized:
-        return "as a sparse or quantised tensor"
-    if theirs.is_complex() and not mine.is_complex():
-        return "as complex numbers"
-    if mine.is_floating_point() and theirs.dtype not in FLOATS:
-        return f"as {str(theirs.dtype).removeprefix('torch.')}"
-    if not mine.is_floating_point() and theirs.is_floating_point() and not name.endswith(COUNTER):
-        return "as fractions where the network has whole numbers"
-    if mine.is_floating_point() and mine.isfinite().all() and not theirs.float().isfinite().all():
-        return "with NaN or infinity among its values"
-    return ""
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are copies of each other; without plain values only a tensor itself."""
-    if a is b or a.shape != b.shape:
-        return a is b
-    plain = [not _problem(tensor, torch.zeros((), dtype=tensor.dtype), "") for tensor in (a, b)]
-    return all(plain) and torch.equal(a.double(), b.double())
-
-
-def _rename(weights: Mapping[str, Tensor], network: nn.Module) -> _Names:
-    own = network.state_dict()
-    prefixes = sorted(_prefixes(weights), key=len)
-    best = max(prefixes, key=lambda prefix: _matches(prefix, weights, own))
-    order = [best, *(prefix for prefix in prefixes if prefix != best)]
-    found: dict[str, Tensor] = {}
-    for name, mine in own.items():
-        keys = [prefix + name for prefix in order if prefix + name in weights]
-        if keys and (keys[0] == best + name or weights[keys[0]].shape == mine.shape):
-            found[name] = weights[keys[0]]
-    known = {prefix + name: name for prefix in prefixes for name in own}
-    others = [
-        theirs
-        for theirs, name in known.items()
-        if theirs in weights and not (name in found and _equal(found[name], weights[theirs]))
-    ]
-    unexpected = [name for name in weights if name not in known]
-    return _Names(best, found, tuple(unexpected), tuple(others))
-
-
-def _prefixes(weights: Mapping[str, Tensor]) -> set[str]:
-    """Every combination of known prefixes that some name starts with; the empty one included."""
-    found, fresh = {""}, {""}
-    for _ in range(PREFIX_DEPTH):
-        longer = {prefix + more for prefix in fresh for more in PREFIXES}
-        fresh = {prefix for prefix in longer if any(name.startswith(prefix) for name in weights)}
-        found |= fresh
-    return found
-
-
-def _matches(prefix: str, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
-    """Names and shapes that agree once the prefix is stripped."""
-    return sum(
-        prefix + name in weights and weights[prefix + name].shape == mine.shape
-        for name, mine in own.items()
-    )
-
-
 def _adapt_head(
     found: dict[str, Tensor], network: nn.Module, head: str, wanted: int | None, source: str
-) -> bool:
-    """Give the network's head the rows it must have; whether the file has the head's weight."""
+) -> tuple[bool, list[str]]:
+    """Give the network's head the rows it must have; whether the file has it, and what to say."""
     own = network.state_dict()[f"{head}.weight"]
     theirs = found.get(f"{head}.weight")
     if theirs is None:
         found.pop(f"{head}.bias", None)
         if wanted is not None and wanted != own.shape[0]:
             resize_head(network, head, wanted)
-        return False
+        return False, []
+    said = _two_rows(found, head, source) if theirs.ndim > 1 and len(theirs) == 1 else []
+    theirs = found[f"{head}.weight"]
     rows = theirs.shape[0] if theirs.ndim else 1
     if rows == 0:
         raise CheckpointError(f"{source} has a head without outputs: save the trained head.")
@@ -330,7 +374,19 @@ def _adapt_head(
         )
     if rows != own.shape[0] and theirs.shape[1:] == own.shape[1:]:
         resize_head(network, head, rows)
-    return True
+    return True, said
+
+
+def _two_rows(found: dict[str, Tensor], head: str, source: str) -> list[str]:
+    """Make two logits of one, in place: -z/2 and z/2, whose softmax is the sigmoid of z."""
+    for part in ("weight", "bias"):
+        if (tensor := found.get(f"{head}.{part}")) is not None:
+            check_values({f"{head}.{part}": tensor}, {f"{head}.{part}": torch.zeros(())}, source)
+            found[f"{head}.{part}"] = torch.cat([-tensor, tensor]) / 2
+    return [
+        "The checkpoint has one logit: its sigmoid is taken to be the probability of the second of "
+        "two classes."
+    ]
 
 
 def _zero_missing_bias(found: dict[str, Tensor], own: Mapping[str, Tensor], head: str) -> bool:
@@ -343,7 +399,7 @@ def _zero_missing_bias(found: dict[str, Tensor], own: Mapping[str, Tensor], head
 
 
 def _check_encoder(
-    missing: list[str], wrong: list[str], names: _Names, head: str, source: str
+    missing: list[str], wrong: list[str], names: Names, head: str, source: str
 ) -> None:
     """Refuse a file that leaves the encoder incomplete; counters of batches may be missing."""
     lacking = [
@@ -352,13 +408,13 @@ def _check_encoder(
     if lacking or wrong:
         raise CheckpointError(
             f"{source} belongs to another architecture. Missing: {some(lacking)}. Of another "
-            f"shape: {some(wrong)}. Unexpected: {some(names.unexpected)}. Name the architecture "
-            "that the checkpoint was trained with."
+            f"shape: {some(wrong)}. Unexpected: {some(list(names.unexpected))}. Name the "
+            "architecture that the checkpoint was trained with."
         )
 
 
 def _notes(
-    names: _Names,
+    names: Names,
     normalizer: Mapping[str, tuple[float, ...]],
     head_loaded: bool,
     unbiased: bool,
@@ -367,7 +423,7 @@ def _notes(
         own = f"own mean {normalizer['mean']} and std {normalizer['std']}"
         yield f"Images are normalised with the checkpoint's {own}."
     if names.unexpected:
-        yield f"The checkpoint has tensors the model lacks: {some(names.unexpected)}."
+        yield f"The checkpoint has tensors the model lacks: {some(list(names.unexpected))}."
     if names.others:
         yield f"The checkpoint has other copies that differ, not read: {some(names.others)}."
     if not head_loaded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from core.errors import CheckpointError, ModelError
 from core.models.device import reuse_memory
-from core.models.overrides import as_asked, resized
+from core.models.overrides import as_asked, resized, size_of
 from core.types import Preprocess
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ PACKAGED = {
 """Name: importable module, class that knows the file, architecture in timm."""
 
 REMEDY = "packaged:efficientnet-lite0, 1 and 2 need no network."
+
+TRANSFORMED = (
+    "Images are normalised with mean 0.5 and std 0.5, to which a {name} that began from torchvision's "
+    "weights brings its input itself (transform_input); of one trained from scratch say "
+    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225."
+)
+"""Note on networks of torchvision that hold a part of their preprocessing."""
 
 TIMEOUT = 10.0
 """Seconds to wait for a download to answer."""
@@ -102,8 +109,8 @@ def _loaded(
     parts = replace(parts, reading=reading)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)
-    if num_outputs is not None and (parts.headless or num_outputs != _rows(parts)):
-        return _with_new_head(name, parts, num_outputs)
+    if parts.headless or (num_outputs is not None and num_outputs != _rows(parts)):
+        return _with_new_head(name, parts, num_outputs or 2)
     return _model(name, parts, parts.outputs)
 
 
@@ -123,12 +130,8 @@ def _parts(name: str, *, pretrained: bool, num_outputs: int | None) -> _Parts:
 
 
 def _with_any_head(name: str, parts: _Parts, num_outputs: int | None) -> _Parts:
-    """Give an encoder that comes alone (DINOv2) a head of the wanted size."""
-    if num_outputs is None:
-        raise ModelError(
-            f"{name} is an encoder without a head: give the number of outputs of a head to fit."
-        )
-    cast(Any, parts.network).reset_classifier(num_outputs)
+    """Give an encoder that comes alone (DINOv2) a head, untrained, of the wanted size or of two."""
+    cast(Any, parts.network).reset_classifier(num_outputs or 2)
     return parts
 
 
@@ -173,31 +176,68 @@ def _with_new_head(name: str, parts: _Parts, rows: int) -> Model:
 
 def _from_checkpoint(name: str, parts: _Parts, path: Path, num_outputs: int | None) -> Model:
     from core.models.checkpoint import check_correction, fit_checkpoint, take_correction
+    from core.models.idle import idle_tensors
     from core.models.trace import find_head
     from core.models.weights import read_contents
 
-    contents, source = read_contents(path), str(path)
-    head, own = find_head(parts.network, parts.preprocess.input_size), parts.network.state_dict()
+    contents, source = read_contents(path, weights=_entry(parts.reading)), str(path)
     state, facts = dict(contents.tensors), contents.facts
-    correction = take_correction(state, source, own)
-    fit = fit_checkpoint(state, parts.network, head=head, num_outputs=num_outputs, source=source)
+    parts, resize_notes = _at_its_size(name, parts, state, contents.training)
+    network, size = parts.network, parts.preprocess.input_size
+    head = find_head(network, size)
+    correction = take_correction(state, source, network.state_dict())
+    fit = fit_checkpoint(
+        state,
+        network,
+        head=head,
+        num_outputs=num_outputs,
+        source=source,
+        unused=lambda missing, wrong: idle_tensors(network, size),
+        versions=contents.versions,
+    )
     if not fit.head_loaded and (facts or correction):
         raise CheckpointError(
             f"{path} is a corrected model without its head: export the corrected model again."
         )
-    weight = parts.network.get_submodule(head).get_parameter("weight")
+    weight = network.get_submodule(fit.head).get_parameter("weight")
     check_correction(correction, facts, weight, source)
-    notes = [*contents.notes, *fit.notes, *_header_notes(name, facts, correction)]
-    outputs = facts.outputs if facts else _checkpoint_outputs(parts, fit)
-    if outputs is not None and facts is None:
+    notes = [*contents.notes, *resize_notes, *fit.notes, *_header_notes(name, facts, correction)]
+    outputs = facts.outputs if facts else _named(contents.outputs, fit)
+    if outputs is None and (outputs := _checkpoint_outputs(parts, fit)):
         notes.append(f"The checkpoint's {len(outputs)} outputs are taken to be ImageNet's.")
-    parts = replace(parts, preprocess=_normalising_as(facts or fit, parts.preprocess))
+    said = as_asked(parts.preprocess, contents.training)
+    parts = replace(parts, preprocess=_normalising_as(facts or fit, said))
     try:
         return _model(
             name, parts, outputs, head_trained=fit.head_loaded, notes=notes, correction=correction
         )
     except ModelError as error:
         raise CheckpointError(f"{path} does not work as {name}: {error}") from error
+
+
+def _entry(reading: Reading | None) -> str:
+    """Which weights of a file the user asked for; empty for none in particular."""
+    return reading.weights if reading else ""
+
+
+def _at_its_size(
+    name: str, parts: _Parts, state: Mapping[str, Tensor], training: Reading | None
+) -> tuple[_Parts, tuple[str, ...]]:
+    """The architecture at the size of image that a checkpoint's positions, or records, say."""
+    size = size_of(parts.network, state)
+    wanted = size or (training.input_size if training else ())
+    if not wanted or (parts.reading and parts.reading.input_size):
+        return parts, ()
+    height, width = wanted
+    resized(name, parts.network, (height, width))
+    parts = replace(parts, preprocess=replace(parts.preprocess, input_size=(height, width)))
+    note = f"The checkpoint's positions are of images of {height} x {width} pixels."
+    return parts, (note,) if size else ()
+
+
+def _named(outputs: tuple[str, ...], fit: CheckpointFit) -> tuple[str, ...] | None:
+    """What a file's own list of classes says, where it has as many as its head outputs."""
+    return outputs if outputs and fit.head_loaded and len(outputs) == fit.n_outputs else None
 
 
 def _normalising_as(source: Facts | CheckpointFit, preprocess: Preprocess) -> Preprocess:
@@ -379,7 +419,12 @@ def _torchvision_parts(architecture: str, *, pretrained: bool) -> _Parts:
     else:
         network = models.get_model(architecture, weights=None)
     outputs = _wordnet_ids("imagenet-1k") if len(weights.meta["categories"]) == 1000 else None
-    return _Parts(network.eval(), _torchvision_preprocess(weights), outputs)
+    preprocess = _torchvision_preprocess(weights)
+    if pretrained or not hasattr(network, "transform_input"):
+        return _Parts(network.eval(), preprocess, outputs)
+    note = TRANSFORMED.format(name=architecture)
+    inside = replace(preprocess, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return _Parts(network.eval(), inside, outputs, (note,))
 
 
 def _torchvision_preprocess(weights: Any) -> Preprocess:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.device import arithmetic
 from core.models.linear import Correction, Head
+from core.models.normalisation import THREE, usable
 from core.models.positions import Layout
 from core.models.trace import MapKind, MapSource, captured, trace_network
-from core.models.weights import THREE, usable
 from core.types import Precision, Preprocess
 
 DTYPES: dict[str, torch.dtype] = {

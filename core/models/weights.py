@@ -6,8 +6,9 @@ import json
 import pickle
 import re
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from torch import Tensor
 
 from core.errors import CheckpointError
 from core.models.archive import check_archive, check_holes, damaged
+from core.models.normalisation import THREE, usable
+from core.models.plain_records import plain_records
+from core.models.training_record import RECORDS, classes_beside_weights, training_of
+from core.storage.audit_manifest import Reading
+from core.storage.class_list import ENTRIES
 
 NESTS = (
     "state_dict",
@@ -35,6 +41,9 @@ NESTS = (
 FACTS = "spurioscope"
 """Entry of a ``.safetensors`` header that holds what a corrected model is, as JSON."""
 
+SAID = ("_metadata", *ENTRIES, *RECORDS)
+"""Entries beside tensors that were read for what they say."""
+
 CORRECTED = re.compile(r"(?:^|\.)correction\.(?P<part>read|offset|write)$")
 """Names of a correction's tensors, also under a wrapper's prefix."""
 
@@ -45,12 +54,6 @@ training are stored once and counted several times; an expanded tensor has one v
 
 SHOWN = 5
 """Names shown per list of an error."""
-
-LIMITS = {"mean": (-1000.0, 1000.0), "std": (1e-4, 1000.0)}
-"""What images of values in [0, 1] are normalised with: numbers beyond these are no statistics of
-pixels, whose steps are 1/255 (some networks want the values 0 to 255), and end in infinity or 0."""
-
-THREE = {part: f"three numbers from {low:g} to {high:g}" for part, (low, high) in LIMITS.items()}
 
 UNREADABLE = (
     *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
@@ -85,6 +88,12 @@ class Contents:
     """None for every file but a corrected model."""
     notes: tuple[str, ...] = ()
     """What else the file holds."""
+    outputs: tuple[str, ...] = ()
+    """What it says that its outputs mean; empty where it says nothing."""
+    training: Reading | None = None
+    """How it says that images were prepared in training."""
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    """What torch keeps beside a state dict: the version of every module, by its name."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -92,12 +101,17 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return read_contents(path).tensors
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path, *, weights: str = "") -> Contents:
     """Tensors of a checkpoint by name and what its header says.
 
     Reads safetensors, and the pickles of torch (``.pth``, ``.pt``, ``.ckpt``, ``.bin``) in a mode
     that builds tensors and plain containers only: no code in a file is ever run. The content tells
     which, not the name.
+
+    Parameters
+    ----------
+    weights : the entry to read of a file that holds several sets of weights, or a word that its
+        name, or the names of its tensors, have among others (``ema``).
 
     Raises
     ------
@@ -110,7 +124,8 @@ def read_contents(path: Path) -> Contents:
         raise CheckpointError(f"{str(path)!r} is not a file: give the path of a checkpoint.")
     try:
         check_holes(path)
-        contents = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
+        safe = _is_safetensors(path)
+        contents = _read_safetensors(path) if safe else _read_pickle(path, weights)
     except UNREADABLE as error:
         raise damaged(path) from error
     if not contents.tensors:
@@ -119,7 +134,7 @@ def read_contents(path: Path) -> Contents:
             "torch.save(model.state_dict(), path)."
         )
     _check_expansion(path, contents.tensors)
-    return contents
+    return _of_word(path, contents, weights) if weights else contents
 
 
 def _is_file(path: Path) -> bool:
@@ -147,15 +162,70 @@ def _read_safetensors(path: Path) -> Contents:
     return Contents(tensors, None if header is None else _facts(path, header))
 
 
-def _read_pickle(path: Path) -> Contents:
+def _read_pickle(path: Path, weights: str = "") -> Contents:
     check_archive(path)
     try:
-        with path.open("rb") as file:  # of a path torch would judge the ending
+        with path.open("rb") as file, plain_records():  # of a path torch would judge the ending
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
+    training, said = training_of(content)
+    tensors, notes = _chosen(path, content, weights)
+    return Contents(
+        tensors,
+        notes=(*notes, *said),
+        outputs=classes_beside_weights(content),
+        training=training,
+        versions=getattr(tensors, "_metadata", {}),
+    )
+
+
+def _chosen(path: Path, content: Any, weights: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The entry asked for, else the one that training scripts keep weights under, else the most."""
+    entries = dict(_entries(content))
+    if weights and (asked := [name for name in entries if _bears(name, weights)]):
+        tensors, notes = _named(path, entries[min(asked, key=len)])
+        return tensors, (f"Read of the checkpoint: {min(asked, key=len)}.", *notes)
     tensors, notes = _unwrap(path, content)
-    return Contents(tensors, notes=notes)
+    most = max(entries, key=lambda name: len(entries[name]), default="")
+    if len(tensors) >= len(entries.get(most, ())) or len(tensors) > 1:
+        return tensors, notes
+    tensors, notes = _named(path, entries[most])
+    return tensors, (f"Read of the checkpoint: {most}.", *notes)
+
+
+def _entries(content: Any, place: str = "", depth: int = 6) -> Iterator[tuple[str, Any]]:
+    """Every mapping inside that holds tensors by name; optimizers hold theirs by number."""
+    if not isinstance(content, Mapping) or not depth:
+        return
+    for name, value in content.items():
+        if isinstance(name, str) and isinstance(value, Mapping):
+            inside = f"{place}.{name}" if place else name
+            if any(isinstance(entry, Tensor) for entry in value.values()):
+                yield inside, value
+            yield from _entries(value, inside, depth - 1)
+
+
+def _bears(name: str, word: str) -> bool:
+    """Whether a name is a word, or has it among its own."""
+    return word == name or word.casefold() in re.split(r"[._]", name.casefold())
+
+
+def _of_word(path: Path, contents: Contents, word: str) -> Contents:
+    """With the tensors alone whose names have a word in front; all of the entry of that name."""
+    if any(note.startswith("Read of the checkpoint:") for note in contents.notes):
+        return contents
+    kept = {
+        name: tensor
+        for name, tensor in contents.tensors.items()
+        if any(_bears(part, word) for part in name.split(".")[:3])
+    }
+    if not kept:
+        raise CheckpointError(
+            f"{path} holds no weights called {word!r}: leave --weights out, or give the name of "
+            "one of its entries."
+        )
+    return replace(contents, tensors=kept)
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
@@ -185,7 +255,7 @@ def _unwrap(path: Path, content: Any, depth: int = 4) -> tuple[dict[str, Tensor]
                 for name, value in content.items()
                 if name != nest and name not in beside and _has_tensors(value)
             ]
-            return tensors | beside, (*notes, *_unread("", unread))
+            return _with(tensors, beside), (*notes, *_unread("", unread))
     return _named(path, content)
 
 
@@ -201,10 +271,19 @@ def _named(path: Path, content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], t
     others = [
         str(name)
         for name, value in content.items()
-        if isinstance(value, list | Mapping) and name != "correction" and tensors
+        if isinstance(value, list | Mapping) and name not in ("correction", *SAID) and tensors
     ]
     plain = {name: Tensor.detach(value) for name, value in tensors.items()}
-    return plain | beside, _unread(", for they are no tensors", others)
+    plain = OrderedDict(plain)
+    said = getattr(content, "_metadata", None) or content.get("_metadata")
+    plain._metadata = said if isinstance(said, Mapping) else {}  # type: ignore[attr-defined]
+    return _with(plain, beside), _unread(", for they are no tensors", others)
+
+
+def _with(tensors: dict[str, Tensor], beside: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Further tensors, in place, so that what torch keeps beside their names stays."""
+    tensors.update(beside)
+    return tensors
 
 
 def _corrections(content: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -228,7 +307,11 @@ def _has_tensors(value: Any) -> bool:
 
 
 def _unread(why: str, names: Sequence[str]) -> tuple[str, ...]:
-    return (f"Not read from the checkpoint{why}: {some(names)}.",) if names else ()
+    """What is there beside what was read; several sets of weights can be chosen from."""
+    if not names:
+        return ()
+    choice = "; --weights chooses another" if any(_bears(name, "ema") for name in names) else ""
+    return (f"Not read from the checkpoint{why}: {some(names)}{choice}.",)
 
 
 def some(names: Sequence[str]) -> str:
@@ -302,9 +385,3 @@ def _channels(path: Path, name: str, values: Any) -> tuple[float, ...]:
     if not numeric or not usable(name, values):
         raise _header(path, f"its {name} must be {THREE[name]}, not {_shown(values)}")
     return tuple(float(value) for value in values)
-
-
-def usable(part: str, values: Sequence[float]) -> bool:
-    """Whether numbers can be the ``mean`` or the ``std`` that images are normalised with."""
-    low, high = LIMITS[part]
-    return len(values) == 3 and all(low <= value <= high for value in values)

@@ -263,7 +263,8 @@ def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_what_is_not_read_of_a_file_is_told(tmp_path: Path) -> None:
     content = {"state_dict": state(), "model_ema": state(5), "fc.weight": torch.zeros(1), "lr": 1}
     contents = read_contents(saved(tmp_path / "a.pth", content))
-    assert contents.notes == ("Not read from the checkpoint: model_ema, fc.weight.",)
+    said = "Not read from the checkpoint: model_ema, fc.weight; --weights chooses another."
+    assert contents.notes == (said,)
     assert torch.equal(contents.tensors["fc.weight"], state()["fc.weight"])
     listed = read_contents(saved(tmp_path / "b.pth", {**state(), "fc.bias": [0.0, 1.0, 2.0]}))
     assert listed.notes == ("Not read from the checkpoint, for they are no tensors: fc.bias.",)

@@ -1,0 +1,142 @@
+"""Networks of timm and torchvision with checkpoints as people bring them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model
+
+from core.models.load import load_model
+from core.models.model import Model
+from core.storage.audit_manifest import Reading
+
+
+def own_logits(network: nn.Module, model: Model, batch: Tensor) -> Tensor:
+    """What the network that was saved says of images prepared as the audit prepares them."""
+    with torch.inference_mode():
+        return network.eval()(model.normalise(batch))
+
+
+def audited_logits(model: Model, batch: Tensor) -> np.ndarray:
+    return model.logits(model.encode(batch).features.numpy())
+
+
+def photos(model: Model) -> Tensor:
+    height, width = model.preprocess.input_size
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, height, width, 3), generator=generator, dtype=torch.uint8)
+
+
+def check(network: nn.Module, name: str, path: Path, reading: Reading | None = None) -> Model:
+    """Save, load, and compare the logits."""
+    torch.save(network.state_dict(), path)
+    model = load_model(name, checkpoint=path, reading=reading)
+    batch = photos(model)
+    expected = own_logits(network, model, batch).numpy()
+    np.testing.assert_allclose(audited_logits(model, batch), expected, rtol=1e-3, atol=1e-4)
+    return model
+
+
+def test_a_sequential_head_of_torchvision(tmp_path: Path) -> None:
+    network = get_model("resnet18", weights=None)
+    network.fc = nn.Sequential(nn.Dropout(0.2), nn.Linear(512, 5))
+    model = check(network, "torchvision:resnet18", tmp_path / "a.pth")
+    assert (model.head_trained, len(model.bias), model.map_kind) == (True, 5, "exact")
+
+
+def test_a_classifier_that_was_replaced_as_a_whole(tmp_path: Path) -> None:
+    network = get_model("mobilenet_v3_small", weights=None)
+    network.classifier = nn.Linear(576, 4)
+    model = check(network, "torchvision:mobilenet_v3_small", tmp_path / "a.pth")
+    assert (model.head_trained, model.n_features, len(model.bias)) == (True, 576, 4)
+
+
+def test_versions_of_torchvision_s_modules(tmp_path: Path) -> None:
+    network = get_model("mnasnet0_5", weights=None, num_classes=4)
+    check(network, "torchvision:mnasnet0_5", tmp_path / "a.pth")
+
+
+def test_auxiliary_heads_of_another_size_are_not_read(tmp_path: Path) -> None:
+    network = get_model("googlenet", weights=None, num_classes=5, init_weights=False)
+    network.transform_input = False
+    mean = Reading(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    model = check(network, "torchvision:googlenet", tmp_path / "a.pth", mean)
+    assert len(model.bias) == 5
+
+
+def test_preprocessing_inside_the_network_is_done_once(tmp_path: Path) -> None:
+    network = get_model("googlenet", weights=None, num_classes=5, init_weights=False).eval()
+    network.transform_input = True  # as torchvision sets it with its weights
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    model = load_model("torchvision:googlenet", checkpoint=tmp_path / "a.pth")
+    batch = photos(model)
+    preset = [
+        torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    ]
+    with torch.inference_mode():
+        expected = network((batch.permute(0, 3, 1, 2) / 255 - preset[0]) / preset[1]).numpy()
+    np.testing.assert_allclose(audited_logits(model, batch), expected, rtol=1e-3, atol=1e-4)
+    assert any("transform_input" in note for note in model.notes)
+
+
+def test_a_transformer_at_another_size(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit", num_classes=4, img_size=224)
+    model = check(network, "timm:test_vit", tmp_path / "a.pth")
+    assert model.preprocess.input_size == (224, 224)
+    assert any("images of 224 x 224" in note for note in model.notes)
+
+
+def test_a_network_for_grey_images(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=4, in_chans=1)
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    reading = Reading(mean=(0.4,) * 3, std=(0.2,) * 3)
+    model = load_model("timm:test_resnet", checkpoint=tmp_path / "a.pth", reading=reading)
+    batch = photos(model)[..., :1]
+    with torch.inference_mode():
+        expected = network.eval()((batch.permute(0, 3, 1, 2) / 255 - 0.4) / 0.2).numpy()
+    logits = audited_logits(model, batch.expand(-1, -1, -1, 3).contiguous())
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_encoder_without_a_classifier_gets_a_head_to_fit(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit", num_classes=0)
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    model = load_model("timm:test_vit", checkpoint=tmp_path / "a.pth")
+    assert not model.head_trained
+    batch = photos(model)
+    features = model.encode(batch).features.numpy()
+    np.testing.assert_allclose(features, own_logits(network, model, batch), rtol=1e-3, atol=1e-4)
+
+
+def test_the_classes_of_a_checkpoint_name_its_outputs(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=3)
+    content = {"state_dict": network.state_dict(), "class_to_idx": {"b": 0, "c": 1, "a": 2}}
+    torch.save(content, tmp_path / "a.pth")
+    assert load_model("timm:test_resnet", checkpoint=tmp_path / "a.pth").outputs == ("b", "c", "a")
+
+
+@pytest.mark.parametrize("colours", ["rgb", "bgr"])
+def test_what_is_said_of_preprocessing_is_done(tmp_path: Path, colours: str) -> None:
+    network = timm.create_model("test_resnet", num_classes=3).eval()
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    reading = Reading(
+        **{"mean": (0.1, 0.2, 0.3), "std": (1 / 255,) * 3, "input_size": (64, 96), "crop": 0.5},
+        **{"crop_mode": "squash", "interpolation": "bilinear", "colours": colours},
+    )
+    model = load_model("timm:test_resnet", checkpoint=tmp_path / "a.pth", reading=reading)
+    p = model.preprocess
+    assert (p.input_size, p.crop_pct, p.crop_mode, p.interpolation) == (
+        *((64, 96), 0.5, "squash", "bilinear"),
+    )
+    batch = photos(model)
+    x = batch.permute(0, 3, 1, 2) / 255
+    x = x.flip(1) if colours == "bgr" else x
+    x = (x - torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)) * 255
+    with torch.inference_mode():
+        expected = network(x).numpy()
+    np.testing.assert_allclose(audited_logits(model, batch), expected, rtol=1e-3, atol=1e-3)
