@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from math import floor, nextafter
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from core.errors import CheckpointError, ModelError
 from core.models.device import reuse_memory
+from core.models.downloads import REMEDY, check_hub, downloading
 from core.models.overrides import as_asked, resized, size_of
 from core.types import Preprocess
 
@@ -37,17 +36,12 @@ PACKAGED = {
 }
 """Name: importable module, class that knows the file, architecture in timm."""
 
-REMEDY = "packaged:efficientnet-lite0, 1 and 2 need no network."
-
 TRANSFORMED = (
-    "Images are normalised with mean 0.5 and std 0.5, to which a {name} that began from torchvision's "
-    "weights brings its input itself (transform_input); of one trained from scratch say "
-    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225."
+    "Images are normalised with mean 0.5 and std 0.5, to which a {name} that began from "
+    "torchvision's weights brings its input itself (transform_input); of one trained from scratch "
+    "say --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225."
 )
 """Note on networks of torchvision that hold a part of their preprocessing."""
-
-TIMEOUT = 10.0
-"""Seconds to wait for a download to answer."""
 
 
 @dataclass(frozen=True)
@@ -269,8 +263,8 @@ def _timm_parts(architecture: str, *, pretrained: bool) -> _Parts:
 
     _check_timm_name(architecture, pretrained=pretrained)
     if pretrained:
-        _check_hub(architecture)
-        with _downloading(f"timm:{architecture}"):
+        check_hub(architecture)
+        with downloading(f"timm:{architecture}"):
             network = timm.create_model(architecture, pretrained=True)
     else:
         network = timm.create_model(architecture, pretrained=False)
@@ -306,65 +300,6 @@ def _unknown(source: str, name: str, wanted: str, known: Sequence[str]) -> str:
         else "it has no pretrained weights"
     )
     return f"Unknown model {source}:{name}: {remedy}."
-
-
-def _check_hub(architecture: str) -> None:
-    """Ask the hub for the weights once, because its own client retries for a minute."""
-    import huggingface_hub as hub
-    import timm
-
-    config = timm.models.get_pretrained_cfg(architecture)
-    repository = config.hf_hub_id if config is not None and config.source != "url" else None
-    if not repository:
-        return
-    files = ("model.safetensors", "pytorch_model.bin")
-    if any(isinstance(hub.try_to_load_from_cache(repository, file), str) for file in files):
-        return
-    with _downloading(f"timm:{architecture}"):
-        try:
-            hub.get_hf_file_metadata(hub.hf_hub_url(repository, files[0]), timeout=TIMEOUT)
-        except hub.errors.EntryNotFoundError as error:
-            if isinstance(error, hub.errors.LocalEntryNotFoundError):
-                raise
-
-
-@contextmanager
-def _downloading(name: str) -> Iterator[None]:
-    """Turn what a download, or reading it, can raise into one error; let no connection hang."""
-    import pickle
-
-    import torch
-    from huggingface_hub import constants
-    from safetensors import SafetensorError
-
-    from core.models.weights import UNREADABLE
-
-    waited = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(waited or TIMEOUT)
-    try:
-        yield
-    except _download_errors() as error:
-        reason = getattr(error, "strerror", None)
-        raise ModelError(
-            f"The weights of {name} are not on this machine and could not be downloaded"
-            f"{f' ({reason})' if reason else ''}. Connect to the network once, or give a "
-            f"checkpoint. {REMEDY}"
-        ) from error
-    except (SafetensorError, pickle.UnpicklingError, *UNREADABLE) as error:
-        raise ModelError(
-            f"The weights of {name} on this machine cannot be read: their download was cut off. "
-            f"Delete them from {torch.hub.get_dir()} or {constants.HF_HUB_CACHE} and load the "
-            f"model again. {REMEDY}"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(waited)
-
-
-def _download_errors() -> tuple[type[Exception], ...]:
-    """What downloads raise: urllib an OSError, the hub also those of the HTTP client it uses."""
-    from huggingface_hub import errors
-
-    return (OSError, *errors.HfHubHTTPError.__bases__, errors.EntryNotFoundError)
 
 
 class _TimmConfig(TypedDict):
@@ -414,7 +349,7 @@ def _torchvision_parts(architecture: str, *, pretrained: bool) -> _Parts:
         raise ModelError(_unknown("torchvision", architecture, architecture, known))
     weights = models.get_model_weights(architecture).DEFAULT
     if pretrained:
-        with _downloading(f"torchvision:{architecture}"):
+        with downloading(f"torchvision:{architecture}"):
             network = models.get_model(architecture, weights=weights)
     else:
         network = models.get_model(architecture, weights=None)

@@ -357,7 +357,7 @@ def test_models_that_are_not_there(
 ) -> None:
     for name in ("HF_HOME", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "cache"))
-    monkeypatch.setattr("core.models.load.TIMEOUT", 0.5)
+    monkeypatch.setattr("core.models.downloads.TIMEOUT", 0.5)
     refused(cli("audit", "--data", folder, "--model", model), message)
 
 
