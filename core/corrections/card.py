@@ -9,7 +9,14 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.export import ELSEWHERE
 from core.candidates.key import CandidateKey
-from core.corrections.corrected import effect_table, facts_of, is_derived
+from core.corrections.corrected import (
+    ADVICE,
+    advised_against,
+    effect_table,
+    facts_of,
+    is_derived,
+    judgement,
+)
 from core.corrections.methods import cited
 from core.markdown import escaped
 from core.measures.measure import EFFECT
@@ -83,6 +90,9 @@ def _done(audit: Audit, names: Names) -> list[str]:
         lines.append(f"- Options: {escaped(options)}")
     if done.chosen_on:
         lines.append(f"- Strength chosen by {escaped(done.chosen_on)}")
+    lines += [f"- {escaped(said)}" for said in (*done.lacking, judgement(done)) if said]
+    if advised_against(done):
+        lines.append(f"- {ADVICE}")
     table = effect_table(audit)
     there = table["before"].notna() | table["after"].notna()
     lines += [

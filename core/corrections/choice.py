@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence
 from core.corrections.head_methods import mitigate
 from core.corrections.methods import METHODS
+from core.corrections.presence import Presence, presence
 from core.corrections.softmax import sample_rows
+from core.corrections.worst_group import (
+    COUNTED,
+    Pasted,
+    accuracies,
+    groups_of,
+    least,
+    shows_of,
+)
 from core.errors import InputError
 from core.models.linear import Head
 from core.statistics.paired import newly_given
@@ -20,10 +29,17 @@ from core.types import BoolArray, FloatArray, IntArray
 LOSS = 2.0
 """Accuracy without the cue, in points, that the rule gives away at most."""
 
+CLOSE = 0.04
+"""Accuracy of the worst group within which strengths do alike."""
+
 FOLDS = 4
 
 LIMIT = 8_192
 """Images that a sweep looks at, at most."""
+
+
+Hits = tuple[BoolArray, IntArray]
+"""Which images were right, (n,), and their outputs, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,12 @@ class Sweep:
     basis: str
     """What ``flips`` was measured with, in words."""
     chosen: int
-    """Row picked by :func:`choose`."""
+    """Row picked by :func:`choose` or :func:`by_worst_group`."""
+    worst: FloatArray | None = None
+    """Worst group of class and cue on held-out images and composites, [0, 1]
+    (:mod:`core.corrections.worst_group`); NaN or None where no group has enough."""
+    presences: tuple[Presence, ...] = ()
+    """Who shows each cue; empty where that was not asked."""
 
     @property
     def strength(self) -> float:
@@ -77,6 +98,24 @@ def choose(flips: FloatArray, accuracy: FloatArray, n: int, *, loss: float = LOS
     return int(allowed[flips[allowed] <= lowest + error][0])
 
 
+def by_worst_group(worst: FloatArray, *, close: float = CLOSE) -> int | None:
+    """Row of the strongest of the strengths whose worst group is close to the best one's.
+
+    Of equals the strongest, since composites made in maps show less of a cue than pixels do, so
+    that flips are underestimated; where nothing is better than no change, row 0.
+
+    Parameters
+    ----------
+    worst : (S,) by ascending strength, row 0 unchanged. All NaN: None, nothing to choose by.
+    """
+    if np.isnan(worst).all():
+        return None
+    best = float(np.nanmax(worst))
+    if not best > worst[0]:
+        return 0
+    return int(np.flatnonzero(worst >= best - close)[-1])
+
+
 def sweep(
     name: str,
     head: Head,
@@ -106,16 +145,41 @@ def sweep(
         METHODS.chosen(name).strengths if strengths is None else strengths, np.float64
     )
     starts = fold_heads(head, evidence, refit=refit) if starts is None else starts
-    results = []
-    for start, (fit, held) in zip(starts, _sampled(evidence).folds(FOLDS), strict=True):
+    looked, results = _sampled(evidence), []
+    found = tuple(presence(looked, m) for m in range(len(looked.cues)))
+    for start, (rows, others) in zip(starts, looked.fold_rows(FOLDS), strict=True):
+        fit, held = looked.take(rows), looked.take(others)
         trials = trials_of(fit, held)
+        groups = groups_of(held, shows_of(found)[others], trials.pasted, counted=COUNTED / FOLDS)
         heads = [mitigate(name, start, fit, float(s), **options) for s in tried]
-        results.append(([trials.turned(h) for h in heads], [clean(h, held) for h in heads]))
-    turned = np.concatenate([np.stack(parts) for parts, _ in results], axis=1)
+        results.append(
+            _Fold(
+                [trials.turned(h) for h in heads],
+                [clean(h, held) for h in heads],
+                np.stack([groups.hits(h) for h in heads]),
+                groups.weights.sum(axis=0),
+            )
+        )
+    turned = np.concatenate([np.stack(fold.turned) for fold in results], axis=1)
     flips = turned.mean(axis=1) if turned.shape[1] else np.full(len(tried), np.nan)
-    accuracy = _by_class([hits for _, hits in results])
-    row = choose(flips, accuracy, turned.shape[1], loss=loss)
-    return Sweep(tried, flips, accuracy, turned.shape[1], trials.basis, row)
+    accuracy = _by_class([fold.clean for fold in results])
+    hits, totals = (sum(getattr(fold, which) for fold in results) for which in ("hits", "totals"))
+    worst = least(accuracies(np.asarray(hits), np.asarray(totals)))
+    row = by_worst_group(worst) if turned.shape[1] else 0
+    if row is None:
+        row = choose(flips, accuracy, turned.shape[1], loss=loss)
+    return Sweep(tried, flips, accuracy, turned.shape[1], trials.basis, row, worst, found)
+
+
+class _Fold(NamedTuple):
+    """What the heads of one fold do, a list or row per strength."""
+
+    turned: list[BoolArray]
+    clean: list[Hits]
+    hits: FloatArray
+    """(S, G)."""
+    totals: FloatArray
+    """(G,)."""
 
 
 def fold_heads(head: Head, evidence: Evidence, *, refit: bool = True) -> list[Head]:
@@ -160,7 +224,16 @@ class Trials:
     """(T, D) each."""
     outputs: IntArray
     """(T,) the output that the cue belongs to."""
+    labels: IntArray
+    """(T,) the images' own outputs."""
+    cue: IntArray
+    """(T,) which cue it is."""
     basis: str
+
+    @property
+    def pasted(self) -> Pasted:
+        """The images with the cue."""
+        return Pasted(self.shown, self.labels, self.cue)
 
     def turned(self, head: Head) -> BoolArray:
         """(T,) images newly given the cue's class when the cue is there."""
@@ -177,14 +250,19 @@ def trials_of(fit: Evidence, held: Evidence) -> Trials:
     """
     if held.pairs is not None:
         pairs, outputs = held.pairs, np.array([c.output for c in held.cues])[held.pairs.cue]
-        other = held.labels[pairs.rows] != outputs
-        return Trials(pairs.shown[other], pairs.hidden[other], outputs[other], pairs.basis)
-    parts = [_moved(fit, held, m) for m in range(len(held.cues))]
-    shown, hidden, outputs = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return Trials(shown, hidden, outputs, "differences between high and low images")
+        labels = held.labels[pairs.rows]
+        other = labels != outputs
+        shown, hidden = pairs.shown[other], pairs.hidden[other]
+        owners, own, cue = outputs[other], labels[other], pairs.cue[other]
+        return Trials(shown, hidden, owners, own, cue, pairs.basis)
+    moved = [_moved(fit, held, m) for m in range(len(held.cues))]
+    shown, hidden, owners, own, cue = (np.concatenate(p) for p in zip(*moved, strict=True))
+    return Trials(shown, hidden, owners, own, cue, "differences between high and low images")
 
 
-def _moved(fit: Evidence, held: Evidence, m: int) -> tuple[FloatArray, FloatArray, IntArray]:
+def _moved(
+    fit: Evidence, held: Evidence, m: int
+) -> tuple[FloatArray, FloatArray, IntArray, IntArray, IntArray]:
     """Images of other classes moved by differences between images that show and hide cue m."""
     rng = np.random.default_rng([held.seed, m])
     sides = [held.rows(m, SHOWN), held.rows(m, HIDDEN)]
@@ -198,11 +276,8 @@ def _moved(fit: Evidence, held: Evidence, m: int) -> tuple[FloatArray, FloatArra
         )
     plain = held.features[others]
     high, low = (source.features[rng.choice(rows, len(others))] for rows in (shown, hidden))
-    return plain + high - low, plain, np.full(len(others), held.cues[m].output)
-
-
-Hits = tuple[BoolArray, IntArray]
-"""Which images were right, (n,), and their outputs, (n,)."""
+    owner = np.full(len(others), held.cues[m].output)
+    return plain + high - low, plain, owner, held.labels[others], np.full(len(others), m)
 
 
 def clean(head: Head, evidence: Evidence) -> Hits:

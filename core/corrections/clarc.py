@@ -23,6 +23,11 @@ ANCHOR = 1e-4
 weak, yet enough to make the fit unique where there are fewer images than features."""
 
 
+BEYOND = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.2)
+"""Strengths of P-ClArC: above 1 for what a cue adds beside its measured direction, which a head
+that most of its class's images taught answers to as well."""
+
+
 def concepts(evidence: Evidence, kind: str) -> list[Concept]:
     """The concept of every cue."""
     return [concept_of(evidence, m, kind) for m in range(len(evidence.cues))]
@@ -38,7 +43,7 @@ def pclarc(
 
     Parameters
     ----------
-    strength : 0 to 1; 1 is published.
+    strength : 0 to 1.2; 1 is published.
     cav : kind of concept vector; ``signal`` is published for ClArC's successors.
     fit : ``kept`` (published: no training) or ``refit`` on the projected features, which relearns
         the cue from what is left of it.
@@ -132,7 +137,7 @@ PCLARC = Method(
     name="pclarc",
     title="P-ClArC: projection",
     fit=pclarc,
-    strengths=SHARES,
+    strengths=BEYOND,
     published=1.0,
     source="Anders et al. 2022",
     remark="Every image is seen as if it hid the cue; refitting afterwards relearns it.",

@@ -11,13 +11,13 @@ import numpy as np
 from core.audits.audit import Audit
 from core.corrections.acted_on import Findings
 from core.corrections.evidence import Pairs
-from core.corrections.pairs import joined, overlay_pairs
+from core.corrections.pairs import erased_pairs, joined, overlay_pairs
 from core.errors import InputError
 from core.tags.decisions import values_of
 from core.trials.encoder import Encoder, Seen
 from core.trials.paste import sample
 from core.trials.pasted_cues import SOURCES, cues_of, encoded
-from core.types import IntArray, Progress, Reporter, silent
+from core.types import FloatArray, IntArray, Progress, Reporter, silent
 
 PAIRS = 180
 """Training images per cue that a cue is pasted on at most."""
@@ -86,6 +86,42 @@ def map_pairs(audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0
                 )
             number += 1
     return joined(parts)
+
+
+def map_erased(
+    audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0
+) -> dict[str, Pairs]:
+    """Training images of every cue's class with its region taken away in stored maps.
+
+    By :func:`core.corrections.pairs.erased_pairs`; no image is decoded. Empty where the maps of the
+    pass were not kept or are not exact.
+    """
+    found: dict[str, list[Pairs]] = {}
+    if not audit.exact_maps:
+        return {}
+    images, number = audit.images.iloc[rows], 0
+    for label, spurious in findings.chosen.items():
+        ids, own = _mapped(audit, images.index[images["label"] == label].tolist(), seed)
+        others, _ = _mapped(audit, images.index[images["label"] != label].tolist(), seed)
+        places = np.asarray(images.index.get_indexer(ids), np.int64)
+        fillers = audit.store.maps(others) if others else own[:0]
+        for candidate in spurious:
+            if ids:
+                overlays = audit.heatmaps(candidate, ids)
+                made = erased_pairs(own, overlays, fillers, places, cue=number, seed=seed)
+                for name, pairs in made.items():
+                    found.setdefault(name, []).append(pairs)
+            number += 1
+    several = {name: joined(parts) for name, parts in found.items()}
+    return {name: pairs for name, pairs in several.items() if pairs is not None}
+
+
+def _mapped(audit: Audit, ids: list[str], seed: int) -> tuple[list[str], FloatArray]:
+    """At most PAIRS of some images whose maps are kept, and their maps."""
+    kept = audit.store.mapped(ids)
+    chosen = sample([name for name, has in zip(ids, kept, strict=True) if has], PAIRS, seed=seed)
+    nothing = np.zeros((0, audit.head.weight.shape[1], 1, 1), np.float32)
+    return chosen, audit.store.maps(chosen) if chosen else nothing
 
 
 def _targets(audit: Audit, label: str, rows: IntArray, seed: int) -> tuple[list[str], IntArray]:

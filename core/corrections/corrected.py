@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import pandas as pd
 
 from core.audits.audit import Audit
@@ -67,9 +69,43 @@ def effect_table(audit: Audit) -> pd.DataFrame:
 
 
 def tradeoff_table(audit: Audit) -> pd.DataFrame | None:
-    """Every strength tried (:data:`core.corrections.tradeoff.COLUMNS`); None without a sweep."""
+    """Every strength tried (:data:`core.corrections.tradeoff.COLUMNS`); None without a sweep.
+
+    Of earlier versions without a worst group, which is NaN.
+    """
     path = audit.files.mitigation.tradeoff
-    return read_frame(path, needed=tradeoff.COLUMNS) if there(path) else None
+    if not there(path):
+        return None
+    needed = [name for name in tradeoff.COLUMNS if name != tradeoff.WORST]
+    return read_frame(path, needed=needed).reindex(columns=tradeoff.COLUMNS)
+
+
+FEW = 0.02
+"""Accuracy of the worst group that a correction has to gain to be worth it."""
+
+
+def judgement(done: Provenance) -> str:
+    """What the correction does to the worst group of the training images, in a sentence; or empty.
+
+    Of held-out folds and composites: where no image lacks the cue, what cut and paste reach.
+    """
+    if not isfinite(done.worst_before) or not isfinite(done.worst_after):
+        return ""
+    return (
+        "The worst group of class and cue, on held-out training images and on composites by cut "
+        f"and paste: {100 * done.worst_before:.0f} % before, {100 * done.worst_after:.0f} % after."
+    )
+
+
+def advised_against(done: Provenance) -> bool:
+    """Whether the worst group says that the model is better left as it is."""
+    return done.worst_after - done.worst_before < FEW
+
+
+ADVICE = (
+    "This correction does not help the images that the cue misleads, and is advised against: keep "
+    "the model as it is, or add training images of the class without the cue."
+)
 
 
 def changed(audit: Audit) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ comes from the split ``train``; other splits serve for reporting alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -100,6 +100,9 @@ class Evidence:
     """(N, M) ``SHOWN``, ``HIDDEN`` or ``UNKNOWN``, by attribute or by :func:`high_against_low`."""
     pairs: Pairs | None = None
     """For methods that need masks, and for a sharper choice of the strength by every other."""
+    erased: Mapping[str, Pairs] = field(default_factory=dict)
+    """Images of the cues' classes as they are and with the cue's region taken away, by what is put
+    in its place (:func:`core.corrections.pairs.erased_pairs`); empty without maps."""
     seed: int = 0
     """Start of every random choice."""
 
@@ -130,18 +133,20 @@ class Evidence:
 
     def take(self, rows: IntArray) -> Evidence:
         """Some of the images, with the pairs made of them."""
-        pairs = self.pairs
-        if pairs is not None:
-            place = np.full(len(self.labels), -1, np.int64)
-            place[rows] = np.arange(len(rows))
-            pairs = pairs.take(np.flatnonzero(place[pairs.rows] >= 0))
-            pairs = replace(pairs, rows=place[pairs.rows])
+        place = np.full(len(self.labels), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+
+        def among(pairs: Pairs) -> Pairs:
+            kept = pairs.take(np.flatnonzero(place[pairs.rows] >= 0))
+            return replace(kept, rows=place[kept.rows])
+
         return replace(
             self,
             features=self.features[rows],
             labels=self.labels[rows],
             present=self.present[rows],
-            pairs=pairs,
+            pairs=None if self.pairs is None else among(self.pairs),
+            erased={name: among(pairs) for name, pairs in self.erased.items()},
         )
 
     def folds(self, count: int) -> Iterator[tuple[Evidence, Evidence]]:

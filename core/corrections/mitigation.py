@@ -9,16 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from core.audits.audit import Audit
 from core.corrections.acted_on import Findings, Gathered, find, gather
 from core.corrections.choice import Sweep, sweep
-from core.corrections.composites import map_pairs, mask_pairs
+from core.corrections.composites import map_erased, map_pairs, mask_pairs
 from core.corrections.concepts import KINDS
 from core.corrections.corrected import CHANGED, is_derived, tradeoff_table
 from core.corrections.derived import Corrected, derive, plan, repeat
@@ -111,6 +113,8 @@ class _Work:
         request, parent, findings = self.request, self.parent, self.findings
         self.report(Progress("Reading features", 0, 0))
         found = gather(parent, findings, attribute=request.attribute, seed=request.seed)
+        erased = map_erased(parent, findings, found.rows, seed=request.seed)
+        found = replace(found, evidence=replace(found.evidence, erased=erased))
         if request.masks:
             pairs = mask_pairs(parent, findings, found.rows, seed=request.seed, report=self.report)
         elif (stored := map_pairs(parent, findings, found.rows, seed=request.seed)) is not None:
@@ -217,9 +221,26 @@ def _correct_head(work: _Work) -> tuple[Corrected, Mapping[str, object], pd.Data
     facts = {
         "strength": strength,
         "chosen_on": f"{tried.n} trials on held-out folds of the training images: {tried.basis}",
+        **judged_by_groups(tried, strength, work.findings.keys),
         "concepts": concept_rows(evidence, work.findings.keys, tuple(kinds)),
     }
     return Corrected(work.head(strength)), facts, chosen_on(tried, strength)
+
+
+def judged_by_groups(tried: Sweep, strength: float, keys: Sequence[str]) -> Mapping[str, object]:
+    """What is recorded of the cues' presence, and of the worst group before and after.
+
+    Parameters
+    ----------
+    keys : of the cues, in the order of the evidence.
+    """
+    lacking = [f"{key}: {one.words}" for key, one in zip(keys, tried.presences, strict=True)]
+    found: dict[str, object] = {"lacking": lacking}
+    row = np.flatnonzero(np.isclose(tried.strengths, strength))
+    if tried.worst is not None and len(row) and np.isfinite(tried.worst[[0, row[0]]]).all():
+        found["worst_before"] = float(tried.worst[0])
+        found["worst_after"] = float(tried.worst[row[0]])
+    return found
 
 
 def _composites(work: _Work, models: dict[str, Model]) -> dict[int, Composites]:

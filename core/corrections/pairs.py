@@ -18,6 +18,10 @@ STRONG = 0.3
 on the screen, takes too little of a cue that covers much of the image."""
 
 
+CUT, REPLACED = "cut", "replaced"
+"""What is done with the region of a cue on images of its class, keys of ``Evidence.erased``."""
+
+
 def strong(overlays: FloatArray, share: float = STRONG) -> BoolArray:
     """Positions (n, h, w) that belong to the cue; none where an overlay has no positive part."""
     peak = overlays.max(axis=(1, 2), keepdims=True)
@@ -69,6 +73,42 @@ def overlay_pairs(
         shown[part] = pasted_features(targets[part], sources[pick], where[pick])
     hidden = np.asarray(targets[:p], np.float32).mean(axis=(2, 3))
     return Pairs(shown, hidden, np.full(p, cue, np.int64), "overlays", rows=rows[:p])
+
+
+def erased_pairs(
+    own: FloatArray,
+    overlays: FloatArray,
+    others: FloatArray,
+    rows: IntArray,
+    *,
+    cue: int,
+    share: float = STRONG,
+    seed: int = 0,
+) -> dict[str, Pairs]:
+    """Images of the cue's class as they are, and with its region taken away in two ways.
+
+    ``cut`` leaves the region out: the mean over the other places. ``replaced`` has the same places
+    of an image of another class. Where an overlay has no positive part, nothing is taken away and
+    the image is left out.
+
+    Parameters
+    ----------
+    own : (P, D, h, w) maps of training images of the class; overlays : (P, h, w) on them.
+    others : (q, D, h, w) maps of training images of other classes; none: nothing is replaced.
+    rows : (P,) which images of the evidence the first are.
+    """
+    where = strong(overlays, share)
+    usable = where.any(axis=(1, 2)) & ~where.all(axis=(1, 2))
+    own, where, rows = own[usable], where[usable], rows[usable]
+    shown = np.asarray(own, np.float32).mean(axis=(2, 3))
+    outside = ~where[:, None]
+    kept = np.where(outside, own, 0).sum(axis=(2, 3), dtype=np.float32)
+    hidden = {CUT: kept / outside.sum(axis=(2, 3))}
+    if len(others):
+        picks = np.random.default_rng(seed).integers(0, len(others), len(own))
+        hidden[REPLACED] = pasted_features(own, others[picks], where)
+    each = np.full(len(rows), cue, np.int64)
+    return {name: Pairs(shown, h, each, name, rows=rows) for name, h in hidden.items()}
 
 
 def joined(parts: list[Pairs]) -> Pairs | None:

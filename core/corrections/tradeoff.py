@@ -21,13 +21,15 @@ from core.storage.files import read_array, there
 from core.trials.outcomes import Composites
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
-SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", "pareto"]
+WORST = "chosen_worst"
+SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", WORST, "pareto"]
 COLUMNS = [
     *SWEPT,
     *("accuracy", "accuracy_with_cue", "accuracy_without_cue", "gap", "flip_rate", "agreement"),
     "n",
 ]
-"""``chosen_flips`` and ``chosen_accuracy`` (cue-free, balanced) on held-out training images;
+"""``chosen_flips`` and ``chosen_accuracy`` (cue-free, balanced) on held-out training images,
+``chosen_worst`` there and on composites (:mod:`core.corrections.worst_group`);
 ``pareto``: no other row beats it in both. The rest on the reported images: ``accuracy`` over all,
 the others over the classes acted on, shares and (``gap``) points; ``flip_rate`` is NaN until the
 composites have been encoded; ``n`` images reported on."""
@@ -38,16 +40,18 @@ def chosen_on(tried: Sweep, strength: float) -> pd.DataFrame:
 
     Columns COLUMNS; those of the reported images are NaN until :func:`reported` has filled them.
     """
+    unknown = np.full(len(tried.strengths), np.nan)
     table = pd.DataFrame(
         {
             "strength": tried.strengths,
             "chosen_flips": tried.flips,
             "chosen_accuracy": tried.accuracy,
+            WORST: unknown if tried.worst is None else tried.worst,
             "pareto": tried.pareto,
         }
     )
     if not np.isclose(table["strength"], strength).any():  # given by hand, between two steps
-        table.loc[len(table)] = [strength, np.nan, np.nan, False]
+        table.loc[len(table)] = [strength, np.nan, np.nan, np.nan, False]
         table = table.sort_values("strength", ignore_index=True)
     table["chosen"] = np.isclose(table["strength"], strength)
     table["pareto"] = table["pareto"].astype(bool)

@@ -147,6 +147,12 @@ class Provenance(JsonValue):
     strength: float = later(nan)
     chosen_on: str = later("")
     """On what the strength was chosen; empty where it was not."""
+    lacking: tuple[str, ...] = later(())
+    """How many training images lack each cue acted on, in words."""
+    worst_before: float = later(nan)
+    worst_after: float = later(nan)
+    """Worst group of class and cue on held-out training images and composites, [0, 1]; nan where
+    it was not judged."""
     concepts: tuple[Mapping[str, Any], ...] = later(())
     """Rows of :func:`core.corrections.vectors.concept_rows`."""
     history: tuple[Mapping[str, float | None], ...] = later(())

@@ -14,7 +14,16 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.corrections.card import card, how_chosen
-from core.corrections.corrected import changed, children_of, effect_table, facts_of, parent_of
+from core.corrections.corrected import (
+    ADVICE,
+    advised_against,
+    changed,
+    children_of,
+    effect_table,
+    facts_of,
+    judgement,
+    parent_of,
+)
 from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
@@ -24,7 +33,7 @@ from core.measures.flips import FLIP_RATE
 from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import EFFECT, POINTS, Measure
 from core.measures.registry import MEASURES
-from core.storage.audit_manifest import Manifest
+from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, opened, pictures, state, tagged
 from core.ui.kit.gallery import Picture, gallery
@@ -52,6 +61,11 @@ def said(audit: Audit) -> None:
         f"{blocks.plain(done.told_apart_by)}; figures are of "
         f"**{blocks.plain(audit.summary.held_out)}**."
     )
+    known = [f"{cue_title(audit, cue)}: {words}" for cue, words in _lacking(done)]
+    if said := [*known, judgement(done)] if judgement(done) else known:
+        st.caption(blocks.plain(" · ".join(said)))
+    if advised_against(done):
+        st.warning(ADVICE, icon=":material/warning:")
     if done.strength == 0:
         st.warning(
             "No strength did better than leaving the model as it is, so nothing was changed. Try "
@@ -71,6 +85,11 @@ def said(audit: Audit) -> None:
     if history := done.history:
         with st.expander("Loss and metrics of every epoch"):
             st.dataframe(pd.DataFrame(history), width="stretch")
+
+
+def _lacking(done: Provenance) -> list[tuple[str, str]]:
+    """Cues acted on, and how many training images lack each in words."""
+    return [(key, words) for key, _, words in (text.rpartition(": ") for text in done.lacking)]
 
 
 def cue_title(audit: Audit, key: str) -> str:

@@ -11,7 +11,7 @@ from core.audits.audit import Audit
 from core.corrections.corrected import facts_of, tradeoff_table
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.tradeoff import SWEPT
+from core.corrections.tradeoff import SWEPT, WORST
 from core.measures.scope import NOT_ASKED
 from core.storage.guard import permitted
 from core.ui.frame import blocks, working
@@ -50,6 +50,7 @@ def tradeoff(audit: Audit) -> float | None:
             "chosen_accuracy": st.column_config.NumberColumn(
                 "accuracy without cue (training)", format="percent"
             ),
+            WORST: st.column_config.NumberColumn("worst group (training)", format="percent"),
             **dict.fromkeys(
                 ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "flip_rate", "agreement"),
                 percent,

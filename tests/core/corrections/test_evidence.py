@@ -297,7 +297,7 @@ def test_a_sweep_finds_a_strength_that_unlearns_the_cue(
     leaning = replace(head, weight=weight, bias=np.zeros(3, np.float32))
     evidence = make_evidence(rng, leaning, n=180, pairs=paired)
     found = sweep("pclarc", leaning, evidence)
-    assert found.flips.shape == found.accuracy.shape == (5,)
+    assert found.flips.shape == found.accuracy.shape == found.strengths.shape == (8,)
     assert found.n > 50
     assert (found.basis == "cue masks") == paired
     assert found.flips[0] > 0.5
