@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.ui import image
-from core.ui.frame import blocks, shell, state
+from core.ui.frame import blocks, likeness, shell, state
 
 audit = shell.current_audit()
 
@@ -31,6 +31,7 @@ def explain(image_id: str) -> None:
     with left:
         image.overlay(audit, image_id, found)
     image.sum_figure(audit, found)
+    likeness.more_like_these(audit, [image_id], found.label)
     state.publish(image.EXPLAINING)
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui.frame import blocks, shell, state
+from core.ui.frame import blocks, likeness, shell, state
 from core.ui.map import group as map_group
 from core.ui.map import map as maps
 
@@ -22,6 +22,7 @@ def explore() -> None:
         maps.offer(audit, scope, None)
         state.publish(maps.PARAMETERS)
         return
+    likeness.search(audit)
     selected = maps.chart(audit, view)
     state.publish(maps.PARAMETERS)
     if selected:

@@ -1,4 +1,4 @@
-"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest`` are asked for; light to import."""
+"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest``, ``search`` want; light to import."""
 
 from __future__ import annotations
 
@@ -180,6 +180,12 @@ class ConfirmRequest(Request):
     candidate: str = option("", "the candidate by its key, part-0, instead of its number")
 
 
+TEXT_MODEL = (
+    "folder of an image-text model of open_clip; nothing is fetched (default: "
+    "$SPURIOSCOPE_TEXT_MODEL)"
+)
+
+
 @dataclass(frozen=True)
 class SuggestRequest(Request):
     """``suggest``: what candidates might be called."""
@@ -196,3 +202,30 @@ class SuggestRequest(Request):
     network: bool = option(
         False, "ask a packaged ImageNet network what it calls what the overlays mark, too"
     )
+    text_model: Path | None = option(None, TEXT_MODEL, type=Path, metavar="DIR")
+    words: str = option(
+        "",
+        "words that it may say beside ImageNet's 21,000 and the names that people gave, separated "
+        "by commas",
+        metavar="WORD,WORD",
+    )
+
+
+@dataclass(frozen=True)
+class SearchRequest(Request):
+    """``search``: images like some others, or like a text."""
+
+    command = "search"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    text: str = option("", "what is to be seen; needs an image-text model", metavar="TEXT")
+    like: str = option("", "images like these, by the audit's own features", metavar="ID,ID")
+    class_name: str | None = option(
+        None, "only images of this class (label, name or #index)", "--class", metavar="NAME"
+    )
+    top: int = option(12, "how many", type=int, metavar="N")
+    text_model: Path | None = option(None, TEXT_MODEL, type=Path, metavar="DIR")
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise InputError(f"--top {self.top}: must be at least 1")

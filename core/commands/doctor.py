@@ -27,6 +27,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     names += ["scikit-learn", "SQLAlchemy", "Pillow", "plotly", "umap-learn", "safetensors"]
     versions = {name: metadata.version(name) for name in names}
     optional = {"datasets": "hf:NAME data", "elpv_dataset": "demo:solar"}
+    optional["open_clip"] = "search by text, suggest --text-model"
     optional |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export-model --format onnx")
     optional |= {"mlflow": "log --to mlflow", "wandb": "log --to wandb"}
     missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}

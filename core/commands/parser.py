@@ -6,7 +6,13 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from core.audits.audit_requests import AuditRequest, DemoRequest, MapRequest, SuggestRequest
+from core.audits.audit_requests import (
+    AuditRequest,
+    DemoRequest,
+    MapRequest,
+    SearchRequest,
+    SuggestRequest,
+)
 from core.commands import audits as audit_commands
 from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
@@ -16,6 +22,7 @@ from core.commands import doctor, tracking
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
+from core.commands import searching as search_commands
 from core.commands import suggest as suggest_commands
 from core.commands import tags as tag_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
@@ -134,6 +141,12 @@ COMMANDS = {
             "what a candidate does, repeated in pixels",
             confirm_commands.run,
             confirm_commands.add,
+        ),
+        Command(
+            "search",
+            "images like some others, or like a text",
+            search_commands.run,
+            SearchRequest.add_arguments,
         ),
         Command(
             "suggest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 WORDNET_ID = re.compile(r"n\d{8}")
 
@@ -36,6 +37,15 @@ def display_names(labels: Sequence[str]) -> dict[str, str]:
     for label in _shared(names):
         names[label] = f"{described[label][0][0]} ({label})"
     return names
+
+
+def lemmas() -> list[str]:
+    """The first name of every WordNet id that ImageNet uses, of all 21,841, each once, sorted."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    described = ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True)
+    names = cast(dict[str, str], described).values()
+    return sorted({text.split(",")[0].strip() for text in names} - {""})
 
 
 def definitions(labels: Sequence[str]) -> dict[str, str]:

@@ -17,13 +17,13 @@ MANIFEST = "manifest.json"
 """What an audit is; a folder with it is one."""
 
 HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found"
-CARRIED, MAP, MEASURES = "carried", "map", "measures"
+CARRIED, MAP, MEASURES, EMBEDDINGS = "carried", "map", "measures", "embeddings"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
 
 PASS = (PLAN, SHARDS)
 """Folders of what the pass over the images leaves."""
 
-ON_DEMAND = (CARRIED, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
+ON_DEMAND = (CARRIED, EMBEDDINGS, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
 """Folders of what is computed where it is asked for."""
 
 PICTURES = "pictures"
@@ -168,6 +168,9 @@ class AuditFiles(Files):
     measures = Inside(MEASURES, Path)
     factors_lock = Inside(f"{MEASURES}/factors.lock", Path)
     """Held while what the model decides by is measured."""
+    embeddings = Inside(EMBEDDINGS, Path)
+    embeddings_lock = Inside(f"{EMBEDDINGS}/lock", Path)
+    """Held while images are embedded."""
     mitigation = Inside(MITIGATION, MitigationFiles)
     outcomes = Inside(OUTCOMES, Path)
     outcomes_lock = Inside(f"{OUTCOMES}/lock", Path)
@@ -231,6 +234,14 @@ class AuditFiles(Files):
     def every_outcome(self, kind: str, key: str) -> list[Path]:
         """The tables of trials of a kind whose keys end with ``key``."""
         return sorted(self.outcomes.glob(f"{kind}-*{key}.parquet"))
+
+    def embedding(self, of: str, shard: ShardFiles) -> Path:
+        """What a further model, by its key, makes of the images of a shard, (n, E) float32."""
+        return self.embeddings / f"{of}-{shard.folder.name}.npy"
+
+    def embedded_words(self, of: str, words: str) -> Path:
+        """What a further model makes of some words, by the keys of both, (q, E) float32."""
+        return self.embeddings / f"{of}-words-{words}.npy"
 
     def pasted(self, kind: str, key: str, class_idx: int) -> PastedFiles:
         """What a pasted cue of a class does, by what it depends on."""

@@ -1,9 +1,10 @@
-"""What a packaged ImageNet network calls a candidate's crops: suggestions, kept once asked for.
+"""What a network calls a candidate's crops: suggestions, kept once asked for.
 
-A word counts on a crop where it is among the network's five most probable ones, its own class left
-out, so are words that share a lemma word with it, and the three that the class is most confused
-with. The figure is the share of the crops that it counts on, the control the same share at the same
-places of images that show least; a word is given only where it is surely above that.
+An ImageNet network that is packaged, or an image-text model that somebody brings. A word counts on
+a crop where it is among the five most probable ones, the class itself left out, so are words that
+share a lemma word with it, and the three that the class is most confused with. The figure is the
+share of the crops that it counts on, the control the same share at the same places of images that
+show least; a word is given only where it is surely above that.
 
 Tried on ten context cues of ImageNet photos, three to six had a fitting word among five, two as the
 first: ImageNet has no word for snow, grass, sky or hand. A grey hint, and never in a report.
@@ -19,23 +20,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
+from core.errors import InputError
 from core.features.extract import encode_padded
 from core.models.head import short_names, synonyms
 from core.models.linear import head_key
 from core.statistics.intervals import critical, log_softmax, newcombe
-from core.storage.files import read_frame, there, write_frame
+from core.storage.files import read_array, read_frame, there, write_array, write_frame
 from core.storage.workspace import fingerprint
 from core.tags.suggested import Suggestion
 from core.trials.crops import crops_of, enlarged
-from core.types import BoolArray, FloatArray
+from core.types import BoolArray, FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from core.models.model import Model
+    from core.models.text_image import TextImageModel
 
 VERSION = 1
 """Of the trial; another one asks again."""
@@ -43,8 +47,11 @@ VERSION = 1
 NETWORK = "packaged:efficientnet-lite0"
 """Who is asked, unless somebody says otherwise."""
 
-NAME = "cropwords"
-"""How its outcomes are called."""
+NETWORK_SAID, TEXTS_SAID = "cropwords", "textwords"
+"""How outcomes are called; those of texts are of the last model and words that were asked."""
+
+PROMPT = "a photo of {}"
+"""What an image-text model is given of a word."""
 
 FIRST = 5
 """Most probable words of a crop that count."""
@@ -53,16 +60,25 @@ CONFUSED = 3
 """Outputs that are left out since the class's whole images are most often given them."""
 
 BATCH = 16
+WORDS = 256
+"""Words that are read at a time."""
+
 COLUMNS = list(Suggestion.__dataclass_fields__)
 
 
 def crop_words(audit: Audit, candidate: Candidate) -> tuple[Suggestion, ...] | None:
     """What the network said of a candidate; None where it was not asked."""
-    path = _path(audit, candidate)
-    return _read(path) if there(path) else None
+    return _read(_path(NETWORK_SAID, audit, candidate))
 
 
-def _read(path: Path) -> tuple[Suggestion, ...]:
+def text_words(audit: Audit, candidate: Candidate) -> tuple[Suggestion, ...] | None:
+    """What an image-text model said of a candidate last; None where none was asked."""
+    return _read(_path(TEXTS_SAID, audit, candidate))
+
+
+def _read(path: Path) -> tuple[Suggestion, ...] | None:
+    if not there(path):
+        return None
     rows = read_frame(path, needed=COLUMNS)[COLUMNS].to_dict("records")
     return tuple(Suggestion(**{str(k): v for k, v in row.items()}) for row in rows)
 
@@ -94,8 +110,61 @@ def ask_network(
     left_out = own_outputs(outputs, [facts.label, facts.name])
     left_out |= confused(whole, left_out)
     found = named("network", words, counted(shown, left_out), counted(least, left_out))
+    return _kept(NETWORK_SAID, audit, candidate, found)
+
+
+def ask_texts(
+    audit: Audit,
+    candidate: Candidate,
+    model: TextImageModel,
+    words: Sequence[str],
+    report: Reporter = silent,
+) -> tuple[Suggestion, ...]:
+    """What an image-text model says of a candidate's crops, kept in place of what it said before.
+
+    Parameters
+    ----------
+    words : what may be said; their vectors are kept, too.
+
+    Raises
+    ------
+    InputError
+        If the candidate has too few crops, or there is no word.
+    """
+    if not words:
+        raise InputError("there is no word to choose from; give --words")
+    crops, vectors = crops_of(audit, candidate), embedded_words(audit, model, words, report)
+    shown, least, whole = (
+        model.images([Image.fromarray(crop) for crop in some]) @ vectors.T
+        for some in (crops.shown, crops.least, crops.whole)
+    )
+    facts = audit.class_facts(candidate.key.label)
+    left_out = own_outputs(words, [facts.label, facts.name])
+    left_out |= confused(whole, left_out)
+    found = named("text", words, counted(shown, left_out), counted(least, left_out))
+    return _kept(TEXTS_SAID, audit, candidate, found)
+
+
+def embedded_words(
+    audit: Audit, model: TextImageModel, words: Sequence[str], report: Reporter = silent
+) -> FloatArray:
+    """Vectors (q, E) of words, kept with the audit."""
+    path = audit.files.embedded_words(model.key, fingerprint({"words": list(words)}))
+    if not there(path):
+        parts = []
+        for start in range(0, len(words), WORDS):
+            report(Progress("Reading words", start, len(words), "words"))
+            part = words[start : start + WORDS]
+            parts.append(model.texts([PROMPT.format(word) for word in part]))
+        write_array(path, np.concatenate(parts))
+    return read_array(path, ndim=2, kinds="f")
+
+
+def _kept(
+    name: str, audit: Audit, candidate: Candidate, found: tuple[Suggestion, ...]
+) -> tuple[Suggestion, ...]:
     table = pd.DataFrame([asdict(one) for one in found], columns=COLUMNS)
-    write_frame(_path(audit, candidate), table)
+    write_frame(_path(name, audit, candidate), table)
     return found
 
 
@@ -106,10 +175,10 @@ def _network() -> Model:
     return load_model(NETWORK).to("cpu", "fp32")
 
 
-def _path(audit: Audit, candidate: Candidate) -> Path:
+def _path(name: str, audit: Audit, candidate: Candidate) -> Path:
     of = {"version": VERSION, "network": NETWORK, "audit": audit.manifest.fingerprint}
     key = fingerprint({**of, "head": head_key(audit.folder)})
-    return audit.files.outcome(NAME, f"{candidate.key.short}-{key}", candidate.class_idx)
+    return audit.files.outcome(name, f"{candidate.key.short}-{key}", candidate.class_idx)
 
 
 def probabilities(network: Model, crops: Sequence[np.ndarray]) -> FloatArray:

@@ -25,7 +25,7 @@ from core.statistics.intervals import log_softmax
 from core.tags.called import Names
 from core.types import FloatArray
 from core.ui.components import class_parts
-from core.ui.frame import opened, pictures, state, tagged, uploads
+from core.ui.frame import likeness, opened, pictures, state, tagged, uploads
 from core.ui.frame.blocks import (
     PARTS,
     class_names,
@@ -45,7 +45,7 @@ WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right pred
 BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
     *("audit", "image", "explain", "sum", "component", "method", "off"),
-    *("parts", "contour", "outline"),
+    *("parts", "contour", "outline", likeness.SWITCH),
 ]
 LOGIT = "logit-0"
 PAGE = 24

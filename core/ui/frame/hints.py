@@ -24,8 +24,9 @@ def hint(audit: Audit, key: CandidateKey) -> str:
     """Words for a candidate in a line; empty without any."""
     class_idx = audit.class_facts(key.label).class_idx
     by_data = _by_data(audit, class_idx, is_described(audit)).get(key, ())
-    by_network = _by_network(audit, key, audit.files.outcomes_version) or ()
-    return in_words((*by_data, *by_network))
+    version = audit.files.outcomes_version
+    by_network, by_texts = (f(audit, key, version) or () for f in (_by_network, _by_texts))
+    return in_words((*by_data, *by_network, *by_texts))
 
 
 @lru_cache(maxsize=64)
@@ -40,6 +41,14 @@ def _by_network(audit: Audit, key: CandidateKey, version: int) -> tuple[Suggesti
 
     del version  # part of the key only
     return crop_words(audit, opened.candidate(audit, key))
+
+
+@lru_cache(maxsize=512)
+def _by_texts(audit: Audit, key: CandidateKey, version: int) -> tuple[Suggestion, ...] | None:
+    from core.trials.crop_words import text_words
+
+    del version  # part of the key only
+    return text_words(audit, opened.candidate(audit, key))
 
 
 def with_hints(audit: Audit, label: str, built: tuple[Card, ...]) -> tuple[Card, ...]:

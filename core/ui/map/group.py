@@ -15,7 +15,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.tags.called import Names
-from core.ui.frame import blocks, cards, opened, pictures, state, tagged
+from core.ui.frame import blocks, cards, likeness, opened, pictures, state, tagged
 from core.ui.kit.gallery import Card, gallery
 from core.ui.map.colours import View, drawn
 from core.ui.map.map import PARAMETERS
@@ -58,6 +58,8 @@ def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
     inside = [i for i in ids if rows.at[i, "label"] == label]
     outside = rows.index[(rows["label"] == label) & ~rows.index.isin(inside)].tolist()
     _apart(audit, label, inside, outside)
+    likeness.more_like_these(audit, inside, label)
+    state.publish(PARAMETERS)
 
 
 def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> None:

@@ -14,13 +14,16 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
-from core.ui.frame import blocks, opened, pictures, state, tagged, working
+from core.ui.frame import blocks, likeness, opened, pictures, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.palette import CLASSES
 from core.ui.kit.scatter import scatter
 from core.ui.map.colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 
-PARAMETERS = ["audit", "scope", "projection", "colour", "class", "component", "kind"]
+PARAMETERS = [
+    *("audit", "scope", "projection", "colour", "class", "component", "kind"),
+    *(likeness.SWITCH, likeness.TEXT),
+]
 ALL = "features"
 OF_CLASS = "psi:"
 PROJECTIONS = {"umap": "UMAP", "pca": "PCA"}

@@ -17,6 +17,7 @@ from core.audits.audit_requests import (
     ConfirmRequest,
     DemoRequest,
     MapRequest,
+    SearchRequest,
     SuggestRequest,
 )
 from core.corrections.mitigate_request import MitigateRequest
@@ -68,11 +69,21 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     DemoRequest: {"name": ("solar", "compare")},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
+    SearchRequest: {
+        "audit": ODD,
+        "text": ODD,
+        "like": ("-odd", "a,b"),
+        "class_name": ODD,
+        "top": (3,),
+        "text_model": PATHS,
+    },
     SuggestRequest: {
         "audit": ODD,
         "class_name": ODD,
         "candidate": ("part-0", "-odd"),
         "network": (True,),
+        "text_model": PATHS,
+        "words": ("snow", "-odd,a=b"),
     },
     FactorsRequest: {"audit": ODD, "class_name": ODD},
     ScoreRequest: {"audit": ODD, "class_name": ODD, "cue_images": PATHS},
