@@ -20,7 +20,7 @@ from core.types import Registry
 
 GROUPS = tuple(
     f"spurioscope.{noun}"
-    for noun in ("candidates", "measures", "corrections", "attributions", "sources")
+    for noun in ("candidates", "measures", "corrections", "attributions", "sources", "models")
 )
 _LOADING = threading.Lock()
 

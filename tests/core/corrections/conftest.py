@@ -23,6 +23,7 @@ from core.corrections.methods import METHODS, Method
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.corrections.task import Task
+from core.models.architecture import Architecture
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -107,7 +108,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(name: str, *, checkpoint: Path | None = None, **_: Any) -> Any:
         plain = load_white_box(name)
-        parts = core.models.load._Parts(plain.network, plain.preprocess, None)
+        parts = Architecture(plain.network, plain.preprocess, None)
         if checkpoint is None:
             return plain
         return core.models.load._from_checkpoint(name, parts, checkpoint, None)

@@ -19,9 +19,10 @@ from core.corrections.package import (
     write_checkpoint,
 )
 from core.errors import CheckpointError, InputError
+from core.models.architecture import Architecture
 from core.models.checkpoint import take_correction
 from core.models.linear import Correction, Head
-from core.models.load import _from_checkpoint, _Parts
+from core.models.load import _from_checkpoint
 from core.models.model import Model
 from core.models.weights import read_checkpoint, read_contents
 from tests.tiny import FEATURES, SIZE, TinyNet, load_tiny
@@ -103,7 +104,7 @@ def test_a_checkpoint_is_taken_back(
     head, path = head_of(rng, corrected=corrected), tmp_path / "m.safetensors"
     write_checkpoint(model, head, path)
     network = TinyNet() if isinstance(model.network.fc, nn.Linear) else Unbiased()
-    parts = _Parts(network.eval(), model.preprocess, None)
+    parts = Architecture(network.eval(), model.preprocess, None)
     again = _from_checkpoint(model.name, parts, path, None)
     assert again.outputs == tuple(OUTPUTS)
     features = again.encode(torch.from_numpy(pixels)).features.numpy()
@@ -112,7 +113,7 @@ def test_a_checkpoint_is_taken_back(
     )
     other = Head(head.weight, head.bias, OUTPUTS, OUTPUTS, "fit", None)
     write_checkpoint(model, other, tmp_path / "n.safetensors")
-    parts = _Parts(type(network)().eval(), model.preprocess, None)
+    parts = Architecture(type(network)().eval(), model.preprocess, None)
     plain = _from_checkpoint(model.name, parts, tmp_path / "n.safetensors", None)
     assert (plain.weights_hash == again.weights_hash) == (not corrected)
 
@@ -200,7 +201,7 @@ def saved_again(target: Path, state: dict[str, torch.Tensor], facts: object = No
 def load(path: Path) -> Model:
     plain = load_tiny("timm:tiny")
     return _from_checkpoint(
-        "timm:tiny", _Parts(TinyNet().eval(), plain.preprocess, None), path, None
+        "timm:tiny", Architecture(TinyNet().eval(), plain.preprocess, None), path, None
     )
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from core.errors import CheckpointError, ModelError
 from core.models import device
-from core.models.load import _crop_pct, load_model
+from core.models.load import load_model
 from core.models.model import Model
+from core.models.torchvision_models import _crop_pct
 
 PHOTOS = Path(__file__).resolve().parents[4] / "shared" / "data" / "imagenette-mini" / "val"
 
