@@ -73,10 +73,13 @@ register = SOURCES.register
 
 
 def named(text: str) -> Source | None:
-    """The source whose word stands before the colon of a DATA argument."""
+    """The source whose word stands before the colon of a DATA argument.
+
+    One that takes paths by their shape is written so where it has options (``folder:PATH?…``).
+    """
     word, colon, _ = text.partition(":")
     source = SOURCES.get(word) if colon else None
-    return source if source and source.takes is None else None
+    return source if source and (source.takes is None or NAME in source.paths) else None
 
 
 def taking(path: Path) -> Source | None:

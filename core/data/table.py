@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -64,7 +65,8 @@ def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -
     """
     if listing.frame.empty:
         raise DataError(f"{source} lists no image; point to data with at least one image per class")
-    frame, repeated = _without_repeats(listing.frame)
+    frame, same_names = one_spelling(listing.frame)
+    frame, repeated = _without_repeats(frame)
     frame.insert(0, "image_id", [image_id(path) for path in frame["path"]])
     frame = _limited(frame, limit_per_class)
     frame = frame.sort_values(["label", "path"], kind="stable", ignore_index=True)
@@ -75,7 +77,12 @@ def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -
         root=listing.root,
         frame=frame[["image_id", *known, *attributes]],
         attributes=tuple(attributes),
-        notes=listing.notes + _table_notes(frame, limit_per_class),
+        notes=(
+            *listing.notes,
+            *same_names,
+            *_label_notes(frame, repeated),
+            *_table_notes(frame, limit_per_class),
+        ),
         repeated=repeated,
         planted=listing.planted,
         order=listing.order,
@@ -89,6 +96,58 @@ def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str
         (path, f"also as split {split} / label {label}") for path, split, label in dropped
     )
     return frame.loc[~again].copy(), repeated
+
+
+def one_spelling(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Labels that differ in nothing but their Unicode form are one; what else is alike is told.
+
+    An accented letter is one character or two, and systems write folders either way.
+    """
+    labels = frame["label"].unique().tolist()
+    composed = _alike(labels, lambda label: unicodedata.normalize("NFC", label))
+    forms = {label: form for form, spelled in composed.items() for label in spelled}
+    notes = []
+    if forms:
+        frame = frame.assign(label=frame["label"].map(lambda label: forms.get(label, label)))
+        shown = some(sorted(composed))
+        notes.append(f"Classes that differ in their Unicode form alone are one: {shown}.")
+    loose = _alike(frame["label"].unique().tolist(), _loosely)
+    if loose:
+        pairs = some([" / ".join(map(repr, spelled)) for spelled in loose.values()])
+        notes.append(f"Classes that are spelled alike are kept apart: {pairs}; are they the same?")
+    return frame, tuple(notes)
+
+
+def _alike(labels: Sequence[str], spell: Callable[[str], str]) -> dict[str, list[str]]:
+    """Labels that are spelled the same, where several are."""
+    found: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        found.setdefault(spell(label), []).append(label)
+    return {form: spelled for form, spelled in found.items() if len(spelled) > 1}
+
+
+def _loosely(label: str) -> str:
+    """Without letter case, kinds of blanks and forms of characters."""
+    words = unicodedata.normalize("NFKC", label).casefold().replace("_", " ").replace("-", " ")
+    return " ".join(words.split())
+
+
+def _label_notes(frame: pd.DataFrame, repeated: tuple[tuple[str, ...], ...]) -> Iterator[str]:
+    """Images that are listed twice with different labels, and labels that no training image has."""
+    known = dict(zip(frame["path"], frame["label"], strict=True)) if repeated else {}
+    differing = [path for path, detail in repeated if not detail.endswith(f" {known[path]}")]
+    if differing:
+        yield (
+            f"{len(differing):,} images are listed with two labels, of which the first counts: "
+            f"{some(differing)}."
+        )
+    elif repeated:
+        paths = some([path for path, _ in repeated])
+        yield f"{len(repeated):,} rows name an image again and are left out: {paths}."
+    train = frame["split"] == TRAIN
+    strange = sorted(set(frame.loc[~train, "label"]) - set(frame.loc[train, "label"]))
+    if train.any() and strange:
+        yield f"No training image has what held-out ones are labelled with: {some(strange)}."
 
 
 def _limited(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:

@@ -23,7 +23,8 @@ def test_bare_classes_are_all_train_and_sorted(tmp_path, listed):
     assert table.source == str(tmp_path / "d")
     assert table.frame.index.tolist() == [0, 1, 2, 3]
     assert table.frame.columns.tolist() == ["image_id", "path", "label", "split"]
-    assert table.attributes == table.notes == table.repeated == ()
+    assert table.attributes == table.repeated == ()
+    assert table.notes == ("Left out, no image by its ending: 1 .txt.",)
 
 
 def test_split_layout_in_any_letter_case(tmp_path, listed):
