@@ -52,7 +52,7 @@ _ALL = (
     Term(
         "accuracy gap",
         "Accuracy on the k held-out images of a class that show a candidate most minus accuracy "
-        "on the k that show it least; k is a quarter of them, at least 25 and at most 100, never "
+        "on the k that show it least; k is a third of them, at least 10 and at most 100, never "
         "more than half.",
         "percentage points",
         "above zero: the model does better where the cue is present",

@@ -79,7 +79,7 @@ def robustness(
     names = ["audit", "name", "right_x", "n_x", "right_y", "n_y", "in_line"]
     table = pd.DataFrame(rows, columns=names)
     for axis in ("x", "y"):
-        right, n = (table[f"{c}_{axis}"].to_numpy(dtype=np.int64) for c in ("right", "n"))
+        right, n = (table[f"{c}_{axis}"].to_numpy(np.float64) for c in ("right", "n"))
         table[axis] = right / np.maximum(n, 1)
         table[f"{axis}_low"], table[f"{axis}_high"] = clopper_pearson(right, n)
     line = _line(table[table["in_line"]])
@@ -91,7 +91,7 @@ def robustness(
     return Robustness(x, y, table[COLUMNS], line, _note(table, line))
 
 
-def _hits(context: Context, audit: Audit, axis: str) -> tuple[int, int]:
+def _hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
     """Images of a set that a model gets right, and how many there are."""
     right, held = context.shared.correct(audit), context.shared.held
     if axis in (HIGH, LOW):
@@ -103,14 +103,17 @@ def _hits(context: Context, audit: Audit, axis: str) -> tuple[int, int]:
     return int(right[mine].sum()), int(mine.sum())
 
 
-def _spuriosity_hits(context: Context, audit: Audit, axis: str) -> tuple[int, int]:
-    """The k highest or lowest images of every tagged class, by the model's own tags."""
-    hits = n = 0
+def _spuriosity_hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
+    """The k highest or lowest images of every tagged class, by the model's own tags.
+
+    Not whole where images at the edge are equal, which count with their mean.
+    """
+    hits, n = 0.0, 0
     for label in context.tagged if context.has_tags(audit) else []:
         if (audit.id, label) in context.gaps:
             gap = context.gaps[audit.id, label].gap
             accuracy = gap.accuracy_high if axis == HIGH else gap.accuracy_low
-            hits, n = hits + round(accuracy * gap.k), n + gap.k
+            hits, n = hits + accuracy * gap.k, n + gap.k
     return hits, n
 
 

@@ -45,7 +45,7 @@ from core.types import Reporter, silent
 if TYPE_CHECKING:
     from core.models.model import Model
 
-VERSION = 2
+VERSION = 3
 """Of the measures; another one measures everything again."""
 
 KEPT = 16

@@ -15,10 +15,10 @@ from core.types import BoolArray, FloatArray, IntArray
 def side_size(n: int) -> int:
     """Images on either side of an accuracy gap over ``n`` images.
 
-    A quarter of them, but at least 25 and at most 100 (the published sizes), and never more than
-    half, so that the sides cannot overlap.
+    A third of them, but at least 10 and at most 100 (the published size of large classes), and
+    never more than half, so that the sides cannot overlap.
     """
-    return min(GAP_SIDE, n // 2, max(GAP_SIDE_WANTED, n // 4))
+    return min(GAP_SIDE, n // 2, max(GAP_SIDE_WANTED, n // 3))
 
 
 def critical(tests: int = 1) -> float:

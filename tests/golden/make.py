@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.models.model import Model
-from core.storage.files import write_json
+from core.storage.files import remove, write_json
 from core.types import Preprocess
 
 HERE = Path(__file__).parent
@@ -168,7 +168,7 @@ def tagged(root: Path) -> None:
         for words in tags(name):
             run(root, *words)
     for path in (root / "audits").glob("*/measures/*.parquet"):
-        path.unlink()
+        remove(path)
 
 
 def tags(audit: str) -> Iterator[tuple[str, ...]]:

@@ -140,7 +140,7 @@ def test_candidates_find_a_planted_cue(rng: np.random.Generator) -> None:
     best = first[first["kind"] == "pca"].iloc[0]
     assert best["component"] == 0
     assert best["gap_low"] > 0
-    assert best["gap_k"] == 30
+    assert best["gap_k"] == 40
     assert first[first["kind"] == "neuron"]["component"].iloc[0] == 3
     assert cue[best["top_image_ids"]].all()
     assert train[best["top_image_ids"]].all()

@@ -86,12 +86,12 @@ def test_a_gap_is_that_of_its_two_sides(rng: np.random.Generator) -> None:
     after = before.copy()
     after[:, 0] = hits(rng, 120)
     order = np.argsort(-before[:, 1])
-    high, low = order[:30], order[-30:]
+    high, low = order[:40], order[-40:]
     value, *ends = Gap().of(before)
     assert value == pytest.approx(100 * (before[high, 0].mean() - before[low, 0].mean()))
     z = 1.959963984540054
     counts = (np.array(before[side, 0].sum()) for side in (high, low))
-    assert ends == pytest.approx([100 * float(bound) for bound in newcombe(*counts, 30, z=z)])
+    assert ends == pytest.approx([100 * float(bound) for bound in newcombe(*counts, 40, z=z)])
     changes = (paired_change(before[s, 0] > 0, after[s, 0] > 0) for s in (high, low))
     wanted = [100 * v for v in combined(*changes, signs=(1, -1))]
     assert Gap().change(before, after) == pytest.approx(wanted)

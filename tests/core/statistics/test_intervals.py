@@ -21,8 +21,8 @@ from tests import reference
 
 @pytest.mark.parametrize(
     ("n", "k"),
-    [(0, 0), (1, 0), (10, 5), (49, 24), (60, 25), (120, 30), (400, 100), (5000, 100)],
-    ids=["none", "one", "few", "odd", "published 25", "a quarter", "hundred", "capped"],
+    [(0, 0), (1, 0), (10, 5), (19, 9), (25, 10), (49, 16), (120, 40), (300, 100), (5000, 100)],
+    ids=["none", "one", "few", "odd", "at least", "of 49", "a third", "hundred", "capped"],
 )
 def test_side_size(n: int, k: int) -> None:
     assert side_size(n) == k

@@ -50,7 +50,7 @@ def test_gap_and_its_reading(rng: np.random.Generator) -> None:
     hurts = spurious_gap(scores < 0, scores)
     assert (helps.reading, hurts.reading) == ("clarifying", "confusing")
     assert hurts.gap == -helps.gap
-    assert (helps.k, helps.n) == (25, 80)
+    assert (helps.k, helps.n) == (26, 80)
     assert spurious_gap(np.ones(80, bool), scores).reading == "not certain"
 
 
