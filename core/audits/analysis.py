@@ -26,9 +26,10 @@ import pandas as pd
 from core.audits import other_kinds
 from core.audits.audit_summary import HeadFacts, SplitFacts, Summary, Unreadable
 from core.audits.audited import AuditedClass
-from core.audits.class_files import named_table
+from core.audits.class_files import named_table, stored_components
 from core.audits.head_outputs import head_notes, labels_of, matched, meanings, said_of
 from core.audits.subject import Predicted, Subject, held_out_basis, held_out_rows
+from core.candidates.above_control import side_of_control, with_corrected
 from core.candidates.candidate import heatmaps
 from core.candidates.kinds import title_of
 from core.candidates.search import ClassCandidates, ClassFeatures, ClassImages, find_candidates
@@ -211,14 +212,16 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
         stored = files.of_class(head.index(name))
         if not stored.facts.exists():
             _analyse_class(subject, predicted, name)
-        tables += (mine := _tables(subject, predicted, name, outputs))
+        tables += _tables(subject, predicted, name, outputs)
         found = read_value(stored.facts, AuditedClass)
-        found = found.with_entries(definition=glosses.get(name, ""))
-        facts.append(with_widest_gap(found, pd.concat(mine, ignore_index=True)))
+        facts.append(found.with_entries(definition=glosses.get(name, "")))
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
-    if tables:
-        write_frame(files.candidates, pd.concat(tables, ignore_index=True))
-    return facts
+    if not tables:
+        return facts
+    table = with_corrected(pd.concat(tables, ignore_index=True))
+    write_frame(files.candidates, table)
+    owner = table["class_idx"].to_numpy()
+    return [with_widest_gap(found, table[owner == found.class_idx]) for found in facts]
 
 
 def _tables(
@@ -247,18 +250,21 @@ def _same_key(path: Path, key: str) -> bool:
 def with_widest_gap(facts: AuditedClass, table: pd.DataFrame) -> AuditedClass:
     """A class with the candidate that opens its largest accuracy gap, where any was measured.
 
-    Gaps whose corrected interval lies above zero go first: the largest of many noisy numbers
-    would otherwise lead.
+    Gaps above their control go first: the largest of many noisy numbers would otherwise lead, which
+    is too large by itself.
     """
     measured = table[table["gap"].notna()]
     if measured.empty:
         return facts.with_entries(top_gap=None)
-    certain = measured[measured["gap_low"] > 0]
-    row = (certain if len(certain) else measured).sort_values("gap", ascending=False).iloc[0]
+    above = side_of_control(measured) > 0
+    first = measured[above] if above.any() else measured
+    row = first.sort_values("gap", ascending=False).iloc[0]
     return facts.with_entries(
         top_gap=float(row["gap"]),
         top_gap_low=float(row["gap_low"]),
         top_gap_high=float(row["gap_high"]),
+        top_gap_control=float(row["gap_control"]),
+        top_gap_above=bool(above.any()),
         top_kind=str(row["kind"]),
         top_component=int(row["component"]),
         top_candidate=title_of(row["kind"], int(row["component"])),
@@ -292,6 +298,7 @@ def _images(
         classes,
         subject.mapped[rows],
         subject.store.stored_maps,
+        stored_components(subject.files, class_idx),
         subject.counts,
     )
 

@@ -38,6 +38,10 @@ class AuditedClass(JsonValue):
     top_gap_low: float = later(nan)
     top_gap_high: float = later(nan)
     """Its interval."""
+    top_gap_control: float = later(nan)
+    """What random directions that follow the logit as closely open; NaN of earlier versions."""
+    top_gap_above: bool = later(False)
+    """Whether it is above that, after looking at every candidate of every class."""
     top_kind: str = later("")
     top_component: int = later(-1)
     top_candidate: str = later("")

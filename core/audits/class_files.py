@@ -20,7 +20,7 @@ from core.storage.files import (
     write_frame,
     write_json,
 )
-from core.storage.layout import ClassFiles, KindFiles
+from core.storage.layout import AuditFiles, ClassFiles, KindFiles
 from core.types import FloatArray
 
 ARRAYS = {
@@ -67,6 +67,14 @@ def _together(arrays: Mapping[str, np.ndarray], features: int) -> bool:
         and candidates == components + len(arrays["neurons"])
         and all(len(arrays[name]) == images for name in ("residual", "image_ids", "fitting"))
     )
+
+
+def stored_components(files: AuditFiles, class_idx: int) -> FloatArray:
+    """Alpha (n, r) of a class's components on all its images, of every split."""
+    mine = files.of_class(class_idx)
+    r = len(read_array(mine.array("eigenvalues"), ndim=1))
+    alpha: FloatArray = read_array(mine.array("alpha"), mapped=True, ndim=2)[:, :r]
+    return alpha
 
 
 def named_table(

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.audits.audit import Audit
+from core.candidates import above_control
 from core.candidates.linear_kinds import PCA
 from core.candidates.search import COLUMNS
 from core.config import SHARD_SIZE
@@ -48,8 +49,11 @@ def images_table(audit: Audit) -> pd.DataFrame:
 
 
 def components_table(audit: Audit) -> pd.DataFrame:
-    """Every candidate of every class; ``top_image_ids`` as a JSON list."""
-    table = audit.candidates[COLUMNS].copy()
+    """Every candidate of every class; ``top_image_ids`` as a JSON list.
+
+    What audits of earlier versions do not know of their control is empty.
+    """
+    table = audit.candidates.reindex(columns=[*COLUMNS, *above_control.COLUMNS])
     table["top_image_ids"] = [json.dumps(list(ids)) for ids in table["top_image_ids"]]
     return table
 

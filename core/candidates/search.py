@@ -18,6 +18,7 @@ from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.parts import Maps
 from core.candidates.pca import ClassPCA, class_pca
 from core.config import NEURONS, TOP_IMAGES
+from core.statistics.gap_control import gap_control
 from core.statistics.intervals import accuracy_gaps
 from core.types import BoolArray, FloatArray, IntArray
 
@@ -44,6 +45,12 @@ interval."""
 EXTRA = ["accuracy_high", "accuracy_low", "gap_k", "order"]
 """Kept beside them: the two accuracies behind a gap, images per side, place on the page."""
 
+CONTROL = ["gap_control", "gap_p"]
+"""Exported as well, and empty in audits of earlier versions: the mean gap of random directions that
+follow the logit as closely, and the p-value that errors go along with the candidate as with them
+(:mod:`core.statistics.gap_control`). Whatever the kind, the directions are mixtures of the class's
+components: a part is compared with directions that follow the margin as closely as it does."""
+
 
 @dataclass(frozen=True)
 class ClassCandidates:
@@ -63,7 +70,7 @@ class ClassCandidates:
     residual: FloatArray
     """(n,) logit - mean logit - sum of the components' alphas: what the kept basis misses."""
     table: pd.DataFrame
-    """One row per candidate, components first (COLUMNS without the class's, and EXTRA);
+    """One row per candidate, components first (COLUMNS without the class's, EXTRA and CONTROL);
     ``top_image_ids`` holds positions among the class's images."""
 
     @property
@@ -127,6 +134,8 @@ class ClassImages:
     """(n,) images whose exact maps are stored."""
     stored_maps: Callable[[list[str]], Maps]
     """Reads maps of some of those, a part at a time."""
+    components: FloatArray
+    """(n, r) alpha of the class's components, whose mixtures a gap is compared with."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Candidates of a class that were asked for, by their kind."""
 
@@ -154,7 +163,8 @@ def measured(images: ClassImages, kind: str, found: Found) -> pd.DataFrame:
         whole = found.whole
     nothing = np.full(len(found.numbers), np.nan)
     alpha = np.asarray(found.alpha, np.float64)[known]
-    table = _measure(part, alpha, whole[known], kind, found.numbers, nothing)
+    mixed = np.asarray(images.components, np.float64)[known]
+    table = _measure(part, alpha, whole[known], mixed, kind, found.numbers, nothing)
     table["top_image_ids"] = [rows[top].tolist() for top in table["top_image_ids"]]
     return table
 
@@ -178,7 +188,7 @@ def find_candidates(
     residual = logit - logit_mean - alpha[:, :r].sum(axis=1)
     table = pd.concat(
         [
-            _measure(given, alpha[:, part], logit, kind, names, values)
+            _measure(given, alpha[:, part], logit, alpha[:, :r], kind, names, values)
             for part, kind, names, values in (
                 (slice(0, r), PCA, np.arange(r), pca.eigenvalues),
                 (slice(r, None), NEURON, chosen, np.full(len(chosen), np.nan)),
@@ -193,6 +203,7 @@ def _measure(
     given: ClassFeatures,
     alpha: FloatArray,
     logit: FloatArray,
+    components: FloatArray,
     kind: str,
     names: IntArray,
     eigenvalues: FloatArray,
@@ -200,6 +211,9 @@ def _measure(
     """The table rows of one kind of candidate."""
     train, held_out = given.train, given.held_out
     gaps = accuracy_gaps(given.correct[held_out], alpha[held_out], tests=alpha.shape[1])
+    control = gap_control(
+        given.correct[held_out], alpha[held_out], logit[held_out], components[held_out]
+    )
     table = pd.DataFrame(
         {
             "kind": kind,
@@ -213,6 +227,8 @@ def _measure(
             "accuracy_high": gaps.high,
             "accuracy_low": gaps.low,
             "gap_k": gaps.k,
+            "gap_control": control.gap,
+            "gap_p": control.p,
         }
     )
     rows = np.flatnonzero(train)
@@ -241,16 +257,16 @@ def variance_share(alpha: FloatArray, logit: FloatArray) -> FloatArray:
 def page_order(table: pd.DataFrame) -> IntArray:
     """Place of every candidate on the page, 0 first: more than the eigenvalue.
 
-    Sum of reciprocal ranks by variance share, by largest alpha and by the certain part of the gap
-    (the end of its interval nearer to zero, 0 where the interval holds zero): what leads in one of
-    them comes early. Cormack, Clarke & Büttcher 2009 fuse rankings so, with a larger constant.
+    Sum of reciprocal ranks by variance share, by largest alpha and by the end of the gap's interval
+    that is nearer to zero (0 where the interval holds zero): what leads in one of them comes early.
+    Cormack, Clarke & Büttcher 2009 fuse rankings so, with a larger constant.
     """
     low = table["gap_low"].fillna(0).to_numpy()
     high = table["gap_high"].fillna(0).to_numpy()
-    certain = np.where(low > 0, low, np.where(high < 0, -high, 0.0))
+    least = np.where(low > 0, low, np.where(high < 0, -high, 0.0))
     criteria = [table["variance_share"].to_numpy(), table["alpha_max"].fillna(0).to_numpy()]
-    if np.any(certain > 0):
-        criteria.append(certain)
+    if np.any(least > 0):
+        criteria.append(least)
     score = np.zeros(len(table))
     for values in criteria:
         rank = np.empty(len(table))
