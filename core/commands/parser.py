@@ -19,6 +19,7 @@ from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
 from core.commands import doctor, tracking
+from core.commands import generators as generate_commands
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
@@ -26,6 +27,7 @@ from core.commands import searching as search_commands
 from core.commands import suggest as suggest_commands
 from core.commands import tags as tag_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
+from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
 from core.measures.measure_requests import (
     CompareRequest,
@@ -182,6 +184,12 @@ COMMANDS = {
             mitigate_commands.mitigate,
             MitigateRequest.add_arguments,
             closing=mitigate_commands.methods_text,
+        ),
+        Command(
+            "generate",
+            "train an audit's mask, foreground and background networks; export their images",
+            generate_commands.run,
+            GeneratorRequest.add_arguments,
         ),
         Command(
             "export-model",

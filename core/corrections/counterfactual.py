@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from core.corrections.guidance import batch_of, moving
 from core.corrections.layers import LAST, find_layer
 from core.corrections.training import Recipe, Scores, Trained, accuracies, train
+from core.data.preprocess import apply
 from core.errors import InputError
 from core.trials.compositing import OPERATIONS, changed_background, pasted_cues
 from core.trials.examples import Examples
-from core.types import IntArray, Reporter, silent
+from core.types import IntArray, Preprocess, Reporter, silent
 
 if TYPE_CHECKING:
+    from core.corrections.audit_generator import AuditGenerator
     from core.models.model import Model
 
 PASTE = "paste"
@@ -145,15 +147,52 @@ def train_on_counterfactuals(
     """
     recipe = recipe or Recipe()
     augmentation = augmentation or Augmentation(default_changes(examples), seed=recipe.seed)
-    enlarged = counterfactuals(examples, augmentation)
+    return train_on(
+        model, counterfactuals(examples, augmentation), recipe, held=held, report=report
+    )
+
+
+def generated(
+    found: AuditGenerator, n: int, preprocess: Preprocess, outputs: Sequence[str], *, seed: int = 0
+) -> Examples:
+    """Images of an audit's generator as a model sees its own; the label is that of the shape.
+
+    Parameters
+    ----------
+    outputs : raw label of every output of the model.
+    """
+    from PIL import Image
+
+    from core.corrections.generator import generate
+
+    made = generate(found.network, n, seed=seed)
+    places = np.array([outputs.index(label) for label in found.facts.labels], np.int64)
+    pixels = [apply(preprocess, Image.fromarray(image)) for image in made.pixels]
+    return Examples(np.stack(pixels), places[made.labels[:, 0]])
+
+
+def train_on(
+    model: Model,
+    examples: Examples,
+    recipe: Recipe,
+    *,
+    held: Examples | None = None,
+    report: Reporter = silent,
+) -> Trained:
+    """Fine-tune a copy of the model, or its head alone, on images whose labels hold.
+
+    Parameters
+    ----------
+    held : measured after every epoch.
+    """
 
     def objective(network: nn.Module, rows: IntArray) -> tuple[Tensor, Scores]:
-        images, labels = batch_of(model, enlarged, rows)
+        images, labels = batch_of(model, examples, rows)
         return F.cross_entropy(network(images), labels), {}
 
     return train(
         model,
-        enlarged,
+        examples,
         objective,
         recipe,
         parameters=moving(model, recipe, find_layer(model, LAST)),

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from core.corrections.mechanisms import SIDE, Discriminator, Generator, Parts
 from core.corrections.saliency import frame_saliency
 from core.errors import InputError
-from core.types import IntArray, Progress, Reporter, silent
+from core.models.trace import exclusive
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 BETAS = (0.5, 0.999)
 STYLE_EVERY = 4
@@ -140,6 +141,7 @@ def train_generator(
     weights: Weights | None = None,
     schedule: Schedule | None = None,
     *,
+    masks: BoolArray | None = None,
     report: Reporter = silent,
 ) -> Generator:
     """Train the three mechanisms on images whose parts all follow one label.
@@ -148,6 +150,7 @@ def train_generator(
     ----------
     pixels : (n, 32, 32, 3) uint8.
     labels : (n,) from 0.
+    masks : (n, 32, 32) where the object is, in place of the saliency; all False where not known.
 
     Raises
     ------
@@ -167,7 +170,7 @@ def train_generator(
         torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS)
         for network, rate in ((made, schedule.rate), (critic, schedule.critic_rate))
     ]
-    saliency = torch.from_numpy(frame_saliency(pixels, labels))[:, None]
+    saliency = torch.from_numpy(_salient(pixels, labels, masks))[:, None]
     rng, stage = np.random.default_rng(schedule.seed), "Training the generator"
     for step in range(schedule.steps):
         rows = rng.choice(len(pixels), schedule.batch_size, replace=False)
@@ -186,6 +189,16 @@ def train_generator(
             report(Progress(stage, step + 1, schedule.steps, "steps", scores))
     made.eval().remember(saliency, torch.from_numpy(labels))
     return made
+
+
+def _salient(pixels: NDArray[np.uint8], labels: IntArray, masks: BoolArray | None) -> FloatArray:
+    """Where the object is, (n, 32, 32) float32 in [0, 1]: as drawn, else what stands out."""
+    drawn = np.zeros(pixels.shape[:3], bool) if masks is None else masks
+    known = drawn.any(axis=(1, 2))
+    found = drawn.astype(np.float32)
+    if not known.all():
+        found[~known] = frame_saliency(pixels, labels)[~known]
+    return found
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -222,14 +235,17 @@ def images_of(pixels: NDArray[np.uint8]) -> Tensor:
 
 @dataclass(frozen=True)
 class Made:
-    """Counterfactual images."""
+    """Counterfactual images and their parts."""
 
     pixels: NDArray[np.uint8]
     """(n, 32, 32, 3)."""
     labels: IntArray
-    """(n, 3) of shape, foreground and background, drawn independently."""
+    """(n, 3) of shape, foreground and background."""
     masks: NDArray[np.uint8]
     """(n, 32, 32) 0 to 255."""
+    foregrounds: NDArray[np.uint8]
+    backgrounds: NDArray[np.uint8]
+    """(n, 32, 32, 3) each."""
 
 
 def generate(made: Generator, n: int, *, seed: int = 0, size: int = 250) -> Made:
@@ -239,11 +255,25 @@ def generate(made: Generator, n: int, *, seed: int = 0, size: int = 250) -> Made
     """
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, made.classes, (n, 3), generator=generator)
-    torch.manual_seed(seed)
-    pixels, masks = [], []
-    with torch.no_grad():
-        for start in range(0, n, size):
-            parts = made(*labels[start : start + size].T)
-            pixels.append((parts.image * 255).round().byte().permute(0, 2, 3, 1).numpy())
-            masks.append((parts.mask[:, 0] * 255).round().byte().numpy())
-    return Made(np.concatenate(pixels), labels.numpy(), np.concatenate(masks))
+    return draw(made, labels.numpy(), seed=seed, size=size)
+
+
+def draw(made: Generator, labels: IntArray, *, seed: int = 0, size: int = 250) -> Made:
+    """Images with given labels (n, 3) of shape, foreground and background.
+
+    The random state of the process stays as it is; other threads wait for the networks.
+    """
+    wanted, parts = torch.from_numpy(labels), list[Parts]()
+    with exclusive(made), torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for start in range(0, len(labels), size):
+            parts.append(made(*wanted[start : start + size].T))
+    mask, front, back = (_bytes(torch.cat(list(each))) for each in zip(*parts, strict=True))
+    pixels = _bytes(torch.cat([part.image for part in parts]))
+    return Made(pixels, labels, mask[..., 0], front, back)
+
+
+def _bytes(values: Tensor) -> NDArray[np.uint8]:
+    """(n, c, 32, 32) in [0, 1] as (n, 32, 32, c) uint8."""
+    found: NDArray[np.uint8] = (values * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return found

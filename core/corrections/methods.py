@@ -89,6 +89,7 @@ METHODS: Registry[Method] = Registry(
         "core.corrections.network_methods:GUIDANCE",
         "core.corrections.network_methods:RRCLARC_DEEP",
         "core.corrections.network_methods:COUNTERFACTUAL",
+        "core.corrections.network_methods:GENERATED",
     ),
 )
 register = METHODS.register

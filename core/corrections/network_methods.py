@@ -176,11 +176,36 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
     return finished(task, prepared, trained, float(copies))
 
 
+def generated(task: Task, report: Reporter) -> Corrected:
+    """Training on generated counterfactuals (:mod:`core.corrections.audit_generator`)."""
+    from core.corrections.audit_generator import read_generator, train_audit
+    from core.corrections.counterfactual import generated as drawn
+    from core.corrections.counterfactual import joined, train_on
+
+    parent, copies = task.parent, 1.0 if task.strength is None else task.strength
+    found = read_generator(parent) or train_audit(parent, seed=task.seed, report=report)
+    prepared = prepare(task, report)
+    made = drawn(
+        found,
+        max(round(copies * len(prepared.train)), 1),
+        prepared.model.preprocess,
+        parent.head.outputs,
+        seed=task.seed,
+    )
+    if task.options.get("originals", ORIGINALS[0]) == ORIGINALS[1]:
+        made = joined([prepared.train, made])
+    how = recipe(task, "all")
+    trained = train_on(prepared.model, made, how, held=prepared.watched, report=report)
+    done = finished(task, prepared, trained, copies)
+    return replace(done, facts={**done.facts, "trained_on": len(made)})
+
+
 EPOCHS, RATES = (10, 3, 1, 30), (1e-4, 1e-3, 1e-5)
 LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
 LAYERS = ("last", "input")
 TARGETS = ("all_logits_random", "all_logits", "max_logit", "target_logit", "logprobs")
 CHANGES = ("auto", "paste", "remove", "swap", "shuffle")
+ORIGINALS = ("without", "with")
 TRAINING = {"epochs": EPOCHS, "rate": RATES}
 
 GUIDANCE = Method(
@@ -227,4 +252,18 @@ COUNTERFACTUAL = Method(
     "or cue masks. The strength is the number of counterfactuals per image.",
     options={"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
     tried=lambda _: (1.0, 2.0, 4.0),
+)
+GENERATED = Method(
+    name="generated",
+    title="Training on generated counterfactuals",
+    train=generated,
+    strengths=(0.1, 8.0),
+    published=1.0,
+    source="Sauer & Geiger 2021",
+    remark="Trains on images of the audit's own mask, foreground and background networks, whose "
+    "parts are of classes drawn apart; trains these first where they are not yet (below, or "
+    "python -m core generate). For small images, or with object masks: what is made has 32 pixels "
+    "a side. The strength is the number of generated images per training image.",
+    options={"originals": ORIGINALS, "parts": ("all", "after", "head"), **TRAINING},
+    tried=lambda _: (0.5, 1.0, 2.0),
 )

@@ -19,11 +19,12 @@ MANIFEST = "manifest.json"
 HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found"
 CARRIED, MAP, MEASURES, EMBEDDINGS = "carried", "map", "measures", "embeddings"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
+GENERATOR = "generator"
 
 PASS = (PLAN, SHARDS)
 """Folders of what the pass over the images leaves."""
 
-ON_DEMAND = (CARRIED, EMBEDDINGS, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
+ON_DEMAND = (CARRIED, EMBEDDINGS, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
 """Folders of what is computed where it is asked for."""
 
 PICTURES = "pictures"
@@ -140,6 +141,13 @@ class MitigationFiles(Files):
     changed = Inside("changed.json", Path)
 
 
+class GeneratorFiles(Files):
+    """Networks that make counterfactual images, and how they were trained."""
+
+    facts = Inside("generator.json", Path)
+    weights = Inside("generator.safetensors", Path)
+
+
 class AuditFiles(Files):
     """Every file of one audit, by its folder."""
 
@@ -164,6 +172,9 @@ class AuditFiles(Files):
     carried = Inside(CARRIED, Path)
     carried_lock = Inside(f"{CARRIED}.lock", Path)
     """Held while tags are carried over."""
+    generator = Inside(GENERATOR, GeneratorFiles)
+    generator_lock = Inside(f"{GENERATOR}.lock", Path)
+    """Held while the generator is trained."""
     maps = Inside(MAP, Path)
     measures = Inside(MEASURES, Path)
     factors_lock = Inside(f"{MEASURES}/factors.lock", Path)

@@ -34,6 +34,7 @@ OPENERS = {"Audit", "Image", "TagStore", "archive", "file", "webbrowser", "zipfi
 THEIRS = {
     "core/audits/export.py": "the file that --out names",
     "core/commands/reports.py": "the report that --out names",
+    "core/corrections/audit_generator.py": "the images that --out names",
     "core/corrections/card.py": "the card beside an exported model",
     "core/corrections/derived.py": "a hard link of a file of ours, copied where there are none",
     "core/corrections/package.py": "an exported model",

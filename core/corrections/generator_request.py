@@ -1,0 +1,45 @@
+"""What ``generate`` is asked for; nothing heavy at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.errors import InputError
+from core.jobs.options import Request, given, option
+
+STEPS = 400
+"""Of the training by default; two minutes of one core."""
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class GeneratorRequest(Request):
+    """``generate``: train the mask, foreground and background networks, and export images."""
+
+    command = "generate"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    settings: str = option(
+        AUTO,
+        "weights of the losses: usual, coloured, double-coloured or wildlife (default: what the "
+        "data says)",
+        metavar="NAME",
+    )
+    steps: int = option(STEPS, f"of the training (default: {STEPS})", type=int, metavar="N")
+    seed: int = option(0, type=int, metavar="N")
+    out: Path | None = option(
+        None, "an empty folder for images, masks and a manifest", type=Path, metavar="DIR"
+    )
+    images: int = option(100, "images to export (default: 100)", type=int, metavar="N")
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--steps", self.steps), ("--images", self.images)):
+            if value < 1:
+                raise InputError(f"{flag} {value}: must be at least 1")
+
+    @property
+    def title(self) -> str:
+        """What it trains."""
+        return "Train mask, foreground and background"
