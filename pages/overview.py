@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui.frame import blocks, shell, state
+from core.ui.frame import blocks, shell, state, tagged
 from core.ui.overview import leans as overview_leans
 from core.ui.overview import overview
 
@@ -25,7 +25,7 @@ def classes() -> None:
     """Cards and tables with their filters; a click redraws them alone."""
     if why := overview_leans.untried(audit):
         st.info(blocks.plain(why), icon=":material/hourglass_empty:")
-    overview_leans.first_cards(audit, overview_leans.ranked(audit))
+    overview_leans.first_cards(audit, tagged.leaned_on(audit))
     chosen = overview.class_table(audit)
     overview.scatter(audit)
     state.publish(["audit", "q", "sort", "only", "plot"])

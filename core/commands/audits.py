@@ -130,22 +130,26 @@ def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Ans
 
 def _shown(manifest: Manifest, audit: Audit, workspace: Workspace) -> Answer:
     """A finished audit: what it found, and what its classes lean on."""
+    lines, (ranked, names, note) = _lines(manifest, audit.summary), _ranked(audit, workspace)
+    lines += [f"  note: {note}"] if note else []
+    classes = [{**one.facts.to_json(), **one.to_json(names)} for one in ranked]
+    found = {**describe(manifest, audit.summary), "classes": classes}
+    return Answer(found, "\n".join([*lines, *_class_lines(ranked, names)]))
+
+
+def _ranked(audit: Audit, workspace: Workspace) -> tuple[list[LeanedOn], Names, str]:
+    """What the classes of an audit lean on, the names of candidates, and what could not be read."""
     from core.tags.called import NAMELESS
     from core.tags.decisions import decided
     from core.tags.log import TagStore
     from core.trials.leaned_on import leaned_on
 
-    lines = _lines(manifest, audit.summary)
     try:
         decisions = decided(audit, TagStore.open(workspace))
-        core, names = decisions.core.keys_of, decisions.names
     except WorkspaceError as error:
-        core, names = {}, NAMELESS
-        lines.append(f"  note: ranked without tags: {error}")
-    ranked = leaned_on(audit, {key for keys in core.values() for key in keys})
-    classes = [{**one.facts.to_json(), **one.to_json(names)} for one in ranked]
-    found = {**describe(manifest, audit.summary), "classes": classes}
-    return Answer(found, "\n".join([*lines, *_class_lines(ranked, names)]))
+        return leaned_on(audit), NAMELESS, f"ranked without tags: {error}"
+    core = {key for keys in decisions.core.keys_of.values() for key in keys}
+    return leaned_on(audit, core), decisions.names, ""
 
 
 def _class_lines(ranked: Sequence[LeanedOn], names: Names) -> list[str]:
@@ -183,13 +187,33 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
         manifest = replace(manifest, state=state)
         found = describe(manifest, summary)
         row = {k: v for k, v in found.items() if k not in ("classes", "unreadable")}
-        rows.append({**row, "classes": len(summary.classes) if summary else 0})
-        lines.append(_list_line(manifest, summary))
+        first, words = _first(manifest, summary, workspace)
+        n = len(summary.classes) if summary else 0
+        rows.append({**row, "classes": n, "first": first})
+        lines.append(f"{_list_line(manifest, summary)}{words}")
     hidden = workspace.unreadable()
     lines += [f"{audit}  {reason}" for audit, reason in hidden.items()]
     empty = f"no audits in {workspace.root}; start with: python -m core demo"
     result = {"workspace": str(workspace.root), "audits": rows, "unreadable": hidden}
     return Answer(result, "\n".join(lines) or empty)
+
+
+def _first(
+    manifest: Manifest, summary: Summary | None, workspace: Workspace
+) -> tuple[Mapping[str, object] | None, str]:
+    """The class that an audit puts first, for programs and for people; none where it has none."""
+    from core.audits.audit import Audit
+    from core.tags.people import one_line
+
+    if manifest.state != "finished" or not summary or not summary.classes:
+        return None, ""
+    try:
+        ranked, names, _ = _ranked(Audit(workspace.folder(manifest.id)), workspace)
+    except WorkspaceError:
+        return None, ""
+    first = ranked[0]
+    document = {**first.facts.to_json(), **first.to_json(names)}
+    return document, one_line(f"  first: {first.facts.name}, {first.said(names)}")
 
 
 def _list_line(manifest: Manifest, summary: Summary | None) -> str:

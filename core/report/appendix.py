@@ -92,7 +92,8 @@ def _row(finding: Finding) -> Mapping[str, object]:
     """A finding as a row of a table; NaN where something was not measured."""
     found: dict[str, object] = {
         **{"label": finding.label, "class_name": finding.name, "verdict": finding.verdict.value},
-        **{"harm": finding.harm, "cue": words.cue(finding), "helps": finding.helps},
+        **{"harm": finding.cost, "cost": finding.cost},  # the first is what it was called once
+        **{"cue": words.cue(finding), "helps": finding.helps},
         **{"confuses": finding.confuses, "triggers": finding.triggers},
         **{"detectable_gap": finding.detectable, "wanted_per_side": finding.wanted},
         "n_affected": len(finding.affected),

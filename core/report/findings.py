@@ -119,16 +119,16 @@ class Finding:
         return self.gap.low if self.helps else -self.gap.high
 
     @property
-    def taken(self) -> float:
+    def turned(self) -> float:
         """Points of other classes' images that the cue certainly turns beyond the control."""
         if self.flip is None or self.control is None or not self.triggers:
             return 0.0
         return 100 * (self.flip.low - self.control.high)
 
     @property
-    def harm(self) -> float:
+    def cost(self) -> float:
         """What the cue costs at least, points: the larger of both."""
-        return max(self.lost, self.taken)
+        return max(self.lost, self.turned)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Fi
         if label in wanted
     ]
     order = list(Verdict)
-    return sorted(found, key=lambda f: (order.index(f.verdict), -f.harm, -_size(f), f.label))
+    return sorted(found, key=lambda f: (order.index(f.verdict), -f.cost, -_size(f), f.label))
 
 
 Row = dict[Any, Any]

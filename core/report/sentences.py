@@ -124,11 +124,11 @@ def _known(numbers: Sequence[Number | None]) -> tuple[Number, ...]:
 
 def cost(finding: Finding) -> str:
     """What the cue costs at least; empty where nothing is certain."""
-    if not finding.harm:
+    if not finding.cost:
         return ""
-    if finding.lost >= finding.taken:
+    if finding.lost >= finding.turned:
         return f"at least {finding.lost:.0f} points of its accuracy hang on the cue"
-    return f"at least {finding.taken:.0f} of 100 images of other classes are turned by the cue"
+    return f"at least {finding.turned:.0f} of 100 images of other classes are turned by the cue"
 
 
 def verdict(finding: Finding) -> Sentence:

@@ -1,4 +1,4 @@
-"""Blocks of the page Findings: what the report says, one class per screen, the worst first."""
+"""Blocks of the page Findings: one class per screen, in the order of what classes lean on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from core.report import material as evidence
 from core.report import sentences as words
 from core.report.document import compose
 from core.report.findings import Finding, Question, Verdict
-from core.ui.frame import blocks, cards, opened, state
+from core.trials.leaned_on import BLOCKS, LeanedOn
+from core.ui.frame import blocks, cards, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
 from core.ui.report import state_of
@@ -27,17 +28,26 @@ SIGNS = {
 }
 
 
-def findings(audit: Audit) -> tuple[Finding | Question, ...]:
-    """What the report finds, in its order: by certain harm, then what nobody has judged yet."""
-    return _found(audit, state_of(audit))
+Screen = Finding | Question | LeanedOn
+
+
+def findings(audit: Audit) -> tuple[Screen, ...]:
+    """What the report finds, what nobody has judged, and what is leaned on, a class each.
+
+    In the order of Overview: by what classes lean on.
+    """
+    return _found(audit, state_of(audit), tagged.leaned_on(audit))
 
 
 @lru_cache(maxsize=16)
-def _found(audit: Audit, known: str) -> tuple[Finding | Question, ...]:
+def _found(audit: Audit, known: str, ranked: tuple[LeanedOn, ...]) -> tuple[Screen, ...]:
     del known  # part of the key only
     gathered = evidence.gather(audit, opened.workspace(), with_model=False)
     (section,) = compose([gathered]).sections
-    return (*section.findings, *(q for q in section.questions if q.candidates))
+    said: dict[str, Screen] = {f.label: f for f in section.findings}
+    said |= {q.label: q for q in section.questions if q.candidates}
+    found = [said.get(one.facts.label, one) for one in ranked]
+    return tuple(one for one in found if not isinstance(one, LeanedOn) or one.block != "rest")
 
 
 @blocks.part
@@ -82,7 +92,7 @@ def _paging(at: int, total: int) -> None:
         st.markdown(f"**Finding {at:d} of {total:d}**")
 
 
-def _show(audit: Audit, found: Finding | Question) -> None:
+def _show(audit: Audit, found: Screen) -> None:
     if isinstance(found, Finding):
         st.header(
             blocks.plain(f"{found.name}: {words.cue(found)}"),
@@ -91,6 +101,8 @@ def _show(audit: Audit, found: Finding | Question) -> None:
         _judged(found)
         if found.cues:
             _pictures(audit, found.label, found.cues[0])
+    elif isinstance(found, LeanedOn):
+        _leaned_on(audit, found)
     else:
         st.header(
             blocks.plain(f"{found.name}: {found.title}"),
@@ -101,9 +113,25 @@ def _show(audit: Audit, found: Finding | Question) -> None:
         _pictures(audit, found.label, _candidate(audit, found))
 
 
+def _leaned_on(audit: Audit, found: LeanedOn) -> None:
+    """A class that leans on something, whether or not it opens a gap."""
+    assert found.key is not None  # nothing without a candidate is above its control
+    names = tagged.names(audit)
+    st.header(
+        blocks.plain(f"{found.facts.name}: {names.written(found.key)}"),
+        help=help_on("leaned on", "lean", "put in", "part"),
+    )
+    st.markdown(f":material/help: **{blocks.plain(BLOCKS[found.block])}**")
+    st.markdown(
+        f"{blocks.plain(found.said(names))}. A core feature is leaned on, too: whether it should "
+        "matter is for people to say."
+    )
+    _pictures(audit, found.facts.label, opened.candidate(audit, found.key))
+
+
 def _judged(found: Finding) -> None:
     """Verdict and sentences about a class whose cue people decided is spurious."""
-    cost = f", costs at least {found.harm:.0f} points" if found.harm > 0 else ""
+    cost = f", costs at least {found.cost:.0f} points" if found.cost > 0 else ""
     st.markdown(f"{SIGNS[found.verdict]} **{blocks.plain(found.verdict)}**{cost}")
     for sentence in words.of_finding(found)[1:] or [words.verdict(found)]:
         st.markdown(blocks.plain(sentence.text))

@@ -13,8 +13,12 @@ from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
+from core.trials.leaned_on import LeanedOn
+from core.trials.leaning import measure_leaning
 from core.types import Tag
+from core.ui.frame import tagged as tagged_ui
 from core.ui.frame.shell import NEEDS, PAGES, pages
+from core.ui.kit.text import plain
 from tests.pages.conftest import Open, address, gallery, healthy
 
 SHOWN = sorted({entry[3] for entries in PAGES.values() for entry in entries} - set(NEEDS))
@@ -94,10 +98,15 @@ def test_findings_are_those_of_the_report_and_paged(
     from core.ui.findings import findings
 
     found = findings(audit)
-    assert isinstance(found[0], Finding)
+    assert any(isinstance(one, Finding) for one in found)
     (section,) = compose([gather(audit, workspace, with_model=False)]).sections
     asked = [q.label for q in section.questions if q.candidates]
-    assert [f.label for f in found] == [*(f.label for f in section.findings), *asked]
+    leaned = [one.facts.label for one in tagged_ui.leaned_on(audit) if one.block != "rest"]
+    said = [*(f.label for f in section.findings), *asked]
+    labels = [f.facts.label if isinstance(f, LeanedOn) else f.label for f in found]
+    assert set(labels) == {*said, *leaned}
+    order = [one.facts.label for one in tagged_ui.leaned_on(audit)]
+    assert labels == sorted(labels, key=order.index)
     app = healthy(opened("findings", audit=audit.id), "Findings")
     assert found[0].name in app.header[0].value
     assert len(gallery(app)["pictures"]) == 6
@@ -116,3 +125,19 @@ def test_arrows_go_to_the_next_finding(workspace: Workspace, audit: Audit, opene
     app.button(key="finding-right").click().run()
     assert address(app)["finding"] == "2"
     assert app.header[0].value != first
+
+
+def test_a_class_that_leans_on_something_has_a_screen_without_any_gap(
+    audit: Audit, opened: Open
+) -> None:
+    from core.ui.findings import findings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPURIOSCOPE_READONLY", "0")
+        measure_leaning(audit)
+    found = findings(audit)
+    place = next(i for i, one in enumerate(found, 1) if isinstance(one, LeanedOn))
+    one = found[place - 1]
+    app = healthy(opened("findings", audit=audit.id, finding=str(place)), "Findings")
+    assert app.header[0].value.startswith(plain(one.facts.name))
+    assert any(plain(one.reason) in text.value for text in app.markdown)

@@ -8,10 +8,12 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
 from core.tags.called import Names, names_of
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.tags.votes import answers
+from core.trials import leaned_on as leaned
 from core.ui.frame import opened
 
 
@@ -70,3 +72,18 @@ def said(audit: Audit) -> pd.DataFrame:
 def _said(audit_id: str, engine: Engine, state: tuple[int, int]) -> pd.DataFrame:
     del state  # part of the key only
     return answers(TagStore(engine).current(audit_id))
+
+
+def leaned_on(audit: Audit) -> tuple[leaned.LeanedOn, ...]:
+    """Every class with what it leans on, as tags and trials stand now."""
+    core = decisions(audit).core.keys_of
+    keys = frozenset(key for of in core.values() for key in of)
+    return _leaned_on(audit, keys, audit.files.outcomes_version)
+
+
+@lru_cache(maxsize=16)
+def _leaned_on(
+    audit: Audit, core: frozenset[CandidateKey], version: int
+) -> tuple[leaned.LeanedOn, ...]:
+    del version  # part of the key only
+    return tuple(leaned.leaned_on(audit, core))

@@ -10,11 +10,10 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import ConfirmRequest
-from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
 from core.tags.called import Names
 from core.tags.log import TagStore
-from core.trials.leaned_on import BLOCKS, LeanedOn, leaned_on
+from core.trials.leaned_on import BLOCKS, LeanedOn
 from core.trials.leaning import is_possible, missing
 from core.types import Tag
 from core.ui.frame import cards, opened, pictures, state, tagged, working
@@ -49,19 +48,6 @@ BY = {
     "images": ("images", False),
 }
 """Column and direction of each, but for the order that the rows come in."""
-
-
-def ranked(audit: Audit) -> tuple[LeanedOn, ...]:
-    """Every class with what it leans on, as tags and trials stand now."""
-    core = tagged.decisions(audit).core.keys_of
-    keys = frozenset(key for of in core.values() for key in of)
-    return _ranked(audit, keys, audit.files.outcomes_version)
-
-
-@lru_cache(maxsize=16)
-def _ranked(audit: Audit, core: frozenset[CandidateKey], version: int) -> tuple[LeanedOn, ...]:
-    del version  # part of the key only
-    return tuple(leaned_on(audit, core))
 
 
 def untried(audit: Audit) -> str:

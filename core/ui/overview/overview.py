@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def headline(audit: Audit) -> None:
     """The numbers that stand for the audit, and how it was computed."""
     summary, manifest = audit.summary, audit.manifest
-    found = [one for one in leans.ranked(audit) if one.block != "rest"]
+    found = [one for one in tagged.leaned_on(audit) if one.block != "rest"]
     accuracy = summary.accuracy  # None where every class has one image, which is fitted on
     numbers(
         [
@@ -57,7 +57,7 @@ def headline(audit: Audit) -> None:
 def prepare(audit: Audit) -> None:
     """Compute what the page shows and keep it."""
     _planted(audit)
-    leans.ranked(audit)
+    tagged.leaned_on(audit)
 
 
 def planted_truth(audit: Audit) -> None:
@@ -122,7 +122,7 @@ def class_table(audit: Audit) -> str | None:
         only = state.toggle(
             "Only classes above their control", "only", help=help_on("leaned on", "lean")
         )
-    table = leans.rows(audit, leans.ranked(audit), _first_image(audit))
+    table = leans.rows(audit, tagged.leaned_on(audit), _first_image(audit))
     words = table["class"].str.casefold() + " " + table["label"].str.casefold()
     table = table[words.str.contains(query.casefold(), regex=False)]
     if only:

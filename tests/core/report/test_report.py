@@ -174,7 +174,7 @@ def test_numbers_of_a_finding_are_those_of_the_table(
     assert (finding.gap.low, finding.gap.high) == pytest.approx([100 * float(b) for b in bounds])
     assert finding.flip is not None
     assert finding.flip.value == table.at["flip_rate", "value"]
-    assert finding.harm >= finding.gap.low
+    assert finding.cost >= finding.gap.low
 
 
 def test_affected_images_are_wrong_and_show_least_of_the_cue(report: Report, tagged: Audit) -> None:
@@ -287,7 +287,7 @@ def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
     table.loc[table["measure"] == "accuracy_low_spuriosity", "value"] = 0.5
     (finding,) = compose([replace(proof, table=table)]).sections[0].findings
     assert finding.verdict is Verdict.TOO_FEW
-    assert finding.harm == 0
+    assert finding.cost == 0
     text = " ".join(s.text for s in words.of_finding(finding))
     assert "too little data" in text
     assert "harmed" not in text
