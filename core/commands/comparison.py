@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +232,12 @@ def cell_text(cell: Cell, unit: str) -> str:
 def _robustness_lines(found: Robustness) -> list[str]:
     lines = [f"\nEffective robustness: x = {found.x}, y = {found.y}"]
     for row in found.points.to_dict("records"):
-        rho = f"  {row['rho']:+.1f} points off the line" if row["rho"] == row["rho"] else ""
+        rho = _rho(row) if row["rho"] == row["rho"] else ""
         lines.append(f"  {row['name']:<28.28} x {row['x']:.3f}  y {row['y']:.3f}{rho}")
     return [*lines, f"  {found.note}"] if found.note else lines
+
+
+def _rho(row: Mapping[Hashable, Any]) -> str:
+    """How far a model is from the line, with the interval."""
+    rho, low, high = (f"{row[name]:+.1f}" for name in ("rho", "rho_low", "rho_high"))
+    return f"  {rho} points [{low}, {high}] off the line"

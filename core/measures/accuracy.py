@@ -6,12 +6,12 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.measures.cells import Context, Figure
-from core.measures.measure import ALL, EFFECT, EVERY, MCNEMAR, SEVERAL, Measure, Sample
+from core.measures.measure import ALL, BOTH, EFFECT, EVERY, MCNEMAR, SEVERAL, Measure, Sample
 from core.measures.scope import Scope
 from core.statistics.bootstrap import RESAMPLES
-from core.statistics.calibration import BINS, bin_sums, calibrated_level, calibration_error
+from core.statistics.calibration import calibrated_level, calibration_interval
 from core.statistics.intervals import share
-from core.statistics.paired import Sampled, bootstrap_interval
+from core.statistics.paired import Sampled
 
 
 def _accuracy(context: Context, audit: Audit) -> Figure:
@@ -22,17 +22,12 @@ def _accuracy(context: Context, audit: Audit) -> Figure:
 
 
 def _calibration(context: Context, audit: Audit) -> Figure:
-    """Expected calibration error, 15 bins."""
+    """Expected calibration error, 15 bins, without what chance adds to it."""
     right, sure = context.shared.correct(audit), context.shared.confidence(audit)
-    sums = np.zeros((RESAMPLES, BINS))
-    for label in context.shared.labels:
-        rows = context.shared.rows(label)
-        sums += bin_sums(sure[rows], right[rows], context.weights(label, len(rows)))
-    samples = np.abs(sums).sum(axis=1) / len(right)
-    sampled = Sampled(calibration_error(sure, right), samples)
-    low, high = bootstrap_interval(sampled)
-    note = f"a calibrated model of these confidences: {calibrated_level(sure):.3f}"
-    return Figure(sampled, (max(low, 0.0), high), len(right), note)
+    value, low, high, plain = calibration_interval(sure, right)
+    chance = calibrated_level(sure)
+    note = f"plain {plain:.3f}, a calibrated model of these confidences {chance:.3f} by chance"
+    return Figure(Sampled(value, np.full(RESAMPLES, np.nan)), (low, high), len(right), note)
 
 
 def _correct(scope: Scope, label: str) -> Sample:
@@ -75,9 +70,10 @@ AGREEMENT = Measure(
 CALIBRATION = Measure(
     "calibration_error",
     "Calibration error (ECE)",
-    "Mean distance of confidence from accuracy in 15 bins; few images raise it.",
+    "Mean distance of confidence from accuracy in 15 bins, without what chance adds to it.",
     better=-1,
     source="Guo et al. 2017, section 2",
     views=(SEVERAL,),
+    test=BOTH,
     figure=_calibration,
 )

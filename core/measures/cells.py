@@ -14,6 +14,7 @@ from core.measures.measure import Measure, Sample
 from core.measures.scope import Scope
 from core.measures.shared_images import Shared
 from core.statistics.estimates import Bounds
+from core.statistics.extremes import largest_gap
 from core.statistics.intervals import mean_interval
 from core.statistics.paired import Sampled, bootstrap_interval, resamples, weighted_gap
 from core.statistics.spuriosity import SpuriousGap, spurious_gap
@@ -136,10 +137,13 @@ def worst_gap(context: Context, audit: Audit) -> Figure | str:
         return gaps
     label = max(gaps, key=lambda label: gaps[label].gap.gap)
     samples = np.max([g.samples for g in gaps.values()], axis=0)
-    sampled = Sampled(gaps[label].gap.gap, samples)
-    low, high = bootstrap_interval(sampled)
+    every = [(g.gap.accuracy_high, g.gap.accuracy_low, g.gap.k) for g in gaps.values()]
+    top, bottom, k = np.array(every).T
+    low, high = largest_gap(top * k, bottom * k, k)
     name, n = audit.class_facts(label).name, 2 * gaps[label].gap.k
-    return Figure(sampled, (max(low, -100), min(high, 100)), n, name)
+    if len(gaps) > 1:
+        name += f"; the largest of {len(gaps)} is too large on average; its interval allows for it"
+    return Figure(Sampled(gaps[label].gap.gap, samples), (100 * low, 100 * high), n, name)
 
 
 class Part(NamedTuple):
@@ -198,8 +202,8 @@ def _of_sample(context: Context, measure: Measure, label: str, sample: Sample) -
     known = estimate.known(values)
     if not known.any():
         return None
-    weights = context.weights(label, len(values), sample.stratum)[:, known]
-    sampled = Sampled(estimate.value(values[known]), estimate.under(values[known], weights))
+    under = estimate.resampled(values, lambda n: context.weights(label, n, sample.stratum))
+    sampled = Sampled(estimate.value(values[known]), under)
     ends = estimate.of(values)[1:] if estimate.by_formula else bootstrap_interval(sampled)
     return Part((sampled.value, *ends), sampled.samples, int(known.sum()))
 

@@ -12,14 +12,18 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.cells import Context
 from core.measures.groups import MANY_VALUES
-from core.statistics.robustness import FEWEST, Line, clopper_pearson, effective_robustness, fit_line
+from core.statistics.intervals import clopper_pearson
+from core.statistics.robustness import FEWEST, Line, fit_line, robustness_interval
+from core.types import FloatArray
 
 HIGH, LOW, EVERY = "high spuriosity", "low spuriosity", "all images"
 
 COLUMNS = [
     *("audit", "name", "x", "x_low", "x_high", "n_x", "y", "y_low", "y_high", "n_y"),
-    *("rho", "in_line"),
+    *("rho", "in_line", "rho_low", "rho_high"),
 ]
+
+RHO = ["rho", "rho_low", "rho_high"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Robustness:
     points: pd.DataFrame
     """One row per model that has both accuracies (COLUMNS): accuracies in [0, 1] with
     Clopper-Pearson intervals, images behind them, ``rho`` the distance from the line in percentage
-    points (NaN without a line), ``in_line`` whether the line was fitted on it."""
+    points with its interval (NaN without a line), ``in_line`` whether the line was fitted on it."""
     line: Line | None
     note: str
     """Why there is no line, or what to think of it."""
@@ -83,11 +87,7 @@ def robustness(
         table[axis] = right / np.maximum(n, 1)
         table[f"{axis}_low"], table[f"{axis}_high"] = clopper_pearson(right, n)
     line = _line(table[table["in_line"]])
-    table["rho"] = float("nan")
-    if line is not None:
-        table["rho"] = effective_robustness(
-            line, table["x"].to_numpy(), table["y"].to_numpy(), table["n_x"].to_numpy()
-        )
+    table[RHO] = _rho(table, line)
     return Robustness(x, y, table[COLUMNS], line, _note(table, line))
 
 
@@ -115,6 +115,14 @@ def _spuriosity_hits(context: Context, audit: Audit, axis: str) -> tuple[float, 
             accuracy = gap.accuracy_high if axis == HIGH else gap.accuracy_low
             hits, n = hits + accuracy * gap.k, n + gap.k
     return hits, n
+
+
+def _rho(table: pd.DataFrame, line: Line | None) -> FloatArray:
+    """(m, 3) distance of every model from the line, with its interval."""
+    if line is None:
+        return np.full((len(table), len(RHO)), np.nan)
+    points = zip(*(table[c].to_list() for c in ("x", "y", "n_x", "n_y")), strict=True)
+    return np.array([robustness_interval(line, *point) for point in points])
 
 
 def _line(table: pd.DataFrame) -> Line | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from core.measures.measure import EFFECT, ONE, Measure, Sample
 from core.measures.scope import NOT_ASKED, Scope
-from core.statistics.estimates import Bounds
+from core.statistics.estimates import Bounds, Flips
 from core.trials.encoder import trial_split
 from core.trials.outcomes import CONTROL, PASTED, VERSIONS
+from core.trials.paste import choose
+from core.types import BoolArray, FloatArray
 
 NO_CUE = "no cue to paste, or no image of another class"
 
@@ -29,10 +32,10 @@ def turned(scope: Scope, label: str, *, version: str) -> Sample | str | None:
     if found.table.empty:
         return NO_CUE
     ids = found.others(class_idx, version)["image_id"].tolist()
-    already = float((found.table["before"] == class_idx).mean())
+    already = float((found.others(class_idx, version)["before"] == class_idx).mean())
     return Sample(
         ids,
-        found.turned(class_idx, version).astype(np.float64),
+        of_sources(ids, found.turned(class_idx, version), found.sources),
         note=f"{found.sources} {found.kind}; {100 * already:.1f} % had the class before",
         split=trial_split(scope.audit),
         tests=len(scope.decisions.spurious),
@@ -45,9 +48,15 @@ def _composed(scope: Scope, label: str, version: str) -> Sample | str | None:
     seen, output = scope.composites(label), scope.owner.class_facts(label).class_idx
     if not seen.ids:
         return NO_CUE if version == "after" else None
-    rows = np.flatnonzero(seen.usable(output, version))
-    hits = seen.turned(scope.audit.head, output, version).astype(np.float64)
-    return Sample([seen.ids[row] for row in rows], hits, note=f"{seen.sources} {seen.kind}")
+    ids = [seen.ids[row] for row in np.flatnonzero(seen.usable(output, version))]
+    hits = seen.turned(scope.audit.head, output, version)
+    note = f"{seen.sources} {seen.kind}"
+    return Sample(ids, of_sources(ids, hits, seen.sources), note=note)
+
+
+def of_sources(ids: Sequence[str], hits: BoolArray, sources: int) -> FloatArray:
+    """What turned and which of the sources every image was given, (n, 2)."""
+    return np.column_stack([hits, choose(ids, sources)]) if len(ids) else np.zeros((0, 2))
 
 
 def _triggers(scope: Scope, label: str, bounds: Bounds) -> str:
@@ -61,13 +70,17 @@ def _triggers(scope: Scope, label: str, bounds: Bounds) -> str:
 FLIP_RATE = Measure(
     "flip_rate",
     "Flip rate",
-    "Share of other classes' images that become the class when its cue is pasted on them.",
+    "Share of other classes' images that become the class when its cue is pasted on them; those "
+    "that the model gave the class before stay in it and count as not turned. The interval is over "
+    "cues and images.",
     direction="higher: the cue alone is enough; lower is better",
     better=-1,
     part="flip",
     needs=(PASTED,),
     sample=partial(turned, version="after"),
+    estimate=Flips(),
     reading=_triggers,
+    version=2,
     lacking="no cue could be cut out",
 )
 CONTROL_RATE = Measure(
@@ -80,6 +93,7 @@ CONTROL_RATE = Measure(
     part="flip",
     needs=(CONTROL,),
     sample=partial(turned, version="control"),
+    estimate=Flips(),
 )
 IN_FRONT_RATE = Measure(
     "flip_rate_object_in_front",
@@ -92,4 +106,5 @@ IN_FRONT_RATE = Measure(
     part="flip",
     needs=(CONTROL,),
     sample=partial(turned, version="in_front"),
+    estimate=Flips(),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.measures.cells import Context, Figure
 from core.measures.measure import ONE, SEVERAL, Measure, Rows
 from core.measures.rows import corrected, note, row
 from core.measures.scope import Scope
-from core.statistics.intervals import share
+from core.statistics.extremes import lowest_share
 from core.statistics.paired import Sampled, weighted_share
 from core.statistics.spuriosity import Group, groups
 from core.types import FloatArray
@@ -39,9 +40,22 @@ def _group_rows(scope: Scope) -> Rows:
         tests = len(images[["label", attribute]].drop_duplicates())
         rows += [_row(GROUP, scope, attribute, pair, tests) for pair in found]
         if found:
-            worst = min(found, key=lambda pair: pair[1].accuracy)
-            rows.append(_row(WORST_GROUP, scope, attribute, worst, tests))
+            rows.append(_worst_row(scope, attribute, found))
     return rows
+
+
+def _worst_row(scope: Scope, attribute: str, found: Found) -> dict[str, Any]:
+    """The lowest of some groups; its interval is that of the lowest, whichever it is."""
+    facts, worst = min(found, key=lambda pair: pair[1].accuracy)
+    hits, n = (np.array([getattr(g, name) for _, g in found]) for name in ("hits", "n"))
+    low, high = lowest_share(hits, n)
+    lowest = facts, replace(worst, low=low, high=high)
+    return {**_row(WORST_GROUP, scope, attribute, lowest, 1), "note": chosen(len(found))}
+
+
+def chosen(groups: int) -> str:
+    """Says what choosing the worst does."""
+    return f"the lowest of {groups} groups is too low on average; its interval allows for choosing"
 
 
 def _grouped(audit: Audit, images: Any, attribute: str) -> Found:
@@ -95,10 +109,11 @@ def _worst_of(context: Context, audit: Audit) -> Figure | str:
         weighted_share(right[p.rows], context.weights(p.label, p.n)[:, p.inside]) for p in places
     ]
     worst = int(accuracies.argmin())
-    value, n = float(accuracies[worst]), len(places[worst].rows)
-    interval = share(value * n, n, len(places))
-    note = f"{places[worst].name}; {len(places)} groups (Bonferroni)"
-    return Figure(Sampled(value, np.nanmin(samples, axis=0)), interval, n, note)
+    sizes = np.array([len(place.rows) for place in places])
+    interval = lowest_share(np.rint(accuracies * sizes).astype(np.int64), sizes)
+    sampled = Sampled(float(accuracies[worst]), np.nanmin(samples, axis=0))
+    note = f"{places[worst].name}; {chosen(len(places))}"
+    return Figure(sampled, interval, int(sizes[worst]), note)
 
 
 def _places(context: Context) -> list[Place]:
@@ -126,12 +141,14 @@ GROUP = Measure(
     source=_SAGAWA,
     views=(ONE,),
     part="groups",
+    version=2,
     everywhere=_group_rows,
 )
 WORST_GROUP = Measure(
     "worst_group_accuracy",
     "Worst-group accuracy",
-    "The lowest accuracy of any group of a class and a value of the attribute.",
+    "The lowest accuracy of any group of a class and a value of the attribute; too low on average, "
+    "since it is chosen, which its interval allows for.",
     better=1,
     source=_SAGAWA,
     views=(ONE, SEVERAL),

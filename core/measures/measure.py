@@ -27,6 +27,7 @@ ONE, SEVERAL, EFFECT = "one audit", "several audits", "before and after"
 """The views: a table of one audit, the comparison, before and after."""
 
 MCNEMAR, BOOTSTRAP, TIMED, EXACT = "McNemar", "paired bootstrap", "not tested", "exact"
+BOTH = "both intervals"
 """How a difference of models is tested."""
 
 TAGGED, EVERY, ALL = "tagged classes", "every class", "all classes"

@@ -274,7 +274,7 @@ def _score_rows(
              ("cue-only images", "given", s.n_cue, cue, s.mean_p_cue))  # fmt: skip
     return [
         row(facts, PRECISION, s.average_precision, interval=(s.ap_low, s.ap_high), n=n,
-            split=split, reading=f"chance {s.chance:.3f}", note=f"{said}; interval by bootstrap"),
+            split=split, reading=f"chance {s.chance:.3f}", note=said),
         row(facts, AREA, s.auroc, interval=(s.auroc_low, s.auroc_high), n=n, split=split,
             reading="chance 0.500", note=said),
         *(row(facts, CLASSIFIED, hits, interval=share(hits * m, m), n=m, subject=what, split=of)

@@ -13,6 +13,7 @@ from core.errors import InputError
 from core.measures.availability import COST, make_trials, missing
 from core.measures.cells import Context, Figure, Figures, figures_of
 from core.measures.measure import (
+    BOTH,
     EXACT,
     MCNEMAR,
     PLAIN,
@@ -24,6 +25,7 @@ from core.measures.measure import (
 )
 from core.measures.registry import MEASURES
 from core.measures.shared_images import Shared, shared_images
+from core.statistics.intervals import combined, interval_p
 from core.statistics.multiplicity import corrected
 from core.statistics.paired import (
     bootstrap_interval,
@@ -183,6 +185,10 @@ def _change(
     value = scale * change.value
     if measure.test == EXACT:
         return value, value, value, float("nan")
+    if measure.test == BOTH:
+        ends = ((figure.sampled.value, *figure.interval), (other.sampled.value, *other.interval))
+        bounds = combined(*ends, signs=(1, -1))
+        return value, scale * bounds[1], scale * bounds[2], interval_p(*bounds)
     if measure.test == MCNEMAR:
         mine, theirs = context.shared.correct(audit), context.shared.correct(base)
         lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())

@@ -24,9 +24,9 @@ from core.audits.audit import Audit
 from core.errors import WorkspaceError
 from core.measures.one_audit import (
     check,
-    is_slow,
     kinds_of,
     measure_parts,
+    measured_in,
     missing,
     parts,
 )
@@ -121,8 +121,8 @@ def known(
 ) -> pd.DataFrame:
     """Everything that is known about the tagged cues without loading a model.
 
-    Gaps and groups, which follow from stored numbers, are measured where they are missing; noise
-    and flips are there if they were measured with these very tags, else a row ``note`` says so.
+    What follows from stored numbers is measured where it is missing: gaps and groups, and of noise
+    and flips what was tried with these very tags; of the rest a row ``note`` says so.
 
     Parameters
     ----------
@@ -137,8 +137,9 @@ def known(
     every = parts()
     found = _read(audit, decisions, every, sigmas)
     if quick:
-        quickly = [part for part in every if not is_slow(part)]
-        found |= _measure(Outcomes(audit, decisions), quickly, sigmas, silent)
+        outcomes = Outcomes(audit, decisions)
+        quickly = [part for part in every if not outcomes.missing(kinds_of([part]), sigmas)]
+        found |= _measure(outcomes, quickly, sigmas, silent)
     rows = missing(audit, decisions)
     rows += [
         note(
@@ -179,6 +180,8 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["sigmas"] = [float(sigma) for sigma in sigmas]
     if part in MEASURES:
         depends["formula"] = MEASURES[part].version
+    elif changed := {m.name: m.version for m in measured_in(part) if m.version > 1}:
+        depends["formula"] = changed
     return audit.files.measure(part, fingerprint(depends))
 
 

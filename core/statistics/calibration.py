@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from core.config import CONFIDENCE
+from core.statistics.intervals import critical
 from core.types import BoolArray, FloatArray, IntArray
 
 BINS = 15
@@ -11,6 +15,15 @@ BINS = 15
 
 TRIALS = 200
 """Simulated sets of a calibrated model."""
+
+DRAWS = 500
+"""Simulated sets of a model whose error is a multiple of the observed one."""
+
+SCALES = np.linspace(0, 2, 26)
+"""The multiples of the observed error that are looked at."""
+
+CHANCE = (1 - CONFIDENCE) / 2
+"""How often an error as large as the observed one is chance, at the interval's lower end."""
 
 
 def bins_of(confidence: FloatArray) -> IntArray:
@@ -62,3 +75,64 @@ def calibrated_level(confidence: FloatArray, *, seed: int = 0) -> float:
     bins = bins_of(confidence)
     errors = [np.abs(away[:, bins == b].sum(axis=1)) for b in range(BINS)]
     return float(np.sum(errors, axis=0).mean() / n)
+
+
+class Calibration(NamedTuple):
+    """The expected calibration error without what chance adds to it, in [0, 1]."""
+
+    value: float
+    """The error whose sets show the plain error half of the time; 0 where a calibrated model does
+    so more often than not."""
+    low: float
+    high: float
+    plain: float
+    """:func:`calibration_error`."""
+
+
+def calibration_interval(
+    confidence: FloatArray, correct: BoolArray, *, seed: int = 0
+) -> Calibration:
+    """The calibration error behind the plain one, with a 95 % interval.
+
+    The plain error is a sum of distances, to which chance only adds, so that no resampling of it
+    reaches down to a calibrated model. Sets are drawn whose error in every bin is s times the
+    observed one, from a calibrated model (s = 0) on: the lower end is the largest error whose sets
+    show as much as was observed in less than ``CHANCE``, the value the one that shows it half of
+    the time. The sum of signed distances is never above the error, which makes the upper end
+    plain + z standard errors of that sum, with one more image that is wrong by 1.
+    """
+    n = len(confidence)
+    if not n:
+        return Calibration(*[float("nan")] * 4)
+    away = np.asarray(correct, np.float64) - np.asarray(confidence, np.float64)
+    plain = calibration_error(confidence, correct)
+    scale = [_scale(plain, errors) for errors in _shown(confidence, correct, seed)]
+    spread = (np.square(away).sum() + 1) / (n + 1) - plain**2
+    high = min(plain + critical() * float(np.sqrt(spread / n)), 1.0)
+    return Calibration(scale[0] * plain, scale[1] * plain, high, plain)
+
+
+def _scale(plain: float, errors: FloatArray) -> float:
+    """The multiple at which a rising quantile (26,) of the error reaches the observed one."""
+    rising = np.maximum.accumulate(errors) + 1e-12 * np.arange(len(errors))
+    return float(np.interp(plain, rising, SCALES)) if plain > errors[0] else 0.0
+
+
+def _shown(confidence: FloatArray, correct: BoolArray, seed: int) -> FloatArray:
+    """Median and upper end (2, 26) of the error that sets with each multiple of it show."""
+    n, bins = len(confidence), bins_of(confidence)
+    sure = np.asarray(confidence, np.float64)
+    count, sums, hits, null = (
+        np.bincount(bins, weights, BINS) for weights in (None, sure, correct, sure * (1 - sure))
+    )
+    mean = sums / np.maximum(count, 1)
+    accuracy = (hits + 2 * mean) / (count + 2)
+    away, drawn = (hits - sums) / n, np.random.default_rng(seed).normal(size=(DRAWS, BINS))
+    found = []
+    for scale in SCALES:
+        right = np.clip(mean + scale * (accuracy - mean), 0, 1)
+        variance = null + count * (right * (1 - right) - mean * (1 - mean))
+        error = np.sqrt(np.maximum(variance, 0.02 * count)) / n
+        shown = np.abs(scale * away + error * drawn).sum(axis=1)
+        found.append(np.quantile(shown, [0.5, 1 - CHANCE]))
+    return np.array(found).T

@@ -7,16 +7,26 @@ the interval of a change on the same images follow by the bootstrap, unless ther
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from core.config import CONFIDENCE
 from core.statistics.bootstrap import RESAMPLES, RESAMPLES_OF_ONE, bootstrapped
-from core.statistics.intervals import combined, paired_change, share, side_size
+from core.statistics.clustered import clustered_change, clustered_share
+from core.statistics.intervals import (
+    combined,
+    critical,
+    paired_change,
+    paired_difference,
+    share,
+    side_size,
+)
 from core.statistics.order import falling
 from core.statistics.paired import weighted_gap, weighted_share
 from core.statistics.separation import (
     auroc_interval,
+    precision_parts,
     relative_core_sensitivity,
     weighted_auroc,
     weighted_precision,
@@ -26,6 +36,8 @@ from core.types import BoolArray, FloatArray
 
 Bounds = tuple[float, float, float]
 """A value, and the two ends of its 95 % interval; NaN where there is none."""
+
+Drawn = Callable[[int], FloatArray]
 
 NOTHING: Bounds = (float("nan"),) * 3
 
@@ -74,6 +86,16 @@ class Estimate(ABC):
         )
         return self.value(after) - self.value(before), low, high
 
+    def resampled(self, values: FloatArray, drawn: Drawn) -> FloatArray:
+        """The figure (B,) under resamples that several models share.
+
+        Parameters
+        ----------
+        drawn : of n things that are drawn together: how often each was, (B, n), always the same.
+        """
+        known = self.known(values)
+        return self.under(values[known], drawn(len(values))[:, known])
+
     def value(self, values: FloatArray) -> float:
         """The figure of images that all say something."""
         return float(self.under(values, np.ones((1, len(values))))[0])
@@ -105,6 +127,41 @@ class Proportion(Mean):
         """See :class:`Estimate`."""
         kept = self.known(before) & self.known(after)
         return paired_change(before[kept].astype(bool), after[kept].astype(bool))
+
+
+class Flips(Estimate):
+    """Share of hits, 1 or 0, of images whose second number is the source that they were given."""
+
+    by_formula = True
+
+    def under(self, values: FloatArray, weights: FloatArray) -> FloatArray:
+        """See :class:`Estimate`."""
+        return weighted_share(values[:, 0], weights)
+
+    def of(self, values: FloatArray, tests: int = 1) -> Bounds:
+        """See :func:`core.statistics.clustered.clustered_share`."""
+        values = values[self.known(values)]
+        return clustered_share(values[:, 0], values[:, 1], tests) if len(values) else NOTHING
+
+    def change(self, before: FloatArray, after: FloatArray) -> Bounds:
+        """See :func:`core.statistics.clustered.clustered_change`."""
+        kept = self.known(before) & self.known(after)
+        before, after = before[kept], after[kept]
+        return clustered_change(before[:, 0], after[:, 0], after[:, 1]) if kept.any() else NOTHING
+
+    def resampled(self, values: FloatArray, drawn: Drawn) -> FloatArray:
+        """Sources are drawn, each with its images; spread as far as so few of them have to."""
+        from scipy.stats import t
+
+        values = values[self.known(values)]
+        sources = int(values[:, 1].max()) + 1
+        if sources < 2:
+            return super().resampled(values, drawn)
+        found = self.under(values, drawn(sources)[:, values[:, 1].astype(np.int64)])
+        student = float(t.isf((1 - CONFIDENCE) / 2, sources - 1)) / critical()
+        middle, wider = float(np.nanmean(found)), student * np.sqrt(sources / (sources - 1))
+        spread: FloatArray = middle + wider * (found - middle)
+        return spread
 
 
 class Gap(Estimate):
@@ -177,12 +234,10 @@ class RelativeSensitivity(Estimate):
         return np.array([relative_core_sensitivity(float(a), float(b)) for a, b in pairs])
 
 
-class Precision(Estimate):
-    """Average precision of the first number; the second is 1 in the first group, then 0."""
+class Separation(Estimate):
+    """How well the first number tells two groups apart; the second is 1 in the first, then 0."""
 
-    def under(self, values: FloatArray, weights: FloatArray) -> FloatArray:
-        """See :class:`Estimate`."""
-        return weighted_precision(values[:, 0], values[:, 1] > 0, weights)
+    by_formula = True
 
     def groups(self, values: FloatArray) -> Sequence[int]:
         """Either group is resampled by itself."""
@@ -190,10 +245,33 @@ class Precision(Estimate):
         return first, len(values) - first
 
 
-class Area(Precision):
-    """Area under the ROC curve of the first number, with Newcombe's interval (2006)."""
+class Precision(Separation):
+    """Average precision of the first group, whose share is the level of chance."""
 
-    by_formula = True
+    def under(self, values: FloatArray, weights: FloatArray) -> FloatArray:
+        """See :class:`Estimate`."""
+        return weighted_precision(values[:, 0], values[:, 1] > 0, weights)
+
+    def of(self, values: FloatArray, tests: int = 1) -> Bounds:
+        """See :func:`core.statistics.separation.precision_parts`."""
+        values = values[self.known(values)]
+        if not 0 < values[:, 1].sum() < len(values):
+            return NOTHING
+        found = precision_parts(values[:, 0], values[:, 1] > 0)
+        return found.value, found.low, found.high
+
+    def change(self, before: FloatArray, after: FloatArray) -> Bounds:
+        """Square-and-add, with the correlation that the images' influences have."""
+        kept = self.known(before) & self.known(after)
+        if not 0 < before[kept, 1].sum() < kept.sum():
+            return NOTHING
+        old, new = (precision_parts(v[kept, 0], v[kept, 1] > 0) for v in (before, after))
+        sizes = np.linalg.norm(old.influence) * np.linalg.norm(new.influence)
+        return paired_difference(old[:3], new[:3], float(old.influence @ new.influence / sizes))
+
+
+class Area(Separation):
+    """Area under the ROC curve of the first number, with Newcombe's interval (2006)."""
 
     def under(self, values: FloatArray, weights: FloatArray) -> FloatArray:
         """See :class:`Estimate`."""

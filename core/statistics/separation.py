@@ -8,12 +8,13 @@ It is called average precision here and stands beside the area under the ROC cur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from core.config import CONFIDENCE
-from core.statistics.bootstrap import bootstrapped
-from core.types import FloatArray
+from core.statistics.intervals import wilson
+from core.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SpuriousScore:
     """In (0, 1]; chance is ``chance``, so it compares only between sets of the same ratio."""
     ap_low: float
     ap_high: float
-    """Percentile interval of a bootstrap within either group."""
+    """See :func:`precision_parts`."""
     auroc: float
     """In [0, 1]; chance is 0.5 whatever the ratio."""
     auroc_low: float
@@ -41,21 +42,20 @@ class SpuriousScore:
     mean_p_cue: float
 
 
-def spurious_score(p_in: FloatArray, p_cue: FloatArray, *, seed: int = 0) -> SpuriousScore:
+def spurious_score(p_in: FloatArray, p_cue: FloatArray) -> SpuriousScore:
     """Score one class.
 
     Parameters
     ----------
     p_in : (n_in,) probability of the class on its own images.
     p_cue : (n_cue,) the same on images that show the cue and not the object.
-    seed : of the bootstrap.
 
     Raises
     ------
     ValueError
         If either group is empty or holds a value that is no number.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.metrics import roc_auc_score
 
     p_in, p_cue = np.asarray(p_in, np.float64), np.asarray(p_cue, np.float64)
     if not len(p_in) or not len(p_cue):
@@ -65,11 +65,10 @@ def spurious_score(p_in: FloatArray, p_cue: FloatArray, *, seed: int = 0) -> Spu
         raise ValueError("a probability is not a finite number")
     truth = np.repeat([True, False], [len(p_in), len(p_cue)])
     area = float(roc_auc_score(truth, values))
-    ap_low, ap_high = precision_interval(p_in, p_cue, seed=seed)
+    precision = precision_parts(values, truth)
     auroc_low, auroc_high = auroc_interval(area, len(p_in), len(p_cue))
     return SpuriousScore(
-        float(average_precision_score(truth, values)),
-        *(ap_low, ap_high),
+        *precision[:3],
         area,
         *(auroc_low, auroc_high),
         chance=len(p_in) / len(values),
@@ -80,7 +79,7 @@ def spurious_score(p_in: FloatArray, p_cue: FloatArray, *, seed: int = 0) -> Spu
     )
 
 
-def weighted_precision(values: FloatArray, positive: FloatArray, weights: FloatArray) -> FloatArray:
+def weighted_precision(values: FloatArray, positive: BoolArray, weights: FloatArray) -> FloatArray:
     """Average precision (B,) of the same scores under B weightings; ties enter together.
 
     Parameters
@@ -98,7 +97,7 @@ def weighted_precision(values: FloatArray, positive: FloatArray, weights: FloatA
     return found
 
 
-def weighted_auroc(values: FloatArray, positive: FloatArray, weights: FloatArray) -> FloatArray:
+def weighted_auroc(values: FloatArray, positive: BoolArray, weights: FloatArray) -> FloatArray:
     """Area under the ROC curve (B,) of the same scores under B weightings; ties count half.
 
     Parameters
@@ -116,15 +115,66 @@ def weighted_auroc(values: FloatArray, positive: FloatArray, weights: FloatArray
     return found
 
 
-def precision_interval(p_in: FloatArray, p_cue: FloatArray, *, seed: int) -> tuple[float, float]:
-    """Percentile interval of the average precision, either group resampled by itself."""
-    values = np.concatenate([p_in, p_cue])
-    positive = np.arange(len(values)) < len(p_in)
-    return bootstrapped(
-        lambda weights: weighted_precision(values, positive, weights),
-        (len(p_in), len(p_cue)),
-        seed=seed,
+class PrecisionParts(NamedTuple):
+    """Average precision with what every image does to it, one of either kind added as a guard."""
+
+    value: float
+    """Of the images alone."""
+    low: float
+    high: float
+    influence: FloatArray
+    """(n + 2,) what every image, and either that was added, adds to its standard error: their
+    squares sum to the variance."""
+
+
+def precision_parts(values: FloatArray, positive: BoolArray) -> PrecisionParts:
+    """Average precision with a 95 % interval that has a width under perfect separation, too.
+
+    The variance is that of the influence of every image (the infinitesimal jackknife, Efron 1982),
+    once a negative above and a positive below all others have been added: with few images one that
+    was not drawn may stand there, which no resampling of those that were drawn shows. It gives the
+    number of independent images for a score interval as of a proportion (Wilson 1927), with
+    Student's quantile for the smaller group. A positive counts in its own precision, which lifts
+    the average by about (1 - AP) / n_positive; the lower end is taken from below that. Wider than
+    it need be, 98 % and more, where the average is above 0.9.
+
+    Parameters
+    ----------
+    values : (n,) scores; positive : (n,), some of them but not all.
+    """
+    from scipy.stats import t
+
+    guarded = np.concatenate([values, [np.max(values) + 1, np.min(values) - 1]])
+    kinds = np.concatenate([positive, [False, True]])
+    average, influence = _influence(guarded, kinds)
+    for kind in (kinds, ~kinds):
+        part = influence[kind]
+        influence[kind] = (part - part.mean()) * np.sqrt(len(part) / (len(part) - 1))
+    value = float(weighted_precision(values, positive, np.ones((1, len(values))))[0])
+    fewest = int(min(positive.sum(), (~positive).sum()))
+    if fewest < 2:
+        return PrecisionParts(value, 0.0, 1.0, influence)
+    n, z = (
+        average * (1 - average) / (influence @ influence),
+        t.isf((1 - CONFIDENCE) / 2, fewest - 1),
     )
+    alone = max(value - (1 - value) / positive.sum(), 0.0)
+    low, high = wilson(np.array([alone, value]) * n, n, z=float(z))
+    return PrecisionParts(value, float(low.min()), float(high[1]), influence)
+
+
+def _influence(values: FloatArray, positive: BoolArray) -> tuple[float, FloatArray]:
+    """Average precision and its derivative (n,) by the weight of every image; ties together."""
+    _, group = np.unique(-values, return_inverse=True)
+    gained = np.bincount(group, positive)
+    true, every = np.cumsum(gained), np.cumsum(np.bincount(group))
+    precision, total = true / every, float(true[-1])
+    average = float(gained @ precision / total)
+    of_true, of_false = (
+        np.cumsum((gained * part / every**2)[::-1])[::-1] / total for part in (every - true, true)
+    )
+    here = (precision - average) / total + of_true
+    return average, np.where(positive, here[group], -of_false[group])
 
 
 def auroc_interval(area: float, n_positive: int, n_negative: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.statistics.intervals import accuracy_gaps, critical, side_size, wilson
+from core.statistics.intervals import accuracy_gaps, clopper_pearson, side_size
 from core.statistics.order import falling
 from core.types import BoolArray, FloatArray, IntArray
 
@@ -96,18 +96,25 @@ class Group:
     accuracy: float
     low: float
     high: float
-    """Wilson interval of the accuracy, in [0, 1]."""
+    """Clopper-Pearson interval of the accuracy, in [0, 1]."""
     n: int
+
+    @property
+    def hits(self) -> int:
+        """Images that are predicted correctly."""
+        return round(self.accuracy * self.n)
 
 
 def groups(correct: BoolArray, values: np.ndarray, *, tests: int = 1) -> list[Group]:
-    """Accuracy per value of an attribute, worst first; missing values are a group of their own."""
-    z = critical(tests)
+    """Accuracy per value of an attribute, worst first; missing values are a group of their own.
+
+    Intervals are exact, so that all of them hold at once where they are corrected.
+    """
     names = np.array(["missing" if v != v or v is None else str(v) for v in values], dtype=object)
     found = []
     for name in sorted(set(names)):
         hits = correct[names == name]
-        low, high = wilson(np.array(hits.sum()), len(hits), z=z)
+        low, high = clopper_pearson(int(hits.sum()), len(hits), tests)
         found.append(Group(name, float(hits.mean()), float(low), float(high), len(hits)))
     return sorted(found, key=lambda g: g.accuracy)
 

@@ -122,6 +122,7 @@ def robustness_figure(found: Robustness) -> go.Figure:
     """Models on logit axes with their bars, y = x dashed, and the line with its band."""
     import plotly.graph_objects as go
 
+    from core.measures.effective_robustness import RHO
     from core.statistics.robustness import logit
 
     points, figure = found.points, go.Figure()
@@ -150,9 +151,10 @@ def robustness_figure(found: Robustness) -> go.Figure:
         name="models",
         text=[drawn(name) for name in points["name"]],
         textposition="top center",
-        customdata=points[["x", "y", "rho"]].to_numpy(),
+        customdata=points[["x", "y", *RHO]].to_numpy(),
         hovertemplate="%{text}<br>x %{customdata[0]:.1%}, y %{customdata[1]:.1%}<br>"
-        "off the line: %{customdata[2]:+.1f} points<extra></extra>",
+        "off the line: %{customdata[2]:+.1f} points "
+        "[%{customdata[3]:+.1f}, %{customdata[4]:+.1f}]<extra></extra>",
         error_x=_bars(place, "x"),
         error_y=_bars(place, "y"),
         marker={
@@ -185,22 +187,21 @@ def _bars(place: dict[str, FloatArray], axis: str) -> Mapping[str, object]:
 
 
 def _line(figure: go.Figure, line: Line, ends: Sequence[float]) -> None:
-    """The line, and its band where there is one."""
+    """The line, and its band: where it passes, at every place by itself."""
     from scipy.special import expit
 
     from core.statistics.robustness import logit
 
     across = np.linspace(ends[0], ends[1], 50)
     low, high = line.bounds(expit(across), 1e9)
-    if line.band is not None:
-        figure.add_scatter(
-            x=[*across, *across[::-1]],
-            y=[*logit(low, 1e9), *logit(high, 1e9)[::-1]],
-            fill="toself",
-            mode="none",
-            fillcolor="rgba(138,148,163,.25)",
-            hoverinfo="skip",
-        )
+    figure.add_scatter(
+        x=[*across, *across[::-1]],
+        y=[*logit(low, 1e9), *logit(high, 1e9)[::-1]],
+        fill="toself",
+        mode="none",
+        fillcolor="rgba(138,148,163,.25)",
+        hoverinfo="skip",
+    )
     figure.add_scatter(
         x=across,
         y=line.slope * across + line.intercept,

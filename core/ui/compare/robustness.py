@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.measures.cells import Context
-from core.measures.effective_robustness import Robustness, axes, robustness
+from core.measures.effective_robustness import RHO, Robustness, axes, robustness
 from core.ui.compare.figures import robustness_figure
 from core.ui.frame import state
 from core.ui.frame.blocks import empty, plain
@@ -75,6 +75,10 @@ def _numbers(found: Robustness) -> None:
                 format="%+.1f points",
                 help="Accuracy up minus what the line gives for the accuracy across.",
             ),
+            **{
+                name: st.column_config.NumberColumn(f"its {end} end", format="%+.1f points")
+                for name, end in zip(RHO[1:], ("lower", "upper"), strict=True)
+            },
         },
     )
     fit = ""
@@ -84,6 +88,7 @@ def _numbers(found: Robustness) -> None:
             f"R² {found.line.r2:.2f} over {found.line.n:,} models."
         )
     st.caption(
-        "Logit axes, 95 % Clopper-Pearson bars (Taori et al. 2020). High and low spuriosity are "
-        "each model's own ends of its ranking." + fit
+        "Logit axes, 95 % Clopper-Pearson bars (Taori et al. 2020); the band is where the line "
+        "passes, at 95 % for every place by itself. High and low spuriosity are each model's own "
+        "ends of its ranking." + fit
     )

@@ -16,6 +16,7 @@ from core.measures.one_audit import is_slow, kinds_of, parts, words
 from core.measures.registry import MEASURES, register
 from core.measures.scope import Scope
 from core.measures.stored import is_stored, known, measured
+from core.statistics.estimates import Flips
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.trials.outcomes import CONTROL, PASTED, Outcomes
@@ -27,6 +28,7 @@ BOTH = Measure(
     "Whether the cue turns an image that hiding as much of it does not.",
     better=-1,
     needs=(PASTED, CONTROL),
+    estimate=Flips(),
 )
 
 
@@ -35,7 +37,8 @@ def more(scope: Scope, label: str) -> Sample | str | None:
     cue, control = (turned(scope, label, version=name) for name in ("after", "control"))
     if not isinstance(cue, Sample) or not isinstance(control, Sample):
         return "no cue could be cut out"
-    return replace(cue, values=np.maximum(cue.values - control.values, 0))
+    hits = np.maximum(cue.values[:, 0] - control.values[:, 0], 0)
+    return replace(cue, values=np.column_stack([hits, cue.values[:, 1]]))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from core.statistics.estimates import RelativeSensitivity
 from core.statistics.separation import (
     auroc_interval,
-    precision_interval,
+    precision_parts,
     relative_core_sensitivity,
     spurious_score,
     weighted_precision,
@@ -48,6 +48,7 @@ def test_equals_slow_replicas(rng: np.random.Generator, digits: int) -> None:
 def test_a_constant_score_is_at_chance() -> None:
     found = spurious_score(np.full(50, 0.3), np.full(75, 0.3))
     assert found.average_precision == pytest.approx(0.4)
+    assert found.ap_low < 0.4 < found.ap_high
     assert found.chance == pytest.approx(0.4)
     assert found.auroc == 0.5
     assert (found.n_in, found.n_cue) == (50, 75)
@@ -58,6 +59,7 @@ def test_best_and_worst() -> None:
     best = spurious_score(high, low)
     assert (best.average_precision, best.auroc, best.auroc_high) == (1.0, 1.0, 1.0)
     assert 0.9 < best.auroc_low < 1
+    assert (best.ap_high, 0.7 < best.ap_low < 0.9) == (1.0, True)
     worst = spurious_score(np.linspace(0, 0.4, 50), np.linspace(0.5, 1, 75))
     assert worst.average_precision == pytest.approx(0.238, abs=1e-3)
     assert (worst.auroc, worst.auroc_low) == (0.0, 0.0)
@@ -82,13 +84,39 @@ def test_weights_count_images(rng: np.random.Generator) -> None:
         assert value == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_bootstrap_is_seeded(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    p_in, p_cue = rng.random(30), rng.random(20)
-    found = precision_interval(p_in, p_cue, seed=3)
-    assert precision_interval(p_in, p_cue, seed=3) == found
-    assert precision_interval(p_in, p_cue, seed=4) != found
-    monkeypatch.setattr("core.statistics.bootstrap.CHUNK", 50 * 300)
-    assert precision_interval(p_in, p_cue, seed=3) == pytest.approx(found, abs=0.05)
+def test_influence_is_the_slope_of_the_average(rng: np.random.Generator) -> None:
+    values, positive = rng.random(20).round(1), np.arange(20) < 8
+    found = precision_parts(values, positive)
+    guarded = np.concatenate([values, [2, -1]])
+    kinds = np.concatenate([positive, [False, True]])
+    slopes = np.zeros(22)
+    for image in range(22):
+        weights = np.ones((2, 22))
+        weights[0, image] += 1e-6
+        more, same = weighted_precision(guarded, kinds, weights)
+        slopes[image] = (more - same) / 1e-6
+    for kind in (kinds, ~kinds):
+        n = int(kind.sum())
+        wanted = (slopes[kind] - slopes[kind].mean()) * np.sqrt(n / (n - 1))
+        assert found.influence[kind] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_perfect_separation_is_not_certain() -> None:
+    found = precision_parts(np.arange(20) / 20, np.arange(20) >= 10)
+    assert found.value == found.high == 1
+    assert 0.5 < found.low < 0.75
+    more = precision_parts(np.arange(200) / 200, np.arange(200) >= 100)
+    assert found.low < more.low < 1
+    alone = precision_parts(np.array([0.3, 0.1, 0.2]), np.array([True, False, False]))
+    assert alone[:3] == (1, 0, 1)
+
+
+def test_an_average_ignores_monotone_maps(rng: np.random.Generator) -> None:
+    values, positive = rng.normal(size=30), np.arange(30) < 12
+    found, again = (precision_parts(v, positive) for v in (values, np.exp(values)))
+    assert again[:3] == pytest.approx(found[:3])
+    order = rng.permutation(30)
+    assert precision_parts(values[order], positive[order])[:3] == pytest.approx(found[:3])
 
 
 @pytest.mark.parametrize("area", [0.0, 0.1, 0.5, 0.93, 1.0])

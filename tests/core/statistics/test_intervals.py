@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import beta, binom, norm
 
 from core.statistics.intervals import (
     accuracy_gaps,
     auroc,
+    clopper_pearson,
     combined,
     critical,
+    interval_p,
     log_softmax,
     paired_change,
     side_size,
@@ -146,3 +148,26 @@ def test_a_combined_difference_is_newcombe_s() -> None:
     assert [100 * v for v in found] == pytest.approx(
         [gaps.gap[0], gaps.gap_low[0], gaps.gap_high[0]]
     )
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (20, 20), (7, 20), (1, 3)])
+def test_clopper_pearson_leaves_its_tails(k: int, n: int) -> None:
+    low, high = clopper_pearson(k, n)
+    assert float(low) == 0 if k == 0 else binom.sf(k - 1, n, low) == pytest.approx(0.025)
+    assert float(high) == 1 if k == n else binom.cdf(k, n, high) == pytest.approx(0.025)
+    if 0 < k < n:
+        assert float(low) == pytest.approx(beta.ppf(0.025, k, n - k + 1))
+
+
+def test_a_corrected_exact_interval_leaves_its_tails() -> None:
+    low, high = clopper_pearson(7, 20, 5)
+    assert binom.sf(6, 20, low) == pytest.approx(0.005)
+    assert binom.cdf(7, 20, high) == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("value", [0.2, -0.2])
+def test_a_p_value_agrees_with_its_interval(value: float) -> None:
+    wide, edge, narrow = (interval_p(value, value - half, value + half) for half in (0.3, 0.2, 0.1))
+    assert wide > edge > narrow
+    assert (edge, narrow) == pytest.approx((0.05, 2 * norm.sf(2 * norm.isf(0.025))))
+    assert interval_p(0.0, -0.1, 0.1) == 1

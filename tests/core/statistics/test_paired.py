@@ -1,15 +1,13 @@
-"""Intervals, tests and lines of the comparison against slow replicas and other libraries."""
+"""Intervals and tests of the comparison against slow replicas and other libraries."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit
-from scipy.stats import beta, binom, binomtest
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from core.statistics.calibration import bin_sums, bins_of, calibrated_level, calibration_error
 from core.statistics.intervals import accuracy_gaps, mean_interval
 from core.statistics.paired import (
     Sampled,
@@ -22,7 +20,6 @@ from core.statistics.paired import (
     weighted_gap,
     weighted_share,
 )
-from core.statistics.robustness import clopper_pearson, effective_robustness, fit_line, logit
 from core.statistics.separation import weighted_auroc, weighted_precision
 
 
@@ -116,81 +113,3 @@ def test_mean_interval_of_one_is_its_own() -> None:
     assert mean_interval(np.array([3.0]), np.array([1.0]), np.array([7.0])) == (1, 7)
     low, high = mean_interval(np.zeros(4), np.full(4, -1.0), np.full(4, 2.0))
     assert (low, high) == (-0.5, 1.0)
-
-
-def test_calibration_error_by_hand() -> None:
-    confidence = np.array([0.95, 0.99, 1.0, 0.52, 0.51])
-    correct = np.array([True, True, False, True, False])
-    last = abs((0.95 + 0.99 + 1.0) - 2)
-    middle = abs((0.52 + 0.51) - 1)
-    assert bins_of(confidence).tolist() == [14, 14, 14, 7, 7]
-    assert calibration_error(confidence, correct) == pytest.approx((last + middle) / 5)
-    assert np.isnan(calibration_error(confidence[:0], correct[:0]))
-
-
-def test_calibration_error_adds_up_over_parts(rng: np.random.Generator) -> None:
-    confidence = rng.uniform(0.2, 1, 60)
-    correct = rng.random(60) < confidence
-    ones = np.ones((1, 30))
-    sums = sum(bin_sums(confidence[p], correct[p], ones) for p in (slice(30), slice(30, 60)))
-    assert np.abs(sums).sum() / 60 == pytest.approx(calibration_error(confidence, correct))
-    order = rng.permutation(60)
-    assert calibration_error(confidence[order], correct[order]) == pytest.approx(
-        calibration_error(confidence, correct)
-    )
-
-
-def test_a_calibrated_model_is_at_its_level(rng: np.random.Generator) -> None:
-    confidence = rng.uniform(0.4, 1, 400)
-    right = rng.random(400) < confidence
-    level = calibrated_level(confidence)
-    assert 0.02 < level < 0.06
-    assert calibration_error(confidence, right) < 2 * level
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 20), (20, 20), (7, 20), (1, 3)])
-def test_clopper_pearson_leaves_its_tails(k: int, n: int) -> None:
-    low, high = clopper_pearson(k, n)
-    assert float(low) == 0 if k == 0 else binom.sf(k - 1, n, low) == pytest.approx(0.025)
-    assert float(high) == 1 if k == n else binom.cdf(k, n, high) == pytest.approx(0.025)
-    if 0 < k < n:
-        assert float(low) == pytest.approx(beta.ppf(0.025, k, n - k + 1))
-
-
-N = np.full(6, 1000)
-
-
-def test_models_on_a_line_have_no_effective_robustness() -> None:
-    x = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
-    y = expit(0.9 * logit(x, N) - 0.5)
-    line = fit_line(x, y, N, N)
-    assert (line.slope, line.intercept, line.r2) == pytest.approx((0.9, -0.5, 1))
-    assert effective_robustness(line, x, y, N) == pytest.approx(np.zeros(6), abs=1e-9)
-    assert effective_robustness(line, x, y + 0.03, N) == pytest.approx(np.full(6, 3))
-    low, high = line.bounds(x, 1000)
-    assert low == pytest.approx(y)
-    assert high == pytest.approx(y)
-
-
-def test_line_equals_least_squares_on_logits(rng: np.random.Generator) -> None:
-    x, y = rng.uniform(0.3, 0.95, 6), rng.uniform(0.3, 0.95, 6)
-    line = fit_line(x, y, N, N)
-    slope, intercept = np.polyfit(np.log(x / (1 - x)), np.log(y / (1 - y)), 1)
-    assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
-    again = fit_line(x, y, N, N)
-    assert (line.band == again.band).all()
-
-
-def test_accuracies_of_zero_and_one_stay_finite() -> None:
-    assert logit(1.0, 50) == pytest.approx(np.log(0.99 / 0.01))
-    assert logit(0.0, 50) == pytest.approx(-np.log(0.99 / 0.01))
-    assert expit(logit(0.3, 50)) == pytest.approx(0.3)
-
-
-def test_too_few_models_make_no_line() -> None:
-    two = np.array([0.5, 0.7])
-    assert fit_line(two, two, N[:2], N[:2]) is None
-    same = np.full(4, 0.5)
-    assert fit_line(same, two[[0, 1, 0, 1]], N[:4], N[:4]) is None
-    three = np.array([0.5, 0.6, 0.7])
-    assert fit_line(three, three, N[:3], N[:3]).band is None
