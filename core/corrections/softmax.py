@@ -56,6 +56,7 @@ def fit_softmax(
     anchor: float,
     penalty: Penalty | None = None,
     seen: FloatArray | None = None,
+    weights: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Weight (K, D) and bias (K,) of least mean cross-entropy near a given head.
 
@@ -68,6 +69,7 @@ def fit_softmax(
     features : (n, D), as the head is to see them.
     labels : (n,) outputs.
     seen : (n, D) features as the encoder gives them, where ``features`` were changed.
+    weights : (n,) how much each image counts, at least 0; default all alike.
     """
     from scipy.optimize import minimize
 
@@ -76,6 +78,8 @@ def fit_softmax(
     first = np.asarray(head.weight, np.float64) * scale
     offsets = _taken(head, x if seen is None else seen)
     k, d = first.shape
+    counts = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    counts = counts / counts.sum()
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
         v, bias = flat[: k * d].reshape(k, d), flat[k * d :]
@@ -84,10 +88,10 @@ def fit_softmax(
         logits -= logits.max(axis=1, keepdims=True)
         grown = np.exp(logits)
         total = grown.sum(axis=1)
-        value = float((np.log(total) - logits[np.arange(n), labels]).mean())
+        value = float(counts @ (np.log(total) - logits[np.arange(n), labels]))
         wrong = grown / total[:, None]
         wrong[np.arange(n), labels] -= 1
-        wrong /= n
+        wrong *= counts[:, None]
         pull = (wrong.T.astype(np.float32) @ x).astype(np.float64)
         slope = (pull - np.outer(wrong.sum(axis=0), mean)) / scale + anchor * (v - first)
         value += anchor / 2 * float(np.sum((v - first) ** 2))

@@ -6,6 +6,7 @@ import numpy as np
 
 from core.candidates.pca import class_pca
 from core.corrections.evidence import Cue, Evidence, Pairs, high_against_low
+from core.corrections.pairs import CUT, REPLACED
 from core.models.linear import Head
 
 D, CLASSES = 12, 3
@@ -25,7 +26,8 @@ def make_evidence(
     labels = np.arange(n) % CLASSES
     shift = 4.0 * (np.arange(D) == 0)
     features = rng.normal(size=(n, D)) + 2 * head.weight[labels] * (np.arange(D) > 0)
-    features += ((rng.random(n) < 2 / 3) & (labels == 0))[:, None] * shift
+    shows = (rng.random(n) < 2 / 3) & (labels == 0)
+    features += shows[:, None] * shift
     features = features.astype(np.float32)
     own = np.flatnonzero(labels == 0)
     pca = class_pca(features[own], head.weight[0], 5)
@@ -33,9 +35,12 @@ def make_evidence(
     present = np.full((n, cues), -1, np.int8)
     for m, cue in enumerate(found):
         present[own, m] = high_against_low(cue.alpha(features[own]), 0.3)
-    made = None
+    made, erased = None, {}
     if pairs:
         rows = np.flatnonzero(labels != 0)
         moved = features[rows] + shift + rng.normal(0, 0.1, (len(rows), D))
         made = Pairs(moved.astype(np.float32), features[rows], rows * 0, rows=rows)
-    return Evidence(features, labels, found, present, made)
+        plain = (features - shows[:, None] * shift).astype(np.float32)[own]
+        without = Pairs(features[own], plain, own * 0, rows=own)
+        erased = {CUT: without, REPLACED: without}
+    return Evidence(features, labels, found, present, made, erased)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence, Pairs
-from core.corrections.pairs import REPLACED, erased_pairs, strong
+from core.corrections.pairs import CUT, REPLACED, erased_pairs, strong
 from core.corrections.presence import mixture, presence
 from tests.core.corrections.mitigation_fixture import D, make_evidence, make_head
 
@@ -29,7 +29,8 @@ def planted(share: float, *, n: int = 120, pairs: bool = True) -> tuple[Evidence
     made, erased = None, {}
     if pairs:
         made = Pairs(plain[rows] + shift.astype(np.float32), plain[rows], 0 * rows, rows=rows)
-        erased = {REPLACED: Pairs(found[mine], plain[mine], 0 * mine, rows=mine)}
+        without = Pairs(found[mine], plain[mine], 0 * mine, rows=mine)
+        erased = {CUT: without, REPLACED: without}
     return replace(evidence, features=found, pairs=made, erased=erased), shows
 
 
