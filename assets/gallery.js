@@ -1,30 +1,39 @@
 // Photos with transparent pictures on top, alone or in cards with a title, a figure and a tag. Other
 // data patch what is there.
 
-const OPACITY = "spurioscope-opacity"; // key in localStorage and name of the window event
+// Keys in localStorage and names of the window events: what dims has a strength of its own.
+const STRENGTHS = { false: "spurioscope-opacity", true: "spurioscope-dimming" };
+const TITLES = { false: "Heatmap strength", true: "Dimming" };
+const BARE = "o"; // the key that takes what lies over the photos off
 const HOLD_MS = 400; // a press longer than this looks at the photo and is not a click
 const HEAD_START_MS = 300; // at most so long the first row has the server to itself
 let cellCount = 0;
-let chosenOpacity = null; // by the user, on this page; null until a slider is moved
+const chosen = {}; // strengths by the user, on this page; none until a slider is moved
 
-function storedOpacity() {
+function storedStrength(name) {
   try {
-    const text = window.localStorage.getItem(OPACITY);
+    const text = window.localStorage.getItem(name);
     const value = text === null ? NaN : Number(text);
-    return value >= 0 && value <= 1 ? value : chosenOpacity;
+    return value >= 0 && value <= 1 ? value : chosen[name];
   } catch {
-    return chosenOpacity; // storage is blocked: the choice lasts as long as the page
+    return chosen[name]; // storage is blocked: the choice lasts as long as the page
   }
 }
 
-function storeOpacity(value) {
-  chosenOpacity = value;
+function storeStrength(name, value) {
+  chosen[name] = value;
   try {
-    window.localStorage.setItem(OPACITY, String(value));
+    window.localStorage.setItem(name, String(value));
   } catch {
-    // See storedOpacity.
+    // See storedStrength.
   }
-  window.dispatchEvent(new CustomEvent(OPACITY, { detail: value }));
+  window.dispatchEvent(new CustomEvent(name));
+}
+
+// Letters that go into a text are no keys.
+function isTyped(event) {
+  const [target] = event.composedPath();
+  return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName ?? "");
 }
 
 async function decoded(url, urgent) {
@@ -257,6 +266,7 @@ class Card {
 class View {
   constructor(parent) {
     this.generation = 0;
+    this.pressed = null; // since when the key is held
     this.cards = [];
     this.pick = () => {};
     this.tag = () => {};
@@ -269,12 +279,14 @@ class View {
   buildHeader() {
     const header = element("div", "header", this.root);
     this.controls = element("label", "controls", header);
-    element("span", "", this.controls).textContent = "Heatmap strength";
+    this.strength = element("span", "", this.controls);
     this.slider = element("input", "slider", this.controls);
     Object.assign(this.slider, { type: "range", min: "0", max: "1", step: "0.05" });
     this.readout = element("span", "", this.controls);
     this.readout.setAttribute("aria-hidden", "true"); // the slider itself says it
-    this.slider.addEventListener("input", () => storeOpacity(this.slider.valueAsNumber));
+    this.slider.addEventListener("input", () =>
+      storeStrength(this.kept, this.slider.valueAsNumber),
+    );
     this.names = element("datalist", "", header);
     this.names.id = "names-used";
     this.legend = element("span", "legend", header);
@@ -285,21 +297,38 @@ class View {
   listen() {
     this.listeners = new AbortController();
     const { signal } = this.listeners;
-    window.addEventListener(OPACITY, (event) => this.fade(event.detail), { signal });
-    window.addEventListener(
-      "storage",
-      (event) => event.key === OPACITY && this.fade(storedOpacity() ?? this.opacity),
-      { signal },
-    );
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "o" || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.stopPropagation();
-      const bare = this.root.toggleAttribute("data-bare");
-      this.status.textContent = bare ? "Heatmaps are hidden; press o to show them." : "";
+    for (const name of Object.values(STRENGTHS)) {
+      window.addEventListener(name, () => name === this.kept && this.fade(), { signal });
+    }
+    window.addEventListener("storage", (event) => event.key === this.kept && this.fade(), {
+      signal,
     });
+    window.addEventListener("keydown", (event) => this.press(event), { signal });
+    window.addEventListener("keyup", (event) => this.release(event), { signal });
+    window.addEventListener("blur", (event) => this.release(event), { signal });
   }
 
-  fade(opacity) {
+  // A short press takes the layers off, or brings them back; a long one does so while it lasts.
+  press(event) {
+    if (event.key !== BARE || event.repeat || isTyped(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    this.pressed = event.timeStamp;
+    this.bare(!this.root.hasAttribute("data-bare"));
+  }
+
+  release(event) {
+    if (this.pressed === null || (event.type === "keyup" && event.key !== BARE)) return;
+    if (event.timeStamp - this.pressed > HOLD_MS) this.bare(!this.root.hasAttribute("data-bare"));
+    this.pressed = null;
+  }
+
+  bare(on) {
+    this.root.toggleAttribute("data-bare", on);
+    this.status.textContent = on ? "Heatmaps are hidden; press o to show them." : "";
+  }
+
+  fade() {
+    const opacity = storedStrength(this.kept) ?? this.opacity;
     this.root.style.setProperty("--overlay-opacity", String(opacity));
     this.slider.value = String(opacity);
     this.readout.textContent = `${Math.round(opacity * 100)} %`;
@@ -310,7 +339,9 @@ class View {
     const generation = ++this.generation;
     delete this.root.dataset.painted;
     this.opacity = data.opacity;
-    this.fade(storedOpacity() ?? data.opacity);
+    this.kept = STRENGTHS[Boolean(data.dims)];
+    this.strength.textContent = TITLES[Boolean(data.dims)];
+    this.fade();
     this.controls.hidden = !data.controls;
     this.explain(data.legend);
     this.root.style.setProperty("--size", `${data.size}px`);
@@ -324,14 +355,17 @@ class View {
     this.load(data.token, cards, generation);
   }
 
-  // Text, colour bar, text, and a remark.
+  // Text, colour bar, text, and a remark; the remark alone where there are no colours.
   explain(legend) {
     this.legend.hidden = !legend;
-    if (!legend || this.legend.childElementCount) return;
+    this.legend.replaceChildren();
+    if (!legend) return;
     const [low, high, remark] = legend;
-    element("span", "", this.legend).textContent = low;
-    element("span", "ramp", this.legend).setAttribute("role", "presentation");
-    element("span", "", this.legend).textContent = high;
+    if (low || high) {
+      element("span", "", this.legend).textContent = low;
+      element("span", "ramp", this.legend).setAttribute("role", "presentation");
+      element("span", "", this.legend).textContent = high;
+    }
     element("span", "remark", this.legend).textContent = remark;
   }
 

@@ -31,6 +31,7 @@ class Swipe {
   }
 
   update(data) {
+    this.root.toggleAttribute("data-dims", data.dims);
     data.layers.forEach((side, i) => {
       const { photo, overlay } = this.layers[i];
       photo.src = side.photo;

@@ -250,6 +250,11 @@ _ALL = (
         source=f"{_MOAYERI}, section 3",
     ),
     Term(
+        "spotlight",
+        "A photo dimmed but for where a component or neuron reaches half of its maximum in that "
+        "image: the region that trials cut out. Nothing lies over the region itself.",
+    ),
+    Term(
         "spurious",
         "Tag of a candidate that could be there without the object: a background, another object, "
         "a watermark.",

@@ -22,15 +22,15 @@ def choose() -> None:
 
 @blocks.part
 def explain(image_id: str) -> None:
-    """Where it is on the left, how much it is on the right, the sum below."""
-    row = st.container(horizontal=True, gap="large")
-    left, right = row.container(width=450), row.container(width=450)
+    """Where it is on the left; beside it what adds up to how much, and what if it did not."""
+    left, right = st.columns([2, 3], gap="medium")
     with right:
         found = image.explained(audit, image_id)
-        image.predictions(audit, found.logits, image.what_if(found))
+        after = image.what_if(found)
+        image.sum_figure(audit, found)
+        image.predictions(audit, found.logits, after)
     with left:
         image.overlay(audit, image_id, found)
-    image.sum_figure(audit, found)
     likeness.more_like_these(audit, [image_id], found.label)
     state.publish(image.EXPLAINING)
 
@@ -39,11 +39,12 @@ st.title("Image")
 image_id = state.get("image") or ""
 if image.exists(audit, image_id):
     title, caption = image.facts(audit, image_id)
-    st.subheader(blocks.plain(title))
-    st.caption(blocks.plain(caption))
-    if st.button("Choose another image", icon=":material/arrow_back:"):
-        state.put("image", "")
-        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(blocks.plain(title), width="content")
+        st.caption(blocks.plain(caption), width="content")
+        if st.button("Choose another image", icon=":material/arrow_back:"):
+            state.put("image", "")
+            st.rerun()
     explain(image_id)
 else:
     if image_id:

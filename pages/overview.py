@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui.frame import blocks, shell, state, tagged
+from core.ui.frame import blocks, look, shell, state, tagged
 from core.ui.overview import leans as overview_leans
 from core.ui.overview import overview
 
@@ -28,7 +28,7 @@ def classes() -> None:
     overview_leans.first_cards(audit, tagged.leaned_on(audit))
     chosen = overview.class_table(audit)
     overview.scatter(audit)
-    state.publish(["audit", "q", "sort", "only", "plot"])
+    state.publish(["audit", "q", "sort", "only", "plot", *look.PARAMETERS])
     if chosen is not None:
         state.go("pages/components.py", **{"class": chosen, "page": ""})
 

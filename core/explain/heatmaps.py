@@ -34,6 +34,14 @@ def upsample(heatmap: FloatArray, size: tuple[int, int]) -> FloatArray:
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
+def marked(heatmap: FloatArray, size: tuple[int, int]) -> BoolArray:
+    """Where a map marks an image, ``size`` (height, width): what trials in pixels cut out.
+
+    The positive part, enlarged, at or above half of its maximum (:mod:`core.trials.pasted_cues`).
+    """
+    return half_maximum(upsample(np.maximum(heatmap, 0), size))
+
+
 def half_maximum(heatmap: FloatArray) -> BoolArray:
     """Where a map is above half of its maximum; nowhere if it has no positive part."""
     peak = float(heatmap.max())

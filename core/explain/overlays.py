@@ -1,7 +1,8 @@
 """Pictures of maps: what the browser lays over a photo.
 
-One diverging palette with one meaning everywhere: orange raises the logit, blue lowers it (safe
-for the common colour blindnesses), strength is opacity.
+In colours, one diverging palette has one meaning everywhere: orange raises the logit, blue lowers
+it (safe for the common colour blindnesses), strength is opacity. A spotlight leaves what a map
+marks as it is and dims the rest, so that the thing itself can be seen.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from core.explain.heatmaps import half_maximum, upsample
+from core.explain.heatmaps import marked, upsample
 from core.types import BoolArray, FloatArray
 
 Parts = Literal["both", "positive", "negative"]
+Style = Literal["spotlight", "colour"]
 
 RAISES = (230, 97, 1)
 LOWERS = (51, 112, 214)
 OBJECT = (255, 255, 255)
 CUE = (255, 221, 0)
+
+DIMMED = 0.35
+"""Share of its value that a pixel far from the marked region keeps under a spotlight."""
+
+SOFT = 1 / 24
+"""Width of a spotlight's soft edge, as a share of the picture's side; it lies outside."""
 
 
 def heat_png(
@@ -45,8 +53,35 @@ def heat_png(
     rgba[..., :3] = np.where((values > 0)[..., None], RAISES, LOWERS)
     rgba[..., 3] = np.round(255 * strength**0.75)
     if contour and parts != "negative":
-        rgba[edge(half_maximum(values))] = (255, 255, 255, 255)
+        rgba[edge(marked(heatmap, (size, size)))] = (255, 255, 255, 255)
     return png(rgba)
+
+
+def spotlight_png(heatmap: FloatArray, *, size: int, parts: Parts = "both") -> bytes:
+    """A transparent PNG (size, size) that dims a photo but for what the map marks.
+
+    Nothing lies over the marked region (:func:`core.explain.heatmaps.marked`); a pixel further
+    from it than SOFT of the side keeps DIMMED of its value. All is dimmed where nothing is marked.
+
+    Parameters
+    ----------
+    heatmap : (h, w) of any unit.
+    parts : ``negative`` shows what lowers the logit, else what raises it is shown.
+    """
+    inside = marked(-heatmap if parts == "negative" else heatmap, (size, size))
+    rgba = np.zeros((size, size, 4), np.uint8)
+    rgba[..., 3] = np.round(255 * (1 - DIMMED) * _apart(inside, SOFT * size))
+    return png(rgba)
+
+
+def _apart(inside: BoolArray, width: float) -> FloatArray:
+    """How far pixels are from a region, (h, w) in [0, 1]: 0 in it, 1 from ``width`` pixels on."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not inside.any():
+        return np.ones(inside.shape)
+    apart: FloatArray = np.clip(distance_transform_edt(~inside) / width, 0, 1)
+    return apart
 
 
 def outline_png(masks: dict[str, BoolArray], size: int) -> bytes:

@@ -14,12 +14,12 @@ from core.report import sentences as words
 from core.report.document import compose
 from core.report.findings import Finding, Question, Verdict
 from core.trials.leaned_on import BLOCKS, LeanedOn
-from core.ui.frame import blocks, cards, opened, state, tagged
+from core.ui.frame import blocks, cards, look, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
 from core.ui.report import state_of
 
-PARAMETERS = ["audit", "finding"]
+PARAMETERS = ["audit", "finding", *look.PARAMETERS]
 SHOWN = 6
 SIGNS = {
     Verdict.HARMED: ":material/warning:",
@@ -145,7 +145,9 @@ def _candidate(audit: Audit, found: Question) -> Candidate:
 
 def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
     """The images that show a candidate most beside those that show it least."""
-    shown = cards.card_pictures(audit, candidate, top=SHOWN, weakest=SHOWN)
+    look.style()
+    chosen = look.now(audit)
+    shown = cards.card_pictures(audit, candidate, chosen, top=SHOWN, weakest=SHOWN)
     ends = {
         "Shows it most": tuple(p for p in shown if not p.badge),
         "Shows it least": tuple(replace(p, badge="") for p in shown if p.badge),
@@ -155,7 +157,15 @@ def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
         with column:
             st.subheader(title)
             key = f"finding-{title}"
-            picked = gallery(cells, key=key, columns=3, size=140, opacity=0.8, label=title)
+            picked = gallery(
+                cells,
+                key=key,
+                columns=3,
+                size=140,
+                opacity=0.8,
+                dims=chosen.dims,
+                label=title,
+            )
             clicked = picked or clicked
     if clicked:
         name = candidate.key.short

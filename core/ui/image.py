@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,14 @@ from core.candidates.parts import margin_of
 from core.errors import SpurioscopeError
 from core.explain.attribution import ATTRIBUTIONS
 from core.explain.heatmaps import energy_share
-from core.explain.overlays import Parts
 from core.explain.single import Decomposition, logit_sum, margin_sum, switched_off
 from core.statistics.intervals import log_softmax
 from core.tags.called import Names
 from core.types import FloatArray
 from core.ui.components import class_parts
-from core.ui.frame import likeness, opened, pictures, state, tagged, uploads
+from core.ui.frame import likeness, look, opened, pictures, state, tagged, uploads
 from core.ui.frame.blocks import (
-    PARTS,
+    LIT,
     class_names,
     empty,
     html_list,
@@ -40,12 +39,11 @@ from core.ui.frame.blocks import (
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
 
-EXACT = "exact"
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
 BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
     *("audit", "image", "explain", "sum", "component", "method", "off"),
-    *("parts", "contour", "outline", likeness.SWITCH),
+    *(*look.PARAMETERS, likeness.SWITCH),
 ]
 LOGIT = "logit-0"
 PAGE = 24
@@ -164,9 +162,14 @@ def explained(audit: Audit, image_id: str) -> Explained:
     linear = np.asarray(audit.head.weight, np.float64) @ phi + audit.head.bias
     correction = audit.head.correction
     logits = linear if correction is None else correction.apply(phi[None], linear[None])[0]
-    class_idx = _class(audit, image_id, logits)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        class_idx = _class(audit, image_id, logits)
+        kind = _summed()
     named = audit.head.outputs[class_idx], tagged.names(audit)
-    if _summed(audit, class_idx) == PART:
+    if kind == PART and (why := class_parts.lacking(audit, class_idx)):
+        st.caption(f"{plain(why)} Its components are shown.")
+        kind = PCA
+    if kind == PART:
         whole = _of_parts(audit, image_id, class_idx, logits, linear)
         return Explained(logits, class_idx, PART, whole, *named)
     arrays = opened.class_arrays(audit, class_idx)
@@ -192,9 +195,9 @@ def _class(audit: Audit, image_id: str, logits: FloatArray) -> int:
     return audit.class_facts(label).class_idx
 
 
-def _summed(audit: Audit, class_idx: int) -> str:
-    """Choose what is summed up; components where the class has no parts."""
-    kind = state.choose(
+def _summed() -> str:
+    """Choose what is summed up."""
+    return state.choose(
         st.segmented_control,
         "Sum of",
         "sum",
@@ -202,11 +205,8 @@ def _summed(audit: Audit, class_idx: int) -> str:
         format_func=lambda name: plain(KINDS[name].plural),
         resets=["off"],
         help=help_on("component", "part"),
+        width="content",
     )
-    if kind == PART and (why := class_parts.lacking(audit, class_idx)):
-        st.caption(f"{plain(why)} Its components are shown.")
-        return PCA
-    return kind
 
 
 def _of_parts(
@@ -282,7 +282,8 @@ def sum_figure(audit: Audit, found: Explained) -> None:
 def overlay(audit: Audit, image_id: str, found: Explained) -> None:
     """The photo with the map of one candidate, and how much of it lies inside the masks."""
     class_idx = found.class_idx
-    what, method, look = _chosen(audit, found)
+    what, method = _chosen(audit, found)
+    how, size = look.now(audit), pictures.LARGE // 2
     if what == LOGIT:
         candidate = pictures.logit_of(audit, class_idx, image_id)
     else:
@@ -291,40 +292,43 @@ def overlay(audit: Audit, image_id: str, found: Explained) -> None:
     name = _name(what, found)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index
-    outline = pictures.outline_url(audit, image_id) if known and look["outline"] else None
+    outline = pictures.outline_url(audit, image_id) if known and how.outlines else None
     heat, scale = None, 1.0
-    if method == EXACT:
+    if method == pictures.EXACT:
         heat = pictures.heatmap_of(audit, candidate, image_id)
         scale = float(np.abs(heat).max()) or 1.0
-        sign = cast(Parts, look["parts"])
-        url = pictures.heat_url(
-            audit,
-            candidate,
-            image_id,
-            scale=scale,
-            parts=sign,
-            contour=bool(look["contour"]),
-            size=pictures.LARGE // 2,
+        url = pictures.overlay_url(audit, candidate, image_id, how, scale=scale, size=size)
+    elif how.dims:
+        url = pictures.spotlight_url(
+            audit, candidate, image_id, parts=how.parts, method=method, size=size
         )
     else:
         url = pictures.attribution_url(audit, candidate, image_id, method)
     photo = pictures.photo_url(audit, image_id, pictures.LARGE)
     cell = Picture(image_id, photo, url, outline, name, f"{title}, {name}")
-    gallery([cell], key="large", columns=1, opacity=0.8, controls=True, label="The image")
+    gallery(
+        [cell],
+        key="large",
+        columns=1,
+        opacity=0.8,
+        dims=how.dims,
+        controls=True,
+        label="The image",
+    )
     if heat is None:
         st.caption(
             f"{plain(ATTRIBUTIONS[method].title)}: an approximation that does not add up to the "
-            "number, drawn on a scale of its own."
+            f"number, drawn on a scale of its own.{f' {LIT}.' if how.dims else ''}"
         )
         return
-    legend(scale)
+    legend(how, scale)
     st.caption(_exactness(audit))
     if known:
         shares(audit, image_id, heat)
 
 
-def _chosen(audit: Audit, found: Explained) -> tuple[str, str, dict[str, str | bool]]:
-    """Draw the choices about the overlay: of what, by which method, which parts of it."""
+def _chosen(audit: Audit, found: Explained) -> tuple[str, str]:
+    """Draw the choices about the overlay: of what, by which method, and how it is shown."""
     label, whole = audit.head.outputs[found.class_idx], found.whole
     largest, _ = whole.largest(len(whole.alpha))
     order = [CandidateKey(label, found.kind, i).short for i in largest]
@@ -341,21 +345,18 @@ def _chosen(audit: Audit, found: Explained) -> tuple[str, str, dict[str, str | b
         help=help_on("component", "alpha", "residual"),
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        titles = {name: known.title for name, known in ATTRIBUTIONS.items()}
-        method = state.choose(
-            st.selectbox,
-            "Method",
-            "method",
-            {EXACT: "Exact map", **titles},
-            help=help_on("exact map", *titles.values()),
-        )
+        look.style()
         with st.popover("Display", icon=":material/tune:"):
-            sign = state.choose(st.segmented_control, "Heatmap", "parts", PARTS)
-            contour = state.toggle("Line at half of the maximum", "contour", default=True)
-            outline = False
-            if audit.summary.masks:
-                outline = state.toggle("Outline masks and boxes", "outline")
-    return what, method, {"parts": sign, "contour": contour, "outline": outline}
+            titles = {name: known.title for name, known in ATTRIBUTIONS.items()}
+            method = state.choose(
+                st.selectbox,
+                "Method",
+                "method",
+                {pictures.EXACT: "Exact map", **titles},
+                help=help_on("exact map", *titles.values()),
+            )
+            look.details(audit)
+    return what, method
 
 
 def _of_other_kinds(audit: Audit, label: str, but: str) -> list[CandidateKey]:

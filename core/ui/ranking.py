@@ -16,13 +16,13 @@ from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
 from core.tags.called import Names
 from core.tags.decisions import Decisions, spuriosity_of
-from core.ui.frame import blocks, opened, state
+from core.ui.frame import blocks, look, opened, state
 from core.ui.frame.words import help_on
 from core.ui.kit import figures
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import html
 
-PARAMETERS = ["audit", "class", "share", "by", "value", "cue"]
+PARAMETERS = ["audit", "class", "share", "by", "value", "cue", *look.PARAMETERS]
 EVERY = "every image"
 SHOWN = 12
 
@@ -65,8 +65,9 @@ def browse(audit: Audit, found: Decisions) -> None:
         f'<img src="data:image/svg+xml;base64,{content}" alt="{html(words)}" '
         'style="width:100%;max-height:280px">'
     )
-    with st.container():
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = overlay_of(candidates, found.names)
+        look.style()
     clicked = both_ends(audit, table, chosen, percent / 100)
     st.download_button(
         "Download the ranking",
@@ -161,7 +162,7 @@ def overlay_of(candidates: list[Candidate], names: Names) -> Candidate:
 
 def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: float) -> str | None:
     """Images of highest and lowest spuriosity side by side; returns a clicked one."""
-    count = max(1, round(share * len(table)))
+    count, shown = max(1, round(share * len(table))), look.now(audit)
     arrays = opened.class_arrays(audit, candidate.class_idx)
     scale = blocks.overlay_scale(arrays, candidate.key, opened.alpha(audit, candidate.key))
     clicked = None
@@ -179,7 +180,16 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
                 candidate=candidate,
                 scale=scale,
                 badges=badges,
+                look=shown,
             )
-            answer = gallery(cells, key=title, columns=4, size=110, opacity=0.8, label=title)
+            answer = gallery(
+                cells,
+                key=title,
+                columns=4,
+                size=110,
+                opacity=0.8,
+                dims=shown.dims,
+                label=title,
+            )
             clicked = answer or clicked
     return clicked

@@ -21,7 +21,7 @@ from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
-from core.ui.frame import blocks, cards, hints, opened, pictures, state, tagged
+from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import html
@@ -39,7 +39,7 @@ ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
     ),
     ("Spurious: background", "5", Tag.SPURIOUS, Subtype.BACKGROUND, ":material/landscape:"),
 ]
-PARAMETERS = ["audit", "queue_kind", "depth", "others", "at"]
+PARAMETERS = ["audit", "queue_kind", "depth", "others", *look.PARAMETERS, "at"]
 TOP, WEAKEST = 6, 3
 OFFERED = 5
 """Names used before that are offered at once."""
@@ -95,6 +95,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             width="content",
         )
         depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8, width=240)
+        look.style()
         others = state.toggle("Show what others said", "others", width="content")
     return tuple(found_kinds()) if kind == "both" else (kind,), depth, others
 
@@ -160,13 +161,15 @@ def show(
         st.caption(blocks.plain(words))
     row = st.container(horizontal=True, vertical_alignment="center")
     with row.container(width="stretch"):
-        shown = cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST)
+        chosen = look.now(audit)
+        shown = cards.card_pictures(audit, candidate, chosen, top=TOP, weakest=WEAKEST)
         clicked = gallery(
             shown,
             key="tagging",
             columns=TOP,
             size=150,
             opacity=0.8,
+            dims=chosen.dims,
             controls=True,
             label=f"Images of {title}, highest first, then the weakest",
             token=f"{audit.id}/{candidate.key}",
@@ -313,7 +316,8 @@ def preload(audit: Audit, key: CandidateKey) -> None:
     """Let the browser fetch the next candidate's pictures already."""
     candidate = opened.candidate(audit, key)
     urls = [pictures.histogram_url(audit, candidate)]
-    for cell in cards.card_pictures(audit, candidate, top=TOP, weakest=WEAKEST):
+    chosen = look.now(audit)
+    for cell in cards.card_pictures(audit, candidate, chosen, top=TOP, weakest=WEAKEST):
         urls += [url for url in (cell.photo, cell.overlay) if url]
     images = "".join(f'<img src="{html(url)}" alt="" width="1" height="1">' for url in urls)
     st.html(f'<div aria-hidden="true" style="height:0;overflow:hidden">{images}</div>')

@@ -27,6 +27,9 @@ def test_cards_show_pictures_with_overlays(audit: Audit, opened: Open) -> None:
     assert card["figure"].startswith("/pictures/histogram/")
     pictures = card["pictures"]
     assert [p["badge"] for p in pictures] == [""] * 5 + ["weakest"] * 2
+    assert all(p["overlay"].startswith("/pictures/spotlight/") for p in pictures)
+    app = healthy(opened("components", audit=audit.id, look="colour"), TITLE)
+    pictures = gallery(app)["cards"][0]["pictures"]
     assert all(p["overlay"].startswith("/pictures/heat/") for p in pictures)
     assert data["tags"] == ["core", "spurious", "unsure"]
 
@@ -38,7 +41,7 @@ def test_the_whole_page_of_cards_is_one_element(audit: Audit, opened: Open) -> N
 
 def test_deep_link_restores_everything(audit: Audit, opened: Open) -> None:
     view = {"class_": "eel", "kind": "neuron", "rank": "gap", "n": "3", "page": "2"}
-    look = {"parts": "positive", "contour": "0", "outline": "1"}
+    look = {"look": "colour", "parts": "positive", "contour": "0", "outline": "1"}
     app = healthy(opened("components", audit=audit.id, **view, **look), TITLE)
     assert app.selectbox(key="w_class").value == "eel"
     assert app.selectbox(key="w_rank").value == "gap"

@@ -23,12 +23,12 @@ def image_id(audit: Audit) -> str:
 def waterfall(app: object) -> dict[str, float]:
     (chart,) = app.get("plotly_chart")  # type: ignore[attr-defined]
     (trace,) = json.loads(chart.proto.spec)["data"]
-    y = trace["y"]
-    if isinstance(y, dict):
+    x = trace["x"]
+    if isinstance(x, dict):
         import base64
 
-        y = np.frombuffer(base64.b64decode(y["bdata"]), y["dtype"]).tolist()
-    texts = dict(zip(trace["x"], y, strict=True))
+        x = np.frombuffer(base64.b64decode(x["bdata"]), x["dtype"]).tolist()
+    texts = dict(zip(trace["y"], x, strict=True))
     texts["shown logit"] = float(trace["text"][-1])
     return texts
 

@@ -46,6 +46,8 @@ def addresses(held: Audit) -> dict[str, Address]:
         "heat": pictures.heat_url(held, candidate, image_id, scale=0.5),
         "neuron": pictures.heat_url(held, neuron, image_id, scale=0.5, parts="negative"),
         "logit": pictures.heat_url(held, logit, image_id, scale=0.5, contour=False),
+        "spotlight": pictures.spotlight_url(held, candidate, image_id),
+        "spot_cam": pictures.spotlight_url(held, logit, image_id, method="grad_cam"),
         "outline": outline,
         "histogram": pictures.histogram_url(held, candidate),
         "grad_cam": pictures.attribution_url(held, candidate, image_id, "grad_cam"),
@@ -53,7 +55,10 @@ def addresses(held: Audit) -> dict[str, Address]:
     return {name: asked(url) for name, url in urls.items()}
 
 
-@pytest.mark.parametrize("name", ["heat", "neuron", "logit", "outline", "grad_cam", "photo"])
+DRAWN = ["heat", "neuron", "logit", "spotlight", "spot_cam", "outline", "grad_cam", "photo"]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_pictures_are_pictures(addresses: dict[str, Address], name: str) -> None:
     drawn = pictures.render(*addresses[name])
     assert drawn is not None
@@ -193,7 +198,7 @@ def test_histogram_of_little(alpha: list[float]) -> None:
 def test_waterfall_starts_at_the_mean_and_ends_at_the_logit() -> None:
     figure = figures.waterfall(["a", "b"], [0.5, -0.2], start=1.0, end=1.3)
     (trace,) = figure.data
-    assert list(trace.y)[:3] == [1.0, 0.5, -0.2]
+    assert list(trace.x)[:3] == [1.0, 0.5, -0.2]
     assert list(trace.measure) == ["absolute", "relative", "relative", "total"]
     assert trace.text[-1] == "1.30"
 

@@ -15,11 +15,11 @@ from core.tags.called import Names
 from core.types import FloatArray
 from core.ui.compare import pair as compare_pair
 from core.ui.compare.figures import terms_figure
-from core.ui.frame import opened, pictures, state, tagged
+from core.ui.frame import look, opened, pictures, state, tagged
 from core.ui.frame.blocks import empty, legend, plain
 from core.ui.kit.swipe import Layer, swipe
 
-PARAMETERS = ["other", "class", "image", "explain", "against", "part"]
+PARAMETERS = ["other", "class", "image", "explain", "against", "part", *look.PARAMETERS]
 NOTHING = "nothing: the logit alone"
 LOGIT = "logit"
 SHOWN = 10
@@ -131,12 +131,15 @@ def _classes(names: dict[str, str], row: pd.Series) -> tuple[str, str]:
 def _overlays(
     a: Audit, b: Audit, image_id: str, label: str, terms: list[Term], called: tuple[Names, Names]
 ) -> None:
-    """Both overlays on the photo, on one scale, with a divider between them."""
+    """Both overlays on the photo, with a divider between them; colours are on one scale."""
     parts = {LOGIT: "the whole logit"}
     for term in terms:
         if term.label == label and term.component_a is not None and term.component_b is not None:
             parts[f"{term.component_a}-{term.component_b}"] = term.written(*called)
-    chosen = state.choose(st.selectbox, "Where is", "part", parts)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = state.choose(st.selectbox, "Where is", "part", parts)
+        look.style()
+    how, size = look.now(a), pictures.LARGE // 2
     if chosen == LOGIT:
         candidates = [pictures.logit_of(m, m.class_facts(label).class_idx) for m in (a, b)]
     else:
@@ -149,12 +152,13 @@ def _overlays(
     scale = max(float(np.abs(heat).max()) for heat in heats) or 1.0
     layers = []
     for side, audit, candidate in zip("AB", (a, b), candidates, strict=True):
-        url = pictures.heat_url(audit, candidate, image_id, scale=scale, size=pictures.LARGE // 2)
+        url = pictures.overlay_url(audit, candidate, image_id, how, scale=scale, size=size)
         photo = pictures.photo_url(audit, image_id, pictures.LARGE)
         layers.append(Layer(photo, url, f"{side}: {audit.name}"))
     title = str(opened.display(a).get(label, label))
-    swipe(*layers, alt=f"{parts[chosen]} of {title} in both models", key="swipe")
-    legend(scale)
+    alt = f"{parts[chosen]} of {title} in both models"
+    swipe(*layers, alt=alt, dims=how.dims, key="swipe")
+    legend(how, scale)
     if a.manifest.preprocess.crop_pct != b.manifest.preprocess.crop_pct:
         st.caption("The models crop the image differently: the edges do not line up exactly.")
 

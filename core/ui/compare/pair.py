@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,13 +15,13 @@ from core.candidates.linear_kinds import PCA
 from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
 from core.tags.called import Names
-from core.ui.frame import opened, state, tagged
+from core.ui.frame import look, opened, state, tagged
 from core.ui.frame.blocks import metrics, overlay_scale, photos
 from core.ui.frame.cards import card_pictures
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import plain
 
-PARAMETERS = ["other", "class", "pair", "flip"]
+PARAMETERS = ["other", "class", "pair", "flip", *look.PARAMETERS]
 FLIPS = {
     "lost": "right only in A",
     "won": "right only in B",
@@ -145,7 +146,9 @@ def _pair(table: pd.DataFrame, label: str, called: tuple[Names, Names], componen
 def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
     """The same images, once with A's overlay and once with B's."""
     left = opened.arrays_of(a, label)
-    first = card_pictures(a, left.candidate(PCA, in_a), top=8, weakest=0)
+    look.style()
+    chosen = look.now(a)
+    first = card_pictures(a, left.candidate(PCA, in_a), chosen, top=8, weakest=0)
     first = tuple(p for p in first if p.image_id in b.images.index)
     right = opened.arrays_of(b, label)
     candidate = right.candidate(PCA, in_b)
@@ -156,11 +159,13 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         candidate=candidate,
         scale=overlay_scale(right, candidate.key, alpha),
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
+        look=look.now(b),
     )
+    shown: dict[str, Any] = {"columns": 8, "opacity": 0.8, "dims": chosen.dims}
     st.markdown(f"A, {plain(tagged.names(a).written(CandidateKey(label, PCA, in_a)))}")
-    gallery(first, key="side-a", columns=8, opacity=0.8, controls=True, label="Overlays of A")
+    gallery(first, key="side-a", controls=True, label="Overlays of A", **shown)
     st.markdown(f"B, {plain(tagged.names(b).written(candidate.key))}, same images")
-    gallery(second, key="side-b", columns=8, opacity=0.8, label="Overlays of B")
+    gallery(second, key="side-b", label="Overlays of B", **shown)
 
 
 def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -11,13 +11,13 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.kinds import found_kinds
 from core.candidates.part_kind import PART
-from core.explain.overlays import Parts
 from core.ui.components import class_parts
-from core.ui.frame import blocks, cards, hints, opened, state
+from core.ui.frame import blocks, cards, hints, look, opened, state
+from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
 
 PARAMETERS = [
-    *("audit", "class", "kind", "rank", "n", "parts", "contour", "outline", "page"),
+    *("audit", "class", "kind", "rank", "n", *look.PARAMETERS, "page"),
     class_parts.NUMBER,
 ]
 PER_PAGE = 6
@@ -38,9 +38,7 @@ class View(NamedTuple):
     total: int
     """Number of candidates of the kind."""
     top: int
-    parts: Parts
-    contour: bool
-    outlines: bool
+    look: Look
 
 
 def view(audit: Audit) -> View:
@@ -57,9 +55,7 @@ def view(audit: Audit) -> View:
         pages,
         total,
         state.peek_number("n", *IMAGES),
-        cast(Parts, state.peek("parts", list(blocks.PARTS))),
-        state.peek_toggle("contour", default=True),
-        bool(audit.summary.masks) and state.peek_toggle("outline"),
+        look.now(audit),
     )
 
 
@@ -76,13 +72,11 @@ def card_list(audit: Audit, shown: View) -> None:
         first,
         first + PER_PAGE,
         shown.top,
-        shown.parts,
-        shown.contour,
-        shown.outlines,
+        shown.look,
     )
     token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
     built = hints.with_hints(audit, label, cards.with_leaning(audit, class_idx, built))
-    clicked = cards.card_list(audit, label, built, token)
+    clicked = cards.card_list(audit, label, built, token, shown.look)
     if clicked:
         component, image_id = clicked
         state.go("pages/image.py", image=image_id, component=component, explain=label)
@@ -116,19 +110,10 @@ def controls(audit: Audit, shown: View) -> None:
             resets=["page"],
             help=help_on("variance share", "alpha", "accuracy gap"),
         )
+        look.style()
         with st.popover("Display", icon=":material/tune:"):
             state.number(st.slider, "Images per candidate", "n", *IMAGES)
-            state.choose(
-                st.segmented_control,
-                "Heatmap",
-                "parts",
-                list(blocks.PARTS),
-                format_func=blocks.PARTS.__getitem__,
-                help=help_on("exact map"),
-            )
-            state.toggle("Line at half of the maximum", "contour", default=True)
-            if audit.summary.masks:
-                state.toggle("Outline masks and boxes", "outline")
+            look.details(audit)
     widgets: tuple[Callable[..., Any], ...] = (st.segmented_control, st.selectbox)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.choose(

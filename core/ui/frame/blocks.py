@@ -19,12 +19,12 @@ from core.candidates.candidate import Functional
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import found_kinds
 from core.errors import SpurioscopeError
-from core.explain.overlays import Parts
 from core.storage.files import MEND
 from core.storage.roles import may_run as may_run
 from core.storage.roles import read_only as read_only
 from core.types import FloatArray
 from core.ui.frame import opened, pictures, state
+from core.ui.frame.pictures import COLOURS, Look
 from core.ui.kit.gallery import Picture
 from core.ui.kit.palette import LOWERS, RAISES
 from core.ui.kit.text import html
@@ -55,8 +55,15 @@ def gap_text(row: pd.Series | dict[str, Any], prefix: str = "") -> str:
     return f"{gap:+.0f} points {interval(row[f'{prefix}gap_low'], row[f'{prefix}gap_high'])}"
 
 
-def legend(scale: float) -> None:
-    """What the colours of an overlay mean."""
+LIT = "Lit: at least half of its maximum in that image, as trials cut it out"
+"""What a spotlight shows, in words."""
+
+
+def legend(look: Look, scale: float) -> None:
+    """What an overlay means; in colours, ``scale`` is drawn at full strength."""
+    if look.dims:
+        st.caption(LIT)
+        return
     ramp = f"linear-gradient(90deg,{LOWERS},transparent,{RAISES})"
     st.html(
         '<div style="display:flex;gap:.6rem;align-items:center;font-size:.85rem" role="img" '
@@ -145,15 +152,13 @@ def photos(
     scale: float = 1.0,
     alpha: Mapping[str, float] | None = None,
     badges: Mapping[str, str] | None = None,
-    parts: Parts = "both",
-    contour: bool = True,
-    outlines: bool = False,
+    look: Look = COLOURS,
 ) -> tuple[Picture, ...]:
     """Images of the audit as cells of a gallery.
 
     Parameters
     ----------
-    candidate : whose heatmap lies over them, drawn at full strength at ``scale``.
+    candidate : whose place in them is shown; colours are drawn at full strength at ``scale``.
     alpha : its alpha on each image, shown where it is known.
     badges : words in the corner.
     """
@@ -164,15 +169,13 @@ def photos(
         value = (alpha or {}).get(image_id, np.nan)
         heat = None
         if candidate:
-            heat = pictures.heat_url(
-                audit, candidate, image_id, scale=scale, parts=parts, contour=contour
-            )
+            heat = pictures.overlay_url(audit, candidate, image_id, look, scale=scale)
         cells.append(
             Picture(
                 image_id=image_id,
                 photo=pictures.photo_url(audit, image_id, digest=row.digest),
                 overlay=heat,
-                outline=pictures.outline_url(audit, image_id) if outlines else None,
+                outline=pictures.outline_url(audit, image_id) if look.outlines else None,
                 caption=said if np.isnan(value) else f"α {value:+.2f} · {said}",
                 alt=f"{row.path}, labelled {names.get(row.label, row.label)}",
                 badge=(badges or {}).get(image_id, ""),

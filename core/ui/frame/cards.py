@@ -14,13 +14,13 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS
 from core.errors import InputError, WorkspaceError
-from core.explain.overlays import Parts
 from core.tags.called import Names
 from core.tags.log import TagStore
 from core.trials.leaning import leaning
 from core.types import Tag
 from core.ui.frame import access, opened, pictures, state, tagged
-from core.ui.frame.blocks import gap_text, overlay_scale, photos, plain, ranked, read_only
+from core.ui.frame.blocks import LIT, gap_text, overlay_scale, photos, plain, ranked, read_only
+from core.ui.frame.pictures import Look
 from core.ui.kit.gallery import Card, Picture, cards
 
 LEGEND = (
@@ -28,6 +28,9 @@ LEGEND = (
     "raises it",
     "white line: half of the maximum · every card has its own scale",
 )
+
+LIT_LEGEND = ("", "", LIT)
+
 WEAKEST = 2
 SAID = "said"
 """Where callbacks leave what the run after them tells the user."""
@@ -47,28 +50,17 @@ def build(
     start: int,
     stop: int,
     top: int,
-    parts: Parts,
-    contour: bool,
-    outlines: bool,
+    look: Look,
 ) -> tuple[Card, ...]:
     """The cards of one page of candidates."""
     rows = ranked(opened.class_table(audit, class_idx), kind, ranking).iloc[start:stop]
     return tuple(
-        _card(audit, class_idx, row, place, top, parts, contour, outlines)
+        _card(audit, class_idx, row, place, top, look)
         for place, (_, row) in enumerate(rows.iterrows(), start + 1)
     )
 
 
-def _card(
-    audit: Audit,
-    class_idx: int,
-    row: pd.Series,
-    place: int,
-    top: int,
-    parts: Parts,
-    contour: bool,
-    outlines: bool,
-) -> Card:
+def _card(audit: Audit, class_idx: int, row: pd.Series, place: int, top: int, look: Look) -> Card:
     arrays = opened.class_arrays(audit, class_idx)
     candidate = arrays.candidate(row["kind"], int(row["component"]))
     alpha = opened.alpha(audit, candidate.key)
@@ -85,9 +77,7 @@ def _card(
         title=f"{place}. {candidate.title.capitalize()}",
         facts=f"{100 * row['variance_share']:.0f} % of the {KINDS[row['kind']].whole}'s variance · "
         f"largest α {row['alpha_max']:.2f} · accuracy gap {gap_text(row)}",
-        pictures=card_pictures(
-            audit, candidate, top=top, parts=parts, contour=contour, outlines=outlines
-        ),
+        pictures=card_pictures(audit, candidate, look, top=top),
         figure=pictures.histogram_url(audit, candidate),
         figure_alt=f"Histogram of alpha of {candidate.title} over {len(known)} images, from "
         f"{known.min():.2f} to {known.max():.2f}, with the accuracy along it",
@@ -124,12 +114,10 @@ def _tried(audit: Audit, version: int) -> dict[tuple[int, str], str]:
 def card_pictures(
     audit: Audit,
     candidate: Candidate,
+    look: Look,
     *,
     top: int,
     weakest: int = WEAKEST,
-    parts: Parts = "both",
-    contour: bool = True,
-    outlines: bool = False,
 ) -> tuple[Picture, ...]:
     """Top training images of a candidate, then the weakest ones for contrast."""
     arrays = opened.class_arrays(audit, candidate.class_idx)
@@ -146,16 +134,14 @@ def card_pictures(
         scale=overlay_scale(arrays, candidate.key, alpha),
         alpha=dict(zip(arrays.image_ids, alpha.tolist(), strict=True)),
         badges=dict.fromkeys(low, "weakest"),
-        parts=parts,
-        contour=contour,
-        outlines=outlines,
+        look=look,
     )
 
 
 def card_list(
-    audit: Audit, label: str, shown: tuple[Card, ...], token: str
+    audit: Audit, label: str, shown: tuple[Card, ...], token: str, look: Look
 ) -> tuple[str, str] | None:
-    """Draw cards with their tags; returns the card and image of a clicked picture."""
+    """Draw cards with their tags; returns the card and image of a picture to be opened."""
     who = annotator()
     store = TagStore.open(opened.workspace())
     mine = {e.key.short: e for e in store.current(audit.id, who) if e.label == label}
@@ -187,7 +173,8 @@ def card_list(
         on_call=call,
         names=tagged.names_used(),
         locked=read_only(),
-        legend=LEGEND,
+        legend=LIT_LEGEND if look.dims else LEGEND,
+        dims=look.dims,
         token=token,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, Functional, LinearFunctional
 from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
-from core.explain.overlays import Parts, heat_png, jpeg, outline_png
+from core.explain.overlays import Parts, Style, heat_png, jpeg, outline_png, spotlight_png
 from core.storage.workspace import fingerprint
 from core.types import BoolArray, FloatArray
 from core.ui.frame import opened
@@ -28,10 +29,31 @@ LARGE = 640
 PHOTO_SIZE = 320
 HEAT_SIZE = 160
 LOGIT = "logit"
+EXACT = "exact"
+"""The map that averages to the number, where others are approximations with names of their own."""
 
-DRAWN = "2"
+DRAWN = "3"
 """Version of what is drawn, a part of every address: maps of version 1 may be those of another
-picture that was asked for at the same moment."""
+picture that was asked for at the same moment; lines of version 2 had another threshold."""
+
+
+class Look(NamedTuple):
+    """How it is shown on photos where something is."""
+
+    style: Style = "spotlight"
+    parts: Parts = "both"
+    contour: bool = True
+    """Whether colours have a line around what trials cut out."""
+    outlines: bool = False
+    """Whether masks and boxes are outlined where the data has them."""
+
+    @property
+    def dims(self) -> bool:
+        """Whether a photo is darkened, and not painted over."""
+        return self.style == "spotlight"
+
+
+COLOURS = Look("colour")
 
 
 def photo_url(
@@ -64,6 +86,37 @@ def heat_url(
             "size": str(size),
             "v": _version(audit),
         },
+    )
+
+
+def spotlight_url(
+    audit: Audit,
+    candidate: Functional,
+    image_id: str,
+    *,
+    parts: Parts = "both",
+    method: str = EXACT,
+    size: int = HEAT_SIZE,
+) -> str:
+    """Address of what dims a photo but for where a candidate is in it, by a method."""
+    name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
+    return media_url("spotlight", name, {"parts": parts, "size": str(size), "v": _version(audit)})
+
+
+def overlay_url(
+    audit: Audit,
+    candidate: Functional,
+    image_id: str,
+    look: Look,
+    *,
+    scale: float,
+    size: int = HEAT_SIZE,
+) -> str:
+    """Address of what lies over a photo to show where a candidate is."""
+    if look.dims:
+        return spotlight_url(audit, candidate, image_id, parts=look.parts, size=size)
+    return heat_url(
+        audit, candidate, image_id, scale=scale, parts=look.parts, contour=look.contour, size=size
     )
 
 
@@ -195,16 +248,32 @@ def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
 def _heat(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     *what, image_id = parts
     candidate = _target(audit, what, image_id)
-    sign, contour = params["parts"], params["contour"]
-    if sign not in ("both", "positive", "negative") or contour not in ("0", "1"):
-        raise InputError(f"parts {sign!r}, contour {contour!r}: nothing that can be drawn")
+    contour = params["contour"]
+    if contour not in ("0", "1"):
+        raise InputError(f"contour {contour!r}: 0 or 1")
     return heat_png(
         heatmap_of(audit, candidate, image_id),
         float(params["scale"]),
         size=int(params["size"]),
-        parts=sign,  # type: ignore[arg-type]
+        parts=_sign(params["parts"]),
         contour=contour == "1",
     )
+
+
+def _sign(text: str) -> Parts:
+    """Which signs of a map are drawn."""
+    if text not in get_args(Parts):
+        raise InputError(f"parts {text!r}: one of {', '.join(get_args(Parts))}")
+    return cast(Parts, text)
+
+
+def _spotlight(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
+    *what, method, image_id = parts
+    if method == EXACT:
+        heat = heatmap_of(audit, _target(audit, what, image_id), image_id)
+    else:
+        heat = _attributed(audit, what, method, image_id)
+    return spotlight_png(heat, size=int(params["size"]), parts=_sign(params["parts"]))
 
 
 def heatmap_of(audit: Audit, candidate: Functional, image_id: str) -> FloatArray:
@@ -246,17 +315,21 @@ def masks_of(audit: Audit, image_id: str) -> dict[str, BoolArray]:
 
 
 def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
+    *what, method, image_id = parts
+    found = _attributed(audit, what, method, image_id)
+    return heat_png(found, float(np.abs(found).max()), size=PHOTO_SIZE, contour=False)
+
+
+def _attributed(audit: Audit, what: list[str], method: str, image_id: str) -> FloatArray:
+    """A gradient or perturbation map, on a grid that the eye can read."""
     from core.data.preprocess import apply
     from core.explain.attribution import attribute
 
-    *what, method, image_id = parts
     model = opened.model_of(audit)
     direction = audit.slope(_target(audit, what, image_id), [image_id], model)[0]
     pixels = apply(audit.preprocess, audit.image(image_id))
     found = attribute(model, pixels, direction, method)
-    if found.shape[0] > 32:
-        found = _smooth(found)
-    return heat_png(found, float(np.abs(found).max()), size=PHOTO_SIZE, contour=False)
+    return _smooth(found) if found.shape[0] > 32 else found
 
 
 def _smooth(values: FloatArray) -> FloatArray:
@@ -284,6 +357,7 @@ _FORMS = {
     "histogram": ("svg", {"v"}),
     "photo": ("jpg", {"v", "size"}),
     "heat": ("png", {"v", "size", "scale", "parts", "contour"}),
+    "spotlight": ("png", {"v", "size", "parts"}),
     "outline": ("png", {"v"}),
     "attribution": ("png", {"v"}),
 }
@@ -293,6 +367,7 @@ _DRAW = {
     "histogram": _histogram,
     "photo": _photo,
     "heat": _heat,
+    "spotlight": _spotlight,
     "outline": _outline,
     "attribution": _attribution,
 }

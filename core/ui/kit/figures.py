@@ -143,7 +143,7 @@ def waterfall(
     end: float,
     ends: tuple[str, str] = ("class mean", "logit"),
 ) -> go.Figure:
-    """What adds up, bar by bar.
+    """What adds up, bar by bar, from above to below.
 
     Parameters
     ----------
@@ -153,8 +153,9 @@ def waterfall(
 
     figure = go.Figure(
         go.Waterfall(
-            x=[ends[0], *map(drawn, names), ends[1]],
-            y=[start, *values, 0],
+            y=[ends[0], *map(drawn, names), ends[1]],
+            x=[start, *values, 0],
+            orientation="h",
             measure=["absolute", *["relative"] * len(values), "total"],
             text=[f"{v:+.2f}" if i else f"{v:.2f}" for i, v in enumerate([start, *values])]
             + [f"{end:.2f}"],
@@ -165,7 +166,8 @@ def waterfall(
             connector={"line": {"width": 1}},
         )
     )
-    return _plain(figure, height=360, y_title=ends[1])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return _plain(figure, height=64 + 22 * (len(values) + 2), x_title=ends[1])
 
 
 def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:
@@ -239,7 +241,8 @@ def tradeoff_scatter(table: pd.DataFrame) -> go.Figure:
     return _plain(figure, height=360, y_title="accuracy without the cue, %")
 
 
-def _plain(figure: go.Figure, *, height: int, y_title: str) -> go.Figure:
+def _plain(figure: go.Figure, *, height: int, x_title: str = "", y_title: str = "") -> go.Figure:
+    figure.update_xaxes(title=x_title)
     figure.update_yaxes(title=y_title, zeroline=False)
     figure.update_layout(
         height=height, margin={"l": 10, "r": 10, "t": 24, "b": 10}, showlegend=False

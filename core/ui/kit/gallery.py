@@ -1,4 +1,4 @@
-"""Galleries and cards: photos with heatmaps on top, patched in place for another class."""
+"""Galleries and cards: photos with overlays on top, patched in place for another class."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,6 +53,7 @@ def gallery(
     key: str,
     columns: int | None = None,
     opacity: float = 0.6,
+    dims: bool = False,
     size: int = 160,
     label: str = "",
     controls: bool = False,
@@ -61,7 +62,8 @@ def gallery(
     """Show pictures in a grid and tell which one was clicked.
 
     Calling it again under the same key with other pictures swaps each cell once its new photo and
-    overlay are loaded. Pointing at a picture shows the photo alone; the key "o" does so for all.
+    overlay are loaded. Pointing at a picture shows the photo alone; the key "o" does so for all
+    galleries of the page, as long as it is held, or until it is pressed again after a short press.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def gallery(
     columns : how many on one row where there is room; None fits as many as `size` allows.
     opacity : strength of the heatmaps in [0, 1], until the user moves a slider. That choice then
         holds for all galleries and is kept by the browser.
+    dims : whether what lies over the photos darkens them, and not paints them. It then begins at
+        full strength, and what the user moves it to is kept apart from that of the heatmaps.
     size : smallest width of a cell in pixels, when `columns` is None.
     label : name of the list for screen readers.
     controls : whether to show the slider for the strength of the heatmaps.
@@ -83,7 +87,8 @@ def gallery(
     data = {
         "pictures": [vars(picture) for picture in pictures],
         "columns": columns,
-        "opacity": min(max(opacity, 0.0), 1.0),
+        "opacity": 1.0 if dims else min(max(opacity, 0.0), 1.0),
+        "dims": dims,
         "size": size,
         "label": label,
         "controls": controls,
@@ -106,6 +111,7 @@ def cards(
     names: Sequence[str] = (),
     locked: bool = False,
     opacity: float = 0.8,
+    dims: bool = False,
     legend: tuple[str, str, str] | None = None,
     token: str = "",
 ) -> tuple[str, str] | None:
@@ -122,8 +128,9 @@ def cards(
         it there is no such field.
     names : what is offered to complete a name.
     locked : whether tags can be seen but not changed.
-    legend : what the two ends of the colours mean, and a remark.
-    key, opacity, token : as for :func:`gallery`.
+    legend : what the two ends of the colours mean, and a remark; both ends are empty where
+        there are no colours.
+    key, opacity, dims, token : as for :func:`gallery`.
 
     Returns
     -------
@@ -139,7 +146,8 @@ def cards(
         "names": list(names),
         "tags": list(tags),
         "locked": locked,
-        "opacity": opacity,
+        "opacity": 1.0 if dims else opacity,
+        "dims": dims,
         "size": 160,
         "controls": True,
         "legend": legend,

@@ -18,7 +18,7 @@ class Layer:
     name: str
 
 
-def swipe(first: Layer, second: Layer, *, alt: str, key: str) -> None:
+def swipe(first: Layer, second: Layer, *, alt: str, key: str, dims: bool = False) -> None:
     """Show the first layer left of the divider and the second right of it.
 
     The divider is a slider: it can be dragged and moved with the arrow keys. A button blinks
@@ -27,6 +27,7 @@ def swipe(first: Layer, second: Layer, *, alt: str, key: str) -> None:
     Parameters
     ----------
     alt : what both show, for those who cannot see it.
+    dims : whether the overlays darken the photo, and not paint it; then they have full strength.
     """
-    data = {"layers": [vars(first), vars(second)], "alt": alt}
+    data = {"layers": [vars(first), vars(second)], "alt": alt, "dims": dims}
     component("swipe")(key=key, data=data)

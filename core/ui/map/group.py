@@ -15,7 +15,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.tags.called import Names
-from core.ui.frame import blocks, cards, likeness, opened, pictures, state, tagged
+from core.ui.frame import blocks, cards, likeness, look, opened, pictures, state, tagged
 from core.ui.kit.gallery import Card, gallery
 from core.ui.map.colours import View, drawn
 from core.ui.map.map import PARAMETERS
@@ -93,7 +93,7 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
         for row in table.head(FINDINGS).to_dict("records")
     )
     token = f"map/{audit.id}/{facts.class_idx}/{kind}/{len(inside)}"
-    clicked = cards.card_list(audit, label, shown, token)
+    clicked = cards.card_list(audit, label, shown, token, look.now(audit))
     if clicked:
         component, image_id = clicked
         state.go("pages/image.py", image=image_id, component=component, explain=label)
@@ -181,6 +181,7 @@ def _card(
             candidate=candidate,
             scale=blocks.overlay_scale(arrays, candidate.key, alpha),
             alpha=by_id,
+            look=look.now(audit),
         ),
         figure=pictures.histogram_url(audit, candidate),
         figure_alt=f"Histogram of alpha of {candidate.title} over the whole class",

@@ -14,7 +14,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
-from core.ui.frame import blocks, likeness, opened, pictures, state, tagged, working
+from core.ui.frame import blocks, likeness, look, opened, pictures, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.palette import CLASSES
 from core.ui.kit.scatter import scatter
@@ -23,6 +23,7 @@ from core.ui.map.colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 PARAMETERS = [
     *("audit", "scope", "projection", "colour", "class", "component", "kind"),
     *(likeness.SWITCH, likeness.TEXT),
+    *look.PARAMETERS,
 ]
 ALL = "features"
 OF_CLASS = "psi:"

@@ -16,8 +16,9 @@ from core.tags.log import TagStore
 from core.trials.leaned_on import BLOCKS, LeanedOn
 from core.trials.leaning import is_possible, missing
 from core.types import Tag
-from core.ui.frame import cards, opened, pictures, state, tagged, working
-from core.ui.frame.blocks import gap_text, plain, read_only
+from core.ui.frame import cards, look, opened, pictures, state, tagged, working
+from core.ui.frame.blocks import LIT, gap_text, plain, read_only
+from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Card
 from core.ui.kit.gallery import cards as draw_cards
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 SHOWN, TOP = 3, 5
 """Classes with cards, and images on each."""
+
+ENDS = ("lowers the margin", "raises it")
+QUESTION = "Should this matter? core: yes, spurious: no"
 
 SORTS = {
     "lean": "What it leans on",
@@ -70,8 +74,11 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         return
     said_names = tagged.names(audit)
     first = tuple(one for one in found if one.key in keys)
+    look.style()
+    how = look.now(audit)
     built = [
-        _named(card, one, said_names) for card, one in zip(_built(audit, first), first, strict=True)
+        _named(card, one, said_names)
+        for card, one in zip(_built(audit, first, how), first, strict=True)
     ]
     who, names = cards.annotator(), {card.name: key for card, key in zip(built, keys, strict=True)}
     store = TagStore.open(opened.workspace())
@@ -92,7 +99,8 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         chosen=[mine.get(key) for key in keys],
         on_tag=save,
         locked=read_only(),
-        legend=("lowers the margin", "raises it", "Should this matter? core: yes, spurious: no"),
+        legend=("", "", f"{QUESTION} · {LIT}") if how.dims else (*ENDS, QUESTION),
+        dims=how.dims,
         token=f"leans/{audit.id}",
     )
     _offer_pixels(audit, found)
@@ -130,11 +138,11 @@ def _named(card: Card, one: LeanedOn, names: Names) -> Card:
 
 
 @lru_cache(maxsize=32)
-def _built(audit: Audit, found: tuple[LeanedOn, ...]) -> tuple[Card, ...]:
-    return tuple(_card(audit, one) for one in found)
+def _built(audit: Audit, found: tuple[LeanedOn, ...], how: Look) -> tuple[Card, ...]:
+    return tuple(_card(audit, one, how) for one in found)
 
 
-def _card(audit: Audit, one: LeanedOn) -> Card:
+def _card(audit: Audit, one: LeanedOn, how: Look) -> Card:
     assert one.key is not None
     candidate = opened.candidate(audit, one.key)
     lost = "" if one.taken_away != one.taken_away else f" · lost without it {one.taken_away:.0%}"
@@ -142,7 +150,7 @@ def _card(audit: Audit, one: LeanedOn) -> Card:
         name=f"{one.facts.class_idx}.{one.key.kind}.{one.key.number}",
         title=f"{one.facts.name}: {candidate.title}",
         facts=one.reason + lost.replace("%", " %"),
-        pictures=cards.card_pictures(audit, candidate, top=TOP, weakest=0),
+        pictures=cards.card_pictures(audit, candidate, how, top=TOP, weakest=0),
         figure=pictures.histogram_url(audit, candidate),
         figure_alt=f"Histogram of alpha of {candidate.title} of {one.facts.name}",
         note=f"lean {one.lean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] · {one.area:.0%} of the "

@@ -54,6 +54,7 @@ def test_sends_everything_to_the_browser_as_data(app: AppTest) -> None:
     assert data == {
         "columns": 3,
         "opacity": 1.0,  # 7.0 is beyond the end of the scale
+        "dims": False,
         "size": 96,
         "label": "Cats",
         "controls": True,
