@@ -27,6 +27,7 @@ from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
 from core.data.open import open_data
+from core.data.regions import in_pixels, region_notes
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, extract, keep_maps, keep_properties, prepare
@@ -110,6 +111,7 @@ def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -
         limit_per_class=request.limit_per_class,
         report=report,
     )
+    table = replace(table, notes=(*table.notes, *region_notes(table)))
     return _with_free_names(table)
 
 
@@ -343,6 +345,7 @@ def compute(
         validate="one_to_one",
     )
     _require_readable(table, frame, manifest)
+    frame = in_pixels(frame)
     sound = before == "finished" and not any(map(is_analysis, damaged))
     subject = Subject(manifest, table, frame, store)
     if sound and is_current(subject):

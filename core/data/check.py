@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from core.data.decode import large_alone, read_image
+from core.data.regions import region_notes
 from core.errors import UnreadableImageError
 from core.types import ImageTable
 
@@ -36,6 +37,8 @@ class DataCheck:
     """Groups of paths whose files have equal bytes."""
     all_compared: bool
     """False if there were too many files to look for every duplicate."""
+    notes: tuple[str, ...]
+    """How masks and boxes are read, and what is odd about them."""
     seconds_per_image: float
     """Mean time to read and decode one image on one core; NaN if none could be."""
 
@@ -60,6 +63,7 @@ def check_data(table: ImageTable, *, sample: int = 200) -> DataCheck:
         unreadable=unreadable,
         duplicates=duplicates,
         all_compared=all_compared,
+        notes=region_notes(table),
         seconds_per_image=seconds,
     )
 

@@ -44,6 +44,9 @@ BAND = 2**20
 WORDS = re.compile(r"(?!.*(\bb['\"]|(?<!-)\d|\d\d|object))[A-Za-z][A-Za-z0-9 ,.:;'/+-]{,100}")
 """What a decoder says in words; not bytes, addresses and numbers of this one file."""
 
+ORIENTATION = 0x0112
+"""Tag of EXIF that says how an image is turned."""
+
 NO_MEMORY = "decoder error -9"
 """What Pillow says where libtiff refuses a tile or strip for its size, or finds no memory."""
 
@@ -117,6 +120,24 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         raise UnreadableImageError(_reason(error)) from error
     _turn_upright(image)
     return image, _digest(data)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image once it is upright, from its header.
+
+    Raises
+    ------
+    UnreadableImageError
+        If there is none to read.
+    """
+    if not path.is_file():
+        raise UnreadableImageError("the file does not exist")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(_reason(error)) from error
 
 
 @contextlib.contextmanager

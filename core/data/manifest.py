@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.column_names import ALIASES, split_cells, with_our_names
 from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
 from core.types import TRAIN
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXT = ("path", "label", "split", *MASKS)
 """Columns read as text whatever they look like, so that the label 007 stays 007."""
+
+SEPARATORS = (",", ";", "\t")
+"""What stands between the cells of a table that is text."""
+
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of text as Excel writes it where it says Unicode."""
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 """Cells of an attribute that hold no value. A label NA is a label."""
@@ -31,13 +39,15 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     """List the images of a manifest.
 
     Columns ``path`` and ``label`` are needed; ``split``, ``object_mask``, ``cue_mask`` and the box
-    ``x_min, y_min, x_max, y_max`` (pixels of the upright image) are optional. Every other column is
-    an attribute and keeps its type. Without a split column all images are ``train``. Rows are
-    counted from 1 below the header.
+    ``x_min, y_min, x_max, y_max`` (pixels of the upright image, or shares of its sides) are
+    optional; names that people use for them are understood
+    (:mod:`core.data.column_names`), and said. Every other column is an attribute and keeps its
+    type. Without a split column all images are ``train``. Rows are counted from 1 below the header.
 
     Parameters
     ----------
-    file : the manifest, ``.csv`` (UTF-8, comma) or ``.parquet``.
+    file : the manifest, ``.csv`` or ``.tsv`` (UTF-8, or UTF-16 with its mark; comma, semicolon or
+        tab) or ``.parquet``.
     root : folder the relative paths start from; the manifest's own folder if None.
 
     Raises
@@ -46,24 +56,32 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
         If the file cannot be parsed, a needed column or value is missing, a box is no box, or
         none of the files exists below the root. The message names rows and remedy.
     """
-    frame = _load(file)
+    frame, notes = with_our_names(_load(file))
     _need_columns(file, frame)
-    frame, notes = _without_reserved(frame)
+    frame, said = _without_reserved(frame)
+    notes += said
+    frame, said = _without_empty_rows(frame)
+    notes += said
     for name in TEXT:
         if name in frame.columns:
             frame[name] = _text(frame[name])
     base = (root or file.parent).absolute()
     for name in ("path", "label", "split"):
         _need_values(file, frame, name)
-    frame["split"] = frame["split"].str.lower() if "split" in frame.columns else TRAIN
-    _relative_paths(frame, base)
+    if "split" in frame.columns:
+        frame["split"], said = split_cells(frame["split"])
+        notes += said
+    else:
+        frame["split"] = TRAIN
+    notes += _relative_paths(frame, base)
     _check_boxes(file, frame)
-    _probe(file, frame, base)
-    return Listing(root=base, frame=frame, notes=notes)
+    notes += _probe(file, frame, base)
+    return Listing(root=base, frame=frame, notes=tuple(notes))
 
 
 def _load(file: Path) -> pd.DataFrame:
-    reader: Callable[[Path], Any] = _load_csv if file.suffix.lower() == ".csv" else pd.read_parquet
+    parquet = file.suffix.lower() == ".parquet"
+    reader: Callable[[Path], Any] = pd.read_parquet if parquet else _load_csv
     try:
         frame: pd.DataFrame = reader(file)
     except UnicodeDecodeError as error:
@@ -77,12 +95,16 @@ def _load(file: Path) -> pd.DataFrame:
 
 
 def _load_csv(file: Path) -> pd.DataFrame:
-    header = pd.read_csv(file, nrows=0, encoding="utf-8-sig").columns
-    text = {name: str for name in TEXT if name in header}
+    encoding, separator, decimal = _form(file)
+    how: dict[str, Any] = {"encoding": encoding, "sep": separator}
+    header = pd.read_csv(file, nrows=0, **how).columns
+    known = {*TEXT, *(name for ours in TEXT for name in ALIASES.get(ours, ()))}
+    text = {name: str for name in header if name.strip().lower() in known}
     missing = {name: [""] if name in text else list(MISSING) for name in header}
     return pd.read_csv(
         file,
-        encoding="utf-8-sig",
+        **how,
+        decimal=decimal,
         dtype=text,
         keep_default_na=False,
         na_values=missing,
@@ -91,13 +113,25 @@ def _load_csv(file: Path) -> pd.DataFrame:
     )
 
 
+def _form(file: Path) -> tuple[str, str, str]:
+    """Encoding, separator and decimal mark of a table that is text."""
+    with file.open("rb") as stream:
+        start = stream.read(1 << 16)
+    encoding = "utf-16" if start[:2] in UTF16 else "utf-8-sig"
+    text = start.decode(encoding, "ignore")
+    header = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    commas = re.search(r"(?:^|;)-?\d+,\d+\s*(?:;|$)", text, re.MULTILINE)
+    return encoding, separator, "," if separator == ";" and commas else "."
+
+
 def _need_columns(file: Path, frame: pd.DataFrame) -> None:
     missing = [name for name in ("path", "label") if name not in frame.columns]
     if missing:
         found = ", ".join(map(str, frame.columns)) or "none"
         raise DataError(
             f"{file} has no column {' and '.join(missing)}; its columns are: {found}. "
-            "Rename the right ones; a .csv is separated by commas"
+            "Rename the right ones; a .csv is separated by commas, semicolons or tabs"
         )
     box = [name for name in BOX if name in frame.columns]
     if box and len(box) < len(BOX):
@@ -106,12 +140,21 @@ def _need_columns(file: Path, frame: pd.DataFrame) -> None:
         )
 
 
-def _without_reserved(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _without_empty_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out rows without any cell, as spreadsheets write them below a table."""
+    empty = (frame.isna() | (frame.astype("object") == "")).all(axis="columns")
+    if not empty.any():
+        return frame, []
+    kept = frame[~empty].reset_index(drop=True)
+    return kept, [f"{int(empty.sum()):,} empty rows of the manifest are left out."]
+
+
+def _without_reserved(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Leave out columns that are no attributes: our ids and saved row numbers."""
     columns = [str(name) for name in frame.columns]
     dropped = [name for name in columns if name == "image_id" or name.startswith("Unnamed: ")]
     frame = frame.set_axis(columns, axis="columns").drop(columns=dropped)
-    notes = (f"Columns of the manifest left out: {some(dropped)}.",) if dropped else ()
+    notes = [f"Columns of the manifest left out: {some(dropped)}."] if dropped else []
     return frame, notes
 
 
@@ -139,10 +182,15 @@ def _refuse(file: Path, wrong: np.ndarray[Any, np.dtype[np.bool_]], what: str, f
         )
 
 
-def _relative_paths(frame: pd.DataFrame, base: Path) -> None:
+def _relative_paths(frame: pd.DataFrame, base: Path) -> list[str]:
     """Make ``path`` and the mask columns tidy POSIX paths relative to the root, in place."""
+    turned = 0
 
     def tidy(text: str) -> str:
+        nonlocal turned
+        if "\\" in text and os.sep == "/" and not os.path.exists(base / text):
+            text = text.replace("\\", "/")
+            turned += 1
         if os.path.isabs(text):
             text = Path(os.path.relpath(text, base)).as_posix()
         return posixpath.normpath(text) if text.strip() else ""
@@ -150,6 +198,7 @@ def _relative_paths(frame: pd.DataFrame, base: Path) -> None:
     for name in ("path", *MASKS):
         if name in frame.columns:
             frame[name] = frame[name].map(tidy)
+    return [f"Backslashes of {turned:,} paths are read as slashes."] if turned else []
 
 
 def _check_boxes(file: Path, frame: pd.DataFrame) -> None:
@@ -169,16 +218,21 @@ def _check_boxes(file: Path, frame: pd.DataFrame) -> None:
     _refuse(file, flat, "have an empty box", "x_max must exceed x_min and y_max exceed y_min")
 
 
-def _probe(file: Path, frame: pd.DataFrame, base: Path) -> None:
+def _probe(file: Path, frame: pd.DataFrame, base: Path) -> list[str]:
+    """Refuse a manifest none of whose files is there; says it of some."""
     if frame.empty:
         raise DataError(f"{file} has a header but no rows; add one row per image")
     step = max(1, len(frame) // PROBED)
     paths = frame["path"].iloc[::step]
-    if not any(os.path.exists(base / path) for path in paths):
+    lacking = [path for path in paths if not os.path.exists(base / path)]
+    if len(lacking) == len(paths):
         raise DataError(
             f"{file}: no file such as {paths.iloc[0]} exists below {base}; paths start from the "
             "manifest's folder, or give the folder the data was moved to as data root"
         )
+    if not lacking:
+        return []
+    return [f"Of {len(paths)} files looked at, {len(lacking)} are not there: {some(lacking)}."]
 
 
 def _read(asked: Asked) -> Listing:
@@ -187,7 +241,7 @@ def _read(asked: Asked) -> Listing:
 
 MANIFEST = Source(
     name="manifest",
-    form="a manifest (.csv or .parquet with path and label)",
+    form="a manifest (.csv, .tsv or .parquet with path and label)",
     text="One row per image; split, object_mask, cue_mask and a box are known columns, every other "
     "one is an attribute.",
     read=_read,

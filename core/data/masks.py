@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from core.data.decode import read_upright
+from core.data.mask_values import Read, read_values
 from core.data.preprocess import encoder_view
 from core.errors import DataError, UnreadableImageError
 
@@ -18,17 +19,23 @@ if TYPE_CHECKING:
     from core.types import BoolArray, Preprocess
 
 
+ALIKE = 0.02
+"""Largest relative difference of proportions between a mask and its image."""
+
+ROUNDED = 1.0
+"""Pixels by which either side may have been rounded."""
+
+
 def read_mask(path: Path, size: tuple[int, int]) -> BoolArray:
     """Read a mask at the size of its upright source image.
 
-    Inside is every value that is not zero. A mask with colours is inside where any channel is
-    not zero; one with varying transparency is inside wherever it is not fully transparent.
+    What is inside is said by its values (:func:`core.data.mask_values.read_values`).
 
     Parameters
     ----------
     path : an image file of any mode.
-    size : width and height of the upright source image; a mask of another size is resized to it
-        with nearest neighbours.
+    size : width and height of the upright source image; a mask of another size, but of the same
+        proportions, is resized to it with nearest neighbours.
 
     Returns
     -------
@@ -37,11 +44,24 @@ def read_mask(path: Path, size: tuple[int, int]) -> BoolArray:
     Raises
     ------
     DataError
-        If the mask cannot be decoded; the message names the file.
+        If the mask cannot be decoded, or has other proportions; the message names the file.
     """
+    inside = Image.fromarray(np.where(_read(path).inside, 255, 0).astype(np.uint8))
+    _check_proportions(path, inside.size, size)
+    if inside.size != size:
+        inside = inside.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(inside, dtype=bool)
+
+
+def rule_of(path: Path) -> str:
+    """By which rule a mask is read, in words; raises like :func:`read_mask`."""
+    return _read(path).rule
+
+
+def _read(path: Path) -> Read:
     try:
         image, _ = read_upright(path)
-        inside = Image.fromarray(_inside(image))
+        return read_values(image)
     except UnreadableImageError as error:
         raise DataError(
             f"mask {path}: {error}; replace it or empty its cell in the manifest"
@@ -50,9 +70,22 @@ def read_mask(path: Path, size: tuple[int, int]) -> BoolArray:
         raise DataError(
             f"mask {path} has the unsupported mode {image.mode}; save it grey"
         ) from error
-    if inside.size != size:
-        inside = inside.resize(size, Image.Resampling.NEAREST)
-    return np.asarray(inside, dtype=bool)
+
+
+def _check_proportions(path: Path, mine: tuple[int, int], size: tuple[int, int]) -> None:
+    """Refuse a mask that is no smaller or larger copy of its image."""
+    across, down = (new / old for new, old in zip(size, mine, strict=True))
+    rounding = max(ROUNDED / min(mine), ROUNDED / min(size))
+    if abs(across / down - 1) > ALIKE + rounding:
+        turned = mine == size[::-1]
+        raise DataError(
+            f"mask {path} has {mine[0]} x {mine[1]} pixels, its image {size[0]} x {size[1]}: "
+            + (
+                "it was made of the image before it was turned upright; turn it, too"
+                if turned
+                else "it shows another part of it; give a mask of the whole image"
+            )
+        )
 
 
 def box_mask(box: tuple[float, float, float, float], width: int, height: int) -> BoolArray:
@@ -113,21 +146,6 @@ def mask_on_grid(mask_crop: BoolArray, grid: tuple[int, int]) -> NDArray[np.floa
     columns = _overlaps(mask_crop.shape[1], grid[1])
     shares: NDArray[np.float64] = rows @ mask_crop.astype(np.float64) @ columns.T
     return np.clip(shares, 0.0, 1.0)
-
-
-def _inside(image: Image.Image) -> NDArray[np.uint8]:
-    """255 inside, 0 outside, array (H, W)."""
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-        if alpha.min() != alpha.max():
-            return np.where(alpha > 0, 255, 0).astype(np.uint8)
-    if image.mode not in ("1", "L", "F") and not image.mode.startswith("I"):
-        image = image.convert("RGB")
-    values = np.nan_to_num(np.asarray(image))
-    inside = values != 0
-    if inside.ndim > 2:
-        inside = inside.any(axis=2)
-    return np.where(inside, 255, 0).astype(np.uint8)
 
 
 def _overlaps(length: int, cells: int) -> NDArray[np.float64]:

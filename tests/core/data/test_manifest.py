@@ -102,8 +102,8 @@ HEAD = "path,label,x_min,y_min,x_max,y_max\nx/1.jpg,a,1,1,2,2\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path;label\nx/1.jpg;a\n", "no column path and label; its columns are: path;label"),
-        ("path,class\nx/1.jpg,a\n", "no column label; its columns are: path, class. Rename"),
+        ("path|label\nx/1.jpg|a\n", r"no column path and label; its columns are: path\|label"),
+        ("path,kind\nx/1.jpg,a\n", "no column label; its columns are: path, kind. Rename"),
         ("path,label\nx/1.jpg,\nx/2.jpg,a\nx/3.jpg,  \n", "rows 1, 3 have no label; fill them in"),
         ("path,label\nx/1.jpg,a\n,a\n", "rows 2 have no path"),
         ("path,label,split\nx/1.jpg,a,\nx/2.jpg,a,val\n", "rows 1 have no split; fill them in"),
@@ -123,6 +123,82 @@ HEAD = "path,label,x_min,y_min,x_max,y_max\nx/1.jpg,a,1,1,2,2\n"
 def test_manifest_errors_name_rows_and_remedy(manifest, text, message):
     with pytest.raises(DataError, match=message):
         manifest(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "img_filename,y,place,split\nx/1.jpg,0,1,0\nx/2.jpg,1,1,1\nx/3.jpg,1,0,2\n",
+            [("x/1.jpg", "0", "train"), ("x/2.jpg", "1", "val"), ("x/3.jpg", "1", "test")],
+        ),
+        (
+            "path;label;n\nx/1.jpg;a;1,5\n;;\nx/2.jpg;b;2,5\n;;\n",
+            [("x/1.jpg", "a", "train"), ("x/2.jpg", "b", "train")],
+        ),
+        ("path\tlabel\nx/1.jpg\ta, b\n", [("x/1.jpg", "a, b", "train")]),
+        ("Filename,Class,Phase\nx\\1.jpg,007,Training\n", [("x/1.jpg", "007", "train")]),
+        (
+            "path,label,split\nx/1.jpg,a,tr\nx/2.jpg,a,dev\nx/3.jpg,a,holdout\n",
+            [
+                ("x/1.jpg", "a", "train"),
+                ("x/2.jpg", "a", "val"),
+                ("x/3.jpg", "a", "holdout"),
+            ],
+        ),
+    ],
+    ids=["Waterbirds", "Excel", "tabs", "Windows", "splits"],
+)
+def test_tables_as_people_write_them(manifest, text, expected):
+    table = manifest(text)
+    assert rows(table, "path", "label", "split") == expected
+    assert "label" not in table.attributes
+
+
+def test_what_was_understood_of_a_table_is_said(manifest):
+    notes = "\n".join(
+        manifest(
+            "img_filename;y;split;n\nx\\1.jpg;0;0;1,5\nx/2.jpg;0;1;2\n;;;\nx/no.jpg;0;1;2"
+        ).notes
+    )
+    assert "read so: img_filename as path, y as label." in notes
+    assert "Splits of the manifest are read so: 0 as train, 1 as val." in notes
+    assert "1 empty rows" in notes
+    assert "Backslashes of 1 paths" in notes
+    assert "Of 3 files looked at, 1 are not there: x/no.jpg." in notes
+
+
+def test_numbers_of_spreadsheets_are_numbers(manifest):
+    table = manifest("path;label;n\nx/1.jpg;a;1,5\nx/2.jpg;b;2,25\n")
+    assert table.frame["n"].tolist() == [1.5, 2.25]
+
+
+def test_two_labels_of_one_image_are_said(manifest):
+    notes = manifest("path,label\nx/1.jpg,a\nx/1.jpg,b\nx/2.jpg,b\n").notes
+    assert any("1 images are listed with two labels, of which the first" in n for n in notes)
+
+
+def test_text_as_excel_calls_unicode(tmp_path, listed):
+    touch(tmp_path, "1.jpg")
+    (tmp_path / "m.csv").write_bytes("path\tlabel\n1.jpg\tKüche\n".encode("utf-16"))
+    assert listed(tmp_path / "m.csv").labels == ["Küche"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [
+        ("xmin,ymin,xmax,ymax", "2,1,7,4"),
+        ("x,y,w,h", "2,1,5,3"),
+        ("cx,cy,w,h", "4.5,2.5,5,3"),
+        ("Left,Top,Right,Bottom", "2,1,7,4"),
+    ],
+)
+def test_boxes_of_other_conventions(manifest, columns, cells):
+    table = manifest(f"path,label,{columns}\nx/1.jpg,a,{cells}\nx/2.jpg,a,,,,\n")
+    box = table.frame[["x_min", "y_min", "x_max", "y_max"]].to_numpy()
+    np.testing.assert_array_equal(box, [[2, 1, 7, 4], [np.nan] * 4])
+    assert table.attributes == ()
+    assert any("Boxes are read from the columns" in note for note in table.notes)
 
 
 def test_manifest_in_another_encoding(tmp_path, listed):
