@@ -21,6 +21,9 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
+from core.measures.flips import CONTROL_RATE, FLIP_RATE
+from core.measures.measure import Measure
+from core.measures.scope import Scope
 from core.report.material import Evidence
 from core.statistics.intervals import critical, newcombe, wilson
 from core.tags.called import Names
@@ -175,8 +178,9 @@ def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Fi
     wanted = labels(evidence.audit, classes)
     z = critical(tests)
     table, answers = by_label(evidence.table), by_label(evidence.answers)
+    scope = Scope(evidence.audit, evidence.decisions)
     found = [
-        _find_class(evidence, label, table.get(label, []), answers.get(label, []), z, tests)
+        _find_class(evidence, scope, label, table.get(label, []), answers.get(label, []), z, tests)
         for label in evidence.decisions.spurious
         if label in wanted
     ]
@@ -208,7 +212,13 @@ def _size(finding: Finding) -> float:
 
 
 def _find_class(
-    evidence: Evidence, label: str, mine: list[Row], said: list[Row], z: float, tests: int
+    evidence: Evidence,
+    scope: Scope,
+    label: str,
+    mine: list[Row],
+    said: list[Row],
+    z: float,
+    tests: int,
 ) -> Finding:
     """``mine`` are the rows of the class in the table of measures, ``said`` those of the tags."""
     audit = evidence.audit
@@ -217,7 +227,8 @@ def _find_class(
     rows = {row["measure"]: row for row in reversed(mine)}
     holds = f"interval holds for all {tests} statements of this report (Bonferroni)"
     gap, high, low = _gap(rows, z, holds)
-    flip, control = (_share(rows.get(m), z, holds) for m in ("flip_rate", "flip_rate_control"))
+    flips = ((m, rows.get(m.name)) for m in (FLIP_RATE, CONTROL_RATE))
+    flip, control = (_flips(scope, label, m, row, tests, holds) for m, row in flips)
     helps, confuses = gap is not None and gap.low > 0, gap is not None and gap.high < 0
     detectable_gap, wanted = _power(high, low, z)
     return Finding(
@@ -255,7 +266,7 @@ def _gap(rows: dict[str, Row], z: float, said: str) -> tuple[Number | None, ...]
     if "spurious_gap" not in rows:
         return None, None, None
     sides = [_share(rows[f"accuracy_{side}_spuriosity"], z, said) for side in ("high", "low")]
-    high, low = (side for side in sides if side)
+    high, low = sides
     bounds = newcombe(np.array(_hits(high)), np.array(_hits(low)), high.n, z=z)
     points = [100 * float(bound) for bound in bounds]
     gap = number(
@@ -268,13 +279,27 @@ def _hits(accuracy: Number) -> float:
     return float(round(accuracy.value * accuracy.n))
 
 
-def _share(row: Row | None, z: float, said: str) -> Number | None:
-    if row is None:
-        return None
+def _share(row: Row, z: float, said: str) -> Number:
     found = number(row)
     low, high = wilson(np.array(_hits(found)), found.n, z=z)
     note = "; ".join(part for part in (_plain_note(found.note), said) if part)
     return number(row, low=float(low), high=float(high), note=note)
+
+
+def _flips(
+    scope: Scope, label: str, measure: Measure, row: Row | None, tests: int, said: str
+) -> Number | None:
+    """A flip rate with the interval of this report; with its own where the trials are gone."""
+    if row is None:
+        return None
+    there = scope.outcomes.pasted(label, measure.needs) is not None
+    samples = measure.samples(scope, label) if there else []
+    for sample in samples if isinstance(samples, list) else []:
+        value, low, high = measure.estimate.of(sample.values, tests)
+        if abs(value - row["value"]) < 1e-9:
+            note = "; ".join(part for part in (_plain_note(row["note"]), said) if part)
+            return number(row, low=low, high=high, note=note)
+    return number(row)
 
 
 def _plain_note(note: str) -> str:

@@ -282,7 +282,7 @@ def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
     table = proof.table.copy()
     few = table["measure"].str.contains("spuriosity|spurious_gap", regex=True)
     table.loc[few & (table["measure"] != "spurious_gap"), "n"] = 4
-    table.loc[table["measure"].isin(["flip_rate"]), "value"] = 0.0
+    table.loc[table["measure"].isin(["flip_rate"]), ["value", "low"]] = 0.0
     table.loc[table["measure"] == "accuracy_high_spuriosity", "value"] = 0.75
     table.loc[table["measure"] == "accuracy_low_spuriosity", "value"] = 0.5
     (finding,) = compose([replace(proof, table=table)]).sections[0].findings
@@ -297,7 +297,7 @@ def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
 def test_a_gap_around_zero_is_no_claim(proof: evidence.Evidence) -> None:
     table = proof.table.copy()
     table.loc[table["measure"].str.startswith("accuracy_"), ["value", "n"]] = [0.8, 100]
-    table.loc[table["measure"] == "flip_rate", "value"] = 0.0
+    table.loc[table["measure"] == "flip_rate", ["value", "low"]] = 0.0
     (finding,) = compose([replace(proof, table=table)]).sections[0].findings
     assert finding.verdict is Verdict.OPEN
     assert not finding.affected
