@@ -3,16 +3,17 @@
 import streamlit as st
 
 from core.ui.frame import blocks, shell, state
-from core.ui.mitigate import effect, mitigate, tradeoff
+from core.ui.mitigate import effect, grid, mitigate, tradeoff
 
 audit = shell.current_audit()
+PARAMETERS = [*mitigate.parameters(), *effect.PARAMETERS, *grid.PARAMETERS]
 
 
 @blocks.part
 def correct() -> None:
     """The form; a choice redraws it alone."""
     request = mitigate.form(audit)
-    state.publish([*mitigate.parameters(), *effect.PARAMETERS])
+    state.publish(PARAMETERS)
     if request:
         mitigate.start(request)
         st.rerun()
@@ -38,12 +39,19 @@ def result() -> None:
         st.info("The audit that this was made from was deleted.", icon=":material/info:")
     st.subheader("Take the model elsewhere")
     effect.export(chosen)
-    state.publish([*mitigate.parameters(), *effect.PARAMETERS])
+    state.publish(PARAMETERS)
     if strength is not None and parent is not None:
         mitigate.repeat(parent, chosen, strength)
         st.rerun()
     if clicked:
         state.go("pages/image.py", audit=chosen.id, image=clicked, explain="")
+
+
+@blocks.part
+def generated() -> None:
+    """Images made of parts of different classes."""
+    grid.counterfactuals(audit)
+    state.publish(PARAMETERS)
 
 
 st.title("Mitigate")
@@ -53,6 +61,8 @@ if blocks.may_run():
         correct()
 elif not derived:
     blocks.empty("No corrected model", "Nobody has corrected this model yet.")
+with st.expander("Shape of one class, texture of another", icon=":material/category:"):
+    generated()
 mitigate.watch()
 if derived:
     st.subheader("Before and after")

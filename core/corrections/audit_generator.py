@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.corrections.acted_on import learnable
-from core.corrections.generator_request import AUTO, STEPS
+from core.corrections.generator_request import AUTO, SETTINGS, STEPS, USUAL
 from core.data.table import BOX
 from core.errors import InputError
 from core.models.linear import head_key
@@ -51,9 +51,6 @@ object is; larger ones lose what tells them apart when they are made SIDE pixels
 
 IMAGES = 4000
 """Images that are learnt from at most, a fixed random part."""
-
-USUAL = "usual"
-"""Name of the losses' weights for data that no demo drew."""
 
 VERSION = 1
 """Of the training; another one trains again."""
@@ -92,17 +89,10 @@ class AuditGenerator:
         return draw(self.network, labels, seed=seed)
 
 
-def settings() -> tuple[str, ...]:
-    """Names of the losses' weights."""
-    from core.corrections.generator import WEIGHTS
-
-    return (USUAL, *WEIGHTS)
-
-
 def settings_of(audit: Audit) -> str:
     """Those that were published for an audit's data; the usual ones of any other."""
     name = audit.manifest.data.source.partition("?")[0]
-    known = {f"demo:{kind}-mnist": kind for kind in settings()}
+    known = {f"demo:{kind}-mnist": kind for kind in SETTINGS}
     return known.get(name, USUAL)
 
 
@@ -171,7 +161,7 @@ def train_audit(
 
     Parameters
     ----------
-    name : of the losses' weights, one of :func:`settings`.
+    name : of the losses' weights, one of SETTINGS.
 
     Raises
     ------
@@ -181,8 +171,8 @@ def train_audit(
         If another process trains it.
     """
     name = settings_of(audit) if name == AUTO else name
-    if name not in settings():
-        raise InputError(f"--settings {name!r}: choose {', '.join(settings())}")
+    if name not in SETTINGS:
+        raise InputError(f"--settings {name!r}: choose {', '.join(SETTINGS)}")
     if why := obstacle(audit):
         raise InputError(f"audit {audit.name!r}: {why}")
     busy = f"the generator of audit {audit.name!r} is trained by another process; wait for it"

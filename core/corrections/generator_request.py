@@ -13,6 +13,12 @@ STEPS = 400
 
 AUTO = "auto"
 
+USUAL = "usual"
+"""Name of the losses' weights for data that no demo drew."""
+
+SETTINGS = (USUAL, "coloured", "double-coloured", "wildlife")
+"""Names of the losses' weights (:data:`core.corrections.generator.WEIGHTS`)."""
+
 
 @dataclass(frozen=True)
 class GeneratorRequest(Request):
@@ -23,8 +29,7 @@ class GeneratorRequest(Request):
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
     settings: str = option(
         AUTO,
-        "weights of the losses: usual, coloured, double-coloured or wildlife (default: what the "
-        "data says)",
+        f"weights of the losses: {', '.join(SETTINGS)} (default: what the data says)",
         metavar="NAME",
     )
     steps: int = option(STEPS, f"of the training (default: {STEPS})", type=int, metavar="N")

@@ -14,6 +14,8 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
+from core.corrections.audit_generator import train_audit
+from core.corrections.generator_request import GeneratorRequest
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
@@ -24,7 +26,9 @@ from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
 from core.ui.mitigate.effect import siblings
-from tests.pages.conftest import Open, address, galleries, healthy
+from core.ui.mitigate.grid import DRAWS
+from tests.core.corrections.test_audit_generator import NoStyle
+from tests.pages.conftest import Open, address, galleries, gallery, healthy
 
 
 @pytest.fixture
@@ -255,3 +259,51 @@ def test_every_page_opens_a_corrected_model(fixed: Audit, opened: Open, page: st
     app = opened(page, audit=fixed.id, image=image)
     assert not app.exception
     assert not app.error
+
+
+def test_networks_of_parts_are_trained_from_the_page(
+    audit: Audit, opened: Open, started: list[list[str]]
+) -> None:
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    labelled(app.number_input, "Steps").set_value(100).run()
+    healthy(labelled(app.button, "Train the networks").click().run(), "Mitigate")
+    (arguments,) = started
+    asked = GeneratorRequest.parse(arguments)
+    assert (asked.audit, asked.steps, asked.settings) == (audit.id, 100, "auto")
+    assert parser().parse_args(arguments).command == "generate"
+
+
+def test_images_that_nothing_can_be_learnt_from_say_why(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.ui.mitigate.grid.obstacle", lambda _: "no <b>object</b> is drawn")
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    said = [i.value for i in app.info if "Not for these images" in i.value]
+    assert len(said) == 1
+    assert "<b>" not in said[0]
+    assert not [b for b in app.button if b.label == "Train the networks"]
+
+
+def test_shape_texture_and_background_are_chosen_by_sliders(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.corrections.generator.Style", NoStyle)
+    found = train_audit(audit, steps=2)
+    labels = found.facts.labels
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    row = gallery(app)
+    assert len(row["pictures"]) == DRAWS + 3
+    assert all(p["photo"].startswith("data:image/png;base64,") for p in row["pictures"])
+    names = [facts.name for facts in audit.classes]
+    assert row["pictures"][0]["alt"].startswith(f"shape of {names[0]}, texture of {names[1]}")
+    labelled(app.select_slider, "Texture of").set_value(labels[0])
+    app = healthy(app.run(), "Mitigate")
+    assert address(app)["texture"] == labels[0]
+    other = gallery(app)
+    assert other["pictures"][0]["alt"].startswith(f"shape of {names[0]}, texture of {names[0]}")
+    images = row["pictures"], other["pictures"]
+    masks = [next(p["photo"] for p in of if p["image_id"] == "mask") for of in images]
+    assert masks[0] == masks[1]  # the texture says nothing of the shape
+    assert images[0][0]["photo"] != images[1][0]["photo"]
+    assert any("2 steps" in m.value for m in app.markdown)
+    assert [b for b in app.button if b.label == "Train again"]

@@ -26,7 +26,8 @@ from core.corrections.audit_generator import (
 )
 from core.corrections.corrected import effect_table, facts_of
 from core.corrections.counterfactual import generated
-from core.corrections.generator import _salient, draw, generate
+from core.corrections.generator import WEIGHTS, _salient, draw, generate
+from core.corrections.generator_request import SETTINGS
 from core.corrections.mechanisms import Generator
 from core.corrections.saliency import frame_saliency
 from core.errors import InputError
@@ -117,6 +118,7 @@ def test_large_images_without_masks_are_refused(
 
 
 def test_published_settings_go_with_the_data_they_were_published_for(parent: Audit) -> None:
+    assert set(SETTINGS) == {"usual", *WEIGHTS}
     assert settings_of(parent) == "usual"
     with pytest.raises(InputError, match="--settings 'loud': choose usual, coloured, double-col"):
         train_audit(parent, "loud")
