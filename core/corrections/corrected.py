@@ -9,7 +9,8 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.corrections import effect, tradeoff
 from core.errors import InputError
-from core.measures.cue_figures import CUE_GAP, WORST
+from core.measures.cue_figures import CUE_GAP
+from core.measures.cue_groups import WORST
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import Shape
 from core.storage.files import read_frame, read_json, there

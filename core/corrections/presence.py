@@ -15,15 +15,8 @@ import numpy as np
 from core.corrections.concepts import concept_of
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence
 from core.corrections.pairs import REPLACED
+from core.statistics.mixture import told_apart
 from core.types import FloatArray, IntArray
-
-PRIOR = 20.0
-"""Images that a component's mean and variance are worth before any real image is looked at."""
-
-STEPS = 200
-
-NARROW = 1e-3
-"""Least spread of a component, as a share of the distance of the two."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +63,7 @@ def presence(evidence: Evidence, cue: int) -> Presence:
         known = evidence.present[:, m].astype(np.float64)
         return Presence(np.where(known == UNKNOWN, np.nan, known), output, labels, True)
     scores, shown, hidden = _scores(evidence, m)
-    ends = [_normal(shown), _normal(hidden)]
-    found = np.zeros(len(labels))
-    for k in evidence.classes:
-        found[labels == k] = mixture(scores[labels == k], ends[0], ends[1])
-    return Presence(found, output, labels, False)
+    return Presence(told_apart(scores, labels, shown, hidden), output, labels, False)
 
 
 def _scores(evidence: Evidence, m: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -90,44 +79,3 @@ def _scores(evidence: Evidence, m: int) -> tuple[FloatArray, FloatArray, FloatAr
     scores = np.asarray(evidence.features, np.float64) @ along
     without = pairs.hidden if erased is None else erased.of(m).hidden
     return scores, pairs.shown @ along, (without if len(without) else pairs.hidden) @ along
-
-
-def _normal(scores: FloatArray) -> tuple[float, float]:
-    """Centre and spread that a few outliers do not move: median, and 1.4826 times the MAD."""
-    centre = float(np.median(scores))
-    return centre, 1.4826 * float(np.median(np.abs(scores - centre)))
-
-
-def mixture(
-    scores: FloatArray, shown: tuple[float, float], hidden: tuple[float, float]
-) -> FloatArray:
-    """Probability (n,) that each image is of the first of two normal components.
-
-    Expectation and maximisation (Dempster, Laird & Rubin 1977) of the share, and of mean and
-    variance of both components with ``PRIOR`` images of the given ones (MAP).
-
-    Parameters
-    ----------
-    scores : (n,).
-    shown, hidden : mean and standard deviation of images with the cue and without it.
-    """
-    scores = np.asarray(scores, np.float64)
-    least = max(NARROW * abs(shown[0] - hidden[0]), 1e-12)
-    centres = np.array([shown[0], hidden[0]])
-    spreads = np.maximum([shown[1], hidden[1]], least)
-    mean, var, share = centres.copy(), spreads**2, np.full(2, 0.5)
-    found = np.full(len(scores), 0.5)
-    for _ in range(STEPS if len(scores) else 0):
-        away = (scores[:, None] - mean) ** 2 / var
-        logs = np.log(share) - (away + np.log(var)) / 2
-        odds = np.exp(logs - logs.max(axis=1, keepdims=True))
-        weights = odds / odds.sum(axis=1, keepdims=True)
-        if np.abs(weights[:, 0] - found).max() < 1e-6:
-            break
-        found, total = weights[:, 0], weights.sum(axis=0)
-        share = (total + 0.5) / (len(scores) + 1)
-        mean = (PRIOR * centres + scores @ weights) / (PRIOR + total)
-        square = (weights * (scores[:, None] - mean) ** 2).sum(axis=0)
-        var = (PRIOR * (spreads**2 + (mean - centres) ** 2) + square) / (PRIOR + total)
-        var = np.maximum(var, least**2)
-    return found

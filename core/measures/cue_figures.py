@@ -5,16 +5,15 @@ They are shown before and after: which images show the cue is what the parent sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from core.measures.measure import EFFECT, PLAIN, POINTS, Change, Measure, Sample
+from core.measures.measure import EFFECT, PLAIN, POINTS, Measure, Sample
 from core.measures.scope import Scope
 from core.measures.scores import score, two_groups
-from core.statistics.estimates import Precision, Proportion, Sides
+from core.statistics.estimates import Precision, Sides
 from core.statistics.intervals import class_probability
 from core.types import Progress
 
@@ -39,29 +38,6 @@ def _gap(scope: Scope, label: str) -> Sample | str | None:
         return None
     sides = _sides(scope, label)
     return sides if {0.0, 1.0} <= set(sides.values[:, 1]) else "no held-out image on one side"
-
-
-def _worst(before: Scope, after: Scope) -> Sequence[Change]:
-    """The worst group of class and cue, over the classes that have a tagged cue."""
-    groups: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for label in before.decisions.spurious:
-        name = before.owner.class_facts(label).name
-        for shown, word in ((True, "with"), (False, "without")):
-            hits = [_side(scope, label, shown=shown).values for scope in (before, after)]
-            there = ~np.isnan(hits[0])
-            if there.any():
-                groups[f"{name} {word} the cue"] = hits[0][there], hits[1][there]
-    if not groups:
-        return []
-    worst = [min(groups, key=lambda g: (groups[g][i].mean(), g)) for i in (0, 1)]
-    cells = [Proportion().of(groups[name][i]) for i, name in enumerate(worst)]
-    n = len(groups[worst[1]][0])
-    if worst[0] == worst[1]:
-        change = Proportion().change(*groups[worst[0]])
-        return [Change("", cells[0], cells[1], change, n, worst[0])]
-    subject = f"before: {worst[0]}; after: {worst[1]}"
-    note = "two different groups: the change has no paired interval"
-    return [Change("", cells[0], cells[1], None, n, subject, note)]
 
 
 def _pasted(scope: Scope, label: str) -> Sample | str | None:
@@ -149,13 +125,4 @@ CUE_GAP = Measure(
     views=(EFFECT,),
     sample=_gap,
     estimate=Sides(),
-)
-WORST = Measure(
-    "worst_cue_group_accuracy",
-    "Worst group",
-    "The lowest accuracy of any class with its cue, or without.",
-    better=1,
-    source="Sagawa et al. 2020, section 2",
-    views=(EFFECT,),
-    changes=_worst,
 )

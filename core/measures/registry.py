@@ -71,7 +71,7 @@ OWN = (
     *_in("cue_figures", "PASTED_SCORE"),
     *_in("pointing", "EPG"),
     *_in("groups", "GROUP", "WORST_GROUP"),
-    *_in("cue_figures", "WORST"),
+    *_in("cue_groups", "WORST", "TRUE_GROUPS", "NO_CUE"),
     *_in("accuracy", "CALIBRATION"),
     *_in("cost", "PARAMETERS", "IMAGES_PER_SECOND"),
     *_in("leans", "PUT_IN", "LEAN", "TAKEN_AWAY"),

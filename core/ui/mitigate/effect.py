@@ -28,7 +28,8 @@ from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
 from core.errors import SpurioscopeError
 from core.measures.accuracy import ACCURACY
-from core.measures.cue_figures import CUE_GAP, WORST
+from core.measures.cue_figures import CUE_GAP
+from core.measures.cue_groups import WORST
 from core.measures.flips import FLIP_RATE
 from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import EFFECT, POINTS, Measure

@@ -9,7 +9,7 @@ import pytest
 
 from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN, Evidence, Pairs
 from core.corrections.pairs import CUT, REPLACED, erased_pairs, strong
-from core.corrections.presence import mixture, presence
+from core.corrections.presence import presence
 from tests.core.corrections.mitigation_fixture import D, make_evidence, make_head
 
 
@@ -65,16 +65,6 @@ def test_an_attribute_is_taken_at_its_word() -> None:
     assert found.of == 115
     assert np.isnan(found.shows).sum() == 5
     assert "by the attribute" in found.words
-
-
-def test_a_mixture_of_known_components_is_bayes() -> None:
-    rng = np.random.default_rng(0)
-    scores = np.concatenate([rng.normal(5, 1, 300), rng.normal(0, 1, 700)])
-    found = mixture(scores, (5.0, 1.0), (0.0, 1.0))
-    assert found.mean() == pytest.approx(0.3, abs=0.01)
-    middle = mixture(np.array([2.5]), (5.0, 1.0), (0.0, 1.0))
-    assert middle[0] == pytest.approx(0.5, abs=0.01)
-    assert mixture(np.zeros(0), (1.0, 1.0), (0.0, 1.0)).shape == (0,)
 
 
 def test_a_region_is_cut_or_replaced_place_by_place() -> None:
