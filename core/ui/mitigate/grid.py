@@ -107,7 +107,7 @@ def _offer(audit: Audit, found: AuditGenerator | None) -> None:
 
 def _choose(audit: Audit, found: AuditGenerator) -> None:
     names, labels = opened.display(audit), list(found.facts.labels)
-    st.markdown(_trained_on(found.facts))
+    _trained_on(found.facts)
     columns, chosen = st.columns(3), {}
     for place, (column, (name, title)) in enumerate(zip(columns, PARTS.items(), strict=True)):
         with column:
@@ -117,7 +117,7 @@ def _choose(audit: Audit, found: AuditGenerator) -> None:
                 name,
                 labels,
                 default=labels[place % len(labels)],
-                format_func=lambda label: names.get(label, label),
+                format_func=lambda label: blocks.plain(names.get(label, label)),
             )
     seed = state.number(st.slider, "Another draw", "drawn", 0, 50, 0)
     places = np.array([[labels.index(label) for label in chosen.values()]], np.int64)
@@ -148,11 +148,12 @@ def _choose(audit: Audit, found: AuditGenerator) -> None:
     )
 
 
-def _trained_on(facts: GeneratorFacts) -> str:
+def _trained_on(facts: GeneratorFacts) -> None:
     losses = ", ".join(f"{name} {value:.2g}" for name, value in (facts.losses or {}).items())
-    return (
-        f"Trained for {facts.steps:,} steps on {facts.images:,} images, {facts.masked:,} of them "
-        f"with a drawn object; settings {blocks.plain(facts.settings)}. Last losses: {losses}."
+    st.markdown(
+        f"Trained for {facts.steps:,d} steps on {facts.images:,d} images, {facts.masked:,d} of "
+        f"them with a drawn object; settings {blocks.plain(facts.settings)}. Last losses: "
+        f"{blocks.plain(losses)}."
     )
 
 
