@@ -148,6 +148,13 @@ class Audit:
         return read_frame(self.files.candidates, needed=COLUMNS)
 
     @cached_property
+    def controlled(self) -> pd.DataFrame:
+        """The same beside what random directions open, computed where none was stored."""
+        from core.audits.controls import controlled
+
+        return controlled(self)
+
+    @cached_property
     def store(self) -> FeatureStore:
         """Features and stored maps."""
         return FeatureStore(self.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from core.measures.measure import EFFECT, ONE, POINTS, SEVERAL, Measure, Rows, S
 from core.measures.rows import EVERYWHERE, row
 from core.measures.scope import Scope
 from core.statistics.estimates import Bounds, Gap
+from core.statistics.gap_control import gap_control
 from core.statistics.intervals import mean_interval, share, side_size
 from core.statistics.spuriosity import reliability
 from core.tags.decisions import values_of
@@ -73,6 +75,41 @@ def _candidates(scope: Scope, label: str) -> list[Sample] | str:
         )
         for i, candidate in enumerate(spurious)
     ]
+
+
+def _controls(scope: Scope, label: str, *, name: str) -> Rows | str | None:
+    """What random directions open beside a gap: of the spuriosity, or of every candidate alone."""
+    found = (
+        gap_sample(scope, label) if name == "spurious_gap_control" else _candidates(scope, label)
+    )
+    if isinstance(found, str):
+        return None  # said with the gap
+    samples = [found] if isinstance(found, Sample) else found
+    ids = list(samples[0].ids)
+    values = np.column_stack([sample.values[:, 1] for sample in samples])
+    logit, components = _logit_of(scope, label, ids)
+    beside = gap_control(scope.correct(ids).astype(bool), values, logit, components)
+    return [
+        row(
+            scope.owner.class_facts(label),
+            _CONTROLS[name],
+            float(gap),
+            n=sample.size or 0,
+            subject=sample.subject,
+            split=scope.split,
+            note=f"errors go along with the cue as with random directions: p {p:.3f}",
+        )
+        for sample, gap, p in zip(samples, beside.gap, beside.p, strict=True)
+        if gap == gap
+    ]
+
+
+def _logit_of(scope: Scope, label: str, ids: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    """Logit (n,), but for a constant, and alpha (n, r) of the components of a class's images."""
+    arrays = scope.owner.arrays_of(label)
+    rows = pd.Index(arrays.image_ids).get_indexer(list(ids))
+    components = np.asarray(arrays.alpha[rows, : arrays.components], np.float64)
+    return components.sum(axis=1) + np.asarray(arrays.residual, np.float64)[rows], components
 
 
 def reading(scope: Scope, label: str, bounds: Bounds) -> str:
@@ -224,6 +261,28 @@ CANDIDATE_GAP = Measure(
     estimate=Gap(),
     reading=reading,
 )
+SPURIOUS_GAP_CONTROL = Measure(
+    "spurious_gap_control",
+    "Spurious gap of random directions",
+    "Mean gap with images ranked by random mixtures of the class's components that follow its "
+    "logit as closely as the spuriosity does.",
+    POINTS,
+    "a spurious gap that is no larger says nothing about its cue",
+    views=(ONE,),
+    part="gap",
+    rows=partial(_controls, name="spurious_gap_control"),
+)
+CANDIDATE_GAP_CONTROL = Measure(
+    "candidate_gap_control",
+    "Gap of random directions beside a candidate",
+    "The same for one spurious candidate alone.",
+    POINTS,
+    "a gap that is no larger says nothing about the candidate",
+    views=(ONE,),
+    part="gap",
+    rows=partial(_controls, name="candidate_gap_control"),
+)
+_CONTROLS = {measure.name: measure for measure in (SPURIOUS_GAP_CONTROL, CANDIDATE_GAP_CONTROL)}
 WORST_SPURIOUS_GAP = Measure(
     "worst_spurious_gap",
     "Worst class gap",

@@ -1,23 +1,61 @@
 """What single candidates do, as figures that a rule can be about.
 
-No table of measures shows them: they are of candidates, tagged or not, and stand on the first page
-and beside the candidates (:mod:`core.trials.leaning`, :mod:`core.trials.confirmed`).
+Of tagged candidates the table of measures has them, put in with pixels; of others they stand on the
+first page and beside the candidates (:mod:`core.trials.leaning`, :mod:`core.trials.confirmed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.measures.measure import Measure
+from core.candidates.key import keys_in
+from core.measures.measure import ONE, Measure, Rows
+from core.measures.rows import row
 from core.statistics.estimates import NOTHING, Bounds
 from core.trials.confirmed import Confirmed, confirmed, confirmed_of
 from core.trials.leaning import KEYS, is_possible, tried
+from core.trials.outcomes import LEANS
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
     from core.candidates.key import CandidateKey
+    from core.measures.scope import Scope
+
+FIGURES = {
+    "put_in": ("put_in", "low", "high", "control", "targets"),
+    "lean": ("lean", "lean_low", "lean_high", "control", "targets"),
+    "taken_away": (*(f"taken_away{end}" for end in ("", "_low", "_high", "_control")), "own"),
+}
+"""Value, interval, control and images of each, as :mod:`core.trials.tagged_trial` calls them."""
+
+
+def tagged_rows(scope: Scope, label: str, *, name: str) -> Rows | str | None:
+    """A figure of every spurious candidate of a class; why there is none is said with the first."""
+    table = scope.outcomes.leans(label)
+    assert table is not None  # what the part needs was made
+    value, low, high, control, n = FIGURES[name]
+    known = table[table[value].notna()]
+    if known.empty:
+        return "; ".join(dict.fromkeys(table["obstacle"])) or None if name == "put_in" else None
+    said = "with pixels" if name != "taken_away" else "in the maps"
+    keys = keys_in(known, label)
+    return [
+        row(
+            scope.owner.class_facts(label),
+            _BY_NAME[name],
+            found[value],
+            interval=(found[low], found[high]),
+            n=int(found[n]),
+            subject=key.title,
+            split=scope.split,
+            note=f"{said}; control {found[control]:.3f}; interval of this candidate alone",
+        )
+        for key, found in zip(keys, known.to_dict("records"), strict=True)
+    ]
+
 
 PUT_IN = Measure(
     "put_in",
@@ -25,7 +63,10 @@ PUT_IN = Measure(
     "Share of other classes' images that are given the class once the region of one of its "
     "candidates is put into them: with pixels where that was confirmed, else in the maps.",
     better=-1,
-    views=(),
+    views=(ONE,),
+    part="lean",
+    needs=(LEANS,),
+    rows=partial(tagged_rows, name="put_in"),
 )
 LEAN = Measure(
     "lean",
@@ -33,7 +74,10 @@ LEAN = Measure(
     "The same minus what the same shape from elsewhere in the class does.",
     direction="above 0 the class leans on the candidate",
     better=-1,
-    views=(),
+    views=(ONE,),
+    part="lean",
+    needs=(LEANS,),
+    rows=partial(tagged_rows, name="lean"),
 )
 TAKEN_AWAY = Measure(
     "taken_away",
@@ -41,8 +85,12 @@ TAKEN_AWAY = Measure(
     "Share of the class's right images that are lost once the candidate's region is filled with "
     "the mean of other classes, in the maps.",
     better=-1,
-    views=(),
+    views=(ONE,),
+    part="lean",
+    needs=(LEANS,),
+    rows=partial(tagged_rows, name="taken_away"),
 )
+_BY_NAME = {measure.name: measure for measure in (PUT_IN, LEAN, TAKEN_AWAY)}
 
 
 class Leaned(NamedTuple):

@@ -39,6 +39,7 @@ WORDS = {
     "groups": "accuracy of every group",
     "noise": "noise on the tagged cues",
     "flip": "cues pasted on other classes' images",
+    "lean": "tagged candidates put in with pixels",
 }
 
 

@@ -46,9 +46,11 @@ OWN = (
     *_in(
         "gaps",
         "SPURIOUS_GAP",
+        "SPURIOUS_GAP_CONTROL",
         "ACCURACY_HIGH_SPURIOSITY",
         "ACCURACY_LOW_SPURIOSITY",
         "CANDIDATE_GAP",
+        "CANDIDATE_GAP_CONTROL",
         "MEAN_GAP",
         "WORST_SPURIOUS_GAP",
         "RELIABILITY",

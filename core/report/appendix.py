@@ -14,6 +14,7 @@ from core.report import sentences as words
 from core.report.document import Report, Section
 from core.report.findings import Finding, Question
 from core.report.material import Evidence
+from core.statistics.estimates import NOTHING
 from core.storage.files import dumps
 from core.storage.spreadsheet import csv_bytes
 from core.tags.decisions import spuriosity_of
@@ -98,11 +99,24 @@ def _row(finding: Finding) -> Mapping[str, object]:
         **{"detectable_gap": finding.detectable, "wanted_per_side": finding.wanted},
         "n_affected": len(finding.affected),
     }
-    for name in ("gap", "accuracy_high", "accuracy_low", "flip", "control"):
+    found |= _of_cue(finding)
+    for name in ("gap", "gap_control", "accuracy_high", "accuracy_low", "flip", "control"):
         number = getattr(finding, name)
         for part in ("value", "low", "high", "n"):
             found[f"{name}_{part}"] = float("nan") if number is None else getattr(number, part)
     return found
+
+
+def _of_cue(finding: Finding) -> dict[str, object]:
+    """What the cue does that the class is harmed by, or would be."""
+    by, nan = finding.by, float("nan")
+    lean, loss = (by.lean, by.loss) if by else (NOTHING, NOTHING)
+    return {
+        "put_in": by.put_in if by else nan,
+        "put_in_control": by.control if by else nan,
+        **dict(zip(("lean", "lean_low", "lean_high"), lean, strict=True)),
+        **dict(zip(("loss", "loss_low", "loss_high"), loss, strict=True)),
+    }
 
 
 def ranking(section: Section) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from core.report.sentences import percent
 from core.statistics.intervals import critical, wilson
 
 HARM, OTHER = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (RAISES, LOWERS))
+AXIS = "gap, percentage points; tick: random directions that follow the logit as closely"
 INK, QUIET, ACCURACY = "#16202c", "#5b6673", "#00795a"
 WIDTH = 680
 ROWS = 8
@@ -46,14 +47,17 @@ def line(x1: float, y1: float, x2: float, y2: float, *, stroke: str, width: floa
 
 
 def dot(x: float, y: float, *, fill: str, hollow: bool = False) -> Markup:
-    """A point; hollow where nothing is certain."""
+    """A point, or a hollow one."""
     return Markup(
         '<circle cx="{:.1f}" cy="{:.1f}" r="5" fill="{}" stroke="{}" stroke-width="2"/>'
     ).format(x, y, "#ffffff" if hollow else fill, fill)
 
 
 def gaps(findings: Sequence[Finding]) -> Markup:
-    """The gap of every class with tagged cues, with its interval."""
+    """The gap of every class with tagged cues, with its interval; a tick is its control.
+
+    Hollow where the interval holds zero, coloured where the class is harmed.
+    """
     shown = [(f, f.gap) for f in findings if f.gap is not None][:ROWS]
     if not shown:
         return Markup("")
@@ -71,20 +75,23 @@ def gaps(findings: Sequence[Finding]) -> Markup:
         label(across(v), bottom + 16, f"{v:+d}" if v else "0", anchor="middle", fill=QUIET)
         for v in (-100, -50, 0, 50, 100)
     ]
-    parts.append(label((left + right) / 2, bottom + 34, "gap, percentage points", anchor="middle"))
+    parts.append(label((left + right) / 2, bottom + 34, AXIS, anchor="middle"))
     for place, (finding, gap) in enumerate(shown):
         y = 24 + step * place
-        certain = finding.helps or finding.confuses
-        colour = HARM if certain else QUIET
+        away = finding.helps or finding.confuses
+        colour = HARM if finding.harms else QUIET
         name = finding.name if len(finding.name) <= 24 else finding.name[:23] + "…"
         parts += [
             label(left - 12, y + 4, name, anchor="end"),
             line(across(gap.low), y, across(gap.high), y, stroke=colour, width=2),
-            dot(across(gap.value), y, fill=colour, hollow=not certain),
+            dot(across(gap.value), y, fill=colour, hollow=not away),
         ]
+        if finding.gap_control is not None:
+            x = across(finding.gap_control.value)
+            parts.append(line(x, y - 9, x, y + 9, stroke=INK, width=2))
     text = "; ".join(
         f"{f.name}: {g.value:+.0f} points, from {g.low:+.0f} to {g.high:+.0f}, "
-        + ("certain" if f.helps or f.confuses else "not certain")
+        + ("away from zero" if f.helps or f.confuses else "not told from zero")
         for f, g in shown
     )
     return svg(bottom + 42, "Spurious gap of every class with tagged cues", text, parts)

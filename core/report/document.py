@@ -20,8 +20,18 @@ from core.report import facts as cards
 from core.report import prints as pictures
 from core.report import sentences as words
 from core.report.beside import Beside, beside
-from core.report.findings import Finding, Question, Verdict, family, find, labels, questions
+from core.report.findings import (
+    Finding,
+    Question,
+    Verdict,
+    choice,
+    family,
+    find,
+    labels,
+    questions,
+)
 from core.report.gate import Checked, Ruling
+from core.report.harm import SPARED, Choice
 from core.report.material import Evidence, key
 from core.report.passed import passed
 from core.storage.workspace import fingerprint
@@ -69,7 +79,9 @@ class Report:
     author: str
     sections: tuple[Section, ...]
     tests: int
-    """Statements that the intervals are corrected for."""
+    """Statements that the intervals of gaps and flip rates are corrected for."""
+    choice: Choice
+    """What the intervals of verdicts are adjusted for."""
     compared: Beside | None = None
     """The audits beside each other, where there are several."""
     checked: Checked | None = None
@@ -89,12 +101,18 @@ class Report:
                 "answers": [_answers(s.evidence) for s in self.sections],
                 "compared": repr(self.compared),
                 "missing": [s.evidence.missing for s in self.sections],
+                "choice": [self.choice.tagged, self.choice.among],
+                "tried": [_tried(s.evidence) for s in self.sections],
                 "findings": [[f.label for f in s.findings] for s in self.sections],
                 "questions": [[q.label for q in s.questions] for s in self.sections],
                 "passed": [[said.text for said in s.passed] for s in self.sections],
                 "checked": self.checked.to_json() if self.checked else None,
             }
         )
+
+
+def _tried(evidence: Evidence) -> dict[str, str]:
+    return {label: str(table.to_csv(index=False)) for label, table in evidence.tried.items()}
 
 
 def _answers(evidence: Evidence) -> str:
@@ -128,19 +146,20 @@ def compose(
     for name in classes:
         if not any(name in known for known in chosen):
             evidence[0].audit.class_facts(name)
-    tests = family(evidence)
+    tests, picked = family(evidence), choice(evidence)
     sections = tuple(
-        _composed(e, tests, known, classes) for e, known in zip(evidence, chosen, strict=True)
+        _composed(e, tests, picked, known, classes)
+        for e, known in zip(evidence, chosen, strict=True)
     )
-    return Report(title or TITLE, author, sections, tests, beside(evidence), checked)
+    return Report(title or TITLE, author, sections, tests, picked, beside(evidence), checked)
 
 
 def _composed(
-    evidence: Evidence, tests: int, known: Sequence[str], classes: Sequence[str]
+    evidence: Evidence, tests: int, picked: Choice, known: Sequence[str], classes: Sequence[str]
 ) -> Section:
     if classes and not known:
         return Section(evidence, (), (), True)
-    findings = tuple(find(evidence, tests, known))
+    findings = tuple(find(evidence, tests, picked, known))
     said = passed(evidence.audit, findings, sorted(labels(evidence.audit, known)))
     return Section(
         evidence, findings, tuple(questions(evidence, known)), bool(classes), tuple(said)
@@ -177,6 +196,7 @@ def render(report: Report, *, progress: Reporter = silent) -> str:
         keep_trailing_newline=True,
     )
     environment.globals |= {"words": words, "figures": figures, "verdict": Verdict, "len": len}
+    environment.globals["spared"] = SPARED
     template = environment.get_template("report.html.jinja")
     return template.render(
         report=report,

@@ -105,10 +105,11 @@ def limits(evidence: Evidence, tests: int) -> list[str]:
     """What the report cannot say."""
     audit = evidence.audit
     found = [
-        "A gap says that accuracy hangs on a cue. That the cue is spurious is the judgement of "
-        "the people who tagged it.",
+        "A gap says that accuracy differs along a candidate, as it does along every direction that "
+        "has a share of the logit. That a cue is spurious is the judgement of the people who "
+        "tagged it, and a verdict is as good as its tag.",
         "People saw the gaps of candidates while they tagged, on the images that are measured "
-        "here: a gap may be smaller on new images.",
+        "here: the largest of many is too large, and smaller on new images.",
         "A cue that no candidate shows, or that every image of a class shares, is not found.",
         "A pasted cue is a cut-out, not a photo: its flip rate is compared with that of a control.",
     ]

@@ -1,15 +1,15 @@
 """What an auditor may claim, and from which numbers.
 
-One family of statements per report: for every class whose tags decided a spurious candidate, that
-accuracy hangs on the cue, and that the cue alone triggers the class. All intervals hold together
-(Bonferroni over that family, whichever classes are printed), and a claim is made only where its
-interval allows nothing else. A class without such a candidate is never claimed anything about.
+Whether a class whose tags decided a spurious candidate is harmed follows from what that candidate
+does (:mod:`core.report.harm`). Gaps and flip rates are the effect beside it; all their intervals
+hold together (Bonferroni over one family of statements per report, whichever classes are printed).
+A class without such a candidate is never claimed anything about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -19,11 +19,13 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
+from core.candidates.above_control import side_of_control
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey, keys_in
 from core.measures.flips import CONTROL_RATE, FLIP_RATE
 from core.measures.measure import Measure
 from core.measures.scope import Scope
+from core.report.harm import Choice, Done, done
 from core.report.material import Evidence
 from core.statistics.intervals import critical, newcombe, wilson
 from core.tags.called import Names
@@ -82,19 +84,23 @@ class Finding:
     words: tuple[str, ...]
     """What annotators wrote about the cues, sorted."""
     gap: Number | None
+    gap_control: Number | None
+    """What random directions open that follow the logit as closely; None where it is not known."""
     accuracy_high: Number | None
     accuracy_low: Number | None
     flip: Number | None
     control: Number | None
+    done: tuple[Done, ...]
+    """What the cues do, those that do most first; empty where they were not tried."""
     others: tuple[Number, ...]
     """All further rows about the class."""
     notes: tuple[str, ...]
     helps: bool
-    """Accuracy is certainly higher where the cue is."""
+    """The interval of the gap lies above zero. A core feature opens a gap, too."""
     confuses: bool
-    """Accuracy is certainly lower where the cue is."""
+    """It lies below zero."""
     triggers: bool
-    """The cue alone certainly turns other classes' images into the class."""
+    """The interval of the flip rate lies above that of the control."""
     detectable: float
     """Smallest observed gap, points, that could be told from zero; infinite where none could."""
     wanted: int
@@ -105,9 +111,19 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         """What may be said."""
-        if self.helps or self.confuses or self.triggers:
+        if self.harms:
             return Verdict.HARMED
         return Verdict.TOO_FEW if self.too_few else Verdict.OPEN
+
+    @property
+    def harms(self) -> bool:
+        """Whether one of the cues harms the class (:attr:`core.report.harm.Done.harms`)."""
+        return any(each.harms for each in self.done)
+
+    @property
+    def by(self) -> Done | None:
+        """The cue that it is harmed by, or would be; None where none was tried."""
+        return self.done[0] if self.done else None
 
     @property
     def too_few(self) -> bool:
@@ -116,17 +132,13 @@ class Finding:
 
     @property
     def lost(self) -> float:
-        """Points of the class's accuracy that certainly hang on the cue; 0 where none do."""
-        if self.gap is None or not (self.helps or self.confuses):
-            return 0.0
-        return self.gap.low if self.helps else -self.gap.high
+        """Points of the class's right images that are lost at least without a cue; 0: none."""
+        return max((each.takes for each in self.done), default=0.0)
 
     @property
     def turned(self) -> float:
-        """Points of other classes' images that the cue certainly turns beyond the control."""
-        if self.flip is None or self.control is None or not self.triggers:
-            return 0.0
-        return 100 * (self.flip.low - self.control.high)
+        """Points of other classes' images that a cue turns at least beyond its control; 0: none."""
+        return max((each.turns for each in self.done), default=0.0)
 
     @property
     def cost(self) -> float:
@@ -141,20 +153,22 @@ class Question:
     label: str
     name: str
     candidates: int
-    """Candidates whose gap certainly differs from zero and that nobody has judged."""
+    """Candidates whose gap is above or below its control and that nobody has judged."""
     title: str
-    """The one with the largest certain gap; empty where there is none."""
+    """The one whose gap is farthest from its control; empty where there is none."""
     gap: float
     low: float
     high: float
     """Points; corrected for the class's candidates of its kind only."""
     key: CandidateKey | None = None
-    """Of the one with the largest certain gap."""
+    """Of that candidate."""
+    control: float = float("nan")
+    """Points that random directions open which follow the logit as closely."""
 
     @property
-    def certain(self) -> float:
-        """The certain part of the gap, points; 0 where there is no such candidate."""
-        return max(self.low, -self.high) if self.candidates else 0.0
+    def away(self) -> float:
+        """Points between the gap and its control; 0 where there is no such candidate."""
+        return abs(self.gap - self.control) if self.candidates else 0.0
 
 
 def family(evidence: Sequence[Evidence]) -> int:
@@ -162,12 +176,21 @@ def family(evidence: Sequence[Evidence]) -> int:
     return sum(int(e.table["measure"].isin(CLAIMS).sum()) for e in evidence)
 
 
-def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Finding]:
-    """Findings of one audit, the most certain harm first.
+def choice(evidence: Sequence[Evidence]) -> Choice:
+    """Of how many candidates those of a report were chosen."""
+    cues = [sum(map(len, e.decisions.spurious.keys_of.values())) for e in evidence]
+    return Choice(sum(cues), sum(e.among for e in evidence))
+
+
+def find(
+    evidence: Evidence, tests: int, chosen: Choice, classes: Sequence[str] = ()
+) -> list[Finding]:
+    """Findings of one audit, those that are harmed most first.
 
     Parameters
     ----------
     tests : :func:`family` of all audits of the report.
+    chosen : :func:`choice` of them.
     classes : labels, names or ``#index`` of the classes to print; all by default.
 
     Raises
@@ -180,7 +203,12 @@ def find(evidence: Evidence, tests: int, classes: Sequence[str] = ()) -> list[Fi
     table, answers = by_label(evidence.table), by_label(evidence.answers)
     scope = Scope(evidence.audit, evidence.decisions)
     found = [
-        _find_class(evidence, scope, label, table.get(label, []), answers.get(label, []), z, tests)
+        replace(
+            _find_class(
+                evidence, scope, label, table.get(label, []), answers.get(label, []), z, tests
+            ),
+            done=done(evidence.tried[label], label, chosen) if label in evidence.tried else (),
+        )
         for label in evidence.decisions.spurious
         if label in wanted
     ]
@@ -240,10 +268,14 @@ def _find_class(
         titles=tuple(evidence.decisions.names.written(cue.key) for cue in cues),
         words=_words(said, cues),
         gap=gap,
+        gap_control=number(rows["spurious_gap_control"])
+        if "spurious_gap_control" in rows
+        else None,
         accuracy_high=high,
         accuracy_low=low,
         flip=flip,
         control=control,
+        done=(),
         others=_others(mine),
         notes=tuple(row["note"] for row in mine if row["measure"] == "note"),
         helps=helps,
@@ -308,7 +340,13 @@ def _plain_note(note: str) -> str:
 
 
 def _others(mine: list[Row]) -> tuple[Number, ...]:
-    told = {"note", "spurious_gap", "accuracy_high_spuriosity", "accuracy_low_spuriosity"}
+    told = {
+        "note",
+        "spurious_gap",
+        "spurious_gap_control",
+        "accuracy_high_spuriosity",
+        "accuracy_low_spuriosity",
+    }
     told |= {"flip_rate", "flip_rate_control"}
     return tuple(number(row) for row in mine if row["measure"] not in told)
 
@@ -344,8 +382,8 @@ def detectable(k: int, accuracy: float, z: float) -> float:
     difference = np.arange(1, k + 1)
     second = np.clip(np.round(k * accuracy - difference / 2), 0, k - difference)
     low, _ = newcombe(second + difference, second, k, z=z) if k else (np.zeros(0), None)
-    certain = difference[low > 0]
-    return 100 * float(certain[0]) / k if len(certain) else float("inf")
+    told = difference[low > 0]
+    return 100 * float(told[0]) / k if len(told) else float("inf")
 
 
 def _affected(
@@ -370,21 +408,22 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
         for facts in evidence.audit.classes
         if facts.label in wanted and facts.label not in evidence.decisions.spurious
     ]
-    return sorted(found, key=lambda q: (-q.certain, q.label))
+    return sorted(found, key=lambda q: (-q.away, q.label))
 
 
 def _question(
     audit: Audit, facts: AuditedClass, judged: set[CandidateKey], names: Names
 ) -> Question:
-    table = audit.candidates[audit.candidates["class_idx"] == facts.class_idx]
-    table = table[(table["gap_low"] > 0) | (table["gap_high"] < 0)]
+    table = audit.controlled[audit.controlled["class_idx"] == facts.class_idx]
+    table = table[side_of_control(table) != 0]
     table = table[[key not in judged for key in keys_in(table, facts.label)]]
     if table.empty:
         nan = float("nan")
         return Question(facts.label, facts.name, 0, "", nan, nan, nan)
-    certain = np.maximum(table["gap_low"].to_numpy(), -table["gap_high"].to_numpy())
-    row = table.iloc[int(np.argmax(certain))]
+    row = table.iloc[int((table["gap"] - table["gap_control"]).abs().argmax())]
     key = CandidateKey(facts.label, str(row["kind"]), int(row["component"]))
-    gap, low, high = (float(row[name]) for name in ("gap", "gap_low", "gap_high"))
+    gap, low, high, control = (
+        float(row[name]) for name in ("gap", "gap_low", "gap_high", "gap_control")
+    )
     title = names.written(key)
-    return Question(facts.label, facts.name, len(table), title, gap, low, high, key)
+    return Question(facts.label, facts.name, len(table), title, gap, low, high, key, control)

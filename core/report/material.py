@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from core import __version__
 from core.audits.audit import Audit
+from core.candidates.key import keys_in
 from core.errors import SpurioscopeError
 from core.measures.one_audit import slow_parts, words
 from core.measures.stored import is_stored, known, measured
@@ -15,6 +17,8 @@ from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.tags.votes import answers
+from core.trials.leaning import leading
+from core.trials.outcomes import Outcomes
 from core.types import Reporter, silent
 
 
@@ -30,6 +34,12 @@ class Evidence:
     """Every standing tag (:func:`core.tags.votes.answers`)."""
     missing: str = ""
     """What was not measured, and why; empty where all was, or nothing is tagged."""
+    tried: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """What the spurious candidates of each class do (:mod:`core.trials.tagged_trial`), by raw
+    label; without the classes where that was not tried."""
+    among: int = 0
+    """Candidates that could have been tagged by what was shown of them: those that are tried in
+    the maps, and the tagged ones."""
 
 
 def key(audit: Audit, decisions: Decisions) -> str:
@@ -78,5 +88,25 @@ def gather(
     if not is_measured(audit, decisions):
         parts = " and ".join(words(part) for part in _left(audit, decisions))
         missing = f"Not measured with these tags: {parts}{reason}."
-    said = answers(store.current(audit.id))
-    return Evidence(audit, decisions, known(audit, decisions), said, missing)
+    return Evidence(
+        audit,
+        decisions,
+        known(audit, decisions),
+        answers(store.current(audit.id)),
+        missing,
+        _tried(audit, decisions),
+        _among(audit, decisions),
+    )
+
+
+def _tried(audit: Audit, decisions: Decisions) -> dict[str, pd.DataFrame]:
+    outcomes = Outcomes(audit, decisions)
+    found = {label: outcomes.leans(label) for label in decisions.spurious}
+    return {label: table for label, table in found.items() if table is not None}
+
+
+def _among(audit: Audit, decisions: Decisions) -> int:
+    labels = {facts.class_idx: facts.label for facts in audit.classes}
+    table = leading(audit)
+    first = set(keys_in(table.assign(label=table["class_idx"].map(labels))))
+    return len(first.union(*decisions.spurious.keys_of.values()))

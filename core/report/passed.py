@@ -24,7 +24,8 @@ def passed(audit: Audit, findings: Sequence[Finding], labels: Sequence[str]) -> 
     ----------
     findings : those of the audit; labels : of the classes that the report is about.
     """
-    found = [words.verdict(each) for each in findings if each.verdict is Verdict.OPEN]
+    tried = [each for each in findings if each.by and not each.by.obstacle]
+    found = [words.verdict(each) for each in tried if each.verdict is Verdict.OPEN]
     for table, how in ((leaning(audit), IN_MAPS), (confirmed(audit), IN_PIXELS)):
         found += _at_rest(audit, table, how, labels)
     return found

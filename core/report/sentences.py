@@ -75,8 +75,8 @@ def headline(findings: Sequence[Finding], *, chosen: bool = False) -> Sentence:
     harmed = [f.name for f in findings if f.verdict is Verdict.HARMED]
     if not harmed:
         return Sentence(
-            f"Spurious cues are tagged for {_classes(len(findings))}; for none of them do the "
-            "numbers show harm with certainty."
+            f"Spurious cues are tagged for {_classes(len(findings))}; none of them is shown to be "
+            "harmed by what its cues do."
         )
     if len(findings) == 1:
         return Sentence(f"The one class with tagged cues is harmed by them: {names(harmed)}.")
@@ -96,16 +96,32 @@ def _classes(count: int) -> str:
 
 def brief(finding: Finding) -> Sentence:
     """A finding in one sentence."""
-    numbers = (finding.gap, finding.flip, finding.control)
-    parts = []
+    if finding.verdict is not Verdict.HARMED:
+        return verdict(finding)
+    parts = _does(finding)
     if finding.helps or finding.confuses:
         parts.append(_accuracies(finding))
-    if finding.triggers and finding.flip:
-        share = percent(finding.flip.value)
-        parts.append(f"its cue alone turns {share} of other classes' images into it")
-    if not parts:
-        return verdict(finding)
+    numbers = (finding.gap, finding.gap_control, finding.flip, finding.control)
     return Sentence(f"“{finding.name}”: {'; '.join(parts)}.", _known(numbers))
+
+
+def _does(finding: Finding) -> list[str]:
+    """What the cue does that the class is harmed by, or would be."""
+    by, found = finding.by, []
+    if by is None:
+        return []
+    if not by.obstacle:
+        found.append(
+            f"put into {by.targets} images of other classes with pixels, its cue turns "
+            f"{percent(by.put_in)} of them into it, the same shape from elsewhere in the class "
+            f"{percent(by.control)}"
+        )
+    if by.takes:
+        found.append(
+            f"{percent(by.taken_away)} of its right images are lost once the cue is filled, "
+            f"{percent(by.spared)} with the region moved"
+        )
+    return found
 
 
 def _accuracies(finding: Finding) -> str:
@@ -123,11 +139,11 @@ def _known(numbers: Sequence[Number | None]) -> tuple[Number, ...]:
 
 
 def cost(finding: Finding) -> str:
-    """What the cue costs at least; empty where nothing is certain."""
+    """What the cue costs at least; empty where the class is not harmed."""
     if not finding.cost:
         return ""
     if finding.lost >= finding.turned:
-        return f"at least {finding.lost:.0f} points of its accuracy hang on the cue"
+        return f"at least {finding.lost:.0f} of 100 of its right images are lost without the cue"
     return f"at least {finding.turned:.0f} of 100 images of other classes are turned by the cue"
 
 
@@ -137,12 +153,21 @@ def verdict(finding: Finding) -> Sentence:
         return Sentence(f"“{finding.name}” is harmed by a spurious cue.")
     numbers = _known((finding.gap, finding.flip, finding.control))
     if finding.verdict is Verdict.OPEN:
-        return Sentence(
-            f"“{finding.name}”: no harm is certain; an observed gap of {finding.detectable:.0f} "
-            "points would have been noticed.",
-            numbers,
-        )
+        return Sentence(f"“{finding.name}”: no harm is shown. {_untried(finding)}", numbers)
     return Sentence(f"“{finding.name}”: too little data for a statement. {_few(finding)}", numbers)
+
+
+def _untried(finding: Finding) -> str:
+    """Why no harm is shown, in a sentence."""
+    by = finding.by
+    if by is None:
+        return "None is claimed before its cues are put into other classes' images with pixels."
+    if by.obstacle:
+        return f"Its cues were not put into images of other classes: {by.obstacle}."
+    return (
+        "What its cues do is not told from their controls, or a gap alone is there: an observed "
+        f"gap of {finding.detectable:.0f} points would have been told from zero."
+    )
 
 
 def _few(finding: Finding) -> str:
@@ -161,6 +186,7 @@ def _few(finding: Finding) -> str:
 def of_finding(finding: Finding) -> list[Sentence]:
     """Everything that is said about one class."""
     said = [verdict(finding)]
+    said += [Sentence(f"{text[0].upper()}{text[1:]}.", _of_cue(finding)) for text in _does(finding)]
     if finding.gap:
         said.append(_gap(finding))
     elif finding.verdict is Verdict.HARMED:
@@ -169,20 +195,38 @@ def of_finding(finding: Finding) -> list[Sentence]:
     return said
 
 
+def _of_cue(finding: Finding) -> tuple[Number, ...]:
+    """The figures behind what a cue does, beyond its controls."""
+    by = finding.by
+    assert by is not None  # it does something
+    own, ours = "held-out images", "this project"
+    lean = Number("lean", "", *by.lean, "share", by.targets, f"{own} of other classes", ours)
+    loss = Number("taken_away minus its control", "", *by.loss, "share", by.own, own, ours)
+    return tuple(number for number in (lean, loss) if number.n)
+
+
 def _gap(finding: Finding) -> Sentence:
     gap = finding.gap
     assert gap is not None
-    numbers = _known((gap, finding.accuracy_high, finding.accuracy_low))
+    numbers = (gap, finding.gap_control, finding.accuracy_high, finding.accuracy_low)
     text = f"“{finding.name}” is {_accuracies(finding)}: a gap of {points(gap.value)}"
     if finding.helps:
-        return Sentence(f"{text}, at least {gap.low:.0f}. The class leans on the cue.", numbers)
-    if finding.confuses:
-        return Sentence(
-            f"{text}, at least {-gap.high:.0f} the other way. The cue confuses the model about "
-            "its own class.",
-            numbers,
-        )
-    return Sentence(f"{text}, which cannot be told from zero.", numbers)
+        text += f", at least {gap.low:.0f}"
+    elif finding.confuses:
+        text += f", at least {-gap.high:.0f} the other way"
+    else:
+        text += ", which cannot be told from zero"
+    return Sentence(f"{text}{_beside(finding)}.", _known(numbers))
+
+
+def _beside(finding: Finding) -> str:
+    """What random directions open beside the gap."""
+    if finding.gap_control is None:
+        return ""
+    return (
+        f"; random directions that follow the logit as closely open "
+        f"{points(finding.gap_control.value)}"
+    )
 
 
 def _sufficiency(finding: Finding) -> Sentence:
@@ -196,7 +240,7 @@ def _sufficiency(finding: Finding) -> Sentence:
     )
     end = " The cue alone triggers the class." if finding.triggers else ""
     if not finding.triggers:
-        end = " That the cue alone triggers the class is not certain."
+        end = " That the cue alone triggers the class cannot be told from the control."
     return Sentence(text + end, (flip, control))
 
 
@@ -217,21 +261,26 @@ def _affected(finding: Finding) -> list[Sentence]:
 def advice(finding: Finding) -> list[str]:
     """What to do about a finding."""
     name, found = finding.name, []
-    if finding.helps:
+    if finding.harms and (finding.helps or finding.lost):
         found += [
             f"Do not rely on “{name}” where the cue is absent.",
             f"Add training images of “{name}” without the cue, or refit the head on its images "
             "of low spuriosity (Moayeri et al. 2023; here: python -m core mitigate --method head).",
         ]
-    if finding.confuses:
+    if finding.harms and finding.confuses:
         found.append(f"Add training images of “{name}” with the cue: they are now mistaken.")
-    if finding.triggers:
+    if finding.harms and (finding.triggers or finding.turned):
         found += [
             f"Expect other classes to be taken for “{name}” where the cue appears; check such "
             "predictions by hand.",
             "Add training images of other classes with the cue, or take the cue's part off the "
             "logit (SpuFix, Neuhaus et al. 2023; here: python -m core mitigate --method spufix).",
         ]
+    if finding.by is None:
+        found.append(
+            "Put the cue into images of other classes before judging it: python -m core report "
+            "without --quick."
+        )
     if finding.too_few and not (finding.helps or finding.confuses):
         found.append(_wanted(finding))
     if finding.verdict is Verdict.HARMED:
@@ -251,11 +300,13 @@ def _wanted(finding: Finding) -> str:
 def of_question(question: Question) -> str:
     """What is open about a class without a decided spurious cue."""
     if not question.candidates:
-        return f"“{question.name}”: nothing is tagged, and no candidate opens a certain gap."
+        return f"“{question.name}”: nothing is tagged, and no gap is told from its control."
     many = "candidate opens" if question.candidates == 1 else "candidates open"
     return (
-        f"“{question.name}”: nothing is tagged as spurious. {question.candidates} {many} a certain "
-        f"gap, the largest {question.title} with {points(question.gap)} [{question.low:+.0f}, "
-        f"{question.high:+.0f}]. An essential part of the object opens a gap as well: whether "
-        "these should matter is for people to say."
+        f"“{question.name}”: nothing is tagged as spurious. {question.candidates} {many} a gap "
+        f"above or below its control, farthest away {question.title} with {points(question.gap)} "
+        f"[{question.low:+.0f}, {question.high:+.0f}] beside {points(question.control)} of random "
+        "directions that follow the logit as closely. An essential part of the object opens a gap "
+        "as well, and the largest of many is too large: whether these should matter is for people "
+        "to say."
     )

@@ -21,7 +21,7 @@ def side_size(n: int) -> int:
     return min(GAP_SIDE, n // 2, max(GAP_SIDE_WANTED, n // 3))
 
 
-def critical(tests: int = 1) -> float:
+def critical(tests: float = 1) -> float:
     """Normal quantile of a two-sided 95 % interval, corrected for ``tests`` (Bonferroni)."""
     return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(tests, 1)))
 

@@ -141,20 +141,41 @@ def confirm(
         or targets; before any network is run where that can be known.
     """
     lacking = [key for key in keys if not _path(audit, audit.candidate(key)).exists()]
-    if lacking and audit.exact_maps and (obstacle := is_possible(audit)):
-        raise InputError(f"audit {audit.name!r} confirms nothing with pixels: {obstacle}")
+    if lacking:
+        possible(audit)
     if lacking and not audit.exact_maps:
         model = model or audit.load_model()  # marks the regions, too
     if lacking:
-        trial = Trial(audit) if audit.exact_maps else Approximate(audit, model)
+        trial = trial_of(audit, model)
         pairs = [pairs_of(trial, audit.candidate(key)) for key in lacking]
         encoder, seen = Encoder(audit, model or audit.load_model()), Seen(audit)
         for each in pairs:
-            found = Confirmed.of(*turned_in_pixels(trial, encoder, seen, each, report))
-            of = each.candidate
-            row = {**_names(of), **asdict(found)}
-            write_frame(_path(audit, of), pd.DataFrame([row], columns=COLUMNS))
+            turned = turned_in_pixels(trial, encoder, seen, each, report)
+            keep(audit, each.candidate, Confirmed.of(*turned))
     return confirmed(audit)
+
+
+def possible(audit: Audit) -> None:
+    """Refuse an audit with exact maps that keeps none: nothing says where a candidate is.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if audit.exact_maps and (obstacle := is_possible(audit)):
+        raise InputError(f"audit {audit.name!r} confirms nothing with pixels: {obstacle}")
+
+
+def keep(audit: Audit, candidate: Candidate, found: Confirmed) -> None:
+    """Store what a candidate does in pixels."""
+    row = {**_names(candidate), **asdict(found)}
+    write_frame(_path(audit, candidate), pd.DataFrame([row], columns=COLUMNS))
+
+
+def trial_of(audit: Audit, model: Model | None) -> Trial:
+    """The images that its candidates are tried on."""
+    return Trial(audit) if audit.exact_maps else Approximate(audit, model)
 
 
 def _names(candidate: Candidate) -> dict[str, object]:

@@ -9,6 +9,8 @@
                  table.parquet           predictions (pasting.Pasted)
                  facts.json              how the cues were cut out
                  after.npy …             features (T, D) per version, rows of NaN where missing
+             leans-00003-4f0c….parquet   what the tagged candidates of a class do
+                                         (tagged_trial.tagged_trial)
              watermark-4f0c….parquet     images of every class (watermark.watermark_trial)
 
 A name ends with the key of everything that the outcome depends on: the images and predictions of
@@ -54,6 +56,8 @@ from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
 from core.trials.noise import SIGMA
 from core.trials.noised import NoiseTrial, noise_trial
 from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
+from core.trials.tagged_trial import COLUMNS as TRIED
+from core.trials.tagged_trial import tagged_trial
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -62,10 +66,11 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the trials; another one makes all of them again."""
 
-KEPT = {"noise": 16, "masked": 16, "pasted": 4, "control": 4, "watermark": 4}
+KEPT = {"noise": 16, "masked": 16, "pasted": 4, "control": 4, "leans": 16, "watermark": 4}
 """Outcomes of a class and kind that stay; of more, those that were made first are deleted."""
 
 NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "control", "watermark"
+LEANS = "leans"
 
 VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
 """Versions of an image in each outcome of a pasted cue."""
@@ -75,6 +80,7 @@ TITLES = {
     MASKED: "Adding noise to objects and backgrounds",
     PASTED: "Pasting cues",
     CONTROL: "Pasting controls",
+    LEANS: "Trying tagged candidates",
 }
 
 
@@ -141,6 +147,11 @@ class Outcomes:
         parts = [self._read(self.path(kind, label), read_pasted) for kind in kinds]
         return None if any(part is None for part in parts) else together(parts)
 
+    def leans(self, label: str) -> pd.DataFrame | None:
+        """What the spurious candidates of a class do; None where they were not tried."""
+        found: pd.DataFrame | None = self._read(self.path(LEANS, label), _leans_table)
+        return found
+
     def watermark(self) -> pd.DataFrame | None:
         """Images with the watermark; None where it was not drawn, or cannot be."""
         found: pd.DataFrame | None = None
@@ -160,7 +171,7 @@ class Outcomes:
         for kind in kinds:
             if kind in (NOISE, MASKED):
                 steps += [Step(kind, label, sigma) for sigma in sigmas for label in labels]
-            elif kind in VERSIONS:
+            elif kind in (LEANS, *VERSIONS):
                 steps += [Step(kind, label) for label in labels]
             elif labels and watermark.available():
                 steps.append(Step(kind))
@@ -190,7 +201,9 @@ class Outcomes:
         seen = Seen(self.audit)
         for kind, title in TITLES.items():
             mine = [step for step in steps if step.kind == kind]
-            make = self._pasted if kind in VERSIONS else self._noise
+            make = {NOISE: self._noise, MASKED: self._noise, LEANS: self._leans}.get(
+                kind, self._pasted
+            )
             for done, step in enumerate(mine):
                 report(Progress(title, done, len(mine), "classes"))
                 make(step, model, seen)
@@ -224,6 +237,11 @@ class Outcomes:
         kept = features if len(self.decisions.spurious) * size <= PASTED_BUDGET else {}
         self._keep(self.path(*step), found, lambda path: write_pasted(path, found, kept))
 
+    def _leans(self, step: Step, model: Model, _: Seen) -> None:
+        keys = self.decisions.spurious.keys_of[step.label]
+        found = tagged_trial(self.audit, keys, model)
+        self._keep(self.path(*step), found, lambda path: write_frame(path, found))
+
     def _keep(self, path: Path, found: Any, write: Callable[[Path], None]) -> None:
         self._held[path] = found
         with contextlib.suppress(WorkspaceError):
@@ -233,6 +251,10 @@ class Outcomes:
 
 def _noise_table(path: Path) -> pd.DataFrame:
     return read_frame(path, needed=["image_id", "clean"])
+
+
+def _leans_table(path: Path) -> pd.DataFrame:
+    return read_frame(path, needed=TRIED)
 
 
 def _keys(tagged: Tagged, label: str) -> list[str]:

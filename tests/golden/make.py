@@ -167,6 +167,8 @@ def tagged(root: Path) -> None:
     for name in ("first", "second", "fixed"):
         for words in tags(name):
             run(root, *words)
+    with patch("core.models.load.load_model", load):  # trials that are younger than the audits
+        run(root, "measure", "first", "--what", "lean")
     for path in (root / "audits").glob("*/measures/*.parquet"):
         remove(path)
 

@@ -174,7 +174,12 @@ def test_numbers_of_a_finding_are_those_of_the_table(
     assert (finding.gap.low, finding.gap.high) == pytest.approx([100 * float(b) for b in bounds])
     assert finding.flip is not None
     assert finding.flip.value == table.at["flip_rate", "value"]
-    assert finding.cost >= finding.gap.low
+    (done,) = finding.done
+    assert finding.cost == pytest.approx(100 * done.lean[1])
+    lean = table.loc["lean"]
+    assert (done.lean[0], done.targets) == (lean["value"], lean["n"])
+    assert finding.gap_control is not None
+    assert finding.gap_control.value == table.at["spurious_gap_control", "value"]
 
 
 def test_affected_images_are_wrong_and_show_least_of_the_cue(report: Report, tagged: Audit) -> None:
@@ -208,6 +213,7 @@ def test_the_model_is_loaded_once(
     quick = gathered(audit, with_model=False)
     assert not calls
     what = "noise on the tagged cues and cues pasted on other classes' images"
+    what += " and tagged candidates put in with pixels"
     assert quick.missing == f"Not measured with these tags: {what}."
     assert "flip_rate" not in set(quick.table["measure"])
     assert not evidence.is_measured(audit, quick.decisions)
@@ -278,6 +284,31 @@ def test_nothing_tagged_is_said(untagged: Audit, tmp_path: Path) -> None:
     assert "harmed by" not in page.text
 
 
+def at_rest(proof: evidence.Evidence) -> dict[str, pd.DataFrame]:
+    """The same candidates as if they did what their controls do."""
+    return {
+        label: found.assign(lean=0.0, by_donor=[[0.0] * 16] * len(found), taken_away=0.0)
+        for label, found in proof.tried.items()
+    }
+
+
+def test_what_was_not_tried_is_no_harm(proof: evidence.Evidence) -> None:
+    (finding,) = compose([replace(proof, tried={})]).sections[0].findings
+    assert finding.gap is not None
+    assert finding.gap.low > 0
+    assert finding.triggers
+    assert finding.verdict is not Verdict.HARMED
+    assert finding.cost == 0
+    assert "python -m core report without --quick" in " ".join(words.advice(finding))
+
+
+def test_a_gap_alone_is_no_harm(proof: evidence.Evidence) -> None:
+    (finding,) = compose([replace(proof, tried=at_rest(proof))]).sections[0].findings
+    assert finding.helps
+    assert finding.verdict is not Verdict.HARMED
+    assert "Do not rely on" not in " ".join(words.advice(finding))
+
+
 def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
     table = proof.table.copy()
     few = table["measure"].str.contains("spuriosity|spurious_gap", regex=True)
@@ -285,7 +316,8 @@ def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
     table.loc[table["measure"].isin(["flip_rate"]), ["value", "low"]] = 0.0
     table.loc[table["measure"] == "accuracy_high_spuriosity", "value"] = 0.75
     table.loc[table["measure"] == "accuracy_low_spuriosity", "value"] = 0.5
-    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    still = replace(proof, table=table, tried=at_rest(proof))
+    (finding,) = compose([still]).sections[0].findings
     assert finding.verdict is Verdict.TOO_FEW
     assert finding.cost == 0
     text = " ".join(s.text for s in words.of_finding(finding))
@@ -298,7 +330,8 @@ def test_a_gap_around_zero_is_no_claim(proof: evidence.Evidence) -> None:
     table = proof.table.copy()
     table.loc[table["measure"].str.startswith("accuracy_"), ["value", "n"]] = [0.8, 100]
     table.loc[table["measure"] == "flip_rate", ["value", "low"]] = 0.0
-    (finding,) = compose([replace(proof, table=table)]).sections[0].findings
+    still = replace(proof, table=table, tried=at_rest(proof))
+    (finding,) = compose([still]).sections[0].findings
     assert finding.verdict is Verdict.OPEN
     assert not finding.affected
     assert words.advice(finding) == [

@@ -28,6 +28,8 @@ from core.tags.log import TagStore
 from core.trials import encoder as trials
 from core.trials import outcomes
 from core.trials import pasted_cues as pasting
+from core.trials.confirmed import TARGETS
+from core.trials.latent import DONORS
 from core.trials.noised import REGIONS, noise_trial
 from core.trials.outcomes import (
     CONTROL,
@@ -100,7 +102,8 @@ def test_what_was_made_for_models_is_not_made_again(
     assert {"flip_rate", "flip_rate_control", "core_accuracy"} <= set(table["measure"])
     held = copied.images.query("label == 'leaf' and split == 'test'")
     objects = int((held["object_mask"] != "").sum())
-    assert sum(encoded) == 2 * N + 2 * objects  # controls; object and background of the class
+    put_in = 2 * DONORS * TARGETS  # with pixels, and the control
+    assert sum(encoded) == 2 * N + 2 * objects + put_in  # controls; object and background
     other = unmeasured(copied, tmp_path / "afresh")
     afresh = measured(other, workspace_of(other))
     pd.testing.assert_frame_equal(table, afresh)
