@@ -51,13 +51,14 @@ def _pasted(scope: Scope, label: str) -> Sample | str | None:
     rows = seen.usable(output, "after")
     if not ids or not rows.any():
         return "needs held-out images of the class and of others"
-    logits = scope.audit.head.logits(seen.pasted["after"][rows])
+    logits = seen.logits(scope.audit.head, rows, "after")
+    note = "cue-only images: the cue pasted on other classes' images"
     alone = [f"{seen.ids[row]} pasted" for row in np.flatnonzero(rows)]
     return Sample(
         [*ids, *alone],
         two_groups(scope.probability(ids, output), class_probability(logits, output)),
         subject="pasted cues",
-        note="cue-only images: the cue pasted on other classes' images",
+        note="; ".join(part for part in (note, seen.note) if part),
     )
 
 

@@ -50,7 +50,7 @@ def _composed(scope: Scope, label: str, version: str) -> Sample | str | None:
         return NO_CUE if version == "after" else None
     ids = [seen.ids[row] for row in np.flatnonzero(seen.usable(output, version))]
     hits = seen.turned(scope.audit.head, output, version)
-    note = f"{seen.sources} {seen.kind}"
+    note = "; ".join(part for part in (f"{seen.sources} {seen.kind}", seen.note) if part)
     return Sample(ids, of_sources(ids, hits, seen.sources), note=note)
 
 

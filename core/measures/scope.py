@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.folds import unseen_logits
 from core.errors import InputError
 from core.statistics.intervals import class_probability, side_size
 from core.tags.decisions import Decisions, spuriosity_of
@@ -93,8 +94,11 @@ class Scope:
         return found
 
     def probability(self, image_ids: Sequence[str], output: int) -> FloatArray:
-        """(n,) probability of an output on images of the audit, by their stored features."""
-        return class_probability(self.audit.head.logits(self.audit.features(image_ids)), output)
+        """(n,) probability of an output on images of the audit, by their stored features.
+
+        Out of fold where a head was fitted on all of them.
+        """
+        return class_probability(unseen_logits(self.audit, image_ids), output)
 
     def ranked(self, label: str) -> pd.DataFrame:
         """Images of a class that have a spuriosity, highest first: ``image_id``, ``spuriosity``."""

@@ -23,6 +23,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
+from core.audits.folds import said_of, unseen_logits
 from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
@@ -121,7 +122,8 @@ def score(
         }
     ).sort_values("probability", ascending=False, kind="stable", ignore_index=True)
     found = spurious_score(p_in, p_cue)
-    own = float((mine["prediction"] == class_idx).mean())
+    logits = unseen_logits(audit, mine.index.tolist())
+    own = float((logits.argmax(axis=1) == class_idx).mean())
     cue = float((read["prediction"] == class_idx).mean())
     unreadable = tuple(zip(bad["path"], bad["reason"], strict=True))
     rows = _score_rows(audit, facts, found, own, cue)
@@ -129,8 +131,11 @@ def score(
 
 
 def own_probability(audit: Audit, label: str, image_ids: Sequence[str]) -> FloatArray:
-    """Probability (n,) of a class on images of the audit, by their stored features."""
-    return class_probability(audit.head.logits(audit.features(image_ids)), audit.head.index(label))
+    """Probability (n,) of a class on images of the audit, by their stored features.
+
+    Out of fold where the head was fitted on all of them; images of the cue alone it has never seen.
+    """
+    return class_probability(unseen_logits(audit, image_ids), audit.head.index(label))
 
 
 def score_path(audit: Audit, label: str) -> Path:
@@ -268,7 +273,7 @@ def _read(
 def _score_rows(
     audit: Audit, facts: AuditedClass, s: SpuriousScore, own: float, cue: float
 ) -> Rows:
-    split, n = audit.summary.held_out, s.n_in + s.n_cue
+    split, n = said_of(audit), s.n_in + s.n_cue
     said = f"{s.n_in} class images, {s.n_cue} cue-only"
     sides = (("class images", split, s.n_in, own, s.mean_p_in),
              ("cue-only images", "given", s.n_cue, cue, s.mean_p_cue))  # fmt: skip

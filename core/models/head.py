@@ -275,6 +275,49 @@ def fit_probe(
     )
 
 
+class Folds(NamedTuple):
+    """The fits of a cross-validation."""
+
+    weight: NDArray[np.float32]
+    """(F, K, D)."""
+    bias: NDArray[np.float32]
+    """(F, K)."""
+    fold: IntArray
+    """(n,) the fit that did not see an image; -1 for the only image of a class."""
+
+
+def fit_folds(
+    features: FloatArray,
+    labels: IntArray,
+    n_classes: int,
+    strength: float,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Folds:
+    """The heads behind ``Probe.oof_logits``, fitted again on the same folds.
+
+    Parameters
+    ----------
+    features, labels, n_classes, folds, seed : as :func:`fit_probe` was given them.
+    strength : C, as it was chosen.
+    """
+    counts = _checked_counts(features, labels, n_classes)
+    centre = features.mean(axis=0, dtype=np.float64)
+    scale = _root_mean_square(features, centre)
+    small = features.size <= SMALL
+    x = ((features - centre) / scale).astype(np.float64 if small else np.float32)
+    fold, found = np.full(len(labels), -1, np.int64), []
+    with _threads(1 if small else None):
+        for number, (train, held_out) in enumerate(_splits(labels, counts, folds, seed)):
+            fit = _fit(_regression(strength, CV_TOLERANCE), x[train], labels[train])
+            weight, bias = _rows(fit)
+            fold[held_out] = number
+            found.append((weight / scale, bias - weight @ (centre / scale)))
+    weights, biases = zip(*found, strict=True)
+    return Folds(np.array(weights, np.float32), np.array(biases, np.float32), fold)
+
+
 def _checked_counts(features: FloatArray, labels: IntArray, n_classes: int) -> IntArray:
     if len(features) != len(labels) or n_classes < 2:
         raise ModelError(

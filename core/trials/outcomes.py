@@ -23,7 +23,7 @@ is tried on the same images; of audits with very many tagged classes they are le
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.folds import fitted_on_all, fold_heads
 from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
@@ -83,6 +84,9 @@ TITLES = {
     LEANS: "Trying tagged candidates",
 }
 
+
+PLAIN = "plain"
+"""Of an image without a cue."""
 
 GIVEN = ["image_id", "label", "truth", "before"]
 """Columns of every outcome of a pasted cue."""
@@ -394,11 +398,23 @@ class Composites:
     kind: str
     sources: int
 
+    unseen: Mapping[str, FloatArray] | None = None
+    """(T, K) what to add to a head's logits, of PLAIN and of every version, so that an image is
+    judged by the fold that did not see it; None where no head was fitted on these images, or the
+    folds are unknown."""
+    note: str = ""
+    """Which of both, where the head was fitted on these images."""
+
+    def logits(self, head: Head, rows: BoolArray, name: str = PLAIN) -> FloatArray:
+        """Logits (n, K) of some images, out of fold where it is known how."""
+        features = self.plain if name == PLAIN else self.pasted[name]
+        found = head.logits(features[rows])
+        return found if self.unseen is None else found + self.unseen[name][rows]
+
     def turned(self, head: Head, class_idx: int, name: str = "after") -> BoolArray:
         """Images that are newly given the class, of those that the version exists of."""
         rows = self.usable(class_idx, name)
-        versions = self.plain[rows], self.pasted[name][rows]
-        before, after = (head.logits(features).argmax(axis=1) for features in versions)
+        before, after = (self.logits(head, rows, of).argmax(axis=1) for of in (PLAIN, name))
         return newly_given(before, after, class_idx)
 
     def usable(self, class_idx: int, name: str) -> BoolArray:
@@ -436,11 +452,27 @@ def held_out_composites(
     )
     ids = found.table["image_id"].tolist()
     width = seen_by.head.weight.shape[1]
+    plain = seen_by.features(ids) if ids else np.zeros((0, width), np.float32)
+    unseen, note = _unseen(seen_by, ids, {PLAIN: plain, **features})
     return Composites(
         ids,
         found.table["truth"].to_numpy(np.int64),
-        seen_by.features(ids) if ids else np.zeros((0, width), np.float32),
+        plain,
         features,
         found.kind,
         found.sources,
+        unseen,
+        note,
     )
+
+
+def _unseen(
+    audit: Audit, ids: Sequence[str], features: Mapping[str, FloatArray]
+) -> tuple[dict[str, FloatArray] | None, str]:
+    """See :class:`Composites`."""
+    if not ids or not fitted_on_all(audit):
+        return None, ""
+    folds = fold_heads(audit)
+    if folds is None:
+        return None, "the head was fitted on these images, and its folds are unknown"
+    return {name: folds.change(ids, of) for name, of in features.items()}, "out of fold"
