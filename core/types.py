@@ -205,3 +205,13 @@ class Preprocess:
     """``center`` or ``squash``."""
     colours: str = "rgb"
     """Order of the channels that the network wants: ``rgb`` or ``bgr``."""
+    levels: tuple[float, ...] = ()
+    """Values that are black and white in images of more than 8 bits a channel; empty: those of
+    their type (:func:`core.data.decode.read_image`)."""
+
+    @property
+    def black_and_white(self) -> tuple[float, float] | None:
+        """``levels`` as a pair, None where they are empty."""
+        if len(self.levels) != 2 or not self.levels[0] < self.levels[1]:
+            return None
+        return self.levels[0], self.levels[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -245,7 +246,8 @@ class Audit:
         with replacing_folder(self.files.upload(image_id).folder) as temporary:
             new = UploadFiles(temporary)
             write_bytes(new.image, content)
-            pixels = apply(self.preprocess, read_foreign(new.image).image)
+            levels = self.preprocess.black_and_white
+            pixels = apply(self.preprocess, read_foreign(new.image, levels).image)
             encoded = model.encode(torch.from_numpy(pixels)[None])
             if not encoded.features.isfinite().all():
                 raise UnreadableImageError("the network's features are not finite on this image")
@@ -310,9 +312,9 @@ class Audit:
                 f"{self.name!r} --data-root NEW"
             )
         if self._uploaded(image_id):
-            return read_foreign(path).image
+            return read_foreign(path, self.preprocess.black_and_white).image
         with large_alone(path):
-            return read_image(path).image
+            return read_image(path, levels=self.preprocess.black_and_white).image
 
     def load_model(self, *, exported: bool = False) -> Model:
         """The audited model with the head that is explained, on its device, at its precision.
@@ -332,6 +334,7 @@ class Audit:
                 f"the weights of {facts.name} are not those of audit {self.name!r}; restore "
                 "them, or run the audit again under another name"
             )
+        model.preprocess = replace(model.preprocess, levels=self.preprocess.levels)
         model.use_head(self.head)
         if exported:
             return model

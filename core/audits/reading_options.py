@@ -84,11 +84,24 @@ class ReadingOptions:
     interpolation: Interpolation | None = option(None, choices=get_args(Interpolation))
     colours: Colours | None = option(None, "order of the channels", choices=get_args(Colours))
 
+    levels: tuple[float, ...] | None = option(
+        None,
+        "values of black and white in images of more than 8 bits (default: one scale for the data "
+        "set, from a sample)",
+        read=_numbers,
+        write=_written,
+        metavar="LOW,HIGH",
+    )
+
     def check_reading(self) -> None:
         """Raise InputError if an option cannot have its value."""
         for flag, values in (("--mean", self.mean), ("--std", self.std)):
             if values is not None and len(values) not in (1, 3):
                 raise InputError(f"{flag} {','.join(map(str, values))}: give one number or three")
+        if self.levels is not None and not (
+            len(self.levels) == 2 and self.levels[0] < self.levels[1]
+        ):
+            raise InputError("--levels: give two numbers, black and white, LOW,HIGH")
         if self.input_range is not None and not 0 < self.input_range <= 65535:
             raise InputError(f"--input-range {self.input_range:g}: give 1, 255 or the like")
         if self.crop is not None and not 0 < self.crop <= 1:
@@ -120,6 +133,7 @@ class ReadingOptions:
             crop_mode=self.crop_mode or "",
             interpolation=self.interpolation or "",
             colours=self.colours or "",
+            levels=self.levels or (),
         )
         return None if found == Reading() else found
 

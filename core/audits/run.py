@@ -26,6 +26,7 @@ from core.audits.integrity import file_state, is_analysis, mend, remake_plans
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
+from core.data.levels import levels_of
 from core.data.open import open_data
 from core.data.regions import in_pixels, region_notes
 from core.data.table import some
@@ -47,7 +48,7 @@ from core.storage.audit_manifest import (
 from core.storage.files import locked, remove_unfinished, write_frame, write_json
 from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace, differences, fingerprint, read_manifest
-from core.types import ImageTable, Precision, Progress, Reporter, silent
+from core.types import ImageTable, Precision, Preprocess, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -138,6 +139,7 @@ def _prepare(
     reading = request.reading
     model = load_model(request.model, checkpoint=request.checkpoint, reading=reading)
     old = workspace.named(request.default_name)
+    model.preprocess = _with_levels(model.preprocess, table, old)
     head, reason = _choose_head(request.head, table, model, reading)
     compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
@@ -188,6 +190,14 @@ def _prepare(
         counts=request.counts(None),
     )
     return manifest, model
+
+
+def _with_levels(preprocess: Preprocess, table: ImageTable, old: Manifest | None) -> Preprocess:
+    """With one scale for deep images: what was said, else an old audit's own, else a sample's."""
+    if preprocess.levels:
+        return preprocess
+    found = old.preprocess.levels if old is not None else levels_of(table)
+    return replace(preprocess, levels=found or ())
 
 
 def _choose_compute(

@@ -317,7 +317,9 @@ def _changed(folder: Path, manifest: Manifest) -> Model:
     from core.models.load import load_model
 
     facts, checkpoint = manifest.model, AuditFiles(folder).checkpoint
-    return load_model(facts.name, checkpoint=checkpoint, reading=facts.reading)
+    model = load_model(facts.name, checkpoint=checkpoint, reading=facts.reading)
+    model.preprocess = replace(model.preprocess, levels=manifest.preprocess.levels)
+    return model
 
 
 def _pass(parent: Audit, folder: Path, manifest: Manifest, model: Model, report: Reporter) -> None:

@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.config import MAX_PIXELS
+from core.data.depth import Levels, eight_bits, is_deep
 from core.errors import UnreadableImageError
 
 # Once, on import: a filter set per call would be shared by all threads and could not be undone.
@@ -37,9 +36,6 @@ MAX_BYTES = 8 * MAX_PIXELS
 
 LARGE = 16_000_000
 """Pixels above which an image for a page is decoded alone; below, it holds a quarter of a GB."""
-
-BAND = 2**20
-"""Pixels that are brought to 8 bits at a time, in 8 bytes each."""
 
 WORDS = re.compile(r"(?!.*(\bb['\"]|(?<!-)\d|\d\d|object))[A-Za-z][A-Za-z0-9 ,.:;'/+-]{,100}")
 """What a decoder says in words; not bytes, addresses and numbers of this one file."""
@@ -71,17 +67,21 @@ class Decoded:
     """BLAKE2b of the file's bytes, 32 hex digits."""
 
 
-def read_image(path: Path, most: int = MAX_PIXELS) -> Decoded:
+def read_image(
+    path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = None, exact: bool = True
+) -> Decoded:
     """Decode an image to upright 8-bit RGB. Safe to call from many threads.
 
     The orientation in its metadata is applied once; of an animation the first frame is taken;
-    transparency is dropped; 16-bit grey levels are divided by 257; floating-point images hold
-    values in [0, 1] or [0, 255].
+    transparency is dropped; more than 8 bits a channel are brought to 8.
 
     Parameters
     ----------
     path : the image file; its ending does not matter.
     most : pixels of the largest image that is decoded.
+    levels : values that are black and white in images of more than 8 bits; None: 16-bit levels are
+        divided by 257, floating-point ones are in [0, 1] or [0, 255].
+    exact : of 16-bit colours every bit counts, not only the upper half; needs torchvision.
 
     Raises
     ------
@@ -89,12 +89,18 @@ def read_image(path: Path, most: int = MAX_PIXELS) -> Decoded:
         For whatever cannot be decoded. The message is the plain reason
         without the path, so that equal reasons can be counted; callers name the file.
     """
-    image, digest = read_upright(path, most)
+    data = read_bytes(path)
+    image, deep = _opened(data, most)
     try:
-        rgb = _rgb(image)
+        if deep:
+            rgb = eight_bits(image, data if exact else b"", levels)
+            _turn_like(rgb, image)
+        else:
+            _turn_upright(image)
+            rgb = _rgb(image)
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
-    return Decoded(image=rgb, width=rgb.width, height=rgb.height, digest=digest)
+    return Decoded(image=rgb, width=rgb.width, height=rgb.height, digest=_digest(data))
 
 
 def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
@@ -106,20 +112,27 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         For whatever cannot be decoded. The message is the plain reason
         without the path, so that equal reasons can be counted; callers name the file.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
+    image, _ = _opened(data, most)
+    _turn_upright(image)
+    return image, _digest(data)
+
+
+def _opened(data: bytes, most: int) -> tuple[Image.Image, bool]:
+    """An image in its own mode, as it was stored, and whether it holds more than 8 bits."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         pixels = image.width * image.height
         if pixels > most:
             raise UnreadableImageError(_too_large(pixels, most))
+        deep = is_deep(image)  # what is decoded forgets it
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries have cut-off files filled up
         image.load()
     except UnreadableImageError:
         raise
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
-    _turn_upright(image)
-    return image, _digest(data)
+    return image, deep
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -176,7 +189,7 @@ def _declared(path: Path) -> int:
 def file_digest(path: Path) -> str:
     """BLAKE2b of a file's bytes like ``Decoded.digest``; empty if the file cannot be read."""
     try:
-        return _digest(_read_bytes(path))
+        return _digest(read_bytes(path))
     except UnreadableImageError:
         return ""
 
@@ -185,7 +198,14 @@ def _digest(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it cannot be read, is empty, or too large for an image.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -241,32 +261,18 @@ def _turn_upright(image: Image.Image) -> None:
         return
 
 
+def _turn_like(picture: Image.Image, image: Image.Image) -> None:
+    """Turn a picture upright as the metadata of the image that it was made from says, in place."""
+    try:
+        picture.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+    except DECODER_ERRORS:
+        return
+    _turn_upright(picture)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _grey(image).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and floating-point grey levels to 8 bits, a band at a time."""
-    top = max(float(np.fmax.reduce(band, axis=None, initial=0)) for _, band in _bands(image))
-    if image.mode == "F":
-        scale = 255.0 if top <= 1.0 else 1.0
-    else:
-        scale = 1 / 257 if top <= 65535 else 255 / (2**32 - 1)
-    grey = Image.new("L", image.size)
-    for y, band in _bands(image):
-        levels = np.nan_to_num(band.astype(np.float64), nan=0.0) * scale
-        grey.paste(Image.fromarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8)), (0, y))
-    return grey
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.generic]]]]:
-    """Rows of an image from the top, with where they begin: arrays (h, width)."""
-    rows = max(BAND // image.width, 1)
-    for y in range(0, image.height, rows):
-        yield y, np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))

@@ -19,6 +19,7 @@ from typing import IO
 from PIL import Image
 
 from core.data.decode import Decoded, hand_back, read_image
+from core.data.depth import Levels
 from core.errors import UnreadableImageError, WorkspaceError
 
 PIXELS = 50_000_000
@@ -44,8 +45,10 @@ _one = threading.Lock()
 """Held while an image from outside is decoded."""
 
 
-def read_foreign(path: Path) -> Decoded:
+def read_foreign(path: Path, levels: Levels | None = None) -> Decoded:
     """Decode an image from outside like :func:`core.data.decode.read_image`, one at a time.
+
+    Of 16-bit colours it takes the upper half, since no other decoder fits into the bounds.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def read_foreign(path: Path) -> Decoded:
         If it cannot be decoded, or not within the bounds; the message does not name the file.
     """
     with _one, tempfile.TemporaryFile() as answer:
-        _decode(path, answer)
+        _decode(path, answer, levels)
         answer.seek(0)
         facts = json.loads(answer.readline())
         image = Image.frombytes("RGB", (facts["width"], facts["height"]), answer.read())
@@ -71,9 +74,10 @@ def refuse_if_full(folder: Path) -> None:
         )
 
 
-def _decode(path: Path, answer: IO[bytes]) -> None:
+def _decode(path: Path, answer: IO[bytes], levels: Levels | None) -> None:
     """Run :func:`main` in another process; raises what it says or why it ended."""
-    command = [sys.executable, "-m", "core.data.foreign", str(path.absolute())]
+    scale = [str(value) for value in levels or ()]
+    command = [sys.executable, "-m", "core.data.foreign", str(path.absolute()), *scale]
     try:
         done = subprocess.run(
             command,
@@ -103,7 +107,7 @@ def main(arguments: Sequence[str], out: IO[bytes]) -> int:
 
     Parameters
     ----------
-    arguments : the path of the file.
+    arguments : the path of the file, then black and white where they are known.
     out : receives a line of JSON with width, height and digest and then the pixels, 3 bytes each;
         or the reason why it cannot be decoded.
     """
@@ -115,7 +119,9 @@ def main(arguments: Sequence[str], out: IO[bytes]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        found = read_image(Path(arguments[0]), PIXELS)
+        path, *scale = arguments
+        levels = (float(scale[0]), float(scale[1])) if len(scale) == 2 else None
+        found = read_image(Path(path), PIXELS, levels=levels, exact=False)
     except UnreadableImageError as error:
         out.write(str(error).encode("utf-8", "backslashreplace"))
         return UNREADABLE

@@ -62,7 +62,7 @@ class Prepared:
 def prepare(path: Path, preprocess: Preprocess) -> Prepared:
     """Decode one image and bring it to the encoder's size."""
     try:
-        decoded = read_image(path)
+        decoded = read_image(path, levels=preprocess.black_and_white)
         pixels = apply(preprocess, decoded.image)
     except UnreadableImageError as error:
         return Prepared(

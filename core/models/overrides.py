@@ -24,6 +24,7 @@ def as_asked(preprocess: Preprocess, reading: Reading | None) -> Preprocess:
         **{"mean": reading.mean, "std": reading.std, "input_size": reading.input_size},
         **{"crop_pct": reading.crop, "crop_mode": reading.crop_mode},
         **{"interpolation": reading.interpolation, "colours": reading.colours},
+        "levels": reading.levels,
     }
     return replace(preprocess, **{name: value for name, value in said.items() if value})
 
@@ -103,5 +104,7 @@ def in_words(preprocess: Preprocess) -> str:
     )
     shape = "squeezed to" if preprocess.crop_mode == "squash" else "central crop of"
     share = f" ({preprocess.crop_pct:.4g} of the resized image)" * (preprocess.crop_pct < 1)
+    if preprocess.levels:
+        std += ", of {:g} (black) to {:.7g} (white)".format(*preprocess.levels)
     order = f", channels {preprocess.colours}" * (preprocess.colours != "rgb")
     return f"{shape} {size}{share}, {preprocess.interpolation}, mean {mean}, std {std}{order}"

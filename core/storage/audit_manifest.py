@@ -17,6 +17,7 @@ class StoredPreprocess(Preprocess, JsonValue):
     """How a model wants its images, as an audit keeps it."""
 
     colours: str = later("rgb")
+    levels: tuple[float, ...] = later(())
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Reading(JsonValue):
     interpolation: str = later("")
     colours: str = later("")
     """``rgb`` or ``bgr``."""
+    levels: tuple[float, ...] = later(())
+    """Values of black and white in images of more than 8 bits."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def read_examples(
     pixels = np.zeros((n, *size, 3), np.uint8)
     objects, cues = np.zeros((n, *size), bool), np.zeros((n, *size), bool)
     for i, row in enumerate(rows):
-        image = read_image(root / str(row["path"])).image
+        image = read_image(root / str(row["path"]), levels=preprocess.black_and_white).image
         pixels[i] = apply(preprocess, image)
         objects[i] = _object_of(row, root, image, preprocess)
         cues[i] = _mask_of(row, "cue_mask", root, image, preprocess)

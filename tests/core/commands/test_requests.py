@@ -52,7 +52,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
             "std": ((0.5,), (58.4, 57.1, 57.4)),
         },
         **{"input_size": ((224, 224), (96, 64)), "crop": (0.875, 1.0), "crop_mode": ("squash",)},
-        **{"interpolation": ("bicubic",), "colours": ("bgr",)},
+        **{"interpolation": ("bicubic",), "colours": ("bgr",), "levels": ((0.0, 4095.0),)},
         "data": ("/data", "-odd", "hf:x?y=z", "demo:cues"),
         "model": ODD,
         "name": NAMES,

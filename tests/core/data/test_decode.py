@@ -15,7 +15,6 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from core.config import MAX_PIXELS
-from core.data import decode
 from core.data.decode import file_digest, read_image
 from core.errors import UnreadableImageError
 
@@ -120,7 +119,7 @@ def test_float_tiff(tmp_path, values, expected):
 def test_grey_levels_do_not_depend_on_the_band(tmp_path, monkeypatch, values):
     Image.fromarray(values).save(tmp_path / "a.tif")
     whole = pixels(tmp_path / "a.tif")
-    monkeypatch.setattr(decode, "BAND", 2)
+    monkeypatch.setattr("core.data.depth.BAND", 2)
     assert np.array_equal(pixels(tmp_path / "a.tif"), whole)
     assert whole.max() > 0
 

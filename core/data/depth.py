@@ -1,0 +1,100 @@
+"""Images of more than 8 bits a channel, brought to 8 by one scale."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+warnings.filterwarnings("ignore", message="The image decoding and encoding capabilities")
+
+Levels = tuple[float, float]
+"""The values that are black and white."""
+
+BAND = 2**20
+"""Pixels that are brought to 8 bits at a time, in 8 bytes each."""
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an opened image holds more than 8 bits a channel; its pixels need not be decoded."""
+    return _one_channel(image) or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _one_channel(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def deep_colours(data: bytes) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
+    """16-bit colours (h, w, 3) of a PNG, of which Pillow keeps the upper half; None of others."""
+    if not data.startswith(b"\x89PNG") or data[24:26] not in (b"\x10\x02", b"\x10\x06"):
+        return None
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+
+    tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    values = decode_image(tensor, mode=ImageReadMode.UNCHANGED)[:3].permute(1, 2, 0)
+    found: np.ndarray[Any, np.dtype[np.uint16]] = values.contiguous().numpy()
+    return found
+
+
+def extremes(image: Image.Image, data: bytes) -> Levels:
+    """Lowest and highest finite value of a deep image, in its own values."""
+    if not _one_channel(image):
+        colours = deep_colours(data)
+        values = np.asarray(image).astype(np.uint16) * 257 if colours is None else colours
+        return float(values.min()), float(values.max())
+    bands = [band[np.isfinite(band)] for _, band in _bands(image)]
+    found = [band for band in bands if band.size]
+    if not found:
+        return 0.0, 0.0
+    return min(float(b.min()) for b in found), max(float(b.max()) for b in found)
+
+
+def eight_bits(image: Image.Image, data: bytes, levels: Levels | None) -> Image.Image:
+    """A deep image as 8-bit RGB.
+
+    Parameters
+    ----------
+    levels : what is black and white. None: 16-bit levels are divided by 257, floating-point ones
+        are in [0, 1] or [0, 255].
+    """
+    if _one_channel(image):
+        return _grey(image, levels or _own_levels(image)).convert("RGB")
+    if levels is None:
+        return image.convert("RGB")
+    colours = deep_colours(data)
+    values = np.asarray(image.convert("RGB")).astype(np.uint16) * 257
+    return Image.fromarray(_scaled(values if colours is None else colours, levels))
+
+
+def _own_levels(image: Image.Image) -> Levels:
+    """Black and white of an image about whose data set nothing is known."""
+    top = max(float(np.fmax.reduce(band, axis=None, initial=0)) for _, band in _bands(image))
+    if image.mode == "F":
+        return 0.0, 1.0 if top <= 1.0 else 255.0
+    return 0.0, 65535.0 if top <= 65535 else 2.0**32 - 1
+
+
+def _grey(image: Image.Image, levels: Levels) -> Image.Image:
+    """Bring grey levels to 8 bits, a band at a time."""
+    grey = Image.new("L", image.size)
+    for y, band in _bands(image):
+        grey.paste(Image.fromarray(_scaled(band, levels)), (0, y))
+    return grey
+
+
+def _scaled(values: np.ndarray[Any, Any], levels: Levels) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    low, high = levels
+    shares = (np.nan_to_num(values.astype(np.float64), nan=low) - low) * (255 / (high - low))
+    scaled: np.ndarray[Any, np.dtype[np.uint8]] = np.rint(np.clip(shares, 0, 255)).astype(np.uint8)
+    return scaled
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[Any]]]]:
+    """Rows of an image from the top, with where they begin: arrays (h, width)."""
+    rows = max(BAND // image.width, 1)
+    for y in range(0, image.height, rows):
+        yield y, np.asarray(image.crop((0, y, image.width, min(y + rows, image.height))))
