@@ -4,6 +4,7 @@
 // Keys in localStorage and names of the window events: what dims has a strength of its own.
 const STRENGTHS = { false: "spurioscope-opacity", true: "spurioscope-dimming" };
 const TITLES = { false: "Heatmap strength", true: "Dimming" };
+const SIGNS = { core: "✓", spurious: "!", unsure: "?" };
 const BARE = "o"; // the key that takes what lies over the photos off
 const HOLD_MS = 400; // a press longer than this looks at the photo and is not a click
 const HEAD_START_MS = 300; // at most so long the first row has the server to itself
@@ -183,7 +184,9 @@ class Card {
   }
 
   pick(imageId) {
-    this.view.pick(this.name, imageId);
+    const at = this.cells.findIndex((cell) => cell.shown?.image_id === imageId);
+    if (this.view.enlarges) this.view.enlarge(this, at);
+    else this.view.pick(this.name, imageId);
   }
 
   // `card` is what a gallery alone lacks: its texts, its figure, its tag.
@@ -221,7 +224,12 @@ class Card {
     tags.forEach((tag, i) => {
       const button = this.tags.children[i];
       button.value = tag;
-      button.textContent = tag;
+      button.dataset.tag = tag;
+      button.replaceChildren();
+      const sign = element("span", "sign", button);
+      sign.textContent = SIGNS[tag] ?? "";
+      sign.setAttribute("aria-hidden", "true"); // the word says it
+      button.append(tag);
       button.disabled = Boolean(locked);
       button.hidden = Boolean(locked) && card.tag !== tag; // what may not change is only said
       button.setAttribute("aria-pressed", String(card.tag === tag));
@@ -260,6 +268,69 @@ class Card {
     const top = this.cells[0]?.root.offsetTop;
     const end = this.cells.findIndex((cell) => cell.root.offsetTop !== top);
     return end < 0 ? this.cells.length : end;
+  }
+}
+
+// One picture over the page, as large as the window allows: pressing on it shows the bare photo, a
+// click puts it back.
+class Enlarged {
+  constructor(view) {
+    this.view = view;
+    this.dialog = element("dialog", "enlarged", view.root);
+    this.dialog.setAttribute("aria-label", "Enlarged picture");
+    this.cell = new Cell({ pick: () => this.dialog.close() });
+    this.cell.root.removeAttribute("role");
+    this.dialog.append(this.cell.root);
+    const row = element("div", "row", this.dialog);
+    this.back = this.button(row, "Previous", () => this.step(-1));
+    this.on = this.button(row, "Next", () => this.step(1));
+    this.picks = this.button(row, "", () => {
+      this.dialog.close();
+      view.pick(this.card.name, this.card.cells[this.at].shown.image_id);
+    });
+    this.picks.classList.add("main");
+    this.shut = this.button(row, "Close", () => this.dialog.close());
+    this.dialog.addEventListener("click", (event) => {
+      if (event.target === this.dialog) this.dialog.close(); // beside it
+    });
+    this.dialog.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by) return;
+      event.stopPropagation(); // it turns no page
+      this.step(by);
+    });
+  }
+
+  button(row, text, act) {
+    const button = element("button", "act", row);
+    button.type = "button";
+    button.textContent = text;
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  show(card, at) {
+    this.card = card;
+    this.at = at;
+    const picture = card.cells[at].shown;
+    this.cell.show({
+      ...picture,
+      photo: picture.large || picture.photo,
+      overlay: picture.large_overlay || picture.overlay,
+    });
+    this.back.disabled = at === 0;
+    this.on.disabled = at === card.cells.length - 1;
+    this.back.hidden = this.on.hidden = card.cells.length === 1;
+    this.picks.hidden = !this.view.picks;
+    this.picks.textContent = this.view.picks;
+    if (this.dialog.open) return;
+    this.dialog.showModal();
+    this.shut.focus(); // and not the picture, whose layers its focus would take off
+  }
+
+  step(by) {
+    const next = this.card.cells[this.at + by];
+    if (next?.shown) this.show(this.card, this.at + by);
   }
 }
 
@@ -308,6 +379,11 @@ class View {
     window.addEventListener("blur", (event) => this.release(event), { signal });
   }
 
+  enlarge(card, at) {
+    this.enlarged ??= new Enlarged(this);
+    this.enlarged.show(card, at);
+  }
+
   // A short press takes the layers off, or brings them back; a long one does so while it lasts.
   press(event) {
     if (event.key !== BARE || event.repeat || isTyped(event)) return;
@@ -338,6 +414,10 @@ class View {
   update(data) {
     const generation = ++this.generation;
     delete this.root.dataset.painted;
+    if (this.token !== data.token) this.enlarged?.dialog.close();
+    this.token = data.token;
+    this.enlarges = typeof data.enlarge === "string";
+    this.picks = data.enlarge ?? "";
     this.opacity = data.opacity;
     this.kept = STRENGTHS[Boolean(data.dims)];
     this.strength.textContent = TITLES[Boolean(data.dims)];

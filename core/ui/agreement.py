@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -14,6 +16,7 @@ from core.tags.votes import ADJUDICATION, OPEN, count_votes
 from core.types import Tag
 from core.ui.frame import blocks, opened, state, tagged
 from core.ui.frame.words import help_on
+from core.ui.kit import signs
 
 FIGURES = {
     "fleiss_kappa": ("Fleiss' kappa, all answers", help_on("Fleiss' kappa")),
@@ -24,6 +27,13 @@ FIGURES = {
         "Of the candidates with at least two answers, the share on which all agree.",
     ),
 }
+COUPLES: dict[str, Any] = {
+    "first": "One",
+    "second": "The other",
+    "kappa": st.column_config.NumberColumn("Cohen's kappa", format="%.3f"),
+    "common": st.column_config.NumberColumn("Answered by both", format="%d"),
+}
+"""How the kappas of every two people are shown."""
 
 
 def figures(table: pd.DataFrame) -> None:
@@ -42,32 +52,35 @@ def figures(table: pd.DataFrame) -> None:
 
 def persons(table: pd.DataFrame) -> None:
     """Statistics per person, and kappa of every two."""
-    percent = st.column_config.NumberColumn(format="percent")
     st.subheader("People")
     st.dataframe(
         people(table),
         hide_index=True,
         width="stretch",
         column_config={
-            **dict.fromkeys(("core", "spurious", "unsure"), percent),
+            **{
+                tag.value: st.column_config.NumberColumn(signs.MARKS[tag], format="percent")
+                for tag in Tag
+            },
+            "annotator": "Who",
+            "answers": st.column_config.NumberColumn("Answers", format="%d"),
             "agreement": st.column_config.NumberColumn(
-                "agrees with the majority", format="percent"
+                "Agrees with the majority", format="percent"
             ),
-            "confidence": st.column_config.NumberColumn(format="%.1f"),
+            "confidence": st.column_config.NumberColumn("How sure, 1 to 5", format="%.1f"),
             "gold": st.column_config.NumberColumn(
-                "right on gold",
+                "Right on gold",
                 format="percent",
                 help="Of the gold questions that this person answered: candidates tagged by the "
                 'annotator "gold", mixed into every queue.',
             ),
-            "gold_answers": st.column_config.NumberColumn("gold questions"),
+            "gold_answers": st.column_config.NumberColumn("Gold questions", format="%d"),
         },
     )
     couples = pairs(table)
     if len(couples):
         st.subheader("Cohen's kappa of every two people", help=help_on("Cohen's kappa"))
-        number = st.column_config.NumberColumn(format="%.3f")
-        st.dataframe(couples, hide_index=True, width="stretch", column_config={"kappa": number})
+        st.dataframe(couples, hide_index=True, width="stretch", column_config=COUPLES)
         confusion(table, couples)
 
 
@@ -103,9 +116,9 @@ def queue(audit: Audit) -> None:
         what = blocks.plain(called.written(key))
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(
-                f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: {row.core:d} core, "
-                f"{row.spurious:d} spurious, {row.unsure:d} unsure"
-                + ("" if row.decision == OPEN else f" (majority: {blocks.plain(row.decision)})")
+                f"**{blocks.plain(names.get(row.label, row.label))}, {what}**: "
+                + " ".join(signs.signed(tag, getattr(row, tag)) for tag in Tag)
+                + ("" if row.decision == OPEN else f" · majority: {signs.signed(row.decision)}")
             )
             if not blocks.read_only():
                 _settling(audit, key)
@@ -119,6 +132,7 @@ def _settling(audit: Audit, key: CandidateKey) -> None:
     for tag in Tag:
         st.button(
             f"Settle: {blocks.plain(tag.value)}",
+            icon=signs.ICONS[tag],
             key=f"settle-{tag.value}-{key}",
             on_click=_settle,
             args=(audit.id, key, tag),

@@ -164,6 +164,7 @@ def _pictures(audit: Audit, label: str, candidate: Candidate) -> None:
                 size=140,
                 opacity=0.8,
                 dims=chosen.dims,
+                enlarge=blocks.TAKE_APART,
                 label=title,
             )
             clicked = picked or clicked

@@ -312,6 +312,7 @@ def overlay(audit: Audit, image_id: str, found: Explained) -> None:
         columns=1,
         opacity=0.8,
         dims=how.dims,
+        enlarge="",
         controls=True,
         label="The image",
     )

@@ -189,6 +189,7 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
                 size=110,
                 opacity=0.8,
                 dims=shown.dims,
+                enlarge=blocks.TAKE_APART,
                 label=title,
             )
             clicked = answer or clicked

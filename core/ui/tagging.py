@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -23,13 +24,14 @@ from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
 from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tagged
 from core.ui.frame.words import help_on
+from core.ui.kit import signs
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import html
 
 ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
-    ("Core", "1", Tag.CORE, None, ":material/check_circle:"),
-    ("Spurious", "2", Tag.SPURIOUS, None, ":material/warning:"),
-    ("Unsure", "3", Tag.UNSURE, None, ":material/help:"),
+    ("Core", "1", Tag.CORE, None, signs.ICONS[Tag.CORE]),
+    ("Spurious", "2", Tag.SPURIOUS, None, signs.ICONS[Tag.SPURIOUS]),
+    ("Unsure", "3", Tag.UNSURE, None, signs.ICONS[Tag.UNSURE]),
     (
         "Spurious: separate object",
         "4",
@@ -40,6 +42,16 @@ ANSWERS: list[tuple[str, str, Tag, Subtype | None, str]] = [
     ("Spurious: background", "5", Tag.SPURIOUS, Subtype.BACKGROUND, ":material/landscape:"),
 ]
 PARAMETERS = ["audit", "queue_kind", "depth", "others", *look.PARAMETERS, "at"]
+SAID: dict[str, Any] = {
+    "annotator": "Who",
+    "tag": "Tag",
+    "called": "Calls it",
+    "subtype": "Kind",
+    "confidence": st.column_config.NumberColumn("How sure, 1 to 5", format="%d"),
+    "reason": "Why",
+    "at": st.column_config.DatetimeColumn("When", format="YYYY-MM-DD HH:mm"),
+}
+"""How what others said is shown."""
 TOP, WEAKEST = 6, 3
 OFFERED = 5
 """Names used before that are offered at once."""
@@ -145,7 +157,7 @@ def show(
     audit: Audit, candidate: Candidate, facts: AuditedClass, mine: TagEvent | None, title: str
 ) -> None:
     """Top images, the weakest, histogram, class and definition."""
-    said = f" · your tag: **{blocks.plain(mine.tag)}**" if mine else ""
+    said = f" · your tag: {signs.signed(mine.tag)}" if mine and mine.tag else ""
     known = "not among the candidates of this class whose gap the audit measured"
     figures = opened.figures(audit, candidate.key)
     if figures is not None:
@@ -154,9 +166,8 @@ def show(
             f"{100 * figures['variance_share']:.0f} % of the {whole}'s variance · accuracy gap "
             f"**{blocks.plain(blocks.gap_text(figures))}**"
         )
-    st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}")
-    if facts.definition:
-        st.caption(blocks.plain(facts.definition))
+    meaning = f" · :gray[{blocks.plain(facts.definition)}]" if facts.definition else ""
+    st.markdown(f"### {blocks.plain(f'{facts.name}: {title}')}\n{known}{said}{meaning}")
     if words := hints.hint(audit, candidate.key):
         st.caption(blocks.plain(words))
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -170,6 +181,7 @@ def show(
             size=150,
             opacity=0.8,
             dims=chosen.dims,
+            enlarge=blocks.TAKE_APART,
             controls=True,
             label=f"Images of {title}, highest first, then the weakest",
             token=f"{audit.id}/{candidate.key}",
@@ -307,9 +319,10 @@ def show_others(audit: Audit, key: CandidateKey) -> None:
         st.caption("Nobody has tagged this candidate yet.")
         return
     decision = count_votes(table)["decision"].iloc[0]
-    st.markdown(f"**Decision so far: {blocks.plain(decision)}**")
+    st.markdown(f"Decision so far: {signs.signed(decision)}")
     shown = table[["annotator", "tag", "called", "subtype", "confidence", "reason", "at"]]
-    st.dataframe(pd.DataFrame(shown), hide_index=True, width="stretch")
+    shown = pd.DataFrame(shown).assign(tag=shown["tag"].map(signs.cell))
+    st.dataframe(shown, hide_index=True, width="stretch", column_config=SAID)
 
 
 def preload(audit: Audit, key: CandidateKey) -> None:

@@ -250,6 +250,18 @@ def test_pointing_and_the_key_o_take_the_heatmap_off(page: "Page") -> None:
     assert overlay_opacity(page, 1) == pytest.approx(0.6)
 
 
+def test_the_key_o_looks_as_long_as_it_is_held_wherever_the_focus_is(page: "Page") -> None:
+    page.locator("h1, label").first.click()
+    page.keyboard.down("o")
+    assert overlay_opacity(page, 1) == 0
+    page.keyboard.down("o")  # as a keyboard repeats it
+    page.wait_for_timeout(500)
+    assert overlay_opacity(page, 1) == 0
+    page.keyboard.up("o")
+    assert overlay_opacity(page, 1) == pytest.approx(0.6)
+    assert page.get_by_role("status").text_content() == ""
+
+
 def test_strength_is_kept_by_the_browser_and_followed_by_other_tabs(
     page: "Page", address: str
 ) -> None:

@@ -55,6 +55,7 @@ def test_from_nothing_to_a_tag_and_a_what_if(visit: Watched) -> None:
 
     label = visit.parameter("class")
     page.locator("button.picture").first.click()
+    page.get_by_role("button", name="Take apart on the page Image").click()
     visit.title("Image")
     assert visit.parameter("explain") == label
     page.locator('.gallery[data-painted="1"]').wait_for()

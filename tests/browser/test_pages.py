@@ -157,8 +157,16 @@ def test_the_tour_is_taken_and_ends_for_good(chrome: Browser, address: str, audi
     context = chrome.new_context()
     visit = Watched(context.new_page(), address)
     page = visit.page
-    arrive(visit, "overview", audited)
+    page.goto(address)
+    visit.title("second")
     tour = page.get_by_role("region", name="Tour")
+    tour.get_by_text("1 of 6").wait_for()
+    page.reload()  # the address has parameters now, but nobody passed it on
+    tour.get_by_text("1 of 6").wait_for()
+    visit.go("Tagging")
+    visit.title("Tagging")
+    assert tour.count() == 0  # the step is about another page
+    visit.go("Overview")
     tour.get_by_text("1 of 6").wait_for()
     tour.get_by_role("button", name="Next: Components").click()
     visit.title("Components of a class")
@@ -172,6 +180,74 @@ def test_the_tour_is_taken_and_ends_for_good(chrome: Browser, address: str, audi
     visit.title("Glossary")
     page.get_by_role("button", name="Show the tour again").click()
     tour.get_by_text("1 of 6").wait_for()
+    visit.title("second")
+    visit.clean()
+    context.close()
+
+
+def test_who_comes_by_a_link_meets_no_tour(chrome: Browser, address: str, audited: Path) -> None:
+    for url in ("overview", "image"):
+        context = chrome.new_context()
+        visit = Watched(context.new_page(), address)
+        arrive(visit, url, audited)
+        tour = visit.page.get_by_role("region", name="Tour")
+        assert tour.count() == 0
+        visit.page.reload()
+        visit.settle()
+        visit.go("Components")
+        visit.title("Components of a class")
+        visit.go("Overview")
+        visit.title("first")
+        assert tour.count() == 0
+        visit.go("Glossary")
+        visit.page.get_by_role("button", name="Show the tour again").click()
+        tour.get_by_text("1 of 6").wait_for()
+        visit.clean()
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_click_enlarges_and_shuts_nobody_out(
+    chrome: Browser, address: str, audited: Path, scheme: str
+) -> None:
+    size = {"width": 1440, "height": 900}
+    context = chrome.new_context(viewport=size, color_scheme=scheme)
+    visit = Watched(context.new_page(), address)
+    page = visit.page
+    arrive(visit, "tagging", audited)
+    page.locator("button.picture").nth(1).click()
+    dialog = page.get_by_role("dialog", name="Enlarged picture")
+    dialog.wait_for()
+    photo, overlay = dialog.locator("img.photo"), dialog.locator("img.overlay")
+    page.wait_for_function("image => image.src.includes('size=640')", arg=photo.element_handle())
+    second = photo.get_attribute("src")
+    assert "/spotlight/" in str(overlay.get_attribute("src"))
+    assert violations(visit) == []
+    box = dialog.bounding_box()
+    assert box is not None
+    assert box["height"] <= 900
+    assert box["width"] > 500
+    page.keyboard.press("ArrowLeft")  # goes to the first picture, and to no other candidate
+    page.wait_for_function(
+        "([image, other]) => image.src && !image.src.endsWith(other)",
+        arg=[photo.element_handle(), second],
+    )
+    dialog.get_by_role("button", name="Previous").wait_for()
+    assert dialog.get_by_role("button", name="Previous").is_disabled()
+    first = visit.parameter("at")
+    page.keyboard.down("o")
+    page.wait_for_timeout(700)
+    assert float(overlay.evaluate("image => getComputedStyle(image).opacity")) == 0
+    page.keyboard.up("o")
+    page.wait_for_timeout(400)
+    assert float(overlay.evaluate("image => getComputedStyle(image).opacity")) == 1
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert visit.parameter("at") == first
+    page.locator("button.picture").first.click()
+    dialog.get_by_role("button", name="Take apart on the page Image").click()
+    visit.title("Image")
+    assert visit.parameter("component") is not None
     visit.clean()
     context.close()
 

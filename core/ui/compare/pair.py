@@ -161,7 +161,7 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         alpha=dict(zip(right.image_ids, alpha, strict=True)),
         look=look.now(b),
     )
-    shown: dict[str, Any] = {"columns": 8, "opacity": 0.8, "dims": chosen.dims}
+    shown: dict[str, Any] = {"columns": 8, "opacity": 0.8, "dims": chosen.dims, "enlarge": ""}
     st.markdown(f"A, {plain(tagged.names(a).written(CandidateKey(label, PCA, in_a)))}")
     gallery(first, key="side-a", controls=True, label="Overlays of A", **shown)
     st.markdown(f"B, {plain(tagged.names(b).written(candidate.key))}, same images")

@@ -59,6 +59,10 @@ LIT = "Lit: at least half of its maximum in that image, as trials cut it out"
 """What a spotlight shows, in words."""
 
 
+TAKE_APART = "Take apart on the page Image"
+"""What may be done with a picture that was enlarged."""
+
+
 def legend(look: Look, scale: float) -> None:
     """What an overlay means; in colours, ``scale`` is drawn at full strength."""
     if look.dims:
@@ -167,9 +171,12 @@ def photos(
     for image_id, row in opened.shown(audit, image_ids).items():
         said = f"{row.prediction} {100 * row.confidence:.0f}\u00a0%"
         value = (alpha or {}).get(image_id, np.nan)
-        heat = None
+        heat = large = None
         if candidate:
             heat = pictures.overlay_url(audit, candidate, image_id, look, scale=scale)
+            large = pictures.overlay_url(
+                audit, candidate, image_id, look, scale=scale, size=pictures.PHOTO_SIZE
+            )
         cells.append(
             Picture(
                 image_id=image_id,
@@ -180,6 +187,8 @@ def photos(
                 alt=f"{row.path}, labelled {names.get(row.label, row.label)}",
                 badge=(badges or {}).get(image_id, ""),
                 good=row.correct,
+                large=pictures.photo_url(audit, image_id, pictures.LARGE, digest=row.digest),
+                large_overlay=large,
             )
         )
     return tuple(cells)

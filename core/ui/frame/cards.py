@@ -19,7 +19,16 @@ from core.tags.log import TagStore
 from core.trials.leaning import leaning
 from core.types import Tag
 from core.ui.frame import access, opened, pictures, state, tagged
-from core.ui.frame.blocks import LIT, gap_text, overlay_scale, photos, plain, ranked, read_only
+from core.ui.frame.blocks import (
+    LIT,
+    TAKE_APART,
+    gap_text,
+    overlay_scale,
+    photos,
+    plain,
+    ranked,
+    read_only,
+)
 from core.ui.frame.pictures import Look
 from core.ui.kit.gallery import Card, Picture, cards
 
@@ -175,6 +184,7 @@ def card_list(
         locked=read_only(),
         legend=LIT_LEGEND if look.dims else LEGEND,
         dims=look.dims,
+        enlarge=TAKE_APART,
         token=token,
     )
 

@@ -62,6 +62,9 @@ TOUR = (
 )
 """Twenty seconds each."""
 
+BY_LINK = "came_by_link"
+"""Where a visit keeps whether it began with a link to a view."""
+
 RESTARTS = "tour_restarts"
 """How often this visit has asked for the tour again."""
 
@@ -80,12 +83,24 @@ def beside_title() -> None:
         component("frame")(key="frame", data={"hint": hint})
 
 
-def tour(titles: list[str]) -> None:
-    """The tour above the page until it is ended, through those steps whose page there is."""
+def arrive(page: str) -> None:
+    """Remember how this visit began: by itself, at the first page, or by a link to a view."""
+    st.session_state.setdefault(BY_LINK, bool(st.query_params) or page != TOUR[0].page)
+
+
+def tour(page: str, titles: list[str]) -> None:
+    """The tour above the page of its step, until it is ended; none for who came by a link.
+
+    Parameters
+    ----------
+    page : title of the one that is shown.
+    titles : of all pages that there are; steps of others are left out.
+    """
     if read_only():
         return
     steps = [step._asdict() for step in TOUR if step.page in titles]
-    data = {"steps": steps, "restart": st.session_state.get(RESTARTS, 0)}
+    restarts, by_link = st.session_state.get(RESTARTS, 0), st.session_state.get(BY_LINK, False)
+    data = {"steps": steps, "page": page, "restart": restarts, "linked": by_link}
     component("tour")(key="tour", data=data)
 
 

@@ -30,7 +30,7 @@ def style() -> None:
     """Spotlight or colours, a click away."""
     state.choose(
         st.segmented_control,
-        "Where it is",
+        "Shown as",
         "look",
         STYLES,
         help=f"{help_on('spotlight', 'exact map')}\n\nPointing at a picture, or holding the key "

@@ -77,11 +77,12 @@ def run(start: str = "") -> None:
         return
     if page is named:
         page.run()
+    frame.arrive(page.title)
     state.arrive(page.title)
     audits = opened.finished_audits()
     if audits:
         _sidebar(audits)
-        frame.tour([title for entries in shown.values() for _, title, *_ in entries])
+        frame.tour(page.title, [title for entries in shown.values() for _, title, *_ in entries])
     frame.beside_title()
     if not audits and page.title not in WITHOUT_AUDIT:
         first_start()

@@ -164,10 +164,12 @@ def waterfall(
             decreasing={"marker": {"color": LOWERS}},
             totals={"marker": {"color": NEUTRAL}},
             connector={"line": {"width": 1}},
+            cliponaxis=False,
         )
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return _plain(figure, height=64 + 22 * (len(values) + 2), x_title=ends[1])
+    _plain(figure, height=64 + 22 * (len(values) + 2), x_title=ends[1])
+    return figure.update_layout(margin={"r": 48})  # the number beside the longest bar
 
 
 def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:

@@ -28,6 +28,10 @@ class Picture:
     """A word or number in the corner of the photo."""
     good: bool | None = None
     """Whether the prediction is right, said in words below the photo; None says nothing."""
+    large: str = ""
+    """URL of the photo when it is enlarged; else it is the same one."""
+    large_overlay: str | None = None
+    """URL of the overlay then, likewise."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def gallery(
     size: int = 160,
     label: str = "",
     controls: bool = False,
+    enlarge: str | None = None,
     token: str = "",
 ) -> str | None:
     """Show pictures in a grid and tell which one was clicked.
@@ -77,6 +82,8 @@ def gallery(
     size : smallest width of a cell in pixels, when `columns` is None.
     label : name of the list for screen readers.
     controls : whether to show the slider for the strength of the heatmaps.
+    enlarge : None, and a click picks a picture. Else a click enlarges it over the page, and what
+        this says stands on the button that picks it there; empty: nothing is to be picked.
     token : appears as `data-key` on the grid once the first row of these pictures is painted;
         `data-painted` then counts the pictures on screen.
 
@@ -92,6 +99,7 @@ def gallery(
         "size": size,
         "label": label,
         "controls": controls,
+        "enlarge": enlarge,
         "token": token,
     }
     picked = component("gallery")(key=key, data=data, on_picked_change=nothing).get("picked")
@@ -113,6 +121,7 @@ def cards(
     opacity: float = 0.8,
     dims: bool = False,
     legend: tuple[str, str, str] | None = None,
+    enlarge: str | None = None,
     token: str = "",
 ) -> tuple[str, str] | None:
     """Show all cards of a page as one element: another class costs one message.
@@ -130,11 +139,11 @@ def cards(
     locked : whether tags can be seen but not changed.
     legend : what the two ends of the colours mean, and a remark; both ends are empty where
         there are no colours.
-    key, opacity, dims, token : as for :func:`gallery`.
+    key, opacity, dims, enlarge, token : as for :func:`gallery`.
 
     Returns
     -------
-    The card's name and the ``image_id`` of a picture that was clicked, in the one run that the
+    The card's name and the ``image_id`` of a picture that was picked, in the one run that the
     click causes; otherwise None.
     """
     data = {
@@ -151,6 +160,7 @@ def cards(
         "size": 160,
         "controls": True,
         "legend": legend,
+        "enlarge": enlarge,
         "token": token,
     }
 

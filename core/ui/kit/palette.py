@@ -28,6 +28,9 @@ PALE = "#eef1f5"
 
 ACCURACY = "#009e73"
 
+CORE, SPURIOUS = ("#0b6e4f", "#57d3a6"), ("#8a1c9c", "#e3a6f0")
+"""What people say of a candidate, on light and on dark pages; a sign and a shape say it, too."""
+
 CLASSES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"]
 """Classes, attributes, predictions, models (Okabe & Ito 2008)."""
 

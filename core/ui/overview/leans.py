@@ -17,7 +17,7 @@ from core.trials.leaned_on import BLOCKS, LeanedOn
 from core.trials.leaning import is_possible, missing
 from core.types import Tag
 from core.ui.frame import cards, look, opened, pictures, state, tagged, working
-from core.ui.frame.blocks import LIT, gap_text, plain, read_only
+from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only
 from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Card
@@ -101,6 +101,7 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         locked=read_only(),
         legend=("", "", f"{QUESTION} · {LIT}") if how.dims else (*ENDS, QUESTION),
         dims=how.dims,
+        enlarge=TAKE_APART,
         token=f"leans/{audit.id}",
     )
     _offer_pixels(audit, found)

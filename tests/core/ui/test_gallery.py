@@ -58,6 +58,7 @@ def test_sends_everything_to_the_browser_as_data(app: AppTest) -> None:
         "size": 96,
         "label": "Cats",
         "controls": True,
+        "enlarge": None,
         "token": "t",
     }
     assert first["photo"] == "/p/a.jpg"

@@ -12,7 +12,7 @@ import pytest
 
 from core.explain import overlays as pictures
 from core.report import charts as report
-from core.ui.kit.palette import CLASSES, LOWERS, NEUTRAL, RAISES, SEQUENTIAL
+from core.ui.kit.palette import CLASSES, CORE, LOWERS, NEUTRAL, RAISES, SEQUENTIAL, SPURIOUS
 
 ROOT = Path(__file__).resolve().parents[3]
 SIMULATED = {
@@ -75,6 +75,31 @@ def test_classes_are_told_apart(sight: str) -> None:
 @pytest.mark.parametrize("sight", SIMULATED)
 def test_signs_are_told_apart(sight: str) -> None:
     assert difference(RAISES, LOWERS, sight) > 3 * SEEN
+
+
+@pytest.mark.parametrize("sight", SIMULATED)
+@pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
+def test_core_and_spurious_are_told_apart(sight: str, page: int) -> None:
+    assert difference(CORE[page], SPURIOUS[page], sight) > 2 * SEEN
+
+
+@pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("colour", [CORE, SPURIOUS], ids=["core", "spurious"])
+def test_words_on_core_and_spurious_can_be_read(colour: tuple[str, str], page: int) -> None:
+    """WCAG 2.2: at least 4.5 of the words on a button, and of its rim on the page."""
+    paper = ("#ffffff", "#0b131c")[page]
+    light, dark = sorted(
+        (float(np.dot([0.2126, 0.7152, 0.0722], linear(c))) for c in (colour[page], paper)),
+        reverse=True,
+    )
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_buttons_have_the_colours_of_core_and_spurious() -> None:
+    for file, names in (("app.css", ("tag", "tag")), ("gallery.css", ("core", "spurious"))):
+        css = (ROOT / "assets" / file).read_text(encoding="utf-8")
+        for name, (light, dark) in zip(names, (CORE, SPURIOUS), strict=True):
+            assert f"--{name}: light-dark({light}, {dark});" in css
 
 
 @pytest.mark.parametrize("sight", SIMULATED)

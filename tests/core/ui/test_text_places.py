@@ -61,7 +61,7 @@ OPTIONS = {"radio": 1, "pills": 1, "segmented_control": 1, "select_slider": 1}
 """Place of the options of widgets that read these as Markdown, too."""
 
 NUMBERS = {"len", "int", "round", "sum"}
-ESCAPED = {"plain", "help_on"}
+ESCAPED = {"plain", "help_on", "signed"}
 """What these return is Markdown already."""
 
 HTML = {"html"}
