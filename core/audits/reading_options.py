@@ -22,7 +22,7 @@ BYTES = 2.0
 """A mean or std above this is of values 0 to 255: both are divided by 255."""
 
 
-def _numbers(value: Any) -> tuple[float, ...] | None:
+def numbers_of(value: Any) -> tuple[float, ...] | None:
     """Numbers of ``R,G,B``; None of nothing."""
     if value is None or isinstance(value, tuple):
         return value
@@ -32,9 +32,17 @@ def _numbers(value: Any) -> tuple[float, ...] | None:
         raise InputError(f"{value!r} are no numbers with commas between them") from error
 
 
-def _sides(value: Any) -> tuple[int, ...] | None:
+def number_of(text: str) -> float:
+    """One number of a text; raises InputError where it is none."""
+    found = numbers_of(text) or ()
+    if len(found) != 1:
+        raise InputError(f"{text!r} is not one number")
+    return found[0]
+
+
+def sides_of(value: Any) -> tuple[int, ...] | None:
     """Height and width of ``N`` or ``H,W``."""
-    found = _numbers(value)
+    found = numbers_of(value)
     if found is None:
         return None
     if any(side != int(side) or side < 1 for side in found) or len(found) > 2:
@@ -62,18 +70,18 @@ class ReadingOptions:
     mean: tuple[float, ...] | None = option(
         None,
         "what images of values 0 to 1 are normalised with (above 2: of values 0 to 255)",
-        read=_numbers,
+        read=numbers_of,
         write=_written,
         metavar="R,G,B",
     )
-    std: tuple[float, ...] | None = option(None, read=_numbers, write=_written, metavar="R,G,B")
+    std: tuple[float, ...] | None = option(None, read=numbers_of, write=_written, metavar="R,G,B")
     input_range: float | None = option(
         None, "value of white before mean and std are applied, 255 or 1", type=float, metavar="V"
     )
     input_size: tuple[int, ...] | None = option(
         None,
         "pixels that the network sees",
-        read=_sides,
+        read=sides_of,
         write=_written,
         metavar="N|H,W",
     )
@@ -88,13 +96,20 @@ class ReadingOptions:
         None,
         "values of black and white in images of more than 8 bits (default: one scale for the data "
         "set, from a sample)",
-        read=_numbers,
+        read=numbers_of,
         write=_written,
         metavar="LOW,HIGH",
     )
 
     def check_reading(self) -> None:
         """Raise InputError if an option cannot have its value."""
+        for flag, word, known in (
+            ("--crop-mode", self.crop_mode, get_args(CropMode)),
+            ("--interpolation", self.interpolation, get_args(Interpolation)),
+            ("--colours", self.colours, get_args(Colours)),
+        ):
+            if word is not None and word not in known:
+                raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")
         for flag, values in (("--mean", self.mean), ("--std", self.std)):
             if values is not None and len(values) not in (1, 3):
                 raise InputError(f"{flag} {','.join(map(str, values))}: give one number or three")

@@ -140,7 +140,7 @@ def _prepare(
     model = load_model(request.model, checkpoint=request.checkpoint, reading=reading)
     old = workspace.named(request.default_name)
     model.preprocess = _with_levels(model.preprocess, table, old)
-    head, reason = _choose_head(request.head, table, model, reading)
+    head, reason = choose_head(request.head, table, model, reading)
     compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(
@@ -292,7 +292,7 @@ def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
     return torch.from_numpy(np.stack(found)), labels
 
 
-def _choose_head(
+def choose_head(
     mode: str, table: ImageTable, model: Model, reading: Reading | None
 ) -> tuple[str, str]:
     """``keep`` or ``fit``, and the reason in words."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from core.data.decode import large_alone, read_image
+from core.data.levels import in_bits, levels_of
 from core.data.regions import region_notes
 from core.errors import UnreadableImageError
 from core.types import ImageTable
@@ -38,7 +39,7 @@ class DataCheck:
     all_compared: bool
     """False if there were too many files to look for every duplicate."""
     notes: tuple[str, ...]
-    """How masks and boxes are read, and what is odd about them."""
+    """How deep images, masks and boxes are read, and what is odd about them."""
     seconds_per_image: float
     """Mean time to read and decode one image on one core; NaN if none could be."""
 
@@ -63,9 +64,15 @@ def check_data(table: ImageTable, *, sample: int = 200) -> DataCheck:
         unreadable=unreadable,
         duplicates=duplicates,
         all_compared=all_compared,
-        notes=region_notes(table),
+        notes=(*_deep(table), *region_notes(table)),
         seconds_per_image=seconds,
     )
+
+
+def _deep(table: ImageTable) -> Iterator[str]:
+    """What is black and white in images of more than 8 bits, where a scale of its own is needed."""
+    if levels := levels_of(table):
+        yield f"Images of more than 8 bits are scaled alike: {in_bits(levels)} are black to white."
 
 
 def _decode(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], float]:

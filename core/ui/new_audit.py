@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import streamlit as st
 
 from core.audits.audit_requests import ARITHMETICS, AuditRequest
+from core.audits.reading_options import ORDERS, number_of, numbers_of, sides_of
 from core.config import COMPONENTS
 from core.data.open import canonical
 from core.data.source import SOURCES, named
@@ -53,25 +55,9 @@ def form() -> AuditRequest | None:
             help=help_on("head", "linear probe"),
         )
         with st.expander("More settings"):
-            one, two, three = st.columns(3)
-            checkpoint = one.text_input("Checkpoint file", placeholder=".pth or .safetensors")
-            components = two.number_input("Components per class", 1, 512, COMPONENTS)
-            limit = three.number_input("Images per class at most", 1, value=None)
-            device = one.selectbox("Device", ["auto", "cpu", "cuda", "mps"])
-            precision = two.selectbox(
-                "Precision",
-                ARITHMETICS,
-                help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
-            )
-            batch = three.number_input("Batch size", 1, value=None)
-            parts = one.number_input(
-                "Parts per class",
-                1,
-                value=None,
-                placeholder="by the rule",
-                help="By the rule: the fewest of 4 to 10 beyond which one more explains less than "
-                "2 % more.",
-            )
+            settings = _settings()
+        with st.expander("How the network is read"):
+            reading = _reading()
         with st.container(horizontal=True):
             checked = st.form_submit_button("Check", icon=":material/fact_check:")
             started = st.form_submit_button(
@@ -83,35 +69,95 @@ def form() -> AuditRequest | None:
         st.error("Say which images and which model to audit.", icon=":material/error:")
         return None
     try:
+        checkpoint = settings.pop("checkpoint").strip()
         request = AuditRequest(
             canonical(data.strip()),
             model,
             name=name.strip() or None,
             head=head,
-            checkpoint=permitted(checkpoint.strip()) if checkpoint.strip() else None,
-            components=components,
-            parts=parts,
-            device=device,
-            precision=precision,
-            batch_size=batch,
-            limit_per_class=limit,
+            checkpoint=permitted(checkpoint) if checkpoint else None,
+            **settings,
+            **{key: READ[key](text) for key, text in reading.items() if text},
         )
-        return request if check_before(request.data, limit) and started else None
+        return request if check_before(request) and started else None
     except SpurioscopeError as error:
         say(error)
         return None
 
 
-def check_before(data: str, limit: int | None) -> bool:
-    """How many images and classes, unreadable files, estimated time; False if it cannot start."""
+def _settings() -> dict[str, Any]:
+    """Fields of what need not be set, by the name of their option."""
+    one, two, three = st.columns(3)
+    return {
+        "checkpoint": one.text_input("Checkpoint file", placeholder=".pth or .safetensors"),
+        "components": two.number_input("Components per class", 1, 512, COMPONENTS),
+        "limit_per_class": three.number_input("Images per class at most", 1, value=None),
+        "device": one.selectbox("Device", ["auto", "cpu", "cuda", "mps"]),
+        "precision": two.selectbox(
+            "Precision",
+            ARITHMETICS,
+            help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
+        ),
+        "batch_size": three.number_input("Batch size", 1, value=None),
+        "parts": one.number_input(
+            "Parts per class",
+            1,
+            value=None,
+            placeholder="by the rule",
+            help="By the rule: the fewest of 4 to 10 beyond which one more explains less than "
+            "2 % more.",
+        ),
+    }
+
+
+READ: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("classes", "weights", "crop_mode", "interpolation", "colours"), str),
+    **dict.fromkeys(("mean", "std", "levels"), numbers_of),
+    **{"input_size": sides_of, "input_range": number_of, "crop": number_of},
+}
+"""What makes the value of an option of a text, by the option's name."""
+
+
+def _reading() -> dict[str, str]:
+    """Texts of what may be said of how the network is read, by the name of their option."""
+    own = "as the model says"
+    one, two, three = st.columns(3)
+    return {
+        "classes": one.text_input(
+            "Classes of the outputs",
+            placeholder="found by name",
+            help=f"A file with one class a line, `class_to_idx` as JSON, or an order: "
+            f"{', '.join(ORDERS)}.",
+        ),
+        "weights": two.text_input("Weights in the file", placeholder="such as ema"),
+        "input_size": three.text_input("Input size", placeholder=own),
+        "mean": one.text_input("Mean", placeholder=own, help="Of values 0 to 1, R,G,B."),
+        "std": two.text_input("Standard deviation", placeholder=own),
+        "input_range": three.text_input("White before both", placeholder="1, or 255"),
+        "crop": one.text_input("Share seen", placeholder=own),
+        "interpolation": two.text_input("Interpolation", placeholder=own),
+        "colours": three.text_input("Channels", placeholder="rgb, or bgr"),
+        "levels": one.text_input(
+            "Black and white",
+            placeholder="from a sample",
+            help="Of images of more than 8 bits a channel: two numbers.",
+        ),
+    }
+
+
+def check_before(request: AuditRequest) -> bool:
+    """Images, classes, what is unreadable or assumed, estimated time; False if it cannot start."""
+    from core.audits.expected import assumptions, is_at_hand
     from core.data.check import check_data
     from core.data.open import open_data
 
-    if named(data):
+    known = named(request.data)
+    if known and known.takes is None:
         st.info("The images are listed when the job starts.", icon=":material/info:")
         return True
     with st.spinner("Looking at the images …"):
-        table = open_data(data, workspace=opened.workspace().root, limit_per_class=limit)
+        limit, root = request.limit_per_class, opened.workspace().root
+        table = open_data(request.data, workspace=root, limit_per_class=limit)
         found = check_data(table)
     cells = metrics(4)
     cells[0].metric("Images", f"{found.images:,}", border=True)
@@ -133,8 +179,12 @@ def check_before(data: str, limit: int | None) -> bool:
         st.warning(
             f"{len(found.duplicates)} groups of identical images", icon=":material/content_copy:"
         )
-    for note in table.notes:
+    for note in (*table.notes, *found.notes):
         st.info(plain(note), icon=":material/info:")
+    if may_run() and is_at_hand(request):
+        with st.spinner("Looking at the network …"):
+            for sentence in assumptions(request, table):
+                st.info(plain(sentence), icon=":material/neurology:")
     return True
 
 

@@ -236,3 +236,46 @@ def test_other_machines_name_no_folder_of_cue_images_outside(
     assert fields
     fields[0].set_value(str(tmp_path / "inside/x?/../../outside")).run()
     assert any("reads only below" in error.value for error in app.error)
+
+
+def test_what_an_audit_assumes_is_shown_and_can_be_said(
+    workspace: Workspace, opened: Open, folder: Path, commands: list[list[str]]
+) -> None:
+    app = opened("new")
+    fields = {t.label: t for t in app.text_input}
+    fields["Images"].set_value(f"folder:{folder}?classes=inner")
+    fields["Mean"].set_value("124, 117, 104")
+    fields["Standard deviation"].set_value("58")
+    fields["Channels"].set_value("bgr")
+    press(app, "Start")
+    assert not app.exception
+    said = "\n".join(info.value for info in app.info)
+    assert "A linear probe is fitted" in said or "own head is kept" in said
+    assert "The network sees every image as" in said
+    asked = AuditRequest.parse(commands[0])
+    assert (asked.mean, asked.std, asked.colours) == ((124, 117, 104), (58,), "bgr")
+    assert asked.reading is not None
+    assert asked.reading.mean == (124 / 255, 117 / 255, 104 / 255)
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "message"),
+    [
+        ("Mean", "red", "no numbers"),
+        ("Channels", "gbr", "choose rgb, bgr"),
+        ("Input size", "0", "give one number of pixels"),
+        ("Share seen", "2", "at most 1"),
+        ("Black and white", "7", "black and white"),
+        ("Classes of the outputs", "/nowhere/classes.txt", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_said_is_a_sentence(
+    workspace: Workspace, opened: Open, folder: Path, label: str, text: str, message: str
+) -> None:
+    app = opened("new")
+    fields = {t.label: t for t in app.text_input}
+    fields["Images"].set_value(str(folder))
+    fields[label].set_value(text)
+    press(app, "Check")
+    assert not app.exception
+    assert message in app.error[0].value

@@ -11,6 +11,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.models.overrides import in_words as preprocess_words
 from core.models.precision import in_words
 from core.storage.json_values import as_json
 from core.ui.frame import opened, state, tagged
@@ -48,7 +49,8 @@ def headline(audit: Audit) -> None:
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
     how = (
         f"{manifest.data.source} · {manifest.model.name} with {heads[head.mode]} "
-        f"({head.reason}) · {compute.device}, {in_words(compute)} · "
+        f"({head.reason}) · images as {preprocess_words(manifest.preprocess)} · "
+        f"{compute.device}, {in_words(compute)} · "
         f"fingerprint {manifest.fingerprint}"
     )
     st.caption(plain(how))

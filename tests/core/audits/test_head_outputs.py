@@ -132,3 +132,17 @@ def test_a_file_beside_the_images_says_it_too(
 def test_an_order_that_does_not_fit_is_refused(audited: Callable[..., Audit]) -> None:
     with pytest.raises(InputError, match="--classes number: 2 classes cannot be the 2 outputs"):
         audited(["plum", "fig"], classes="number")
+
+
+def test_what_a_class_of_that_name_means_is_said(
+    audited: Callable[..., Audit], tmp_path: Path
+) -> None:
+    """A mouse may be the animal to the data, and the pointing device to the network."""
+    wnids = {"mouse": "n03793489", "kite": "n01608432"}
+    (tmp_path / "c.txt").write_text("\n".join(wnids.values()))
+    audit = audited(list(wnids), classes=str(tmp_path / "c.txt"))
+    assert audit.summary.accuracy == 1.0
+    assert "electronic device" in audit.class_facts("mouse").definition
+    (note,) = (note for note in audit.summary.notes if "Outputs were found by name" in note)
+    assert "mouse: " in note
+    assert "kite: " in note
