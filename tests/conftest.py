@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tests.tiny  # noqa: F401  (the source of models tiny:)
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
 from core.storage.workspace import Workspace
-from tests.tiny import load_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT.parent / "shared" / "data"
@@ -90,15 +90,14 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 @pytest.fixture
-def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model name loads the tiny network (:mod:`tests.tiny`), at once."""
-    monkeypatch.setattr("core.models.load.load_model", load_tiny)
+def tiny_model() -> None:
+    """There from the start (:mod:`tests.tiny`)."""
 
 
 def tiny_request(data: Path, **more: object) -> AuditRequest:
     """The request most tests make: the tiny model, a fitted head, fp32, batches of 4."""
     settings: dict[str, object] = {
-        **{"model": "timm:tiny", "name": "tiny", "head": "fit", "precision": "fp32"},
+        **{"model": "tiny:net", "name": "tiny", "head": "fit", "precision": "fp32"},
         **{"batch_size": 4, "workers": 2, "device": "cpu"},
     }
     return AuditRequest(data=str(data), **{**settings, **more})  # type: ignore[arg-type]
@@ -147,7 +146,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tiny_audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """A finished audit of :func:`draw_folder` by the tiny model, to be read only."""
     root = tmp_path_factory.mktemp("tiny")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
-        data = draw_folder(root / "data", np.random.default_rng(7))
-        return run_audit(tiny_request(data), Workspace(root / "workspace"))
+    data = draw_folder(root / "data", np.random.default_rng(7))
+    return run_audit(tiny_request(data), Workspace(root / "workspace"))

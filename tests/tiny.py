@@ -1,9 +1,12 @@
-"""A classifier small enough for tests that audit, and processes that run it.
+"""Classifiers small enough for tests that audit, the source they come from, and processes.
 
-``python -m tests.tiny audit …`` is the command line with it; ``python -m tests.tiny serve`` reads
-one JSON object per line (``arguments``; ``pause`` before every batch, seconds; ``output``, a file
-name to which ``.out`` and ``.err`` are added), answers with the number of a forked process that
-runs it, and then with its exit code.
+``tiny:NAME`` is a network that a module of tests has named (:func:`named`), as ``timm:NAME`` is one
+of timm.
+
+``python -m tests.tiny audit …`` is the command line with ``tiny:net``; ``python -m tests.tiny
+serve`` reads one JSON object per line (``arguments``; ``pause`` before every batch, seconds;
+``output``, a file name to which ``.out`` and ``.err`` are added), answers with the number of a
+forked process that runs it, and then with its exit code.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from core.errors import ModelError
+from core.models.architecture import Architecture, ModelSource, register, unknown_name
 from core.models.model import Model
 from core.types import Preprocess
 
@@ -41,23 +46,39 @@ class TinyNet(nn.Module):
         return self.fc(self.pool(self.act(self.conv(images))).flatten(1))
 
 
-def load_tiny(
-    name: str, *, checkpoint: Path | None = None, num_outputs: int | None = None, **_: object
-) -> Model:
-    """Stands in for :func:`core.models.load.load_model`, whatever the name."""
-    del checkpoint, num_outputs
-    preprocess = Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
-    return Model(name, TinyNet(), preprocess)
+NETWORKS: dict[str, Callable[[], Architecture]] = {}
+"""What ``tiny:NAME`` can be."""
+
+
+def named(name: str, network: Callable[[], nn.Module], preprocess: Preprocess) -> None:
+    """Make ``tiny:NAME`` a model that can be audited; its weights have to be the same each time."""
+    NETWORKS[name] = lambda: Architecture(network().eval(), preprocess, None)
+
+
+def tiny_architecture(name: str, pretrained: bool, num_outputs: int | None) -> Architecture:
+    """One of NETWORKS."""
+    del pretrained, num_outputs
+    if name not in NETWORKS:
+        raise ModelError(unknown_name("tiny", name, name, list(NETWORKS)))
+    return NETWORKS[name]()
+
+
+register(ModelSource("tiny", "tiny:NAME", tiny_architecture))
+HALF = Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
+named("net", TinyNet, HALF)
+
+
+def load_tiny(name: str = "tiny:net") -> Model:
+    """The tiny network, whatever the name."""
+    return Model(name, TinyNet(), HALF)
 
 
 def main(arguments: list[str], pause: float = 0.0) -> int:
     """The command line with the tiny model, small shards and an encoder that pauses."""
     import core.audits.analysis
     import core.features.shards
-    import core.models.load
     from core.__main__ import main as command_line
 
-    core.models.load.load_model = load_tiny
     core.audits.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
     encode = Model.encode
 

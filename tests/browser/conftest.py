@@ -24,7 +24,7 @@ from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
 from tests.conftest import tiny_request
-from tests.pages.conftest import draw_data, load_tiny
+from tests.pages.conftest import draw_data
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -101,10 +101,8 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("browser")
     data = draw_data(root)
     workspace = Workspace(root / "workspace")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
-        for seed, name in enumerate(("first", "second")):
-            run_audit(tiny_request(data, model=f"tiny:{seed}", name=name), workspace)
+    for seed, name in enumerate(("first", "second")):
+        run_audit(tiny_request(data, model=f"tiny:page-{seed}", name=name), workspace)
     for name in ("first", "second"):
         audit, store = Audit.open(workspace, name), TagStore.open(workspace)
         first, second, third = (facts.label for facts in audit.classes[:3])

@@ -33,7 +33,7 @@ from core.types import Subtype, Tag
 from tests.browser.conftest import Watched
 from tests.conftest import tiny_request
 from tests.hostile import HOST
-from tests.pages.conftest import SIDE, load_tiny
+from tests.pages.conftest import SIDE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -132,10 +132,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     data, workspace = draw(root / "data"), Workspace(root / "workspace")
     store = TagStore.open(workspace)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
         patch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
         audits = [
-            run_audit(tiny_request(data, model=f"tiny:{i}", name=name), workspace)
+            run_audit(tiny_request(data, model=f"tiny:page-{i}", name=name), workspace)
             for i, name in enumerate(("first", "second"))
         ]
         for audit in audits:

@@ -23,7 +23,6 @@ from core.types import Tag
 from core.ui.kit.palette import CLASSES
 from tests.browser.conftest import FLAGS
 from tests.conftest import tiny_request
-from tests.tiny import load_tiny
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -68,7 +67,6 @@ def draw_cues(root: Path) -> Path:
 
 @pytest.fixture
 def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
-    monkeypatch.setattr("core.models.load.load_model", load_tiny)
     data = draw_cues(tmp_path)
     return run_audit(tiny_request(data, name="sky"), Workspace(tmp_path / "workspace"))
 

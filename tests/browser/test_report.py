@@ -13,7 +13,6 @@ from core.report.document import compose, render
 from core.report.material import gather
 from core.storage.workspace import Workspace
 from tests.browser.conftest import Watched
-from tests.pages.conftest import load_tiny
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,9 +26,7 @@ WIDER = "() => document.documentElement.scrollWidth > document.documentElement.c
 def file(audited: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of both audits, in a folder of its own."""
     workspace = Workspace(audited)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
-        evidence = [gather(Audit.open(workspace, name), workspace) for name in ("first", "second")]
+    evidence = [gather(Audit.open(workspace, name), workspace) for name in ("first", "second")]
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(compose(evidence)), encoding="utf-8")
     return path

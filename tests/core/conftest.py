@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import core.features.extract
 from core.audits.audit import Audit
@@ -27,14 +26,10 @@ RED, GREEN = 0, 1
 N = 96
 """Images of a class in either split."""
 
-loader = test_planted.load_white_box
 
-
-def load_white_box(name: str, **_: object) -> Model:
-    """The white box with the same weights every time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return loader(name)
+def load_white_box(name: str = "tiny:white-box") -> Model:
+    """The white box, whatever the name."""
+    return Model(name, test_planted.white_box(), test_planted.PLAIN)
 
 
 def workspace_of(audit: Audit) -> Workspace:
@@ -52,7 +47,6 @@ def unmeasured(audit: Audit, folder: Path) -> Audit:
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """Audit with two tagged neurons of "leaf", to be read only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(tmp_path_factory.mktemp("measured"), 0.7)
     store = TagStore.open(workspace_of(audit))
@@ -62,9 +56,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 
 
 @pytest.fixture
-def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model that is loaded is the white box."""
-    monkeypatch.setattr("core.models.load.load_model", load_white_box)
+def white_box() -> None:
+    """There from the start (:mod:`tests.tiny`)."""
 
 
 @pytest.fixture

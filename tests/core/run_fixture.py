@@ -16,7 +16,7 @@ def manifest_facts(**more: Any) -> dict[str, Any]:
     return {
         **{"id": "x", "name": "a", "created": "2026", "format": FORMAT, "state": "running"},
         **{"version": "", "fingerprint": "", "parts": {}, "data": {"source": "", "root": ""}},
-        "model": {"name": "timm:tiny", "checkpoint": None, "map_kind": "none", "notes": []},
+        "model": {"name": "tiny:net", "checkpoint": None, "map_kind": "none", "notes": []},
         "preprocess": {
             **{"input_size": [32, 32], "crop_pct": 1.0, "interpolation": "bilinear"},
             **{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},

@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from core.models.model import Model
 from core.storage.files import remove, write_json
 from core.types import Preprocess
+from tests.tiny import named
 
 HERE = Path(__file__).parent
 STORED, EXPECTED = HERE / "stored.tar.gz", HERE / "expected"
@@ -55,10 +55,9 @@ class Net(nn.Module):
         return found
 
 
-def load(name: str, **_: Any) -> Model:
-    """Stands for the loader of models; the name ends with a seed."""
-    half = (0.5, 0.5, 0.5)
-    return Model(name, Net(int(name[-1])), Preprocess((SIDE, SIDE), 1.0, "bilinear", half, half))
+HALF = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.5,) * 3, (0.5,) * 3)
+for seed in range(2):
+    named(str(seed), partial(Net, seed), HALF)
 
 
 def draw(root: Path) -> Path:
@@ -253,7 +252,7 @@ def without_places(value: Any) -> Any:
 
 def make_stored() -> None:
     """Draw, audit, tag, measure, correct; pack the images and the workspace."""
-    with tempfile.TemporaryDirectory() as folder, patch("core.models.load.load_model", load):
+    with tempfile.TemporaryDirectory() as folder:
         data, workspace = Path(folder) / "data", Path(folder) / "workspace"
         data.mkdir()
         audits(workspace, draw(data))

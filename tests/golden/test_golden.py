@@ -20,16 +20,16 @@ NAMES = sorted(path.stem for path in make.EXPECTED.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def said() -> Iterator[dict[str, Any]]:
+def said() -> dict[str, Any]:
     """What every command says of the stored audits; no model is at hand."""
 
     def no_model(*_: object, **__: object) -> None:
         raise AssertionError("goldens come from what is stored")
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, make.opened() as root:
         patch.setattr("core.models.load.load_model", no_model)
-        with make.opened() as root:
-            yield json.loads(json.dumps(make.answers(root / "workspace")))
+        answers = make.answers(root / "workspace")
+    return json.loads(json.dumps(answers))
 
 
 EXACT = 1e-12
@@ -78,9 +78,8 @@ def test_a_difference_is_noticed() -> None:
 
 
 @pytest.fixture
-def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root() -> Iterator[Path]:
     """The stored workspace and its images, with the network at hand."""
-    monkeypatch.setattr("core.models.load.load_model", make.load)
     with make.opened() as root:
         yield root
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
-from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.types import Preprocess
+from tests.tiny import named
 
 COLOURS = {"cat": (220, 60, 40), "dog_*x*": (40, 70, 220), "eel": (60, 190, 90)}
 """One class has a name that Markdown would take for emphasis."""
@@ -47,11 +48,9 @@ class Tiny(nn.Module):
         return found
 
 
-def load_tiny(name: str, **_: Any) -> Model:
-    """Stands for :func:`core.models.load.load_model`; the name ends with a seed."""
-    half = (0.5, 0.5, 0.5)
-    preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", half, half)
-    return Model(name, Tiny(int(name[-1])), preprocess)
+HALF = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.5,) * 3, (0.5,) * 3)
+for seed in range(2):
+    named(f"page-{seed}", partial(Tiny, seed), HALF)
 
 
 def draw_data(root: Path) -> Path:
@@ -81,13 +80,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the audits "first" and "second" of the same images; to be copied."""
     root = tmp_path_factory.mktemp("pages")
     data = draw_data(root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
-        for seed, name in enumerate(("first", "second")):
-            request = AuditRequest(
-                str(data), f"tiny:{seed}", name=name, head="fit", components=6, workers=1
-            )
-            run_audit(request, Workspace(root / "workspace"))
+    for seed, name in enumerate(("first", "second")):
+        request = AuditRequest(
+            str(data), f"tiny:page-{seed}", name=name, head="fit", components=6, workers=1
+        )
+        run_audit(request, Workspace(root / "workspace"))
     return root / "workspace"
 
 
@@ -96,7 +93,6 @@ def workspace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A copy of the prepared workspace, which the app opens."""
     shutil.copytree(prepared, tmp_path / "workspace")
     monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", str(tmp_path / "workspace"))
-    monkeypatch.setattr("core.models.load.load_model", load_tiny)
     return Workspace(tmp_path / "workspace")
 
 

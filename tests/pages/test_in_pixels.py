@@ -7,10 +7,11 @@ import pytest
 
 from core.audits.audit import Audit
 from core.jobs import jobs
+from core.models.load import load_model
 from core.trials.confirmed import confirm, confirmed, confirmed_of
 from core.trials.leaning import leaning, measure_leaning
 from core.ui.kit.text import plain
-from tests.pages.conftest import Open, healthy, load_tiny
+from tests.pages.conftest import Open, healthy
 
 TITLE = "Components of a class"
 
@@ -37,7 +38,7 @@ def test_the_leading_candidate_is_offered_then_the_next(
     asked = ["confirm", audit.id, "--class", "eel", "--candidate", f"pca-{first}"]
     assert started == [asked]
 
-    confirm(audit, [audit.arrays_of("eel").candidate("pca", first).key], load_tiny("tiny:0"))
+    confirm(audit, [audit.arrays_of("eel").candidate("pca", first).key], load_model("tiny:page-0"))
     app = healthy(opened("components", audit=audit.id, class_="eel"), TITLE)
     found = confirmed_of(confirmed(audit), audit.class_facts("eel").class_idx, "pca", first)
     assert found is not None

@@ -367,7 +367,7 @@ def test_a_source_is_audited_from_the_page_and_by_the_command(
     data = arguments[arguments.index("--data") + 1]
     assert data == f"labelled-lines:{lines}"
 
-    more = ["--model", "tiny:0", "--head", "fit", "--workspace", str(workspace.root)]
+    more = ["--model", "tiny:page-0", "--head", "fit", "--workspace", str(workspace.root)]
     assert main(["audit", "--data", data, *more]) == 0, capsys.readouterr().err
     made = workspace.manifests()[0]
     assert made.data.source == data

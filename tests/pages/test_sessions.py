@@ -18,11 +18,12 @@ from core.audits.audit import Audit
 from core.candidates.linear_kinds import PCA
 from core.errors import UnreadableImageError, WorkspaceError
 from core.explain.attribution import ATTRIBUTIONS, attribute
+from core.models.load import load_model
 from core.models.model import Model
 from core.storage.files import read_array, read_json, write_json
 from core.trials.encoder import features_of
 from core.ui.frame import drawn, opened, pictures
-from tests.pages.conftest import SIDE, load_tiny
+from tests.pages.conftest import SIDE
 
 THREADS = 8
 Request = Callable[[Model], np.ndarray]
@@ -71,7 +72,7 @@ def requests(audit: Audit) -> list[Request]:
 
 
 def test_eight_threads_get_what_each_gets_alone(workspace: object, audit: Audit) -> None:
-    model = load_tiny("tiny:0")
+    model = load_model("tiny:page-0")
     asked = requests(audit)
     alone = [request(model).tobytes() for request in asked]
     starting = threading.Barrier(THREADS)

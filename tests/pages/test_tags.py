@@ -207,8 +207,7 @@ ROW, CELL = re.compile(r"<tr.*?</tr>", re.DOTALL), re.compile(r"<td[^>]*>(.*?)</
 def command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs run the command line with the network of these tests."""
     code = (
-        "import sys, core.models.load; from tests.pages.conftest import load_tiny;"
-        "core.models.load.load_model = load_tiny;"
+        "import sys, tests.pages.conftest;"
         "from core.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", code))

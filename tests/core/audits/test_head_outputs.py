@@ -15,10 +15,10 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
 from core.errors import InputError
-from core.models.model import Model
-from core.storage.audit_manifest import Reading
+from core.models.architecture import Architecture
 from core.storage.workspace import Workspace
 from core.types import Preprocess
+from tests.tiny import NETWORKS
 
 SIDE = 8
 
@@ -58,21 +58,16 @@ def draw(root: Path, labels: Sequence[str], split: str = "") -> Path:
 def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Audit]:
     """Audit drawn classes with a network that was trained with them in this order."""
 
-    def load(name: str, *, reading: Reading | None = None, **_: object) -> Model:
-        half = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
-        model = Model(name, Nearest(colours(int(name.partition(":")[2]))), half)
-        if reading and reading.outputs:
-            model.name_outputs(reading.outputs)
-        return model
-
-    monkeypatch.setattr("core.models.load.load_model", load)
+    plain = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
 
     def run(labels: Sequence[str], **options: str) -> Audit:
         root = tmp_path / "images"
         if not root.exists():
             draw(root, labels)
+        network = Nearest(colours(len(labels))).eval()
+        monkeypatch.setitem(NETWORKS, "nearest", lambda: Architecture(network, plain, None))
         request = AuditRequest(
-            str(root), f"tiny:{len(labels)}", head="keep", name=str(len(options)), **options
+            str(root), "tiny:nearest", head="keep", name=str(len(options)), **options
         )
         return run_audit(request, Workspace(tmp_path / "w"))
 

@@ -21,11 +21,11 @@ from core.audits.run import run_audit
 from core.candidates.linear_kinds import PCA
 from core.data.masks import crop_mask, mask_on_grid, read_mask
 from core.explain.heatmaps import energy_share
-from core.models.model import Model
 from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
 from core.types import Preprocess
 from tests.conftest import tiny_request
+from tests.tiny import named
 
 SIDE, GRID, PATCH = 32, 8, 8
 COLOURS = {"leaf": (-0.25, 0.3, -0.25), "pond": (-0.25, -0.25, 0.3), "sky": (0.05, 0.3, 0.3)}
@@ -54,9 +54,15 @@ class WhiteBox(nn.Module):
         return self.fc(self.pool(self.conv(images).relu()).mean((2, 3)))
 
 
-def load_white_box(name: str, **_: object) -> Model:
-    preprocess = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
-    return Model(name, WhiteBox(), preprocess)
+def white_box() -> WhiteBox:
+    """With the same weights every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return WhiteBox()
+
+
+PLAIN = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
+named("white-box", white_box, PLAIN)
 
 
 def square(pixels: np.ndarray, at: np.ndarray, side: int, colour: np.ndarray) -> np.ndarray:
@@ -97,11 +103,10 @@ def draw_data(root: Path, strength: float = 0.7) -> Path:
 
 
 def audited(root: Path, strength: float) -> Audit:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_white_box)
-        data = draw_data(root / f"data-{strength}", strength)
-        request = tiny_request(data, name=f"planted {strength}", batch_size=64)
-        return run_audit(request, Workspace(root / "workspace"))
+    data = draw_data(root / f"data-{strength}", strength)
+    name = f"planted {strength}"
+    request = tiny_request(data, model="tiny:white-box", name=name, batch_size=64)
+    return run_audit(request, Workspace(root / "workspace"))
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def test_half_an_analysis_of_more_images_is_not_shown_as_finished(
 def test_killed_at_random_moments(
     folder: Path, workspace: Workspace, server: Server, kills: int
 ) -> None:
-    command = ["audit", "--data", str(folder), "--model", "timm:tiny", "--batch-size", "4"]
+    command = ["audit", "--data", str(folder), "--model", "tiny:net", "--batch-size", "4"]
     command += ["--precision", "fp32", "--name", "tiny", "--workspace"]
     undisturbed = Workspace(workspace.root / "u")
     server.start([*command, str(workspace.root / "warm")])
@@ -223,7 +223,7 @@ def test_killed_at_random_moments(
     ("other", "what"),
     [
         ({"components": 3}, "components was 64, now 3"),
-        ({"model": "timm:else"}, "model was timm:tiny, now timm:else"),
+        ({"model": "tiny:else"}, "model was tiny:net, now tiny:else"),
         ({"limit_per_class": 2}, "limit per class was None, now 2"),
         ({"batch_size": 8}, "batch size was 4, now 8"),
         ({"precision": "bf16"}, "precision was fp32, now bf16"),

@@ -79,7 +79,7 @@ def test_a_network_without_finite_features_is_refused(
     infinite(monkeypatch, slice(None))
     (folder / "train/red/00.jpg").write_bytes(b"")
     with pytest.raises(
-        ModelError, match=r"timm:tiny: its features are not finite on any of 35 images \(fp32 on"
+        ModelError, match=r"tiny:net: its features are not finite on any of 35 images \(fp32 on"
     ):
         run_audit(tiny_request(folder), workspace)
 

@@ -114,4 +114,4 @@ def test_fewer_than_no_parts_cannot_be_asked_for(number: int) -> None:
     with pytest.raises(
         InputError, match=f"--parts {number}: must be at least 1, or 0 for the rule"
     ):
-        AuditRequest("data", "timm:tiny", parts=number)
+        AuditRequest("data", "tiny:net", parts=number)

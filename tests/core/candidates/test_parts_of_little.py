@@ -16,14 +16,13 @@ from core.audits.run import run_audit
 from core.candidates.part_kind import PART, offset_of, parts_of
 from core.candidates.parts import margin_of
 from core.explain.single import margin_sum
-from core.models.model import Model
+from core.models.architecture import Architecture
 from core.storage.workspace import Workspace
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
-from core.types import Preprocess
 from core.ui.components import class_parts
 from tests.conftest import draw, tiny_request
-from tests.tiny import SIZE, TinyNet
+from tests.tiny import HALF, NETWORKS, TinyNet
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -60,16 +59,15 @@ def loaded(
     outputs: tuple[str, ...] | None,
     change: Callable[[TinyNet], None] = lambda _: None,
 ) -> None:
-    """Every model is the tiny network with these outputs, changed."""
+    """``tiny:net`` with these outputs, changed."""
 
-    def load(name: str, **_: object) -> Model:
+    def changed() -> Architecture:
         net = TinyNet(len(outputs) if outputs else 3)
         with torch.no_grad():
             change(net)
-        preprocess = Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
-        return Model(name, net, preprocess, outputs=outputs)
+        return Architecture(net.eval(), HALF, outputs)
 
-    monkeypatch.setattr("core.models.load.load_model", load)
+    monkeypatch.setitem(NETWORKS, "net", changed)
 
 
 def test_one_image_in_a_class(folder: Path, workspace: Workspace, rng: np.random.Generator) -> None:

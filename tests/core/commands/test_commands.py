@@ -82,7 +82,7 @@ def there(tiny_audit: Audit) -> Path:
 @pytest.fixture
 def audit_command(folder: Path, tiny_model: None) -> list[object]:
     return [
-        *("audit", "--data", folder, "--model", "timm:tiny", "--head", "fit", "--name", "a"),
+        *("audit", "--data", folder, "--model", "tiny:net", "--head", "fit", "--name", "a"),
         *("--batch-size", "8", "--precision", "fp32"),
     ]
 
@@ -332,13 +332,13 @@ def test_an_out_that_cannot_be_written(cli, there: Path, tmp_path: Path) -> None
 )
 def test_bad_manifests(cli, tmp_path: Path, csv: str, message: str) -> None:
     (tmp_path / "m.csv").write_text(csv)
-    ran = cli("audit", "--data", tmp_path / "m.csv", "--model", "timm:tiny")
+    ran = cli("audit", "--data", tmp_path / "m.csv", "--model", "tiny:net")
     refused(ran, message)
     assert "m.csv" in ran.last
 
 
 def test_missing_data(cli) -> None:
-    ran = cli("audit", "--data", "/nowhere/at/all", "--model", "timm:tiny")
+    ran = cli("audit", "--data", "/nowhere/at/all", "--model", "tiny:net")
     refused(ran, "'/nowhere/at/all' does not exist; give a folder")
 
 
@@ -347,7 +347,7 @@ def test_missing_data(cli) -> None:
     [
         ("timm:resnet18", "packaged:efficientnet-lite0"),
         ("timm:resnet81", "resnet"),
-        ("nonsense", "write timm:NAME, torchvision:NAME, or one of packaged:efficientnet-lite0"),
+        ("nonsense", "write timm:NAME, torchvision:NAME, one of packaged:efficientnet-lite0"),
         ("torchvision:resnet", "resnet"),
         ("packaged:lite9", "efficientnet-lite0"),
     ],
@@ -401,7 +401,7 @@ def test_a_sentence_stays_on_one_line(cli, folder: Path) -> None:
 
 
 def test_no_data_is_not_this_folder(cli) -> None:
-    refused(cli("audit", "--data", "", "--model", "timm:tiny"), "--data is empty; give a folder")
+    refused(cli("audit", "--data", "", "--model", "tiny:net"), "--data is empty; give a folder")
 
 
 def test_a_workspace_that_is_a_file(cli, audit_command: list[object], tmp_path: Path) -> None:
@@ -515,7 +515,7 @@ def test_light_commands_import_nothing_heavy(there: Path, arguments: list[str]) 
 def test_signals_end_with_130_and_the_same_command_goes_on(
     folder: Path, workspace: Workspace, server: Server, number: signal.Signals
 ) -> None:
-    command = ["audit", "--data", str(folder), "--name", "a", "--model", "timm:tiny"]
+    command = ["audit", "--data", str(folder), "--name", "a", "--model", "tiny:net"]
     command += ["--batch-size", "4", "--workspace", str(workspace.root)]
     pid, deadline = server.start(command, pause=0.3), time.monotonic() + 60
     while not list(workspace.audits.glob("*/shards/000-*")) and time.monotonic() < deadline:

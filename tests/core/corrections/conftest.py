@@ -40,7 +40,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Workspace with the audit "planted 0.7", the patch tagged spurious; to be copied."""
     root = tmp_path_factory.mktemp("mitigation")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         audit = test_planted.audited(root, 0.7)
     store = TagStore.open(Workspace(root / "workspace"))
@@ -53,7 +52,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
     """The white box; and folds of a sweep start from the head as it is, which fits no probe."""
-    monkeypatch.setattr("core.models.load.load_model", load_white_box)
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
 
 

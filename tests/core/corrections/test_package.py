@@ -65,7 +65,7 @@ def head_of(rng: np.random.Generator, *, corrected: bool) -> Head:
 
 @pytest.fixture(params=["tiny", "without bias"])
 def model(request: pytest.FixtureRequest) -> Model:
-    plain = load_tiny("timm:tiny")
+    plain = load_tiny("tiny:net")
     if request.param == "tiny":
         return plain
     return Model("timm:unbiased", Unbiased(), plain.preprocess)
@@ -136,7 +136,7 @@ def test_onnx_gives_what_the_app_gives(
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package)
     runtime = pytest.importorskip("onnxruntime")
-    model, head, path = load_tiny("timm:tiny"), head_of(rng, corrected=True), tmp_path / "m.onnx"
+    model, head, path = load_tiny("tiny:net"), head_of(rng, corrected=True), tmp_path / "m.onnx"
     export_model(FakeAudit(model, head), "onnx", path)  # type: ignore[arg-type]
     session = runtime.InferenceSession(str(path))
     for n in (1, 7):
@@ -148,7 +148,7 @@ def test_onnx_gives_what_the_app_gives(
 def test_the_bias_of_a_head_without_one_is_a_row_that_always_acts(
     rng: np.random.Generator,
 ) -> None:
-    plain = Model("timm:unbiased", Unbiased(), load_tiny("timm:tiny").preprocess)
+    plain = Model("timm:unbiased", Unbiased(), load_tiny("tiny:net").preprocess)
     head = head_of(rng, corrected=False)
     _, correction = with_head(plain, head)
     phi = rng.normal(size=(9, FEATURES)).astype(np.float32)
@@ -199,16 +199,16 @@ def saved_again(target: Path, state: dict[str, torch.Tensor], facts: object = No
 
 
 def load(path: Path) -> Model:
-    plain = load_tiny("timm:tiny")
+    plain = load_tiny("tiny:net")
     return _from_checkpoint(
-        "timm:tiny", Architecture(TinyNet().eval(), plain.preprocess, None), path, None
+        "tiny:net", Architecture(TinyNet().eval(), plain.preprocess, None), path, None
     )
 
 
 @pytest.fixture
 def exported(rng: np.random.Generator, tmp_path: Path) -> Path:
     path = tmp_path / "exported.safetensors"
-    write_checkpoint(load_tiny("timm:tiny"), head_of(rng, corrected=True), path)
+    write_checkpoint(load_tiny("tiny:net"), head_of(rng, corrected=True), path)
     return path
 
 

@@ -69,9 +69,7 @@ def test_nothing_is_left_of_training_images_when_all_components_are_kept(
 
 
 def test_a_truncated_basis_leaves_a_residual(folder: Path, workspace: Workspace) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_tiny)
-        audit = run_audit(tiny_request(folder, components=2), workspace)
+    audit = run_audit(tiny_request(folder, components=2), workspace)
     arrays = audit.class_arrays(0)
     logits = audit.head.logits(audit.features(arrays.image_ids))[:, 0]
     total = np.asarray(arrays.alpha[:, :2]).sum(axis=1) + arrays.residual
@@ -171,13 +169,13 @@ def test_another_model_does_not_explain_an_audit(
     parts = replace(copied.manifest.parts, weights="0" * 32)
     copied.manifest = replace(copied.manifest, parts=parts)
     copied.store.drop_maps()
-    with pytest.raises(InputError, match="the weights of timm:tiny are not those of audit 'tiny'"):
+    with pytest.raises(InputError, match="the weights of tiny:net are not those of audit 'tiny'"):
         copied.maps(copied.images.index[:1].tolist())
 
 
 def test_an_uploaded_image_of_the_audit_is_that_image(copied: Audit) -> None:
     image_id = copied.images.index[5]
-    model = load_tiny("timm:tiny")
+    model = load_tiny("tiny:net")
     upload = copied.upload(copied.path(image_id).read_bytes(), model)
     assert upload == copied.upload(copied.path(image_id).read_bytes(), model)
     assert copied.features([upload]) == pytest.approx(copied.features([image_id]), abs=1e-5)
@@ -190,7 +188,7 @@ def test_an_uploaded_image_of_the_audit_is_that_image(copied: Audit) -> None:
 
 def test_what_is_no_image_is_not_uploaded(copied: Audit) -> None:
     with pytest.raises(InputError, match="not an image of a known format"):
-        copied.upload(b"text", load_tiny("timm:tiny"))
+        copied.upload(b"text", load_tiny("tiny:net"))
     assert not list((copied.folder / "uploads").glob("*"))
 
 

@@ -91,7 +91,7 @@ def test_watch_cancel_and_resume(
     workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", TINY))
-    command = ["audit", "--data", str(folder), "--model", "timm:tiny", "--batch-size", "4"]
+    command = ["audit", "--data", str(folder), "--model", "tiny:net", "--batch-size", "4"]
     job = jobs.start(workspace, command, "Tiny")
     job = wait(workspace, job, lambda j: j.progress.stage == "Reading images" and j.rate > 0)
     assert job.state == "running"

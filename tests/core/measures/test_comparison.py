@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ from core.measures.effective_robustness import HIGH, LOW, axes, robustness
 from core.measures.scores import NEEDS_CUES, score_path
 from core.measures.several_audits import compare, compared, measure_missing, open_context
 from core.measures.shared_images import shared_images
-from core.models.model import Model
 from core.statistics.intervals import auroc
 from core.statistics.paired import mcnemar
 from core.storage.files import write_frame
@@ -34,21 +34,21 @@ from core.tags import carry
 from core.tags.carry import ANNOTATOR, carry_tags, match_tags
 from core.tags.decisions import decided, spuriosity_of
 from core.tags.log import TagStore
-from core.types import Preprocess, Subtype, Tag
+from core.types import Subtype, Tag
 from tests.conftest import tiny_request
 from tests.core.audits import test_planted
-from tests.core.audits.test_planted import SIDE, WhiteBox
+from tests.core.audits.test_planted import WhiteBox
+from tests.tiny import named
 
 RED, GREEN = 0, 1
 SEEDS = {"one": 0, "two": 1}
 
 
-def load_wired(name: str, **_: object) -> Model:
+def wired_network(kind: str) -> WhiteBox:
     """The white box by name.
 
     ``two`` has its channels in another order and other noise, ``blind`` sees no colour.
     """
-    kind = name.partition(":")[2]
     with torch.random.fork_rng():
         torch.manual_seed(SEEDS.get(kind, 2))
         net = WhiteBox()
@@ -59,7 +59,11 @@ def load_wired(name: str, **_: object) -> Model:
                     net.conv.weight[:] = net.conv.weight.mean(1, keepdim=True)
                 net.conv.weight.copy_(net.conv.weight[order])
                 net.conv.bias.copy_(net.conv.bias[order])
-    return Model(name, net, Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3))
+    return net
+
+
+for kind in ("one", "two", "blind"):
+    named(kind, partial(wired_network, kind), test_planted.PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +72,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("comparison")
     workspace = Workspace(root / "workspace")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_wired)
         patch.setattr(test_planted, "N", {"train": 70, "test": 50})
         data = test_planted.draw_data(root / "data", 0.6)
         for name in ("one", "two", "blind"):
-            request = tiny_request(data, name=name, model=f"wired:{name}", batch_size=64)
+            request = tiny_request(data, name=name, model=f"tiny:{name}", batch_size=64)
             run_audit(request, workspace)
     first = Audit.open(workspace, "one")
     store = TagStore.open(workspace)
@@ -90,7 +93,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def wired(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     shutil.copytree(prepared, tmp_path / "workspace")
-    monkeypatch.setattr("core.models.load.load_model", load_wired)
     return Workspace(tmp_path / "workspace")
 
 

@@ -43,10 +43,8 @@ pytestmark = pytest.mark.usefixtures("white_box")
 
 @pytest.fixture(scope="module")
 def table(planted: Audit, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_white_box)
-        audit = unmeasured(planted, tmp_path_factory.mktemp("table") / "workspace")
-        return measured(audit, workspace_of(audit))
+    audit = unmeasured(planted, tmp_path_factory.mktemp("table") / "workspace")
+    return measured(audit, workspace_of(audit))
 
 
 def pasted(audit: Audit, spurious: list, model: Model) -> pasting.Pasted:
@@ -273,7 +271,6 @@ def test_regions_without_exact_maps(planted: Audit, monkeypatch: pytest.MonkeyPa
 
 def test_without_a_held_out_split(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": 24})
         audit = test_planted.audited(tmp_path, 0.7)
     TagStore.open(workspace_of(audit)).add(

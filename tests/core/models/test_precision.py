@@ -325,6 +325,6 @@ def test_models_in_different_arithmetic_are_said_to_be_so(
     rounded = run_audit(tiny_request(folder, name="it's bf16", precision="bf16"), workspace)
     (note,) = shared_images([exact, rounded]).notes
     assert note.startswith("Computed in different arithmetic (exact in fp32, it's bf16 in bf16)")
-    assert f"--data {folder} --model timm:tiny --head fit" in note
+    assert f"--data {folder} --model tiny:net --head fit" in note
     assert note.endswith("""--precision fp32 --name 'it'"'"'s bf16-fp32'""")
     assert unlike([exact.manifest, exact.manifest]) == ""

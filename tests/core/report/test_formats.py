@@ -22,7 +22,7 @@ from core.report import material as evidence
 from core.report.boxes import Labelled, Region
 from core.tags.log import TagStore
 from core.types import Tag
-from tests.core.measures.test_table import GREEN, RED, load_white_box, workspace_of
+from tests.core.measures.test_table import GREEN, RED, workspace_of
 from tests.core.report.test_report import copied, untagged  # noqa: F401 - a fixture
 
 FACTS: dict[str, str | float | bool | None] = {
@@ -51,10 +51,8 @@ def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit: 
 
 @pytest.fixture(scope="module")
 def found(tagged: Audit) -> list[Labelled]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_white_box)
-        proof = evidence.gather(tagged, workspace_of(tagged), with_model=False)
-        return regions.labelled(proof)
+    proof = evidence.gather(tagged, workspace_of(tagged), with_model=False)
+    return regions.labelled(proof)
 
 
 def test_every_image_of_the_tagged_class(tagged: Audit, found: list[Labelled]) -> None:

@@ -35,13 +35,10 @@ pytestmark = pytest.mark.usefixtures("white_box")
 @pytest.fixture(scope="module")
 def corrected(planted: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """The planted audit's correction, in a workspace with it; to be read only."""
-    from tests.core.conftest import load_white_box
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_white_box)
-        parent = unmeasured(planted, tmp_path_factory.mktemp("gate") / "workspace")
-        asked = MitigateRequest(parent.name, "pclarc", "fixed", strength=1.0, pictures=False)
-        return run_mitigation(asked, workspace_of(parent))
+    parent = unmeasured(planted, tmp_path_factory.mktemp("gate") / "workspace")
+    asked = MitigateRequest(parent.name, "pclarc", "fixed", strength=1.0, pictures=False)
+    return run_mitigation(asked, workspace_of(parent))
 
 
 @pytest.fixture

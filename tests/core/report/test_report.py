@@ -24,6 +24,7 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.errors import InputError, SpurioscopeError
+from core.models.load import load_model
 from core.models.model import Model
 from core.report import appendix, document, findings, pdf
 from core.report import charts as figures
@@ -37,7 +38,7 @@ from core.statistics.intervals import critical, newcombe
 from core.tags.log import TagStore
 from core.types import Tag
 from tests.core.audits import test_planted
-from tests.core.measures.test_table import GREEN, RED, load_white_box, workspace_of
+from tests.core.measures.test_table import GREEN, RED, workspace_of
 
 N = 96
 HTML_OF_HOSTILE = "https://evil.example"
@@ -48,14 +49,8 @@ HOSTILE = "<script>alert(1)</script>\"'&<img src=https://evil.example/x>"
 def untagged(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """An audit whose class "leaf" leans on the patch; nothing is tagged."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": N, "test": N})
         return test_planted.audited(tmp_path_factory.mktemp("report"), 0.7)
-
-
-@pytest.fixture(autouse=True)
-def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.models.load.load_model", load_white_box)
 
 
 def copied(audit: Audit, tmp_path: Path) -> Audit:
@@ -80,7 +75,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def counted(*arguments: Any, **more: Any) -> Model:
         calls.append(arguments)
-        return load_white_box(*arguments, **more)
+        return load_model(*arguments, **more)
 
     monkeypatch.setattr("core.models.load.load_model", counted)
     return calls
@@ -92,9 +87,7 @@ def gathered(audit: Audit, **more: object) -> evidence.Evidence:
 
 @pytest.fixture(scope="module")
 def proof(tagged: Audit) -> evidence.Evidence:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.models.load.load_model", load_white_box)
-        return gathered(tagged)
+    return gathered(tagged)
 
 
 @pytest.fixture(scope="module")

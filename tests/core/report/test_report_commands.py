@@ -14,13 +14,12 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.tags.log import TagStore
 from core.types import Tag
-from tests.core.measures.test_table import RED, load_white_box, workspace_of
+from tests.core.measures.test_table import RED, workspace_of
 from tests.core.report.test_report import copied, untagged  # noqa: F401 - a fixture
 
 
 @pytest.fixture
 def audit(untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:  # noqa: F811
-    monkeypatch.setattr("core.models.load.load_model", load_white_box)
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
     store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)

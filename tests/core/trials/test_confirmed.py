@@ -19,7 +19,7 @@ from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError
-from core.models.model import Model
+from core.models.architecture import Architecture
 from core.storage.workspace import Workspace
 from core.trials.confirmed import (
     TARGETS,
@@ -38,6 +38,7 @@ from core.trials.leaning import Trial
 from core.types import Preprocess, Progress
 from tests.conftest import tiny_request
 from tests.core.conftest import RED, load_white_box, unmeasured, workspace_of
+from tests.tiny import NETWORKS
 
 CUE = CandidateKey("leaf", NEURON, RED)
 OTHER = CandidateKey("leaf", PCA, 1)
@@ -127,11 +128,8 @@ class Patches(nn.Module):
 def test_where_places_see_only_their_own_pixels_both_trials_agree(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, **_: object) -> Model:
-        half = (0.5,) * 3
-        return Model(name, Patches(), Preprocess((32, 32), 1.0, "bilinear", half, half))
-
-    monkeypatch.setattr("core.models.load.load_model", load)
+    half = Preprocess((32, 32), 1.0, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    monkeypatch.setitem(NETWORKS, "net", lambda: Architecture(Patches().eval(), half, None))
     audit = run_audit(tiny_request(folder), workspace)
     for label in ("red", "blue"):
         trial, candidate = Trial(audit), audit.candidate(CandidateKey(label, PCA, 0))
