@@ -40,6 +40,9 @@ COMPONENTS = [
     "gap_low",
     "gap_high",
     "top_image_ids",
+    "gap_control",
+    "gap_p",
+    "gap_p_corrected",
     *("put_in", "put_in_low", "put_in_high", "put_in_control", "lean", "lean_low", "lean_high"),
     *("taken_away", "taken_away_low", "taken_away_high", "area", "called"),
 ]
