@@ -87,6 +87,6 @@ def test_no_test_stands_for_a_row_that_is_not_there() -> None:
 
 def test_every_option_is_one() -> None:
     known = set(AuditRequest("d", "m").__dataclass_fields__)
-    named = set(re.findall(r"--([a-z-]+)", TEXT))
+    named = set(re.findall(r"(?<=[ `])--([a-z][a-z-]+)", TEXT))
     assert named
     assert {name.replace("-", "_") for name in named} <= known
