@@ -27,6 +27,7 @@ PARTS = {
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",
     "shortcuts": "Corrections of the head against planted shortcuts",
+    "prevalence": "Corrections over the prevalence of a cue",
     "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",
     "precision": "What a lower arithmetic does to the figures",

@@ -121,6 +121,25 @@ def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
     assert any(galleries(healthy(app, "Mitigate")) for app in ways.values())
 
 
+def test_it_says_how_many_images_lack_the_cue_and_advises(
+    tagged: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
+    request = MitigateRequest(tagged.name, "pclarc", "counted", strength=0.5, pictures=False)
+    audit = run_mitigation(request, workspace)
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    (said,) = [c.value for c in app.caption if "training images lack the cue" in c.value]
+    names = [facts.name for facts in tagged.classes[:2]]
+    said = said.replace("\\", "")
+    assert all(f"{name}: component 1: " in said for name in names)
+    assert "by cut and paste" in said
+    document = read_json(audit.files.manifest, {"mitigation": dict})
+    document["mitigation"]["worst_after"] = document["mitigation"]["worst_before"]
+    write_json(audit.files.manifest, document)
+    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    assert any("is advised against" in w.value for w in app.warning)
+
+
 def test_what_was_left_out_can_be_measured(
     tagged: Audit,
     workspace: Workspace,

@@ -162,6 +162,10 @@ WORDS = {
     "fraction": "Share of the masks that is used",
     "parts": "What is trained",
     "change": "Counterfactuals",
+    "region": "In place of the region",
+    "concept": "Cue told by",
+    "penalty": "Penalty on leaving the head",
+    "upweight": "Times that wrong images count",
 }
 """Options for people; others by their own name."""
 
