@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,12 @@ from core.data.column_names import ALIASES, split_cells, with_our_names
 from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
+from core.storage.spreadsheet import form_of
 from core.types import TRAIN
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXT = ("path", "label", "split", *MASKS)
 """Columns read as text whatever they look like, so that the label 007 stays 007."""
-
-SEPARATORS = (",", ";", "\t")
-"""What stands between the cells of a table that is text."""
-
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
-"""First bytes of text as Excel writes it where it says Unicode."""
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 """Cells of an attribute that hold no value. A label NA is a label."""
@@ -95,8 +89,8 @@ def _load(file: Path) -> pd.DataFrame:
 
 
 def _load_csv(file: Path) -> pd.DataFrame:
-    encoding, separator, decimal = _form(file)
-    how: dict[str, Any] = {"encoding": encoding, "sep": separator}
+    form = form_of(file)
+    how: dict[str, Any] = {"encoding": form.encoding, "sep": form.separator}
     header = pd.read_csv(file, nrows=0, **how).columns
     known = {*TEXT, *(name for ours in TEXT for name in ALIASES.get(ours, ()))}
     text = {name: str for name in header if name.strip().lower() in known}
@@ -104,25 +98,13 @@ def _load_csv(file: Path) -> pd.DataFrame:
     return pd.read_csv(
         file,
         **how,
-        decimal=decimal,
+        decimal=form.decimal,
         dtype=text,
         keep_default_na=False,
         na_values=missing,
         index_col=False,
         low_memory=False,
     )
-
-
-def _form(file: Path) -> tuple[str, str, str]:
-    """Encoding, separator and decimal mark of a table that is text."""
-    with file.open("rb") as stream:
-        start = stream.read(1 << 16)
-    encoding = "utf-16" if start[:2] in UTF16 else "utf-8-sig"
-    text = start.decode(encoding, "ignore")
-    header = text.partition("\n")[0]
-    separator = max(SEPARATORS, key=header.count)
-    commas = re.search(r"(?:^|;)-?\d+,\d+\s*(?:;|$)", text, re.MULTILINE)
-    return encoding, separator, "," if separator == ";" and commas else "."
 
 
 def _need_columns(file: Path, frame: pd.DataFrame) -> None:

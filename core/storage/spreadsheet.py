@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import WorkspaceError
 from core.storage.files import replacing
@@ -84,3 +84,36 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     write_csv(table, buffer)
     return buffer.getvalue()
+
+
+class Form(NamedTuple):
+    """How a table of text was written."""
+
+    encoding: str
+    separator: str
+    decimal: str
+
+
+SEPARATORS = (",", ";", "\t")
+"""What stands between the cells of a table that is text."""
+
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of text as Excel writes it where it says Unicode."""
+
+
+def form_of(path: Path) -> Form:
+    """Encoding, separator and decimal mark of a table of text, from its beginning.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(1 << 16)
+    encoding = "utf-16" if start[:2] in UTF16 else "utf-8-sig"
+    text = start.decode(encoding, "ignore")
+    header = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    commas = re.search(r"(?:^|;)-?\d+,\d+\s*(?:;|$)", text, re.MULTILINE)
+    return Form(encoding, separator, "," if separator == ";" and commas else ".")

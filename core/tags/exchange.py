@@ -17,7 +17,7 @@ from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import NEURON, PCA
 from core.errors import InputError
 from core.storage.files import dumps
-from core.storage.spreadsheet import exported, unguarded, write_csv
+from core.storage.spreadsheet import exported, form_of, unguarded, write_csv
 from core.tags.database import MOMENT
 from core.tags.entries import NewTag
 from core.tags.people import LONGEST_CALLED, one_line, spelled, storable
@@ -198,10 +198,28 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _load_csv(path: Path) -> pd.DataFrame:
     """A CSV file; "NA" may be a person's name, or what somebody wrote."""
     texts = ("label", "annotator", "reason", "at", "called", "WorkerId", "Answer.reasons")
+    form = form_of(path)
     table = pd.read_csv(
-        path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+        path,
+        encoding=form.encoding,
+        sep=form.separator,
+        decimal=form.decimal,
+        dtype=dict.fromkeys(texts, str),
+        keep_default_na=False,
+        na_values=[""],
     )
+    table = _without_empty_rows(table)
     return table.assign(**{t: table[t].map(unguarded) for t in texts if t in table})
+
+
+def _without_empty_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the rows that spreadsheets write below a table; whole numbers are whole again."""
+    kept = table.dropna(how="all", ignore_index=True)
+    if len(kept) == len(table):
+        return table
+    floats = [name for name in kept if kept[name].dtype.kind == "f" and kept[name].notna().all()]
+    whole = [name for name in floats if (kept[name] % 1 == 0).all()]
+    return kept.astype(dict.fromkeys(whole, "int64"))
 
 
 def _load_parquet(path: Path) -> pd.DataFrame:

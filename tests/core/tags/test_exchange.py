@@ -269,3 +269,16 @@ def test_the_log_can_be_read(
     assert [entry["previous"] for entry in history] == [None, 1, 2]
     assert main(["tags", "list", tiny_audit.name, "--workspace", str(workspace.root)]) == 0
     assert "fur" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, separator: str, encoding: str) -> None:
+    rows = [["label", "kind", "component", "annotator", "tag", "subtype", "confidence", "reason"]]
+    rows += [["wolf", "neuron", "3", "ann", "spurious", "background", "4", "snow"]]
+    rows += [[""] * 8] * 3
+    text = "\r\n".join(separator.join(row) for row in rows)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    found = read_tags(tmp_path / "t.csv", outputs=["wolf"], n_features=9, annotator="me")
+    (row,) = found.rows
+    assert (row.label, row.component, row.annotator, row.confidence) == ("wolf", 3, "ann", 4)
