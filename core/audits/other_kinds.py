@@ -8,7 +8,7 @@ from changes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
@@ -38,6 +38,16 @@ def renew(files: AuditFiles, key: str, counts: Mapping[str, int]) -> None:
             for folder in files.found.glob(f"{kind.name}-*"):
                 shutil.rmtree(folder)
             write_json(files.kind_key(kind.name), wanted)
+
+
+def found_in(files: AuditFiles, kinds: Iterable[str]) -> dict[str, str]:
+    """What the candidates of some kinds were found in, as a key each, of those stored apart.
+
+    Found anew, in other maps or as many as were asked for, number 2 may be another candidate.
+    """
+    names = set(kinds)
+    apart = [kind for kind in searched() if kind.name in names]
+    return {kind.name: _stored_key(files, kind) for kind in apart}
 
 
 def _key(kind: CandidateKind, key: str, counts: Mapping[str, int]) -> str:

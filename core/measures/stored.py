@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
 from core.measures.one_audit import (
     check,
@@ -37,8 +38,9 @@ from core.storage.files import locked, read_frame, remove, write_frame
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
+from core.trials.leaning import is_possible
 from core.trials.noise import SIGMA
-from core.trials.outcomes import MASKED, NOISE, WATERMARK, Outcomes
+from core.trials.outcomes import LEANS, MASKED, NOISE, WATERMARK, Outcomes
 from core.trials.watermark import available
 from core.types import Reporter, silent
 
@@ -173,6 +175,12 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["attributes"] = rows.to_numpy().tobytes().hex()
     else:
         depends |= {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
+        tagged = (decisions.spurious.keys_of, decisions.core.keys_of)
+        kinds = {key.kind for of in tagged for keys in of.values() for key in keys}
+        if found := found_in(audit.files, kinds):
+            depends["found"] = found
+    if LEANS in kinds_of([part]):
+        depends["maps"] = is_possible(audit)
     if WATERMARK in kinds_of([part]):
         depends["watermark"] = available()
     needed = kinds_of([part])

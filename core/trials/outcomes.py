@@ -33,6 +33,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.folds import fitted_on_all, fold_heads
+from core.audits.other_kinds import found_in
 from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
@@ -54,6 +55,7 @@ from core.storage.workspace import fingerprint
 from core.tags.decisions import Decisions, Tagged
 from core.trials import noised, watermark
 from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
+from core.trials.leaning import is_possible
 from core.trials.noise import SIGMA
 from core.trials.noised import NoiseTrial, noise_trial
 from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
@@ -131,10 +133,20 @@ class Outcomes:
             key["spurious"] = _keys(self.decisions.spurious, label)
         if kind == NOISE:
             key["core"] = _keys(self.decisions.core, label)
+        if kind == LEANS:
+            key["maps"] = is_possible(self.audit)
+        if kind != MASKED and (found := self._found(label, kind)):
+            key["found"] = found
         if kind in (NOISE, MASKED):
             key["sigma"] = float(sigma)
         place = (kind, fingerprint(key), self.number(label))
         return files.pasted(*place).folder if kind in VERSIONS else files.outcome(*place)
+
+    def _found(self, label: str, kind: str) -> dict[str, str]:
+        """What the candidates behind an outcome were found in, where that may change."""
+        tagged = [self.decisions.spurious, *([self.decisions.core] if kind == NOISE else [])]
+        keys = (key for of in tagged for key in of.keys_of.get(label, []))
+        return found_in(self.audit.files, {key.kind for key in keys})
 
     def noise(
         self, label: str, sigma: float = SIGMA, kinds: Sequence[str] = (NOISE, MASKED)
