@@ -43,6 +43,14 @@ _SINGLA = "Singla & Feizi 2022"
 
 _ALL = (
     Term(
+        "above its control",
+        "Said of an accuracy gap that is larger than random directions open which follow the logit "
+        "as closely: mixtures of the class's components, whatever the candidate's kind. Tested by "
+        "ranks over all held-out images, and corrected over all candidates of all classes and "
+        "kinds. A core feature can be above its control, too.",
+        source="Mann & Whitney 1947; Benjamini & Hochberg 1995",
+    ),
+    Term(
         "accuracy",
         "The share of images that are predicted as their own class. On images that a fitted head "
         "was trained on, predictions out of fold are counted.",
@@ -53,9 +61,10 @@ _ALL = (
         "accuracy gap",
         "Accuracy on the k held-out images of a class that show a candidate most minus accuracy "
         "on the k that show it least; k is a third of them, at least 10 and at most 100, never "
-        "more than half.",
+        "more than half. Every direction that has a share of the logit opens one, a core feature "
+        "included, and the largest of many is too large: see above its control.",
         "percentage points",
-        "above zero: the model does better where the cue is present",
+        "above zero: the model does better where the candidate is strong",
         f"{_MOAYERI}, section 3",
     ),
     Term(
@@ -87,10 +96,6 @@ _ALL = (
         "What a tagged candidate of another model corresponds to in this one: the direction of its "
         "features that varies most with that candidate on the same images.",
         source=f"{_NEUHAUS}, section 5",
-    ),
-    Term(
-        "certain gap",
-        "An accuracy gap whose interval, corrected for the number of candidates, lies above zero.",
     ),
     Term(
         "clarifying",
@@ -155,6 +160,14 @@ _ALL = (
         "flip",
         "An image whose prediction changes: between two models, or when a cue is pasted on it.",
     ),
+    Term(
+        "harmed",
+        "Said of a class where a candidate tagged spurious, put with pixels into other classes' "
+        "images, turns more of them into it than the same shape from elsewhere in the class, or "
+        "where its own images are lost without it; never by a gap alone. The bounds allow for the "
+        "candidate having been chosen by its figures. A verdict is as good as its tag.",
+        source="Fisher 1935, section 21; Benjamini & Yekutieli 2005",
+    ),
     Term("head", "The linear layer that turns features into the logits of the classes."),
     Term(
         "held-out images",
@@ -164,7 +177,7 @@ _ALL = (
     Term(
         "Holm's correction",
         "Makes p-values larger so that among all differences of a table the chance of calling any "
-        "of them certain by accident stays below 5 %.",
+        "of them different by accident stays below 5 %.",
         source="Holm 1979",
     ),
     Term(
@@ -209,7 +222,7 @@ _ALL = (
     Term(
         "paired bootstrap",
         "The images are drawn again many times, the same ones for every model; how much a "
-        "difference moves says how certain it is.",
+        "difference moves says how sure it is.",
         source="Efron & Tibshirani 1993, section 16",
     ),
     Term(

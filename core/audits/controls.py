@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.candidates.above_control import CORRECTED, with_corrected
-from core.candidates.key import CandidateKey
+from core.candidates.key import CandidateKey, keys_in
 from core.candidates.search import CONTROL
 from core.statistics.gap_control import gap_control
 from core.types import FloatArray
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from core.audits.audit import Audit
     from core.audits.audited import AuditedClass
 
-MOST = 60
+MOST = 40
 """Classes that are computed where they are asked for, a few seconds of work; of more, what was not
 stored stays empty."""
 
@@ -32,30 +33,29 @@ def controlled(audit: Audit) -> pd.DataFrame:
     if CORRECTED in table or len(audit.classes) > MOST:
         return table if CORRECTED in table else with_corrected(table)
     found = table.assign(**dict.fromkeys(CONTROL, np.nan))
+    owner = found["class_idx"].to_numpy()
     for facts in audit.classes:
-        for kind in found.loc[found["class_idx"] == facts.class_idx, "kind"].unique():
-            rows = (found["class_idx"] == facts.class_idx) & (found["kind"] == kind)
-            numbers = found.loc[rows, "component"].tolist()
-            found.loc[rows, CONTROL] = _of_kind(audit, facts, str(kind), numbers)
+        rows = np.flatnonzero(owner == facts.class_idx)
+        keys = keys_in(found.iloc[rows], facts.label)
+        found.loc[found.index[rows], CONTROL] = _of_class(audit, facts, keys)
     return with_corrected(found)
 
 
-def _of_kind(audit: Audit, facts: AuditedClass, kind: str, numbers: list[int]) -> FloatArray:
-    """CONTROL (m, 2) of candidates of a kind; NaN of those whose alpha is not stored."""
+def _of_class(audit: Audit, facts: AuditedClass, keys: Sequence[CandidateKey]) -> FloatArray:
+    """CONTROL (m, 2) of candidates of a class; NaN of those whose alpha is not stored."""
     arrays = audit.class_arrays(facts.class_idx)
-    stored = {
-        place: alpha
-        for place, number in enumerate(numbers)
-        if (alpha := arrays.alpha_of(CandidateKey(facts.label, kind, number))) is not None
-    }
-    found = np.full((len(numbers), 2), np.nan)
-    if not stored:
-        return found
-    alpha = np.stack([*stored.values()], axis=1)
+    nothing = np.full(len(arrays.image_ids), np.nan)
+    stored = [arrays.alpha_of(key) for key in keys]
+    alpha = np.stack([nothing if one is None else one for one in stored], axis=1)
     rows = audit.images.index.get_indexer(arrays.image_ids)
-    held = audit.held_out[rows] & np.isfinite(alpha).all(axis=1)
-    components = np.asarray(arrays.alpha[held, : arrays.components], np.float64)
-    logit = components.sum(axis=1) + np.asarray(arrays.residual, np.float64)[held]
-    correct = audit.images["fair"].to_numpy(bool)[rows]
-    found[[*stored]] = np.column_stack(gap_control(correct[held], alpha[held], logit, components))
+    components = np.asarray(arrays.alpha[:, : arrays.components], np.float64)
+    logit = components.sum(axis=1) + np.asarray(arrays.residual, np.float64)
+    correct, held = audit.images["fair"].to_numpy(bool)[rows], audit.held_out[rows]
+    found = np.full((len(keys), 2), np.nan)
+    known = np.isfinite(alpha)
+    whole = known.all(axis=0)
+    for group in (whole, known.any(axis=0) & ~whole):  # of some kinds some images have no alpha
+        use = held & known[:, group].all(axis=1)
+        beside = gap_control(correct[use], alpha[use][:, group], logit[use], components[use])
+        found[group] = np.column_stack(beside)
     return found

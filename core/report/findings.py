@@ -49,6 +49,11 @@ class Verdict(StrEnum):
     OPEN = "not certain"
     TOO_FEW = "too little data"
 
+    @property
+    def words(self) -> str:
+        """As people read it; scripts read the value, which is older."""
+        return "no harm shown" if self is Verdict.OPEN else self.value
+
 
 @dataclass(frozen=True)
 class Number:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from core.candidates.above_control import side_of_control
 from core.tags.people import person
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def tagging_queue(
 
     Of every class and kind the first ``per_class`` in page order; then the untagged before the
     tagged, candidates whose lean is above its control before the others, larger leans before
-    smaller ones; where none was tried, gaps whose interval excludes zero before the others,
+    smaller ones; where none was tried, gaps above or below their control before the others,
     larger gaps (either sign) before smaller ones, and larger shares of variance before smaller
     ones.
 
@@ -49,11 +50,11 @@ def tagging_queue(
     shown = candidates[candidates["kind"].isin(kinds) & (candidates["order"] < per_class)]
     keys = list(zip(shown["class_idx"], shown["kind"], shown["component"], strict=True))
     gap = shown["gap"].fillna(0).abs()
-    certain = (shown["gap_low"] > 0) | (shown["gap_high"] < 0)
+    beyond = side_of_control(shown) != 0
     found = shown[COLUMNS].assign(tagged=[key in tagged for key in keys])
     tried = shown.reindex(columns=["lean", "lean_low"]).astype(float)
     lean, clear = tried["lean"].fillna(-1), tried["lean_low"] > 0
-    last = [shown["component"], -shown["variance_share"], -gap, ~certain]
+    last = [shown["component"], -shown["variance_share"], -gap, ~beyond]
     order = np.lexsort([*last, -lean, ~clear, found["tagged"]])
     return found.iloc[order].reset_index(drop=True)
 

@@ -58,8 +58,8 @@ def browse(audit: Audit) -> None:
         state.publish(["audit"])
         blocks.empty(
             "No finding",
-            "No candidate certainly opens an accuracy gap, and none was decided to be spurious. "
-            "That is not proof that there is none: few images give wide intervals.",
+            "No candidate is above its control, and none was decided to be spurious. That is not "
+            "proof that there is none: few images say little.",
             page="pages/components.py",
             link="Look at the components",
         )
@@ -106,7 +106,7 @@ def _show(audit: Audit, found: Screen) -> None:
     else:
         st.header(
             blocks.plain(f"{found.name}: {found.title}"),
-            help=help_on("accuracy gap", "certain gap", "component", "neuron"),
+            help=help_on("accuracy gap", "above its control", "component", "neuron"),
         )
         st.markdown(":material/help: **not judged yet**")
         st.markdown(blocks.plain(words.of_question(found)))
@@ -132,7 +132,7 @@ def _leaned_on(audit: Audit, found: LeanedOn) -> None:
 def _judged(found: Finding) -> None:
     """Verdict and sentences about a class whose cue people decided is spurious."""
     cost = f", costs at least {found.cost:.0f} points" if found.cost > 0 else ""
-    st.markdown(f"{SIGNS[found.verdict]} **{blocks.plain(found.verdict)}**{cost}")
+    st.markdown(f"{SIGNS[found.verdict]} **{blocks.plain(found.verdict.words)}**{cost}")
     for sentence in words.of_finding(found)[1:] or [words.verdict(found)]:
         st.markdown(blocks.plain(sentence.text))
 

@@ -12,6 +12,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
+from core.statistics.gap_control import gap_control
 from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
 from core.tags.called import Names
@@ -58,7 +59,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     if table.empty or table["spuriosity"].isna().all():
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
-    headline(table, len(found.spurious))
+    headline(audit, label, table, len(found.spurious))
     picture, words = along(table)
     content = b64encode(picture.encode()).decode()
     st.html(
@@ -99,7 +100,17 @@ def filtered(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
     return table[table[column] == value]
 
 
-def headline(table: pd.DataFrame, tests: int) -> None:
+def _control(audit: Audit, label: str, held: pd.DataFrame) -> float:
+    """Points that random directions open which follow the logit as closely; NaN without any."""
+    arrays = opened.class_arrays(audit, audit.class_facts(label).class_idx)
+    rows = pd.Index(arrays.image_ids).get_indexer(held["image_id"])
+    components = np.asarray(arrays.alpha[rows, : arrays.components], np.float64)
+    logit = components.sum(axis=1) + np.asarray(arrays.residual, np.float64)[rows]
+    correct, scores = held["correct"].to_numpy(bool), held[["spuriosity"]].to_numpy(np.float64)
+    return float(gap_control(correct, scores, logit, components).gap[0])
+
+
+def headline(audit: Audit, label: str, table: pd.DataFrame, tests: int) -> None:
     """The spurious gap over the held-out images, corrected for ``tests`` classes."""
     held = table[table["held_out"]]
     gap = spurious_gap(
@@ -121,10 +132,14 @@ def headline(table: pd.DataFrame, tests: int) -> None:
     )
     cells[1].metric(f"Accuracy, {gap.k:d} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
     cells[2].metric(f"Accuracy, {gap.k:d} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
+    control = _control(audit, label, held)
+    said = "cannot be told from zero" if gap.low <= 0 <= gap.high else gap.reading
     st.caption(
-        f"{blocks.plain(gap.reading)}, interval {blocks.interval(gap.low, gap.high)} points, "
+        f"{blocks.plain(said)}, interval {blocks.interval(gap.low, gap.high)} points, "
         f"{gap.n:d} held-out images"
         + (f"; corrected for {tests:d} classes (Bonferroni)" if tests > 1 else "")
+        + (f". Random directions open {control:+.0f} points. " if control == control else ". ")
+        + blocks.GAPS
     )
 
 

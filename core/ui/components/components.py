@@ -108,7 +108,7 @@ def controls(audit: Audit, shown: View) -> None:
             list(blocks.RANKINGS),
             format_func=blocks.RANKINGS.__getitem__,
             resets=["page"],
-            help=help_on("variance share", "alpha", "accuracy gap"),
+            help=help_on("variance share", "alpha", "accuracy gap", "above its control"),
         )
         look.style()
         with st.popover("Display", icon=":material/tune:"):
@@ -124,6 +124,7 @@ def controls(audit: Audit, shown: View) -> None:
         )
         st.space("stretch")
         _buttons(audit, list(names))
+    st.caption(blocks.GAPS)
     if shown.kind == PART:
         class_parts.number_of_parts(audit, shown.facts.class_idx)
 

@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
+from core.candidates.above_control import side_of_control
 from core.candidates.candidate import Functional
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import found_kinds
@@ -48,11 +49,30 @@ def interval(low: float, high: float) -> str:
 
 
 def gap_text(row: pd.Series | dict[str, Any], prefix: str = "") -> str:
-    """A gap with its interval, or that there is none."""
-    gap = row[f"{prefix}gap"]
+    """A gap with its interval and its control, or that there is none."""
+    gap, control = row[f"{prefix}gap"], row.get(f"{prefix}gap_control")
     if gap is None or gap != gap:
         return "no held-out images"
-    return f"{gap:+.0f} points {interval(row[f'{prefix}gap_low'], row[f'{prefix}gap_high'])}"
+    found = f"{gap:+.0f} points {interval(row[f'{prefix}gap_low'], row[f'{prefix}gap_high'])}"
+    if control is None or control != control:
+        return found
+    return f"{found}, random directions {control:+.0f}{_beyond(row, prefix)}"
+
+
+def _beyond(row: pd.Series | dict[str, Any], prefix: str) -> str:
+    """Whether a gap is told from its control, in words; empty where it is not."""
+    if prefix:  # of a class's largest gap
+        return ", above its control" if row[f"{prefix}gap_above"] else ""
+    (side,) = side_of_control(pd.DataFrame([row]))
+    return {1: ", above its control", -1: ", below its control"}.get(int(side), "")
+
+
+GAPS = (
+    "Accuracy differs along every direction that has a share of the logit, so a core feature opens "
+    "a gap, too, and the largest of many gaps is too large. Beside each stands that of random "
+    "directions which follow the logit as closely."
+)
+"""What a gap does not say."""
 
 
 LIT = "Lit: at least half of its maximum in that image, as trials cut it out"

@@ -118,8 +118,8 @@ def _model(audit: Audit) -> Model:
 
 @lru_cache(maxsize=64)
 def class_table(audit: Audit, class_idx: int) -> pd.DataFrame:
-    """The candidates of one class (:attr:`Audit.candidates`), index 0, 1 and so on."""
-    table = audit.candidates
+    """The candidates of one class (:attr:`Audit.controlled`), index 0, 1 and so on."""
+    table = audit.controlled
     return table[table["class_idx"] == class_idx].reset_index(drop=True)
 
 

@@ -173,7 +173,10 @@ def waterfall(
 
 
 def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:
-    """Accuracy against the largest gap of every class, the interval drawn."""
+    """Accuracy against the largest gap of every class, the interval drawn.
+
+    Coloured where it is above its control.
+    """
     import plotly.graph_objects as go
 
     shown = [c for c in classes if c.top_gap is not None]
@@ -196,7 +199,7 @@ def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:
             textposition="top center",
             marker={
                 "size": 9,
-                "color": [RAISES if c.top_gap_low > 0 else NEUTRAL for c in shown],
+                "color": [RAISES if c.top_gap_above else NEUTRAL for c in shown],
             },
             hovertemplate="%{text}<br>accuracy %{x:.1f} %<br>gap %{y:+.1f} points<extra></extra>",
         )

@@ -188,6 +188,7 @@ def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> di
         "taken": 100 * one.taken_away,
         "accuracy": facts.accuracy,
         "gap": facts.top_gap,
+        "gap_control": facts.top_gap_control,
         "gap_text": gap_text(vars(facts), "top_"),
         "images": facts.n_images,
         "meaning": facts.definition,
@@ -196,7 +197,7 @@ def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> di
 
 COLUMNS = [
     *("picture", "class", "by", "lean", "put_in", "control", "per_area", "taken"),
-    *("accuracy", "gap", "images", "interval"),
+    *("accuracy", "gap", "gap_control", "images", "interval"),
 ]
 
 
@@ -217,6 +218,9 @@ def configuration() -> dict[str, Any]:
             "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
         ),
         "gap": number("Gap, points", format="%+.0f", width="small", help=help_on("accuracy gap")),
+        "gap_control": number(
+            "Random directions", format="%+.0f", width="small", help=help_on("above its control")
+        ),
         "images": number("Images"),
         "meaning": st.column_config.TextColumn("Definition", width="large"),
     }

@@ -15,7 +15,7 @@ from core.models.overrides import in_words as preprocess_words
 from core.models.precision import in_words
 from core.storage.json_values import as_json
 from core.ui.frame import opened, state, tagged
-from core.ui.frame.blocks import empty, gap_text, numbers, plain, ranked, table
+from core.ui.frame.blocks import GAPS, empty, gap_text, numbers, plain, ranked, table
 from core.ui.frame.words import help_on
 from core.ui.overview import leans
 
@@ -45,6 +45,7 @@ def headline(audit: Audit) -> None:
         "into it than the same shape from elsewhere in the class does. A core feature does so, "
         "too: only a tag says whether it should matter."
     )
+    st.caption(GAPS)
     compute, head = manifest.compute, manifest.head
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
     how = (
