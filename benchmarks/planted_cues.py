@@ -83,7 +83,8 @@ def case_of(audit: Any, name: str) -> Case:
         rows = np.flatnonzero(~train & without.to_numpy())
         pasted.append((rows, composites(audit, model, images.index[rows].tolist(), sources, 0)))
     tags = Evidence(features[train], labels[train], cues, present)
-    tags = replace(tags, pairs=by_overlays(audit, images.index[train].tolist(), tags))
+    ids = images.index[train].tolist()
+    tags = replace(tags, pairs=by_overlays(audit, ids, tags), erased=taken_away(audit, ids, tags))
     parts = [np.concatenate(p) for p in (shown, hidden, number)]
     test = np.cumsum(~train) - 1
     truth = images[list(owners.values())].to_numpy() == 1
@@ -113,6 +114,23 @@ def by_overlays(audit: Any, ids: Sequence[str], evidence: Evidence) -> Pairs | N
         targets = audit.maps([ids[i] for i in rows])
         parts.append(overlay_pairs(sources, overlays, targets, rows, cue=m))
     return joined(parts)
+
+
+def taken_away(audit: Any, ids: Sequence[str], evidence: Evidence) -> dict[str, Pairs]:
+    """The tagged regions taken away from images of their class, in the stored maps."""
+    from core.candidates.candidate import heatmaps
+    from core.corrections.pairs import erased_pairs, joined
+
+    found: dict[str, list[Pairs]] = {}
+    for m, cue in enumerate(evidence.cues):
+        own = np.flatnonzero(evidence.labels == cue.output)
+        others = np.random.default_rng(0).permutation(np.flatnonzero(evidence.labels != cue.output))
+        maps = audit.maps([ids[i] for i in own])
+        overlays = heatmaps(maps, cue.direction[None], np.array([cue.offset]))[:, 0]
+        fillers = audit.maps([ids[i] for i in np.sort(others[:PAIRS])])
+        for name, pairs in erased_pairs(maps, overlays, fillers, own, cue=m).items():
+            found.setdefault(name, []).append(pairs)
+    return {name: pairs for name, parts in found.items() if (pairs := joined(parts)) is not None}
 
 
 def tagged(audit: Any, label: str, cue: str) -> Cue:

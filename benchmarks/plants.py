@@ -168,14 +168,14 @@ class Plant:
         return float(((shown == OWNER) & (plain != OWNER))[other].mean())
 
 
-def planted(cue: str, seed: int, share: float) -> Plant:
-    """A cue on a share of the owner's training photos and on ELSEWHERE of the others; tagged."""
+def planted(cue: str, seed: int, share: float, elsewhere: float = ELSEWHERE) -> Plant:
+    """A cue on a share of the owner's training photos and on some of the others; tagged."""
     from core.candidates.candidate import heatmaps
     from core.corrections.evidence import UNKNOWN, Evidence, high_against_low
     from core.corrections.pairs import erased_pairs, overlay_pairs
 
     train, test = photos_with(cue, seed)
-    labels, shows = train.labels, drawn_rows(train.labels, share, seed)
+    labels, shows = train.labels, drawn_rows(train.labels, share, seed, elsewhere)
     features, own = train.features(shows), np.flatnonzero(labels == OWNER)
     head = probe(features, labels)
     tag = tagged(train, features[own], own, head)
@@ -191,12 +191,14 @@ def planted(cue: str, seed: int, share: float) -> Plant:
     return Plant(train, test, shows, head, replace(evidence, pairs=pairs, erased=erased))
 
 
-def drawn_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def drawn_rows(
+    labels: np.ndarray, share: float, seed: int, elsewhere: float = ELSEWHERE
+) -> np.ndarray:
     """(n,) which photos show the cue, exactly the shares of every class, at random."""
     rng, shows = np.random.default_rng([seed, round(100 * share)]), np.zeros(len(labels), bool)
     for k in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == k))
-        shows[rows[: round((share if k == OWNER else ELSEWHERE) * len(rows))]] = True
+        shows[rows[: round((share if k == OWNER else elsewhere) * len(rows))]] = True
     return shows
 
 

@@ -55,6 +55,7 @@ PAIRED: tuple[Way, ...] = (
     ("rrclarc", {"fit": "refit"}, "published"),
     ("rrclarc", {"bias": "kept"}, "chosen"),
     ("rrclarc", {}, "chosen"),
+    ("parts", {}, "chosen"),
 )
 """By pairs of features with and without the cue; ``pclarc`` as it is offered first."""
 
@@ -98,7 +99,7 @@ def results(case: Case) -> Iterator[Result]:
 
     yield judged(case, "before", case.head, 0.0)
     starts = fold_heads(case.head, case.tags)
-    plain, overlays = replace(case.tags, pairs=None), case.tags
+    plain, overlays = replace(case.tags, pairs=None, erased={}), case.tags
     masks = replace(case.tags, pairs=case.pairs)
     for basis, evidence, ways in (
         ("tags", plain, PLAIN),

@@ -46,21 +46,21 @@ def results(worst: float, flips: float) -> list[Result]:
 
 
 def test_goals_hold_or_are_missed() -> None:
-    held = {line.what.rpartition(": ")[2]: line.holds for line in goals(0.8, results(0.65, 0.1))}
+    held = {line.what.rpartition(": ")[2]: line.holds for line in goals("0.8", results(0.65, 0.1))}
     assert held == {
         "worst group below strength 1": True,
         "worst group over before": None,
         "worst group to reach": True,
         "flips left": True,
     }
-    missed = {line.what.rpartition(": ")[2]: line.holds for line in goals(0.8, results(0.5, 0.2))}
+    missed = {line.what.rpartition(": ")[2]: line.holds for line in goals("0.8", results(0.5, 0.2))}
     assert set(missed.values()) == {False, None}
-    assert len(goals(1.0, results(0.5, 0.2))) == 2
+    assert len(goals("1", results(0.5, 0.2))) == 2
 
 
 def test_a_way_that_lacks_something_says_what() -> None:
-    found = {share: results(0.65, 0.1) for share in prevalence.PREVALENCES}
-    found[0.3] += [Result("dfr", 0.4, 0.2, 1.0)]
+    found = {prevalence.titled(case): results(0.65, 0.1) for case in prevalence.CASES}
+    found["0.3"] += [Result("dfr", 0.4, 0.2, 1.0)]
     text = table(found)
     assert "| dfr | 0.40 / 0.20 (1 of 2) | needs groups |" in text
     assert "needs: dfr needs images" in text
