@@ -188,6 +188,8 @@ def _correct(
             corrected = chosen.train(task, work.report)
         told["strength"] = corrected.facts.get("strength", request.given)
         told["chosen_on"] = _on_held_back(tried) if tried else ""
+        if tried:
+            told |= judged_by_groups(tried, tried.strength, work.findings.keys)
     else:
         corrected, facts, table = _correct_head(work)
         told |= facts
@@ -234,8 +236,8 @@ def judged_by_groups(tried: Sweep, strength: float, keys: Sequence[str]) -> Mapp
     ----------
     keys : of the cues, in the order of the evidence.
     """
-    lacking = [f"{key}: {one.words}" for key, one in zip(keys, tried.presences, strict=True)]
-    found: dict[str, object] = {"lacking": lacking}
+    known = zip(keys, tried.presences, strict=bool(tried.presences))
+    found: dict[str, object] = {"lacking": [f"{key}: {one.words}" for key, one in known]}
     row = np.flatnonzero(np.isclose(tried.strengths, strength))
     if tried.worst is not None and len(row) and np.isfinite(tried.worst[[0, row[0]]]).all():
         found["worst_before"] = float(tried.worst[0])

@@ -101,7 +101,7 @@ def finished(task: Task, prepared: Prepared, trained: Trained, strength: float) 
         "history": [dict(scores) for scores in trained.history],
         "trained_on": len(prepared.train),
     }
-    if not task.judged:
+    if not task.cues:
         return Corrected(head, state, facts)
     from core.corrections.sweep import judged
 

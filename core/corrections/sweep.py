@@ -1,9 +1,10 @@
 """A coarse sweep over the strength of a method that trains the network.
 
 It trains once per strength, each as if that one had been given, and judges on images that were held
-back from training: how many of other classes a pasted cue turns into its class, and the accuracy
-without cues, as :mod:`core.corrections.choice` does for heads. What was trained at the chosen
-strength is the result; nothing is trained again.
+back from training: the worst group of class and cue, real images and composites, how many of other
+classes a pasted cue turns into its class, and the accuracy without cues. The rule is that of heads
+(:mod:`core.corrections.choice`). What was trained at the chosen strength is the result; nothing is
+trained again. Cues are those that were drawn, else what the tagged candidates' overlays show.
 """
 
 from __future__ import annotations
@@ -14,23 +15,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.corrections.choice import Sweep, choose, cue_free
+from core.corrections.choice import Sweep, by_worst_group, choose, cue_free
 from core.corrections.derived import Corrected
+from core.corrections.evidence import HIDDEN, SHOWN
 from core.corrections.methods import Method
 from core.corrections.task import Task
+from core.corrections.worst_group import FEWEST
 from core.errors import InputError
 from core.statistics.paired import newly_given
-from core.types import FloatArray, IntArray, Progress, Reporter
+from core.trials.encoder import Seen
+from core.trials.paste import paste
+from core.trials.pasted_cues import Cues, cues_of
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from core.corrections.network_methods import Prepared
 
-TURNED, TRIALS, ACCURACY = "turned", "trials", "accuracy"
-"""Of a judgement: images turned by the cue, images tried, accuracy without cues (by class)."""
+TURNED, TRIALS, ACCURACY, LEAST = "turned", "trials", "accuracy", "worst"
+"""Of a judgement: images turned by the cue, images tried, accuracy without cues (by class), and the
+lowest accuracy of a group of class and cue; NaN where no group has enough images."""
 
-BASIS = "drawn cues pasted on images of other classes"
+DRAWN = "drawn cues pasted on images of other classes"
+SHOWN_BY = "what the tagged candidates' overlays show pasted on images of other classes"
 
 
 def swept(method: Method, task: Task, report: Reporter) -> tuple[Corrected, Sweep]:
@@ -42,15 +50,16 @@ def swept(method: Method, task: Task, report: Reporter) -> tuple[Corrected, Swee
     Raises
     ------
     InputError
-        If the method has no sweep, or no held-back image has a drawn cue to paste.
+        If the method has no sweep, or there is no cue to paste; before anything is trained.
     """
     if method.train is None or method.tried is None:
         raise InputError(f"{method.name} has no sweep: give a strength")
+    task = replace(task, cues=cues_to_paste(task))
     strengths = method.tried(task.options)
     found, judgements = [], []
     for number, strength in enumerate(strengths):
         report(Progress(f"Strength {strength:g}", number, len(strengths), "strengths"))
-        corrected = method.train(replace(task, strength=strength, judged=True), report)
+        corrected = method.train(replace(task, strength=strength), report)
         if not number:
             judgements.append(corrected.judged["before"])
         judgements.append(corrected.judged["after"])
@@ -58,11 +67,36 @@ def swept(method: Method, task: Task, report: Reporter) -> tuple[Corrected, Swee
     n = int(judgements[0][TRIALS])
     flips = np.array([j[TURNED] / n for j in judgements])
     accuracy = np.array([j[ACCURACY] for j in judgements])
-    row = choose(flips, accuracy, n)
-    sweep = Sweep(np.array([0.0, *strengths]), flips, accuracy, n, BASIS, row)
+    worst = np.array([j.get(LEAST, np.nan) for j in judgements])
+    row = by_worst_group(worst)
+    row = choose(flips, accuracy, n) if row is None else row
+    basis = DRAWN if all(c.kind == "cue masks" for c in task.cues.values()) else SHOWN_BY
+    sweep = Sweep(np.array([0.0, *strengths]), flips, accuracy, n, basis, row, worst)
     if row:
         return found[row - 1], sweep
     return Corrected(task.parent.head, facts={"strength": 0.0, "history": []}), sweep
+
+
+def cues_to_paste(task: Task) -> dict[int, Cues]:
+    """The cue of every class that is acted on, by its output, cut out of training images.
+
+    Raises
+    ------
+    InputError
+        If a class has none.
+    """
+    parent = task.parent
+    model, seen, found = parent.load_model(), Seen(parent), {}
+    for label, candidates in task.findings.chosen.items():
+        cues = cues_of(parent, label, candidates, model, seen)
+        if not cues.masks:
+            raise InputError(
+                f"--strength sweep pastes the cue of class {label!r} on images that are held back, "
+                "and no training image shows where it is: add the column cue_mask to the "
+                "manifest, or give a strength"
+            )
+        found[parent.head.index(label)] = cues
+    return found
 
 
 def judged(
@@ -83,43 +117,63 @@ def judged(
             for pixels in (prepared.watched.pixels, shown)
         )
         turned = newly_given(plain[rows], with_cue, outputs)
+        labels = prepared.watched.labels
         found[name] = {
             TURNED: float(turned.sum()),
             TRIALS: float(len(rows)),
             ACCURACY: _accuracy(task, prepared, plain),
+            LEAST: _least(task, prepared, plain == labels, with_cue == labels[rows], rows, outputs),
         }
     return found
 
 
 def _pasted(task: Task, prepared: Prepared) -> tuple[FloatArray, IntArray, IntArray]:
-    """Held-back images of other classes with each cue's drawn region pasted on them.
+    """Held-back images of other classes with each cue pasted on them.
 
     Returns
     -------
     Images (T, h, w, 3), the held-back images that they were made of (T,), the cue's output (T,).
     """
-    from core.trials.compositing import compose
+    held, rng = prepared.watched, np.random.default_rng([task.seed, 2])
+    pixels, rows, outputs = [held.pixels[:0]], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for output, cues in sorted(task.cues.items()):
+        places = np.flatnonzero(held.labels != output)
+        for row in places:
+            pick = int(rng.integers(len(cues.masks)))
+            pixels.append(paste(held.pixels[row], cues.pixels[pick], cues.masks[pick])[None])
+        rows.append(places)
+        outputs.append(np.full(len(places), output, np.int64))
+    return np.concatenate(pixels), np.concatenate(rows), np.concatenate(outputs)
 
-    train, held = prepared.train, prepared.watched
-    rng = np.random.default_rng([task.seed, 2])
-    parts = []
-    for output in sorted({cue.output for cue in task.evidence.cues}):
-        known = np.zeros(len(train), bool) if train.cues is None else train.cues.any(axis=(1, 2))
-        sources = np.flatnonzero(known & (train.labels == output))
-        rows = np.flatnonzero(held.labels != output)
-        if len(sources) and len(rows):
-            assert train.cues is not None
-            pick = rng.choice(sources, len(rows))
-            pixels = compose(train.cues[pick], train.pixels[pick], held.pixels[rows])
-            parts.append((pixels, rows, np.full(len(rows), output, np.int64)))
-    if not parts:
-        raise InputError(
-            "--strength sweep pastes drawn cues on images that are held back, and no training "
-            "image of the cue's class has one: add the column cue_mask to the manifest, or give a "
-            "strength"
-        )
-    pixels, rows, outputs = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return pixels, rows, outputs
+
+def _least(
+    task: Task,
+    prepared: Prepared,
+    right: BoolArray,
+    right_pasted: BoolArray,
+    rows: IntArray,
+    outputs: IntArray,
+) -> float:
+    """The worst group on images that were held back.
+
+    Groups are a class that shows a cue and one that does not, of every cue; composites stand for
+    other classes with it. Those of fewer than FEWEST images say nothing.
+
+    Parameters
+    ----------
+    right : (n,) of the images as they are; right_pasted : (T,) of the composites.
+    """
+    labels = prepared.watched.labels
+    states = task.evidence.present[prepared.held]
+    groups = []
+    for m, cue in enumerate(task.evidence.cues):
+        own, pasted = labels == cue.output, outputs == cue.output
+        groups += [right[own & (states[:, m] == state)] for state in (SHOWN, HIDDEN)]
+        for output in np.unique(labels[~own]):
+            groups.append(right[(labels == output) & (states[:, m] != SHOWN)])
+            groups.append(right_pasted[pasted & (labels[rows] == output)])
+    known = [float(group.mean()) for group in groups if len(group) >= FEWEST]
+    return min(known, default=float("nan"))
 
 
 def _accuracy(task: Task, prepared: Prepared, predicted: IntArray) -> float:

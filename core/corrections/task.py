@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.audits.audit import Audit
 from core.corrections.acted_on import Findings
 from core.corrections.evidence import Evidence
+from core.trials.pasted_cues import Cues
 from core.types import IntArray
 
 
@@ -26,6 +27,6 @@ class Task:
     """None: the method's own."""
     options: Mapping[str, Any]
     seed: int = 0
-    judged: bool = False
-    """Whether to try the trained network on the held-out part of the training images, for a choice
-    between strengths (``Corrected.judged``)."""
+    cues: Mapping[int, Cues] = field(default_factory=dict)
+    """Cut-out cues by the output of their class, where the trained network is to be tried on the
+    held-out part of the training images, for a choice between strengths (``Corrected.judged``)."""

@@ -128,7 +128,10 @@ def _strength(method: Method) -> str:
     words = OF_NETWORKS if method.of_network else STRENGTHS
     how = state.choose(st.segmented_control, "Strength", "how", words)
     if how == SWEEP:
-        st.caption("Trains once per strength: several times as long. Needs cue masks.")
+        st.caption(
+            "Trains once per strength: several times as long. Judged by the worst group of class "
+            "and cue on held-back images; cues are those drawn, else what overlays show."
+        )
     if how != GIVEN:
         return how
     return state.text("Strength", "strength", default=f"{method.published:g}").strip()

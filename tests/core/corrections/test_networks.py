@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ from core.audits.audit import Audit
 from core.audits.integrity import verify
 from core.corrections import network_methods as registry
 from core.corrections import sweep as coarse
+from core.corrections.choice import by_worst_group
 from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.derived import Corrected
+from core.corrections.evidence import HIDDEN, SHOWN, UNKNOWN
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.errors import InputError
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
+from core.trials.pasted_cues import Cues
 from core.types import Progress
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
@@ -230,13 +234,71 @@ def test_the_choice_of_a_coarse_sweep_by_hand(
     assert tradeoff_table(audit)["chosen_flips"].tolist() == [0.5, *(n / 40 for n, _ in after)]
 
 
-def test_a_coarse_sweep_needs_drawn_cues_and_a_method_of_the_network(
+def test_without_drawn_cues_a_coarse_sweep_pastes_what_overlays_show(
     workspace: Workspace, trainable: Audit
+) -> None:
+    path = trainable.folder / "images.parquet"
+    write_frame(path, pd.read_parquet(path).drop(columns="cue_mask"))
+    asked = {**SWEEP, "options": {"change": "swap", "epochs": "1"}}
+    audit = run(workspace, Audit(trainable.folder), "counterfactual", **asked)
+    done, table = audit.manifest.mitigation, tradeoff_table(audit)
+    assert "held back: what the tagged candidates' overlays show" in done.chosen_on
+    assert table["strength"].tolist() == [0.0, 1.0, 2.0, 4.0]
+    worst = table["chosen_worst"].to_numpy()
+    assert ((worst >= 0) & (worst <= 1)).all()
+    row = by_worst_group(worst)
+    assert table.loc[table["chosen"], "strength"].tolist() == [table["strength"][row]]
+
+
+def test_a_strength_is_chosen_by_the_worst_group_where_accuracy_is_too_few_images(
+    workspace: Workspace, trainable: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image of ten is more accuracy than the rule for flips gives away."""
+    said = says((4, 0.80), (2, 0.80), (1, 0.80))
+    groups = iter((0.3, 0.5, 0.6))
+
+    def judged(*given: Any) -> dict[str, dict[str, float]]:
+        found = said(*given)
+        found["before"]["worst"], found["after"]["worst"] = 0.1, next(groups)
+        return found
+
+    monkeypatch.setattr("core.corrections.sweep.judged", says((4, 0.80), (2, 0.80), (1, 0.80)))
+    flat = run(workspace, trainable, "counterfactual", name="by flips", **SWEEP)
+    assert flat.manifest.mitigation.strength == 0
+    monkeypatch.setattr("core.corrections.sweep.judged", judged)
+    audit = run(workspace, trainable, "counterfactual", name="by groups", **SWEEP)
+    assert audit.manifest.mitigation.strength == 4.0
+    assert tradeoff_table(audit)["chosen_worst"].tolist() == [0.1, 0.3, 0.5, 0.6]
+
+
+def test_the_worst_group_of_held_back_images_by_hand() -> None:
+    labels = np.repeat([0, 1], 12)
+    states = np.where(np.arange(24) < 6, SHOWN, np.where(labels == 0, HIDDEN, UNKNOWN))[:, None]
+    task = SimpleNamespace(
+        evidence=SimpleNamespace(present=states.astype(np.int8), cues=[SimpleNamespace(output=0)])
+    )
+    prepared = SimpleNamespace(held=np.arange(24), watched=SimpleNamespace(labels=labels))
+    right = np.ones(24, bool)
+    right[[0, 1, 7, 8, 9, 20]] = False  # 4/6 with the cue, 3/6 without, 11/12 of the others
+    rows, outputs = np.arange(12, 24), np.zeros(12, np.int64)
+    pasted = np.arange(12) % 4 != 0  # 9/12
+    assert coarse._least(task, prepared, right, pasted, rows, outputs) == pytest.approx(0.5)
+    assert coarse._least(task, prepared, right, ~pasted, rows, outputs) == pytest.approx(0.25)
+    few = np.arange(12) < 3  # composites of three images say nothing
+    assert coarse._least(
+        task, prepared, right, np.zeros(3, bool), rows[few], outputs[few]
+    ) == pytest.approx(0.5)
+
+
+def test_a_coarse_sweep_needs_a_cue_and_a_method_of_the_network(
+    workspace: Workspace, trainable: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match="pclarc always tries its strengths; give auto"):
         run(workspace, trainable, "pclarc", strength="sweep")
     path = trainable.folder / "images.parquet"
     write_frame(path, pd.read_parquet(path).drop(columns="cue_mask"))
+    monkeypatch.setattr("core.corrections.sweep.cues_of", lambda *_: Cues([], [], "overlays"))
+    monkeypatch.setattr("core.corrections.network_methods.prepare", lambda *_: pytest.fail("read"))
     with pytest.raises(InputError, match="add the column cue_mask to the manifest, or give a"):
         run(
             workspace,
