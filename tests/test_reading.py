@@ -44,6 +44,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "positions of": (LOADED, "test_a_transformer_at_another_size"),
     "auxiliary heads": (LOADED, "test_auxiliary_heads_of_another_size_are_not_read"),
     "an encoder": (LOADED, "test_an_encoder_without_a_classifier_gets_a_head_to_fit"),
+    "a folder that": ("core/models/test_hugging_face.py", "test_it_is_audited_end_to_end"),
     "a pointer": (MODELS, "test_what_only_stands_for_a_checkpoint_is_named"),
     "nothing said": (LOADED, "test_what_is_said_of_preprocessing_is_done"),
     "`transform_input`": (LOADED, "test_preprocessing_inside_the_network_is_done_once"),

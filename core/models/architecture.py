@@ -49,6 +49,7 @@ MODEL_SOURCES: Registry[ModelSource] = Registry(
     (
         "core.models.timm_models:TIMM",
         "core.models.torchvision_models:TORCHVISION",
+        "core.models.hugging_face:HUGGING_FACE",
         "core.models.packaged_models:PACKAGED",
     ),
 )

@@ -44,7 +44,8 @@ def form() -> AuditRequest | None:
             MODELS,
             accept_new_options=True,
             help="`timm:NAME` and `torchvision:NAME` download pretrained weights unless a "
-            "checkpoint is given; the packaged models need no network.",
+            "checkpoint is given; `hf:FOLDER` is what transformers saved; the packaged models need "
+            "no network.",
         )
         left, right = st.columns(2)
         name = left.text_input("Name", placeholder="from data and model")
