@@ -49,8 +49,8 @@ MODEL_SOURCES: Registry[ModelSource] = Registry(
     (
         "core.models.timm_models:TIMM",
         "core.models.torchvision_models:TORCHVISION",
-        "core.models.hugging_face:HUGGING_FACE",
         "core.models.packaged_models:PACKAGED",
+        "core.models.hugging_face:HUGGING_FACE",
     ),
 )
 """By what stands before the colon; other packages add theirs by ``register``."""
