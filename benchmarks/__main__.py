@@ -23,6 +23,7 @@ PARTS = {
     "measures": "What the planted cues cost",
     "compare": "Three models side by side",
     "report": "The report of demo:cues",
+    "coverage": "How often intervals hold the truth",
     "attack": "Damaged workspaces, checkpoints and tag stores",
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",

@@ -84,7 +84,8 @@ def cases() -> Iterator[Case]:
 def _flips() -> Iterator[Case]:
     few = "few sources: rather too wide"
     for sources, images, share, effect, wider in (
-        *((20, 500, share, effect, "") for share in (0.1, 0.5) for effect in (1, 4, 12)),
+        *((20, 500, share, 1, "sources may differ: rather too wide") for share in (0.1, 0.5)),
+        *((20, 500, share, effect, "") for share in (0.1, 0.5) for effect in (4, 12)),
         (20, 500, 0.02, 6, "hardly a hit"),
         (8, 200, 0.3, 1, few),
         (8, 200, 0.3, 12, few),
@@ -96,6 +97,7 @@ def _flips() -> Iterator[Case]:
         )
     for effect in (1, 12):
         yield Case(f"flip rate .6 to .2, design effect {effect}", _flip_change(effect))
+        yield Case(f"flip rates .5 and .3 of two models, design effect {effect}", _two(effect))
 
 
 def _own(level: FloatArray, images: int, share: float, effect: float) -> FloatArray:
@@ -138,6 +140,30 @@ def _flip_change(effect: float) -> Draw:
     return draw
 
 
+def _two(effect: float) -> Draw:
+    """Two models with sources of their own, on the same images."""
+    from core.statistics.estimates import Flips
+    from core.statistics.paired import Sampled, bootstrap_interval
+
+    estimate = Flips()
+
+    def draw(rng: np.random.Generator) -> Drawn:
+        given, level = rng.integers(0, 20, 500), rng.random(500)
+        own = [_own(rng.random(20), 500, share, effect)[given] for share in (0.5, 0.3)]
+        hits = [(level < shares) * 1.0 for shares in own]
+        value = float(hits[1].mean() - hits[0].mean())
+        images = rng.multinomial(500, np.full(500, 1 / 500), RESAMPLES)
+        sources = rng.multinomial(20, np.full(20, 1 / 20), 2000)
+        before = bootstrap_interval(Sampled(value, images @ (hits[1] - hits[0]) / 500))
+        both = [
+            estimate.resampled(np.column_stack([each, given]), lambda _: sources * 1.0)
+            for each in hits
+        ]
+        return -0.2, before, bootstrap_interval(Sampled(value, both[1] - both[0]))
+
+    return draw
+
+
 # Put in: every donor into every target
 
 
@@ -146,7 +172,6 @@ def _tables() -> Iterator[Case]:
         yield Case(
             f"put in, {donors} donors x 200 targets, both differ by {spread} logits",
             _table(donors, spread),
-            "few donors: rather too wide" if donors < 8 else "",
         )
 
 
@@ -300,6 +325,7 @@ def _gaps() -> Iterator[Case]:
         yield Case(
             f"one gap of 20 points, {k} images a side", _gap(k), "" if k > 10 else "few images"
         )
+    yield Case("mean gap of 5 classes, 25 images a side", _mean_gap(5))
     for classes in (3, 10):
         for apart in (False, True):
             yield Case(
@@ -317,6 +343,19 @@ def _gap(k: int) -> Draw:
         high, low = rng.binomial(k, 0.9), rng.binomial(k, 0.7)
         bounds = newcombe(np.array(high), np.array(low), k, z=critical())
         return 0.2, NONE, (float(bounds[0]), float(bounds[1]))
+
+    return draw
+
+
+def _mean_gap(classes: int) -> Draw:
+    from core.statistics.intervals import critical, mean_interval, newcombe
+
+    high, low, k = np.full(classes, 0.9), np.linspace(0.9, 0.5, classes), np.full(classes, 25)
+
+    def draw(rng: np.random.Generator) -> Drawn:
+        first, second = rng.binomial(k, high), rng.binomial(k, low)
+        ends = newcombe(first, second, k, z=critical())
+        return float((high - low).mean()), NONE, mean_interval((first - second) / k, *ends)
 
     return draw
 

@@ -28,7 +28,7 @@ from core.data.folder import is_image_name
 from core.errors import DataError, InputError, WorkspaceError
 from core.features.extract import cores, in_order, prepare
 from core.measures.cells import Context, Figure
-from core.measures.measure import PLAIN, SEVERAL, Measure, Rows
+from core.measures.measure import BOTH, PLAIN, SEVERAL, Measure, Rows
 from core.measures.rows import as_table, row
 from core.statistics.estimates import Area, Estimate, Precision
 from core.statistics.intervals import class_probability, mean_interval, share
@@ -382,6 +382,7 @@ PRECISION = Measure(
     source="Neuhaus et al. 2023, section 5 (their AUC)",
     views=(SEVERAL,),
     figure=partial(_scores, estimate=Precision()),
+    test=BOTH,
 )
 AREA = Measure(
     "auroc",
@@ -393,6 +394,7 @@ AREA = Measure(
     source="Hanley & McNeil 1982",
     views=(SEVERAL,),
     figure=partial(_scores, estimate=Area()),
+    test=BOTH,
 )
 CLASSIFIED = Measure(
     "share_classified",

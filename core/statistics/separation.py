@@ -154,13 +154,11 @@ def precision_parts(values: FloatArray, positive: BoolArray) -> PrecisionParts:
     fewest = int(min(positive.sum(), (~positive).sum()))
     if fewest < 2:
         return PrecisionParts(value, 0.0, 1.0, influence)
-    n, z = (
-        average * (1 - average) / (influence @ influence),
-        t.isf((1 - CONFIDENCE) / 2, fewest - 1),
-    )
+    n = average * (1 - average) / float(influence @ influence)
     alone = max(value - (1 - value) / positive.sum(), 0.0)
-    low, high = wilson(np.array([alone, value]) * n, n, z=float(z))
-    return PrecisionParts(value, float(low.min()), float(high[1]), influence)
+    z = float(t.isf((1 - CONFIDENCE) / 2, fewest - 1))
+    low, high = wilson(np.array([alone, value]) * n, n, z=z)
+    return PrecisionParts(value, float(low.min()), min(float(high[1]), 1.0), influence)
 
 
 def _influence(values: FloatArray, positive: BoolArray) -> tuple[float, FloatArray]:
