@@ -127,8 +127,16 @@ def results(plant: Plant) -> Iterator[Result]:
             yield Result(name, *(float("nan"),) * 3, needs=str(error))
             continue
         yield judged(name, plant, head, strength)
-    for name, head in bounds(plant).items():
+    yield from bounded(plant)
+
+
+def bounded(plant: Plant) -> Iterator[Result]:
+    """Both bounds; the second, disturbed by a cue that it never saw, without the cue, too."""
+    heads = bounds(plant)
+    for name, head in heads.items():
         yield judged(name, plant, head, float("nan"))
+    plain = float(plant.groups(head)[:, 0].min())
+    yield Result(f"{name}, groups without it", plain, plant.flips(head), float("nan"))
 
 
 def judged(name: str, plant: Plant, head: Any, strength: float) -> Result:

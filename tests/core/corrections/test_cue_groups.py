@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
@@ -10,6 +11,7 @@ from core.corrections.effect import Effect
 from core.measures import cue_groups
 from core.measures.cue_groups import NO_CUE, TRUE_GROUPS, WORST, Group, balanced_rows, free_rows
 from core.measures.scope import NOT_ASKED, Scope
+from core.models.head import fit_probe
 from core.statistics.extremes import lowest_share
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided
@@ -103,6 +105,24 @@ def test_bounds_need_an_attribute_and_say_so(scopes: dict[str, tuple[Scope, Scop
         assert "needs --attribute" in change.note
         (change,) = measure.changes(*scopes["attribute"])
         assert np.isnan(change.after[0]) == ("needs 8 training images" in change.note)
+
+
+def test_a_head_without_any_cue_is_fitted_on_training_images_without_it(
+    scopes: dict[str, tuple[Scope, Scope]], parent: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cue_groups, "TO_FIT", 1)
+    assert NO_CUE.changes is not None
+    (change,) = NO_CUE.changes(*scopes["attribute"])
+    images, names = parent.images, [facts.label for facts in parent.classes]
+    free = images[(images["split"] == "train") & (images["patch"].astype(int) == 0)]
+    labels = np.array([names.index(label) for label in free["label"]])
+    probe = fit_probe(parent.features(free.index.tolist()), labels, len(names))
+    held = images[images["split"] == "test"]
+    logits = parent.features(held.index.tolist()) @ probe.weight.T + probe.bias
+    right = np.array(names)[logits.argmax(axis=1)] == held["label"].to_numpy()
+    groups = pd.Series(right).groupby([held["label"].to_numpy(), held["patch"].to_numpy()])
+    assert change.after[0] == pytest.approx(groups.mean().min())
+    assert f"fitted on {len(free)} training images" in change.note
 
 
 def test_a_head_on_true_groups_is_fitted_on_as_many_of_each() -> None:
