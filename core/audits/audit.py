@@ -16,6 +16,7 @@ from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
 from core.candidates.candidate import Candidate, Functional
 from core.candidates.key import CandidateKey
+from core.candidates.part_kind import ApproximatePart
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
@@ -429,6 +430,8 @@ class Audit:
         """A function of what a candidate needs, a block of images at a time where it is maps."""
         if candidate.needs == "features":
             return function(self.features(image_ids))
+        if isinstance(candidate, ApproximatePart):
+            return self._of_contributions(candidate, function, image_ids, model)
         if model is None and not self.maps_kept(image_ids):
             raise InputError(
                 f"no maps are kept of these images of audit {self.name!r}, from which this is "
@@ -439,6 +442,25 @@ class Audit:
             for start in range(0, max(len(image_ids), 1), BLOCK)
         ]
         return np.concatenate(parts)
+
+    def contributions(self, direction: FloatArray, image_id: str, model: Model) -> FloatArray:
+        """What channels and places add to q . phi of an image, (C, h, w), to first order."""
+        from core.data.preprocess import apply
+        from core.explain.contributions import contributions
+
+        return contributions(model, apply(self.preprocess, self.image(image_id)), direction)
+
+    def _of_contributions(
+        self,
+        candidate: ApproximatePart,
+        function: Callable[[FloatArray], FloatArray],
+        image_ids: Sequence[str],
+        model: Model | None,
+    ) -> FloatArray:
+        """A function of contributions, an image at a time."""
+        model = model or self.load_model()
+        parts = [self.contributions(candidate.margin, i, model)[None] for i in image_ids]
+        return np.concatenate([function(part) for part in parts])
 
     def maps_kept(self, image_ids: Sequence[str]) -> bool:
         """Whether exact maps of all these images can be read without the model."""
@@ -460,6 +482,8 @@ class Audit:
         Where the architecture has no exact map, Grad-CAM on alpha
         (:func:`core.explain.attribution.attribute`). ``padded`` as for :meth:`maps`.
         """
+        if isinstance(candidate, ApproximatePart):
+            return self._of_contributions(candidate, candidate.heatmap, image_ids, model)
         if not self.exact_maps:
             return self._approximate(candidate, image_ids, model)
         found = []

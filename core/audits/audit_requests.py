@@ -1,4 +1,4 @@
-"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest``, ``search`` want; light to import."""
+"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest``, ``search``, ``parts`` want."""
 
 from __future__ import annotations
 
@@ -229,3 +229,18 @@ class SearchRequest(Request):
     def __post_init__(self) -> None:
         if self.top < 1:
             raise InputError(f"--top {self.top}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class PartsRequest(Request):
+    """``parts``: parts of a class where no map is exact."""
+
+    command = "parts"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
+    number: int | None = option(None, "how many (default: by a rule, 4 to 10)", type=int)
+
+    def __post_init__(self) -> None:
+        if self.number is not None and self.number < 1:
+            raise InputError(f"--number {self.number}: must be at least 1")

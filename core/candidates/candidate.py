@@ -20,8 +20,9 @@ from core.types import FloatArray
 BLOCK = 4096
 """Images whose features are held in float64 at a time."""
 
-Needs = Literal["features", "maps"]
-"""What the alpha of images is computed from: features (n, D), or maps (n, D, h, w)."""
+Needs = Literal["features", "maps", "contributions"]
+"""What the alpha of images is computed from: features (n, D), maps (n, D, h, w), or, where these
+are not exact, what channels and places add to first order, (n, C, h, w)."""
 
 
 class Functional(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -11,8 +11,8 @@ import numpy as np
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import CandidateKind, Found, Stored
-from core.candidates.parts import Parts, find_parts, margin
-from core.types import FloatArray
+from core.candidates.parts import Margin, Parts, find_parts
+from core.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from core.candidates.search import ClassImages
@@ -50,6 +50,84 @@ class Part(Candidate):
         return found
 
 
+@dataclass(frozen=True)
+class ApproximatePart(Candidate):
+    """A part of what activation times gradient gives to a class's margin, place by place."""
+
+    class_idx: int
+    key: CandidateKey
+    parts: Parts
+    """All of the class's, of contributions (:mod:`core.explain.contributions`)."""
+    margin: FloatArray
+    """(D,) float64 in the features."""
+    needs = "contributions"
+    exact = False
+
+    def alpha(self, given: FloatArray) -> FloatArray:
+        """Of contributions (n, C, h, w); logit units, to first order."""
+        found: FloatArray = self.parts.alpha(given)[:, self.key.number]
+        return found
+
+    def heatmap(self, maps: FloatArray) -> FloatArray:
+        """Of contributions, its share of what they sum up to; the mean over places is alpha."""
+        found: FloatArray = self.parts.maps_of(maps)[:, self.key.number]
+        return found
+
+    def slope(self, given: FloatArray) -> FloatArray:
+        """While every place keeps its shares, those of the margin itself."""
+        shares = self.parts.shares(given)[:, self.key.number].mean(axis=(1, 2), dtype=np.float64)
+        found: FloatArray = shares[:, None] * self.margin
+        return found
+
+
+def approximate(
+    images: ClassImages,
+    whole: Margin,
+    rows: IntArray,
+    n_train: int,
+    maps: FloatArray,
+    count: int | None,
+) -> Found:
+    """Parts of contributions, as :class:`PartKind` keeps them.
+
+    Parameters
+    ----------
+    whole : the class's margin, which the contributions are to.
+    rows : of the images looked at, the first ``n_train`` of them for training.
+    maps : (n, C, h, w) their contributions.
+    """
+    names = [images.image_ids[i] for i in rows[:n_train]]
+    even = np.ones(maps.shape[1])
+    parts, alphas = find_parts(maps[:n_train], names, even, count=count)
+    known = np.full((len(images.image_ids), len(parts) + 1), np.nan)
+    known[rows[:n_train]], known[rows[n_train:]] = alphas, parts.alphas(maps[n_train:])
+    return _kept(parts, whole.offset, known, {APPROXIMATE: whole.weight})
+
+
+APPROXIMATE = "margin"
+"""What only approximate parts keep."""
+
+
+def is_approximate(found: Found) -> bool:
+    """Whether the parts of a class are of contributions."""
+    return APPROXIMATE in found.arrays
+
+
+def _kept(
+    parts: Parts, offset: float, known: FloatArray, more: Mapping[str, FloatArray] | None = None
+) -> Found:
+    """Parts with the alphas (n, k + 1) of a class's images, the rest last; NaN where unknown."""
+    arrays = {
+        "weight": parts.weight,
+        "dictionary": parts.dictionary,
+        "facts": np.array([parts.explained, offset]),
+        "rest": known[:, -1],
+        "note": np.array([parts.note]),
+        **(more or {}),
+    }
+    return Found(np.arange(len(parts)), known[:, :-1], arrays, whole=known.sum(axis=1))
+
+
 class PartKind(CandidateKind):
     """Parts (:mod:`core.candidates.parts`); the number is the place by falling mean alpha."""
 
@@ -63,27 +141,22 @@ class PartKind(CandidateKind):
         if not len(training):
             return None
         names = [images.image_ids[i] for i in training]
-        whole = margin(images.weight, images.bias, images.output, images.classes)
+        whole = images.margin
         count = images.counts.get(self.name)
         parts, alphas = find_parts(images.maps(training), names, whole.weight, count=count)
         known = np.full((len(images.image_ids), len(parts) + 1), np.nan)
         known[training] = alphas
         others = np.flatnonzero(images.mapped & ~images.given.train)
         known[others] = parts.alphas(images.maps(others))
-        arrays = {
-            "weight": parts.weight,
-            "dictionary": parts.dictionary,
-            "facts": np.array([parts.explained, whole.offset]),
-            "rest": known[:, -1],
-            "note": np.array([parts.note]),
-        }
-        alpha = known[:, :-1]
-        return Found(np.arange(len(parts)), alpha, arrays, whole=known.sum(axis=1))
+        return _kept(parts, whole.offset, known)
 
-    def read(self, stored: Stored, number: int) -> Part:
+    def read(self, stored: Stored, number: int) -> Candidate:
         """One of them, with the others of its class."""
-        parts = parts_of(stored.of_kind(self.name))
-        return Part(stored.class_idx, CandidateKey(stored.label, self.name, number), parts)
+        found, key = stored.of_kind(self.name), CandidateKey(stored.label, self.name, number)
+        if is_approximate(found):
+            margin = np.asarray(found.arrays[APPROXIMATE], np.float64)
+            return ApproximatePart(stored.class_idx, key, parts_of(found), margin)
+        return Part(stored.class_idx, key, parts_of(found))
 
 
 def parts_of(found: Found) -> Parts:

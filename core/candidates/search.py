@@ -15,7 +15,7 @@ import pandas as pd
 from core.candidates.candidate import linear_alpha
 from core.candidates.kinds import Found
 from core.candidates.linear_kinds import NEURON, PCA
-from core.candidates.parts import Maps
+from core.candidates.parts import Maps, Margin, margin
 from core.candidates.pca import ClassPCA, class_pca
 from core.config import NEURONS, TOP_IMAGES
 from core.statistics.gap_control import gap_control
@@ -138,6 +138,11 @@ class ClassImages:
     """(n, r) alpha of the class's components, whose mixtures a gap is compared with."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Candidates of a class that were asked for, by their kind."""
+
+    @property
+    def margin(self) -> Margin:
+        """What sets the class apart from the others of the data."""
+        return margin(self.weight, self.bias, self.output, self.classes)
 
     def maps(self, rows: IntArray) -> Maps:
         """Maps of some rows, read where they are asked for."""

@@ -10,9 +10,11 @@ from core.audits.audit_requests import (
     AuditRequest,
     DemoRequest,
     MapRequest,
+    PartsRequest,
     SearchRequest,
     SuggestRequest,
 )
+from core.commands import approximate as parts_commands
 from core.commands import audits as audit_commands
 from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
@@ -137,6 +139,12 @@ COMMANDS = {
             "compute the map of an audit: PCA and UMAP",
             map_commands.run,
             MapRequest.add_arguments,
+        ),
+        Command(
+            "parts",
+            "approximate parts of a class, where the architecture has no exact maps",
+            parts_commands.run,
+            PartsRequest.add_arguments,
         ),
         Command(
             "confirm",

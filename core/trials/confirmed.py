@@ -232,11 +232,25 @@ class Approximate(Trial):
         """Maps (n, m, h, w) of the DONORS images of largest alpha; of the others zeros."""
         found = []
         for candidate in candidates:
-            first = np.argsort(-self.audit.alpha(candidate, ids), kind="stable")[:DONORS]
+            alpha = _known(self.audit, candidate, ids)
+            first = np.argsort(-alpha, kind="stable")[:DONORS]
+            first = first[np.isfinite(alpha[first])]
             maps = self.audit.heatmaps(candidate, [ids[i] for i in first], self.model)
             found.append(np.zeros((len(ids), *maps.shape[1:]), np.float32))
             found[-1][first] = maps
         return np.stack(found, axis=1)
+
+
+def _known(audit: Audit, candidate: Candidate, ids: Sequence[str]) -> FloatArray:
+    """Alpha (n,) of training images; -inf of those that the network did not look at."""
+    if candidate.needs == "features":
+        return audit.alpha(candidate, ids)
+    arrays = audit.class_arrays(candidate.class_idx)
+    stored = arrays.alpha_of(candidate.key)
+    assert stored is not None  # an approximate part is found with its alphas
+    known = dict(zip(arrays.image_ids, stored.tolist(), strict=True))
+    found: FloatArray = np.nan_to_num([known[i] for i in ids], nan=-np.inf)
+    return found
 
 
 def pairs_of(trial: Trial, candidate: Candidate) -> Pairs:

@@ -166,7 +166,7 @@ def explained(audit: Audit, image_id: str) -> Explained:
         class_idx = _class(audit, image_id, logits)
         kind = _summed()
     named = audit.head.outputs[class_idx], tagged.names(audit)
-    if kind == PART and (why := class_parts.lacking(audit, class_idx)):
+    if kind == PART and (why := class_parts.not_summed(audit, class_idx)):
         st.caption(f"{plain(why)} Its components are shown.")
         kind = PCA
     if kind == PART:

@@ -6,8 +6,9 @@ import numpy as np
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import AuditRequest
-from core.candidates.part_kind import PART, parts_of
+from core.audits.audit_requests import AuditRequest, PartsRequest
+from core.candidates.kinds import Found
+from core.candidates.part_kind import PART, is_approximate, parts_of
 from core.candidates.parts import FEWEST, MOST, rest_share
 from core.tags.log import TagStore
 from core.ui.frame import blocks, opened, state, working
@@ -26,7 +27,8 @@ def lacking(audit: Audit, class_idx: int) -> str:
     if not audit.exact_maps:
         return (
             f"No parts: {audit.manifest.model.name} has no exact maps, which they are found in. "
-            "Audit a network that ends in average pooling and one linear layer."
+            "Find approximate ones below, or audit a network that ends in average pooling and one "
+            "linear layer."
         )
     trained = [i for i, fit in zip(arrays.image_ids, arrays.fitting, strict=True) if fit]
     if not audit.store.mapped(trained).any():
@@ -35,6 +37,13 @@ def lacking(audit: Audit, class_idx: int) -> str:
         "No parts: no place of the class's training images adds to its margin over the other "
         "classes. Look at its predictions, or choose another class."
     )
+
+
+def not_summed(audit: Audit, class_idx: int) -> str:
+    """Why the margin of a class is no sum of its parts; empty where it is."""
+    if why := lacking(audit, class_idx):
+        return why
+    return "" if audit.exact_maps else "Approximate parts do not add up to the margin."
 
 
 def explained(audit: Audit, class_idx: int) -> str:
@@ -50,14 +59,27 @@ def explained(audit: Audit, class_idx: int) -> str:
     said = [f"{words}{100 * parts.explained:.0f} % of what places give to the class's margin"]
     if np.isfinite(rest):
         said.append(f"the rest holds {round(100 * rest)} % of the margin")
-    return ". ".join(filter(None, ["; ".join(said), parts.note])) + "."
+    return ". ".join(filter(None, ["; ".join(said), _roughly(found), parts.note])) + "."
+
+
+def _roughly(found: Found) -> str:
+    """That parts are approximate, where they are."""
+    if not is_approximate(found):
+        return ""
+    return (
+        "Approximate: activation times gradient, which adds up to the margin only to first order; "
+        "put in and taken away have no exact maps to be tried in, the trial in pixels does"
+    )
 
 
 def number_of_parts(audit: Audit, class_idx: int) -> None:
     """Say how good the parts of a class are, and offer to find another number of them."""
     if said := explained(audit, class_idx):
         st.caption(blocks.plain(said))
-    if blocks.read_only() or audit.manifest.mitigation or not audit.exact_maps:
+    if blocks.read_only() or audit.manifest.mitigation:
+        return
+    if not audit.exact_maps:
+        _offer_approximate(audit, class_idx)
         return
     asked = (audit.manifest.counts or {}).get(PART)
     now = RULE if asked is None else str(asked)
@@ -67,6 +89,20 @@ def number_of_parts(audit: Audit, class_idx: int) -> None:
         )
         if chosen != now:
             _offer(audit, 0 if chosen == RULE else int(chosen))
+
+
+def _offer_approximate(audit: Audit, class_idx: int) -> None:
+    """A button that lets the network find parts of a class where no map is exact."""
+    arrays = opened.class_arrays(audit, class_idx)
+    if len(arrays.of_kind(PART).numbers):
+        return
+    working.offer(
+        PartsRequest(audit.id, arrays.label),
+        f"Approximate parts of {arrays.facts.name}",
+        "Find approximate parts of this class",
+        key=f"approximate-{class_idx}",
+        help="Asks the network of 120 images of the class where its margin comes from",
+    )
 
 
 def _choices(audit: Audit, class_idx: int, asked: int | None) -> dict[str, str]:

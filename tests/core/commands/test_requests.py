@@ -17,6 +17,7 @@ from core.audits.audit_requests import (
     ConfirmRequest,
     DemoRequest,
     MapRequest,
+    PartsRequest,
     SearchRequest,
     SuggestRequest,
 )
@@ -67,6 +68,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "limit_per_class": (7,),
     },
     DemoRequest: {"name": ("solar", "compare")},
+    PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
     SearchRequest: {
