@@ -183,7 +183,8 @@ _ALL = (
     Term(
         "interval",
         "Where the true value lies with 95 % confidence. For the gaps of many candidates it is "
-        "corrected for their number (Bonferroni).",
+        "corrected for their number (Bonferroni); that of the worst group or the largest gap "
+        "allows for choosing it.",
         source="Newcombe 1998, method 10; Wilson 1927",
     ),
     Term(

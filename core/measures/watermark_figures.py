@@ -95,7 +95,7 @@ FLIP_RATE = Measure(
     "watermark_flip_rate",
     "Flip rate of the watermark",
     "Share of other classes' images that become the class when the ImageNet-W watermark is "
-    "drawn on them.",
+    "drawn on them; those that had it before count as not turned.",
     direction="higher: the class takes this shortcut",
     better=-1,
     source=_LI,

@@ -34,7 +34,8 @@ def tradeoff(audit: Audit) -> float | None:
         "those that no other beats in both; the star was taken. "
         + (
             "The table says what every strength does to the images that are reported on, which "
-            "were not used for the choice."
+            "were not used for the choice. It has no intervals, since strengths are compared on "
+            "the same images; those of the strength taken stand in *before and after*."
             if there
             else "What the others do to the images that are reported on would take an audit of "
             "each."
