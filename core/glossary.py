@@ -258,15 +258,15 @@ _ALL = (
     ),
     Term("split", "Which part of the data an image belongs to: train, val or test."),
     Term(
+        "spotlight",
+        "A photo dimmed but for where a component or neuron reaches half of its maximum in that "
+        "image: the region that trials cut out. Nothing lies over the region itself.",
+    ),
+    Term(
         "spuriosity",
         "The mean z-score of the spurious candidates of a class on one image.",
         direction="above zero: more of the spurious cues than usual in the class",
         source=f"{_MOAYERI}, section 3",
-    ),
-    Term(
-        "spotlight",
-        "A photo dimmed but for where a component or neuron reaches half of its maximum in that "
-        "image: the region that trials cut out. Nothing lies over the region itself.",
     ),
     Term(
         "spurious",
