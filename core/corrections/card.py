@@ -88,7 +88,9 @@ def _done(audit: Audit, names: Names) -> list[str]:
     if done.options:
         options = ", ".join(f"{k} = {v}" for k, v in done.options.items())
         lines.append(f"- Options: {escaped(options)}")
-    if done.chosen_on:
+    if done.chosen_on and is_given(done):
+        lines.append(f"- For the trade-off others were tried by {escaped(done.chosen_on)}")
+    elif done.chosen_on:
         lines.append(f"- Strength chosen by {escaped(done.chosen_on)}")
     lines += [f"- {escaped(said)}" for said in (*done.lacking, judgement(done)) if said]
     if advised_against(done):
@@ -116,9 +118,14 @@ def _done(audit: Audit, names: Names) -> list[str]:
 
 def how_chosen(done: Provenance) -> str:
     """Where the strength comes from, in a word."""
-    if done.asked_strength != "auto":
+    if is_given(done):
         return "given"
     return "chosen" if done.chosen_on else "the method's default, not swept"
+
+
+def is_given(done: Provenance) -> bool:
+    """Whether people gave the strength as a number; it may have been tried with others."""
+    return not isinstance(done.asked_strength, str)
 
 
 def _cells(row: pd.Series) -> str:

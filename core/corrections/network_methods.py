@@ -217,9 +217,12 @@ GUIDANCE = Method(
     source="Rao et al. 2023",
     remark="Trains the network so that its attributions lie on the object; needs object masks or "
     "boxes, of a part of the images. The strength counts in weights at which a loss pulls "
-    "as hard as Energy at weight 1. Measured on drawn birds, Energy and L1 move decisions "
-    "to the object, PPCE and RRR* (rrr) do not. At the layer input of a network with "
-    "biases all attribution can lie on the object while the background decides.",
+    "as hard as Energy at weight 1. To take a decision off a cue choose Energy, then L1. PPCE "
+    "looks at the object alone: it is for maps that are to cover all of it. RRR* (rrr) compares "
+    "the background with the highest peak of the map, which a network raises on the object while "
+    "the background goes on deciding: it is for single hot spots off the object. On drawn birds "
+    "neither moved a decision. At the layer input of a network with biases all attribution can "
+    "lie on the object while the background decides.",
     options={
         **{"loss": LOSSES, "attribution": ATTRIBUTIONS, "layer": LAYERS},
         **{"fraction": (1.0, 0.1, 0.01), "parts": ("all", "after", "head"), **TRAINING},

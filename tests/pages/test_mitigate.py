@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +18,7 @@ from core.candidates.linear_kinds import PCA
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.audit_generator import train_audit
+from core.corrections.corrected import effect_table, tradeoff_table
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
@@ -25,7 +29,8 @@ from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
-from core.ui.mitigate.effect import siblings
+from core.ui.kit.text import plain
+from core.ui.mitigate.effect import COLUMNS, siblings
 from core.ui.mitigate.grid import DRAWS
 from tests.core.corrections.test_audit_generator import NoStyle
 from tests.pages.conftest import Open, address, galleries, gallery, healthy
@@ -113,10 +118,11 @@ def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
     for audit in (tagged, fixed):  # from either end
         app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
         assert {"Before and after", "Trade-off"} <= {s.value for s in app.subheader}
-        titles = [m.label for m in app.metric]
-        assert titles[:3] == ["Accuracy", "Worst group", "Flip rate"]
-        table = next(d.value for d in app.dataframe if "interval of the change" in d.value)
-        assert {"accuracy", "flip_rate", "spurious_gap", "tcav"} <= set(table["measure"])
+        labels = [m.label for m in app.metric]
+        assert labels[:3] == ["Accuracy", "Worst group", "Flip rate"]
+        table = next(d.value for d in app.dataframe if "interval" in d.value)
+        titles = {"Accuracy", "Flip rate", "Spurious gap, points", "TCAV"}
+        assert titles <= set(table["measure"])
     ways = {w: opened("mitigate", audit=tagged.id, way=w) for w in ("better", "worse", "other")}
     assert any(galleries(healthy(app, "Mitigate")) for app in ways.values())
 
@@ -326,3 +332,46 @@ def test_shape_texture_and_background_are_chosen_by_sliders(
     assert images[0][0]["photo"] != images[1][0]["photo"]
     assert any("2 steps" in m.value for m in app.markdown)
     assert [b for b in app.button if b.label == "Train again"]
+
+
+def test_the_table_before_and_after_is_in_words(fixed: Audit, opened: Open) -> None:
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    (shown,) = [d for d in app.dataframe if "interval" in d.value]
+    table, stored = shown.value, effect_table(fixed)
+    names = set(stored["measure"])
+    assert not names & set(table["measure"])
+    assert not table["measure"].str.contains("_").any()
+    assert not table.isin(["None", "nan"]).any().any()
+    assert shown.proto.placeholder == ""
+    (row,) = table[(table["measure"] == "Accuracy") & (table["class"] == "all classes")].to_dict(
+        "records"
+    )
+    (wanted,) = stored[(stored["measure"] == "accuracy") & (stored["label"] == "")].to_dict(
+        "records"
+    )
+    assert row["before"] == f"{wanted['before']:.3f}"
+    assert row["change"] == f"{wanted['change']:+.3f}"
+    (gap, *_) = table[table["measure"] == "Spurious gap, points"]["before"]
+    assert re.fullmatch(r"-?\d+\.\d", gap)
+    of = table[table["measure"] == "Accuracy with the cue"]["of"]
+    assert of.str.fullmatch(r"\d+ images a side").all()
+    widths = [column["width"] for column in COLUMNS.values()]
+    assert sum(widths) <= 1040  # what a page of 1440 pixels leaves
+
+
+def test_notes_are_read_below_the_table(fixed: Audit, opened: Open) -> None:
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    stored = effect_table(fixed)
+    there = stored["before"].notna() | stored["after"].notna()
+    said = "\n".join(m.value for m in app.markdown)
+    for note in stored.loc[there & (stored["note"] != ""), "note"].unique():
+        assert f"**{plain(note)}**: " in said
+
+
+def test_the_trade_off_is_in_words(fixed: Audit, opened: Open) -> None:
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    (shown,) = [d for d in app.dataframe if "chosen_flips" in d.value]
+    titled = json.loads(shown.proto.columns)
+    assert all("_" not in str(titled[name]["label"]) for name in shown.value)
+    table = tradeoff_table(fixed)
+    np.testing.assert_allclose(shown.value["chosen_flips"], 100 * table["chosen_flips"])

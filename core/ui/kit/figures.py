@@ -242,8 +242,8 @@ def tradeoff_scatter(table: pd.DataFrame) -> go.Figure:
             ),
         ]
     )
-    figure.update_xaxes(title="flips by the cue, % (left is better)")
-    return _plain(figure, height=360, y_title="accuracy without the cue, %")
+    flips = "flips by the cue, % (left is better)"
+    return _plain(figure, height=360, x_title=flips, y_title="accuracy without the cue, %")
 
 
 def _plain(figure: go.Figure, *, height: int, x_title: str = "", y_title: str = "") -> go.Figure:

@@ -32,7 +32,7 @@ from core.measures.cue_figures import CUE_GAP
 from core.measures.cue_groups import WORST
 from core.measures.flips import FLIP_RATE
 from core.measures.gaps import SPURIOUS_GAP
-from core.measures.measure import EFFECT, POINTS, Measure
+from core.measures.measure import EFFECT, LOGIT, POINTS, Measure
 from core.measures.registry import MEASURES
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.spreadsheet import csv_bytes
@@ -162,35 +162,20 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
         everywhere = table["class_idx"] < 0
         table = table[everywhere | (table["acted_on"] == (which == "acted"))]
     there = table["before"].notna() | table["after"].notna()
-    shown = pd.DataFrame(
-        {
-            "class": table["class_name"].replace("", "all classes"),
-            "measure": table["measure"],
-            "of": table["subject"],
-            **{name: table[name] for name in ("before", "after", "change")},
-            "interval of the change": [_interval(row) for _, row in table.iterrows()],
-            "note": table["note"],
-            "images": table["n"],
-            "acted on": table["acted_on"],
-        }
-    )
-    number = st.column_config.NumberColumn(format="%.3g", width=70)
-    widths = {"class": 90, "measure": 170, "of": 120, "interval of the change": 130, "note": 300}
     st.dataframe(
-        pd.concat([shown[there], shown[~there]]),
+        in_words(table[there]),
         hide_index=True,
         width="stretch",
-        height=min(36 * (len(shown) + 1) + 3, 720),
-        column_config={
-            **dict.fromkeys(("before", "after", "change"), number),
-            **{name: st.column_config.Column(width=width) for name, width in widths.items()},
-        },
+        height=min(36 * (int(there.sum()) + 1) + 3, 720),
+        column_config=COLUMNS,
+        placeholder="",
     )
-    _missing(shown[~there])
+    _notes("What the figures are of", "notes", table[there & (table["note"] != "")])
+    _notes("What is not known, and what would tell", "empty cells", table[~there])
     with st.expander("What the measures mean"):
         st.caption("Every interval is a 95 % one by itself, on the same images before and after.")
         for measure in MEASURES.seen_in(EFFECT):
-            st.markdown(f"**{blocks.plain(measure.name)}**: {blocks.plain(measure.meaning)}")
+            st.markdown(f"**{blocks.plain(measure.title)}**: {blocks.plain(measure.meaning)}")
     st.download_button(
         "Download the table",
         csv_bytes(table),
@@ -200,23 +185,79 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
     )
 
 
-def _missing(rows: pd.DataFrame) -> None:
-    """Why cells are empty and what would fill them, a line per measure and reason."""
+def _number(title: str) -> Any:
+    return st.column_config.TextColumn(title, alignment="right", width=84)
+
+
+COLUMNS = {
+    "class": st.column_config.TextColumn("Class", width=104, pinned=True),
+    "measure": st.column_config.TextColumn("Measure", width=224),
+    "of": st.column_config.TextColumn("Of", width=136),
+    "before": _number("Before"),
+    "after": _number("After"),
+    "change": _number("Change"),
+    "interval": st.column_config.TextColumn("Its interval", alignment="right", width=140),
+    "images": st.column_config.NumberColumn("Images", width=70),
+    "acted_on": st.column_config.CheckboxColumn("Acted on", width=75),
+}
+"""Of the table before and after; together no wider than the page."""
+
+
+BY_RANK = r"the (\d+) images of highest and of lowest spuriosity"
+"""How a table says that the ranking tells who shows the cue."""
+
+
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows before and after for people: titles, three digits, nothing where nothing is known."""
+    units = [MEASURES[name].unit if name in MEASURES else "" for name in table["measure"]]
+    cells = {
+        name: [_figure(v, unit, sign) for v, unit in zip(table[name], units, strict=True)]
+        for name, sign in (("before", ""), ("after", ""), ("change", "+"))
+    }
+    return pd.DataFrame(
+        {
+            "class": table["class_name"].replace("", "all classes"),
+            "measure": [_title(name) for name in table["measure"]],
+            "of": table["subject"].str.replace(BY_RANK, r"\1 images a side", regex=True),
+            **cells,
+            "interval": [_interval(row) for _, row in table.iterrows()],
+            "images": table["n"],
+            "acted_on": table["acted_on"],
+        }
+    )
+
+
+def _title(name: str) -> str:
+    """A measure in words, with its unit where that is none of shares."""
+    found = MEASURES.get(name)
+    if found is None:
+        return name
+    return f"{found.title}, {found.unit}" if found.unit in (POINTS, LOGIT) else found.title
+
+
+def _figure(value: float, unit: str, sign: str) -> str:
+    """A figure with as many digits as it deserves; empty where there is none."""
+    digits = 1 if unit == POINTS else 3
+    return "" if value != value else f"{value:{sign}.{digits}f}"
+
+
+def _notes(title: str, what: str, rows: pd.DataFrame) -> None:
+    """What the notes of a table say, a line per note, the longest list of figures last."""
     if rows.empty:
         return
-    with st.expander(f"{len(rows)} empty cells, and what would fill them"):
-        for (measure, why), found in rows.groupby(["measure", "note"], sort=False):
-            names = [str(name) for name in found["class"].unique()]
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            of = ", ".join(names[:5]) + more
-            st.markdown(
-                f"**{blocks.plain(str(measure))}** ({blocks.plain(of)}): {blocks.plain(str(why))}."
-            )
+    with st.expander(f"{blocks.plain(title)} ({len(rows)} {blocks.plain(what)})"):
+        for why, found in rows.groupby("note", sort=False):
+            of = []
+            for name, mine in found.groupby("measure", sort=False):
+                classes = [str(c) or "all classes" for c in mine["class_name"].unique()]
+                more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+                of.append(f"{_title(str(name))} ({', '.join(classes[:5])}{more})")
+            st.markdown(f"**{blocks.plain(str(why))}**: {blocks.plain('; '.join(of))}")
 
 
 def _interval(row: pd.Series) -> str:
     low, high = row["change_low"], row["change_high"]
-    digits = 1 if row["unit"] == "points" else 3
+    digits = 1 if row["unit"] == POINTS else 3
     return f"[{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else ""
 
 

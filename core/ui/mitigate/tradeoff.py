@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,11 +12,47 @@ from core.audits.audit import Audit
 from core.corrections.corrected import facts_of, tradeoff_table
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
-from core.corrections.tradeoff import SWEPT, WORST
+from core.corrections.tradeoff import SWEPT
 from core.measures.scope import NOT_ASKED
 from core.storage.guard import permitted
 from core.ui.frame import blocks, working
 from core.ui.kit.figures import tradeoff_scatter
+
+
+def _share(title: str, width: int, of: str) -> Any:
+    return st.column_config.NumberColumn(
+        title, format="%.1f %%", width=width, help=blocks.plain(of)
+    )
+
+
+LEARNT, TESTED = "on training images that the choice was made by", "on the images reported on"
+SHARES = {
+    "chosen_worst": _share("Worst group", 94, f"Of class and cue, {LEARNT}"),
+    "chosen_flips": _share("Flips", 70, f"Images that the cue turns, {LEARNT}"),
+    "chosen_accuracy": _share("Without cue", 92, f"Accuracy without the cue, {LEARNT}"),
+    "accuracy": _share("Accuracy", 76, f"Of all classes, {TESTED}"),
+    "accuracy_with_cue": _share("With the cue", 92, f"Accuracy with the cue, {TESTED}"),
+    "accuracy_without_cue": _share("Without it", 78, f"Accuracy without the cue, {TESTED}"),
+    "flip_rate": _share("Flip rate", 74, f"Images that the cue turns, {TESTED}"),
+    "agreement": _share("Agreement", 84, f"Predictions that stay as they were, {TESTED}"),
+}
+COLUMNS = {
+    "strength": st.column_config.NumberColumn("Strength", format="%g", width=70, pinned=True),
+    "chosen": st.column_config.CheckboxColumn("Taken", width=58),
+    "pareto": st.column_config.CheckboxColumn(
+        "Unbeaten", width=76, help="No other strength is better in flips and in accuracy"
+    ),
+    "gap": st.column_config.NumberColumn(
+        "Gap, points", format="%+.1f", width=86, help=f"Of accuracy, {TESTED}"
+    ),
+    "n": st.column_config.NumberColumn("Images", width=62, help=TESTED),
+    **SHARES,
+}
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares as percentages."""
+    return table.assign(**{name: 100 * table[name] for name in SHARES if name in table})
 
 
 def tradeoff(audit: Audit) -> float | None:
@@ -41,23 +78,12 @@ def tradeoff(audit: Audit) -> float | None:
             "each."
         )
     )
-    percent = st.column_config.NumberColumn(format="percent")
     st.dataframe(
-        table if there else table[SWEPT],
+        _in_words(table if there else table[SWEPT]),
         hide_index=True,
         width="stretch",
-        column_config={
-            "chosen_flips": st.column_config.NumberColumn("flips (training)", format="percent"),
-            "chosen_accuracy": st.column_config.NumberColumn(
-                "accuracy without cue (training)", format="percent"
-            ),
-            WORST: st.column_config.NumberColumn("worst group (training)", format="percent"),
-            **dict.fromkeys(
-                ("accuracy", "accuracy_with_cue", "accuracy_without_cue", "flip_rate", "agreement"),
-                percent,
-            ),
-            "gap": st.column_config.NumberColumn(format="%+.1f points"),
-        },
+        column_config=COLUMNS,
+        placeholder="",
     )
     method = METHODS.get(facts_of(audit).method)
     low = method.strengths[0] if method else 0.0  # the model as it is may be no strength of it

@@ -561,3 +561,24 @@ def test_no_image_and_an_infinite_loss_are_named(examples):
         guide(model, examples.take(np.zeros(0, np.int64)), Guidance(weight=0.0))
     with pytest.raises(InputError, match="lower the learning rate"):
         train(model, examples, lambda n, r: (torch.tensor(float("inf")), {}), Recipe(epochs=1))
+
+
+def test_why_two_losses_leave_a_background_in_charge() -> None:
+    """A peak raised on the object pays all of RRR*, and PPCE never sees what is off it."""
+    masks = torch.zeros(1, 8, 8)
+    masks[:, :4] = 1
+    maps = torch.full((1, 8, 8), 0.1)
+    maps[:, 4:] = 1.0
+    off = maps[:, 4:].sum()
+    raised = maps.clone()
+    raised[:, 0, 0] = 10.0
+    before, after = (guidance_loss(m, masks, "rrr") for m in (maps, raised))
+    assert float(after) == pytest.approx(float(before) / 100)
+    assert float(raised[:, 4:].sum()) == float(off)  # what the background adds is what it was
+    assert float(raised[:, :4].sum()) < float(off)
+    louder = maps.clone()
+    louder[:, 5:] = 0.5  # other places off the object, below the peak
+    one, other = (guidance_loss(m, masks, "ppce") for m in (maps, louder))
+    assert float(one) == float(other)
+    energies = [float(guidance_loss(m, masks, "energy")) for m in (maps, raised)]
+    assert energies[1] > 0.6 * energies[0]  # a peak buys little of Energy
