@@ -33,7 +33,8 @@ TESTED: dict[str, tuple[str, str]] = {
     "names that say nothing": (MODELS, "test_tensors_in_order_are_taken_where_names_say_nothing"),
     "`Sequential(Dropout": (LOADED, "test_a_sequential_head_of_torchvision"),
     "a head of several": (MODELS, "test_a_head_of_several_layers_gives_its_own_logits"),
-    "two heads": (MODELS, "test_heads_that_cannot_be_told_apart_are_refused"),
+    "two heads that the": (LOADED, "test_the_mean_of_two_heads_is_one_head"),
+    "two heads that fit": (MODELS, "test_heads_that_cannot_be_told_apart_are_refused"),
     "raw and averaged": (MODELS, "test_one_of_several_sets_of_weights_can_be_chosen"),
     "a `Namespace`": (MODELS, "test_records_beside_the_weights_are_read"),
     "any other Python": (

@@ -329,7 +329,7 @@ class Audit:
 
         facts, compute = self.manifest.model, self.manifest.compute
         checkpoint = self.folder / facts.checkpoint if facts.checkpoint else None
-        model = load_model(facts.name, checkpoint=checkpoint, reading=facts.reading)
+        model = load_model(facts.name, checkpoint=checkpoint, reading=self.manifest.reading)
         if model.weights_hash != (facts.weights or self.manifest.parts.weights):
             raise WorkspaceError(
                 f"the weights of {facts.name} are not those of audit {self.name!r}; restore "

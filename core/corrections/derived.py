@@ -305,7 +305,8 @@ def _encode(
     write_checkpoint(model, corrected.head, files.checkpoint)
     with disk_errors(folder):
         digests.adopt([files.checkpoint])
-    changed = _changed(folder, manifest)
+    named = replace(manifest, model=replace(manifest.model, weights=""))  # its own file
+    changed = _changed(folder, named)
     facts = replace(manifest.model, checkpoint=files.checkpoint.name, weights=changed.weights_hash)
     manifest = replace(manifest, model=facts)
     write_json(files.manifest, manifest)
@@ -317,7 +318,7 @@ def _changed(folder: Path, manifest: Manifest) -> Model:
     from core.models.load import load_model
 
     facts, checkpoint = manifest.model, AuditFiles(folder).checkpoint
-    model = load_model(facts.name, checkpoint=checkpoint, reading=facts.reading)
+    model = load_model(facts.name, checkpoint=checkpoint, reading=manifest.reading)
     model.preprocess = replace(model.preprocess, levels=manifest.preprocess.levels)
     return model
 

@@ -67,14 +67,18 @@ class HeadLayers:
         return len(self.layers) == 1
 
     def build(self) -> tuple[nn.Module, dict[str, Tensor], str]:
-        """Its untrained module, its tensors by their names in it, and the last layer's name."""
+        """Its untrained module, its tensors by their names in it, and the last layer's name.
+
+        Numbered so that what is saved of it is read as the same again.
+        """
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         tensors: dict[str, Tensor] = {}
-        for index, (layer, activated) in enumerate(_with_activations(self.layers)):
+        for layer, activated in _with_activations(self.layers):
             if activated:
-                parts[f"relu{index}"] = nn.ReLU()
-            parts[f"layer{index}"] = layer.module()
-            tensors |= {f"layer{index}.{part}": t for part, t in layer.tensors.items()}
+                parts[str(len(parts))] = nn.ReLU()
+            place = str(len(parts))
+            parts[place] = layer.module()
+            tensors |= {f"{place}.{part}": tensor for part, tensor in layer.tensors.items()}
         return nn.Sequential(parts), tensors, next(reversed(parts))
 
     @property

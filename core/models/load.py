@@ -14,7 +14,7 @@ from core.models.overrides import as_asked, resized, size_of
 from core.types import Preprocess
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from core.models.checkpoint import CheckpointFit
     from core.models.linear import Correction
@@ -62,15 +62,36 @@ def load_model(
 def _loaded(
     name: str, checkpoint: Path | None, num_outputs: int | None, reading: Reading | None
 ) -> Model:
+    from core.models.trace import heads_of
+
     parts = architecture_of(name, pretrained=checkpoint is None, num_outputs=num_outputs)
-    if reading is not None and reading.input_size:
+    if reading is not None and reading.input_size not in ((), parts.preprocess.input_size):
         resized(name, parts.network, (reading.input_size[0], reading.input_size[1]))
     parts = replace(parts, reading=reading)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)
+    try:
+        return _with_own_weights(name, parts, num_outputs)
+    except ModelError:
+        heads = heads_of(parts.network, parts.preprocess.input_size)
+        return _with_own_weights(name, _joined(parts, heads), num_outputs)
+
+
+def _with_own_weights(name: str, parts: Architecture, num_outputs: int | None) -> Model:
     if parts.headless or (num_outputs is not None and num_outputs != _rows(parts)):
         return _with_new_head(name, parts, num_outputs or 2)
     return _model(name, parts, parts.outputs)
+
+
+def _joined(parts: Architecture, heads: tuple[str, ...]) -> Architecture:
+    """With one head in place of several that the network averages."""
+    from core.models.joined_heads import JoinedHeads
+
+    if len(heads) < 2:
+        return parts
+    note = f"The mean of its heads ({', '.join(heads)}) is read as one head on the features of all."
+    network = JoinedHeads(parts.network, heads).eval()
+    return replace(parts, network=network, notes=(*parts.notes, note))
 
 
 def _model(
@@ -115,19 +136,24 @@ def _with_new_head(name: str, parts: Architecture, rows: int) -> Model:
 def _from_checkpoint(name: str, parts: Architecture, path: Path, num_outputs: int | None) -> Model:
     from core.models.checkpoint import check_correction, fit_checkpoint, take_correction
     from core.models.idle import idle_tensors
-    from core.models.trace import find_head
+    from core.models.joined_heads import HEAD, fit_rows, own_head
+    from core.models.trace import heads_of
     from core.models.weights import read_contents
 
     contents, source = read_contents(path, weights=_entry(parts.reading)), str(path)
     state, facts = dict(contents.tensors), contents.facts
     parts, resize_notes = _at_its_size(name, parts, state, contents.training)
     network, size = parts.network, parts.preprocess.input_size
-    head = find_head(network, size)
+    heads = heads_of(network, size)
+    joined: dict[str, Tensor] = {}
+    if len(heads) > 1:
+        fit_rows(network, heads, state)
+        joined = own_head(state, sum(_head_width(network, each) for each in heads))
     correction = take_correction(state, source, network.state_dict())
     fit = fit_checkpoint(
         state,
         network,
-        head=head,
+        head=heads[0],
         num_outputs=num_outputs,
         source=source,
         unused=lambda missing, wrong: idle_tensors(network, size),
@@ -137,7 +163,12 @@ def _from_checkpoint(name: str, parts: Architecture, path: Path, num_outputs: in
         raise CheckpointError(
             f"{path} is a corrected model without its head: export the corrected model again."
         )
-    weight = network.get_submodule(fit.head).get_parameter("weight")
+    if len(heads) > 1:
+        parts = _joined(parts, heads)
+        parts.network.load_state_dict(joined, strict=False)
+        weight = parts.network.get_parameter(f"{HEAD}.weight")
+    else:
+        weight = network.get_submodule(fit.head).get_parameter("weight")
     check_correction(correction, facts, weight, source)
     notes = [*contents.notes, *resize_notes, *fit.notes, *_header_notes(name, facts, correction)]
     outputs = facts.outputs if facts else _named(contents.outputs, fit)
@@ -151,6 +182,10 @@ def _from_checkpoint(name: str, parts: Architecture, path: Path, num_outputs: in
         )
     except ModelError as error:
         raise CheckpointError(f"{path} does not work as {name}: {error}") from error
+
+
+def _head_width(network: nn.Module, head: str) -> int:
+    return int(network.get_submodule(head).get_parameter("weight").shape[1])
 
 
 def _entry(reading: Reading | None) -> str:

@@ -154,6 +154,29 @@ def find_head(network: nn.Module, input_size: tuple[int, int]) -> str:
     return _head_event(network, events, output).site.module
 
 
+def heads_of(network: nn.Module, input_size: tuple[int, int]) -> tuple[str, ...]:
+    """Name of the linear head of a network, or of the heads whose mean it gives.
+
+    Raises
+    ------
+    ModelError
+        If the network's output is neither.
+    """
+    events, output = _watched_forward(network, input_size)
+    heads = [
+        event
+        for event in events
+        if event.site.side == "output"
+        and event.tensor.shape == output.shape
+        and _is_linear(network.get_submodule(event.site.module))
+    ]
+    if len(heads) > 1 and not any(_same(event.tensor, output) for event in heads):
+        mean = torch.stack([event.tensor for event in heads]).mean(dim=0)
+        if _same(mean, output):
+            return tuple(event.site.module for event in heads)
+    return (_head_event(network, events, output).site.module,)
+
+
 def resize_head(network: nn.Module, head: str, rows: int) -> None:
     """Replace the head by an untrained one with another number of outputs (seeded)."""
     old = network.get_submodule(head)

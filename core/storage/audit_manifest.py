@@ -189,6 +189,23 @@ class Manifest(JsonValue):
     counts: Mapping[str, int] | None = later(None)
     """Candidates of a class that were asked for, by their kind; of others a rule says how many."""
 
+    @property
+    def reading(self) -> Reading | None:
+        """How its network is read: as the user said; one changed, in its own file, as it was."""
+        if self.model.weights is None:
+            return self.model.reading
+        p = self.preprocess
+        return Reading(
+            mean=p.mean,
+            std=p.std,
+            input_size=p.input_size,
+            crop=p.crop_pct,
+            crop_mode=p.crop_mode,
+            interpolation=p.interpolation,
+            colours=p.colours,
+            levels=p.levels,
+        )
+
     @classmethod
     def of_folder(cls, found: Any, folder: str) -> Self:
         """Read the manifest of an audit, whose id is its folder's name.

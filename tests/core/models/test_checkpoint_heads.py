@@ -83,6 +83,17 @@ def test_a_head_of_several_layers_gives_its_own_logits(
     assert any("a ReLU was assumed" in note for note in fit.notes) == relu
 
 
+@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
+def test_what_is_saved_of_a_rebuilt_head_is_read_as_the_same(
+    make: Callable[[], nn.Module],
+) -> None:
+    torch.manual_seed(2)
+    theirs = trained(head=make())
+    ours, _ = fitted(theirs.state_dict())
+    again, _ = fitted(ours.state_dict())
+    torch.testing.assert_close(again(images()), theirs(images()))
+
+
 @pytest.mark.parametrize("name", ["classifier", "head.0", "linear", "model.fc_new"])
 def test_a_head_beside_the_encoder_is_taken(name: str) -> None:
     theirs = trained()

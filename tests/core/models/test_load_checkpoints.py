@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from core.models.joined_heads import JoinedHeads
 from core.models.load import load_model
 from core.models.model import Model
+from core.models.trace import heads_of
 from core.storage.audit_manifest import Reading
 
 
@@ -140,3 +142,25 @@ def test_what_is_said_of_preprocessing_is_done(tmp_path: Path, colours: str) -> 
     with torch.inference_mode():
         expected = network(x).numpy()
     np.testing.assert_allclose(audited_logits(model, batch), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_mean_of_two_heads_is_one_head(tmp_path: Path) -> None:
+    """A distilled transformer, also as it is saved once more with a head of its own."""
+    small = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    name = "deit_tiny_distilled_patch16_224"
+    network = timm.create_model(name, num_classes=4, **small)
+    assert network.head.weight.shape == (4, 16)
+    heads = heads_of(network.eval(), (32, 32))
+    assert heads == ("head", "head_dist")
+    joined = JoinedHeads(network, heads).eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(joined(x), network(x))
+    whole = timm.create_model(name, num_classes=4)
+    model = check(whole, f"timm:{name}", tmp_path / "a.pth")
+    assert (model.n_features, len(model.bias)) == (2 * 192, 4)
+    again = model.network.state_dict() | {"fc.weight": torch.ones(4, 384)}
+    torch.save(again, tmp_path / "b.pth")
+    changed = load_model(f"timm:{name}", checkpoint=tmp_path / "b.pth")
+    assert (changed.weight == 1).all()
+    np.testing.assert_array_equal(changed.bias, model.bias)
