@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,9 +31,12 @@ from core.storage.files import locked
 from core.tags.called import names_of, titled
 from core.tags.decisions import values_of
 from core.tags.log import TagEvent, TagStore, standing
-from core.tags.matched_parts import matched_part
+from core.tags.matched_parts import matched_part, matched_parts
 from core.tags.votes import answers, count_votes
 from core.types import BoolArray, FloatArray, IntArray, Subtype, Tag
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST = 10
 """Images that a match is fitted on, and as many others that it is judged on."""
@@ -214,6 +217,45 @@ def _match(source: Audit, target: Audit, row: dict[str, Any], store: TagStore) -
         _refusal(found.quality),
         found.part,
     )
+
+
+def match_parts(source: Audit, target: Audit, label: str) -> pd.DataFrame:
+    """For every part of a class its counterpart in another model, best matched first.
+
+    Returns
+    -------
+    Columns: ``part_a`` and ``part_b``, 0-based; ``quality``, the correlation of their maps over
+    images that the match was not made on, in [-1, 1]; ``refused``, why they are no match, empty
+    for a good one.
+
+    Raises
+    ------
+    InputError
+        If either model has no parts of the class in exact maps, or too few shared images have
+        maps.
+    """
+    import pandas as pd
+
+    theirs, mine = source.arrays_of(label), target.arrays_of(label)
+    both = (theirs.candidates(PART), mine.candidates(PART))
+    for audit, parts in zip((source, target), both, strict=True):
+        if not parts or not audit.exact_maps:
+            raise InputError(f"audit {audit.name!r} has no parts of class {label!r} in exact maps")
+    shared = _pairs(theirs, mine)
+    shared = shared.only(source.store.mapped(shared.ids) & target.store.mapped(shared.ids))
+    if min(shared.fitting.sum(), (~shared.fitting).sum()) < FEWEST:
+        raise InputError(
+            f"maps of {len(shared.ids)} shared images of class {label!r} are kept, "
+            f"{int(shared.fitting.sum())} of them for a match of parts; it needs {FEWEST} and as "
+            "many others"
+        )
+    found = matched_parts(source, both[0], target, both[1], shared.ids, shared.fitting)
+    rows = [
+        (of.key.number, both[1][one.place].key.number, one.quality, _refusal(one.quality))
+        for of, one in zip(both[0], found, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["part_a", "part_b", "quality", "refused"])
+    return table.sort_values("quality", ascending=False, kind="stable", ignore_index=True)
 
 
 def _as_part(

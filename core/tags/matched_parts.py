@@ -30,7 +30,19 @@ def matched_part(
     image_ids: Sequence[str],
     fitting: BoolArray,
 ) -> MatchedPart:
-    """The part whose maps correlate best with those of the tagged one.
+    """The part whose maps correlate best with those of the tagged one (:func:`matched_parts`)."""
+    return matched_parts(source, [tagged], target, parts, image_ids, fitting)[0]
+
+
+def matched_parts(
+    source: Audit,
+    several: Sequence[Candidate],
+    target: Audit,
+    parts: Sequence[Candidate],
+    image_ids: Sequence[str],
+    fitting: BoolArray,
+) -> list[MatchedPart]:
+    """For each of several parts of a class the one whose maps correlate best with its own.
 
     Over all positions of the images, on the coarser grid of both models.
 
@@ -40,12 +52,13 @@ def matched_part(
     image_ids : (n,) of that class, whose maps both audits keep.
     fitting : (n,) those that it is chosen on; the others judge the choice.
     """
-    theirs = _maps(source, [tagged], image_ids)
+    theirs = _maps(source, several, image_ids)
     mine = _maps(target, parts, image_ids)
     grid = min(theirs.shape[2], mine.shape[2]), min(theirs.shape[3], mine.shape[3])
     theirs, mine = on_grid(theirs, grid), on_grid(mine, grid)
-    place = int(_alike(theirs, mine, fitting).argmax())
-    return MatchedPart(place, float(_alike(theirs, mine, ~fitting)[place]))
+    places = _alike(theirs, mine, fitting).argmax(axis=1)
+    judged = _alike(theirs, mine, ~fitting)
+    return [MatchedPart(int(p), float(row[p])) for p, row in zip(places, judged, strict=True)]
 
 
 def _maps(audit: Audit, candidates: Sequence[Candidate], image_ids: Sequence[str]) -> FloatArray:
@@ -54,12 +67,13 @@ def _maps(audit: Audit, candidates: Sequence[Candidate], image_ids: Sequence[str
     return np.concatenate([heatmaps_of(candidates, audit.maps(block)) for block in blocks])
 
 
-def _alike(one: FloatArray, several: FloatArray, rows: BoolArray) -> FloatArray:
-    """Correlation (m,) of maps (n, 1, h, w) with maps (n, m, h, w) over positions of some rows."""
-    x = one[rows].transpose(0, 2, 3, 1).reshape(-1, 1)
-    y = several[rows].transpose(0, 2, 3, 1).reshape(-1, several.shape[1])
-    found: FloatArray = correlation(x.astype(np.float64), y.astype(np.float64))[0]
-    return found
+def _alike(theirs: FloatArray, mine: FloatArray, rows: BoolArray) -> FloatArray:
+    """Correlation (k, m) of maps (n, k, h, w) and (n, m, h, w) over positions of some rows."""
+    x, y = (
+        maps[rows].transpose(0, 2, 3, 1).reshape(-1, maps.shape[1]).astype(np.float64)
+        for maps in (theirs, mine)
+    )
+    return correlation(x, y)
 
 
 def on_grid(maps: FloatArray, grid: tuple[int, int]) -> FloatArray:

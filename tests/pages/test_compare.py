@@ -12,7 +12,7 @@ from core.candidates.linear_kinds import PCA
 from core.measures.availability import make_trials, missing
 from core.measures.several_audits import compare, compared, open_context
 from core.storage.workspace import Workspace
-from core.tags.carry import ANNOTATOR
+from core.tags.carry import ANNOTATOR, match_parts
 from core.tags.log import TagStore
 from core.types import Tag
 from core.ui.compare import table as compare_table
@@ -218,3 +218,18 @@ def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
 def test_every_view_opens(audit: Audit, opened: Open, view: str) -> None:
     app = healthy(opened("compare", audit=audit.id, view=view), TITLE)
     assert address(app)["view"] == (view if view != "x" else "table")
+
+
+def test_matched_parts_are_listed_and_looked_at(
+    audit: Audit, second: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.tags.carry.FEWEST", 4)
+    table = match_parts(audit, second, "eel")
+    asked = {"audit": audit.id, "view": "pair", "class_": "eel"}
+    app = healthy(opened("compare", **asked), TITLE)
+    shown = next(f.value for f in app.dataframe if "Part of A" in f.value)
+    assert shown["Part of A"].tolist() == [f"part {n + 1}" for n in table["part_a"]]
+    before = len(galleries(app))
+    part = str(table["part_a"].iloc[0])
+    app = healthy(opened("compare", **asked, matched=part), TITLE)
+    assert len(galleries(app)) == before + 2

@@ -12,16 +12,19 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.candidates.part_kind import PART
+from core.errors import InputError
 from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
 from core.tags.called import Names
+from core.tags.carry import match_parts
 from core.ui.frame import look, opened, state, tagged
 from core.ui.frame.blocks import metrics, overlay_scale, photos
 from core.ui.frame.cards import card_pictures
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import plain
 
-PARAMETERS = ["other", "class", "pair", "flip", *look.PARAMETERS]
+PARAMETERS = ["other", "class", "pair", "matched", "flip", *look.PARAMETERS]
 FLIPS = {
     "lost": "right only in A",
     "won": "right only in B",
@@ -61,6 +64,7 @@ def show(a: Audit, b: Audit) -> str | None:
     if label is None:
         return None
     matched(a, b, label)
+    matched_parts(a, b, label)
     return flips(a, b, table, label)
 
 
@@ -118,7 +122,8 @@ def matched(a: Audit, b: Audit, label: str) -> None:
             "The best match is weak: this component of A has no clear counterpart in B.",
             icon=":material/link_off:",
         )
-    side_by_side(a, b, label, int(row["component_a"]), int(row["component_b"]))
+    look.style()
+    side_by_side(a, b, *_keys(label, PCA, row["component_a"], row["component_b"]))
     st.dataframe(
         shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
         hide_index=True,
@@ -143,15 +148,53 @@ def _pair(table: pd.DataFrame, label: str, called: tuple[Names, Names], componen
     return f"{a} of A ~ {b} of B (correlation {row['correlation']:.2f})"
 
 
-def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
+def _keys(label: str, kind: str, in_a: float, in_b: float) -> tuple[CandidateKey, CandidateKey]:
+    return CandidateKey(label, kind, int(in_a)), CandidateKey(label, kind, int(in_b))
+
+
+@lru_cache(maxsize=32)
+def parts_of_both(a: Audit, b: Audit, label: str) -> pd.DataFrame:
+    """Matched parts of a class."""
+    return match_parts(a, b, label)
+
+
+def matched_parts(a: Audit, b: Audit, label: str) -> None:
+    """The parts that belong together; those of a chosen one on the same images, on demand."""
+    st.markdown("**Parts that belong together**")
+    try:
+        table = parts_of_both(a, b, label)
+    except InputError as error:
+        st.caption(plain(f"No parts are matched: {error}."))
+        return
+    first, second = tagged.names(a), tagged.names(b)
+    keys = [_keys(label, PART, *row) for row in table[["part_a", "part_b"]].to_numpy()]
+    shown = {
+        "Part of A": [first.written(one) for one, _ in keys],
+        "Part of B": [second.written(other) for _, other in keys],
+        "Correlation of their maps": table["quality"],
+        "Verdict": table["refused"].replace("", "the same part"),
+    }
+    number = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        pd.DataFrame(shown),
+        hide_index=True,
+        width="stretch",
+        column_config={"Correlation of their maps": number},
+    )
+    options = {"": "none", **{str(one.number): first.written(one) for one, _ in keys}}
+    pick = state.choose(st.selectbox, "Look at this part of A in both models", "matched", options)
+    if chosen := next((pair for pair in keys if str(pair[0].number) == pick), None):
+        side_by_side(a, b, *chosen)
+
+
+def side_by_side(a: Audit, b: Audit, in_a: CandidateKey, in_b: CandidateKey) -> None:
     """The same images, once with A's overlay and once with B's."""
-    left = opened.arrays_of(a, label)
-    look.style()
+    left = opened.arrays_of(a, in_a.label)
     chosen = look.now(a)
-    first = card_pictures(a, left.candidate(PCA, in_a), chosen, top=8, weakest=0)
+    first = card_pictures(a, left.candidate(in_a.kind, in_a.number), chosen, top=8, weakest=0)
     first = tuple(p for p in first if p.image_id in b.images.index)
-    right = opened.arrays_of(b, label)
-    candidate = right.candidate(PCA, in_b)
+    right = opened.arrays_of(b, in_b.label)
+    candidate = right.candidate(in_b.kind, in_b.number)
     alpha = opened.alpha(b, candidate.key)
     second = photos(
         b,
@@ -162,10 +205,10 @@ def side_by_side(a: Audit, b: Audit, label: str, in_a: int, in_b: int) -> None:
         look=look.now(b),
     )
     shown: dict[str, Any] = {"columns": 8, "opacity": 0.8, "dims": chosen.dims, "enlarge": ""}
-    st.markdown(f"A, {plain(tagged.names(a).written(CandidateKey(label, PCA, in_a)))}")
-    gallery(first, key="side-a", controls=True, label="Overlays of A", **shown)
+    st.markdown(f"A, {plain(tagged.names(a).written(in_a))}")
+    gallery(first, key=f"side-a-{in_a.kind}", controls=True, label="Overlays of A", **shown)
     st.markdown(f"B, {plain(tagged.names(b).written(candidate.key))}, same images")
-    gallery(second, key="side-b", label="Overlays of B", **shown)
+    gallery(second, key=f"side-b-{in_b.kind}", label="Overlays of B", **shown)
 
 
 def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:

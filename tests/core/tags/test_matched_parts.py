@@ -13,9 +13,9 @@ from core.candidates.linear_kinds import CARRIED
 from core.candidates.part_kind import PART
 from core.errors import InputError
 from core.storage.workspace import Workspace
-from core.tags.carry import ANNOTATOR, QUALITY, carry_tags, match_tags
+from core.tags.carry import ANNOTATOR, QUALITY, carry_tags, match_parts, match_tags
 from core.tags.log import TagStore
-from core.tags.matched_parts import matched_part, on_grid
+from core.tags.matched_parts import matched_part, matched_parts, on_grid
 from core.types import FloatArray, Tag
 from tests.core.measures.test_comparison import audits, prepared, wired
 
@@ -130,3 +130,36 @@ def test_grids_of_different_sizes(wired: Workspace, monkeypatch: pytest.MonkeyPa
         if np.ptp(arrays.alpha_of(tagged.key)[:40]) > 1e-6:
             assert parts[found.place].key == tagged.key
             assert found.quality == pytest.approx(1, abs=1e-4)
+
+
+def test_parts_of_a_copy_are_matched_with_themselves(wired: Workspace) -> None:
+    one, two = audits(wired)
+    same = match_parts(one, one, "leaf")
+    assert same["part_a"].tolist() == same["part_b"].tolist()
+    assert sorted(same["part_a"]) == one.arrays_of("leaf").of_kind(PART).numbers.tolist()
+    live = same[same["quality"].notna() & (same["quality"] != 0)]
+    assert live["quality"].tolist() == pytest.approx([1.0] * len(live))
+    other = match_parts(one, two, "leaf")
+    assert other["quality"].is_monotonic_decreasing
+    for row in other.itertuples():
+        refused = row.quality < QUALITY
+        assert bool(row.refused) == refused
+
+
+def test_all_at_once_is_one_after_the_other(wired: Workspace) -> None:
+    one, two = audits(wired)
+    mine, theirs = one.arrays_of("leaf"), two.arrays_of("leaf")
+    ids = [i for i in mine.image_ids if i in set(theirs.image_ids)]
+    rows = np.arange(len(ids)) % 2 == 0
+    parts, others = mine.candidates(PART), theirs.candidates(PART)
+    slow = [matched_part(one, part, two, others, ids, rows) for part in parts]
+    found = matched_parts(one, parts, two, others, ids, rows)
+    assert [m.place for m in found] == [m.place for m in slow]
+    assert [m.quality for m in found] == pytest.approx([m.quality for m in slow])
+
+
+def test_without_maps_parts_are_not_matched(wired: Workspace) -> None:
+    one, two = audits(wired)
+    two.store.drop_maps()
+    with pytest.raises(InputError, match=r"maps of 0 shared images of class 'leaf' are kept, 0 of"):
+        match_parts(one, Audit(two.folder), "leaf")
