@@ -27,6 +27,9 @@ MODELS = {
 }
 """What ``demo compare`` compares, by name of the audit; the first is that of ``demo``."""
 
+ANOTHER = {"demo-cues-squeezenet": "packaged:squeezenet1-1"}
+"""An architecture of another family beside them, where its package is installed."""
+
 
 def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Answer:
     """``compare``: carry tags, measure what is missing, and print the table."""
@@ -47,9 +50,10 @@ def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter)
 
 
 def demo(workspace: Workspace, report: Reporter) -> Answer:
-    """``demo compare``: three packaged models on ``demo:cues``, tagged once, by planted truth."""
+    """``demo compare``: packaged models on ``demo:cues``, tagged once, by planted truth."""
     from core.audits.audit_requests import AuditRequest
     from core.audits.run import run_audit
+    from core.models.squeezenet import is_installed
     from core.tags.log import TagStore
     from core.tags.planted import cues_alone, plant_tags
     from core.trials.leaning import measure_leaning
@@ -60,7 +64,7 @@ def demo(workspace: Workspace, report: Reporter) -> Answer:
             workspace,
             report=report,
         )
-        for name, model in MODELS.items()
+        for name, model in {**MODELS, **(ANOTHER if is_installed() else {})}.items()
     ]
     for audit in audits:
         measure_leaning(audit, report)

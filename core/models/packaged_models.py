@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import CheckpointError, ModelError
+from core.models import squeezenet
 from core.models.architecture import Architecture, ModelSource, unknown_name
 from core.models.timm_models import timm_architecture
 
@@ -24,13 +25,18 @@ EFFICIENTNETS = {
 """Name: importable module, class that knows the file, architecture in timm."""
 
 
+NAMES = [*EFFICIENTNETS, squeezenet.NAME]
+
+
 def packaged_architecture(
     model: str, pretrained: bool, num_outputs: int | None = None
 ) -> Architecture:
     """By the name of a package's network; its package has to be installed."""
     del num_outputs
+    if model == squeezenet.NAME:
+        return squeezenet.squeezenet(pretrained=pretrained)
     if model not in EFFICIENTNETS:
-        raise ModelError(unknown_name("packaged", model, model, list(EFFICIENTNETS)))
+        raise ModelError(unknown_name("packaged", model, model, NAMES))
     module, class_name, architecture = EFFICIENTNETS[model]
     parts = timm_architecture(architecture, pretrained=False)
     if pretrained:
@@ -69,6 +75,6 @@ def _load_by_order(network: nn.Module, state: dict[str, Tensor], source: str) ->
 
 PACKAGED = ModelSource(
     "packaged",
-    f"one of {', '.join(f'packaged:{name}' for name in EFFICIENTNETS)}",
+    f"one of {', '.join(f'packaged:{name}' for name in NAMES)}",
     packaged_architecture,
 )
