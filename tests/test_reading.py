@@ -61,6 +61,8 @@ TESTED: dict[str, tuple[str, str]] = {
     "`img_filename`": (TABLES, "test_what_was_understood_of_a_table_is_said"),
     "`split` of": (TABLES, "test_tables_as_people_write_them"),
     "semicolons": (TABLES, "test_tables_as_people_write_them"),
+    "pictures inside": ("core/data/test_parquet_pictures.py", "test_pictures_inside"),
+    "a DataFrame": ("core/data/test_parquet_pictures.py", "test_a_frame_is_a_manifest"),
     "one image with": (TABLES, "test_two_labels_of_one_image_are_said"),
     "more than 8": ("core/data/test_levels.py", "test_a_ramp_stays_a_ramp"),
     "masks of 1": (MASKS, "test_conventions"),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.column_names import ALIASES, split_cells, with_our_names
+from core.data.parquet_pictures import picture_column, read_pictures
 from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
@@ -217,8 +218,26 @@ def _probe(file: Path, frame: pd.DataFrame, base: Path) -> list[str]:
     return [f"Of {len(paths)} files looked at, {len(lacking)} are not there: {some(lacking)}."]
 
 
+def save_manifest(frame: pd.DataFrame, file: Path) -> Path:
+    """Write a table of images as a manifest, so that an audit can be asked for with its path.
+
+    Parameters
+    ----------
+    frame : with ``path`` and ``label``; relative paths start from the folder of the file.
+    file : ends in ``.parquet``.
+    """
+    if file.suffix.lower() != ".parquet":
+        raise DataError(f"{file}: the name of a saved manifest must end in .parquet")
+    frame.reset_index(drop=True).to_parquet(file, index=False)
+    return file
+
+
 def _read(asked: Asked) -> Listing:
-    return read_manifest(Path(asked.name), root=asked.moved)
+    file = Path(asked.name)
+    column = picture_column(file) if file.suffix.lower() == ".parquet" else None
+    if column is not None:
+        return read_pictures(file, column, asked.workspace, asked.report)
+    return read_manifest(file, root=asked.moved)
 
 
 MANIFEST = Source(

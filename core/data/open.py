@@ -50,7 +50,9 @@ def open_data(
         listing = replace(listing, root=moved) if moved else listing
     else:
         listing = _of_path(source, moved).read(Asked(source, workspace, {}, moved, report))
-    permitted_files(listing.root, _files(listing), own=workspace / "data" if known else None)
+    laid = workspace / "data"
+    ours = known or listing.root.is_relative_to(laid)
+    permitted_files(listing.root, _files(listing), own=laid if ours else None)
     return build_table(listing, source=source, limit_per_class=limit_per_class)
 
 
