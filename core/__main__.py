@@ -2,7 +2,7 @@
 
 Human text by default, one JSON document on standard output with ``--json``; progress on standard
 error. Exit codes: 0; 2 for bad input, the last line of standard error saying what and the remedy;
-1 for anything else; 130 when interrupted.
+3 where a rule is broken, 4 where one cannot be tested; 1 for anything else; 130 when interrupted.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from core.audits.audit_requests import (
     SearchRequest,
     SuggestRequest,
 )
+from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
 from core.errors import InputError
 from core.jobs.options import Request, folders
@@ -66,6 +67,10 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "batch_size": (1, 256),
         "workers": (3,),
         "limit_per_class": (7,),
+    },
+    GeneratorRequest: {
+        **{"audit": ODD, "settings": ("wildlife", "-odd"), "steps": (1, 4000), "seed": (3,)},
+        **{"out": PATHS, "images": (1, 500)},
     },
     DemoRequest: {"name": ("solar", "compare")},
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
