@@ -34,6 +34,7 @@ PARTS = {
     "precision": "What a lower arithmetic does to the figures",
     "components": "Class PCA",
     "parts": "Parts, and what candidates do",
+    "names": "What routes of suggestions say of cues",
     "guidance": "Model guidance on a rendered Waterbirds-100",
     "guidance_choice": "Settings of model guidance, chosen on held-out training images",
     "mnist": "Counterfactual training on dressed digits",

@@ -11,13 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
+from core.audits.alike import more_like
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.candidates.part_kind import PART, offset_of, parts_of
 from core.candidates.parts import margin_of
+from core.errors import InputError
 from core.explain.single import margin_sum
 from core.models.architecture import Architecture
 from core.storage.workspace import Workspace
+from core.tags.suggested import leading, suggestions
+from core.trials.crops import crops_of
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
 from core.ui.components import class_parts
@@ -49,9 +54,30 @@ def adds_up(audit: Audit) -> None:
         for image_id, expected in zip(ids, margins, strict=True):
             whole = margin_sum(parts_of(found), offset_of(found), audit.maps([image_id]))
             assert whole.total == pytest.approx(expected, abs=1e-4)
+        words_of_little(audit, facts.class_idx)
     table = measure_leaning(audit)
     assert table["put_in"].dropna().between(0, 1).all()
     assert [one.facts.label for one in leaned_on(audit, set())]
+
+
+def crops_or_why(audit: Audit, key: CandidateKey) -> str:
+    """Why a candidate has no crops; empty where it has some."""
+    try:
+        crops = crops_of(audit, audit.candidate(key))
+    except InputError as error:
+        return str(error)
+    assert len(crops.shown) == len(crops.least) >= 4
+    return ""
+
+
+def words_of_little(audit: Audit, class_idx: int) -> None:
+    """Words are above their controls or not there, and crops are refused with a sentence."""
+    for said in suggestions(audit, class_idx).values():
+        assert all(one.figure > one.control and not one.figure <= one.others for one in said)
+    refused = [crops_or_why(audit, key) for key in leading(audit, class_idx)]
+    assert all("has no crops to name" in why for why in refused if why)
+    ids = audit.images.index[:1].tolist()
+    assert len(more_like(audit, ids, 3)) == min(3, len(audit.images) - 1)
 
 
 def loaded(
