@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import re
 import stat
 import struct
@@ -143,7 +144,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     UnreadableImageError
         If there is none to read.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnreadableImageError("the file does not exist")
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -177,7 +178,7 @@ _large = threading.Lock()
 
 def _declared(path: Path) -> int:
     """Pixels that the header declares; 0 where there is none to read."""
-    if not path.is_file():  # opening a pipe would wait for its other end
+    if not os.path.isfile(path):  # opening a pipe would wait for its other end
         return 0
     try:
         with Image.open(path, formats=FORMATS) as image:

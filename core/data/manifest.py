@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import posixpath
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from core.data.parquet_pictures import picture_column, read_pictures
 from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
-from core.storage.spreadsheet import form_of
+from core.storage.spreadsheet import Form, form_of
 from core.types import TRAIN
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -82,8 +84,9 @@ def _load(file: Path) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except (OSError, ValueError, ImportError) as error:
+        why = "it is no Parquet file, or damaged" if parquet else str(error)
         raise DataError(
-            f"{file} cannot be read as a table: {error}; a manifest is a comma-separated .csv or a "
+            f"{file} cannot be read as a table: {why}; a manifest is a comma-separated .csv or a "
             ".parquet file with the columns path and label"
         ) from error
     return frame.reset_index(drop=True)
@@ -96,6 +99,7 @@ def _load_csv(file: Path) -> pd.DataFrame:
     known = {*TEXT, *(name for ours in TEXT for name in ALIASES.get(ours, ()))}
     text = {name: str for name in header if name.strip().lower() in known}
     missing = {name: [""] if name in text else list(MISSING) for name in header}
+    _refuse_long_rows(file, form, len(header))
     return pd.read_csv(
         file,
         **how,
@@ -106,6 +110,20 @@ def _load_csv(file: Path) -> pd.DataFrame:
         index_col=False,
         low_memory=False,
     )
+
+
+def _refuse_long_rows(file: Path, form: Form, width: int) -> None:
+    """Raise DataError where a row says something behind the last column: it would be lost."""
+    long = []
+    with file.open(encoding=form.encoding, newline="") as stream, suppress(csv.Error):
+        rows = (row for row in csv.reader(stream, delimiter=form.separator) if row)
+        long = [number for number, row in enumerate(rows) if any(row[width:])]
+    if long:
+        raise DataError(
+            f"{file}: rows {some([str(number) for number in long])} have more cells than the "
+            "header; put quotes around cells that hold the mark between cells (row 1 is the first "
+            "below the header)"
+        )
 
 
 def _need_columns(file: Path, frame: pd.DataFrame) -> None:

@@ -117,6 +117,7 @@ HEAD = "path,label,x_min,y_min,x_max,y_max\nx/1.jpg,a,1,1,2,2\n"
             "no file such as no/1.jpg exists below .*data root",
         ),
         ("path,label\n", "has a header but no rows"),
+        ("path,label\nx/1.jpg,a\nx/2.jpg,a,b\n", "rows 2 have more cells than the header"),
         ("", "cannot be read as a table: No columns to parse"),
     ],
 )
