@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def test_the_pipeline_asks_for_what_there_is() -> None:
     """Every command of the page is one, and every rule of its file is read."""
     page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
     asked = re.findall(r"python -m core (\w[\w-]* [^|`\n]+)", page)
-    parsed = [parser().parse_args(text.split()).command for text in asked if "--help" not in text]
+    parsed = [
+        parser().parse_args(shlex.split(text)).command for text in asked if "--help" not in text
+    ]
     assert {"audit", "tags", "check", "report"} <= set(parsed)
     (rules,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
     bare = [line.partition("#")[0].strip() for line in rules.splitlines()]
