@@ -24,6 +24,7 @@ PARTS = {
     "compare": "Three models side by side",
     "report": "The report of demo:cues",
     "coverage": "How often intervals hold the truth",
+    "claims": "Classes called harmed, by tags that mean nothing and by planted cues",
     "attack": "Damaged workspaces, checkpoints and tag stores",
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",

@@ -12,6 +12,8 @@ Candidates are chosen by looking at figures, and the largest of many is too larg
 is therefore adjusted for the choice, whatever figure it was made by: R of M candidates, each at the
 level 1 - 0.05 R / M (Benjamini & Yekutieli 2005: at most 5 % of such intervals are expected to
 miss). A verdict is as good as its tag: a core feature that is tagged spurious turns images, too.
+So does a random mixture of the class's components, which lies on the object as they do: with the
+share of the first component 3 of 10 classes of real photos would be called harmed by one.
 """
 
 from __future__ import annotations
