@@ -259,8 +259,8 @@ def test_a_measure_is_in_what_commands_say(
     assert change["change_low"] <= change["change"] <= change["change_high"]
     fixed = Audit.open(workspace, "fixed")
     app = healthy(opened("mitigate", audit=tagged.id, result=fixed.id), "Mitigate")
-    rows = next(d.value for d in app.dataframe if "interval of the change" in d.value)
-    assert "sure_of_cue" in set(rows["measure"])
+    rows = next(d.value for d in app.dataframe if "interval" in d.value)
+    assert MEASURES["sure_of_cue"].title in set(rows["measure"])
     assert any("Mean confidence on the k images" in m.value for m in app.markdown)
 
 
@@ -284,7 +284,8 @@ def test_an_attribution_is_chosen_on_image_and_drawn(
 
     install(attributions="pixel_slope")
     image_id = audit.images.index[0]
-    app = healthy(opened("image", audit=audit.id, image=image_id, method="pixel_slope"), "Image")
+    view = {"method": "pixel_slope", "look": "colour"}
+    app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
     (choice,) = [box for box in app.selectbox if box.label == "Method"]
     assert choice.options[-1] == "Slope times pixel"
     assert "What the number would lose if a pixel faded" in choice.help

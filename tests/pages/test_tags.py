@@ -262,7 +262,10 @@ def test_slow_measures_are_jobs(audit: Audit, tagged: str, opened: Open) -> None
     assert job.state == "finished", job.message
     healthy(app.run(), "Measures")
     assert "core accuracy" in measures(app)
-    assert [b.key for b in app.button if b.key.startswith("run-")] == ["run-flip"]
+    assert [b.key for b in app.button if b.key.startswith("run-")] == [
+        "run-flip",
+        "run-lean",
+    ]
 
 
 def test_a_large_audit_measures_gaps_in_a_job(
