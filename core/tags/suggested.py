@@ -57,11 +57,11 @@ class Route(NamedTuple):
 
 
 ROUTES = {
-    "attribute": Route("AUROC", "by chance up to"),
-    "property": Route("AUROC", "by chance up to"),
-    "place": Route("share of the overlay", "share of the image"),
-    "network": Route("share of crops", "where it shows least"),
-    "text": Route("share of crops", "where it shows least"),
+    "attribute": Route("AUROC", "chance"),
+    "property": Route("AUROC", "chance"),
+    "place": Route("of the overlay", "of the area"),
+    "network": Route("of crops", "of the control"),
+    "text": Route("of crops", "of the control"),
 }
 
 

@@ -41,7 +41,9 @@ def test_what_the_network_said_follows(audit: Audit) -> None:
     key = worded(audit)
     before = hints.hint(audit, key)
     said = ask_network(audit, audit.candidate(key), network(("fence", "grass", "sky", "snow")))
-    assert hints.hint(audit, key) == "; ".join(filter(None, [before, *(one.said for one in said)]))
+    assert hints.hint(audit, key) == "; ".join(
+        filter(None, [before, *(one.said for one in said[:3])])
+    )
 
 
 def test_the_page_tagging_says_them(audit: Audit, opened: Open) -> None:

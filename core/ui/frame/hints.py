@@ -10,7 +10,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import SuggestRequest
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey
-from core.tags.suggested import By, Suggestion, in_words, is_described, suggestions
+from core.tags.suggested import MOST, By, Suggestion, in_words, is_described, suggestions
 from core.ui.frame import blocks, opened, tagged, working
 from core.ui.kit.gallery import Card
 
@@ -26,7 +26,7 @@ def hint(audit: Audit, key: CandidateKey) -> str:
     by_data = _by_data(audit, class_idx, is_described(audit)).get(key, ())
     version = audit.files.outcomes_version
     by_network, by_texts = (f(audit, key, version) or () for f in (_by_network, _by_texts))
-    return in_words((*by_data, *by_network, *by_texts))
+    return in_words((*by_data, *by_network[:MOST], *by_texts[:MOST]))
 
 
 @lru_cache(maxsize=64)

@@ -44,7 +44,7 @@ def test_an_attribute_that_goes_with_a_candidate_is_suggested(weathered: Audit) 
     snow = next(one for one in said if one.word == "weather: snow")
     assert (snow.route, snow.figure) == ("attribute", 1.0)
     assert snow.figure > max(snow.control, snow.others)
-    assert "weather: snow (AUROC 1.00; by chance up to 0." in in_words(said)
+    assert "weather: snow (AUROC 1.00; chance 0." in in_words(said)
 
 
 def test_no_word_is_given_that_a_control_reaches(weathered: Audit) -> None:
@@ -117,7 +117,7 @@ def test_places_are_told_by_the_stored_maps(weathered: Audit) -> None:
 def test_a_figure_without_others_is_null_in_json() -> None:
     one = Suggestion("dark", "property", 0.9, 0.7, float("nan"))
     assert one.to_json()["others"] is None
-    assert one.said == "dark (AUROC 0.90; by chance up to 0.70)"
+    assert one.said == "dark (AUROC 0.90; chance 0.70)"
 
 
 def test_audits_without_properties_have_the_other_words(weathered: Audit) -> None:
