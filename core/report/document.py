@@ -15,6 +15,7 @@ from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.audits.integrity import require_sound
 from core.errors import InputError
+from core.explain.overlays import Style
 from core.report import charts as figures
 from core.report import facts as cards
 from core.report import prints as pictures
@@ -86,6 +87,8 @@ class Report:
     """The audits beside each other, where there are several."""
     checked: Checked | None = None
     """What came of rules, where there were some."""
+    style: Style = "spotlight"
+    """How it is shown on photos where a cue is."""
 
     @property
     def fingerprint(self) -> str:
@@ -93,6 +96,7 @@ class Report:
         return fingerprint(
             {
                 **{"title": self.title, "author": self.author, "tests": self.tests},
+                **({} if self.style == "spotlight" else {"style": self.style}),
                 "audits": [
                     [s.evidence.audit.name, key(s.evidence.audit, s.evidence.decisions)]
                     for s in self.sections
@@ -126,6 +130,7 @@ def compose(
     title: str = "",
     author: str = "",
     checked: Checked | None = None,
+    style: Style = "spotlight",
 ) -> Report:
     """Decide what a report says.
 
@@ -134,6 +139,7 @@ def compose(
     classes : labels, names or ``#index``; all by default. Those that an audit lacks are left out
         there, as long as one of the audits has them.
     checked : what came of rules on these audits.
+    style : how it is shown on photos where a cue is.
 
     Raises
     ------
@@ -151,7 +157,8 @@ def compose(
         _composed(e, tests, picked, known, classes)
         for e, known in zip(evidence, chosen, strict=True)
     )
-    return Report(title or TITLE, author, sections, tests, picked, beside(evidence), checked)
+    compared = beside(evidence)
+    return Report(title or TITLE, author, sections, tests, picked, compared, checked, style)
 
 
 def _composed(
@@ -261,7 +268,7 @@ def _section(section: Section, report: Report, progress: Reporter) -> ToldSectio
     for place, finding in enumerate(told):
         progress(Progress("Drawing findings", place, len(told), "findings"))
         pictured = place < max(1, pictures.PICTURED // audits)
-        drawn.append(_finding(evidence, finding, load if pictured else None))
+        drawn.append(_finding(evidence, finding, load if pictured else None, report.style))
     listed, more = cards.classes(evidence)
     return ToldSection(
         audit=evidence.audit,
@@ -283,13 +290,15 @@ def _section(section: Section, report: Report, progress: Reporter) -> ToldSectio
     )
 
 
-def _finding(evidence: Evidence, finding: Finding, load: Callable[[], Model] | None) -> ToldFinding:
+def _finding(
+    evidence: Evidence, finding: Finding, load: Callable[[], Model] | None, style: Style
+) -> ToldFinding:
     """What is told of a finding; without ``load`` it has no pictures."""
     rows: tuple[pictures.Row, ...] = ()
     missing = "Only the first findings of a report have pictures."
     along = Markup("")
     if load:
-        rows, missing = pictures.rows(evidence, finding, load)
+        rows, missing = pictures.rows(evidence, finding, load, style)
         table = spuriosity_of(evidence.audit, finding.label, finding.cues)
         along = figures.along(finding, table)
     paths = evidence.audit.images.loc[list(finding.affected[:LISTED]), "path"]

@@ -16,7 +16,7 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.preprocess import apply
 from core.errors import SpurioscopeError
-from core.explain.overlays import heat_png
+from core.explain.overlays import Style, heat_png, spotlight_png
 from core.report.findings import Finding
 from core.report.material import Evidence
 from core.tags.decisions import spuriosity_of
@@ -56,13 +56,14 @@ class Row:
 
 
 def rows(
-    evidence: Evidence, finding: Finding, load: Callable[[], Model]
+    evidence: Evidence, finding: Finding, load: Callable[[], Model], style: Style = "spotlight"
 ) -> tuple[tuple[Row, ...], str]:
     """Both ends of a class's ranking, the high one also with its overlay; and what is missing.
 
     Parameters
     ----------
     load : gives the model of the audit; called where maps are not stored.
+    style : how it is shown where the cue is.
     """
     audit = evidence.audit
     table = spuriosity_of(audit, finding.label, finding.cues)
@@ -74,7 +75,7 @@ def rows(
     try:
         maps = overlays(audit, finding.cues, high["image_id"].tolist(), load)
         plain = _row(audit, finding, high, "Most of the cue")
-        over = _row(audit, finding, high, "Most of the cue, where it is", maps)
+        over = _row(audit, finding, high, "Most of the cue, where it is", maps, style)
         least = _row(audit, finding, low, "Least of the cue")
     except (SpurioscopeError, OSError) as error:
         return (), f"The pictures cannot be shown: {error}"
@@ -95,7 +96,12 @@ def overlays(
 
 
 def _row(
-    audit: Audit, finding: Finding, table: pd.DataFrame, title: str, maps: FloatArray | None = None
+    audit: Audit,
+    finding: Finding,
+    table: pd.DataFrame,
+    title: str,
+    maps: FloatArray | None = None,
+    style: Style = "spotlight",
 ) -> Row:
     names = dict(zip(audit.head.outputs, audit.head.names, strict=True))
     scale = float(np.abs(maps).max()) or 1.0 if maps is not None else 1.0
@@ -108,7 +114,7 @@ def _row(
         path = audit.images.at[row["image_id"], "path"]
         pictures.append(
             Picture(
-                uri=data_uri(draw(audit, row["image_id"], heat, scale)),
+                uri=data_uri(draw(audit, row["image_id"], heat, scale, style)),
                 alt=f"{path}: a {finding.name}, spuriosity {row['spuriosity']:+.1f}, {said}{where}",
                 caption=f"{'✓' if row['correct'] else '✗'} {said}",
                 correct=bool(row["correct"]),
@@ -117,13 +123,17 @@ def _row(
     return Row(title, tuple(pictures))
 
 
-def draw(audit: Audit, image_id: str, heat: FloatArray | None, scale: float) -> Image.Image:
-    """What the encoder sees of an image, with a map laid over it."""
+def draw(
+    audit: Audit, image_id: str, heat: FloatArray | None, scale: float, style: Style
+) -> Image.Image:
+    """What the encoder sees of an image, with where a map is in it."""
     photo = Image.fromarray(apply(audit.preprocess, audit.image(image_id)))
     photo = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     if heat is None:
         return photo
-    layer = Image.open(io.BytesIO(heat_png(heat, scale, size=SIDE)))
+    spot = style == "spotlight"
+    drawn = spotlight_png(heat, size=SIDE) if spot else heat_png(heat, scale, size=SIDE)
+    layer = Image.open(io.BytesIO(drawn))
     return Image.alpha_composite(photo.convert("RGBA"), layer).convert("RGB")
 
 

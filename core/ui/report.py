@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.explain.overlays import Style
 from core.measures.measure_requests import MeasureRequest
 from core.measures.one_audit import slow_parts
 from core.measures.stored import is_stored
@@ -16,10 +17,10 @@ from core.report import appendix
 from core.report import material as evidence
 from core.report.document import TITLE, Report, compose, render
 from core.storage.workspace import fingerprint
-from core.ui.frame import blocks, opened, state, tagged, working
+from core.ui.frame import blocks, look, opened, state, tagged, working
 from core.ui.measures import measures
 
-PARAMETERS = ["audit", "audits", "classes", "title", "author"]
+PARAMETERS = ["audit", "audits", "classes", "title", "author", *look.PARAMETERS]
 HEIGHT = 900
 
 
@@ -76,6 +77,8 @@ def offer(audits: Sequence[Audit]) -> None:
 def show(audit: Audit) -> None:
     """Choices, preview and files."""
     audits, classes, title, author = choices(audit)
+    if any(tagged.decisions(a).spurious for a in audits):  # else it holds no photo
+        look.style()
     state.publish(PARAMETERS)
     waiting = [a for a in audits if not measures.at_once(a)]
     if waiting:
@@ -91,7 +94,8 @@ def show(audit: Audit) -> None:
         return
     offer(audits)
     known = tuple(state_of(a) for a in audits)
-    report, html = _written(tuple(audits), known, tuple(classes), title, author)
+    chosen = look.now(audit).style
+    report, html = _written(tuple(audits), known, tuple(classes), title, author, chosen)
     _downloads(report, html)
     # the document forbids scripts and requests to itself (its Content-Security-Policy), so that
     # nothing in it reaches the app around it
@@ -116,11 +120,12 @@ def _written(
     classes: tuple[str, ...],
     title: str,
     author: str,
+    style: Style,
 ) -> tuple[Report, str]:
     """The report and its HTML."""
     del known  # part of the key only
     gathered = [evidence.gather(a, opened.workspace(), with_model=False) for a in audits]
-    report = compose(gathered, classes=classes, title=title, author=author)
+    report = compose(gathered, classes=classes, title=title, author=author, style=style)
     return report, render(report)
 
 

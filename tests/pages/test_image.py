@@ -42,6 +42,19 @@ def test_choosing_an_image(audit: Audit, opened: Open) -> None:
     assert app.subheader[0].value == "eel"
 
 
+def test_cause_and_effect_stand_beside_the_picture(
+    audit: Audit, opened: Open, image_id: str
+) -> None:
+    app = healthy(opened("image", audit=audit.id, image=image_id), "Image")
+    left, right = app.columns[:2]
+    assert [w.key for w in right.selectbox] == ["w_explain"]
+    assert [w.key for w in right.multiselect] == ["w_off"]
+    assert len(right.get("plotly_chart")) == 1
+    assert len(right.dataframe) == 1
+    assert len(left.get("bidi_component")) == 1
+    assert not left.get("plotly_chart")
+
+
 def test_only_wrong_predictions(audit: Audit, opened: Open) -> None:
     app = healthy(opened("image", audit=audit.id, class_="eel", which="wrong"), "Image")
     wrong = audit.images.query("label == 'eel' and not correct")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -34,6 +36,20 @@ def test_without_tags_nothing_is_claimed(audit: Audit, opened: Open) -> None:
     assert "data-verdict" not in preview(app)
     assert not [b for b in app.button if "Measure" in b.label]
     assert address(app) == {"audit": audit.id}
+
+
+def test_its_photos_follow_the_look(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    tag(audit, workspace)
+    evidence.gather(audit, workspace)
+    lit = healthy(opened("report", audit=audit.id), TITLE)
+    coloured = healthy(opened("report", audit=audit.id, look="colour"), TITLE)
+    assert address(lit)["look"] == "spotlight"
+    assert address(coloured)["look"] == "colour"
+    first, second = (re.findall(r"data:image/jpeg[^\"]+", preview(a)) for a in (lit, coloured))
+    assert len(first) == len(second) > 0
+    rows = [one == other for one, other in zip(first, second, strict=True)]
+    assert any(rows), "photos without an overlay are the same"
+    assert not all(rows), "those with one are not"
 
 
 def test_what_was_not_measured_is_measured_on_request(
