@@ -184,6 +184,7 @@ def fit_checkpoint(
     if (wrong or missing) and (idle := unused(missing, wrong)):
         wrong, missing = ([n for n in part if n not in idle] for part in (wrong, missing))
         names = _without(names, idle)
+        _silence(network, idle)
         own = {name: tensor for name, tensor in own.items() if name not in idle}
     _check_encoder(missing, wrong, names, head, source)
     check_values(names.found, own, source)
@@ -211,6 +212,14 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> Non
             f"{source} is of another version of the architecture, which refuses it: save the "
             "state dict with the present one."
         ) from error
+
+
+def _silence(network: nn.Module, idle: Collection[str]) -> None:
+    """Make tensors that nothing reads 0, in place, so that a network is the same every time."""
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name in idle:
+                tensor.zero_()
 
 
 def _without(names: Names, idle: Collection[str]) -> Names:
@@ -359,8 +368,7 @@ def _adapt_head(
     theirs = found.get(f"{head}.weight")
     if theirs is None:
         found.pop(f"{head}.bias", None)
-        if wanted is not None and wanted != own.shape[0]:
-            resize_head(network, head, wanted)
+        resize_head(network, head, wanted or own.shape[0])  # the same one every time
         return False, []
     said = _two_rows(found, head, source) if theirs.ndim > 1 and len(theirs) == 1 else []
     theirs = found[f"{head}.weight"]

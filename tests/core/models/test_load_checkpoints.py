@@ -69,6 +69,8 @@ def test_auxiliary_heads_of_another_size_are_not_read(tmp_path: Path) -> None:
     mean = Reading(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     model = check(network, "torchvision:googlenet", tmp_path / "a.pth", mean)
     assert len(model.bias) == 5
+    again = load_model("torchvision:googlenet", checkpoint=tmp_path / "a.pth", reading=mean)
+    assert again.weights_hash == model.weights_hash
 
 
 def test_preprocessing_inside_the_network_is_done_once(tmp_path: Path) -> None:
