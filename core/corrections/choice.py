@@ -29,7 +29,7 @@ from core.types import BoolArray, FloatArray, IntArray
 LOSS = 2.0
 """Accuracy without the cue, in points, that the rule gives away at most."""
 
-CLOSE = 0.04
+CLOSE = 0.03
 """Accuracy of the worst group within which strengths do alike."""
 
 FOLDS = 4
@@ -99,10 +99,10 @@ def choose(flips: FloatArray, accuracy: FloatArray, n: int, *, loss: float = LOS
 
 
 def by_worst_group(worst: FloatArray, *, close: float = CLOSE) -> int | None:
-    """Row of the strongest of the strengths whose worst group is close to the best one's.
+    """Row of the weakest of the strengths whose worst group is close to the best one's.
 
-    Of equals the strongest, since composites made in maps show less of a cue than pixels do, so
-    that flips are underestimated; where nothing is better than no change, row 0.
+    Of heads that do alike, the one changed least (Breiman et al. 1984); where nothing is better
+    than no change, row 0.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def by_worst_group(worst: FloatArray, *, close: float = CLOSE) -> int | None:
     best = float(np.nanmax(worst))
     if not best > worst[0]:
         return 0
-    return int(np.flatnonzero(worst >= best - close)[-1])
+    return int(np.flatnonzero(worst >= best - close)[0])
 
 
 def sweep(

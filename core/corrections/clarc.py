@@ -13,6 +13,7 @@ from core.corrections.concepts import KINDS, Concept, concept_of
 from core.corrections.evidence import Evidence
 from core.corrections.head_methods import BIAS, KEPT_FIRST, SHARES
 from core.corrections.methods import Method
+from core.corrections.pooled import pooled_concept
 from core.corrections.rectified import with_correction, with_weights, without_directions
 from core.corrections.softmax import SUBSAMPLE, fit_softmax, sample_rows
 from core.models.linear import Head
@@ -28,13 +29,20 @@ BEYOND = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.2)
 that most of its class's images taught answers to as well."""
 
 
+POOLED = "pooled"
+"""Kind of concept vector from pairs and real images (:mod:`core.corrections.pooled`)."""
+
+
 def concepts(evidence: Evidence, kind: str) -> list[Concept]:
     """The concept of every cue."""
-    return [concept_of(evidence, m, kind) for m in range(len(evidence.cues))]
+    cues = range(len(evidence.cues))
+    if kind == POOLED:
+        return [pooled_concept(evidence, m) for m in cues]
+    return [concept_of(evidence, m, kind) for m in cues]
 
 
 def pclarc(
-    head: Head, evidence: Evidence, strength: float, *, cav: str = "auto", fit: str = "kept"
+    head: Head, evidence: Evidence, strength: float, *, cav: str = POOLED, fit: str = "kept"
 ) -> Head:
     """P-ClArC: every image is seen as if it hid the cue; folded into the weights.
 
@@ -96,7 +104,7 @@ def aclarc(head: Head, evidence: Evidence, strength: float, *, cav: str = "auto"
     return with_weights(head, weight, bias)
 
 
-def rclarc(head: Head, evidence: Evidence, strength: float, *, cav: str = "auto") -> Head:
+def rclarc(head: Head, evidence: Evidence, strength: float, *, cav: str = POOLED) -> Head:
     """R-ClArC: the projection only where the cue exceeds its level without the cue.
 
     Parameters
@@ -141,7 +149,7 @@ PCLARC = Method(
     published=1.0,
     source="Anders et al. 2022",
     remark="Every image is seen as if it hid the cue; refitting afterwards relearns it.",
-    options={"cav": ("auto", *KINDS), "fit": ("kept", "refit"), "bias": BIAS},
+    options={"cav": (POOLED, "auto", *KINDS), "fit": ("kept", "refit"), "bias": BIAS},
     published_options={"cav": "signal", "bias": "kept"},
 )
 ACLARC = Method(
@@ -164,7 +172,7 @@ RCLARC = Method(
     published=1.0,
     source="Bareeva et al. 2024",
     remark="Images without the cue are left as they are.",
-    options={"cav": ("auto", *KINDS), "bias": BIAS},
+    options={"cav": (POOLED, "auto", *KINDS), "bias": BIAS},
     published_options={"cav": "signal", "bias": "kept"},
 )
 PROJECTION = Method(

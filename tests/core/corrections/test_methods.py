@@ -13,6 +13,7 @@ from core.corrections.concepts import concept_of
 from core.corrections.evidence import HIDDEN, SHOWN, Evidence
 from core.corrections.head_methods import mitigate
 from core.corrections.methods import METHODS
+from core.corrections.pooled import pooled_concept
 from core.corrections.rectified import with_correction, without_directions
 from core.corrections.rrclarc import FORMS, TARGETS, automatic, closed, rr_penalty, rrclarc
 from core.corrections.softmax import feature_scale, fit_softmax, rebalanced, sample_rows
@@ -135,7 +136,7 @@ def test_projecting_what_the_head_ignores_changes_nothing(head: Head) -> None:
 def test_the_reactive_projection_equals_the_projection_above_the_level_alone(
     head: Head, evidence: Evidence
 ) -> None:
-    concept = concept_of(evidence, 0)
+    concept = pooled_concept(evidence, 0)
     above = evidence.features @ concept.vector > concept.hidden + 1e-3
     full, reactive = (
         mitigate(name, head, evidence, 1.0, bias="kept").logits(evidence.features)

@@ -72,9 +72,9 @@ def test_a_group_of_too_few_images_says_nothing() -> None:
     assert np.isnan(least(np.full((2, 3), np.nan))).all()
 
 
-def test_the_strongest_of_equals_is_taken_and_nothing_where_nothing_helps() -> None:
-    assert by_worst_group(np.array([0.1, 0.5, 0.6, 0.58, 0.4])) == 3
-    assert by_worst_group(np.array([0.1, 0.5, 0.6, 0.55, 0.4])) == 2
+def test_the_weakest_of_equals_is_taken_and_nothing_where_nothing_helps() -> None:
+    assert by_worst_group(np.array([0.1, 0.5, 0.58, 0.6, 0.4])) == 2
+    assert by_worst_group(np.array([0.1, 0.5, 0.55, 0.6, 0.4])) == 3
     assert by_worst_group(np.array([0.6, 0.6, 0.5])) == 0
     assert by_worst_group(np.full(3, np.nan)) is None
 
@@ -90,7 +90,7 @@ def test_a_sweep_reaches_the_best_true_worst_group(share: float) -> None:
     found = sweep("pclarc", leaning, evidence)
     assert found.worst is not None
     assert found.worst.shape == found.strengths.shape
-    assert found.worst[found.chosen] >= found.worst.max() - 0.04
+    assert found.worst[found.chosen] >= found.worst.max() - 0.03
     assert found.worst[found.chosen] > found.worst[0]
     assert found.presences[0].lacking == pytest.approx(120 * (1 - share), abs=1)
 
