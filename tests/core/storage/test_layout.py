@@ -40,6 +40,7 @@ OTHERS = {
         f"core/demos/{name}.py": "what a drawn data set says of itself"
         for name in ("catalogue", "listed")
     },
+    "core/models/hugging_face.py": "a processor in a folder that another library wrote",
     "core/jobs/jobs.py": "files of a job, of the workspace",
     "core/jobs/runner.py": "files of a job, of the workspace",
     "core/report/appendix.py": "tables inside the appendix that --appendix names",
