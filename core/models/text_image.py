@@ -7,7 +7,6 @@ product says how well they go together.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError
 
-from core.errors import ModelError
+from core.errors import ModelError, WorkspaceError
+from core.storage.files import read_json
 from core.storage.guard import permitted
 from core.types import FloatArray
 
@@ -146,9 +146,9 @@ def require_complete(folder: Path) -> None:
 def _architecture(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a configuration says of both parts of the model, text and image."""
     try:
-        found = json.loads(path.read_text("utf-8"))["model_cfg"]
+        found = read_json(path)["model_cfg"]
         text, image = found["text_cfg"], found["vision_cfg"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (WorkspaceError, TypeError, KeyError) as error:
         raise ModelError(f"{path} names no architecture of open_clip; {REMEDY}") from error
     if not isinstance(text, dict) or not isinstance(image, dict):
         raise ModelError(f"{path} names no architecture of open_clip; {REMEDY}")

@@ -74,9 +74,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     seen = {"decoded": 0, "encoded": 0}
     read, encode = core.features.extract.read_image, core.features.extract.encode_padded
 
-    def counted_read(path: Path) -> Any:
+    def counted_read(path: Path, **more: Any) -> Any:
         seen["decoded"] += 1
-        return read(path)
+        return read(path, **more)
 
     def counted_encode(model: Any, pixels: np.ndarray, batch_size: int) -> Any:
         seen["encoded"] += len(pixels)
