@@ -126,8 +126,8 @@ def _network(place: str, config: PretrainedConfig, *, pretrained: bool) -> nn.Mo
 
 
 def _labels(config: PretrainedConfig) -> tuple[str, ...] | None:
-    named: Mapping[int, str] = config.id2label or {}
-    labels = tuple(str(named[index]) for index in sorted(named))
+    named = {int(index): str(label) for index, label in (config.id2label or {}).items()}
+    labels = tuple(named[index] for index in sorted(named))
     if len(labels) == IMAGENET and labels[0].startswith("tench"):
         return wordnet_ids("imagenet-1k")
     plain = all(label == f"LABEL_{index}" for index, label in enumerate(labels))
