@@ -66,6 +66,7 @@ def tiny_architecture(name: str, pretrained: bool, num_outputs: int | None) -> A
 register(ModelSource("tiny", "tiny:NAME", tiny_architecture))
 HALF = Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
 named("net", TinyNet, HALF)
+named("twin", TinyNet, HALF)  # under another name
 
 
 def load_tiny(name: str = "tiny:net") -> Model:

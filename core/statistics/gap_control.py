@@ -81,6 +81,8 @@ def gap_control(
     from scipy.stats import t
 
     m = values.shape[1]
+    if not len(correct):
+        return GapControl(np.full(m, np.nan), np.full(m, np.nan))
     towards, others = _scaled(logit[:, None])[:, 0], _mixtures(logit, components, seed)
     known = others is not None and np.any(towards)
     if others is None or not known or len(np.unique(correct)) < 2:

@@ -123,7 +123,7 @@ def _leaned_on(audit: Audit, found: LeanedOn) -> None:
     )
     st.markdown(f":material/help: **{blocks.plain(BLOCKS[found.block])}**")
     st.markdown(
-        f"{blocks.plain(found.said(names))}. A core feature is leaned on, too: whether it should "
+        f"{blocks.plain(f'{found.facts.name}: {found.said(names)}')}. A core feature is leaned on, too: whether it should "
         "matter is for people to say."
     )
     _pictures(audit, found.facts.label, opened.candidate(audit, found.key))

@@ -101,7 +101,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
             st.segmented_control,
             "Candidates",
             "queue_kind",
-            {**blocks.kinds(), "both": "both"},
+            {**blocks.kinds(), "both": "all"},
             resets=["at"],
             help=help_on("component", "neuron"),
             width="content",

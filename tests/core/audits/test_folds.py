@@ -25,16 +25,14 @@ from core.tags.log import TagStore
 from core.trials.outcomes import held_out_composites
 from core.types import Tag
 from tests.core.audits import test_planted
-from tests.core.conftest import RED, load_white_box, workspace_of
+from tests.core.conftest import RED, workspace_of
 
 
 @pytest.fixture(scope="module")
 def unsplit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audit]:
     """An audit whose head was fitted on every image; the red patch of leaves is tagged."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "load_white_box", load_white_box)
         patch.setattr(test_planted, "N", {"train": 24})
-        patch.setattr("core.models.load.load_model", load_white_box)
         audit = test_planted.audited(tmp_path_factory.mktemp("unsplit"), 0.7)
         key = CandidateKey("leaf", NEURON, RED)
         TagStore.open(workspace_of(audit)).add("ann", audit.id, key, Tag.SPURIOUS)

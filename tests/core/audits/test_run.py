@@ -223,7 +223,7 @@ def test_killed_at_random_moments(
     ("other", "what"),
     [
         ({"components": 3}, "components was 64, now 3"),
-        ({"model": "tiny:else"}, "model was tiny:net, now tiny:else"),
+        ({"model": "tiny:twin"}, "model was tiny:net, now tiny:twin"),
         ({"limit_per_class": 2}, "limit per class was None, now 2"),
         ({"batch_size": 8}, "batch size was 4, now 8"),
         ({"precision": "bf16"}, "precision was fp32, now bf16"),

@@ -324,7 +324,7 @@ def test_an_out_that_cannot_be_written(cli, there: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("csv", "message"),
     [
-        ("path,class\na.jpg,x\n", "has no column label; its columns are: path, class"),
+        ("path,what\na.jpg,x\n", "has no column label; its columns are: path, what"),
         ("path,label\na.jpg,\n", "rows 1 have no label; fill them in or remove the rows"),
         ("path,label\n,x\n", "rows 1 have no path"),
         ("path,label\na.jpg,x\n", "no file such as a.jpg exists below"),
@@ -493,7 +493,7 @@ def test_an_audit_of_another_format_can_be_deleted(cli, there: Path, tmp_path: P
 # Processes
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"]], ids=len)
 def test_light_commands_import_nothing_heavy(there: Path, arguments: list[str]) -> None:
     code = (
         "import sys, core.__main__ as m\n"
@@ -511,7 +511,7 @@ def test_light_commands_import_nothing_heavy(there: Path, arguments: list[str]) 
         check=True,
     )
     assert done.stderr == "0 []"
-    assert ("usage: python -m core" if arguments == ["--help"] else "tiny") in done.stdout
+    assert "usage: python -m core" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)

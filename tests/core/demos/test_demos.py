@@ -85,7 +85,7 @@ def test_cue_mask_is_that_of_the_own_cue_or_of_all_for_a_clean_class(drawn):
 def test_prepared_data_are_not_written_again(drawn, monkeypatch):
     unwritable = replace(DEMOS["cues"], write=None)
     monkeypatch.setattr(DEMOS, "_found", {**DEMOS, "cues": unwritable})
-    workspace = drawn.parents[3]
+    workspace = drawn.parents[2]
     assert prepare("cues", workspace=workspace, per_class=20, seed=3) == drawn
 
 

@@ -229,7 +229,7 @@ def test_images_that_are_gone_are_left_out_and_counted(
     found = of(audit, CUE)
     assert (found.donors, found.targets, found.left_out) == (15, few - 2, 3)
     gone |= set(pairs.targets)
-    other = unmeasured(audit, audit.folder.parents[3] / "other")
+    other = unmeasured(audit, audit.folder.parents[2] / "other")
     with pytest.raises(InputError, match="no target can be read"):
         confirm(other, [CUE])
     gone |= both
