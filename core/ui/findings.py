@@ -123,8 +123,8 @@ def _leaned_on(audit: Audit, found: LeanedOn) -> None:
     )
     st.markdown(f":material/help: **{blocks.plain(BLOCKS[found.block])}**")
     st.markdown(
-        f"{blocks.plain(f'{found.facts.name}: {found.said(names)}')}. A core feature is leaned on, too: whether it should "
-        "matter is for people to say."
+        f"{blocks.plain(f'{found.facts.name}: {found.said(names)}')}. A core feature is leaned on, "
+        "too: whether it should matter is for people to say."
     )
     _pictures(audit, found.facts.label, opened.candidate(audit, found.key))
 
