@@ -378,11 +378,27 @@ def cancel(workspace: Workspace, job_id: str) -> None:
     lock = workspace.root / "jobs" / f"{job_id}.lock"
     if not is_locked(lock):
         return
+    until = time.monotonic() + BEGINS
+    while (group := _group_of(lock, job_id)) is None and is_locked(lock):
+        if time.monotonic() > until:
+            raise JobError(
+                "this job runs on another machine or in another container: cancel it there"
+            )
+        time.sleep(0.05)
+    if group is not None:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+            os.killpg(group, signal.SIGINT)
+
+
+BEGINS = 1.0
+"""Seconds in which a process that was just started becomes the job that it was started for."""
+
+
+def _group_of(lock: Path, job_id: str) -> int | None:
+    """The group of processes that a job's lock names; None where none of them runs that job."""
     group = lock.read_text().strip()
-    if not (group.isdecimal() and any(_runs(pid, job_id) for pid in _group(int(group)))):
-        raise JobError("this job runs on another machine or in another container: cancel it there")
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
-        os.killpg(int(group), signal.SIGINT)
+    seen = group.isdecimal() and any(_runs(pid, job_id) for pid in _group(int(group)))
+    return int(group) if seen else None
 
 
 def _group(leader: int) -> list[int]:

@@ -55,7 +55,6 @@ THEIRS = {
     "core/models/array_pickle.py": "weights inside a package",
     "core/models/hugging_face.py": "a folder that another library wrote",
     "core/models/squeezenet.py": "weights inside a package",
-    "core/models/text_image.py": "a folder that another library wrote",
     "core/models/weights.py": "checkpoints of a user",
     "core/report/appendix.py": "the appendix that a user names",
     "core/report/document.py": "a table as text, inside the page",
