@@ -103,13 +103,13 @@ def of_tag(before: Scope, after: Scope, label: str) -> list[Group]:
         found += _group(f"{facts.name} {word} the cue", mine, before, after)
     others, names = np.flatnonzero(~own & ~shown), {c.class_idx: c.name for c in owner.classes}
     hits = [scope.correct([ids[i] for i in others]) > 0 for scope in (before, after)]
-    found += _by_class(outputs[others], hits, names, "{} without the cue")
+    found += _by_class(outputs[others], hits, names, " without the cue")
     truth = seen.truth[rows]
     hits = [
         scope.audit.head.logits(of.pasted["after"][rows]).argmax(axis=1) == truth
         for scope, of in ((before, seen), (after, again))
     ]
-    return found + _by_class(truth, hits, names, f"{{}} with the cue of {facts.name}")
+    return found + _by_class(truth, hits, names, f" with the cue of {facts.name}")
 
 
 def _group(name: str, ids: Sequence[str], before: Scope, after: Scope) -> list[Group]:
@@ -125,8 +125,8 @@ def _by_class(
     """A group per class of at least FEWEST images; the rest together."""
     classes, counts = np.unique(outputs, return_counts=True)
     large = [int(k) for k in classes[counts >= FEWEST]]
-    parts = [(said.format(names.get(k, OTHERS)), outputs == k) for k in large]
-    parts.append((said.format(OTHERS), ~np.isin(outputs, large)))
+    parts = [(names.get(k, OTHERS) + said, outputs == k) for k in large]
+    parts.append((OTHERS + said, ~np.isin(outputs, large)))
     return [Group(name, *(h[rows] for h in hits)) for name, rows in parts if rows.any()]
 
 
