@@ -144,7 +144,7 @@ def test_a_head_on_true_groups_is_fitted_on_as_many_of_each() -> None:
 def test_small_groups_are_put_together_and_the_worst_is_named() -> None:
     outputs = np.array([0] * 12 + [1] * 3 + [2] * 4)
     right = np.ones(19, bool)
-    found = cue_groups._by_class(outputs, [right, ~right], {0: "a", 1: "b"}, "{} with it")
+    found = cue_groups._by_class(outputs, [right, ~right], {0: "a", 1: "b"}, " with it")
     assert [(g.name, len(g.before)) for g in found] == [
         ("a with it", 12),
         ("other classes with it", 7),
