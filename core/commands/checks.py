@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.commands.reports import add_rules, write
+from core.commands.reports import add_rules, checked, write
 from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -42,7 +42,6 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     from core.audits.audit import Audit
     from core.errors import InputError
     from core.measures.rules import Outcome, read_rules
-    from core.report.gate import check
     from core.report.junit import junit
     from core.storage.files import dumps
 
@@ -50,26 +49,17 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     for path, ending in ((options.junit, ".xml"), (options.out, ".json")):
         if path is not None and path.suffix != ending:
             raise InputError(f"{path}: the name must end in {ending}")
-    checked = check(
-        workspace,
-        [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)],
-        options.fail_on,
-        rules=options.rules,
-        over=options.over,
-        threshold=options.threshold,
-        quick=options.quick,
-        allow_untested=options.allow_untested,
-        report=report,
-    )
-    document = checked.document
+    audits = [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)]
+    found = checked(options, audits, workspace, report)
+    document = found.document
     if options.junit:
-        write(options.junit, junit(checked))
+        write(options.junit, junit(found))
     if options.out:
         write(options.out, f"{dumps(document)}\n".encode("utf-8", "backslashreplace"))
     lines = []
-    for each in sorted(checked.tested, key=lambda each: list(Outcome).index(Outcome(each.outcome))):
+    for each in sorted(found.tested, key=lambda each: list(Outcome).index(Outcome(each.outcome))):
         lines.append(f"{each.audit}  {each.line}" if len(options.audits) > 1 else each.line)
-    return Answer(document, "\n".join([*lines, checked.headline]))
+    return Answer(document, "\n".join([*lines, found.headline]))
 
 
 def code(document: Mapping[str, object]) -> int:

@@ -128,14 +128,12 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
     return Answer({**appendix.statements(report), "files": files}, _text(report, written))
 
 
-def checked_rules(
-    options: argparse.Namespace, audits: Sequence[Audit], workspace: Workspace, progress: Reporter
-) -> Checked | None:
-    """What came of the rules, where some were given."""
+def checked(
+    options: argparse.Namespace, audits: Sequence[Audit], workspace: Workspace, report: Reporter
+) -> Checked:
+    """What came of the rules that a command was given."""
     from core.report.gate import check
 
-    if not options.fail_on and options.rules is None:
-        return None
     return check(
         workspace,
         audits,
@@ -145,8 +143,17 @@ def checked_rules(
         threshold=options.threshold,
         quick=options.quick,
         allow_untested=options.allow_untested,
-        report=progress,
+        report=report,
     )
+
+
+def checked_rules(
+    options: argparse.Namespace, audits: Sequence[Audit], workspace: Workspace, progress: Reporter
+) -> Checked | None:
+    """What came of the rules, where some were given."""
+    if not options.fail_on and options.rules is None:
+        return None
+    return checked(options, audits, workspace, progress)
 
 
 def code(document: Mapping[str, Any]) -> int:

@@ -26,7 +26,7 @@ TITLES = {
 def overlays(data: dict[str, object]) -> list[str]:
     """Addresses of what lies over the photos of a gallery or of cards."""
     cards = data.get("cards") or [data]
-    return [p["overlay"] for card in cards for p in card["pictures"]]  # type: ignore
+    return [p["overlay"] for card in cards for p in card["pictures"]]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
