@@ -13,6 +13,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -218,7 +219,7 @@ def attack(seed: int = 0, count: int = COUNT) -> Attack:
             suffix = ".csv" if rng.random() < 0.9 else rng.choice([".tsv", ".json", ".parquet"])
             path = root / f"t{suffix}"
             path.write_bytes(data)
-            attempt(found, f"{read.__name__} {suffix} {cause}", lambda: read(path))  # noqa: B023
+            attempt(found, f"{read.__name__} {suffix} {cause}", partial(read, path))
         path = root / "deep.json"
         path.write_text(json.dumps({"tags": [{"label": [[[]]]}]}))
         attempt(found, "nested cells", lambda: take(path))
