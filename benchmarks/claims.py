@@ -2,18 +2,26 @@
 
 Audits are drawn as maps, so that a patch of an image is a patch of its maps and nothing is decoded:
 four classes, an object somewhere in every image, and in one class a cue, planted on some of its
-images. A head is fitted, candidates are found, and one is tagged: nothing that means anything (of a
-clean class a random direction without a share of the logit; of 64 of these the one that opens the
-largest gap, or that has the largest lean; a random mixture of components with the share of the
-first one, which lies on the object as that does), the planted cue, or at random one of the first
-five components of a clean class, which may well be its object. *Before* is by the gap or
-the flip rate of the pasted cue, as reports had it; *after* is :mod:`core.report.harm`.
+images. A head is fitted, candidates are found, and one is tagged.
+
+A direction that means nothing may do something all the same: the place where it is strongest has an
+object, and so turns images. What it does in truth is known here, from other images of the same
+world under the same head. So candidates that do nothing are drawn until one turns, in fresh images,
+no more than its control does: a random direction without a share of any logit; of some 64 of these
+the one that opens the largest gap here, or has the largest lean; a random mixture of components
+with the share of the first one, where a class has such a one. These have the goal. The largest lean
+and the mixture as they are drawn stand beside them with what they turn in truth, like one of the
+first five components of a clean class, which may well be its object.
+
+*Before* is by the gap or the flip rate of the pasted cue, as reports had it; *after* is
+:mod:`core.report.harm`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,9 +43,15 @@ from core.trials.tagged_trial import MAPS, PIXELS
 CLASSES, CHANNELS, SIDE = 4, 64, 6
 TRAIN, HELD = 60, 40
 """Images of a class."""
-AUDITS = 30
+AUDITS = 60
 NULLS, FIRST, TRIED = 64, 5, 10
 """Candidates that do nothing; those that a person looks at; those of a class that are tried."""
+FRESH = 12
+"""Draws of other images, by which it is known what a candidate does."""
+MIXED = 20
+"""Mixtures that are drawn to find one that does nothing."""
+SEED = 5000
+"""Of the first audit; with those below 1000 the rule was made."""
 FLIPS = 0.4
 """Flip rate from which a planted cue is to be found."""
 
@@ -102,20 +116,38 @@ class World:
 class Audit:
     """One drawn audit: a fitted head, and what its classes are made of."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = rng = np.random.default_rng(seed)
-        world = World.of(rng)
-        self.train = world.draw(rng, TRAIN, float(rng.choice([0.5, 0.8, 0.95])))
+    def __init__(
+        self, rng: np.random.Generator, world: World, shown: float, head: Head | None = None
+    ) -> None:
+        self.rng, self.world, self.shown = rng, world, shown
+        self.train = world.draw(rng, TRAIN, shown)
         self.held = world.draw(rng, HELD, 0.5)
-        probe = fit_probe(self.train.features, self.train.labels, CLASSES)
-        names = [str(k) for k in range(CLASSES)]
-        self.head = Head(probe.weight, probe.bias, names, names, "fit")
+        self.head = head or fitted(self.train)
         reader = Reader.of(self.head, range(CLASSES))
         self.pool = Pool(reader, reader.read(self.held.maps), self.held.labels)
+
+    @classmethod
+    def drawn(cls, seed: int) -> Audit:
+        """One of a world of its own."""
+        rng = np.random.default_rng(seed)
+        world = World.of(rng)
+        return cls(rng, world, float(rng.choice([0.5, 0.8, 0.95])))
+
+    @cached_property
+    def fresh(self) -> list[Audit]:
+        """Other images of the same world under the same head."""
+        return [Audit(rng, self.world, self.shown, self.head) for rng in self.rng.spawn(FRESH)]
 
     def of(self, label: int) -> Class:
         """One of its classes."""
         return Class(self, label)
+
+
+def fitted(images: Images) -> Head:
+    """A head as an audit fits one."""
+    probe = fit_probe(images.features, images.labels, CLASSES)
+    names = [str(k) for k in range(CLASSES)]
+    return Head(probe.weight, probe.bias, names, names, "fit")
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,11 @@ class Class:
         images = (self.audit.train, self.audit.held)
         first, second = (np.flatnonzero(each.labels == self.label) for each in images)
         return first, second
+
+    @cached_property
+    def fresh(self) -> list[Class]:
+        """Itself with other images."""
+        return [each.of(self.label) for each in self.audit.fresh]
 
     @cached_property
     def found(self) -> ClassCandidates:
@@ -189,7 +226,7 @@ class Class:
             self, weights @ self.found.directions[:r], float(weights @ self.found.offsets[:r])
         )
 
-    def nothing(self) -> Direction:
+    def unrelated(self) -> Direction:
         """A random direction that has no share of any logit."""
         rows, _ = np.linalg.qr(self.audit.head.weight.T.astype(np.float64))
         drawn = self.audit.rng.normal(size=CHANNELS)
@@ -231,6 +268,11 @@ class Direction:
     def lean(self) -> float:
         """In the maps, as it is shown to people who choose."""
         return float(self.put[0].mean() - self.put[1].mean())
+
+    @cached_property
+    def truth(self) -> float:
+        """Its lean in truth: mean over fresh images, donors included."""
+        return float(np.mean([replace(self, of=each).lean for each in self.of.fresh]))
 
     def harmed(self, among: int) -> bool:
         """After: whether a class is called harmed where this one of so many was tagged."""
@@ -305,60 +347,83 @@ def tagged(planted: Class) -> Direction:
     return max(told, key=lambda each: auroc(each.alpha(train, planted.rows[0]), shows))
 
 
+def idle(candidates: Sequence[Direction]) -> Direction | None:
+    """The first that does nothing: in fresh images it turns no more than its control."""
+    return next((each for each in candidates if each.truth <= 0), None)
+
+
 def verdicts(audit: Audit) -> list[dict[str, object]]:
-    """What is said of one audit: the tag, whether harmed before and after."""
+    """What is said of one audit: the tag, what it does, whether harmed before and after."""
     rows = []
 
-    def said(what: str, candidate: Direction, among: int) -> None:
-        rows.append({"what": what, "before": candidate.accused(), "after": candidate.harmed(among)})
+    def said(what: str, candidate: Direction | None, among: int) -> None:
+        if candidate is not None:
+            found = {"before": candidate.accused(), "after": candidate.harmed(among)}
+            rows.append({"what": what, "truth": candidate.truth, **found})
 
     planted = audit.of(0)
-    rate = flip_rate(planted)
-    if rate >= FLIPS:
+    if flip_rate(planted) >= FLIPS:
         said("cue", tagged(planted), TRIED * CLASSES)
     for label in range(1, CLASSES):
         clean = audit.of(label)
+        drawn = [clean.unrelated() for _ in range(2 * NULLS)]  # of which half do nothing
+        by_lean = sorted(drawn, key=lambda each: -each.lean)
+        said("nothing", idle(drawn), TRIED * CLASSES)
+        said("largest gap", idle(sorted(drawn, key=lambda each: -each.gap)), NULLS)
+        said("largest lean", idle(by_lean), NULLS)
+        said("largest lean as drawn", by_lean[0], 2 * NULLS)
+        mixed = [clean.anything() for _ in range(MIXED)]
+        said("mixture", idle(mixed), TRIED * CLASSES)
+        said("mixture as drawn", mixed[0], TRIED * CLASSES)
         number = int(audit.rng.choice(clean.first))
         said("first five", clean.component(number), TRIED * CLASSES)
-        said("random", clean.anything(), TRIED * CLASSES)
-        said("nothing", clean.nothing(), TRIED * CLASSES)
-        nulls = [clean.nothing() for _ in range(NULLS)]
-        said("largest gap", max(nulls, key=lambda each: each.gap), NULLS)
-        said("largest lean", max(nulls, key=lambda each: each.lean), NULLS)
     return rows
 
 
 WORDS = {
-    "nothing": "a random direction without a share of any logit",
-    "largest gap": f"of {NULLS} of these the one with the largest gap",
-    "largest lean": f"of {NULLS} of these the one with the largest lean",
-    "random": "a random mixture of components with the share of the first one",
+    "nothing": "a random direction without a share of any logit that does nothing",
+    "largest gap": f"of some {NULLS} of these the one with the largest gap",
+    "largest lean": f"of some {NULLS} of these the one with the largest lean",
+    "mixture": "a random mixture with the share of the first component that does nothing",
     "cue": f"the planted cue, where pasting it turns {FLIPS:.0%} or more",
+    "largest lean as drawn": f"of {2 * NULLS} directions without a share, whatever they do, "
+    "the one with the largest lean",
+    "mixture as drawn": "a random mixture with the share of the first component, whatever it does",
     "first five": "a random one of the first five components of a clean class",
 }
-NOTHING = ("nothing", "largest gap", "largest lean", "random")
+NOTHING = ("nothing", "largest gap", "largest lean", "mixture")
 
 
-def table(audits: int, seed: int = 0) -> pd.DataFrame:
-    """Share called harmed before and after, and how many, by what was tagged."""
-    rows = [row for number in range(audits) for row in verdicts(Audit(1000 * seed + number))]
-    found = pd.DataFrame(rows).groupby("what")[["before", "after"]].agg(["mean", "size"])
-    return found.reindex(list(WORDS))
+def table(seeds: range) -> pd.DataFrame:
+    """Share called harmed before and after, what it turns in truth, and how many, by the tag."""
+    rows = [row for seed in seeds for row in verdicts(Audit.drawn(seed))]
+    found = pd.DataFrame(rows)
+    found["false"] = found["after"] & (found["truth"] <= 0)
+    columns = found.groupby("what")[["before", "after", "truth", "false"]]
+    return columns.agg(["mean", "size"]).reindex(list(WORDS))
 
 
 def run() -> list[Line]:
     """The table, with the goals; ``SPURIOSCOPE_SLOW=1`` draws five times as many audits."""
     audits = AUDITS * (5 if os.environ.get("SPURIOSCOPE_SLOW") else 1)
-    found, lines = table(audits), []
-    for what, words in WORDS.items():
-        n = int(found.loc[what, ("after", "size")])
-        name = f"tagged: {words}; called harmed, of {n}"
-        lines.append(Line(f"{name}, before", found.loc[what, ("before", "mean")], "", ""))
-        after = float(found.loc[what, ("after", "mean")])
-        goal, holds = "", None
-        if what in NOTHING:
-            goal, holds = "<= 0.05", after <= 0.05
-        elif what == "cue":
-            goal, holds = ">= 0.9", after >= 0.9
-        lines.append(Line(f"{name}, after", after, goal, "", holds))
+    found = table(range(SEED, SEED + audits))
+    return [line for what in WORDS for line in lines_of(what, found.loc[what])]
+
+
+def lines_of(what: str, row: pd.Series) -> list[Line]:
+    """What was said of one kind of tag, and what it does."""
+    name = f"tagged: {WORDS[what]}, {int(row['after', 'size'])} classes"
+    after, goal, holds = float(row["after", "mean"]), "", None
+    if what in NOTHING:
+        goal, holds = "<= 0.05", after <= 0.05
+    elif what == "cue":
+        goal, holds = ">= 0.9", after >= 0.9
+    lines = [
+        Line(f"{name}: turned beyond the control in fresh images", row["truth", "mean"], ""),
+        Line(f"{name}: called harmed, before", row["before", "mean"], ""),
+        Line(f"{name}: called harmed, after", after, goal, "", holds),
+    ]
+    if holds is None:
+        false = float(row["false", "mean"])
+        lines.append(Line(f"{name}: called harmed though it does nothing", false, ""))
     return lines
