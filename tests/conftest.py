@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,14 @@ PHOTOS = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a core, at most four, for all tests; one file or the browser runs in this one."""
+    if config.args != config.getini("testpaths") or config.getoption("-m"):
+        return 0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a thread more would wait for the same cores
+    return min(os.cpu_count() or 1, 4)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
