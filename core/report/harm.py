@@ -14,9 +14,9 @@ level 1 - 0.05 R / M (Benjamini & Yekutieli 2005: at most 5 % of such intervals 
 miss). A verdict is as good as its tag: a core feature that is tagged spurious turns images, too.
 So does a random mixture of the class's components with a large share of the logit, which lies on
 what the class is told by as they do: with the share of the first component 3 of 10 classes of real
-photos would be called harmed by one. It is no control either: where a cue is planted, a mixture with
-the share of the cue lies on the cue and turns as many images. What turns no more than its control in
-other images is not called harm, the one of 64 that seems to turn most included
+photos would be called harmed by one. It is no control: where a cue is planted, a mixture with the
+share of the cue lies on the cue and turns as many images. What turns no more than its control in
+other images is hardly ever called harm, the one of 64 that seems to turn most included
 (``python -m benchmarks claims``).
 """
 
