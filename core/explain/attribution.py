@@ -1,8 +1,8 @@
-"""Approximate maps by name, to hold against the exact ones.
+"""Maps by name: the exact one, and approximations to hold against it.
 
 All of them explain a linear functional of the features, target = q . phi: a candidate's alpha
-(its constant changes nothing) or the logit of a class. None averages to alpha. Another package
-adds one by :func:`register`.
+(its constant changes nothing) or the logit of a class. The exact map averages to it; the maps of
+LRP sum to it; no other does. Another package adds one by :func:`register`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,15 @@ class Attribution:
 ATTRIBUTIONS: Registry[Attribution] = Registry(
     "attribution method",
     (
+        "core.explain.exact_map:EXACT_MAP",
         "core.explain.grad_cam:GRAD_CAM",
         "core.explain.integrated_gradients:INTEGRATED_GRADIENTS",
         "core.explain.occlusion:OCCLUSION",
+        "core.explain.lrp:LRP",
+        "core.explain.pixel_gradients:INPUT_X_GRADIENT",
+        "core.explain.gradient_shap:GRADIENT_SHAP",
+        "core.explain.pixel_gradients:SALIENCY",
+        "core.explain.guided_backpropagation:GUIDED_BACKPROPAGATION",
     ),
 )
 register = ATTRIBUTIONS.register

@@ -181,6 +181,21 @@ class Model:
             self._run(batch)
         return caught[self.trace.features].flatten(1).float()
 
+    def maps_of(self, batch: Tensor) -> Tensor:
+        """Maps (B, D, h, w) of normalised images whose mean the features are, with the gradient.
+
+        Raises
+        ------
+        ModelError
+            If the features are not the mean of maps.
+        """
+        source = self.trace.maps
+        if source is None:
+            raise ModelError(f"{self.name} has no maps whose mean the features are.")
+        with captured(self.network, [source.site]) as caught:
+            self._run(batch)
+            return _maps_of(caught[source.site], source)
+
     def cam_tensor(self, batch: Tensor) -> CamPass:
         """Features of normalised images together with the tensor at ``grad_layer``.
 

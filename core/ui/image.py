@@ -353,8 +353,8 @@ def _chosen(audit: Audit, found: Explained) -> tuple[str, str]:
                 st.selectbox,
                 "Method",
                 "method",
-                {pictures.EXACT: "Exact map", **titles},
-                help=help_on("exact map", *titles.values()),
+                titles,
+                help=help_on("exact map", *list(titles.values())[1:]),
             )
             look.details(audit)
     return what, method

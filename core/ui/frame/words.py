@@ -21,7 +21,11 @@ def measure_terms() -> dict[str, Term]:
 
 def _terms() -> dict[str, Term]:
     """The terms, and the methods of attribution among them, by the alphabet."""
-    methods = {a.title: Term(a.title, a.text, source=a.source) for a in ATTRIBUTIONS.values()}
+    methods = {
+        a.title: Term(a.title, a.text, source=a.source)
+        for a in ATTRIBUTIONS.values()
+        if a.title.casefold() not in TERMS  # the exact map
+    }
     known = {**TERMS, **methods}
     return {name: known[name] for name in sorted(known, key=str.casefold)}
 
