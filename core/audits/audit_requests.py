@@ -1,10 +1,10 @@
-"""What ``audit``, ``demo``, ``map``, ``confirm``, ``suggest``, ``search``, ``parts`` want."""
+"""What the commands about one audit want: ``audit``, ``demo``, ``map``, ``explain`` and more."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 from core.audits.reading_options import ReadingOptions, options_of
 from core.config import COMPONENTS
 from core.errors import InputError
-from core.jobs.options import Request, given, option
+from core.jobs.options import Request, given, option, written
 from core.models.precision import PRECISIONS
 from core.storage.audit_manifest import Manifest
 from core.storage.guard import permitted
@@ -178,6 +178,61 @@ class ConfirmRequest(Request):
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
     class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
     candidate: str = option("", "the candidate by its key, part-0, instead of its number")
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` arguments as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    if bad := [text for text in texts if "=" not in text]:
+        raise InputError(f"--set {bad[0]!r}: give NAME=VALUE")
+    pairs = (text.partition("=") for text in texts)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+@dataclass(frozen=True)
+class ExplainRequest(Request):
+    """``explain``: what a method says of images, or of a candidate."""
+
+    command = "explain"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
+    method: str = option("sis", "one of those below", metavar="NAME")
+    candidate: str = option("", "a candidate by its key, part-0, instead of its number")
+    images: str = option(
+        "", "these images (default: some of the class, drawn by the seed)", metavar="ID,ID"
+    )
+    count: int = option(8, "how many are drawn where none is named", type=int, metavar="N")
+    settings: Mapping[str, str] = option(
+        {},
+        "a setting of the method",
+        "--set",
+        metavar="NAME=VALUE",
+        read=_settings,
+        write=written,
+        nargs="+",
+    )
+    also: Sequence[str] = option(
+        (), "explain the mean of several models: of this audit, too", metavar="AUDIT"
+    )
+    seed: int = option(0, type=int, metavar="N")
+    out: Path | None = option(
+        None, "write arrays (.npz), pictures (.png) and a .json there", type=Path, metavar="DIR"
+    )
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"--count {self.count}: must be at least 1")
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Those that are named."""
+        return [name.strip() for name in self.images.split(",") if name.strip()]
 
 
 TEXT_MODEL = (

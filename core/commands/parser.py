@@ -21,6 +21,7 @@ from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
 from core.commands import doctor, tracking
+from core.commands import explain as explain_commands
 from core.commands import generators as generate_commands
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
@@ -151,6 +152,13 @@ COMMANDS = {
             "what a candidate does, repeated in pixels",
             confirm_commands.run,
             confirm_commands.add,
+        ),
+        Command(
+            "explain",
+            "what a method says of images: how little is enough, and more",
+            explain_commands.run,
+            explain_commands.add,
+            closing=explain_commands.methods_text,
         ),
         Command(
             "search",

@@ -155,14 +155,17 @@ class Model:
                 f"{self.name} was given a batch {tuple(batch.shape)} of {batch.dtype}: "
                 "give uint8 images (B, h, w, 3)."
             )
-        pixels = batch.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        return self.normalised(batch.to(self.device).permute(0, 3, 1, 2).float().div_(255))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """The same of images (B, 3, h, w) float32 in [0, 1], keeping the gradient to them."""
         if self.preprocess.colours == "bgr":
             pixels = pixels.flip(1)
         mean, std = (
             torch.tensor(values, device=self.device).view(1, 3, 1, 1)
             for values in (self.preprocess.mean, self.preprocess.std)
         )
-        return pixels.sub_(mean).div_(std)
+        return (pixels.to(self.device) - mean).div_(std)
 
     def encode(self, batch: Tensor) -> Encoded:
         """Features and maps of uint8 images (B, h, w, 3), by one forward pass."""
@@ -218,6 +221,18 @@ class Model:
         """Logits (B, K) float32 of features (B, D)."""
         found: NDArray[np.float32] = np.asarray(features, np.float32) @ self.weight.T + self.bias
         return self.correction.apply(features, found) if self.correction else found
+
+    def scores(self, batch: Tensor) -> Tensor:
+        """Logits (B, K) float32 of normalised images, keeping the gradient to the images."""
+        features = self.features_of(batch)
+        found = features @ self._tensor(self.weight).T + self._tensor(self.bias)
+        if (acts := self.correction) is None:
+            return found
+        above = (features @ self._tensor(acts.read).T - self._tensor(acts.offset)).relu()
+        return found - above @ self._tensor(acts.write).T
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.asarray(array, np.float32)).to(self.device)
 
     def name_outputs(self, outputs: Sequence[str]) -> None:
         """Say what the outputs mean, in place.

@@ -43,6 +43,7 @@ __all__ = [
     "ELSEWHERE",
     "MEND",
     "as_bytes",
+    "as_npz",
     "as_parquet",
     "damaged",
     "disk_errors",
@@ -217,6 +218,15 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
     with _complete(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def as_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays by name as a ``.npz`` archive, for other tools."""
+    import numpy as np
+
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def read_array(

@@ -19,12 +19,15 @@ MANIFEST = "manifest.json"
 HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found"
 CARRIED, MAP, MEASURES, EMBEDDINGS = "carried", "map", "measures", "embeddings"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
+EXPLAINED = "explained"
 GENERATOR = "generator"
 
 PASS = (PLAN, SHARDS)
 """Folders of what the pass over the images leaves."""
 
-ON_DEMAND = (CARRIED, EMBEDDINGS, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS)
+ON_DEMAND = (
+    *(CARRIED, EMBEDDINGS, EXPLAINED, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS),
+)
 """Folders of what is computed where it is asked for."""
 
 PICTURES = "pictures"
@@ -126,6 +129,12 @@ class MapFiles(Files):
         return self.folder.with_name(f"{self.folder.name}.lock")
 
 
+class ExplainedFiles(Files):
+    """What a method says of an image, or of a candidate: arrays, and what is said of them."""
+
+    facts = Inside("explanation.json", Path)
+
+
 class PastedFiles(Files):
     """What a model says of versions of images; their features are arrays by version."""
 
@@ -186,6 +195,7 @@ class AuditFiles(Files):
     outcomes = Inside(OUTCOMES, Path)
     outcomes_lock = Inside(f"{OUTCOMES}/lock", Path)
     """Held while outcomes are made."""
+    explained = Inside(EXPLAINED, Path)
     uploads = Inside(UPLOADS, Path)
     pictures = Inside(PICTURES, Path)
 
@@ -257,6 +267,10 @@ class AuditFiles(Files):
     def pasted(self, kind: str, key: str, class_idx: int) -> PastedFiles:
         """What a pasted cue of a class does, by what it depends on."""
         return PastedFiles(self.outcomes / f"{kind}-{class_idx:05d}-{key}")
+
+    def explanation(self, method: str, class_idx: int, key: str) -> ExplainedFiles:
+        """What a method says for a class, by what that depends on: image, candidate, settings."""
+        return ExplainedFiles(self.explained / f"{method}-{class_idx:05d}-{key}")
 
     def cost(self, key: str) -> Path:
         """Size and speed of the model."""

@@ -35,6 +35,7 @@ ENDINGS = (".npy", ".parquet", ".json", ".lock")
 
 OTHERS = {
     "core/audits/export.py": "arrays inside the archive that --out names",
+    "core/commands/explain.py": "what is written into the folder that --out names",
     "core/commands/terminal.py": "the progress of a job, of the workspace",
     **{
         f"core/demos/{name}.py": "what a drawn data set says of itself"

@@ -1,0 +1,252 @@
+"""How little of an image is enough (:mod:`core.explain.subsets`), as a method of its own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.explain.explainer import Explainer, Explanation, Question, Setting
+from core.explain.fills import FILLS, WORDS, Given, filled
+from core.explain.subsets import Order, areas, batched, border, exact, grid, odds_of, painted
+from core.types import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.models.model import Model
+
+PATCHES, PIXELS = 4, 100
+"""Groups that a step takes away, of patches and of single pixels (Carter et al. 2021)."""
+
+SIDE = 14
+"""Patches along either side: 196, small enough for a page."""
+
+TAU = 0.9
+"""Confidence that is enough, as published."""
+
+BEST = 0.05
+"""Share of the groups that the model is asked about by itself, as published for CIFAR."""
+
+OTHERS = ("mean", "grey", "blur")
+"""Fills that the same subset is looked at under, to say what the fill does."""
+
+
+def sis(question: Question) -> Explanation:
+    """The order of the groups of an image, the curve of confidence, and the subset at ``tau``."""
+    from core.models.trace import exclusive
+
+    with exclusive(question.model.network):
+        return _of(question)
+
+
+def _of(question: Question) -> Explanation:
+    model, pixels = question.model, question.pixels
+    groups = grid((pixels.shape[0], pixels.shape[1]), int(question.value("grid")))
+    fills = {name: fill_of(question, name) for name in (question.word("fill"), *OTHERS)}
+    fill = fills[question.word("fill")]
+    target = _target(question)
+    order = _order(question, groups, fill, target)
+    size = order.size(question.value("tau"))
+    image = pixels.astype(np.float32) / 255
+    best = max(round(BEST * len(order.removed)), 1)
+    probes = [painted(image, fill, order.kept(best), groups)]
+    if size > 0:
+        probes += [painted(image, each, order.kept(size), groups) for each in fills.values()]
+    said = probabilities(_models(question), np.stack(probes))
+    under = dict(zip(fills, said[1:, target].tolist(), strict=True)) if size > 0 else {}
+    facts = {
+        **{"output": model.output_names[target], "tau": question.value("tau"), "size": size},
+        **{"groups": len(order.removed), "step": order.step, "fill": question.word("fill")},
+        **shares_of(order, groups, size),
+        "probability": float(order.confidence[0]),
+        "probability_of_fill": float(order.confidence[-1]),
+        "best": {
+            **{"groups": best, "share": best / len(order.removed)},
+            **{"probability": float(said[0, target]), "same": int(said[0].argmax()) == target},
+        },
+        "probability_by_fill": under,
+        "fill_sensitivity": float(np.std(list(under.values()))) if under else None,
+    }
+    return Explanation(
+        _arrays(order, groups, size), facts, words_of(facts), notes_of(facts, question)
+    )
+
+
+def _target(question: Question) -> int:
+    """The output whose probability is followed."""
+    if question.word("of") == "class":
+        return question.class_idx
+    whole = question.pixels.astype(np.float32) / 255
+    return int(probabilities(_models(question), whole[None])[0].argmax())
+
+
+def _models(question: Question) -> list[tuple[Model, IntArray]]:
+    """Every model, with which of its outputs those of the first one are."""
+    own = np.arange(len(question.model.weight), dtype=np.int64)
+    return [(question.model, own), *question.more]
+
+
+def _order(question: Question, groups: IntArray, fill: FloatArray, target: int) -> Order:
+    odds = odds_of([(model, outputs[[target]]) for model, outputs in _models(question)])
+    image, hidden = (
+        as_tensor(question.model, each)
+        for each in (question.pixels.astype(np.float32)[None] / 255, fill[None])
+    )
+    if question.settings["exact"]:
+        return exact(odds, image[0], hidden[0], groups, question.report)
+    step = int(question.value("k")) or (PATCHES if question.value("grid") else PIXELS)
+    return batched(odds, image, hidden, groups, step=step, seed=question.seed)[0]
+
+
+def as_tensor(model: Model, images: FloatArray) -> Tensor:
+    """Images (n, h, w, 3) in [0, 1] as a network takes them, (n, 3, h, w) on its device."""
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device)
+
+
+def fill_of(question: Question, name: str) -> FloatArray:
+    """What an image is masked with, (h, w, 3) in [0, 1]."""
+    mean = question.model.preprocess.mean
+    return filled(name, Given(question.pixels, mean, lambda: question.others(1)[0]))
+
+
+def probabilities(models: Sequence[tuple[Model, IntArray]], images: FloatArray) -> FloatArray:
+    """Mean probabilities (n, K) of images (n, h, w, 3) in [0, 1], in the first one's outputs."""
+    import torch
+
+    found = []
+    for model, outputs in models:
+        with torch.no_grad():
+            scores = model.scores(model.normalised(as_tensor(model, images)))
+        found.append(scores.double().softmax(1).cpu().numpy()[:, outputs])
+    mean: FloatArray = np.mean(found, axis=0)
+    return mean
+
+
+def shares_of(order: Order, groups: IntArray, size: int) -> dict[str, float | None]:
+    """Share of the image that the subset covers, and how much of it is at the border.
+
+    ``border_area`` is what the border covers of the whole image: what a subset that lies anywhere
+    would have there.
+    """
+    area, edge = areas(groups), border(groups)
+    kept = order.kept(max(size, 0))
+    covered = float(area[kept].sum())
+    return {
+        "share": covered if size >= 0 else None,
+        "border_share": float(area[kept & edge].sum()) / covered if covered else None,
+        "border_area": float(area[edge].sum()),
+    }
+
+
+def _arrays(order: Order, groups: IntArray, size: int) -> dict[str, np.ndarray]:
+    """``order`` (rows, columns): the step at which every group goes; ``subset``: what is left."""
+    shape = _shape(groups)
+    steps = np.empty(len(order.removed), np.int64)
+    steps[order.removed] = np.arange(len(order.removed)) // order.step
+    return {
+        **{"order": steps.reshape(shape), "subset": order.kept(max(size, 0)).reshape(shape)},
+        **{"removed": order.removed, "confidence": order.confidence, "left": order.left},
+    }
+
+
+def _shape(groups: IntArray) -> tuple[int, int]:
+    """Rows and columns of the groups."""
+    columns = int(groups[0].max()) + 1
+    return (int(groups.max()) + 1) // columns, columns
+
+
+def words_of(facts: Mapping[str, object]) -> str:
+    """How little is enough, in a line."""
+    share, size, whole = facts["share"], facts["size"], facts["probability"]
+    tau, name = 100 * _number(facts["tau"]), facts["output"]
+    if share is None:
+        return (
+            f"no subset: the whole image gives {name} {100 * _number(whole):.0f} %, below "
+            f"{tau:.0f} %"
+        )
+    said = (
+        f"{100 * _number(share):.1f} % of the image ({size} of {facts['groups']} groups) are "
+        f"enough for {tau:.0f} % {name}, filled with {WORDS[str(facts['fill'])]}"
+    )
+    if facts["border_share"] is None:
+        return said
+    return (
+        f"{said}; {100 * _number(facts['border_share']):.0f} % of them at the border, which is "
+        f"{100 * _number(facts['border_area']):.0f} % of the image"
+    )
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def notes_of(facts: Mapping[str, object], question: Question) -> list[str]:
+    """What has to be known before a size is believed."""
+    found, outputs = [], len(question.model.weight)
+    alone = _number(facts["probability_of_fill"])
+    if alone > 2 / outputs:
+        found.append(
+            f"the fill alone is given {facts['output']} with {100 * alone:.0f} %, more than twice "
+            f"the {100 / outputs:.0f} % of chance: part of the size is the fill's doing; try "
+            "--set fill=grey, blur or other"
+        )
+    whole = question.pixels.astype(np.float32) / 255
+    given = int(probabilities(_models(question), whole[None])[0].argmax())
+    if question.model.output_names[given] != facts["output"]:
+        found.append(
+            f"the model gives this image {question.model.output_names[given]}, not "
+            f"{facts['output']}: for the subset of what it gives, --set of=predicted"
+        )
+    return found
+
+
+def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
+    """``subset``: the image, grey where it is not needed; ``order``: what went last is white."""
+    from PIL import Image
+
+    from core.explain.overlays import png
+
+    size = (pixels.shape[1], pixels.shape[0])
+    order = explanation.arrays["order"]
+    light = np.round(255 * order / max(int(order.max()), 1)).astype(np.uint8)
+    grey = Image.fromarray(light).resize(size, Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    grey.save(buffer, "PNG")
+    inside = enlarged(explanation.arrays["subset"], (pixels.shape[0], pixels.shape[1]))
+    shown = np.where(inside[..., None], pixels, 128).astype(np.uint8)
+    return {"subset": png(shown), "order": buffer.getvalue()}
+
+
+def enlarged(subset: BoolArray, size: tuple[int, int]) -> BoolArray:
+    """Groups (rows, columns) as pixels ``size`` (height, width)."""
+    groups = grid(size, subset.shape[0] if subset.shape != size else 0)
+    found: BoolArray = subset.ravel()[groups]
+    return found
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "fill": Setting("mean", "what stands where something is taken away", tuple(FILLS)),
+    "tau": Setting(TAU, "confidence that is enough", low=0.01, high=0.999),
+    "grid": Setting(SIDE, "patches along either side; 0: single pixels", low=0, high=64),
+    "k": Setting(0, "groups that go at once; 0: 4 patches or 100 pixels", low=0, high=10000),
+    "exact": Setting(False, "try every group at every step, up to 256 of them"),
+    "of": Setting("class", "whose probability", ("class", "predicted")),
+}
+
+SIS = Explainer(
+    name="sis",
+    title="How little is enough",
+    text="The smallest part of an image that the model is still sure of, and in which order the "
+    "rest went.",
+    source="Carter et al. 2019; Carter et al. 2021, section 3",
+    explain=sis,
+    pictures=pictures,
+    settings=SETTINGS,
+    several=True,
+)

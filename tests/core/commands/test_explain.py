@@ -1,0 +1,83 @@
+"""``explain``: what is said is stored, exported and said again; what cannot be is left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.__main__ import main
+from core.audits.audit import Audit
+from core.errors import InputError
+from core.storage.files import read_json
+from core.storage.workspace import Workspace
+
+SMALL = ("--set", "grid=4", "--set", "k=4", "--set", "tau=0.3")
+
+
+@pytest.fixture
+def mine(tiny_audit: Audit, tmp_path: Path) -> Workspace:
+    shutil.copytree(tiny_audit.folder.parents[1], tmp_path / "mine")
+    return Workspace(tmp_path / "mine")
+
+
+def test_it_is_stored_exported_and_said_again(
+    mine: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    facts = audit.classes[0]
+    out = mine.root.parent / "out"
+    ask = ["explain", "tiny", "--class", facts.name, "--count", "2", "--json", *SMALL]
+    ask += ["--workspace", str(mine.root)]
+    assert main([*ask, "--out", str(out)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == read_json(out / "sis.json")
+    assert (said["class"], said["method"], said["left_out"]) == (facts.label, "sis", [])
+    assert len(said["explained"]) == 2
+    for one in said["explained"]:
+        files = one["files"]
+        with np.load(files["arrays"]) as arrays:
+            assert arrays["order"].shape == (4, 4)
+            assert arrays["confidence"][0] == one["facts"]["probability"]
+        assert all(Path(files[name]).read_bytes()[1:4] == b"PNG" for name in ("subset", "order"))
+        assert Path(one["path"]).exists()
+    monkeypatch.setattr(Audit, "load_model", lambda _: pytest.fail("all of it is stored"))
+    assert main(ask) == 0
+    again = json.loads(capsys.readouterr().out)["explained"]
+    assert [one["facts"] for one in again] == [one["facts"] for one in said["explained"]]
+    assert main(["verify", "tiny", "--workspace", str(mine.root)]) == 0
+
+
+def test_an_image_that_is_gone_is_left_out_and_the_rest_goes_on(
+    mine: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    first, second = audit.images.index[:2]
+    seen = Audit.path
+
+    def path(self: Audit, image_id: str) -> Path:
+        return Path("/nowhere/gone.png") if image_id == first else seen(self, image_id)
+
+    monkeypatch.setattr(Audit, "path", path)
+    ask = ["explain", "tiny", "--class", audit.classes[0].name, "--images", f"{first},{second}"]
+    assert main([*ask, "--json", *SMALL, "--workspace", str(mine.root)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["image_id"] for one in said["left_out"]] == [first]
+    assert "is not there any more" in said["left_out"][0]["reason"]
+    assert [one["image_id"] for one in said["explained"]] == [second]
+
+
+def test_several_models_are_explained_together_where_they_see_alike(mine: Workspace) -> None:
+    from core.audits.explained import Asked, explain
+
+    audit = Audit.open(mine, "tiny")
+    label, image_id = audit.classes[0].label, audit.images.index[0]
+    given = {"grid": "4", "k": "4"}
+    ((_, alone),) = explain(audit, Asked.of("sis", label, given=given), [image_id])
+    ((_, both),) = explain(audit, Asked.of("sis", label, given=given, also=[audit]), [image_id])
+    assert both.arrays["confidence"] == pytest.approx(alone.arrays["confidence"], abs=1e-6)
+    with pytest.raises(InputError, match="there is no method 'magic'; choose sis"):
+        Asked.of("magic", label)

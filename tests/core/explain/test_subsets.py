@@ -1,0 +1,150 @@
+"""Sufficient subsets: orders that can be known, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import InputError, ModelError
+from core.explain.explainer import EXPLAINERS, Question
+from core.explain.fills import FILLS, Given, filled
+from core.explain.sis import SIS
+from core.explain.subsets import Order, areas, batched, border, exact, grid
+from tests.tiny import SIZE, load_tiny
+
+GROUPS = grid((8, 8), 4)
+IMAGES = torch.from_numpy(np.random.default_rng(0).random((3, 3, 8, 8), np.float32))
+BLACK = torch.zeros_like(IMAGES)
+WEIGHTS = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 8, 8)).astype(np.float32))
+
+
+def linear(images: torch.Tensor) -> torch.Tensor:
+    return (images * WEIGHTS).sum((1, 2, 3)) / 4
+
+
+def contributions(image: torch.Tensor) -> np.ndarray:
+    parts = (image * WEIGHTS).sum(0).numpy().ravel() / 4
+    return np.bincount(GROUPS.ravel(), parts)
+
+
+def test_on_a_linear_number_every_way_takes_the_least_contribution_first() -> None:
+    found = batched(linear, IMAGES, BLACK, GROUPS, step=1)
+    for image, order in zip(IMAGES, found, strict=True):
+        least_first = np.argsort(contributions(image)).tolist()
+        assert order.removed.tolist() == least_first
+        assert exact(linear, image, BLACK[0], GROUPS).removed.tolist() == least_first
+        left = contributions(image)[least_first][::-1].cumsum()[::-1]
+        odds = np.log(order.confidence / (1 - order.confidence))
+        assert odds == pytest.approx([*left, 0], abs=1e-4)
+        for tau in (0.2, 0.5, 0.9):
+            top = np.flatnonzero(np.append(1 / (1 + np.exp(-left[::-1])), 0) >= tau)
+            expected = 0 if tau <= 0.5 else top[0] + 1 if len(top) else -1
+            assert order.size(tau) == (expected if order.confidence[0] >= tau else -1)
+
+
+def test_orders_are_permutations_in_blocks_whatever_goes_with_an_image() -> None:
+    together = batched(linear, IMAGES, BLACK, GROUPS, step=5, seed=3)
+    for i, order in enumerate(together):
+        assert sorted(order.removed) == list(range(16))
+        assert order.left.tolist() == [16, 11, 6, 1, 0]
+        alone = batched(linear, IMAGES[i : i + 1], BLACK[:1], GROUPS, step=5, seed=3)[0]
+        assert alone.removed.tolist() == order.removed.tolist()
+        assert alone.confidence == pytest.approx(order.confidence, abs=1e-6)
+        for count in range(16):
+            assert order.kept(count).sum() == count
+            assert (order.kept(count) <= order.kept(count + 1)).all()
+    even = torch.ones_like(IMAGES)
+
+    def flat(images: torch.Tensor) -> torch.Tensor:
+        return images.sum((1, 2, 3))
+
+    first, again, other = (
+        batched(flat, even, BLACK, GROUPS, step=1, seed=seed)[0].removed.tolist()
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other != sorted(other)
+
+
+def test_a_subset_is_what_first_reaches_the_confidence_from_the_end() -> None:
+    order = Order(np.arange(6), np.array([0.95, 0.97, 0.5, 0.92, 0.3, 0.2, 0.1]), 1)
+    assert [order.size(tau) for tau in (0.9, 0.96, 0.94, 0.05)] == [3, -1, 5, 0]
+
+
+def test_groups_tile_an_image_of_any_size() -> None:
+    uneven = grid((10, 7), 3)
+    assert sorted(set(uneven.ravel())) == list(range(9))
+    assert areas(uneven).sum() == pytest.approx(1)
+    assert border(uneven).tolist() == [True] * 4 + [False] + [True] * 4
+    single = grid((28, 28), 0)
+    assert single.max() + 1 == 784
+    assert border(single).sum() == 784 - 24 * 24
+    with pytest.raises(InputError, match="up to 256 groups and was given 784"):
+        exact(linear, IMAGES[0], BLACK[0], single)
+
+
+def test_a_network_without_gradients_is_named() -> None:
+    def rounded(images: torch.Tensor) -> torch.Tensor:
+        return linear(images).detach()
+
+    def broken(images: torch.Tensor) -> torch.Tensor:
+        return linear(images) * float("nan")
+
+    for odds, words in ((rounded, "no gradients on its device"), (broken, "not finite")):
+        with pytest.raises(ModelError, match=words):
+            batched(odds, IMAGES, BLACK, GROUPS, step=4)
+
+
+def test_every_fill_is_another_picture_of_one_size() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    given = Given(pixels, (0.4, 0.5, 0.6), lambda: pixels[::-1])
+    found = {name: filled(name, given) for name in FILLS}
+    assert all(fill.shape == pixels.shape and fill.min() >= 0 for fill in found.values())
+    assert found["mean"][3, 4] == pytest.approx([0.4, 0.5, 0.6])
+    assert found["blur"].mean() == pytest.approx(pixels.mean() / 255, abs=0.02)
+    assert found["blur"].std() < found["other"].std() / 2
+    with pytest.raises(InputError, match="no fill 'pink'; choose mean, grey"):
+        filled("pink", given)
+
+
+@pytest.fixture(scope="module")
+def question() -> Question:
+    pixels = np.random.default_rng(4).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    given = {"tau": "0.445", "grid": "4", "k": "1"}
+    return Question(load_tiny(), 0, SIS.read(given), pixels=pixels)
+
+
+def test_the_method_says_what_it_saw(question: Question) -> None:
+    model = question.model
+    features = model.encode(torch.from_numpy(question.pixels)[None]).features.numpy()
+    logits = model.logits(features)[0]
+    whole = float(np.exp(logits[0]) / np.exp(logits).sum())
+    said = SIS.explain(question)
+    assert said.facts["probability"] == pytest.approx(whole, abs=1e-6)
+    assert said.facts["probability"] == said.arrays["confidence"][0]
+    assert said.facts["probability_of_fill"] == said.arrays["confidence"][-1]
+    assert set(said.facts["probability_by_fill"]) == {"mean", "grey", "blur"}
+    assert said.arrays["subset"].sum() == max(said.facts["size"], 0)
+    assert set(SIS.pictures(said, question.pixels)) == {"subset", "order"}
+    whole_class = SIS.explain(replace(question, settings={**question.settings, "tau": 0.99}))
+    assert whole_class.facts["size"] == -1
+    assert whole_class.words.startswith("no subset: the whole image gives output 0")
+    own = np.arange(3)
+    both = SIS.explain(replace(question, more=[(model, own)]))
+    assert both.arrays["confidence"] == pytest.approx(said.arrays["confidence"], abs=1e-6)
+    every = replace(question, settings={**question.settings, "exact": True, "grid": 3})
+    assert len(SIS.explain(every).arrays["removed"]) == 9
+
+
+def test_what_a_setting_cannot_be_is_refused() -> None:
+    for given, words in (
+        ({"tau": "2"}, "--set tau=2: give 0.01 to 0.999"),
+        ({"fill": "pink"}, "--set fill=pink: choose mean"),
+        ({"k": "two"}, "--set k=two: give a whole number"),
+        ({"exact": "maybe"}, "choose true, false"),
+        ({"size": "1"}, "method 'sis' has no setting 'size'; it has fill"),
+    ):
+        with pytest.raises(InputError, match=words):
+            EXPLAINERS["sis"].read(given)
