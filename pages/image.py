@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.ui import image
 from core.ui.frame import blocks, likeness, shell, state
+from core.ui.image import image
 
 audit = shell.current_audit()
 
