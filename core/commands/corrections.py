@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, Terminal, records
 from core.corrections.mitigate_request import MitigateRequest
+from core.measures.digits import figure, interval
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
@@ -73,12 +74,14 @@ def _line(row: Mapping[str, Any]) -> str:
     if row["after"] != row["after"]:
         return f"{name} {row['note']}"
     if row["before"] != row["before"]:
-        return f"{name} {row['after']:>7.3f} ({row['note']})"
-    digits = 1 if row["unit"] == "points" else 3
-    figures = f"{row['before']:>7.{digits}f} -> {row['after']:>7.{digits}f}"
-    low, high = row["change_low"], row["change_high"]
-    interval = f"[{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else ""
-    return f"{name} {figures}  {row['change']:+.{digits}f} {interval:<18} n = {row['n']}"
+        return f"{name} {_figure(row, 'after'):>7} ({row['note']})"
+    figures = f"{_figure(row, 'before'):>7} -> {_figure(row, 'after'):>7}"
+    ends = interval(row["change_low"], row["change_high"], row["unit"], sign="+")
+    return f"{name} {figures}  {_figure(row, 'change', '+')} {ends:<18} n = {row['n']}"
+
+
+def _figure(row: Mapping[str, Any], which: str, sign: str = "") -> str:
+    return figure(row[which], row["unit"], row[f"{which}_low"], row[f"{which}_high"], sign=sign)
 
 
 def export_model(

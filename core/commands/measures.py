@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, records
+from core.measures.digits import figure, interval
+from core.measures.measure import POINTS
 from core.measures.measure_requests import FactorsRequest, MeasureRequest, ScoreRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -103,7 +105,7 @@ def _text(table: pd.DataFrame) -> str:
 
 
 def _figure(row: Mapping[str, Any]) -> str:
-    digits, unit = (1, " points") if row["unit"] == "points" else (3, "")
-    low, high = row["low"], row["high"]
-    interval = f"[{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
-    return f"{row['value']:>8.{digits}f}{unit} {interval:<18} n = {row['n']:<5} {row['split']}"
+    unit, low, high = row["unit"], row["low"], row["high"]
+    shown, words = figure(row["value"], unit, low, high), " points" if unit == POINTS else ""
+    ends = interval(low, high, unit)
+    return f"{shown:>8}{words} {ends:<18} n = {row['n']:<5} {row['split']}"

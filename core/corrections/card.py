@@ -19,6 +19,7 @@ from core.corrections.corrected import (
 )
 from core.corrections.methods import cited
 from core.markdown import escaped
+from core.measures.digits import figure, interval
 from core.measures.measure import EFFECT
 from core.measures.registry import MEASURES
 from core.models.precision import in_words
@@ -130,18 +131,12 @@ def is_given(done: Provenance) -> bool:
 
 def _cells(row: pd.Series) -> str:
     name = row["class_name"] or "all classes"
-    digits = 1 if row["unit"] == "points" else 3
     cells = [escaped(name), row["measure"]]
     for which in ("before", "after", "change"):
-        cells.append(_figure(row[which], row[f"{which}_low"], row[f"{which}_high"], digits))
+        low, high, unit = row[f"{which}_low"], row[f"{which}_high"], row["unit"]
+        shown = figure(row[which], unit, low, high), interval(low, high, unit)
+        cells.append(" ".join(shown).strip())
     return f"| {' | '.join([*cells, str(row['n'])])} |"
-
-
-def _figure(value: float, low: float, high: float, digits: int) -> str:
-    if value != value:
-        return ""
-    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
-    return f"{value:.{digits}f}{interval}"
 
 
 def _share(value: float | None) -> str:

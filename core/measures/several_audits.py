@@ -12,11 +12,11 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.availability import COST, make_trials, missing
 from core.measures.cells import Context, Figure, Figures, figures_of
+from core.measures.digits import figure, interval, p_value
 from core.measures.measure import (
     BOTH,
     EXACT,
     MCNEMAR,
-    PLAIN,
     POINTS,
     SEVERAL,
     SHARE,
@@ -201,32 +201,21 @@ def _change(
 
 def value_text(cell: Cell, unit: str) -> str:
     """A figure with its interval."""
-    form = _FORMS[unit]
-    shown = form.format(cell.value)
     if cell.low == cell.high:
-        return shown
-    return f"{shown} [{form.format(cell.low)}, {form.format(cell.high)}]"
+        return figure(cell.value, unit)
+    return f"{figure(cell.value, unit, cell.low, cell.high)} {interval(cell.low, cell.high, unit)}"
 
 
 def change_text(cell: Cell, unit: str) -> str:
     """A difference with its interval and corrected p-value; empty for the baseline."""
     if cell.difference != cell.difference:
         return ""
-    form = "{:+.1f}" if unit in (SHARE, POINTS) else _FORMS[unit].replace(":", ":+")
-    shown = form.format(cell.difference) + (" points" if unit in (SHARE, POINTS) else "")
-    if cell.difference_low == cell.difference_high:
+    unit, words = (POINTS, " points") if unit in (SHARE, POINTS) else (unit, "")
+    low, high = cell.difference_low, cell.difference_high
+    shown = figure(cell.difference, unit, low, high, sign="+") + words
+    if low == high:
         return shown if cell.p_holm != cell.p_holm else f"{shown} (the same in every resample)"
-    low, high = form.format(cell.difference_low), form.format(cell.difference_high)
-    shown = f"{shown} [{low}, {high}]"
+    shown = f"{shown} {interval(low, high, unit, sign='+')}"
     if cell.p_holm != cell.p_holm:
         return shown
-    return f"{shown} p {cell.p_holm:.3f}{' *' if cell.certain else ''}"
-
-
-_FORMS = {
-    SHARE: "{:.3f}",
-    POINTS: "{:+.1f}",
-    PLAIN: "{:.2f}",
-    "parameters": "{:,.0f}",
-    "images/s": "{:.1f}",
-}
+    return f"{shown} {p_value(cell.p_holm)}{' *' if cell.certain else ''}"

@@ -30,7 +30,7 @@ FIGURES = {
 COUPLES: dict[str, Any] = {
     "first": "One",
     "second": "The other",
-    "kappa": st.column_config.NumberColumn("Cohen's kappa", format="%.3f"),
+    "kappa": st.column_config.NumberColumn("Cohen's kappa", format="%.2f"),
     "common": st.column_config.NumberColumn("Answered by both", format="%d"),
 }
 """How the kappas of every two people are shown."""
@@ -42,7 +42,7 @@ def figures(table: pd.DataFrame) -> None:
     cells = st.columns(len(FIGURES))
     for cell, (key, (title, words)) in zip(cells, FIGURES.items(), strict=True):
         value = getattr(found, key)
-        cell.metric(title, "–" if value is None else f"{value:.3f}", help=words, border=True)
+        cell.metric(title, "–" if value is None else f"{value:.2f}", help=words, border=True)
     st.caption(
         f"{found.answers:d} answers by {found.annotators:d} people on "
         f"{found.candidates:d} candidates; Fleiss' kappa over the "

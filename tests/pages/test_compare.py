@@ -60,7 +60,7 @@ def test_table_without_tags_says_what_is_missing(audit: Audit, second: Audit, op
     assert "needs tags" in shown
     assert "needs images of a cue alone" in shown
     held = audit.images[audit.images["split"] == "test"]
-    assert f"<i>{held['fair'].mean():.3f}</i> <i>[" in shown
+    assert f"<i>{held['fair'].mean():.2f}</i> <i>[" in shown
     assert "24 held out in all of them" in app.caption[0].value
     assert address(app)["models"] == second.id
     assert address(app)["view"] == "table"
@@ -88,9 +88,9 @@ def test_many_models_get_short_cells(
     monkeypatch.setattr(compare_table, "FULL", 1)
     short = compare_table.html(context, table, audit)
     cell = table.rows["accuracy", second.id]
-    assert f"{cell.value:.3f}</i> <i>[{cell.low:.3f}" in full
-    assert f'<span class="value">{cell.value:.3f}</span>' in short
-    assert f'title="{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]; ' in short
+    assert f"{cell.value:.2f}</i> <i>[{cell.low:.2f}" in full
+    assert f'<span class="value">{cell.value:.2f}</span>' in short
+    assert f'title="{cell.value:.2f} [{cell.low:.2f}, {cell.high:.2f}]; ' in short
     assert short.count('<td colspan="2">') == full.count('<td colspan="2">') > 0
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.measures import digits
 from core.measures.gaps import SPURIOUS_GAP
-from core.measures.measure import POINTS, SHARE
+from core.measures.measure import POINTS
 from core.measures.measure_requests import MeasureRequest
 from core.measures.one_audit import is_slow, parts, slow_parts, words
 from core.measures.registry import MEASURES
@@ -32,9 +33,6 @@ AT_ONCE = 50
 """Classes with spurious cues up to which gaps are measured while the page waits, in a second."""
 
 ORDERS = {"class": "Class", "high": "Value, highest first", "low": "Value, lowest first"}
-FORMATS = {POINTS: "+.1f", SHARE: ".3f"}
-"""How the numbers of a unit are written: points with a sign."""
-
 ROWS = 100
 """Of the table on one screen."""
 
@@ -83,8 +81,9 @@ def show(audit: Audit) -> None:
     view = state.choose(st.segmented_control, "Show", "view", views, format_func=VIEWS.__getitem__)
     if view != DECIDES:  # tags have no part in it
         if tagged.decisions(audit).spurious:
-            for text in notes:
-                st.info(blocks.plain(text), icon=":material/info:")
+            if len(notes):
+                said = "\n".join(f"- {blocks.plain(text)}" for text in notes)
+                st.info(said, icon=":material/info:")
         else:
             blocks.no_cue("The measures tell the cost of")
     if view == DECIDES:
@@ -170,21 +169,16 @@ _CELL = (
 
 
 def _row_html(row: dict[str, Any]) -> str:
-    value, low, high = (figure(row[name], row["unit"]) for name in ("value", "low", "high"))
-    interval = f"[{low}, {high}]" if row["low"] == row["low"] else ""
+    low, high, unit = row["low"], row["high"], row["unit"]
+    value, interval = digits.figure(row["value"], unit, low, high), digits.interval(low, high, unit)
     texts = (
         *(row["class_name"] or "all classes", row["measure"].replace("_", " "), row["subject"]),
-        *(f"{value} points" if row["unit"] == POINTS else value, interval),
+        *(f"{value} points" if unit == POINTS else value, interval),
         *(f"{row['n']:,}", row["split"], row["reading"]),
     )
     cells = "".join(f'<td style="{_CELL}">{html(text)}</td>' for text in texts)
     lines = "\n".join(map(html, meaning_of(row, value, interval).splitlines()))
     return f'<tr title="{lines}">{cells}</tr>'
-
-
-def figure(value: float, unit: str) -> str:
-    """A number as it is read: points with a sign, shares with three digits."""
-    return "" if value != value else f"{value:{FORMATS.get(unit, '.3g')}}"
 
 
 def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:

@@ -30,13 +30,15 @@ from core.errors import SpurioscopeError
 from core.measures.accuracy import ACCURACY
 from core.measures.cue_figures import CUE_GAP
 from core.measures.cue_groups import WORST
+from core.measures.digits import figure, interval
 from core.measures.flips import FLIP_RATE
 from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import EFFECT, LOGIT, POINTS, Measure
 from core.measures.registry import MEASURES
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.spreadsheet import csv_bytes
-from core.ui.frame import blocks, opened, pictures, state, tagged
+from core.ui.frame import blocks, look, opened, pictures, state, tagged
+from core.ui.frame.pictures import Look
 from core.ui.kit.gallery import Picture, gallery
 from core.ui.kit.text import unread
 
@@ -46,7 +48,7 @@ WAYS = {
     "worse": "now wrong",
     "other": "wrong before and after",
 }
-PARAMETERS = ["result", "rows", "way"]
+PARAMETERS = ["result", "rows", "way", *look.PARAMETERS]
 
 
 def said(audit: Audit) -> None:
@@ -208,10 +210,15 @@ BY_RANK = r"the (\d+) images of highest and of lowest spuriosity"
 
 
 def in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows before and after for people: titles, three digits, nothing where nothing is known."""
+    """Rows before and after for people: titles, few digits, nothing where nothing is known."""
     units = [MEASURES[name].unit if name in MEASURES else "" for name in table["measure"]]
     cells = {
-        name: [_figure(v, unit, sign) for v, unit in zip(table[name], units, strict=True)]
+        name: [
+            figure(*row, sign=sign)
+            for row in zip(
+                table[name], units, table[f"{name}_low"], table[f"{name}_high"], strict=True
+            )
+        ]
         for name, sign in (("before", ""), ("after", ""), ("change", "+"))
     }
     return pd.DataFrame(
@@ -220,7 +227,12 @@ def in_words(table: pd.DataFrame) -> pd.DataFrame:
             "measure": [_title(name) for name in table["measure"]],
             "of": table["subject"].str.replace(BY_RANK, r"\1 images a side", regex=True),
             **cells,
-            "interval": [_interval(row) for _, row in table.iterrows()],
+            "interval": [
+                interval(low, high, unit, sign="+")
+                for low, high, unit in zip(
+                    table["change_low"], table["change_high"], units, strict=True
+                )
+            ],
             "images": table["n"],
             "acted_on": table["acted_on"],
         }
@@ -235,12 +247,6 @@ def _title(name: str) -> str:
     return f"{found.title}, {found.unit}" if found.unit in (POINTS, LOGIT) else found.title
 
 
-def _figure(value: float, unit: str, sign: str) -> str:
-    """A figure with as many digits as it deserves; empty where there is none."""
-    digits = 1 if unit == POINTS else 3
-    return "" if value != value else f"{value:{sign}.{digits}f}"
-
-
 def _notes(title: str, what: str, rows: pd.DataFrame) -> None:
     """What the notes of a table say, a line per note, the longest list of figures last."""
     if rows.empty:
@@ -253,12 +259,6 @@ def _notes(title: str, what: str, rows: pd.DataFrame) -> None:
                 more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
                 of.append(f"{_title(str(name))} ({', '.join(classes[:5])}{more})")
             st.markdown(f"**{blocks.plain(str(why))}**: {blocks.plain('; '.join(of))}")
-
-
-def _interval(row: pd.Series) -> str:
-    low, high = row["change_low"], row["change_high"]
-    digits = 1 if row["unit"] == POINTS else 3
-    return f"[{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else ""
 
 
 def moved_images(parent: Audit, audit: Audit) -> str | None:
@@ -277,23 +277,29 @@ def moved_images(parent: Audit, audit: Audit) -> str | None:
         return None
     if len(found[way]) > SHOWN:
         st.caption(f"{SHOWN} of {len(found[way])} images")
-    st.markdown("Before: what speaks for the class that the old model sees")
-    first = gallery(
-        _explained(parent, ids),
-        key="moved-before",
-        size=130,
-        opacity=0.8,
-        controls=True,
-        label="Before",
-    )
-    st.markdown("After: what speaks for the class that the corrected model sees")
-    second = gallery(
-        _explained(audit, ids), key="moved-after", size=130, opacity=0.8, label="After"
-    )
-    return first or second
+    look.style()
+    how = look.now(audit)
+    legend = f" · {blocks.LIT}" if how.dims else ""
+    st.caption(f"Where is what speaks for the class that the model gives the image{legend}")
+    clicked = None
+    for title, key, of in (("Before", "moved-before", parent), ("After", "moved-after", audit)):
+        st.markdown(f"**{title}**")
+        cells = _explained(of, ids, how)
+        shown = gallery(
+            cells,
+            key=key,
+            size=130,
+            opacity=0.8,
+            dims=how.dims,
+            enlarge=blocks.TAKE_APART,
+            controls=title == "Before",
+            label=title,
+        )
+        clicked = clicked or shown
+    return clicked
 
 
-def _explained(audit: Audit, image_ids: list[str]) -> tuple[Picture, ...]:
+def _explained(audit: Audit, image_ids: list[str], how: Look) -> tuple[Picture, ...]:
     """Images with the map of the logit of the class that the model gives each of them."""
     audited = {facts.class_idx for facts in audit.classes}
     found: list[Picture] = []
@@ -303,7 +309,7 @@ def _explained(audit: Audit, image_ids: list[str]) -> tuple[Picture, ...]:
         if class_idx in audited:
             candidate = pictures.logit_of(audit, class_idx)
             scale = logit_scale(audit, class_idx)
-        found += blocks.photos(audit, [image_id], candidate=candidate, scale=scale)
+        found += blocks.photos(audit, [image_id], candidate=candidate, scale=scale, look=how)
     return tuple(found)
 
 
