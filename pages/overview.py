@@ -16,15 +16,16 @@ st.caption(
     "Ranked by **lean**: the share of other classes' images that turn into the class once the "
     "region of its strongest candidate is put into their maps, minus the same for the same shape "
     "from elsewhere in the class. Candidates tagged core are passed over. An accuracy gap is a "
-    "column, not the order: a core feature opens one, too, and a cue on every image opens none."
+    "column, not the order: a cue on every image opens none, a core feature opens one, too, and "
+    "the largest of many is too large; beside it stands that of random directions which follow "
+    "the logit as closely."
 )
 
 
 @blocks.part
 def classes() -> None:
     """Cards and tables with their filters; a click redraws them alone."""
-    if why := overview_leans.untried(audit):
-        st.info(blocks.plain(why), icon=":material/hourglass_empty:")
+    overview_leans.offer_trials(audit)
     overview_leans.first_cards(audit, tagged.leaned_on(audit))
     chosen = overview.class_table(audit)
     overview.scatter(audit)

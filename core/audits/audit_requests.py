@@ -80,8 +80,8 @@ class AuditRequest(Request, ReadingOptions):
             permitted(self.checkpoint)
 
     @classmethod
-    def again(cls, manifest: Manifest, *, parts: int) -> AuditRequest:
-        """What makes an audit as it is, but with so many parts of every class; 0: by the rule.
+    def again(cls, manifest: Manifest, *, parts: int | None = None) -> AuditRequest:
+        """What makes an audit as it is, or with so many parts of every class; 0: by the rule.
 
         Raises
         ------

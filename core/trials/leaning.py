@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -124,16 +124,21 @@ def is_possible(audit: Audit) -> str:
     """Why nothing can be tried, in words; empty where it can."""
     if not audit.exact_maps:
         return "this architecture has no exact maps"
-    if not audit.store.mapped(audit.images.index.tolist()).any():
+    if not audit.store.has_some_maps(audit.images.index.tolist()):
         return "no maps are kept; run the same audit again, which keeps those of a sample"
     return ""
 
 
+def is_tried(audit: Audit) -> bool:
+    """Whether all classes were."""
+    return there(audit.files.outcome(NAME, trial_key(audit)))
+
+
 def missing(audit: Audit) -> list[AuditedClass]:
     """The classes that were not tried, those with the largest gap first."""
-    files, key = audit.files, trial_key(audit)
-    if is_possible(audit) or there(files.outcome(NAME, key)):
+    if is_tried(audit) or is_possible(audit):
         return []
+    files, key = audit.files, trial_key(audit)
     lacking = [c for c in audit.classes if not there(files.outcome(NAME, key, c.class_idx))]
     return sorted(lacking, key=lambda facts: -(facts.top_gap or 0))
 
@@ -174,10 +179,15 @@ def _gather(audit: Audit, key: str) -> None:
 
 def trial_key(audit: Audit) -> str:
     """Changes with everything that the figures depend on."""
-    tried = audit.candidates[["class_idx", "kind", "component", "order"]]
-    rows = pd.util.hash_pandas_object(tried, index=False).to_numpy().tobytes().hex()
-    of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": rows}
+    of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": _rows(audit)}
     return fingerprint({**of, "head": head_key(audit.folder)})
+
+
+@lru_cache(maxsize=16)
+def _rows(audit: Audit) -> str:
+    """The candidates that an opened audit has, and their order."""
+    tried = audit.candidates[["class_idx", "kind", "component", "order"]]
+    return str(pd.util.hash_pandas_object(tried, index=False).to_numpy().tobytes().hex())
 
 
 class Trial:

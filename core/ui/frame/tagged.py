@@ -36,7 +36,7 @@ def _decided(audit: Audit, engine: Engine, state: tuple[int, int]) -> Decisions:
 
 def names(audit: Audit) -> Names:
     """What people call the candidates of an audit, as the log stands now."""
-    return names_in(audit.id)
+    return decisions(audit).names
 
 
 def names_in(audit_id: str) -> Names:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import ConfirmRequest
+from core.audits.audit_requests import AuditRequest, ConfirmRequest
 from core.errors import WorkspaceError
 from core.tags.called import Names
 from core.tags.log import TagStore
 from core.trials.leaned_on import BLOCKS, LeanedOn
-from core.trials.leaning import is_possible, missing
+from core.trials.leaning import is_possible, is_tried, missing
 from core.types import Tag
 from core.ui.frame import cards, look, opened, pictures, state, tagged, working
 from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only
@@ -54,17 +54,26 @@ BY = {
 """Column and direction of each, but for the order that the rows come in."""
 
 
-def untried(audit: Audit) -> str:
-    """Why classes have no figure yet, in words; empty where all have."""
+def offer_trials(audit: Audit) -> None:
+    """Why classes have no figure yet, and a job that tries them; nothing where all have."""
+    if is_tried(audit):
+        return
     if why := is_possible(audit):
-        return f"What candidates do in the maps could not be tried: {why}."
-    n = len(missing(audit))
-    if not n:
-        return ""
-    return (
-        f"{n} of {len(audit.classes)} classes were not tried yet: the audit's own run goes on with "
-        "them, and the same audit command does it again."
+        said = f"What candidates do in the maps could not be tried: {why}."
+        st.info(plain(said), icon=":material/hourglass_empty:")
+        return
+    st.info(
+        f"{len(missing(audit)):,} of {len(audit.classes):,} classes were not tried yet: the "
+        "audit's own run goes on with them, and the same audit command does it again.",
+        icon=":material/hourglass_empty:",
     )
+    if audit.manifest.mitigation is None:
+        working.offer(
+            AuditRequest.again(audit.manifest),
+            f"{audit.name}: what candidates do",
+            "Try what candidates do in the maps",
+            key="try",
+        )
 
 
 def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
@@ -168,14 +177,18 @@ def rows(audit: Audit, found: tuple[LeanedOn, ...], first: dict[int, str]) -> pd
     """
     import pandas as pd
 
-    names = tagged.names(audit)
-    return pd.DataFrame([_row(audit, one, first, names) for one in found])
+    names, digests = tagged.names(audit), audit.images.loc[list(first.values()), "digest"]
+    shown = {
+        class_idx: pictures.photo_url(audit, image_id, 96, digest=digest[:12])
+        for (class_idx, image_id), digest in zip(first.items(), digests.astype(str), strict=True)
+    }
+    return pd.DataFrame([_row(one, shown, names) for one in found])
 
 
-def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> dict[str, Any]:
-    facts, image_id = one.facts, first.get(one.facts.class_idx)
+def _row(one: LeanedOn, shown: dict[int, str], names: Names) -> dict[str, Any]:
+    facts = one.facts
     return {
-        "picture": pictures.photo_url(audit, image_id, 96) if image_id else "",
+        "picture": shown.get(facts.class_idx, ""),
         "label": facts.label,
         "class": facts.name,
         "block": one.block,
@@ -186,7 +199,7 @@ def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> di
         "control": 100 * one.control,
         "per_area": one.per_area,
         "taken": 100 * one.taken_away,
-        "accuracy": facts.accuracy,
+        "accuracy": None if facts.accuracy is None else 100 * facts.accuracy,
         "gap": facts.top_gap,
         "gap_control": facts.top_gap_control,
         "gap_text": gap_text(vars(facts), "top_"),
@@ -195,34 +208,44 @@ def _row(audit: Audit, one: LeanedOn, first: dict[int, str], names: Names) -> di
     }
 
 
+FIRST = ("picture", "class", "by", "lean", "accuracy")
+"""Columns that stand in sight in a narrow window."""
+
 COLUMNS = [
-    *("picture", "class", "by", "lean", "put_in", "control", "per_area", "taken"),
-    *("accuracy", "gap", "gap_control", "images", "interval"),
+    *(*FIRST, "put_in", "control", "per_area", "taken"),
+    *("gap", "gap_control", "images", "interval", "meaning"),
 ]
+
+
+def columns_of(table: pd.DataFrame) -> list[str]:
+    """The columns with anything in them: nothing is known yet of classes that were not tried."""
+    known = table[COLUMNS].replace("", None).notna().any()
+    return [name for name in COLUMNS if known[name]]
 
 
 def configuration() -> dict[str, Any]:
     """How the columns are drawn."""
-    number, percent = st.column_config.NumberColumn, "%.0f %%"
+    text, percent = st.column_config.TextColumn, "%.0f %%"
+
+    def number(title: str, form: str, width: int, *about: str) -> Any:
+        words = help_on(*about) if about else None
+        return st.column_config.NumberColumn(title, format=form, width=width, help=words)
+
     return {
-        "picture": st.column_config.ImageColumn("", width="small"),
-        "class": st.column_config.TextColumn("Class", width="medium"),
-        "by": st.column_config.TextColumn("Leans on", help=help_on("leaned on", "part")),
-        "lean": number("Lean", format="%+.2f", width="small", help=help_on("lean")),
-        "interval": st.column_config.TextColumn("Interval of the lean", width="medium"),
-        "put_in": number("Put in", format=percent, width="small", help=help_on("put in")),
-        "control": number("Control", format=percent, width="small"),
-        "per_area": number("Per area", format="%.1f", width="small", help=help_on("put in")),
-        "taken": number("Taken away", format=percent, width="small", help=help_on("taken away")),
-        "accuracy": st.column_config.ProgressColumn(
-            "Accuracy", format="percent", min_value=0, max_value=1, help=help_on("accuracy")
-        ),
-        "gap": number("Gap, points", format="%+.0f", width="small", help=help_on("accuracy gap")),
-        "gap_control": number(
-            "Random directions", format="%+.0f", width="small", help=help_on("above its control")
-        ),
-        "images": number("Images"),
-        "meaning": st.column_config.TextColumn("Definition", width="large"),
+        "picture": st.column_config.ImageColumn("", width=62, pinned=True),
+        "class": text("Class", width=124, pinned=True),
+        "by": text("Leans on", width=116, help=help_on("leaned on", "part")),
+        "lean": number("Lean", "%+.2f", 64, "lean"),
+        "accuracy": number("Accuracy", percent, 84, "accuracy"),
+        "put_in": number("Put in", percent, 68, "put in"),
+        "control": number("Control", percent, 74),
+        "per_area": number("Per area", "%.1f", 78, "put in"),
+        "taken": number("Taken away", percent, 96, "taken away"),
+        "gap": number("Gap, points", "%+.0f", 96, "accuracy gap"),
+        "gap_control": number("Random directions", "%+.0f", 138, "above its control"),
+        "images": number("Images", "%d", 72),
+        "interval": text("Interval of the lean", width=138),
+        "meaning": text("Definition", width="large"),
     }
 
 

@@ -15,7 +15,7 @@ from core.models.overrides import in_words as preprocess_words
 from core.models.precision import in_words
 from core.storage.json_values import as_json
 from core.ui.frame import opened, state, tagged
-from core.ui.frame.blocks import GAPS, empty, gap_text, numbers, plain, ranked, table
+from core.ui.frame.blocks import empty, gap_text, numbers, plain, ranked, table
 from core.ui.frame.words import help_on
 from core.ui.overview import leans
 
@@ -45,7 +45,6 @@ def headline(audit: Audit) -> None:
         "into it than the same shape from elsewhere in the class does. A core feature does so, "
         "too: only a tag says whether it should matter."
     )
-    st.caption(GAPS)
     compute, head = manifest.compute, manifest.head
     heads = {"keep": "the model's own head", "fit": "a linear probe fitted on the train split"}
     how = (
@@ -54,7 +53,8 @@ def headline(audit: Audit) -> None:
         f"{compute.device}, {in_words(compute)} · "
         f"fingerprint {manifest.fingerprint}"
     )
-    st.caption(plain(how))
+    with st.expander("How it was computed"):
+        st.markdown(plain(how))
 
 
 def prepare(audit: Audit) -> None:
@@ -147,9 +147,8 @@ def class_table(audit: Audit) -> str | None:
 
 def _block(table: pd.DataFrame, key: str) -> str | None:
     """The rows of one block; returns the label of a chosen one."""
-    columns = [*leans.COLUMNS, *(["meaning"] if table["meaning"].any() else [])]
     event = st.dataframe(
-        table[columns],
+        table[leans.columns_of(table)],
         hide_index=True,
         width="stretch",
         row_height=56,
@@ -158,6 +157,7 @@ def _block(table: pd.DataFrame, key: str) -> str | None:
         selection_mode="single-row",
         key=key,
         column_config=leans.configuration(),
+        placeholder="",
     )
     rows = event["selection"]["rows"]
     return str(table["label"].iloc[rows[0]]) if rows else None
