@@ -16,23 +16,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
+from scipy.stats import t
 
 import core
 from benchmarks.measure import MODEL
 from core.audits.analysis import analyse
 from core.audits.audit import Audit
 from core.audits.subject import Subject
+from core.candidates.part_kind import PART
 from core.config import FORMAT
-from core.features.shards import PLAN_COLUMNS, FeatureStore
+from core.features.sample import sampled
+from core.features.shards import KEPT, FeatureStore
 from core.storage.audit_manifest import Manifest
 from core.storage.files import replacing_folder, write_frame, write_json
+from core.storage.layout import ShardFiles
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.entries import NewTag
 from core.tags.log import TagStore
-from core.types import ImageTable, Preprocess, silent
+from core.trials.leaning import COLUMNS, KEYS, corrected_intervals, leading, trial_key
+from core.trials.leaning import NAME as TRIALS
+from core.types import BoolArray, FloatArray, ImageTable, IntArray, Preprocess, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
+
+NAME = "generated"
+"""Of the audit, where none is given."""
 
 COMPONENTS = 64
 TRAIN = 0.7
@@ -50,6 +59,9 @@ def make(
     classes: int,
     per_class: int,
     width: int | None = None,
+    room: int = 0,
+    parts: int | None = None,
+    name: str = NAME,
     seed: int = 0,
 ) -> Audit:
     """Write an audit of ``classes`` x ``per_class`` images, and its tags.
@@ -57,25 +69,48 @@ def make(
     Parameters
     ----------
     width : number of features; None: those of the packaged model, which can then draw overlays.
+    room, parts : as of :func:`features_of`.
     """
-    model = _model(classes, width, seed)
-    workspace.require_writable()
-    table = _table(workspace.root / "pictures", model.outputs, per_class, seed)
-    manifest = _manifest(model, table)
-    folder = workspace.folder(manifest.id)
-    write_json(folder / "manifest.json", manifest)
-    store = _features(folder, table, model, seed)
-    rows = ["digest", "width", "height", "readable", "reason"]
-    images = table.frame.join(store.rows[rows], on="image_id")
-    write_frame(folder / "images.parquet", images)
-    analyse(Subject(manifest, table, images, store), model, silent)  # type: ignore[arg-type]
-    write_json(folder / "manifest.json", replace(manifest, state="finished"))
-    audit = Audit(folder)
+    model = model_of(classes, width, seed)
+    subject = features_of(workspace, model, per_class, room=room, parts=parts, name=name, seed=seed)
+    analyse(subject, model, silent)  # type: ignore[arg-type]
+    files = subject.files
+    write_json(files.manifest, replace(subject.manifest, state="finished"))
+    audit = Audit(files.folder)
     tag(audit, TagStore.open(workspace), seed)
     return audit
 
 
-def _model(classes: int, width: int | None, seed: int) -> SimpleNamespace:
+def features_of(
+    workspace: Workspace,
+    model: SimpleNamespace,
+    per_class: int,
+    *,
+    room: int = 0,
+    parts: int | None = None,
+    name: str = NAME,
+    seed: int = 0,
+) -> Subject:
+    """An audit as the pass leaves it, before its analysis.
+
+    Parameters
+    ----------
+    room : images whose maps fit (:func:`core.features.sample.sampled`).
+    parts : of a class; None: as many as the rule says.
+    """
+    workspace.require_writable()
+    table = _table(workspace.root / "pictures", model.outputs, per_class, seed)
+    manifest = _manifest(model, table, parts, name)
+    folder = workspace.folder(manifest.id)
+    write_json(folder / "manifest.json", manifest)
+    store = _features(folder, table, model, room, seed)
+    rows = ["digest", "width", "height", "readable", "reason"]
+    images = table.frame.join(store.rows[rows], on="image_id")
+    write_frame(folder / "images.parquet", images)
+    return Subject(manifest, table, images, store)
+
+
+def model_of(classes: int, width: int | None, seed: int = 0) -> SimpleNamespace:
     """A head of random directions, and the facts that an audit records about its encoder."""
     rng = np.random.default_rng(seed)
     found: Model | None = None
@@ -147,7 +182,7 @@ def _pictures(folder: Path, seed: int) -> list[str]:
     return names
 
 
-def _manifest(model: SimpleNamespace, table: ImageTable) -> Manifest:
+def _manifest(model: SimpleNamespace, table: ImageTable, count: int | None, name: str) -> Manifest:
     parts = {
         "data": table.source,
         "images": len(table.frame),
@@ -157,7 +192,7 @@ def _manifest(model: SimpleNamespace, table: ImageTable) -> Manifest:
     facts = {
         "format": FORMAT,
         "id": fingerprint(parts)[:12],
-        "name": "generated",
+        "name": name,
         "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": core.__version__,
         "state": "running",
@@ -180,15 +215,24 @@ def _manifest(model: SimpleNamespace, table: ImageTable) -> Manifest:
             "batch_size": 32,
             "reason": "generated",
         },
+        "counts": None if count is None else {PART: count},
     }
     return Manifest.from_json(facts)
 
 
-def _features(folder: Path, table: ImageTable, model: SimpleNamespace, seed: int) -> FeatureStore:
+def _features(
+    folder: Path, table: ImageTable, model: SimpleNamespace, room: int, seed: int
+) -> FeatureStore:
     """Write every shard; no more than one is in memory."""
     frame = table.frame.assign(bytes=1, modified=0)
+    fitting = frame["split"].to_numpy() == "train"
+    if room >= len(frame):
+        frame[KEPT] = True
+    elif room:
+        ids, labels = frame["image_id"].tolist(), frame["label"].tolist()
+        frame = frame.assign(**{KEPT: sampled(ids, labels, fitting, room)})
     store = FeatureStore(folder)
-    store.extend(frame[PLAN_COLUMNS])
+    store.extend(frame)
     index = {label: i for i, label in enumerate(model.outputs)}
     which = frame["label"].map(index).to_numpy(dtype=np.int64)
     shown = frame["cue"].to_numpy(dtype=np.float32)
@@ -205,9 +249,38 @@ def _features(folder: Path, table: ImageTable, model: SimpleNamespace, seed: int
         facts["digest"] = facts["image_id"]
         facts = facts.assign(width=SIDE, height=SIDE, reason="", readable=True)
         with replacing_folder(shard.files.folder) as temporary:
-            np.save(temporary / "features.npy", features)
-            facts.to_parquet(temporary / "rows.parquet", index=False)
+            files = ShardFiles(temporary)
+            np.save(files.array("features"), features)
+            facts.to_parquet(files.rows, index=False)
+            if (kept := shard.kept(False)).any():
+                _keep_maps(files, kept, features, which[rows], shown[rows], model)
     return store
+
+
+def _keep_maps(
+    files: ShardFiles,
+    kept: BoolArray,
+    features: FloatArray,
+    which: IntArray,
+    shown: FloatArray,
+    model: SimpleNamespace,
+) -> None:
+    """Maps whose mean over places are the features: the class in the middle, its cue in a corner.
+
+    What the rest of a feature is at a place differs from place to place, too.
+    """
+    h, w = model.map_grid
+    y, x = np.mgrid[0:h, 0:w] / (h - 1) - 0.5
+    middle, corner = (np.exp(-8 * ((y - at) ** 2 + (x - at) ** 2)).ravel() for at in (0, 0.5))
+    own = CLASS * model.own[which[kept]]
+    cue = CUE * shown[kept, None] * model.cue[which[kept]]
+    places = np.random.default_rng(0).normal(size=(features.shape[1], h * w)).astype(np.float32)
+    found = features[kept, :, None] * (1 + places - places.mean(axis=1, keepdims=True))
+    for values, place in ((own, middle), (cue, corner)):
+        found += values[:, :, None] * (place / place.mean() - 1).astype(np.float32)
+    np.save(files.maps, found.reshape(*found.shape[:2], h, w).astype(np.float16))
+    if not kept.all():
+        np.save(files.mapped, np.flatnonzero(kept))
 
 
 def tag(audit: Audit, store: TagStore, seed: int = 0) -> int:
@@ -224,3 +297,24 @@ def tag(audit: Audit, store: TagStore, seed: int = 0) -> int:
                 who = f"person {person}"
                 rows.append(NewTag(who, facts.label, "pca", component, said, confidence=sure))
     return store.add_many(audit.id, rows)
+
+
+def try_candidates(audit: Audit, seed: int = 0) -> int:
+    """Store what leading candidates do as if it was tried: figures that are drawn, not measured.
+
+    Every third candidate is above its control. Trying those of a thousand classes takes a while.
+    """
+    rng, rows = np.random.default_rng(seed), leading(audit)[KEYS]
+    n = len(rows)
+    lean, error = rng.uniform(0.1, 0.8, n) * (np.arange(n) % 3 == 0), rng.uniform(0.01, 0.05, n)
+    control, area, taken = (rng.uniform(0, most, n) for most in (0.2, 0.4, 0.6))
+    drawn = {
+        **{"area": area, "donors": 6, "targets": 900, "own": 30, "obstacle": ""},
+        **{"put_in": control + lean, "put_in_control": control, "lean": lean, "error": error},
+        **{"put_in_low": control + lean / 2, "put_in_high": np.minimum(control + 1.2 * lean, 1)},
+        **{"taken_away": taken, "taken_away_low": taken / 2, "taken_away_high": taken + 0.2},
+        **{"p": 2 * t.sf(lean / error, 5), "taken_away_control": 0.05, "fill_sensitivity": 0.02},
+    }
+    table = corrected_intervals(rows.assign(lean_low=0.0, lean_high=0.0, **drawn)[COLUMNS])
+    write_frame(audit.files.outcome(TRIALS, trial_key(audit)), table)
+    return n

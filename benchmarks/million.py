@@ -18,8 +18,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.clicks import browser, server
+from benchmarks.generated import NAME
 from benchmarks.measure import Line
-from benchmarks.scale import NAME, listening, opening
+from benchmarks.scale import listening, opening
 
 CLASSES, PER_CLASS, WIDTH = 100, 10_000, 64
 OPENINGS = 5

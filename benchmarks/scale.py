@@ -1,8 +1,10 @@
 """A thousand classes, 64 components, 100,000 images: how fast pages open, and the memory held.
 
-The features are generated (:mod:`benchmarks.generated`); every class has tagged cues. The map is
-computed beforehand, as the app does in a job. ``SPURIOSCOPE_SCALED=DIR`` uses the audit of a
-workspace that a run has left there; what is missing in it is made, and kept.
+The features are generated (:mod:`benchmarks.generated`), and maps of a few images of every class,
+in which its parts are found; every class has tagged cues, and figures of what its candidates do
+that are drawn (a few classes are tried, for the time). The map is computed beforehand, as the app
+does in a job. ``SPURIOSCOPE_SCALED=DIR`` uses the audits of a workspace that a run has left there;
+is missing in it is made, and kept.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from benchmarks.clicks import SETTLED, browser, server
+from benchmarks.clicks import ROOT, SETTLED, browser, server
+from benchmarks.generated import NAME
 from benchmarks.measure import Line
+
+if TYPE_CHECKING:
+    from core.audits.audit import Audit
+    from core.storage.workspace import Workspace
 
 CLASSES, PER_CLASS = 1000, 100
 OPENINGS = 5
@@ -31,17 +38,20 @@ PAGES = {
 PATHS = {"overview": ""}
 """Addresses that are not the page's name: the first page has the bare one."""
 
-NAME = "generated"
-"""Of the audit, as it is generated."""
+FEW = 10
+"""Classes of the audit that the large one's page is set against."""
 
-SECONDS, GIGABYTES = 2.0, 1.5
+PARTS, MAPPED = 4, 6
+"""Parts of a class, and training images of it whose maps are kept."""
+
+TRIED = 3
+"""Classes whose candidates are tried."""
+
+SECONDS, GIGABYTES, TIMES = 2.0, 1.5, 8.0
 
 
 def run() -> list[Line]:
     """Generate, open every page several times, and ask the server for its memory."""
-    from benchmarks.generated import make
-    from core.audits.audit import Audit
-    from core.audits.map import compute_map
     from core.measures.stored import known
     from core.storage.workspace import Workspace
     from core.tags.decisions import decided
@@ -51,28 +61,88 @@ def run() -> list[Line]:
         kept = os.environ.get("SPURIOSCOPE_SCALED")
         folder = kept or stack.enter_context(tempfile.TemporaryDirectory())
         workspace = Workspace(Path(folder))
-        if workspace.named(NAME):
-            audit = Audit.open(workspace, NAME)
-        else:
-            audit = make(workspace, classes=CLASSES, per_class=PER_CLASS)
-            compute_map(audit, umap=False)
+        small, audit = generated(workspace, "few", FEW), generated(workspace, NAME, CLASSES)
         began = time.perf_counter()
         known(audit, decided(audit, TagStore.open(workspace)))
         taken = time.perf_counter() - began
-        lines = opened(folder, len(audit.images), len(audit.classes))
+        lines = opened(folder, audit)
+        scripts = [*script_lines(folder, small, audit), trial_line(audit)]
     return [
         *lines,
+        *scripts,
         Line("gaps and groups of every class, or read where they are stored", taken, "", "s"),
     ]
 
 
-def opened(folder: str, images: int, classes: int) -> list[Line]:
-    """Every line about an audit that is alone in its workspace."""
+def generated(workspace: Workspace, name: str, classes: int) -> Audit:
+    """The audit of a workspace with its map and figures of trials, made where it is not there."""
+    from benchmarks.generated import make, try_candidates
+    from core.audits.audit import Audit
+    from core.audits.map import compute_map
+    from core.features.sample import POOL
+
+    if workspace.named(name):
+        return Audit.open(workspace, name)
+    room = max(classes * MAPPED + POOL, 3 * POOL)
+    audit = make(workspace, classes=classes, per_class=PER_CLASS, room=room, parts=PARTS, name=name)
+    compute_map(audit, umap=False)
+    try_candidates(audit)
+    return audit
+
+
+def script_lines(folder: str, small: Audit, audit: Audit) -> list[Line]:
+    """The script of Overview without a browser: opened by a process, and run again by a click."""
+    os.environ["SPURIOSCOPE_WORKSPACE"] = folder
+    (_, few), (first, again) = (_script(one) for one in (small, audit))
+    ratio = again / few
+    return [
+        Line(
+            "script of Overview: first in its process",
+            first,
+            f"< {SECONDS:g}",
+            "s",
+            first < SECONDS,
+        ),
+        Line(f"script of Overview, run again: median of {OPENINGS}", again, "", "s"),
+        Line(f"the same over that of {FEW} classes", ratio, f"<= {TIMES:g}", "x", ratio <= TIMES),
+    ]
+
+
+def _script(audit: Audit) -> tuple[float, float]:
+    """Seconds of a first run and, in the middle, of further ones."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app.query_params["audit"] = audit.id
+    times = []
+    for _ in range(OPENINGS + 1):
+        began = time.perf_counter()
+        app.run()
+        times.append(time.perf_counter() - began)
+        assert [title.value for title in app.title] == [audit.name]
+    return times[0], statistics.median(times[1:])
+
+
+def trial_line(audit: Audit) -> Line:
+    """What it takes to try the candidates of a class among a thousand; not kept."""
+    from core.trials.leaning import Trial
+
+    trial = Trial(audit)
+    trial.of_class(audit.classes[0])  # the pool is read, once for all classes
+    began = time.perf_counter()
+    for facts in audit.classes[1 : TRIED + 1]:
+        trial.of_class(facts)
+    taken = (time.perf_counter() - began) / TRIED
+    return Line(f"put in and taken away of a class among {len(audit.classes):,}", taken, "", "s")
+
+
+def opened(folder: str, audit: Audit) -> list[Line]:
+    """Every line about an audit in a browser."""
     lines = []
     with server(folder) as url, browser() as page:
         process = listening(url)
         for name, painted in PAGES.items():
-            times = [opening(page, url, name) for _ in range(OPENINGS)]
+            times = [opening(page, url, name, audit.id) for _ in range(OPENINGS)]
             what = f"page {name}, {painted}"
             lines.append(Line(f"{what}: opened first", times[0], "", "s"))
             middle = statistics.median(times)
@@ -83,8 +153,8 @@ def opened(folder: str, images: int, classes: int) -> list[Line]:
     return [
         *lines,
         Line("resident memory of the server", held, "< 1.5", "GB", held < GIGABYTES),
-        Line("classes", classes, ""),
-        Line("images", images, ""),
+        Line("classes", len(audit.classes), ""),
+        Line("images", len(audit.images), ""),
         Line("load of the machine in the last minute", os.getloadavg()[0], ""),
     ]
 
@@ -98,11 +168,12 @@ def listening(url: str) -> psutil.Process:
     raise SystemExit(f"nobody listens on {url}")
 
 
-def opening(page: Any, url: str, name: str) -> float:
+def opening(page: Any, url: str, name: str, audit_id: str = "") -> float:
     """Seconds from an address entered until what the page is about is painted, in a new tab."""
+    query = f"?audit={audit_id}" if audit_id else ""
     with _blank(page):
         began = time.perf_counter()
-        page.goto(f"{url}/{PATHS.get(name, name)}", wait_until="commit")
+        page.goto(f"{url}/{PATHS.get(name, name)}{query}", wait_until="commit")
         page.wait_for_function(_PAINTED, arg=name, timeout=120_000)
         taken = time.perf_counter() - began
         page.wait_for_selector(SETTLED, timeout=120_000)
