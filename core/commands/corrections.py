@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, Terminal, records
 from core.corrections.mitigate_request import MitigateRequest
-from core.measures.digits import figure, interval
+from core.measures.decimals import figure, interval
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 

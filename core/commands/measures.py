@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, records
-from core.measures.digits import figure, interval
+from core.measures.decimals import figure, interval
 from core.measures.measure import POINTS
 from core.measures.measure_requests import FactorsRequest, MeasureRequest, ScoreRequest
 from core.storage.workspace import Workspace

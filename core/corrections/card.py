@@ -19,7 +19,7 @@ from core.corrections.corrected import (
 )
 from core.corrections.methods import cited
 from core.markdown import escaped
-from core.measures.digits import figure, interval
+from core.measures.decimals import figure, interval
 from core.measures.measure import EFFECT
 from core.measures.registry import MEASURES
 from core.models.precision import in_words

@@ -12,7 +12,7 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.availability import COST, make_trials, missing
 from core.measures.cells import Context, Figure, Figures, figures_of
-from core.measures.digits import figure, interval, p_value
+from core.measures.decimals import figure, interval, p_value
 from core.measures.measure import (
     BOTH,
     EXACT,

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.measures import digits
+from core.measures import decimals
 from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import POINTS
 from core.measures.measure_requests import MeasureRequest
@@ -170,7 +170,10 @@ _CELL = (
 
 def _row_html(row: dict[str, Any]) -> str:
     low, high, unit = row["low"], row["high"], row["unit"]
-    value, interval = digits.figure(row["value"], unit, low, high), digits.interval(low, high, unit)
+    value, interval = (
+        decimals.figure(row["value"], unit, low, high),
+        decimals.interval(low, high, unit),
+    )
     texts = (
         *(row["class_name"] or "all classes", row["measure"].replace("_", " "), row["subject"]),
         *(f"{value} points" if unit == POINTS else value, interval),

@@ -30,7 +30,7 @@ from core.errors import SpurioscopeError
 from core.measures.accuracy import ACCURACY
 from core.measures.cue_figures import CUE_GAP
 from core.measures.cue_groups import WORST
-from core.measures.digits import figure, interval
+from core.measures.decimals import figure, interval
 from core.measures.flips import FLIP_RATE
 from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import EFFECT, LOGIT, POINTS, Measure

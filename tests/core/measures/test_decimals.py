@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.measures.digits import figure, interval, p_value
+from core.measures.decimals import figure, interval, p_value
 
 
 @pytest.mark.parametrize(
