@@ -15,10 +15,10 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.class_files import named_table, write_kind
+from core.audits.stored_images import class_images
 from core.candidates.kinds import Found
-from core.candidates.linear_kinds import PCA
 from core.candidates.part_kind import PART, approximate
-from core.candidates.search import ClassFeatures, ClassImages, measured
+from core.candidates.search import ClassImages, measured
 from core.errors import InputError
 from core.features.sample import sampled
 from core.storage.files import locked, write_frame
@@ -61,7 +61,7 @@ def find_approximate_parts(
     facts = audit.class_facts(label)
     busy = f"audit {audit.name!r} is being computed by another process; wait for it"
     with locked(audit.files.lock, busy):
-        images = _images(audit, facts.class_idx)
+        images = class_images(audit, audit.class_arrays(facts.class_idx))
         found = _found(audit, images, count, model or audit.load_model(), report)
         table = named_table(
             measured(images, PART, found), images.image_ids, facts.class_idx, facts.name
@@ -98,29 +98,3 @@ def _chosen(images: ClassImages) -> np.ndarray:
         kept = sampled(ids[rows].tolist(), [""] * len(rows), np.ones(len(rows), bool), room)
         found.append(rows[kept][:room])
     return np.concatenate(found)
-
-
-def _images(audit: Audit, class_idx: int) -> ClassImages:
-    """The class as its parts are found in it, without maps."""
-    arrays = audit.class_arrays(class_idx)
-    ids = arrays.image_ids
-    place = audit.images.index.get_indexer(ids)
-    given = ClassFeatures(
-        audit.features(ids),
-        audit.head.weight[class_idx],
-        float(audit.head.bias[class_idx]),
-        train=np.asarray(arrays.fitting, bool),
-        held_out=audit.held_out[place],
-        correct=audit.images["fair"].to_numpy(bool)[place],
-    )
-    return ClassImages(
-        given,
-        ids,
-        class_idx,
-        np.asarray(audit.head.weight, np.float64),
-        np.asarray(audit.head.bias, np.float64),
-        tuple(facts.class_idx for facts in audit.classes),
-        np.zeros(len(ids), bool),
-        audit.store.stored_maps,
-        np.asarray(arrays.of_kind(PCA).alpha),
-    )

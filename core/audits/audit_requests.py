@@ -299,3 +299,27 @@ class PartsRequest(Request):
     def __post_init__(self) -> None:
         if self.number is not None and self.number < 1:
             raise InputError(f"--number {self.number}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class DiscoverRequest(Request):
+    """``discover``: clusters of explanations, class by class."""
+
+    command = "discover"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+    method: str = option("spray", "how: spray, spectral relevance analysis", choices=["spray"])
+    class_name: str | None = option(
+        None, "of this class (label, name or #index) instead of all", "--class", metavar="NAME"
+    )
+    space: tuple[str, ...] = option(
+        (),
+        "what images are compared by: heatmap (places), psi (channels), part; may be repeated "
+        "(default: all)",
+        metavar="SPACE",
+    )
+    clusters: int | None = option(
+        None, "how many in each space (default: by the eigengap)", type=int, metavar="N"
+    )
+    neighbours: int = option(10, "of an image in the graph", type=int, metavar="K")
+    seed: int = option(0, "of the groups", type=int)

@@ -36,9 +36,9 @@ class Found:
     is not stored."""
 
     @classmethod
-    def nothing(cls, images: int) -> Found:
+    def nothing(cls, images: int, arrays: Mapping[str, np.ndarray] | None = None) -> Found:
         """No candidate in a class of so many images."""
-        return cls(np.zeros(0, np.int64), np.zeros((images, 0)), {})
+        return cls(np.zeros(0, np.int64), np.zeros((images, 0)), arrays or {})
 
 
 class Sizes(Protocol):
@@ -97,8 +97,13 @@ class CandidateKind(ABC):
     """What the candidate with number 0 is called."""
     whole: ClassVar[str] = "logit"
     """What alphas are shares of, in a word."""
+    adds: ClassVar[bool] = True
+    """Whether alphas are in units of the whole; else their share of its variance is the squared
+    correlation with it."""
     found: ClassVar[bool] = True
     """Whether an audit finds some itself; others come from another model."""
+    asked: ClassVar[bool] = False
+    """Whether some are found only where somebody asks for them, beside those of the audit."""
     few: ClassVar[bool] = True
     """Whether a choice on a page lists all of a class."""
     needs: ClassVar[Needs] = "features"
@@ -148,6 +153,7 @@ KINDS: Registry[CandidateKind] = Registry(
         "core.candidates.linear_kinds:NEURONS",
         "core.candidates.linear_kinds:CARRIED_DIRECTIONS",
         "core.candidates.part_kind:PARTS",
+        "core.candidates.cluster_kind:CLUSTERS",
     ),
     (NAME, "1 to 16 small letters"),
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from core.candidates.candidate import linear_alpha
-from core.candidates.kinds import Found
+from core.candidates.kinds import KINDS, Found
 from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.parts import Maps, Margin, margin
 from core.candidates.pca import ClassPCA, class_pca
@@ -171,7 +171,19 @@ def measured(images: ClassImages, kind: str, found: Found) -> pd.DataFrame:
     mixed = np.asarray(images.components, np.float64)[known]
     table = _measure(part, alpha, whole[known], mixed, kind, found.numbers, nothing)
     table["top_image_ids"] = [rows[top].tolist() for top in table["top_image_ids"]]
+    if not KINDS[kind].adds and part.train.sum() > 1:
+        table["variance_share"] = squared_correlation(alpha[part.train], whole[known][part.train])
+        table["order"] = page_order(table)
     return table
+
+
+def squared_correlation(alpha: FloatArray, whole: FloatArray) -> FloatArray:
+    """(m,) share of the variance of a number (n,) that goes along with each alpha (n, m)."""
+    centred, own = whole - whole.mean(), alpha - alpha.mean(axis=0)
+    spread = np.square(own).sum(axis=0) * np.square(centred).sum()
+    along, nothing = np.square(centred @ own), np.zeros(len(spread))
+    found: FloatArray = np.divide(along, spread, out=nothing, where=spread > 0)
+    return found
 
 
 def find_candidates(

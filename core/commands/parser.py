@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.audits.audit_requests import (
     AuditRequest,
     DemoRequest,
+    DiscoverRequest,
     MapRequest,
     PartsRequest,
     SearchRequest,
@@ -20,6 +21,7 @@ from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
+from core.commands import discovering as discover_commands
 from core.commands import doctor, tracking
 from core.commands import explain as explain_commands
 from core.commands import generators as generate_commands
@@ -146,6 +148,12 @@ COMMANDS = {
             "approximate parts of a class, where the architecture has no exact maps",
             parts_commands.run,
             PartsRequest.add_arguments,
+        ),
+        Command(
+            "discover",
+            "strategies of classes: clusters of explanations, and how far they stand apart",
+            discover_commands.run,
+            DiscoverRequest.add_arguments,
         ),
         Command(
             "confirm",

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.audits.class_files import carry_direction
-from core.audits.other_kinds import searched
+from core.audits.other_kinds import asked, searched
 from core.candidates.linear_kinds import CARRIED, PCA
 from core.corrections.corrected import facts_of
 from core.corrections.derived import link_tree
@@ -34,7 +34,7 @@ def carry_tags(parent: Audit, audit: Audit, store: TagStore) -> int:
     if same:
         link_tree(parent.files.carried, audit.files.carried)
     known = {facts.label for facts in audit.classes}
-    anew = {PCA, *(kind.name for kind in searched())}
+    anew = {PCA, *(kind.name for kind in (*searched(), *asked()))}
     places: dict[tuple[str, str], dict[int, int]] = {}
     rows = []
     for event in store.current(parent.id):

@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.other_kinds import asked, found_in
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
+from core.candidates.kinds import KINDS
 from core.config import CONFIDENCE
 from core.errors import InputError, UnreadableImageError
 from core.explain.heatmaps import upsample
@@ -109,7 +111,13 @@ COLUMNS = [*KEYS, *FIGURES]
 
 def confirmed(audit: Audit) -> pd.DataFrame:
     """The candidates that were tried in pixels (COLUMNS), a row each; empty without any."""
-    paths = audit.files.every_outcome(NAME, _key(audit))
+    key = _key(audit)
+    of_asked = {f"-{kind.name}-": _made(audit, kind.name) for kind in asked()}
+    paths = [
+        path
+        for path in audit.files.every_outcome(NAME, key)
+        if all(word not in path.name or made + key in path.name for word, made in of_asked.items())
+    ]
     return read_frames(paths, COLUMNS)[0] if paths else pd.DataFrame(columns=COLUMNS)
 
 
@@ -189,8 +197,13 @@ def _key(audit: Audit) -> str:
 
 
 def _path(audit: Audit, candidate: Candidate) -> Path:
-    key = f"{candidate.key.short}-{_key(audit)}"
+    key = f"{candidate.key.short}-{_made(audit, candidate.key.kind)}{_key(audit)}"
     return audit.files.outcome(NAME, key, candidate.class_idx)
+
+
+def _made(audit: Audit, kind: str) -> str:
+    """What the candidates of a kind that is asked for were found in; empty of other kinds."""
+    return fingerprint(found_in(audit.files, [kind])) if KINDS[kind].asked else ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays
+from core.audits.other_kinds import asked, found_in
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.candidates.key import CandidateKey
-from core.candidates.kinds import found_kinds
+from core.candidates.kinds import KINDS, found_kinds
 from core.candidates.parts import Maps
 from core.features.sample import POOL, sampled
 from core.models.linear import head_key
@@ -58,11 +60,12 @@ def leaning(audit: Audit) -> pd.DataFrame:
     ``lean_low`` is above 0. Empty where nothing was tried yet.
     """
     files, key = audit.files, trial_key(audit)
-    whole = files.outcome(NAME, key)
-    if there(whole):
-        return read_frame(whole, needed=COLUMNS)
+    whole, more = files.outcome(NAME, key), _asked_path(audit)
     paths = [files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
-    found = [path for path in paths if there(path)]
+    found = [path for path in ([whole] if there(whole) else paths) if there(path)]
+    if found == [whole] and not there(more):
+        return read_frame(whole, needed=COLUMNS)
+    found += [more] if there(more) else []
     if not found:
         return pd.DataFrame(columns=COLUMNS)
     return corrected_intervals(read_frames(found, COLUMNS)[0])
@@ -87,7 +90,36 @@ def with_leaning(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
 def leading(audit: Audit) -> pd.DataFrame:
     """The candidates that are tried: the first LEADING of every class and kind that is found."""
     table = audit.candidates
-    return table[(table["order"] < LEADING) & table["kind"].isin(found_kinds())]
+    kinds = [kind for kind in found_kinds() if not KINDS[kind].asked]
+    return table[(table["order"] < LEADING) & table["kind"].isin(kinds)]
+
+
+def _asked_for(audit: Audit) -> pd.DataFrame:
+    """The candidates of kinds that somebody asked for, all of which are tried."""
+    table = audit.candidates
+    return table[table["kind"].isin([kind.name for kind in asked()])]
+
+
+def _asked_path(audit: Audit) -> Path:
+    """Where the trials of these lie; another name whenever others are found."""
+    key = fingerprint({"trial": trial_key(audit), "found": found_in(audit.files, KINDS)})
+    return audit.files.outcome(f"{NAME}-asked", key)
+
+
+def measure_asked(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
+    """Try the candidates of kinds that somebody asked for; returns :func:`leaning`."""
+    path, table = _asked_path(audit), _asked_for(audit)
+    if len(table) and not there(path) and not is_possible(audit):
+        trial, found = Trial(audit), []
+        for done, (output, rows) in enumerate(table.groupby("class_idx")):
+            report(Progress("Trying candidates in the maps", done, 0, "classes"))
+            arrays = audit.class_arrays(int(str(output)))
+            chosen = [
+                arrays.candidate(k, int(n)) for k, n in rows[["kind", "component"]].to_numpy()
+            ]
+            found.append(trial.of_candidates(arrays, chosen))
+        write_frame(path, pd.concat(found, ignore_index=True))
+    return leaning(audit)
 
 
 def tried(
@@ -178,15 +210,17 @@ def _gather(audit: Audit, key: str) -> None:
 
 
 def trial_key(audit: Audit) -> str:
-    """Changes with everything that the figures depend on."""
+    """Changes with everything that the figures of what an audit finds itself depend on."""
     of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": _rows(audit)}
     return fingerprint({**of, "head": head_key(audit.folder)})
 
 
 @lru_cache(maxsize=16)
 def _rows(audit: Audit) -> str:
-    """The candidates that an opened audit has, and their order."""
-    tried = audit.candidates[["class_idx", "kind", "component", "order"]]
+    """The candidates that an opened audit found itself, and their order."""
+    table = audit.candidates
+    own = table[~table["kind"].isin([kind.name for kind in asked()])]
+    tried = own[["class_idx", "kind", "component", "order"]]
     return str(pd.util.hash_pandas_object(tried, index=False).to_numpy().tobytes().hex())
 
 

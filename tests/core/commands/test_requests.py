@@ -16,6 +16,7 @@ from core.audits.audit_requests import (
     AuditRequest,
     ConfirmRequest,
     DemoRequest,
+    DiscoverRequest,
     ExplainRequest,
     MapRequest,
     PartsRequest,
@@ -75,6 +76,15 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     },
     DemoRequest: {"name": ("solar", "compare")},
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
+    DiscoverRequest: {
+        "audit": ODD,
+        "method": ("spray",),
+        "class_name": ODD,
+        "space": (("psi",), ("heatmap", "part")),
+        "clusters": (2, 9),
+        "neighbours": (3,),
+        "seed": (7,),
+    },
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
     ExplainRequest: {
