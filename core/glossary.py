@@ -281,6 +281,15 @@ _ALL = (
         f"{_MOAYERI}, section 3",
     ),
     Term(
+        "sufficient subset",
+        "The smallest part of an image that a model is still sure of, once everything else is "
+        "filled: parts are taken away one after the other, those first whose loss hurts the "
+        "confidence least. The fill matters: what it is given alone, and what the same part is "
+        "given on other fills, is told.",
+        "share of the image",
+        source="Carter et al. 2019 and 2021",
+    ),
+    Term(
         "tag",
         "What one person says about a candidate: core, spurious or unsure. Every tag is kept with "
         "its time; taking one back is an entry, too.",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.ui.frame import blocks, likeness, shell, state
-from core.ui.image import image
+from core.ui.image import enough, image
 
 audit = shell.current_audit()
 
@@ -31,6 +31,7 @@ def explain(image_id: str) -> None:
         image.predictions(audit, found.logits, after)
     with left:
         image.overlay(audit, image_id, found)
+    enough.section(audit, image_id, found.class_idx)
     likeness.more_like_these(audit, [image_id], found.label)
     state.publish(image.EXPLAINING)
 

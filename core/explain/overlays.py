@@ -74,6 +74,16 @@ def spotlight_png(heatmap: FloatArray, *, size: int, parts: Parts = "both") -> b
     return png(rgba)
 
 
+def region_png(inside: BoolArray, *, dims: bool) -> bytes:
+    """A transparent PNG (h, w) of a region with hard edges: dims the rest, or colours it."""
+    rgba = np.zeros((*inside.shape, 4), np.uint8)
+    if dims:
+        rgba[~inside, 3] = round(255 * (1 - DIMMED))
+    else:
+        rgba[inside] = (*RAISES, 150)
+    return png(rgba)
+
+
 def _apart(inside: BoolArray, width: float) -> FloatArray:
     """How far pixels are from a region, (h, w) in [0, 1]: 0 in it, 1 from ``width`` pixels on."""
     from scipy.ndimage import distance_transform_edt

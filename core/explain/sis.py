@@ -49,7 +49,8 @@ def _of(question: Question) -> Explanation:
     fill = fills[question.word("fill")]
     target = _target(question)
     order = _order(question, groups, fill, target)
-    size = order.size(question.value("tau"))
+    tau = question.value("tau") * (order.confidence[0] if question.settings["relative"] else 1)
+    size = order.size(float(tau))
     image = pixels.astype(np.float32) / 255
     best = max(round(BEST * len(order.removed)), 1)
     probes = [painted(image, fill, order.kept(best), groups)]
@@ -58,7 +59,7 @@ def _of(question: Question) -> Explanation:
     said = probabilities(_models(question), np.stack(probes))
     under = dict(zip(fills, said[1:, target].tolist(), strict=True)) if size > 0 else {}
     facts = {
-        **{"output": model.output_names[target], "tau": question.value("tau"), "size": size},
+        **{"output": model.output_names[target], "tau": float(tau), "size": size},
         **{"groups": len(order.removed), "step": order.step, "fill": question.word("fill")},
         **shares_of(order, groups, size),
         "probability": float(order.confidence[0]),
@@ -223,8 +224,14 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
     return {"subset": png(shown), "order": buffer.getvalue()}
 
 
+def order_of(said: Explanation) -> Order:
+    """The order behind a stored explanation."""
+    step = int(_number(said.facts["step"]))
+    return Order(said.arrays["removed"], said.arrays["confidence"], step)
+
+
 def enlarged(subset: BoolArray, size: tuple[int, int]) -> BoolArray:
-    """Groups (rows, columns) as pixels ``size`` (height, width)."""
+    """Groups (rows, columns) as pixels of an image, ``size`` is its height and width."""
     groups = grid(size, subset.shape[0] if subset.shape != size else 0)
     found: BoolArray = subset.ravel()[groups]
     return found
@@ -233,6 +240,7 @@ def enlarged(subset: BoolArray, size: tuple[int, int]) -> BoolArray:
 SETTINGS: Mapping[str, Setting] = {
     "fill": Setting("mean", "what stands where something is taken away", tuple(FILLS)),
     "tau": Setting(TAU, "confidence that is enough", low=0.01, high=0.999),
+    "relative": Setting(False, "whether that is a share of the whole image's confidence"),
     "grid": Setting(SIDE, "patches along either side; 0: single pixels", low=0, high=64),
     "k": Setting(0, "groups that go at once; 0: 4 patches or 100 pixels", low=0, high=10000),
     "exact": Setting(False, "try every group at every step, up to 256 of them"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -17,13 +17,24 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, Functional, LinearFunctional
 from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
-from core.explain.overlays import Parts, Style, heat_png, jpeg, outline_png, spotlight_png
+from core.explain.overlays import (
+    Parts,
+    Style,
+    heat_png,
+    jpeg,
+    outline_png,
+    region_png,
+    spotlight_png,
+)
 from core.storage.workspace import fingerprint
 from core.types import BoolArray, FloatArray
 from core.ui.frame import opened
 from core.ui.frame.drawn import drawn
 from core.ui.frame.media import media_url
 from core.ui.kit.figures import histogram_svg
+
+if TYPE_CHECKING:
+    from core.audits.explained import Asked
 
 LARGE = 640
 PHOTO_SIZE = 320
@@ -340,6 +351,37 @@ def _smooth(values: FloatArray) -> FloatArray:
     return blocks
 
 
+def kept_url(audit: Audit, fill: str, class_idx: int, image_id: str, count: int, look: Look) -> str:
+    """Address of what marks the last groups of an image that a class's probability lives on."""
+    name = f"{audit.id}/{class_idx}/{fill}/{image_id}.png"
+    return media_url(
+        "kept", name, {"groups": str(count), "dims": str(int(look.dims)), "v": _version(audit)}
+    )
+
+
+def asked_of(audit: Audit, class_idx: int, fill: str) -> Asked:
+    """How little of an image is enough, as the pages ask it: of its own confidence."""
+    from core.audits.explained import Asked
+
+    given = {"fill": fill, "relative": "true"}
+    return Asked.of("sis", audit.head.outputs[class_idx], given=given)
+
+
+def _kept(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
+    from core.audits.explained import stored
+    from core.explain.sis import enlarged, order_of
+
+    class_idx, fill, image_id = parts
+    said = stored(audit, asked_of(audit, _number(class_idx), fill), image_id)
+    if said is None:
+        raise InputError(f"image {image_id!r} is not explained yet")
+    order = order_of(said)
+    count = min(_number(params["groups"]), len(order.removed))
+    kept = order.kept(count).reshape(said.arrays["order"].shape)
+    height, width = audit.preprocess.input_size
+    return region_png(enlarged(kept, (height, width)), dims=params["dims"] == "1")
+
+
 def histogram_url(audit: Audit, candidate: Candidate) -> str:
     """Address of the histogram of a candidate's alpha."""
     name = f"{audit.id}/{_target_path(candidate)}.svg"
@@ -359,6 +401,7 @@ _FORMS = {
     "heat": ("png", {"v", "size", "scale", "parts", "contour"}),
     "spotlight": ("png", {"v", "size", "parts"}),
     "outline": ("png", {"v"}),
+    "kept": ("png", {"v", "groups", "dims"}),
     "attribution": ("png", {"v"}),
 }
 """Ending and parameters that an address of each kind has, no more and no less."""
@@ -369,5 +412,6 @@ _DRAW = {
     "heat": _heat,
     "spotlight": _spotlight,
     "outline": _outline,
+    "kept": _kept,
     "attribution": _attribution,
 }

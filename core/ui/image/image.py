@@ -37,6 +37,7 @@ from core.ui.frame.blocks import (
     say,
 )
 from core.ui.frame.words import help_on
+from core.ui.image import enough
 from core.ui.kit.gallery import Picture, gallery
 
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
@@ -44,6 +45,7 @@ BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
     *("audit", "image", "explain", "sum", "component", "method", "off"),
     *(*look.PARAMETERS, likeness.SWITCH),
+    *(enough.SWITCH, enough.FILL, enough.KEPT),
 ]
 LOGIT = "logit-0"
 PAGE = 24

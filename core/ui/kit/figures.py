@@ -172,6 +172,23 @@ def waterfall(
     return figure.update_layout(margin={"r": 48})  # the number beside the longest bar
 
 
+def kept_curve(shares: Sequence[float], values: Sequence[float], at: float) -> go.Figure:
+    """What is left of a confidence by the share of an image that is kept, both in percent.
+
+    Parameters
+    ----------
+    at : share that is shown beside it, marked by a line.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure(
+        go.Scatter(x=list(shares), y=list(values), mode="lines+markers", line={"color": ACCURACY})
+    )
+    figure.add_vline(x=at, line={"color": NEUTRAL, "width": 1})
+    figure.update_yaxes(range=[-2, 102], title="confidence, %")
+    return _plain(figure, height=260, x_title="share of the image that is kept, %")
+
+
 def gap_scatter(classes: Sequence[AuditedClass]) -> go.Figure:
     """Accuracy against the largest gap of every class, the interval drawn.
 

@@ -1,0 +1,69 @@
+"""How little of an image is enough: closed until opened, offered, then shown and restored."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from core.audits.audit import Audit
+from core.audits.explained import explain, stored
+from core.jobs import jobs
+from core.models.load import load_model
+from core.ui.frame import pictures
+from core.ui.kit.text import plain
+from tests.pages.conftest import Open, address, gallery, healthy
+
+
+def test_it_is_closed_offered_and_shown(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_id = str(audit.images.index[1])
+    class_idx = int(audit.images.at[image_id, "prediction"]) % 3
+    label = audit.head.outputs[class_idx]
+    where = {"audit": audit.id, "image": image_id, "explain": label}
+    with monkeypatch.context() as patch:
+        patch.setattr("core.audits.explained.stored", lambda *_: pytest.fail("it is closed"))
+        app = healthy(opened("image", **where), "Image")
+    assert len(app.get("plotly_chart")) == 1
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
+    app = healthy(opened("image", **where, enough="1", fill="grey"), "Image")
+    (button,) = (b for b in app.button if b.label == "Find out")
+    button.click().run()
+    asked = pictures.asked_of(audit, class_idx, "grey")
+    settings = ["--set", "fill=grey", "relative=true"]
+    assert started[0][:2] == ["explain", audit.id]
+    assert image_id in started[0]
+    assert [t for t in settings if t not in started[0]] == []
+
+    ((_, said),) = explain(audit, asked, [image_id], load_model("tiny:page-0").use_head(audit.head))
+    app = healthy(opened("image", **where, enough="1", fill="grey", kept="30"), "Image")
+    (slider,) = app.slider
+    assert (slider.value, address(app)["kept"]) == (30, "30")
+    charts = [json.loads(chart.proto.spec)["data"][0] for chart in app.get("plotly_chart")]
+    assert [chart["type"] for chart in charts] == ["waterfall", "scatter"]
+    assert any(plain(said.words[1:]) in text.value for text in app.markdown)
+    cell = gallery(app, 1)["pictures"][0]
+    assert f"/kept/{audit.id}/{class_idx}/grey/{image_id}.png" in cell["overlay"]
+    drawn = pictures.render(
+        "kept",
+        f"{audit.id}/{class_idx}/grey/{image_id}.png",
+        {"groups": "59", "dims": "1", "v": "0"},
+    )
+    assert drawn is not None
+    inside = 1 - np.asarray(_alpha(drawn[0])) / 166
+    assert inside.mean() == pytest.approx(59 / 196, abs=0.02)
+    missing = f"{audit.id}/{class_idx}/blur/{image_id}.png"
+    assert pictures.render("kept", missing, {"groups": "1", "dims": "1", "v": "0"}) is None
+    assert stored(audit, asked, image_id) is not None
+
+
+def _alpha(png: bytes) -> object:
+    import io
+
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).getchannel("A")
