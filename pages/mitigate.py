@@ -49,8 +49,12 @@ def result() -> None:
 
 @blocks.part
 def generated() -> None:
-    """Images made of parts of different classes."""
-    grid.counterfactuals(audit)
+    """Images made of parts of different classes, once they are opened."""
+    title = "Shape of one class, texture of another"
+    box = st.expander(title, key="generated", icon=":material/category:", on_change="rerun")
+    if box.open:
+        with box:
+            grid.counterfactuals(audit)
     state.publish(PARAMETERS)
 
 
@@ -61,8 +65,7 @@ if blocks.may_run():
         correct()
 elif not derived:
     blocks.empty("No corrected model", "Nobody has corrected this model yet.")
-with st.expander("Shape of one class, texture of another", icon=":material/category:"):
-    generated()
+generated()
 mitigate.watch()
 if derived:
     st.subheader("Before and after")

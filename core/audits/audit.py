@@ -20,7 +20,7 @@ from core.candidates.part_kind import ApproximatePart
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
-from core.models.linear import Head, read_head
+from core.models.linear import Head, head_key, read_head
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import (
     damaged,
@@ -165,6 +165,11 @@ class Audit:
     def head(self) -> Head:
         """The head that is explained."""
         return read_head(self.folder)
+
+    @cached_property
+    def head_key(self) -> str:
+        """What the head, and everything that follows from it, was computed from."""
+        return head_key(self.folder)
 
     def class_facts(self, wanted: str) -> AuditedClass:
         """A class by raw label, displayed name or ``#index``.

@@ -17,7 +17,7 @@ from core.audits.audit import Audit
 from core.audits.subject import fitting_rows
 from core.errors import SpurioscopeError
 from core.models.head import fit_folds
-from core.models.linear import FACTS, head_key
+from core.models.linear import FACTS
 from core.storage.files import read_array, read_json, there
 from core.types import FloatArray, IntArray
 
@@ -84,7 +84,7 @@ def fold_heads(audit: Audit) -> FoldHeads | None:
     They are known where they say of the images what they said at the time of the audit.
     """
     root = _fitted(audit)
-    return None if root is None else _again(root.folder, head_key(root.folder))
+    return None if root is None else _again(root.folder, root.head_key)
 
 
 def _fitted(audit: Audit) -> Audit | None:

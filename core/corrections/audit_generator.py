@@ -21,7 +21,6 @@ from core.corrections.acted_on import learnable
 from core.corrections.generator_request import AUTO, SETTINGS, STEPS, USUAL
 from core.data.table import BOX
 from core.errors import InputError
-from core.models.linear import head_key
 from core.storage.files import (
     locked,
     read_bytes,
@@ -145,7 +144,7 @@ def _loaded(content: bytes, classes: int) -> Generator:
 
 
 def _key(audit: Audit, name: str, steps: int, seed: int) -> str:
-    of = {"version": VERSION, "audit": audit.manifest.fingerprint, "head": head_key(audit.folder)}
+    of = {"version": VERSION, "audit": audit.manifest.fingerprint, "head": audit.head_key}
     return fingerprint({**of, "settings": name, "steps": steps, "seed": seed})
 
 

@@ -27,7 +27,7 @@ from core.audits.subject import Subject, fitting_rows
 from core.corrections.package import write_checkpoint
 from core.errors import InputError, WorkspaceError
 from core.features.shards import FeatureStore
-from core.models.linear import Head, head_key, store_head
+from core.models.linear import Head, store_head
 from core.storage import digests
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import IMAGES
@@ -84,7 +84,7 @@ def plan(parent: Audit, workspace: Workspace, name: str, asked: Mapping[str, Any
     """
     check_name(name)
     source = parent.manifest
-    analysed = head_key(parent.folder)  # changes with its images
+    analysed = parent.head_key  # changes with its images
     parts = source.parts.with_entries(
         code=core.__version__,
         parent=f"{parent.id} {source.fingerprint} {analysed}",

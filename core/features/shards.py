@@ -254,10 +254,10 @@ class FeatureStore:
         """Whether the pooled-layer maps of all these images are on disk."""
         return bool(self.mapped(ids).all())
 
-    def has_some_maps(self, ids: Sequence[str]) -> bool:
-        """Whether those of any of these images are on disk; looks no further than the first."""
-        where = self._where(ids)
-        return any(shard.mapped[where[here, 1]].any() for shard, here in self._by_shard(where))
+    @property
+    def has_some_maps(self) -> bool:
+        """Whether the pooled-layer maps of any image are on disk."""
+        return any(shard.mapped.any() for shard in self.shards)
 
     def mapped(self, ids: Sequence[str]) -> BoolArray:
         """Whether the pooled-layer maps of each image are on disk, (n,)."""

@@ -21,7 +21,6 @@ from core.data.table import BOX
 from core.errors import InputError, WorkspaceError
 from core.measures.measure import Measure, Rows
 from core.measures.rows import EVERYWHERE, as_table, row
-from core.models.linear import head_key
 from core.statistics.intervals import share
 from core.storage.files import locked, read_frame, write_frame
 from core.storage.workspace import fingerprint
@@ -103,7 +102,7 @@ def _path(audit: Audit, class_name: str | None) -> Path:
     depends = {
         "version": VERSION,
         "audit": audit.manifest.fingerprint,
-        "predictions": head_key(audit.folder),
+        "predictions": audit.head_key,
         "class": None if class_name is None else audit.class_facts(class_name).label,
         "images": IMAGES,
     }

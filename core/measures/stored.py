@@ -33,7 +33,6 @@ from core.measures.one_audit import (
 )
 from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS, as_table, note
-from core.models.linear import head_key
 from core.storage.files import locked, read_frame, remove, write_frame
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
@@ -77,7 +76,7 @@ def measured(
     found, outcomes = _read(audit, decisions, some, sigmas), Outcomes(audit, decisions)
     left = outcomes.missing(kinds_of([part for part in some if part not in found]), sigmas)
     with _alone(audit) if left else contextlib.nullcontext():
-        found |= _measure(outcomes, some, sigmas, report)
+        found |= _measure(outcomes, [part for part in some if part not in found], sigmas, report)
     tables = [found[part] for part in some]
     if what != "groups":
         tables.append(as_table(missing(audit, decisions)))
@@ -140,7 +139,8 @@ def known(
     found = _read(audit, decisions, every, sigmas)
     if quick:
         outcomes = Outcomes(audit, decisions)
-        quickly = [part for part in every if not outcomes.missing(kinds_of([part]), sigmas)]
+        left = [part for part in every if part not in found]
+        quickly = [part for part in left if not outcomes.missing(kinds_of([part]), sigmas)]
         found |= _measure(outcomes, quickly, sigmas, silent)
     rows = missing(audit, decisions)
     rows += [
@@ -167,7 +167,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
     depends: dict[str, object] = {
         "version": VERSION,
         "audit": audit.manifest.fingerprint,
-        "predictions": head_key(audit.folder),
+        "predictions": audit.head_key,
     }
     if part == "groups":
         columns = audit.images[list(audit.summary.attributes)].astype(str)
@@ -179,11 +179,11 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         kinds = {key.kind for of in tagged for keys in of.values() for key in keys}
         if found := found_in(audit.files, kinds):
             depends["found"] = found
-    if LEANS in kinds_of([part]):
-        depends["maps"] = is_possible(audit)
-    if WATERMARK in kinds_of([part]):
-        depends["watermark"] = available()
     needed = kinds_of([part])
+    if LEANS in needed:
+        depends["maps"] = is_possible(audit)
+    if WATERMARK in needed:
+        depends["watermark"] = available()
     if NOISE in needed or MASKED in needed:
         depends["sigmas"] = [float(sigma) for sigma in sigmas]
     if part in MEASURES:

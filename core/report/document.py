@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -90,7 +90,7 @@ class Report:
     style: Style = "spotlight"
     """How it is shown on photos where a cue is."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes with anything that the report says."""
         return fingerprint(

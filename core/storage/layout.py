@@ -45,8 +45,12 @@ class Inside(Generic[T]):
     def __init__(self, name: str, kind: Callable[[Path], T]) -> None:
         self.name, self.kind = name, kind
 
+    def __set_name__(self, _: type, attribute: str) -> None:
+        self.attribute = attribute
+
     def __get__(self, files: Files, _: type) -> T:
-        return self.kind(files.folder / self.name)
+        found = files.__dict__[self.attribute] = self.kind(files.folder / self.name)
+        return found  # from now on the attribute itself is found first
 
 
 @dataclass(frozen=True)

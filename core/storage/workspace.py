@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,16 @@ def read_manifest(folder: Path) -> Manifest:
         If it is missing or damaged.
     """
     path = AuditFiles(folder).manifest
+    found = path.stat() if path.exists() else None
+    return _read_manifest(path, found and (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _read_manifest(path: Path, state: tuple[int, int, int] | None) -> Manifest:
+    """A manifest as the file is in this state: every page lists all of them."""
+    del state  # part of the key only
     try:
-        return Manifest.of_folder(read_json(path), folder.name)
+        return Manifest.of_folder(read_json(path), path.parent.name)
     except Mismatch as odd:
         raise damaged(path, f"is no manifest of an audit ({odd})") from odd
 

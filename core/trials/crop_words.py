@@ -27,7 +27,6 @@ from core.candidates.candidate import Candidate
 from core.errors import InputError
 from core.features.extract import encode_padded
 from core.models.head import short_names, synonyms
-from core.models.linear import head_key
 from core.statistics.intervals import critical, log_softmax, newcombe
 from core.storage.files import read_array, read_frame, there, write_array, write_frame
 from core.storage.workspace import fingerprint
@@ -177,7 +176,7 @@ def _network() -> Model:
 
 def _path(name: str, audit: Audit, candidate: Candidate) -> Path:
     of = {"version": VERSION, "network": NETWORK, "audit": audit.manifest.fingerprint}
-    key = fingerprint({**of, "head": head_key(audit.folder)})
+    key = fingerprint({**of, "head": audit.head_key})
     return audit.files.outcome(name, f"{candidate.key.short}-{key}", candidate.class_idx)
 
 

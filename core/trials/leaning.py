@@ -24,7 +24,6 @@ from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, found_kinds
 from core.candidates.parts import Maps
 from core.features.sample import POOL, sampled
-from core.models.linear import head_key
 from core.statistics.multiplicity import corrected_level
 from core.storage.files import locked, read_frame, read_frames, remove, there, write_frame
 from core.storage.workspace import fingerprint
@@ -156,7 +155,7 @@ def is_possible(audit: Audit) -> str:
     """Why nothing can be tried, in words; empty where it can."""
     if not audit.exact_maps:
         return "this architecture has no exact maps"
-    if not audit.store.has_some_maps(audit.images.index.tolist()):
+    if not audit.store.has_some_maps:
         return "no maps are kept; run the same audit again, which keeps those of a sample"
     return ""
 
@@ -212,7 +211,7 @@ def _gather(audit: Audit, key: str) -> None:
 def trial_key(audit: Audit) -> str:
     """Changes with everything that the figures of what an audit finds itself depend on."""
     of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": _rows(audit)}
-    return fingerprint({**of, "head": head_key(audit.folder)})
+    return fingerprint({**of, "head": audit.head_key})
 
 
 @lru_cache(maxsize=16)

@@ -37,7 +37,7 @@ from core.audits.other_kinds import found_in
 from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
-from core.models.linear import Head, head_key
+from core.models.linear import Head
 from core.statistics.paired import newly_given
 from core.storage.files import (
     read_array,
@@ -107,7 +107,7 @@ def base_key(audit: Audit) -> dict[str, Any]:
     return {
         "version": VERSION,
         "audit": audit.manifest.fingerprint,
-        "predictions": head_key(audit.folder),
+        "predictions": audit.head_key,
     }
 
 

@@ -17,7 +17,7 @@ from core.trials.leaned_on import BLOCKS, LeanedOn
 from core.ui.frame import blocks, cards, look, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
-from core.ui.report import state_of
+from core.ui.report import State, state_of
 
 PARAMETERS = ["audit", "finding", *look.PARAMETERS]
 SHOWN = 6
@@ -36,12 +36,13 @@ def findings(audit: Audit) -> tuple[Screen, ...]:
 
     In the order of Overview: by what classes lean on.
     """
-    return _found(audit, state_of(audit), tagged.leaned_on(audit))
+    return _found(audit, state_of(audit))
 
 
 @lru_cache(maxsize=16)
-def _found(audit: Audit, known: str, ranked: tuple[LeanedOn, ...]) -> tuple[Screen, ...]:
+def _found(audit: Audit, known: State) -> tuple[Screen, ...]:
     del known  # part of the key only
+    ranked = tagged.leaned_on(audit)
     gathered = evidence.gather(audit, opened.workspace(), with_model=False)
     (section,) = compose([gathered]).sections
     said: dict[str, Screen] = {f.label: f for f in section.findings}

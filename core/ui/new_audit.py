@@ -31,6 +31,7 @@ HEADS = {
 
 def form() -> AuditRequest | None:
     """Ask for everything an audit needs; what is asked for when it is submitted."""
+    says = st.toggle("Say how the network is read", help="Where a checkpoint does not say it.")
     with st.form("new", border=True):
         data = st.text_input(
             "Images",
@@ -57,8 +58,7 @@ def form() -> AuditRequest | None:
         )
         with st.expander("More settings"):
             settings = _settings()
-        with st.expander("How the network is read"):
-            reading = _reading()
+        reading = _reading() if says else {}
         with st.container(horizontal=True):
             checked = st.form_submit_button("Check", icon=":material/fact_check:")
             started = st.form_submit_button(

@@ -59,7 +59,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     if table.empty or table["spuriosity"].isna().all():
         blocks.empty("No image to rank", "Change the filter, or tag a candidate that varies.")
         return
-    headline(audit, label, table, len(found.spurious))
+    headline(audit, label, candidates, table, len(found.spurious))
     picture, words = along(table)
     content = b64encode(picture.encode()).decode()
     st.html(
@@ -72,7 +72,7 @@ def browse(audit: Audit, found: Decisions) -> None:
     clicked = both_ends(audit, table, chosen, percent / 100)
     st.download_button(
         "Download the ranking",
-        csv_bytes(table),
+        lambda: csv_bytes(table),
         file_name=f"ranking-{label}.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -100,8 +100,12 @@ def filtered(audit: Audit, table: pd.DataFrame) -> pd.DataFrame:
     return table[table[column] == value]
 
 
-def _control(audit: Audit, label: str, held: pd.DataFrame) -> float:
+@lru_cache(maxsize=64)
+def _control(
+    audit: Audit, label: str, keys: tuple[CandidateKey, ...], image_ids: tuple[str, ...]
+) -> float:
     """Points that random directions open which follow the logit as closely; NaN without any."""
+    held = _ranked(audit, label, keys).set_index("image_id").loc[list(image_ids)].reset_index()
     arrays = opened.class_arrays(audit, audit.class_facts(label).class_idx)
     rows = pd.Index(arrays.image_ids).get_indexer(held["image_id"])
     components = np.asarray(arrays.alpha[rows, : arrays.components], np.float64)
@@ -110,7 +114,9 @@ def _control(audit: Audit, label: str, held: pd.DataFrame) -> float:
     return float(gap_control(correct, scores, logit, components).gap[0])
 
 
-def headline(audit: Audit, label: str, table: pd.DataFrame, tests: int) -> None:
+def headline(
+    audit: Audit, label: str, candidates: list[Candidate], table: pd.DataFrame, tests: int
+) -> None:
     """The spurious gap over the held-out images, corrected for ``tests`` classes."""
     held = table[table["held_out"]]
     gap = spurious_gap(
@@ -132,7 +138,8 @@ def headline(audit: Audit, label: str, table: pd.DataFrame, tests: int) -> None:
     )
     cells[1].metric(f"Accuracy, {gap.k:d} highest", f"{100 * gap.accuracy_high:.0f} %", border=True)
     cells[2].metric(f"Accuracy, {gap.k:d} lowest", f"{100 * gap.accuracy_low:.0f} %", border=True)
-    control = _control(audit, label, held)
+    keys = tuple(candidate.key for candidate in candidates)
+    control = _control(audit, label, keys, tuple(held["image_id"]))
     said = "cannot be told from zero" if gap.low <= 0 <= gap.high else gap.reading
     st.caption(
         f"{blocks.plain(said)}, interval {blocks.interval(gap.low, gap.high)} points, "

@@ -16,12 +16,13 @@ from core.measures.stored import is_stored
 from core.report import appendix
 from core.report import material as evidence
 from core.report.document import TITLE, Report, compose, render
-from core.storage.workspace import fingerprint
 from core.ui.frame import blocks, look, opened, state, tagged, working
 from core.ui.measures import measures
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author", *look.PARAMETERS]
 HEIGHT = 900
+
+State = tuple[tuple[int, int, int], tuple[bool, ...]]
 
 
 def choices(audit: Audit) -> tuple[list[Audit], list[str], str, str]:
@@ -102,21 +103,17 @@ def show(audit: Audit) -> None:
     st.iframe(html, height=HEIGHT, alt=f"Preview of the report {report.title}")
 
 
-def state_of(audit: Audit) -> str:
-    """Changes with the audit, its tags and what was measured with them."""
-    decisions, store = tagged.decisions(audit), tagged.store()
-    parts = {
-        **{"key": evidence.key(audit, decisions), "tags": store.state(audit.id)},
-        **{"stored": [is_stored(audit, decisions, part) for part in slow_parts()]},
-        "version": opened.version(audit),
-    }
-    return fingerprint(parts)
+def state_of(audit: Audit) -> State:
+    """Changes with the tags of an audit and with what was measured with them."""
+    decisions = tagged.decisions(audit)
+    stored = tuple(is_stored(audit, decisions, part) for part in slow_parts())
+    return tagged.state(audit), stored
 
 
 @lru_cache(maxsize=4)
 def _written(
     audits: tuple[Audit, ...],
-    known: tuple[str, ...],
+    known: tuple[State, ...],
     classes: tuple[str, ...],
     title: str,
     author: str,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.__main__ import parser
 from core.audits.audit import Audit
@@ -286,10 +287,17 @@ def test_every_page_opens_a_corrected_model(fixed: Audit, opened: Open, page: st
     assert not app.error
 
 
+def unfolded(app: AppTest) -> AppTest:
+    """The page with what is made of different classes, which costs nothing until then."""
+    assert not [w for w in app.number_input if w.label == "Steps"]
+    app.session_state["generated"] = True
+    return healthy(app.run(), "Mitigate")
+
+
 def test_networks_of_parts_are_trained_from_the_page(
     audit: Audit, opened: Open, started: list[list[str]]
 ) -> None:
-    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    app = unfolded(opened("mitigate", audit=audit.id))
     labelled(app.number_input, "Steps").set_value(100).run()
     healthy(labelled(app.button, "Train the networks").click().run(), "Mitigate")
     (arguments,) = started
@@ -302,7 +310,7 @@ def test_images_that_nothing_can_be_learnt_from_say_why(
     audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.ui.mitigate.grid.obstacle", lambda _: "no <b>object</b> is drawn")
-    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    app = unfolded(opened("mitigate", audit=audit.id))
     said = [i.value for i in app.info if "Not for these images" in i.value]
     assert len(said) == 1
     assert "<b>" not in said[0]
@@ -315,7 +323,7 @@ def test_shape_texture_and_background_are_chosen_by_sliders(
     monkeypatch.setattr("core.corrections.generator.Style", NoStyle)
     found = train_audit(audit, steps=2)
     labels = found.facts.labels
-    app = healthy(opened("mitigate", audit=audit.id), "Mitigate")
+    app = unfolded(opened("mitigate", audit=audit.id))
     row = gallery(app)
     assert len(row["pictures"]) == DRAWS + 3
     assert all(p["photo"].startswith("data:image/png;base64,") for p in row["pictures"])

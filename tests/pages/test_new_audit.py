@@ -242,6 +242,7 @@ def test_what_an_audit_assumes_is_shown_and_can_be_said(
     workspace: Workspace, opened: Open, folder: Path, commands: list[list[str]]
 ) -> None:
     app = opened("new")
+    app.toggle[0].set_value(True).run()
     fields = {t.label: t for t in app.text_input}
     fields["Images"].set_value(f"folder:{folder}?classes=inner")
     fields["Mean"].set_value("124, 117, 104")
@@ -273,6 +274,7 @@ def test_what_cannot_be_said_is_a_sentence(
     workspace: Workspace, opened: Open, folder: Path, label: str, text: str, message: str
 ) -> None:
     app = opened("new")
+    app.toggle[0].set_value(True).run()
     fields = {t.label: t for t in app.text_input}
     fields["Images"].set_value(str(folder))
     fields[label].set_value(text)

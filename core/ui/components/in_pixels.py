@@ -12,6 +12,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import ConfirmRequest
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey, keys_in
+from core.tags.called import Names
 from core.ui.frame import blocks, hints, opened, tagged, working
 
 if TYPE_CHECKING:
@@ -25,22 +26,24 @@ HELP = (
 
 def confirmation(audit: Audit, facts: AuditedClass, kind: str) -> None:
     """Every figure of the leading candidates of a kind, and buttons for the first without one."""
-    made, names = _made(audit), tagged.names(audit)
+    made, names = audit.files.outcomes_version, tagged.names(audit)
     found = _words(audit, facts.class_idx, made)
     leading = _leading(audit, facts.class_idx, kind, made)
     for key in leading:
         if key in found:
             st.markdown(f"**{blocks.plain(names.heading(key))}** {blocks.plain(found[key])}")
     with st.container(horizontal=True):
-        _offer(audit, facts, [key for key in leading if key not in found])
-        hints.offer(audit, facts, leading)
+        _offer(audit, facts, [key for key in leading if key not in found], names)
+        hints.offer(audit, facts, leading, names)
 
 
-def _offer(audit: Audit, facts: AuditedClass, untried: Sequence[CandidateKey]) -> None:
+def _offer(
+    audit: Audit, facts: AuditedClass, untried: Sequence[CandidateKey], names: Names
+) -> None:
     """A button for the first of the candidates that were not tried in pixels."""
     if not untried:
         return
-    name = tagged.names(audit).written(untried[0])
+    name = names.written(untried[0])
     working.offer(
         ConfirmRequest(audit.id, facts.label, untried[0].short),
         f"{name} of {facts.name} in pixels",
@@ -49,12 +52,6 @@ def _offer(audit: Audit, facts: AuditedClass, untried: Sequence[CandidateKey]) -
         icon=":material/fact_check:",
         help=HELP,
     )
-
-
-def _made(audit: Audit) -> int:
-    """Changes whenever an outcome is stored."""
-    outcomes = audit.files.outcomes
-    return outcomes.stat().st_mtime_ns if outcomes.is_dir() else 0
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import urlencode
 
@@ -101,7 +102,12 @@ def _refusal(status: int, sentence: str) -> Response:
 
 def _is_safe(kind: str, name: str, params: Mapping[str, str]) -> bool:
     parts = [kind, *name.split("/"), *params.keys(), *params.values()]
-    return all(_PART.fullmatch(part) and ".." not in part for part in parts)
+    return all(map(_is_part, parts))
+
+
+@lru_cache(maxsize=2048)
+def _is_part(text: str) -> bool:
+    return _PART.fullmatch(text) is not None and ".." not in text
 
 
 def _base() -> str:

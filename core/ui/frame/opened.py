@@ -143,7 +143,12 @@ class Shown(NamedTuple):
 
 
 def shown(audit: Audit, image_ids: Sequence[str]) -> dict[str, Shown]:
-    """Look up what to say about some images."""
+    """What to say about some images, not to be changed."""
+    return _shown(audit, tuple(image_ids))
+
+
+@lru_cache(maxsize=128)
+def _shown(audit: Audit, image_ids: tuple[str, ...]) -> dict[str, Shown]:
     columns = ["path", "label", "prediction", "confidence", "correct", "digest"]
     names = audit.head.names
     rows = audit.images.loc[list(image_ids), columns].itertuples(name=None)

@@ -58,7 +58,8 @@ def arrive(page: str) -> None:
 
 def publish(names: Sequence[str]) -> None:
     """Write the parameters of this page to the address; others leave it."""
-    wanted = {name: _view()[name] for name in names if _view().get(name)}
+    view = _view()
+    wanted = {name: view[name] for name in names if view.get(name)}
     if dict(st.query_params.items()) != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["published"] = wanted

@@ -74,6 +74,11 @@ def _said(audit_id: str, engine: Engine, state: tuple[int, int]) -> pd.DataFrame
     return answers(TagStore(engine).current(audit_id))
 
 
+def state(audit: Audit) -> tuple[int, int, int]:
+    """Changes with every tag of an audit and with every trial: the key of what is made of them."""
+    return (*store().state(audit.id), audit.files.outcomes_version)
+
+
 def leaned_on(audit: Audit) -> tuple[leaned.LeanedOn, ...]:
     """Every class with what it leans on, as tags and trials stand now."""
     core = decisions(audit).core.keys_of

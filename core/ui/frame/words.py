@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.explain.attribution import ATTRIBUTIONS
 from core.glossary import TERMS, Term
+from core.measures.measure import Measure
 from core.measures.registry import MEASURES
 from core.ui.frame import blocks, frame, state
 from core.ui.kit.text import html
@@ -13,20 +14,24 @@ from core.ui.kit.text import html
 
 def measure_terms() -> dict[str, Term]:
     """Every measure as a term of the glossary."""
+    return {found.name: _of_measure(found) for found in MEASURES.values()}
+
+
+def _of_measure(found: Measure) -> Term:
+    return Term(found.name, found.text, found.unit, found.higher, found.source)
+
+
+def _methods() -> dict[str, Term]:
     return {
-        name: Term(name, found.text, found.unit, found.higher, found.source)
-        for name, found in MEASURES.items()
+        a.title: Term(a.title, a.text, source=a.source)
+        for a in ATTRIBUTIONS.values()
+        if a.title.casefold() not in TERMS  # the exact map
     }
 
 
 def _terms() -> dict[str, Term]:
     """The terms, and the methods of attribution among them, by the alphabet."""
-    methods = {
-        a.title: Term(a.title, a.text, source=a.source)
-        for a in ATTRIBUTIONS.values()
-        if a.title.casefold() not in TERMS  # the exact map
-    }
-    known = {**TERMS, **methods}
+    known = {**TERMS, **_methods()}
     return {name: known[name] for name in sorted(known, key=str.casefold)}
 
 
@@ -38,10 +43,15 @@ def help_on(*names: str) -> str:
     KeyError
         If one of them is neither a term nor a measure.
     """
-    terms = {**measure_terms(), **_terms()}
-    known = [terms[name] for name in names]
+    known = [_term(name) for name in names]
     said = [f"**{blocks.plain(t.name)}**: {blocks.plain(t.text)}" for t in known]
     return "\n\n".join(said)
+
+
+def _term(name: str) -> Term:
+    if name in TERMS:
+        return TERMS[name]
+    return _of_measure(MEASURES[name]) if name in MEASURES else _methods()[name]
 
 
 def glossary() -> None:

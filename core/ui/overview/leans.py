@@ -13,7 +13,7 @@ from core.audits.audit_requests import AuditRequest, ConfirmRequest
 from core.errors import WorkspaceError
 from core.tags.called import Names
 from core.tags.log import TagStore
-from core.trials.leaned_on import BLOCKS, LeanedOn
+from core.trials.leaned_on import LeanedOn
 from core.trials.leaning import is_possible, is_tried, missing
 from core.types import Tag
 from core.ui.frame import cards, look, opened, pictures, state, tagged, working
@@ -113,19 +113,19 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         enlarge=TAKE_APART,
         token=f"leans/{audit.id}",
     )
-    _offer_pixels(audit, found)
+    _offer_pixels(audit, found, said_names)
     if clicked:
         name, image_id = clicked
         key = names[name]
         state.go("pages/image.py", image=image_id, component=key.short, explain=key.label)
 
 
-def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
+def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...], names: Names) -> None:
     """A button for the strongest candidate that was tried in the maps alone."""
     one = next((one for one in found if one.block == "maps"), None)
     if one is None or one.key is None:
         return
-    what = f"{tagged.names(audit).written(one.key)} of {one.facts.name}"
+    what = f"{names.written(one.key)} of {one.facts.name}"
     working.offer(
         ConfirmRequest(audit.id, one.facts.label, one.key.short),
         f"{what} in pixels",
@@ -247,9 +247,3 @@ def configuration() -> dict[str, Any]:
         "interval": text("Interval of the lean", width=138),
         "meaning": text("Definition", width="large"),
     }
-
-
-def blocks_of(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of every block that has any, with its words."""
-    parts = [(BLOCKS[block], table[table["block"] == block]) for block in BLOCKS]
-    return [(words, part) for words, part in parts if len(part)]

@@ -14,6 +14,7 @@ from core.candidates.linear_kinds import PCA
 from core.models.overrides import in_words as preprocess_words
 from core.models.precision import in_words
 from core.storage.json_values import as_json
+from core.trials.leaned_on import BLOCKS, Block
 from core.ui.frame import opened, state, tagged
 from core.ui.frame.blocks import empty, gap_text, numbers, plain, ranked, table
 from core.ui.frame.words import help_on
@@ -125,30 +126,48 @@ def class_table(audit: Audit) -> str | None:
         only = state.toggle(
             "Only classes above their control", "only", help=help_on("leaned on", "lean")
         )
-    table = leans.rows(audit, tagged.leaned_on(audit), _first_image(audit))
-    words = table["class"].str.casefold() + " " + table["label"].str.casefold()
-    table = table[words.str.contains(query.casefold(), regex=False)]
-    if only:
-        table = table[table["block"] != "rest"]
+    shown = _blocks(audit, tagged.state(audit), query, order, only)
+    if not shown:
+        empty("No class matches", "Change the search or the filters above.")
+    chosen = None
+    for block, part in shown.items():
+        with st.container(border=True):
+            words = BLOCKS[block]
+            st.markdown(f"**{plain(words[0].upper() + words[1:])}** · {len(part):,}")
+            chosen = _block(part, f"classes-{audit.id}-{query}-{order}-{only}-{block}") or chosen
+    return chosen
+
+
+@lru_cache(maxsize=16)
+def _blocks(
+    audit: Audit, known: tuple[int, int, int], query: str, order: str, only: bool
+) -> dict[Block, pd.DataFrame]:
+    """The rows that are asked for of every block that has any, their labels as the index."""
+    table = _rows(audit, known)
+    if query:
+        words = table["class"].str.casefold() + " " + table["label"].str.casefold()
+        table = table[words.str.contains(query.casefold(), regex=False)]
     if order in leans.BY:
         column, ascending = leans.BY[order]
         table = table.sort_values(column, ascending=ascending, kind="stable")
-    if table.empty:
-        empty("No class matches", "Change the search or the filters above.")
-        return None
-    chosen = None
-    for words, part in leans.blocks_of(table):
-        with st.container(border=True):
-            st.markdown(f"**{plain(words[0].upper() + words[1:])}** · {len(part):,}")
-            key = f"classes-{audit.id}-{query}-{order}-{only}-{part['block'].iloc[0]}"
-            chosen = _block(part, key) or chosen
-    return chosen
+    parts = {block: table[table["block"] == block] for block in BLOCKS}
+    return {
+        block: part.set_index("label")[leans.columns_of(part)]
+        for block, part in parts.items()
+        if len(part) and not (only and block == "rest")
+    }
+
+
+@lru_cache(maxsize=4)
+def _rows(audit: Audit, known: tuple[int, int, int]) -> pd.DataFrame:
+    del known  # part of the key only
+    return leans.rows(audit, tagged.leaned_on(audit), _first_image(audit))
 
 
 def _block(table: pd.DataFrame, key: str) -> str | None:
     """The rows of one block; returns the label of a chosen one."""
     event = st.dataframe(
-        table[leans.columns_of(table)],
+        table,
         hide_index=True,
         width="stretch",
         row_height=56,
@@ -160,7 +179,7 @@ def _block(table: pd.DataFrame, key: str) -> str | None:
         placeholder="",
     )
     rows = event["selection"]["rows"]
-    return str(table["label"].iloc[rows[0]]) if rows else None
+    return str(table.index[rows[0]]) if rows else None
 
 
 def _first_image(audit: Audit) -> dict[int, str]:
