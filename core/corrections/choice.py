@@ -229,11 +229,13 @@ class Trials:
     cue: IntArray
     """(T,) which cue it is."""
     basis: str
+    control: FloatArray | None = None
+    """(T, D) with a patch of the same shape instead (:class:`core.corrections.evidence.Pairs`)."""
 
     @property
     def pasted(self) -> Pasted:
         """The images with the cue."""
-        return Pasted(self.shown, self.labels, self.cue)
+        return Pasted(self.shown, self.labels, self.cue, self.hidden, self.control)
 
     def turned(self, head: Head) -> BoolArray:
         """(T,) images newly given the cue's class when the cue is there."""
@@ -252,9 +254,9 @@ def trials_of(fit: Evidence, held: Evidence) -> Trials:
         pairs, outputs = held.pairs, np.array([c.output for c in held.cues])[held.pairs.cue]
         labels = held.labels[pairs.rows]
         other = labels != outputs
-        shown, hidden = pairs.shown[other], pairs.hidden[other]
-        owners, own, cue = outputs[other], labels[other], pairs.cue[other]
-        return Trials(shown, hidden, owners, own, cue, pairs.basis)
+        found = pairs.take(np.flatnonzero(other))
+        owners, own = outputs[other], labels[other]
+        return Trials(found.shown, found.hidden, owners, own, found.cue, found.basis, found.control)
     moved = [_moved(fit, held, m) for m in range(len(held.cues))]
     shown, hidden, owners, own, cue = (np.concatenate(p) for p in zip(*moved, strict=True))
     return Trials(shown, hidden, owners, own, cue, "differences between high and low images")

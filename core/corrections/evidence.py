@@ -69,6 +69,9 @@ class Pairs:
     out with it."""
     basis: str = "cue masks"
     """How the cue was cut out: ``cue masks``, or ``overlays`` (:mod:`core.corrections.pairs`)."""
+    control: FloatArray | None = None
+    """(P, D) the images with a patch of the same shape that has nothing to do with the cue: what
+    cutting and pasting costs by itself. None of a cue that was drawn."""
 
     def of(self, cue: int) -> Pairs:
         """The pairs of one cue."""
@@ -77,7 +80,8 @@ class Pairs:
     def take(self, which: IntArray) -> Pairs:
         """Some of the pairs."""
         parts = (self.shown[which], self.hidden[which], self.cue[which], self.basis)
-        return Pairs(*parts, rows=self.rows[which])
+        control = None if self.control is None else self.control[which]
+        return Pairs(*parts, control, rows=self.rows[which])
 
 
 @dataclass(frozen=True)

@@ -61,18 +61,24 @@ def overlay_pairs(
     rows : (P,) which images of the evidence they are.
     cue : index of the cue among those of the evidence.
     seed : of which source goes to which target.
+
+    Returns
+    -------
+    Pairs whose control has the same places of another target.
     """
-    where = strong(overlays, share)
+    where, rng = strong(overlays, share), np.random.default_rng(seed)
     usable = np.flatnonzero(where.any(axis=(1, 2)))
     p = len(targets) if len(usable) else 0
-    picks = usable[np.random.default_rng(seed).integers(0, max(len(usable), 1), p)]
-    shown = np.zeros((p, targets.shape[1]), np.float32)
+    picks = usable[rng.integers(0, max(len(usable), 1), p)]
+    others = (np.arange(p) + rng.integers(1, max(p, 2), p)) % max(p, 1)
+    shown, control = (np.zeros((p, targets.shape[1]), np.float32) for _ in range(2))
     for start in range(0, p, 64):
         part = slice(start, min(start + 64, p))
-        pick = picks[part]
+        pick, other = picks[part], others[part]
         shown[part] = pasted_features(targets[part], sources[pick], where[pick])
+        control[part] = pasted_features(targets[part], targets[other], where[pick])
     hidden = np.asarray(targets[:p], np.float32).mean(axis=(2, 3))
-    return Pairs(shown, hidden, np.full(p, cue, np.int64), "overlays", rows=rows[:p])
+    return Pairs(shown, hidden, np.full(p, cue, np.int64), "overlays", control, rows=rows[:p])
 
 
 def erased_pairs(
@@ -88,8 +94,8 @@ def erased_pairs(
     """Images of the cue's class as they are, and with its region taken away in two ways.
 
     ``cut`` leaves the region out: the mean over the other places. ``replaced`` has the same places
-    of an image of another class. Where an overlay has no positive part, nothing is taken away and
-    the image is left out.
+    of an image of another class; its control has so the places of the region moved at random.
+    Where an overlay has no positive part, nothing is taken away and the image is left out.
 
     Parameters
     ----------
@@ -103,12 +109,24 @@ def erased_pairs(
     shown = np.asarray(own, np.float32).mean(axis=(2, 3))
     outside = ~where[:, None]
     kept = np.where(outside, own, 0).sum(axis=(2, 3), dtype=np.float32)
-    hidden = {CUT: kept / outside.sum(axis=(2, 3))}
-    if len(others):
-        picks = np.random.default_rng(seed).integers(0, len(others), len(own))
-        hidden[REPLACED] = pasted_features(own, others[picks], where)
     each = np.full(len(rows), cue, np.int64)
-    return {name: Pairs(shown, h, each, name, rows=rows) for name, h in hidden.items()}
+    found = {CUT: Pairs(shown, kept / outside.sum(axis=(2, 3)), each, CUT, rows=rows)}
+    if len(others):
+        rng = np.random.default_rng(seed)
+        fillers = others[rng.integers(0, len(others), len(own))]
+        hidden, control = (
+            pasted_features(own, fillers, places) for places in (where, _moved(where, rng))
+        )
+        found[REPLACED] = Pairs(shown, hidden, each, REPLACED, control, rows=rows)
+    return found
+
+
+def _moved(where: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """Every region (n, h, w) moved over the edge by as much as chance will have it."""
+    shifts = rng.integers(0, where.shape[1:], (len(where), 2))
+    pairs = zip(where, shifts, strict=True)
+    found = [np.roll(one, shift, axis=(0, 1)) for one, shift in pairs]
+    return np.array(found, bool).reshape(where.shape)
 
 
 def joined(parts: list[Pairs]) -> Pairs | None:
@@ -116,10 +134,12 @@ def joined(parts: list[Pairs]) -> Pairs | None:
     parts = [part for part in parts if len(part.rows)]
     if not parts:
         return None
+    controls = [part.control for part in parts if part.control is not None]
     return Pairs(
         np.concatenate([part.shown for part in parts]),
         np.concatenate([part.hidden for part in parts]),
         np.concatenate([part.cue for part in parts]),
         parts[0].basis,
+        np.concatenate(controls) if len(controls) == len(parts) else None,
         rows=np.concatenate([part.rows for part in parts]),
     )

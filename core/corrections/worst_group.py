@@ -3,7 +3,9 @@
 Groups are a class with a tagged cue and without it, the cue's own class and the others, since a cue
 that other classes hardly show harms them most. Real images count by how likely they belong; where
 few do, composites stand in: the cue pasted on images of other classes, and replaced on images of
-its own. All composites of a group count like ``COUNTED`` images.
+its own. All composites of a group count like ``COUNTED`` images. A patch that has nothing of the
+cue disturbs a head as well: what it costs is given back. Else cutting and pasting reads as a cost
+of the cue, and a correction is chosen that is too strong.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Pasted:
-    """Composites of images of other classes with a cue."""
+    """Composites: images with a cue put in, or taken away."""
 
     features: FloatArray
     """(T, D)."""
@@ -53,6 +55,17 @@ class Pasted:
     """(T,) their classes' outputs."""
     cue: IntArray
     """(T,) which cue."""
+    plain: FloatArray
+    """(T, D) the images as they are."""
+    control: FloatArray | None = None
+    """(T, D) with a patch of the same shape instead (:class:`core.corrections.evidence.Pairs`)."""
+
+    @property
+    def counted(self) -> tuple[tuple[FloatArray, int], ...]:
+        """What makes up a hit, with its sign: a composite is right, and what its control costs."""
+        if self.control is None:
+            return ((self.features, 1),)
+        return (self.features, 1), (self.plain, 1), (self.control, -1)
 
 
 def groups_of(
@@ -75,16 +88,16 @@ def groups_of(
             for side in (shows[:, m], 1 - shows[:, m])
         ]
     )
-    for own, (composites, outputs, cue) in enumerate((_pasted(pasted), _replaced(held))):
-        features.append(composites)
-        labels.append(outputs)
-        columns.append(
-            [
-                _shared((cue == m) & (outputs == k), counted if side == own else 0.0)
-                for m, k in cells
-                for side in (0, 1)
-            ]
-        )
+    for own, made in enumerate((pasted, _replaced(held))):
+        shares = [
+            _shared((made.cue == m) & (made.labels == k), counted if side == own else 0.0)
+            for m, k in cells
+            for side in (0, 1)
+        ]
+        for images, sign in made.counted:
+            features.append(images)
+            labels.append(made.labels)
+            columns.append([sign * share for share in shares])
     weights = np.concatenate([np.stack(part, axis=1) for part in columns])
     return Groups(np.concatenate(features), np.concatenate(labels), weights)
 
@@ -95,24 +108,20 @@ def _shared(members: FloatArray, total: float) -> FloatArray:
     return members * min(total / count, 1.0) if count else np.zeros(len(members))
 
 
-def _pasted(pasted: Pasted) -> tuple[FloatArray, IntArray, IntArray]:
-    return pasted.features, pasted.labels, pasted.cue
-
-
-def _replaced(held: Evidence) -> tuple[FloatArray, IntArray, IntArray]:
-    """The cue's images without it: features, outputs, cue."""
+def _replaced(held: Evidence) -> Pasted:
+    """The cue's images without it."""
     pairs = held.erased.get(REPLACED)
     if pairs is None:
-        nothing = np.zeros(0, np.int64)
-        return np.zeros((0, held.features.shape[1]), np.float32), nothing, nothing
-    return pairs.hidden, held.labels[pairs.rows], pairs.cue
+        nothing, none = np.zeros(0, np.int64), np.zeros((0, held.features.shape[1]), np.float32)
+        return Pasted(none, nothing, nothing, none)
+    return Pasted(pairs.hidden, held.labels[pairs.rows], pairs.cue, pairs.shown, pairs.control)
 
 
 def accuracies(hits: FloatArray, totals: FloatArray) -> FloatArray:
     """Accuracy (S, G) of weighted hits (S, G) of totals (G,), NaN of groups of too few images."""
     known = totals >= FEWEST
     found: FloatArray = np.where(known, hits / np.where(known, totals, 1), np.nan)
-    return found
+    return np.clip(found, 0, 1)
 
 
 def least(found: FloatArray) -> FloatArray:

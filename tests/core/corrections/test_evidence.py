@@ -216,10 +216,15 @@ def test_overlay_pairs_move_the_cue_and_keep_the_rest(rng: np.random.Generator) 
     np.testing.assert_allclose(found.hidden, targets.mean(axis=(2, 3)), atol=1e-6)
     change = (sources[0, :, 0, 0] - targets[:, :, 0, 0]) / 9
     np.testing.assert_allclose(found.shown - found.hidden, change, atol=1e-6)
+    moved = 9 * (found.control - found.hidden) + targets[:, :, 0, 0]  # another target's place
+    assert (np.abs(moved[:, None] - targets[:, :, 0, 0]).max(axis=2).min(axis=1) < 1e-5).all()
+    assert (np.abs(moved - targets[:, :, 0, 0]).max(axis=1) > 1e-3).all()
+    np.testing.assert_array_equal(found.take(np.array([3])).control, found.control[[3]])
     nothing = overlay_pairs(sources[1:], overlays[1:], targets, np.arange(70), cue=0)
     assert len(nothing.rows) == 0
     assert joined([nothing]) is None
-    assert len(joined([nothing, found, found]).rows) == 140
+    assert len(joined([nothing, found, found]).rows) == len(joined([found] * 2).control) == 140
+    assert joined([found, replace(found, control=None)]).control is None
 
 
 def test_strong_positions_are_above_a_share_of_the_maximum() -> None:

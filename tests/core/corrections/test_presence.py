@@ -87,4 +87,13 @@ def test_a_region_is_cut_or_replaced_place_by_place() -> None:
         np.testing.assert_allclose(
             found["cut"].shown[i], own[i].reshape(D, -1).mean(axis=1), rtol=1e-4, atol=1e-6
         )
+        control = found[REPLACED].control
+        assert control is not None
+        rolled = [
+            np.where(np.roll(where[i], (y, x), (0, 1)), others[0], own[i]).reshape(D, -1)
+            for y in range(3)
+            for x in range(3)
+        ]
+        assert min(np.abs(one.mean(axis=1) - control[i]).max() for one in rolled) < 1e-6
+    assert found["cut"].control is None
     assert "replaced" not in erased_pairs(own, overlays, others[:0], rows, cue=0)

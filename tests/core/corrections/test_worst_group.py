@@ -40,7 +40,8 @@ def replica(
                     kind = "erased"
                 for i in mine:
                     w = min(counted / len(mine), 1)
-                    hits, total = hits + w * right[kind][i], total + w
+                    cost = int(right[f"{kind}, plain"][i]) - int(right[f"{kind}, control"][i])
+                    hits, total = hits + w * (right[kind][i] + cost), total + w
                 found.append((hits, total))
     return found
 
@@ -51,24 +52,38 @@ def test_groups_count_images_by_how_likely_they_belong() -> None:
     shows = rng.random((60, 1))
     shows[3] = np.nan
     assert held.pairs is not None
-    pasted = Pasted(held.pairs.shown, held.labels[held.pairs.rows], held.pairs.cue)
+    pairs, erased = (
+        replace(each, control=each.hidden + rng.normal(0, 2, each.hidden.shape))
+        for each in (held.pairs, held.erased[REPLACED])
+    )
+    held = replace(held, pairs=pairs, erased={REPLACED: erased})
+    of_pasted, of_erased = (held.labels[each.rows] for each in (pairs, erased))
+    pasted = Pasted(pairs.shown, of_pasted, pairs.cue, pairs.hidden, pairs.control)
     head = make_head(np.random.default_rng(9))
     groups = groups_of(held, shows, pasted, counted=7)
     sources = {
         "real": (held.features, held.labels),
-        "pasted": (pasted.features, pasted.labels),
-        "erased": (held.erased[REPLACED].hidden, held.labels[held.erased[REPLACED].rows]),
+        "pasted": (pairs.shown, of_pasted),
+        "pasted, plain": (pairs.hidden, of_pasted),
+        "pasted, control": (pairs.control, of_pasted),
+        "erased": (erased.hidden, of_erased),
+        "erased, plain": (erased.shown, of_erased),
+        "erased, control": (erased.control, of_erased),
     }
     right = {name: head.logits(x).argmax(axis=1) == y for name, (x, y) in sources.items()}
     wanted = np.array(replica(held, shows, pasted, right, 7))
     np.testing.assert_allclose(groups.hits(head), wanted[:, 0], atol=1e-9)
     np.testing.assert_allclose(groups.weights.sum(axis=0), wanted[:, 1], atol=1e-9)
+    drawn = groups_of(held, shows, replace(pasted, control=None), counted=7)
+    assert (drawn.hits(head) != groups.hits(head)).any()
 
 
 def test_a_group_of_too_few_images_says_nothing() -> None:
     found = accuracies(np.array([[3.0, 1.0], [6.0, 0.0]]), np.array([10.0, 2.0]))
     np.testing.assert_array_equal(found, [[0.3, np.nan], [0.6, np.nan]])
     np.testing.assert_array_equal(least(found), [0.3, 0.6])
+    beyond = accuracies(np.array([[11.0, -1.0]]), np.array([10.0, 10.0]))  # a control that costs
+    np.testing.assert_array_equal(beyond, [[1, 0]])
     assert np.isnan(least(np.full((2, 3), np.nan))).all()
 
 
