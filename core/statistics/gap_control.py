@@ -62,6 +62,7 @@ def gap_control(
     logit: FloatArray,
     components: FloatArray,
     *,
+    k: int | None = None,
     seed: int = 0,
 ) -> GapControl:
     """Gaps of random directions beside those of m candidates, over the same n images.
@@ -77,6 +78,8 @@ def gap_control(
     correct : (n,) whether each image was predicted correctly.
     values : (n, m) of the candidates, of any kind; logit : (n,) of the class.
     components : (n, r) alpha of the class's components, which are mixed.
+    k : images a side of the gaps that they stand beside, as in
+        :func:`core.statistics.intervals.accuracy_gaps`.
     """
     from scipy.stats import t
 
@@ -89,7 +92,7 @@ def gap_control(
         gap = np.zeros(m) if known and len(np.unique(correct)) == 1 else np.full(m, np.nan)
         return GapControl(gap, np.full(m, np.nan))
     steps = np.linspace(0, np.pi, STEPS)
-    tried = [_tried(correct, np.cos(a) * towards[:, None] + np.sin(a) * others) for a in steps]
+    tried = [_tried(correct, np.cos(a) * towards[:, None] + np.sin(a) * others, k) for a in steps]
     angles = np.arccos(np.clip(towards @ _scaled(values), -1, 1))
     gap, mean, spread = (np.interp(angles, steps, row) for row in np.transpose(tried))
     away = rank_scores(correct, values) - mean
@@ -98,10 +101,10 @@ def gap_control(
     return GapControl(gap, 2 * t.sf(np.abs(score), DRAWS - 1))
 
 
-def _tried(correct: BoolArray, directions: FloatArray) -> tuple[float, float, float]:
+def _tried(correct: BoolArray, directions: FloatArray, k: int | None) -> tuple[float, float, float]:
     """Mean gap of directions (n, DRAWS), and mean and spread of their rank scores."""
     scores = rank_scores(correct, directions)
-    gaps = accuracy_gaps(correct, directions).gap
+    gaps = accuracy_gaps(correct, directions, k=k).gap
     return float(gaps.mean()), float(scores.mean()), float(scores.std(ddof=1))
 
 
