@@ -54,6 +54,16 @@ class Functional(ABC):
         Of what is not linear, the slope of the piece that the image lies in.
         """
 
+    def by_place(self, maps: FloatArray) -> FloatArray:
+        """Change of alpha with every entry of exact maps, (n, D, h, w).
+
+        Where all that counts is the mean of the places, each has the same share of :meth:`slope`.
+        """
+        n, d, h, w = maps.shape
+        means = maps.mean(axis=(2, 3), dtype=np.float64)
+        slope = self.slope(means if self.needs == "features" else maps)
+        return np.broadcast_to(slope[:, :, None, None] / (h * w), (n, d, h, w))
+
 
 class Candidate(Functional):
     """One candidate feature of one class."""

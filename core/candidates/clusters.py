@@ -88,10 +88,19 @@ class HeatmapCluster(Candidate):
 
     def slope(self, given: FloatArray) -> FloatArray:
         """Along the margin: what all places together change."""
-        whole = margin_maps(given, self.margin)
-        by_place = unpooled(self.centre.slope(pooled_rows(whole)), whole.shape[1:]) * (whole > 0)
-        found: FloatArray = by_place.sum(axis=(1, 2))[:, None] * self.margin
+        found: FloatArray = self._of_margin(given).sum(axis=(1, 2))[:, None] * self.margin
         return found
+
+    def by_place(self, maps: FloatArray) -> FloatArray:
+        """Along the margin, more at some places and less at others."""
+        found: FloatArray = self._of_margin(maps)[:, None] * self.margin[:, None, None]
+        return found
+
+    def _of_margin(self, maps: FloatArray) -> FloatArray:
+        """Change with the margin of every place, (n, h, w)."""
+        whole = margin_maps(maps, self.margin)
+        found = unpooled(self.centre.slope(pooled_rows(whole)), whole.shape[1:])
+        return np.where(whole > 0, found, 0)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,14 @@ class PartCluster(Candidate):
         """While every place keeps its shares of the parts."""
         by_part = self.centre.slope(self.parts.alpha(given))
         found: FloatArray = np.einsum("nk,nkd->nd", by_part, self.parts.slope(given))
+        return found
+
+    def by_place(self, maps: FloatArray) -> FloatArray:
+        """With the change of the shares, unlike :meth:`slope`."""
+        by_part = self.centre.slope(self.parts.alpha(maps))
+        found = np.zeros(maps.shape)
+        for part in range(len(self.parts)):
+            found += by_part[:, part, None, None, None] * self.parts.by_place(maps, part)
         return found
 
 

@@ -49,6 +49,10 @@ class Part(Candidate):
         found: FloatArray = self.parts.slope(given)[:, self.key.number]
         return found
 
+    def by_place(self, maps: FloatArray) -> FloatArray:
+        """With the change of the shares, unlike :meth:`slope`."""
+        return self.parts.by_place(maps, self.key.number)
+
 
 @dataclass(frozen=True)
 class ApproximatePart(Candidate):

@@ -153,15 +153,51 @@ class Parts:
         found: FloatArray = mean[:, :, None] * self.weight
         return found
 
+    def by_place(self, maps: FloatArray, part: int) -> FloatArray:
+        """Change of a part's alpha with every entry of the maps, (n, D, h, w), shares included.
+
+        Exact between the places where one more factor begins to explain a position.
+        """
+        n, d, h, w = maps.shape
+        flat = _flat(maps)
+        positions = flat.transpose(0, 2, 1).reshape(n * h * w, d).astype(np.float64)
+        share = self._shares(flat)[:, part].reshape(n * h * w)
+        whole, found = positions @ self.weight, share[:, None] * self.weight
+        parts, gram = self._parts(flat), self._gram
+        for row in np.flatnonzero(parts.any(axis=1)):
+            active = np.flatnonzero(parts[row])
+            wanted = ((active == part) - share[row]) / parts[row].sum() * self._sizes[active]
+            inner = np.linalg.lstsq(gram[np.ix_(active, active)], wanted, rcond=None)[0]
+            change = (inner @ self.dictionary[active]) * self.weight
+            found[row] += whole[row] * change * (positions[row] * self.weight > 0)
+        change_of: FloatArray = found.reshape(n, h, w, d).transpose(0, 3, 1, 2) / (h * w)
+        return change_of
+
+    @property
+    def _gram(self) -> FloatArray:
+        """(k, k) float64 of the dictionary."""
+        found: FloatArray = self.dictionary.astype(np.float64) @ self.dictionary.T
+        return found
+
+    @property
+    def _sizes(self) -> FloatArray:
+        """(k,) what one unit of each gives."""
+        found: FloatArray = self.dictionary.sum(axis=1, dtype=np.float64)
+        return found
+
+    def _parts(self, flat: FloatArray) -> FloatArray:
+        """What the factors explain of every position of maps (n, D, P), (n * P, k) float64."""
+        n, _, places = flat.shape
+        products = np.matmul(self.dictionary, _given(flat, self.weight))
+        rows = products.transpose(0, 2, 1).reshape(n * places, -1)
+        return coefficients(self._gram, rows) * self._sizes
+
     def _shares(self, flat: FloatArray) -> FloatArray:
         """Shares (n, k + 1, P) of maps (n, D, P)."""
         n, _, places = flat.shape
         found = np.zeros((n, len(self) + 1, places), np.float32)
         if len(self):
-            products = np.matmul(self.dictionary, _given(flat, self.weight))
-            rows = products.transpose(0, 2, 1).reshape(n * places, -1)
-            gram = self.dictionary.astype(np.float64) @ self.dictionary.T
-            parts = coefficients(gram, rows) * self.dictionary.sum(axis=1, dtype=np.float64)
+            parts = self._parts(flat)
             total = parts.sum(axis=1, keepdims=True)
             parts = np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
             found[:, :-1] = parts.reshape(n, places, -1).transpose(0, 2, 1)

@@ -166,7 +166,16 @@ class Explainer:
         }
 
 
-EXPLAINERS: Registry[Explainer] = Registry("method", ("core.explain.sis:SIS",))
+EXPLAINERS: Registry[Explainer] = Registry(
+    "method",
+    (
+        "core.explain.sis:SIS",
+        "core.explain.visualisation:LOOK",
+        "core.explain.visualisation:NPFV",
+        "core.explain.visualisation:FOURIER",
+        "core.explain.visualisation:ATTACK",
+    ),
+)
 """By name, in the order of every list."""
 
 register = EXPLAINERS.register

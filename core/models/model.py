@@ -169,10 +169,15 @@ class Model:
 
     def encode(self, batch: Tensor) -> Encoded:
         """Features and maps of uint8 images (B, h, w, 3), by one forward pass."""
+        with torch.inference_mode():
+            return self.encode_with_slope(self.normalise(batch))
+
+    def encode_with_slope(self, batch: Tensor) -> Encoded:
+        """Features and maps of normalised images, keeping the gradient to the images."""
         source, entry = self.trace.maps, self.trace.features
         sites = [entry] if source is None else [source.site]
-        with torch.inference_mode(), captured(self.network, sites) as caught:
-            self._run(self.normalise(batch))
+        with captured(self.network, sites) as caught:
+            self._run(batch)
             if source is None:
                 return Encoded(caught[entry].flatten(1).float(), None)
             maps = _maps_of(caught[source.site], source)
@@ -224,7 +229,10 @@ class Model:
 
     def scores(self, batch: Tensor) -> Tensor:
         """Logits (B, K) float32 of normalised images, keeping the gradient to the images."""
-        features = self.features_of(batch)
+        return self.scores_of(self.features_of(batch))
+
+    def scores_of(self, features: Tensor) -> Tensor:
+        """Logits (B, K) float32 of features (B, D), keeping the gradient."""
         found = features @ self._tensor(self.weight).T + self._tensor(self.bias)
         if (acts := self.correction) is None:
             return found
