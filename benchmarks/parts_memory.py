@@ -7,6 +7,7 @@ a thousand classes would take is what a class takes, a thousand times: extrapola
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import tempfile
@@ -52,11 +53,13 @@ def run() -> list[Line]:
         Line(f"{what}: median of {CLASSES} classes", wall, "", "s"),
         Line(f"{what}: the same, processor time", cpu, "", "s"),
         Line("parts of 1,000 such classes, extrapolated", 1000 * wall / 3600, "", "h"),
+        Line("the same, processor time, extrapolated", 1000 * cpu / 3600, "", "h"),
         Line("resident memory before the first class", peaks[0], "", "GB"),
         Line(f"largest resident memory of {FEW} classes", peaks[FEW], "", "GB"),
         Line(f"largest resident memory of {CLASSES} classes", peaks[CLASSES], "", "GB"),
         Line(f"that of {CLASSES} over that of {FEW}", ratio, f"<= {MORE}", "x", ratio <= MORE),
         Line("maps on disk", stored, "", "GB"),
+        Line("load of the machine in the last minute", os.getloadavg()[0], ""),
     ]
 
 

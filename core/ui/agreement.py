@@ -36,6 +36,11 @@ COUPLES: dict[str, Any] = {
 """How the kappas of every two people are shown."""
 
 
+PERCENT = "%.0f %%"
+SHARES = [*(tag.value for tag in Tag), "agreement", "gold"]
+"""Columns about a person that are shares of their answers."""
+
+
 def figures(table: pd.DataFrame) -> None:
     """The coefficients."""
     found = agreement(table)
@@ -44,9 +49,9 @@ def figures(table: pd.DataFrame) -> None:
         value = getattr(found, key)
         cell.metric(title, "–" if value is None else f"{value:.2f}", help=words, border=True)
     st.caption(
-        f"{found.answers:d} answers by {found.annotators:d} people on "
-        f"{found.candidates:d} candidates; Fleiss' kappa over the "
-        f"{found.fleiss_candidates:d} with {found.fleiss_answers:d} answers each"
+        f"{found.answers:,d} answers by {found.annotators:,d} people on "
+        f"{found.candidates:,d} candidates; Fleiss' kappa over the "
+        f"{found.fleiss_candidates:,d} with {found.fleiss_answers:d} answers each"
     )
 
 
@@ -54,23 +59,22 @@ def persons(table: pd.DataFrame) -> None:
     """Statistics per person, and kappa of every two."""
     st.subheader("People")
     st.dataframe(
-        people(table),
+        _percent(people(table)),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={
             **{
-                tag.value: st.column_config.NumberColumn(signs.MARKS[tag], format="percent")
+                tag.value: st.column_config.NumberColumn(signs.MARKS[tag], format=PERCENT)
                 for tag in Tag
             },
             "annotator": "Who",
             "answers": st.column_config.NumberColumn("Answers", format="%d"),
-            "agreement": st.column_config.NumberColumn(
-                "Agrees with the majority", format="percent"
-            ),
+            "agreement": st.column_config.NumberColumn("Agrees with the majority", format=PERCENT),
             "confidence": st.column_config.NumberColumn("How sure, 1 to 5", format="%.1f"),
             "gold": st.column_config.NumberColumn(
                 "Right on gold",
-                format="percent",
+                format=PERCENT,
                 help="Of the gold questions that this person answered: candidates tagged by the "
                 'annotator "gold", mixed into every queue.',
             ),
@@ -80,8 +84,15 @@ def persons(table: pd.DataFrame) -> None:
     couples = pairs(table)
     if len(couples):
         st.subheader("Cohen's kappa of every two people", help=help_on("Cohen's kappa"))
-        st.dataframe(couples, hide_index=True, width="stretch", column_config=COUPLES)
+        st.dataframe(
+            couples, hide_index=True, width="stretch", column_config=COUPLES, placeholder=""
+        )
         confusion(table, couples)
+
+
+def _percent(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of people with its shares in percent."""
+    return table.assign(**{name: 100 * table[name].astype(float) for name in SHARES})
 
 
 def confusion(table: pd.DataFrame, couples: pd.DataFrame) -> None:
@@ -106,7 +117,7 @@ def queue(audit: Audit) -> None:
     settled = set(keys_in(table[table["annotator"] == ADJUDICATION]))
     found = disagreements(votes)
     left = found[[key not in settled for key in keys_in(found)]]
-    st.subheader(f"Disagreements: {len(left)} left, {len(found) - len(left)} settled")
+    st.subheader(f"Disagreements: {len(left):,} left, {len(found) - len(left):,} settled")
     if left.empty:
         st.caption("Nothing is left to settle.")
         return
@@ -131,7 +142,8 @@ def _settling(audit: Audit, key: CandidateKey) -> None:
         state.go("pages/tagging.py", at=str(key), **both)
     for tag in Tag:
         st.button(
-            f"Settle: {blocks.plain(tag.value)}",
+            blocks.plain(tag.value),
+            help=f"Settle it: {blocks.plain(tag.value)}",
             icon=signs.ICONS[tag],
             key=f"settle-{tag.value}-{key}",
             on_click=_settle,

@@ -17,7 +17,7 @@ from core.trials.leaned_on import BLOCKS, LeanedOn
 from core.ui.frame import blocks, cards, look, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
-from core.ui.report import State, state_of
+from core.ui.report import State, state_of, wait_for_gaps
 
 PARAMETERS = ["audit", "finding", *look.PARAMETERS]
 SHOWN = 6
@@ -54,6 +54,9 @@ def _found(audit: Audit, known: State) -> tuple[Screen, ...]:
 @blocks.part
 def browse(audit: Audit) -> None:
     """One finding; the arrow keys bring the one before and after it."""
+    if wait_for_gaps([audit]):
+        state.publish(["audit"])
+        return
     found = findings(audit)
     if not found:
         state.publish(["audit"])

@@ -81,17 +81,7 @@ def show(audit: Audit) -> None:
     if any(tagged.decisions(a).spurious for a in audits):  # else it holds no photo
         look.style()
     state.publish(PARAMETERS)
-    waiting = [a for a in audits if not measures.at_once(a)]
-    if waiting:
-        names = ", ".join(blocks.plain(a.name) for a in waiting)
-        blocks.empty(
-            "Gaps first",
-            f"So many classes of {names} have spurious cues that their gaps are measured in a "
-            "process of its own; the report is written from them.",
-            icon=":material/hourglass:",
-        )
-        for a in waiting:
-            measures.offer(a, f"run-{a.id}")
+    if wait_for_gaps(audits):
         return
     offer(audits)
     known = tuple(state_of(a) for a in audits)
@@ -101,6 +91,22 @@ def show(audit: Audit) -> None:
     # the document forbids scripts and requests to itself (its Content-Security-Policy), so that
     # nothing in it reaches the app around it
     st.iframe(html, height=HEIGHT, alt=f"Preview of the report {report.title}")
+
+
+def wait_for_gaps(audits: Sequence[Audit]) -> bool:
+    """Whether gaps of many classes are missing; offers to measure them then."""
+    waiting = [a for a in audits if not measures.at_once(a)]
+    if waiting:
+        names = ", ".join(blocks.plain(a.name) for a in waiting)
+        blocks.empty(
+            "Gaps first",
+            f"So many classes of {names} have spurious cues that their gaps are measured in a "
+            "process of its own; findings are written from them.",
+            icon=":material/hourglass:",
+        )
+    for a in waiting:
+        measures.offer(a, f"run-{a.id}")
+    return bool(waiting)
 
 
 def state_of(audit: Audit) -> State:

@@ -154,7 +154,7 @@ def test_what_cannot_be_saved_is_a_sentence(
     if page == "tagging":
         app.button(key="go-u").click().run()
     else:
-        next(b for b in app.button if b.label == "Settle: spurious").click().run()
+        next(b for b in app.button if b.help == "Settle it: spurious").click().run()
     assert not app.exception
     assert [t.value for t in app.toast] == ["the disk is full"]
 

@@ -233,10 +233,10 @@ def configuration() -> dict[str, Any]:
 
     return {
         "picture": st.column_config.ImageColumn("", width=62, pinned=True),
-        "class": text("Class", width=124, pinned=True),
-        "by": text("Leans on", width=116, help=help_on("leaned on", "part")),
-        "lean": number("Lean", "%+.2f", 64, "lean"),
-        "accuracy": number("Accuracy", percent, 84, "accuracy"),
+        "class": text("Class", width=146, pinned=True),
+        "by": text("Leans on", width=110, help=help_on("leaned on", "part")),
+        "lean": number("Lean", "%+.2f", 60, "lean"),
+        "accuracy": number("Accuracy", percent, 80, "accuracy"),
         "put_in": number("Put in", percent, 68, "put in"),
         "control": number("Control", percent, 74),
         "per_area": number("Per area", "%.1f", 78, "put in"),

@@ -38,7 +38,7 @@ def headline(audit: Audit) -> None:
                 f"Accuracy on {summary.held_out}",
                 "–" if accuracy is None else f"{100 * accuracy:.1f} %",
             ),
-            ("Classes that lean on something", f"{len(found)} of {len(audit.classes)}"),
+            ("Classes that lean on something", f"{len(found):,} of {len(audit.classes):,}"),
         ]
     )
     st.caption(
