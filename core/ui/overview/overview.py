@@ -123,9 +123,9 @@ def class_table(audit: Audit) -> str | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = state.text("Search", "q", placeholder="name or label of a class")
         order = state.choose(st.selectbox, "Sort by", "sort", leans.SORTS)
-        only = state.toggle(
-            "Only classes above their control", "only", help=help_on("leaned on", "lean")
-        )
+    only = state.toggle(
+        "Only classes above their control", "only", help=help_on("leaned on", "lean")
+    )
     shown = _blocks(audit, tagged.state(audit), query, order, only)
     if not shown:
         empty("No class matches", "Change the search or the filters above.")

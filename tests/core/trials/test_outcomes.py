@@ -160,6 +160,7 @@ def test_keys_change_with_what_they_depend_on(copied: Audit, changed: str) -> No
     else:
         path = copied.folder / "head" / "head.json"
         write_json(path, {**read_json(path), "key": "another"})
+        copied = Audit(copied.folder)  # what is computed anew is opened anew
     second = Outcomes(copied, decisions)
     assert not paths & {second.path(kind, "leaf") for kind in ALL}
 
