@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import pickle
 import struct
-import tarfile
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from benchmarks.attack_files import DAMAGES, State, files, saved
 from benchmarks.attacked import Attack
 from benchmarks.measure import Line
 from core.corrections.package import write_checkpoint
@@ -41,7 +36,6 @@ SIDE = 64
 FACTS = "spurioscope"
 """The header entry of a corrected model."""
 
-State = dict[str, Any]
 Rng = np.random.Generator
 
 
@@ -307,124 +301,6 @@ def _headers(header: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
     yield "empty text", {**header, FACTS: ""}
 
 
-# ---------------------------------------------------------------- bytes of files
-
-
-def _flipped(data: bytes, rng: Rng) -> bytes:
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 4))):
-        changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
-    return bytes(changed)
-
-
-def _flipped_early(data: bytes, rng: Rng) -> bytes:
-    """In the first bytes, where formats say what follows."""
-    head = min(len(data), 4000)
-    return _flipped(data[:head], rng) + data[head:]
-
-
-def _cut(data: bytes, rng: Rng) -> bytes:
-    return data[: int(rng.integers(len(data)))]
-
-
-def _zeroed(data: bytes, rng: Rng) -> bytes:
-    start = int(rng.integers(len(data)))
-    return (data[:start] + bytes(200) + data[start + 200 :])[: len(data)]
-
-
-def _doubled(data: bytes, rng: Rng) -> bytes:
-    start = int(rng.integers(len(data)))
-    return data[:start] + data[start : start + 64] + data[start:]
-
-
-DAMAGES = {
-    "flipped": _flipped,
-    "flipped early": _flipped_early,
-    "cut": _cut,
-    "zeroed": _zeroed,
-    "doubled": _doubled,
-    "longer": lambda data, rng: data + rng.bytes(500),
-}
-
-
-class _Code:
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return print, ("ran",)
-
-
-def _saved(content: object, *, legacy: bool = False) -> bytes:
-    stream = io.BytesIO()
-    torch.save(content, stream, _use_new_zipfile_serialization=not legacy)
-    return stream.getvalue()
-
-
-def _compressed(data: bytes) -> bytes:
-    stream = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(data)) as old,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new,
-    ):
-        for record in old.infolist():
-            new.writestr(record.filename, old.read(record))
-    return stream.getvalue()
-
-
-def _zip(records: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in records.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
-
-
-def _tar(data: bytes) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        info = tarfile.TarInfo("weights.pth")
-        info.size = len(data)
-        archive.addfile(info, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def _program() -> bytes:
-    stream = io.BytesIO()
-    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), stream)
-    return stream.getvalue()
-
-
-def _claim(shape: list[int], end: int) -> bytes:
-    """Safetensors whose header names a tensor that the file does not hold."""
-    header = json.dumps({"fc.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}})
-    return struct.pack("<Q", len(header)) + header.encode()
-
-
-def _files(pickled: bytes, state: State) -> Iterator[tuple[str, bytes]]:
-    """Whole files by name; the ending tells which reader they meet."""
-    yield "compressed.pth", _compressed(pickled)
-    yield "gzip.pth", gzip.compress(pickled, 1)
-    yield "tar.pth", _tar(pickled)
-    yield "script.pth", _program()
-    yield "zip.pth", _zip({"readme.txt": b"hello"})
-    yield "empty zip.pth", _zip({})
-    yield "pickle.pth", pickle.dumps({"a": [1, 2]}, protocol=2)
-    yield "plain pickle of code.pth", pickle.dumps(_Code(), protocol=2)
-    yield "code.pth", _saved({"state_dict": state, "config": _Code()})
-    yield "deep.pth", _zip({"z/data.pkl": b"\x80\x02)" + b"\x85" * 900 + b".", "z/version": b"3"})
-    yield "bytes.pth", _zip({"z/data.pkl": b"\x80\x02cbuiltins\nbytearray\nK\x09\x85R."})
-    yield "empty.pth", b""
-    yield "empty.safetensors", b""
-    yield "text.pth", b"not a checkpoint\n" * 9
-    yield "text.safetensors", b"not a checkpoint\n" * 9
-    yield "pickle.safetensors", pickled
-    yield "safetensors.pth", save({name: tensor.contiguous() for name, tensor in state.items()})
-    yield "huge header.safetensors", struct.pack("<Q", 2**60) + b"{}"
-    yield "huge claim.safetensors", _claim([10**9], 4 * 10**9)
-    yield "overflow.safetensors", _claim([2**62, 2**62], 0)
-    yield "deep header.safetensors", struct.pack("<Q", 10**5) + b"[" * 10**5
-    yield "null.safetensors", struct.pack("<Q", 4) + b"null"
-    yield "keras.pth", b"\x89HDF\r\n\x1a\n" + bytes(99)
-
-
 # ---------------------------------------------------------------- the attack
 
 
@@ -459,7 +335,7 @@ def _base(folder: Path) -> _Base:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     network = timm.create_model(ARCHITECTURE.partition(":")[2], num_classes=len(OUTPUTS))
-    (folder / "plain.pth").write_bytes(_saved(network.state_dict()))
+    (folder / "plain.pth").write_bytes(saved(network.state_dict()))
     model = load_model(ARCHITECTURE, checkpoint=folder / "plain.pth")
     d, k = model.n_features, len(OUTPUTS)
     shapes = ((ROWS, d), (ROWS,), (k, ROWS))
@@ -470,7 +346,7 @@ def _base(folder: Path) -> _Base:
     return _Base(
         state,
         (folder / "plain.pth").read_bytes(),
-        _saved(state, legacy=True),
+        saved(state, legacy=True),
         (folder / "corrected.safetensors").read_bytes(),
         _answer(model),
         _loaded(folder / "corrected.safetensors"),
@@ -482,11 +358,11 @@ def _tries(base: _Base, rng: Rng) -> Iterator[Try]:
     for i, (name, change) in enumerate(TENSORS.items()):
         for at in (CHANGED[0], CHANGED[1 + i % 4]):
             content = {**base.state, at: change(base.state[at])}
-            yield Try(f"{at} {name}", _saved(content), base.plain)
+            yield Try(f"{at} {name}", saved(content), base.plain)
     for name, whole in CONTENTS.items():
-        yield Try(name, _saved(whole(base.state)), base.plain)
+        yield Try(name, saved(whole(base.state)), base.plain)
     yield from _corrected_tries(base)
-    for name, data in _files(base.pickled, base.state):
+    for name, data in files(base.pickled, base.state):
         yield Try(name, data, base.plain, ending=Path(name).suffix)
     sources = ((base.pickled, ".pth"), (base.legacy, ".pth"), (base.corrected, ".safetensors"))
     while True:
@@ -507,7 +383,7 @@ def _corrected_tries(base: _Base) -> Iterator[Try]:
         if name == "correction removed":
             continue  # with the header gone, too, nothing tells the file from a plain checkpoint
         yield Try(f"no header, {name}", save(state), base.answer, ending=".safetensors")
-        yield Try(f"pickled, {name}", _saved({"state_dict": state}), base.answer)
+        yield Try(f"pickled, {name}", saved({"state_dict": state}), base.answer)
     for name, told in _headers(header):
         data = save(tensors, metadata=told)
         yield Try(f"header {name}", data, base.answer, ending=".safetensors")

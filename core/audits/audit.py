@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from core.audits.audit_summary import Summary
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
+from core.audits.upload import is_taken_in, upload
 from core.candidates.candidate import Candidate, Functional
 from core.candidates.key import CandidateKey
 from core.candidates.part_kind import ApproximatePart
@@ -27,12 +27,7 @@ from core.storage.files import (
     read_array,
     read_bytes,
     read_frame,
-    read_json,
     read_value,
-    replacing_folder,
-    write_array,
-    write_bytes,
-    write_json,
 )
 from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.workspace import Workspace, read_manifest
@@ -45,14 +40,8 @@ if TYPE_CHECKING:
     from core.models.model import Model
 
 
-UPLOAD_VERSION = 2
-"""Of what is stored about an uploaded image. Before 2, features may be those of another picture
-that was uploaded at the same moment."""
-
 BLOCK = 64
 """Images whose maps are in memory at a time."""
-
-_uploading = threading.Lock()
 
 
 class Audit:
@@ -230,42 +219,7 @@ class Audit:
         WorkspaceError
             If this process only shows (:func:`core.storage.roles.read_only`).
         """
-        import hashlib
-
-        from core.storage.roles import refuse_if_read_only
-
-        refuse_if_read_only()
-        image_id = "up" + hashlib.blake2b(content, digest_size=7).hexdigest()
-        with _uploading:  # the same picture may come from several visitors at once
-            if not self._is_taken_in(image_id):
-                self._take_in(image_id, content, model)
-        return image_id
-
-    def _take_in(self, image_id: str, content: bytes, model: Model) -> None:
-        import torch
-
-        from core.data.foreign import read_foreign, refuse_if_full
-        from core.data.preprocess import apply
-        from core.features.shards import storable
-
-        refuse_if_full(self.files.uploads)
-        with replacing_folder(self.files.upload(image_id).folder) as temporary:
-            new = UploadFiles(temporary)
-            write_bytes(new.image, content)
-            levels = self.preprocess.black_and_white
-            pixels = apply(self.preprocess, read_foreign(new.image, levels).image)
-            encoded = model.encode(torch.from_numpy(pixels)[None])
-            if not encoded.features.isfinite().all():
-                raise UnreadableImageError("the network's features are not finite on this image")
-            write_array(new.features, encoded.features.cpu().numpy())
-            if encoded.maps is not None:
-                write_array(new.maps, storable(encoded.maps))
-            write_json(new.facts, {"version": UPLOAD_VERSION})
-
-    def _is_taken_in(self, image_id: str) -> bool:
-        """Whether the features of an upload are there, and stored since they can be believed."""
-        facts = self.files.upload(image_id).facts
-        return facts.exists() and read_json(facts, {"version": int})["version"] == UPLOAD_VERSION
+        return upload(self.files, content, model, self.preprocess)
 
     def _uploaded(self, image_id: str) -> UploadFiles | None:
         """Files of an upload; what an earlier version stored is computed anew, once."""
@@ -274,7 +228,7 @@ class Audit:
         files = self.files.upload(image_id)
         if not (image_id.startswith("up") and image_id.isalnum() and files.folder.is_dir()):
             return None
-        if not self._is_taken_in(image_id):
+        if not is_taken_in(files):
             if read_only():
                 return None
             self.upload(read_bytes(files.image), self.load_model())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from torch import Tensor, nn
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
+from core.candidates.kinds import KINDS
+from core.commands import plugins
+from core.corrections.methods import METHODS
+from core.data.source import SOURCES
+from core.explain.attribution import ATTRIBUTIONS
+from core.measures.registry import MEASURES
 from core.storage.workspace import Workspace
 from core.types import Preprocess
 from tests.tiny import named
@@ -180,3 +187,35 @@ def address(app: AppTest) -> dict[str, str]:
         name: value if isinstance(value, str) else value[-1]
         for name, value in app.query_params.items()
     }
+
+
+REGISTRIES = (KINDS, METHODS, ATTRIBUTIONS, SOURCES, MEASURES)
+Install = Callable[..., tuple[plugins.Plugin, ...]]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Put entry points where Python looks for those of packages, and load what they name."""
+    for registry in REGISTRIES:
+        monkeypatch.setattr(registry, "_found", dict(registry))
+    site = tmp_path / "site"
+
+    def install(**values: str) -> tuple[plugins.Plugin, ...]:
+        folder = site / "extras-2.5.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: extras\nVersion: 2.5\n")
+        lines = [
+            f"[spurioscope.{group}]\n{value.partition(':')[0]} = tests.plugins.{value}"
+            for group, value in values.items()
+        ]
+        (folder / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.setenv("PYTHONPATH", str(site))
+        for value in values.values():
+            name = f"tests.plugins.{value.partition(':')[0]}"
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        plugins._loaded.cache_clear()
+        return plugins.load()
+
+    yield install
+    plugins._loaded.cache_clear()

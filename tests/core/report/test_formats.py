@@ -23,7 +23,7 @@ from core.report.boxes import Labelled, Region
 from core.tags.log import TagStore
 from core.types import Tag
 from tests.core.measures.test_table import GREEN, RED, workspace_of
-from tests.core.report.test_report import copied, untagged  # noqa: F401 - a fixture
+from tests.core.report.conftest import copied
 
 FACTS: dict[str, str | float | bool | None] = {
     **{"split": "test", "held_out": True, "prediction": "cat", "confidence": 0.5},
@@ -41,7 +41,7 @@ def image() -> Labelled:
 
 
 @pytest.fixture(scope="module")
-def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:  # noqa: F811
+def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     audit = copied(untagged, tmp_path_factory.mktemp("formats"))
     store = TagStore.open(workspace_of(audit))
     store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)

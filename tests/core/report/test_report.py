@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import shutil
-import sys
-import zipfile
-import zlib
 from dataclasses import replace
-from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +14,8 @@ import pytest
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
-from core.errors import InputError, SpurioscopeError
-from core.models.load import load_model
-from core.models.model import Model
-from core.report import appendix, document, findings, pdf
-from core.report import charts as figures
+from core.errors import InputError
+from core.report import appendix, findings
 from core.report import material as evidence
 from core.report import prints as pictures
 from core.report import sentences as words
@@ -37,105 +25,11 @@ from core.report.findings import Verdict
 from core.statistics.intervals import critical, newcombe
 from core.tags.log import TagStore
 from core.types import Tag
-from tests.core.audits import test_planted
 from tests.core.measures.test_table import GREEN, RED, workspace_of
+from tests.core.report.conftest import Page, alone, copied, counting, gathered
 
-N = 96
 HTML_OF_HOSTILE = "https://evil.example"
 HOSTILE = "<script>alert(1)</script>\"'&<img src=https://evil.example/x>"
-
-
-@pytest.fixture(scope="module")
-def untagged(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    """An audit whose class "leaf" leans on the patch; nothing is tagged."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_planted, "N", {"train": N, "test": N})
-        return test_planted.audited(tmp_path_factory.mktemp("report"), 0.7)
-
-
-def copied(audit: Audit, tmp_path: Path) -> Audit:
-    """The audit in a workspace of its own."""
-    shutil.copytree(audit.folder, tmp_path / "workspace" / "audits" / audit.id)
-    return Audit(tmp_path / "workspace" / "audits" / audit.id)
-
-
-@pytest.fixture(scope="module")
-def tagged(untagged: Audit, tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    """The same with the patch tagged spurious and the leaf's colour tagged core."""
-    audit = copied(untagged, tmp_path_factory.mktemp("tagged"))
-    store = TagStore.open(workspace_of(audit))
-    store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS, reason="red patch")
-    store.add("ann", audit.id, CandidateKey("leaf", NEURON, GREEN), Tag.CORE)
-    return audit
-
-
-def counting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every loading of a model from now on."""
-    calls: list[object] = []
-
-    def counted(*arguments: Any, **more: Any) -> Model:
-        calls.append(arguments)
-        return load_model(*arguments, **more)
-
-    monkeypatch.setattr("core.models.load.load_model", counted)
-    return calls
-
-
-def gathered(audit: Audit, **more: object) -> evidence.Evidence:
-    return evidence.gather(audit, workspace_of(audit), **more)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def proof(tagged: Audit) -> evidence.Evidence:
-    return gathered(tagged)
-
-
-@pytest.fixture(scope="module")
-def report(proof: evidence.Evidence) -> Report:
-    return compose([proof], title="A report", author="An author")
-
-
-@pytest.fixture(scope="module")
-def html(report: Report) -> str:
-    return render(report)
-
-
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a document."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self._skip = "", False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._skip = tag == "style"
-
-    def handle_data(self, data: str) -> None:
-        if not self._skip:
-            self.text += data
-
-    def named(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
-
-
-def alone(html: str) -> Page:
-    """Assert that a document refers to nothing outside itself and runs nothing."""
-    page = Page(html)
-    for tag, attributes in page.tags:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
-        for name, value in attributes.items():
-            assert not name.startswith("on")
-            if name in ("src", "href", "srcset", "action", "data", "poster", "background"):
-                assert str(value).startswith(("data:image/", "#"))
-    for style in re.findall(r"<style>(.*?)</style>", html, re.S):
-        assert "url(" not in style
-        assert "@import" not in style
-    assert "http://" not in html
-    assert "https://" not in html
-    return page
 
 
 def test_claims_equal_the_planted_truth(report: Report, html: str) -> None:
@@ -440,139 +334,3 @@ def test_pictures_of_many_findings_load_the_model_once(
     calls = counting(monkeypatch)
     assert render(thrice) == with_stored
     assert len(calls) == 1
-
-
-def test_twenty_noisy_findings_fit_into_a_mail(rng: np.random.Generator) -> None:
-    from PIL import Image
-
-    noise = rng.integers(0, 255, (pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
-    size = len(pictures.data_uri(Image.fromarray(noise)))
-    assert pictures.PICTURED * 3 * pictures.SHOWN * size < 7 * 2**20
-
-
-def test_many_findings_stay_small(report: Report) -> None:
-    (section,) = report.sections
-    (finding,) = section.findings
-    many = tuple(replace(finding, name=f"leaf {i}") for i in range(60))
-    html = render(replace(report, sections=(replace(section, findings=many),)))
-    page = alone(html)
-    told, listed = page.named("article"), [r for r in page.named("tr") if "data-label" in r]
-    assert [len(told), len(listed)] == [document.DETAILED, 60 - document.DETAILED]
-    assert all(f"leaf {i}" in page.text for i in range(60))
-    assert len(page.named("img")) == pictures.PICTURED * 3 * pictures.SHOWN
-    assert len(html.encode()) < 8 * 2**20
-
-
-def test_where_an_overlay_is_strongest() -> None:
-    heat = np.zeros((7, 7))
-    heat[6, 0] = 1
-    assert pictures.region(heat) == "in the lower left"
-    assert pictures.region(heat.T) == "in the upper right"
-
-
-def test_the_appendix_is_readable_and_its_bytes_are_fixed(report: Report) -> None:
-    content = appendix.appendix(report)
-    with zipfile.ZipFile(io.BytesIO(content)) as file:
-        assert {info.date_time for info in file.infolist()} == {appendix.EPOCH}
-        names = file.namelist()
-        folder = report.sections[0].evidence.audit.id
-        for name in ("findings", "measures", "ranking", "classes", "tags"):
-            both = [f"{folder}/{name}.csv", f"{folder}/{name}.parquet"]
-            assert set(both) <= set(names)
-            csv, parquet = (file.read(n) for n in both)
-            assert len(pd.read_csv(io.BytesIO(csv))) == len(pd.read_parquet(io.BytesIO(parquet)))
-        said = json.loads(file.read("statements.json"))
-        ranking = pd.read_parquet(io.BytesIO(file.read(f"{folder}/ranking.parquet")))
-        people = pd.read_csv(io.BytesIO(file.read(f"{folder}/tags.csv")))["annotator"]
-    assert said["audits"][0]["findings"][0]["verdict"] == "harmed"
-    (finding,) = report.sections[0].findings
-    assert set(ranking.loc[ranking["affected"], "image_id"]) == set(finding.affected)
-    assert (ranking["side"] == "high").sum() == finding.accuracy_high.n
-    assert set(people) == {"person 1"}
-
-
-def test_figures_escape_names(report: Report) -> None:
-    (finding,) = report.sections[0].findings
-    hostile = replace(finding, name=HOSTILE[:20])
-    for figure in (figures.gaps([hostile]), figures.flips(hostile)):
-        assert "<script" not in figure
-        assert "&lt;script" in figure
-
-
-@pytest.mark.slow
-def test_the_summary_of_many_findings_is_one_page(
-    report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weasyprint = pytest.importorskip("weasyprint", exc_type=ImportError)
-    monkeypatch.setattr(pictures, "PICTURED", 0)
-    section = report.sections[0]
-    (finding,) = section.findings
-    long = "hard disc, hard disk, fixed disk, disk drive, Winchester"
-    many = tuple(replace(finding, name=f"{i} {long}", others=()) for i in range(10))
-    html = render(replace(report, sections=(replace(section, findings=many),)))
-    pages = weasyprint.HTML(string=html).render().pages
-    assert "findings-1" in pages[1].anchors
-    assert not pages[0].anchors.keys() & {"findings-1", "methods"}
-
-
-@pytest.mark.slow
-def test_the_pdf_is_tagged_and_its_bytes_are_fixed(html: str) -> None:
-    pytest.importorskip("weasyprint", exc_type=ImportError)
-    content, by = pdf.to_pdf(html)
-    assert by.startswith("WeasyPrint")
-    assert content.startswith(b"%PDF-")
-    streams = re.findall(rb"stream\n(.*?)\nendstream", content, re.S)
-    assert any(b"/StructTreeRoot" in zlib.decompress(s) for s in streams if s[:1] == b"x")
-    assert pdf.to_pdf(html)[0] == content
-
-
-def test_the_pdf_asks_nothing_of_others() -> None:
-    pytest.importorskip("weasyprint", exc_type=ImportError)
-    asked: list[str] = []
-
-    class Listening(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
-            asked.append(self.path)
-            self.send_error(404)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
-        Thread(target=server.serve_forever).start()
-        there = f"http://127.0.0.1:{server.server_port}"
-        style = f"@import url({there}/a.css); p {{background: url({there}/b.png)}}"
-        content, by = pdf.to_pdf(
-            f'<html lang="en"><link rel="stylesheet" href="{there}/c.css"><style>{style}</style>'
-            f'<p><img src="{there}/d.png" alt="x"><svg><image href="{there}/e.png"/></svg>'
-            f'<object data="{there}/f.png"></object><embed src="{there}/g.svg"></p></html>'
-        )
-        server.shutdown()
-    assert by.startswith("WeasyPrint")
-    assert content.startswith(b"%PDF-")
-    assert asked == []
-
-
-def test_without_a_printer_a_sentence_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "weasyprint", None)
-    monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
-    with pytest.raises(InputError, match="pip install weasyprint"):
-        pdf.to_pdf("<p>x</p>")
-
-
-@pytest.mark.parametrize(("ending", "works"), [("cp $page $out", True), ("echo no >&2", False)])
-def test_a_browser_prints_where_there_is_no_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, works: bool
-) -> None:
-    browser = tmp_path / "chromium"
-    browser.write_text(
-        "#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) out=${a#*=};; "
-        f"file://*) page=${{a#file://}};; esac; done\n{ending}\n"
-    )
-    browser.chmod(0o755)
-    monkeypatch.setitem(sys.modules, "weasyprint", None)
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: str(tmp_path / name))
-    if works:
-        assert pdf.to_pdf("<p>x</p>") == (b"<p>x</p>", "chromium")
-    else:
-        with pytest.raises(SpurioscopeError, match="did not print the report: .*no"):
-            pdf.to_pdf("<p>x</p>")

@@ -15,11 +15,11 @@ from core.candidates.linear_kinds import NEURON
 from core.tags.log import TagStore
 from core.types import Tag
 from tests.core.measures.test_table import RED, workspace_of
-from tests.core.report.test_report import copied, untagged  # noqa: F401 - a fixture
+from tests.core.report.conftest import copied
 
 
 @pytest.fixture
-def audit(untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:  # noqa: F811
+def audit(untagged: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
     audit = copied(untagged, tmp_path)
     store = TagStore.open(workspace_of(audit))
     store.add("ann", audit.id, CandidateKey("leaf", NEURON, RED), Tag.SPURIOUS)
