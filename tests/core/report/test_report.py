@@ -264,7 +264,7 @@ def test_several_audits_stand_beside_each_other(
     both = compose([proof, gathered(other)])
     assert both.compared is not None
     accuracy = next(line for line in both.compared.lines if line.title == "Accuracy")
-    value = f"{proof.audit.images['fair'][proof.audit.held_out].mean():.3f}"
+    value = f"{proof.audit.images['fair'][proof.audit.held_out].mean():.2f}"
     assert [cell[0].split()[0] for cell in accuracy.cells] == [value, value]
     assert accuracy.cells[0][1] == ""
     gap = next(line for line in both.compared.lines if line.title == "Mean spurious gap")
