@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.ui.frame import blocks, likeness, shell, state
-from core.ui.image import enough, image
+from core.ui.image import concepts, enough, image, methods
 
 audit = shell.current_audit()
 
@@ -30,8 +30,10 @@ def explain(image_id: str) -> None:
         image.sum_figure(audit, found)
         image.predictions(audit, found.logits, after)
     with left:
-        image.overlay(audit, image_id, found)
+        what = image.overlay(audit, image_id, found)
     enough.section(audit, image_id, found.class_idx)
+    methods.section(audit, image_id, found.label, what, image.LOGIT)
+    concepts.section(audit, image_id, found.class_idx, found.names)
     likeness.more_like_these(audit, [image_id], found.label)
     state.publish(image.EXPLAINING)
 

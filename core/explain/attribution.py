@@ -7,12 +7,15 @@ LRP sum to it; no other does. Another package adds one by :func:`register`.
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question
 from core.types import FloatArray, Registry
 
 if TYPE_CHECKING:
@@ -54,7 +57,13 @@ ATTRIBUTIONS: Registry[Attribution] = Registry(
         "core.explain.guided_backpropagation:GUIDED_BACKPROPAGATION",
     ),
 )
-register = ATTRIBUTIONS.register
+
+
+def register(new: Attribution) -> Attribution:
+    """Add an attribution, to the page Image and as a method of the command ``explain``."""
+    found = ATTRIBUTIONS.register(new)
+    EXPLAINERS.register(as_explainer(found))
+    return found
 
 
 def attribute(model: Model, pixels: np.ndarray, direction: FloatArray, method: str) -> FloatArray:
@@ -96,3 +105,68 @@ def by_pixel(found: Tensor) -> FloatArray:
     """Attributions (1, 3, H, W) of one image, summed over colour channels, (H, W) float32."""
     summed: FloatArray = found.detach().float().sum(1)[0].cpu().numpy()
     return summed
+
+
+SHORT = {"integrated_gradients": "ig"}
+"""Names in commands where they differ."""
+
+
+def method_of(attribution: str) -> str:
+    """The method that an attribution is."""
+    return SHORT.get(attribution, attribution)
+
+
+def as_explainer(attribution: Attribution) -> Explainer:
+    """An attribution as a method."""
+    return Explainer(
+        name=method_of(attribution.name),
+        title=attribution.title,
+        text=attribution.text,
+        source=attribution.source,
+        explain=lambda question: explained(question, attribution.name),
+        pictures=pictures,
+    )
+
+
+def explained(question: Question, name: str) -> Explanation:
+    """The map of a candidate's alpha, or of the class's logit, of one image."""
+    start = time.perf_counter()
+    found = attribute(question.model, question.pixels, question.direction, name)
+    seconds = time.perf_counter() - start
+    number = float(question.direction @ features(question))
+    facts = {"number": number, "sum": float(found.sum(dtype=np.float64)), "seconds": seconds}
+    facts |= {"mean": float(found.mean(dtype=np.float64)), "rows": len(found)}
+    words = (
+        f"{ATTRIBUTIONS[name].title} of {number:+.3f}: sum {facts['sum']:+.3f}, mean "
+        f"{facts['mean']:+.3f}, {found.shape[0]} x {found.shape[1]}, {seconds:.1f} s"
+    )
+    return Explanation({"map": found}, facts, words)
+
+
+def features(question: Question) -> np.ndarray:
+    """Features (D,) of the image that is asked about."""
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(question.pixels))[None]
+    found: np.ndarray = question.model.encode(pixels).features[0].cpu().numpy()
+    return found
+
+
+def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
+    """``map``: the image with the map over it in colours, full strength at its maximum."""
+    return {"map": over(pixels, explanation.arrays["map"])}
+
+
+def over(pixels: np.ndarray, heatmap: np.ndarray) -> bytes:
+    """A PNG of an image (h, w, 3) uint8 with a map over it."""
+    from PIL import Image
+
+    from core.explain.heatmaps import readable
+    from core.explain.overlays import heat_png, png
+
+    shown = readable(heatmap)
+    size = max(pixels.shape[:2])
+    layer = heat_png(shown, float(np.abs(shown).max()), size=size, contour=False)
+    photo = Image.fromarray(pixels).convert("RGBA").resize((size, size))
+    drawn = Image.alpha_composite(photo, Image.open(io.BytesIO(layer)))
+    return png(np.asarray(drawn.resize((pixels.shape[1], pixels.shape[0]))))

@@ -174,6 +174,10 @@ EXPLAINERS: Registry[Explainer] = Registry(
         "core.explain.visualisation:NPFV",
         "core.explain.visualisation:FOURIER",
         "core.explain.visualisation:ATTACK",
+        *(f"core.explain.attributed:{name}" for name in ("EXACT", "GRAD_CAM", "IG", "OCCLUSION")),
+        *(f"core.explain.attributed:{name}" for name in ("LRP", "INPUT_X_GRADIENT")),
+        *(f"core.explain.attributed:{name}" for name in ("GRADIENT_SHAP", "SALIENCY", "GUIDED")),
+        "core.explain.crp:CRP",
     ),
 )
 """By name, in the order of every list."""

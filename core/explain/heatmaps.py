@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.statistics.ranks import rank_correlation
 from core.types import BoolArray, FloatArray
+
+READABLE = 28
+"""Cells along a side beyond which single pixels flicker more than they say."""
 
 
 def energy_share(heatmap: FloatArray, inside: FloatArray) -> float:
@@ -34,12 +38,42 @@ def upsample(heatmap: FloatArray, size: tuple[int, int]) -> FloatArray:
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
+def coarse(heatmap: FloatArray, grid: tuple[int, int]) -> FloatArray:
+    """Means of a map (h, w) over the cells of a grid (rows, columns), float32."""
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(heatmap, np.float32))
+    return np.asarray(image.resize((grid[1], grid[0]), Image.Resampling.BOX))
+
+
+def readable(heatmap: FloatArray) -> FloatArray:
+    """A map on a grid that the eye can read: at most ``READABLE`` cells along either side."""
+    rows, columns = (min(side, READABLE) for side in heatmap.shape)
+    return heatmap if (rows, columns) == heatmap.shape else coarse(heatmap, (rows, columns))
+
+
+def agreement(a: FloatArray, b: FloatArray) -> float:
+    """Rank correlation of two maps of one image, on the coarser of their grids, in [-1, 1]."""
+    grid = tuple(min(*sides, READABLE) for sides in zip(a.shape, b.shape, strict=True))
+    return rank_correlation(*(coarse(each, (grid[0], grid[1])) for each in (a, b)))
+
+
 def marked(heatmap: FloatArray, size: tuple[int, int]) -> BoolArray:
     """Where a map marks an image, ``size`` (height, width): what trials in pixels cut out.
 
     The positive part, enlarged, at or above half of its maximum (:mod:`core.trials.pasted_cues`).
     """
     return half_maximum(upsample(np.maximum(heatmap, 0), size))
+
+
+def area_words(heatmap: FloatArray) -> str:
+    """Where a map is above half of its maximum, in words: how much of the image, and which side."""
+    inside = marked(heatmap, (84, 84))
+    if not inside.any():
+        return "nowhere"
+    rows, columns = (int(3 * np.flatnonzero(inside.any(axis)).mean() / 84) for axis in (1, 0))
+    side = " ".join(filter(None, (("upper", "", "lower")[rows], ("left", "", "right")[columns])))
+    return f"{100 * inside.mean():.0f} %, {side or 'middle'}"
 
 
 def half_maximum(heatmap: FloatArray) -> BoolArray:

@@ -8,6 +8,7 @@ marks as it is and dims the rest, so that the thing itself can be seen.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -92,6 +93,24 @@ def _apart(inside: BoolArray, width: float) -> FloatArray:
         return np.ones(inside.shape)
     apart: FloatArray = np.clip(distance_transform_edt(~inside) / width, 0, 1)
     return apart
+
+
+def atlas_png(maps: FloatArray, colours: Sequence[str], *, size: int) -> bytes:
+    """A transparent PNG (size, size): at every place the colour of the largest of m positive maps.
+
+    Strength is its value as a share of the largest anywhere; bare where none is positive.
+
+    Parameters
+    ----------
+    maps : (m, h, w); colours : at least m, as ``#rrggbb``.
+    """
+    values = np.stack([upsample(one, (size, size)) for one in maps])
+    best, peak = values.max(axis=0), float(values.max())
+    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)
+    rgba = np.zeros((size, size, 4), np.uint8)
+    rgba[..., :3] = rgb[values.argmax(axis=0)]
+    rgba[..., 3] = np.round(255 * np.clip(best / peak if peak > 0 else 0 * best, 0, 1) ** 0.5)
+    return png(rgba)
 
 
 def outline_png(masks: dict[str, BoolArray], size: int) -> bytes:

@@ -36,17 +36,13 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from core.explain.activations import ACTIVATIONS, out_of_place, seen
+
 TINY = 1e-20
 """Denominators are kept away from zero by it."""
 
 Linear = Callable[[Tensor, Tensor], Tensor]
 """A map that is linear in its input and in its weight."""
-
-ACTIVATIONS = (
-    *("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "gelu", "silu", "hardswish", "mish"),
-    *("leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "celu", "tanh", "tanh_"),
-)
-"""Names of torch's functions of one number that have f(0) = 0."""
 
 
 class _Unchanged(Function):
@@ -365,12 +361,6 @@ class Rules(TorchFunctionMode):
         return self.matrix(None, seen_by.reshape(query.shape), out_weight, out_bias), None
 
 
-def seen(values: Sequence[Any]) -> bool:
-    """Whether one of them depends on the image."""
-    flat = [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]
-    return any(isinstance(v, Tensor) and v.requires_grad for v in flat)
-
-
 def _made(found: Any) -> Tensor:
     assert isinstance(found, Tensor)  # what autograd functions return has no type
     return found
@@ -388,12 +378,6 @@ def _standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 def _apart(func: Callable[..., Any], x: Tensor, *more: Any, **named: Any) -> Tensor:
     """A function's value that no gradient passes."""
     return out_of_place(func, x.detach(), *more, **named)
-
-
-def out_of_place(func: Callable[..., Any], x: Tensor, *more: Any, **named: Any) -> Tensor:
-    """A function's value, the tensor left as it is."""
-    kept = {name: value for name, value in named.items() if name != "inplace"}
-    return _made(func(x.clone(), *more, **kept))
 
 
 RULES: dict[str, Callable[..., Any]] = {

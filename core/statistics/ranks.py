@@ -24,3 +24,11 @@ def aurocs(values: FloatArray, inside: BoolArray) -> FloatArray:
     pairs = n_in * (len(inside) - n_in)
     found: FloatArray = np.divide(above, pairs, out=np.full(above.shape, np.nan), where=pairs > 0)
     return found
+
+
+def rank_correlation(a: FloatArray, b: FloatArray) -> float:
+    """Spearman's correlation of two arrays of one shape, in [-1, 1]; NaN where one is constant."""
+    import pandas as pd
+
+    x, y = (pd.Series(np.ravel(each)).rank() for each in (a, b))
+    return float(x.corr(y))

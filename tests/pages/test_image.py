@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import zlib
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.storage.files import write_array
+from core.ui.frame import opened as opened_audits
+from core.ui.frame import pictures
 from tests.pages.conftest import Open, address, gallery, healthy, send
 
 
@@ -192,6 +195,59 @@ def test_other_methods_are_called_approximations(audit: Audit, opened: Open, ima
     app = healthy(opened("image", audit=audit.id, image=image_id, method="occlusion"), "Image")
     assert "/occlusion/" in gallery(app)["pictures"][0]["overlay"]
     assert any("approximation" in caption.value for caption in app.caption)
+
+
+def test_methods_stand_side_by_side_and_are_made_once(
+    audit: Audit, opened: Open, image_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = {"methods": "1", "beside": "exact,lrp,occlusion", "component": "pca-0", "look": "colour"}
+    app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
+    shown = {p["image_id"]: p["overlay"] for p in gallery(app, 1)["pictures"]}
+    assert list(shown) == ["exact", "lrp", "occlusion"]
+    assert "/pca/0/lrp/" in shown["lrp"]
+    table = app.dataframe[-1].value
+    assert table.index.tolist() == ["Exact map", "LRP", "Occlusion"]
+    assert np.diag(table[table.index].to_numpy()) == pytest.approx(1)
+    assert table.loc["LRP", "sum"] == pytest.approx(table.loc["LRP", "of"], abs=1e-3)
+    assert table["of"].nunique() == 1
+    assert (table["seconds"] >= 0).all()
+    assert address(app)["beside"] == view["beside"]
+    monkeypatch.setattr(opened_audits, "model_of", lambda _: pytest.fail("all of it is stored"))
+    drawn = pictures.render("attribution", name_of(shown["lrp"]), {"v": "1"})
+    assert drawn is not None
+    assert drawn[0].startswith(b"\x89PNG")
+
+
+def test_concepts_of_an_image_with_their_atlas_and_reference_images(
+    audit: Audit, opened: Open, image_id: str
+) -> None:
+    given = audit.head.weight[0] * audit.features([image_id])[0]
+    best = np.argsort(-np.abs(given), kind="stable")[:6]
+    first = next(c for c in best if given[c] > 0)
+    view = {"concepts": "1", "concept_of": "neuron", "concept_pixels": "1", "look": "colour"}
+    view["concept"] = f"neuron-{first}"
+    app = healthy(opened("image", audit=audit.id, image=image_id, explain="cat", **view), "Image")
+    table = app.dataframe[-1].value
+    assert table.columns.tolist() == ["concept", "adds", "share", "where"]
+    assert table["concept"].tolist() == [f"channel {c}" for c in best]
+    assert table["adds"].to_numpy() == pytest.approx(given[best], abs=1e-3)
+    _, atlas, through, relevance, activation = (gallery(app, i)["pictures"] for i in range(5))
+    name = unquote(atlas[0]["overlay"].partition("/atlas/")[2].partition("?")[0])
+    assert pictures.render("atlas", name, {"v": "1"}) is not None
+    assert pictures.render("atlas", name.replace("/6/", "/x/"), {"v": "1"}) is None
+    assert all(f"/neuron/{c}/crp/" in p["overlay"] for c, p in zip(best, through, strict=True))
+    assert pictures.render("attribution", name_of(through[0]["overlay"]), {"v": "1"}) is not None
+    most = audit.images.index[int(audit.features(list(audit.images.index))[:, first].argmax())]
+    assert activation[0]["image_id"] == most
+    assert 0 < len(relevance) <= 8
+    assert address(app)["concept"] == f"neuron-{first}"
+    again = healthy(opened("image", **{**address(app), "concept_of": "part"}), "Image")
+    assert again.dataframe[-1].value["concept"].str.startswith("part").all()
+
+
+def name_of(url: str) -> str:
+    """What an address of an attribution names."""
+    return unquote(url.partition("/attribution/")[2].partition("?")[0])
 
 
 def test_energy_inside_the_masks(audit: Audit, opened: Open, image_id: str) -> None:

@@ -20,6 +20,7 @@ from core.errors import InputError, SpurioscopeError
 from core.explain.overlays import (
     Parts,
     Style,
+    atlas_png,
     heat_png,
     jpeg,
     outline_png,
@@ -32,9 +33,11 @@ from core.ui.frame import opened
 from core.ui.frame.drawn import drawn
 from core.ui.frame.media import media_url
 from core.ui.kit.figures import histogram_svg
+from core.ui.kit.palette import CLASSES
 
 if TYPE_CHECKING:
     from core.audits.explained import Asked
+    from core.explain.explainer import Explanation
 
 LARGE = 640
 PHOTO_SIZE = 320
@@ -142,6 +145,45 @@ def attribution_url(audit: Audit, candidate: Functional, image_id: str, method: 
     """Address of a gradient or perturbation map of a candidate, or of the logit."""
     name = f"{audit.id}/{_target_path(candidate)}/{method}/{image_id}.png"
     return media_url("attribution", name, {"v": _version(audit)})
+
+
+def method_url(
+    audit: Audit,
+    label: str,
+    key: CandidateKey | None,
+    image_id: str,
+    method: str,
+    look: Look,
+    *,
+    scale: float,
+    size: int = HEAT_SIZE,
+) -> str:
+    """Address of what lies over a photo to show a map by a method, of a candidate or the logit."""
+    if key is None:
+        target = logit_of(audit, audit.class_facts(label).class_idx, image_id)
+    else:
+        target = opened.candidate(audit, key)
+    if method == EXACT:
+        return overlay_url(audit, target, image_id, look, scale=scale, size=size)
+    if look.dims:
+        return spotlight_url(audit, target, image_id, parts=look.parts, method=method, size=size)
+    return attribution_url(audit, target, image_id, method)
+
+
+def atlas_url(audit: Audit, class_idx: int, kind: str, count: int, image_id: str) -> str:
+    """Address of the colours of the concepts of a kind that add most at every place."""
+    name = f"{audit.id}/{class_idx}/{kind}/{count}/{image_id}.png"
+    return media_url("atlas", name, {"v": _version(audit)})
+
+
+def _atlas(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
+    from core.audits.image_concepts import concepts
+
+    class_idx, kind, count, image_id = parts
+    shown = min(_number(count), len(CLASSES))
+    model = opened.model_for_maps(audit, image_id)
+    found = concepts(audit, _number(class_idx), image_id, kind, shown, model)
+    return atlas_png(np.stack([c.heatmap for c in found]), CLASSES, size=PHOTO_SIZE)
 
 
 def _target_path(target: Functional) -> str:
@@ -333,22 +375,33 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
 
 def _attributed(audit: Audit, what: list[str], method: str, image_id: str) -> FloatArray:
     """A gradient or perturbation map, on a grid that the eye can read."""
-    from core.data.preprocess import apply
-    from core.explain.attribution import attribute
+    from core.explain.attribution import method_of
+    from core.explain.heatmaps import readable
 
-    model = opened.model_of(audit)
-    direction = audit.slope(_target(audit, what, image_id), [image_id], model)[0]
-    pixels = apply(audit.preprocess, audit.image(image_id))
-    found = attribute(model, pixels, direction, method)
-    return _smooth(found) if found.shape[0] > 32 else found
+    label = audit.head.outputs[_number(what[0])]
+    key = None if what[1:] == [LOGIT, "0"] else CandidateKey(label, what[1], _number(what[2]))
+    asked = method_asked(method_of(method), label, key)
+    return readable(explanation_of(audit, asked, image_id).arrays["map"])
 
 
-def _smooth(values: FloatArray) -> FloatArray:
-    """Block means on a grid that the eye can read."""
-    step = values.shape[0] // 28 or 1
-    h, w = values.shape[0] // step * step, values.shape[1] // step * step
-    blocks: FloatArray = values[:h, :w].reshape(h // step, step, w // step, step).mean((1, 3))
-    return blocks
+def method_asked(method: str, label: str, key: CandidateKey | None, **given: str) -> Asked:
+    """What a method is asked of a candidate, or of the class's logit."""
+    from core.audits.explained import Asked
+
+    return Asked.of(method, label, key, given)
+
+
+def explanation_of(audit: Audit, asked: Asked, image_id: str) -> Explanation:
+    """What a method says of an image, stored, or made with the model that the process holds."""
+    from core.audits.explained import explain, stored
+
+    found = stored(audit, asked, image_id)
+    if found is None:
+        ((_, said),) = explain(audit, asked, [image_id], opened.model_of(audit))
+        if isinstance(said, SpurioscopeError):
+            raise said
+        found = said
+    return found
 
 
 def kept_url(audit: Audit, fill: str, class_idx: int, image_id: str, count: int, look: Look) -> str:
@@ -403,6 +456,7 @@ _FORMS = {
     "outline": ("png", {"v"}),
     "kept": ("png", {"v", "groups", "dims"}),
     "attribution": ("png", {"v"}),
+    "atlas": ("png", {"v"}),
 }
 """Ending and parameters that an address of each kind has, no more and no less."""
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}
@@ -414,4 +468,5 @@ _DRAW = {
     "outline": _outline,
     "kept": _kept,
     "attribution": _attribution,
+    "atlas": _atlas,
 }

@@ -37,7 +37,7 @@ from core.ui.frame.blocks import (
     say,
 )
 from core.ui.frame.words import help_on
-from core.ui.image import enough
+from core.ui.image import concepts, enough, methods
 from core.ui.kit.gallery import Picture, gallery
 
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
@@ -45,7 +45,7 @@ BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
     *("audit", "image", "explain", "sum", "component", "method", "off"),
     *(*look.PARAMETERS, likeness.SWITCH),
-    *(enough.SWITCH, enough.FILL, enough.KEPT),
+    *(enough.SWITCH, enough.FILL, enough.KEPT, *methods.PARAMETERS, *concepts.PARAMETERS),
 ]
 LOGIT = "logit-0"
 PAGE = 24
@@ -281,31 +281,34 @@ def sum_figure(audit: Audit, found: Explained) -> None:
     )
 
 
-def overlay(audit: Audit, image_id: str, found: Explained) -> None:
-    """The photo with the map of one candidate, and how much of it lies inside the masks."""
-    class_idx = found.class_idx
+def overlay(audit: Audit, image_id: str, found: Explained) -> str:
+    """The photo with the map of one candidate, and how much of it lies inside the masks.
+
+    Returns the short key of that candidate, or ``LOGIT``.
+    """
     what, method = _chosen(audit, found)
+    _draw(audit, image_id, found, what, method)
+    return what
+
+
+def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str) -> None:
+    class_idx = found.class_idx
     how, size = look.now(audit), pictures.LARGE // 2
-    if what == LOGIT:
-        candidate = pictures.logit_of(audit, class_idx, image_id)
-    else:
-        key = CandidateKey.parse(what, label=audit.head.outputs[class_idx])
-        candidate = opened.candidate(audit, key)
+    key = None if what == LOGIT else CandidateKey.parse(what, label=found.label)
     name = _name(what, found)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index
     outline = pictures.outline_url(audit, image_id) if known and how.outlines else None
     heat, scale = None, 1.0
     if method == pictures.EXACT:
+        candidate = (
+            opened.candidate(audit, key) if key else pictures.logit_of(audit, class_idx, image_id)
+        )
         heat = pictures.heatmap_of(audit, candidate, image_id)
         scale = float(np.abs(heat).max()) or 1.0
-        url = pictures.overlay_url(audit, candidate, image_id, how, scale=scale, size=size)
-    elif how.dims:
-        url = pictures.spotlight_url(
-            audit, candidate, image_id, parts=how.parts, method=method, size=size
-        )
-    else:
-        url = pictures.attribution_url(audit, candidate, image_id, method)
+    url = pictures.method_url(
+        audit, found.label, key, image_id, method, how, scale=scale, size=size
+    )
     photo = pictures.photo_url(audit, image_id, pictures.LARGE)
     cell = Picture(image_id, photo, url, outline, name, f"{title}, {name}")
     gallery(

@@ -81,3 +81,22 @@ def test_several_models_are_explained_together_where_they_see_alike(mine: Worksp
     assert both.arrays["confidence"] == pytest.approx(alone.arrays["confidence"], abs=1e-6)
     with pytest.raises(InputError, match="there is no method 'magic'; choose sis"):
         Asked.of("magic", label)
+
+
+@pytest.mark.parametrize("method", ["lrp", "ig", "exact"])
+def test_attributions_are_methods(
+    mine: Workspace, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    out = mine.root.parent / "out"
+    ask = ["explain", "tiny", "--class", audit.classes[0].name, "--component", "0"]
+    ask += ["--method", method, "--count", "1", "--out", str(out), "--json"]
+    assert main([*ask, "--workspace", str(mine.root)]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["explained"]
+    found, facts = np.load(one["files"]["arrays"])["map"], one["facts"]
+    alpha = audit.alpha(audit.candidate(f"{audit.classes[0].label}/pca-0"), [one["image_id"]])[0]
+    offset = audit.candidate(f"{audit.classes[0].label}/pca-0").offset
+    assert facts["number"] == pytest.approx(alpha + offset, abs=1e-4)
+    whole = {"lrp": found.sum(), "exact": found.mean()}.get(method, facts["number"])
+    assert whole == pytest.approx(facts["number"], abs=1e-3)
+    assert Path(one["files"]["map"]).read_bytes()[1:4] == b"PNG"

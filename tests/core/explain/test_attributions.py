@@ -268,3 +268,17 @@ def test_every_method_is_deterministic_and_leaves_random_states(
         np.testing.assert_array_equal(first, second)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert attribute(gated, pixels, direction, "saliency").min() >= 0
+
+
+def test_agreement_is_the_rank_correlation_on_the_coarser_grid(rng: np.random.Generator) -> None:
+    from scipy.stats import spearmanr
+
+    from core.explain.heatmaps import agreement
+
+    fine, rough = rng.normal(size=(8, 8)), rng.normal(size=(4, 4))
+    means = fine.reshape(4, 2, 4, 2).mean((1, 3))
+    expected = spearmanr(means.ravel(), rough.ravel()).statistic
+    assert agreement(fine, rough) == pytest.approx(expected, abs=1e-9)
+    assert agreement(rough, fine) == pytest.approx(expected, abs=1e-9)
+    assert agreement(fine, np.exp(fine)) == pytest.approx(1)
+    assert np.isnan(agreement(fine, np.zeros((8, 8))))

@@ -1,0 +1,128 @@
+"""Methods side by side: several maps of one number on one image, and how far they agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.errors import SpurioscopeError
+from core.explain.attribution import ATTRIBUTIONS
+from core.explain.explainer import Explanation
+from core.explain.heatmaps import agreement
+from core.types import FloatArray
+from core.ui.frame import look, pictures, state
+from core.ui.frame.blocks import LIT, html_list, plain
+from core.ui.kit.gallery import Picture, gallery
+
+SWITCH, CHOSEN = "methods", "beside"
+PARAMETERS = (SWITCH, CHOSEN)
+"""Of the address."""
+
+FIRST = ("exact", "lrp", "integrated_gradients", "input_x_gradient")
+"""Shown where none is chosen: a second or two each."""
+
+AGREEMENT = (
+    "Agreement: rank correlation of two maps on the coarser of their grids; 1 is the same order "
+    "of places, 0 none. Mirrored: the mean agreement with the others' maps turned left to right, "
+    "what smooth maps of a centred image reach without knowing where anything is. One image has "
+    "no interval. Saliency and guided backpropagation have no sign of raising or lowering."
+)
+
+
+def section(audit: Audit, image_id: str, label: str, what: str, logit: str) -> None:
+    """A switch, the choice of methods, their pictures and a table.
+
+    Parameters
+    ----------
+    label : of the class; what : short key of the candidate that is explained, or ``logit``.
+    """
+    if not state.toggle("Methods side by side", SWITCH):
+        return
+    titles = {name: known.title for name, known in ATTRIBUTIONS.items()}
+    words = ", ".join(titles[name] for name in FIRST)
+    names = state.several("Methods", CHOSEN, titles, placeholder=words) or list(FIRST)
+    key = None if what == logit else CandidateKey.parse(what, label=label)
+    found, failed = _explained(audit, image_id, label, key, names)
+    if failed:
+        st.html(html_list([f"{titles[name]}: {why}" for name, why in failed.items()]))
+    if found:
+        _show(audit, image_id, label, key, found)
+        maps = {name: said.arrays["map"] for name, said in found.items()}
+        st.dataframe(_table(found, agreements(maps)), width="stretch")
+        st.caption(AGREEMENT)
+
+
+def _explained(
+    audit: Audit, image_id: str, label: str, key: CandidateKey | None, names: list[str]
+) -> tuple[dict[str, Explanation], dict[str, SpurioscopeError]]:
+    """What every method says, or why it says nothing; what is stored is not made again."""
+    from core.explain.attribution import method_of
+
+    found, failed = dict[str, Explanation](), dict[str, SpurioscopeError]()
+    bar = st.progress(0.0)
+    for done, name in enumerate(names):
+        bar.progress(done / len(names), text=f"{plain(ATTRIBUTIONS[name].title)} …")
+        try:
+            asked = pictures.method_asked(method_of(name), label, key)
+            found[name] = pictures.explanation_of(audit, asked, image_id)
+        except SpurioscopeError as error:
+            failed[name] = error
+    bar.empty()
+    return found, failed
+
+
+def _show(
+    audit: Audit,
+    image_id: str,
+    label: str,
+    key: CandidateKey | None,
+    found: dict[str, Explanation],
+) -> None:
+    how = look.now(audit)
+    shown = []
+    for name, said in found.items():
+        title = ATTRIBUTIONS[name].title
+        scale = float(np.abs(said.arrays["map"]).max())
+        url = pictures.method_url(audit, label, key, image_id, name, how, scale=scale)
+        photo = pictures.photo_url(audit, image_id)
+        caption = f"{title} · {_seconds(said):.1f} s"
+        shown.append(Picture(name, photo, url, None, caption, f"the image by {title}"))
+    gallery(shown, key="methods", size=180, dims=how.dims, enlarge="", label="Methods")
+    st.caption(f"{LIT}." if how.dims else "Every map is drawn on a scale of its own.")
+
+
+def agreements(maps: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Agreement of every two maps, and of each with every other one mirrored, both (m, m)."""
+    every = list(maps.values())
+    plain_maps = np.array([[agreement(a, b) for b in every] for a in every])
+    mirrored = np.array([[agreement(a, b[:, ::-1]) for b in every] for a in every])
+    return plain_maps, mirrored
+
+
+def _table(found: dict[str, Explanation], agreed: tuple[FloatArray, FloatArray]) -> pd.DataFrame:
+    """A row per method: what it sums to, its seconds, its agreement with each and by mirror."""
+    titles = [ATTRIBUTIONS[name].title for name in found]
+    rows = pd.DataFrame(agreed[0].round(2), titles, titles)
+    others = ~np.eye(len(titles), dtype=bool)
+    mirrored = [
+        row[keep].mean() if keep.any() else np.nan
+        for row, keep in zip(agreed[1], others, strict=True)
+    ]
+    rows["mirrored"] = np.round(mirrored, 2)
+    rows["sum"] = [_number(said, "sum") for said in found.values()]
+    rows["of"] = [_number(said, "number") for said in found.values()]
+    rows["seconds"] = [round(_seconds(said), 2) for said in found.values()]
+    return rows
+
+
+def _seconds(said: Explanation) -> float:
+    return _number(said, "seconds")
+
+
+def _number(said: Explanation, name: str) -> float:
+    value = said.facts[name]
+    assert isinstance(value, int | float)
+    return float(value)
