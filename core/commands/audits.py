@@ -29,6 +29,8 @@ from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.audits.audit import Audit
     from core.tags.called import Names
     from core.trials.leaned_on import LeanedOn
@@ -71,7 +73,10 @@ def add_export(command: argparse.ArgumentParser) -> None:
     """The options of ``export``."""
     command.add_argument("audit", metavar="AUDIT")
     command.add_argument(
-        "what", choices=["images", "components", "alpha", "features", "heatmaps"], metavar="WHAT"
+        "what",
+        choices=["images", "components", "alpha", "features", "heatmaps", "manifest"],
+        metavar="WHAT",
+        help="manifest: the images, with what people said of labels done",
     )
     command.add_argument(
         "--out",
@@ -403,7 +408,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
 
     opened = Audit.open(workspace, options.audit)
     out: Path = options.out
-    if options.what in ("images", "components", "alpha"):
+    if options.what in ("images", "components", "alpha", "manifest"):
         writers.check_ending(out, ".parquet", ".csv")
     if options.what == "images":
         writers.write_table(writers.images_table(opened), out)
@@ -414,11 +419,21 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     elif options.what == "alpha":
         table = writers.alpha_table(opened, options.class_name, options.kind)
         writers.write_table(table, out)
+    elif options.what == "manifest":
+        writers.write_table(_manifest(opened, workspace), out)
     elif options.what == "features":
         writers.write_features(opened, out)
     else:
         _export_heatmaps(opened, options, out)
     return Answer({"audit": opened.id, "what": options.what, "out": str(out)}, f"wrote {out}")
+
+
+def _manifest(opened: Audit, workspace: Workspace) -> pd.DataFrame:
+    from core.quality.label_problems import manifest_of
+    from core.tags.image_verdicts import ImageVerdicts, decided
+    from core.tags.log import TagStore
+
+    return manifest_of(opened, decided(ImageVerdicts(TagStore.open(workspace)).standing(opened.id)))
 
 
 def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:

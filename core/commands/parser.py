@@ -21,8 +21,8 @@ from core.commands import checks as check_commands
 from core.commands import comparison as compare_commands
 from core.commands import confirm as confirm_commands
 from core.commands import corrections as mitigate_commands
+from core.commands import data_quality, doctor, tracking
 from core.commands import discovering as discover_commands
-from core.commands import doctor, tracking
 from core.commands import explain as explain_commands
 from core.commands import generators as generate_commands
 from core.commands import maps as map_commands
@@ -40,6 +40,7 @@ from core.measures.measure_requests import (
     MeasureRequest,
     ScoreRequest,
 )
+from core.quality.data_request import DataRequest
 from core.storage.workspace import Workspace
 
 """A JSON document, and the same for people."""
@@ -179,6 +180,12 @@ COMMANDS = {
             "what candidates might be called: words, each with a figure and a control",
             suggest_commands.run,
             SuggestRequest.add_arguments,
+        ),
+        Command(
+            "data",
+            "is it the data? labels, copies, and what tells the label without the object",
+            data_quality.run,
+            DataRequest.add_arguments,
         ),
         Command(
             "report",

@@ -20,13 +20,14 @@ HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found
 CARRIED, MAP, MEASURES, EMBEDDINGS = "carried", "map", "measures", "embeddings"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
 EXPLAINED = "explained"
-GENERATOR = "generator"
+GENERATOR, QUALITY = "generator", "quality"
 
 PASS = (PLAN, SHARDS)
 """Folders of what the pass over the images leaves."""
 
 ON_DEMAND = (
-    *(CARRIED, EMBEDDINGS, EXPLAINED, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, UPLOADS),
+    *(CARRIED, EMBEDDINGS, EXPLAINED, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, QUALITY),
+    UPLOADS,
 )
 """Folders of what is computed where it is asked for."""
 
@@ -200,6 +201,7 @@ class AuditFiles(Files):
     outcomes_lock = Inside(f"{OUTCOMES}/lock", Path)
     """Held while outcomes are made."""
     explained = Inside(EXPLAINED, Path)
+    quality = Inside(QUALITY, Path)
     uploads = Inside(UPLOADS, Path)
     pictures = Inside(PICTURES, Path)
 
@@ -250,6 +252,10 @@ class AuditFiles(Files):
     def measure(self, part: str, key: str) -> Path:
         """A part of the table of measures, by what it depends on."""
         return self.measures / f"{part}-{key}.parquet"
+
+    def quality_table(self, name: str, key: str) -> Path:
+        """What is said of the data, by what it depends on."""
+        return self.quality / f"{name}-{key}.parquet"
 
     def outcome(self, kind: str, key: str, class_idx: int | None = None) -> Path:
         """The table of trials of a kind, of a class or of all, by what it depends on."""

@@ -78,6 +78,18 @@ EVENTS = Table(
     Column("called", String(LONGEST_CALLED), nullable=True),
 )
 
+IMAGE_EVENTS = Table(
+    "image_events",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(MOMENT), nullable=False),
+    Column("annotator", String(LONGEST), nullable=False),
+    Column("audit_id", String(32), nullable=False, index=True),
+    Column("image_id", String(64), nullable=False),
+    Column("verdict", String(16), nullable=True),  # null: it was taken back
+    Column("label", String(500), nullable=True),
+)
+
 MIGRATED = Table(
     "tag_migrations",
     _metadata,
@@ -110,6 +122,11 @@ def _create(connection: Connection) -> None:
     _FIRST.create(connection, checkfirst=True)
 
 
+def _create_images(connection: Connection) -> None:
+    """The log of what is said of the labels of images."""
+    IMAGE_EVENTS.create(connection, checkfirst=True)
+
+
 def _add_columns(*names: str) -> Callable[[Connection], None]:
     """Columns that are empty for older entries; those that are there already stay."""
 
@@ -128,6 +145,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_columns("subtype", "confidence", "reason", "undoes"),
     _add_columns("previous"),
     _add_columns("called"),
+    _create_images,
 )
 """Number 1 and so on; entries are only ever added."""
 

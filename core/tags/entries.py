@@ -107,7 +107,8 @@ def _text(value: Any) -> bool:
     )
 
 
-def _named(value: Any) -> bool:
+def readable_text(value: Any) -> bool:
+    """Whether a value of the database is a text that this program can have stored."""
     return _text(value) and value != ""
 
 
@@ -133,14 +134,14 @@ def _sure(value: Any) -> bool:
 
 def is_called(value: Any) -> bool:
     """Whether a value is a name of a candidate as it is stored."""
-    unspoilt = _named(value) and value == one_line(value) == " ".join(value.split())
+    unspoilt = readable_text(value) and value == one_line(value) == " ".join(value.split())
     return unspoilt and len(value) <= LONGEST_CALLED
 
 
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": (_number, "is no number"),
     "at": (_text, "is no text"),
-    "annotator": (_named, "is no name"),
+    "annotator": (readable_text, "is no name"),
     "audit_id": (_text, "is no text"),
     "label": (_text, "is no text"),
     "kind": (_kind, "is no kind of candidates"),

@@ -137,7 +137,7 @@ class TagStore:
         count = func.count()
         query = select(EVENTS.c.called).where(EVENTS.c.called.is_not(None))
         query = query.group_by(EVENTS.c.called).order_by(count.desc(), EVENTS.c.called)
-        with self._reading() as connection:
+        with self.reading() as connection:
             if EVENTS.c.called.name not in columns(connection):
                 return []
             found = undecoded(connection, query.limit(MOST_NAMES))
@@ -152,7 +152,7 @@ class TagStore:
         kept = select(EVENTS.c.called).where(EVENTS.c.id == previous).scalar_subquery()
         entry = insert(EVENTS).values(**{"called": kept, **values, "previous": previous})
         told_back = (EVENTS.c.id, EVENTS.c.previous, EVENTS.c.called)
-        with self._writing() as connection:
+        with self.writing() as connection:
             saved = connection.execute(entry.returning(*told_back)).all()
             self._check_saved(len(saved), 1)
             values |= saved[0]._asdict()
@@ -195,7 +195,7 @@ class TagStore:
             if known:
                 entry["previous"] = known.id
             new.append(entry)
-        with self._writing() as connection:
+        with self.writing() as connection:
             if new:
                 self._check_saved(connection.execute(insert(EVENTS), new).rowcount, len(new))
         return len(new)
@@ -205,7 +205,7 @@ class TagStore:
         return person(row.annotator), row.key
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
         """One transaction; what cannot be saved is said in a sentence."""
         refuse_if_read_only()
         saved = "nothing of this was saved"
@@ -251,7 +251,7 @@ class TagStore:
         self, audit_id: str, annotator: str | None = None
     ) -> tuple[list[TagEvent], list[Fault]]:
         """What can be understood of an audit's log, oldest first, and the rows that cannot."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             query = entries(connection).where(EVENTS.c.audit_id == audit_id).order_by(EVENTS.c.id)
             if annotator is not None:
                 query = query.where(EVENTS.c.annotator == person(annotator))
@@ -264,7 +264,7 @@ class TagStore:
         )
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         """A connection; what cannot be read is said in a sentence."""
         with (
             told(self.engine.url, "the tags cannot be read from"),
@@ -275,13 +275,13 @@ class TagStore:
     def state(self, audit_id: str) -> tuple[int, int]:
         """Number of entries of an audit's log and the newest one: changes with every entry."""
         query = select(func.count(), func.max(EVENTS.c.id)).where(EVENTS.c.audit_id == audit_id)
-        with self._reading() as connection:
+        with self.reading() as connection:
             count, newest = connection.execute(query).one()
         return int(count), int(newest or 0)
 
     def newest(self) -> int:
         """The newest entry of any audit; 0 where there is none."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute(select(func.max(EVENTS.c.id))).scalar() or 0)
 
     def current(self, audit_id: str, annotator: str | None = None) -> list[TagEvent]:

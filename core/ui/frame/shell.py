@@ -26,6 +26,7 @@ PAGES = {
         ("pages/image.py", "Image", ":material/image_search:", "image"),
         ("pages/compare.py", "Compare", ":material/compare:", "compare"),
         ("pages/map.py", "Map", ":material/scatter_plot:", "map"),
+        ("pages/data.py", "Data", ":material/database:", "data"),
     ],
     "Tags": [
         ("pages/tagging.py", "Tagging", ":material/sell:", "tagging"),

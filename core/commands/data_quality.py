@@ -1,0 +1,97 @@
+"""``python -m core data …``: whether it is the data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.commands.terminal import Answer, records
+from core.quality.data_request import DataRequest
+from core.storage.workspace import Workspace
+from core.types import Reporter, silent
+
+if TYPE_CHECKING:
+    from core.audits.audit import Audit
+
+SHOWN = 10
+"""Lines of each part for people."""
+
+
+def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
+    """Labels, copies and cheap shortcuts; what is asked for is stored and found again."""
+    from core.audits.audit import Audit
+
+    request = DataRequest.from_options(options)
+    audit = Audit.open(workspace, request.audit)
+    result: dict[str, object] = {"audit": audit.id}
+    lines: list[str] = []
+    for part in request.parts:
+        found, said = LOOKS[part](audit, workspace, report)
+        result[part] = found
+        lines += said
+    return Answer(result, "\n".join(lines))
+
+
+Look = Callable[["Audit", Workspace, Reporter], tuple[object, list[str]]]
+"""Looks at a part of the data: as a document, and in lines."""
+
+
+def _labels(audit: Audit, workspace: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.label_problems import by_decile, label_problems, wrong_labels
+    from core.tags.decisions import decided
+    from core.tags.image_verdicts import ImageVerdicts
+    from core.tags.image_verdicts import decided as decided_images
+    from core.tags.log import TagStore
+
+    store = TagStore.open(workspace)
+    found = label_problems(audit, report)
+    verdicts = decided_images(ImageVerdicts(store).standing(audit.id))
+    deciles = by_decile(audit, decided(audit, store), found, wrong_labels(verdicts))
+    doubtful = found[found["problem"]]
+    said = [f"labels: {len(doubtful)} of {len(found)} images are probably mislabelled"]
+    said += [
+        f"  {audit.images.at[row.image_id, 'path']}: {row.label}, perhaps {row.suggested}"
+        for row in doubtful.head(SHOWN).itertuples()
+    ]
+    document = {"looked_at": len(found), "problems": records(doubtful), "deciles": records(deciles)}
+    return {**document, "decided": records(verdicts)}, said
+
+
+def _copies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.near_duplicates import near_duplicates, shared_values
+
+    found, shared = near_duplicates(audit, report), shared_values(audit)
+    leaks = found[found["leak"]]["group"].nunique()
+    n = found["group"].nunique()
+    said = [f"copies: {n} groups of images are one, {leaks} of them in two splits"]
+    said += [
+        f"  {row.attribute}: {row.in_two_splits} of {row.values} values are in two splits"
+        for row in shared.itertuples()
+    ]
+    return {"images": records(found), "attributes": records(shared)}, said
+
+
+def _shortcuts(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.cheap_shortcuts import cheap_shortcuts
+
+    found = cheap_shortcuts(audit, report)
+    said = [f"properties: {_counted(found['reading'].tolist())}"]
+    said += [
+        f"  {row.property}: {row.reading} (alone right in {row.accuracy:.2f}, by chance "
+        f"{row.chance:.2f}{f'; errors in {row.worst}' if row.worst else ''})"
+        for row in found[found["reading"] != ""].head(SHOWN).itertuples()
+    ]
+    return records(found), said
+
+
+def _counted(readings: list[str]) -> str:
+
+    called = {word: readings.count(word) for word in dict.fromkeys(readings) if word}
+    some = ", ".join(
+        f"{n} {'' if word == 'shortcut' else 'only '}{word}" for word, n in called.items()
+    )
+    return some or f"none of {len(readings)} tells the label or the errors"
+
+
+LOOKS: dict[str, Look] = {"labels": _labels, "copies": _copies, "shortcuts": _shortcuts}

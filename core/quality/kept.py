@@ -1,0 +1,54 @@
+"""Tables about an audit's data: computed once, then found under what they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.errors import WorkspaceError
+from core.models.linear import head_key
+from core.storage.files import read_frame, there, write_frame
+from core.storage.workspace import fingerprint
+from core.types import Reporter, silent
+
+Compute = Callable[[Audit, Reporter], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A table that is computed where it is not stored. Calling it gives the table."""
+
+    name: str
+    columns: tuple[str, ...]
+    compute: Compute
+    version: int = 1
+    """Of the formula; another one computes everything again."""
+
+    def __call__(self, audit: Audit, report: Reporter = silent) -> pd.DataFrame:
+        """The table; a workspace that only shows keeps nothing."""
+        known = self.known(audit)
+        if known is not None:
+            return known
+        found = self.compute(audit, report)
+        with suppress(WorkspaceError):
+            write_frame(self._path(audit), found)
+        return found
+
+    def known(self, audit: Audit) -> pd.DataFrame | None:
+        """The table where it is stored."""
+        path = self._path(audit)
+        return read_frame(path, needed=self.columns) if there(path) else None
+
+    def _path(self, audit: Audit) -> Path:
+        return audit.files.quality_table(self.name, fingerprint(self._depends(audit)))
+
+    def _depends(self, audit: Audit) -> dict[str, object]:
+        columns = ["digest", "label", "split", *audit.summary.attributes]
+        rows = pd.util.hash_pandas_object(audit.images[columns].astype(str), index=True)
+        of = {"audit": audit.manifest.fingerprint, "head": head_key(audit.folder)}
+        return {**of, "version": self.version, "images": rows.to_numpy().tobytes().hex()}

@@ -1,0 +1,185 @@
+"""Labels that a head which did not see the image contradicts, by confident learning.
+
+A shortcut makes some of these itself: an image of the class without its cue looks as if it were
+mislabelled. That is why the problems are counted by how much of the tagged cues an image shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from core.audits.audit import Audit
+from core.audits.folds import fitted_on_all, unseen_logits
+from core.audits.subject import fitting_rows
+from core.errors import ModelError
+from core.models.head import fit_probe
+from core.quality.kept import Kept
+from core.statistics.confident_learning import margins, problems
+from core.statistics.intervals import clopper_pearson
+from core.storage.files import read_array, there
+from core.tags.decisions import Decisions, spuriosity_of
+from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL
+from core.types import FloatArray, Progress, Reporter
+
+COLUMNS = ("image_id", "label", "split", "suggested", "confidence", "margin", "problem", "by")
+"""Of the table: the given label, the most probable other one, the probability of the given one and
+its normalised margin (lower: worse), whether it is a problem, and who says so."""
+
+BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe, out of fold"
+
+DECILES = 10
+
+
+class Judged(NamedTuple):
+    """Images, and what a head says of them that did not see them."""
+
+    image_ids: list[str]
+    logits: FloatArray
+    """(n, K) over the outputs of the audit's head."""
+    by: str
+
+
+def _problems(audit: Audit, report: Reporter) -> pd.DataFrame:
+    """The table, worst first."""
+    found = pd.concat([_of(audit, judged) for judged in _judged(audit, report)], ignore_index=True)
+    return found.sort_values(["problem", "margin"], ascending=[False, True], ignore_index=True)
+
+
+label_problems = Kept("labels", COLUMNS, _problems)
+"""Every image with what is said of its label (:data:`COLUMNS`), worst first.
+
+Held-out images are judged by the audit's head. Those that it was fitted on are judged out of fold;
+where the head came with the network by a probe on the same features, and not at all where a
+corrected head knows them. Raises ModelError where there are fewer than two classes, or a feature is
+not finite.
+"""
+
+
+def _judged(audit: Audit, report: Reporter) -> Iterator[Judged]:
+    """The images in groups that one kind of head speaks of."""
+    report(Progress("Asking about labels", 0, 2, "steps"))
+    ids, fitting = audit.images.index.to_numpy(str), fitting_rows(audit.images)
+    if fitted_on_all(audit) and there(audit.files.head.out_of_fold):
+        return (yield Judged(ids.tolist(), unseen_logits(audit, ids.tolist()), BY_FOLD))
+    held_out = ids[~fitting].tolist()
+    if held_out:
+        yield Judged(held_out, unseen_logits(audit, held_out), BY_HEAD)
+    report(Progress("Asking about labels", 1, 2, "steps"))
+    if (seen := _out_of_fold(audit, ids[fitting].tolist())) is not None:
+        yield Judged(ids[fitting].tolist(), seen, BY_FOLD)
+
+
+def _out_of_fold(audit: Audit, image_ids: list[str]) -> FloatArray | None:
+    """Logits (n, K) of the images that the head was fitted on; None where nothing fair is known."""
+    path = audit.files.head.out_of_fold
+    if there(path):
+        return read_array(path, mapped=True).astype(np.float64)
+    if audit.manifest.mitigation is not None:
+        return None
+    labels = np.array([audit.head.index(v) for v in audit.images.loc[image_ids, "label"]], np.int64)
+    outputs, known = np.unique(labels, return_inverse=True)
+    if len(outputs) < 2:
+        return None
+    probe = fit_probe(audit.features(image_ids), known, len(outputs))
+    found = np.full((len(image_ids), len(audit.head.outputs)), -np.inf)
+    found[:, outputs] = probe.oof_logits
+    found[list(probe.never_held_out)] = np.nan
+    return found
+
+
+def _of(audit: Audit, judged: Judged) -> pd.DataFrame:
+    """What is said of the labels of a group of images, among the classes that occur in it."""
+    from scipy.special import softmax
+
+    known = ~np.isnan(judged.logits).any(axis=1)
+    images = audit.images.loc[judged.image_ids].loc[known]
+    outputs = np.array([audit.head.index(label) for label in images["label"]], np.int64)
+    classes, labels = np.unique(outputs, return_inverse=True)
+    if len(classes) < 2:
+        raise ModelError("labels can be doubted where there are two classes or more")
+    probabilities = softmax(judged.logits[known][:, classes], axis=1)
+    rows = np.arange(len(labels))
+    others = probabilities.copy()
+    others[rows, labels] = -1
+    names = np.array(audit.head.outputs, object)[classes]
+    return pd.DataFrame(
+        {
+            "image_id": images.index,
+            "label": images["label"].to_numpy(),
+            "split": images["split"].to_numpy(),
+            "suggested": names[others.argmax(axis=1)],
+            "confidence": probabilities[rows, labels],
+            "margin": margins(labels, probabilities),
+            "problem": problems(labels, probabilities),
+            "by": judged.by,
+        }
+    )
+
+
+def by_decile(
+    audit: Audit, decisions: Decisions, found: pd.DataFrame, wrong: pd.Series | None = None
+) -> pd.DataFrame:
+    """Problems by how much of its class's tagged cues an image shows.
+
+    Parameters
+    ----------
+    found : the table of :func:`label_problems`.
+    wrong : which labels people found wrong, bool by image id, of those that they looked at.
+
+    Returns
+    -------
+    Ten rows, the least of the cues first: ``decile`` (1 to 10, within the class), ``n``,
+    ``problems``, ``share`` with ``low`` and ``high`` (Clopper-Pearson, all ten at once),
+    ``looked_at`` and ``precision``, the share of the problems looked at that are wrong; NaN without
+    any. No row without a tagged cue.
+    """
+    placed = [_deciles(audit, label, decisions) for label in decisions.spurious]
+    if not placed:
+        return pd.DataFrame(
+            columns=["decile", "n", "problems", "share", "low", "high", "looked_at", "precision"]
+        )
+    table = found.set_index("image_id").join(pd.concat(placed), how="inner")
+    known = pd.Series(dtype=object) if wrong is None else wrong
+    table["wrong"] = known.reindex(table.index).where(table["problem"])
+    return pd.DataFrame([_row(int(d), rows) for d, rows in table.groupby("decile")])
+
+
+def _deciles(audit: Audit, label: str, decisions: Decisions) -> pd.Series:
+    """Decile of every image of a class, by image id; 1 shows least of the cues."""
+    ranked = spuriosity_of(audit, label, decisions.spurious[label]).dropna(subset="spuriosity")
+    place = np.arange(len(ranked))[::-1]
+    decile = place * DECILES // max(len(ranked), 1) + 1
+    return pd.Series(decile, index=ranked["image_id"], name="decile")
+
+
+def _row(decile: int, rows: pd.DataFrame) -> dict[str, float]:
+    flagged, looked_at = int(rows["problem"].sum()), rows["wrong"].dropna()
+    low, high = clopper_pearson(flagged, len(rows), DECILES)
+    return {
+        **{"decile": decile, "n": len(rows), "problems": flagged, "share": flagged / len(rows)},
+        **{"low": float(low), "high": float(high), "looked_at": len(looked_at)},
+        "precision": float(looked_at.astype(float).mean()) if len(looked_at) else float("nan"),
+    }
+
+
+def wrong_labels(verdicts: pd.DataFrame) -> pd.Series:
+    """Whether people found the label of an image wrong, by image id, from what they decided."""
+    return pd.Series(verdicts["verdict"].to_numpy() != KEEP, index=verdicts["image_id"], dtype=bool)
+
+
+def manifest_of(audit: Audit, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The images as a manifest in which what people decided is done.
+
+    Columns: ``path`` (absolute), ``label``, ``split`` and the attributes. Relabelled images bear
+    their new label, excluded ones are left out.
+    """
+    table = audit.images[["path", "label", "split", *audit.summary.attributes]].copy()
+    table["path"] = [str(audit.root / str(path)) for path in table["path"]]
+    known = verdicts[verdicts["image_id"].isin(table.index)].set_index("image_id")
+    changed = known.loc[known["verdict"] == RELABEL, "label"]
+    table.loc[changed.index, "label"] = changed
+    return table.drop(index=known.index[known["verdict"] == EXCLUDE]).reset_index(drop=True)

@@ -1,0 +1,291 @@
+"""Blocks of the page Data: doubtful labels as a queue, copies, and what properties tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.errors import SpurioscopeError
+from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
+from core.quality.data_request import DataRequest
+from core.quality.kept import Kept
+from core.quality.label_problems import by_decile, label_problems, manifest_of, wrong_labels
+from core.quality.near_duplicates import near_duplicates, shared_values
+from core.storage.spreadsheet import csv_bytes
+from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
+from core.ui.frame import blocks, cards, state, tagged, working
+from core.ui.kit.gallery import gallery
+
+PARAMETERS = ["audit", "look_at", "doubt"]
+VIEWS = {"labels": "Labels", "copies": "Copies", "shortcuts": "What tells the label"}
+EXAMPLES = 4
+COPIES = 60
+SIZE = 320
+
+
+@blocks.part
+def browse(audit: Audit) -> None:
+    """One of the three views."""
+    view = state.choose(
+        st.segmented_control, "What", "look_at", VIEWS, label_visibility="collapsed"
+    )
+    kept, draw = DRAWN[view]
+    found = kept.known(audit)
+    if found is None:
+        state.publish(PARAMETERS[:2])
+        _offer(audit, view)
+        return
+    draw(audit, found)
+    state.publish(PARAMETERS if view == "labels" else PARAMETERS[:2])
+
+
+OFFERED = {
+    "labels": "Every image is held against what a head says that did not see it: by the held-out "
+    "images' own predictions, and out of fold for the rest.",
+    "copies": "Images are compared by a perceptual hash of their files and by their features.",
+    "shortcuts": "Each property of pixels, files and attributes is asked for the label, and for "
+    "the model's errors within a class.",
+}
+
+
+def _offer(audit: Audit, view: str) -> None:
+    blocks.empty("Not looked at yet", f"{OFFERED[view]} Seconds for a few thousand images.")
+    title = f"{audit.name}: {VIEWS[view].lower()}"
+    request = DataRequest(audit.id, (view,))
+    working.offer(request, title, "Look at the data", key=f"run-data-{view}", primary=True)
+
+
+def _labels(audit: Audit, found: pd.DataFrame) -> None:
+    """The queue of doubtful labels."""
+    said = ImageVerdicts(tagged.store()).standing(audit.id)
+    verdicts, doubtful = decided(said), found[found["problem"]].reset_index(drop=True)
+    blocks.numbers(
+        [
+            ("Images looked at", f"{len(found):,}"),
+            ("Probably mislabelled", f"{len(doubtful):,}"),
+            ("Decided by people", f"{len(verdicts):,}"),
+        ]
+    )
+    _deciles(audit, found, verdicts)
+    if doubtful.empty:
+        blocks.empty("No label is doubted", "What the heads say agrees with the labels.")
+    else:
+        _queue(audit, found, doubtful, said)
+    if len(verdicts):
+        st.download_button(
+            "Download the manifest with what was decided",
+            csv_bytes(manifest_of(audit, verdicts)),
+            file_name=f"{audit.name}-labels.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            help="Relabelled images bear their new label, excluded ones are left out.",
+        )
+
+
+def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
+    """How the doubt goes along the tagged cues."""
+    table = by_decile(audit, tagged.decisions(audit), found, wrong_labels(verdicts))
+    if table.empty:
+        st.caption(
+            "Tag a cue as spurious to see whether these are the images that lack it: a model that "
+            "leans on a cue takes them for mislabelled."
+        )
+        return
+    st.markdown("**Doubted labels by how much of the tagged cues an image shows**")
+    blocks.table(
+        pd.DataFrame(
+            {
+                "cues shown": [_place(int(d)) for d in table["decile"]],
+                "images": table["n"].astype(str),
+                "doubted": [f"{100 * v:.1f} %" for v in table["share"]],
+                "95 % interval, of all rows": [
+                    f"{100 * low:.1f} to {100 * high:.1f} %"
+                    for low, high in zip(table["low"], table["high"], strict=True)
+                ],
+                "of those looked at, wrong": [
+                    f"{100 * p:.0f} % of {n:d}" if n else "–"
+                    for p, n in zip(table["precision"], table["looked_at"], strict=True)
+                ],
+            }
+        ).set_index("cues shown")
+    )
+
+
+def _place(decile: int) -> str:
+    return {1: "least tenth", 10: "most tenth"}.get(decile, f"tenth {decile}")
+
+
+def _queue(
+    audit: Audit, found: pd.DataFrame, doubtful: pd.DataFrame, said: list[ImageVerdict]
+) -> None:
+    at = state.peek_number("doubt", 1, len(doubtful), 1)
+    row = doubtful.iloc[at - 1]
+    mine = {entry.image_id: entry for entry in said if entry.annotator == cards.annotator()}
+    names = blocks.class_names(audit)
+    given, other = (names.get(row[of], row[of]) for of in ("label", "suggested"))
+    if failed := st.session_state.pop(cards.SAID, None):
+        st.toast(blocks.plain(failed))
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        clicked = gallery(
+            blocks.photos(audit, [row["image_id"]]),
+            key="doubt",
+            columns=1,
+            size=SIZE,
+            label="Doubted",
+        )
+    with right:
+        st.markdown(f"**{at:d} of {len(doubtful):d}**: labelled {blocks.plain(given)}")
+        st.markdown(
+            f"Perhaps **{blocks.plain(other)}**: {blocks.plain(row['by'])} gives that label "
+            f"{100 * row['confidence']:.0f} %."
+        )
+        _buttons(audit, row, mine.get(row["image_id"]), at, len(doubtful), other)
+        for label, title in ((row["label"], given), (row["suggested"], other)):
+            _examples(audit, found, label, title)
+    if clicked:
+        state.go("pages/image.py", image=clicked, explain=row["label"])
+
+
+def _buttons(
+    audit: Audit, row: pd.Series, mine: ImageVerdict | None, at: int, total: int, other: str
+) -> None:
+    """What can be said of a label; one key each. The chosen one again takes it back."""
+    state.put("doubt", str(at))
+    with st.container(horizontal=True):
+        for verdict, words, key in (
+            (KEEP, "Keep the label", "1"),
+            (RELABEL, f"It is {blocks.plain(other)}", "2"),
+            (EXCLUDE, "Leave the image out", "3"),
+        ):
+            chosen = mine is not None and mine.verdict == verdict
+            label = row["suggested"] if verdict == RELABEL else None
+            st.button(
+                words,
+                shortcut=key,
+                key=f"verdict-{verdict}",
+                type="primary" if chosen else "secondary",
+                disabled=blocks.read_only(),
+                on_click=_say,
+                args=(audit.id, row["image_id"], None if chosen else verdict, label, at, total),
+            )
+    with st.container(horizontal=True):
+        for words, where, key in (("Previous", at - 1, "left"), ("Next", at + 1, "right")):
+            st.button(
+                words,
+                shortcut=key,
+                key=f"doubt-{key}",
+                disabled=not 1 <= where <= total,
+                on_click=state.put,
+                args=("doubt", str(where)),
+            )
+
+
+def _say(
+    audit_id: str, image_id: str, verdict: str | None, label: str | None, at: int, total: int
+) -> None:
+    """Save what was said, and go on to the next."""
+    try:
+        wanted = label if verdict == RELABEL else None
+        ImageVerdicts(tagged.store()).add(cards.annotator(), audit_id, image_id, verdict, wanted)
+    except SpurioscopeError as error:
+        st.session_state[cards.SAID] = str(error)
+        return
+    state.put("doubt", str(min(at + 1, total) if verdict else at))
+
+
+def _examples(audit: Audit, found: pd.DataFrame, label: str, title: str) -> None:
+    """Images of a class whose label nothing doubts."""
+    best = found[found["label"] == label].sort_values("margin", ascending=False, kind="stable")
+    st.caption(f"{blocks.plain(title)}, undoubted")
+    ids = best["image_id"].head(EXAMPLES).tolist()
+    gallery(
+        blocks.photos(audit, ids), key=f"undoubted-{label}", columns=EXAMPLES, size=90, label=title
+    )
+
+
+def _copies(audit: Audit, found: pd.DataFrame) -> None:
+    """Groups of images that are one."""
+    leaks = found[found["leak"]]
+    blocks.numbers(
+        [
+            ("Groups of copies", f"{found['group'].nunique():,}"),
+            ("In two splits", f"{leaks['group'].nunique():,}"),
+            ("Under two labels", f"{found[found['labels_differ']]['group'].nunique():,}"),
+        ]
+    )
+    st.caption(
+        "A copy in training and test makes the test too easy. Scaled, compressed and slightly cut "
+        "copies are found; mirrored ones and other photos of the same thing are not."
+    )
+    shared = shared_values(audit)
+    for one in shared.itertuples():
+        st.markdown(
+            f":material/call_split: **{blocks.plain(str(one.attribute))}**: "
+            f"{one.in_two_splits:d} of {one.values:d} values stand in two splits "
+            f"({one.images:,d} images). A patient, site or camera should not; a colour may."
+        )
+    if found.empty:
+        blocks.empty("No copies", "No two images are alike beyond chance.")
+        return
+    shown = found.head(COPIES)
+    badges = {row.image_id: f"{row.group + 1} · {row.split}" for row in shown.itertuples()}
+    clicked = gallery(
+        blocks.photos(audit, shown["image_id"].tolist(), badges=badges),
+        key="copies",
+        size=130,
+        label="Copies",
+    )
+    if len(found) > COPIES:
+        st.caption(f"The first {COPIES} of {len(found):,} images; all of them in the file.")
+    st.download_button(
+        "Download the copies",
+        csv_bytes(found),
+        file_name=f"{audit.name}-copies.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+    if clicked:
+        state.go("pages/image.py", image=clicked)
+
+
+def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
+    """What each property tells alone."""
+    n = int((found["reading"] == SHORTCUT).sum())
+    st.markdown(
+        f"**{n:d} of {len(found):d} properties are shortcuts**: alone they tell the label, and "
+        "within a class they tell where the model errs. Telling the label alone is no fault: sky "
+        "is blue above what flies. Corrected over all rows."
+    )
+    names = [f"{name} ({of})" for name, of in zip(found["property"], found["of"], strict=True)]
+    blocks.table(
+        pd.DataFrame(
+            {
+                "property": names,
+                "reading": found["reading"].replace("", "nothing beyond chance"),
+                "right, alone": [f"{100 * v:.0f} %" for v in found["accuracy"]],
+                "right, by chance": [f"{100 * v:.0f} %" for v in found["chance"]],
+                "of errors within classes": [f"{100 * v:.1f} %" for v in found["explained"]],
+                "of shuffled errors": [f"{100 * v:.1f} %" for v in found["chance_explained"]],
+                "errors differ most in": found["worst"],
+            }
+        ).set_index("property")
+    )
+    st.download_button(
+        "Download the table",
+        csv_bytes(found),
+        file_name=f"{audit.name}-shortcuts.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+
+
+DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
+    "labels": (label_problems, _labels),
+    "copies": (near_duplicates, _copies),
+    "shortcuts": (cheap_shortcuts, _shortcuts),
+}
+"""What every view shows, and how."""

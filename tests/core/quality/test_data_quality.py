@@ -1,0 +1,190 @@
+"""Labels, copies and cheap shortcuts of audits with what was planted in their data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.__main__ import main
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
+from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
+from core.quality.label_problems import (
+    BY_FOLD,
+    BY_HEAD,
+    by_decile,
+    label_problems,
+    manifest_of,
+    wrong_labels,
+)
+from core.quality.near_duplicates import near_duplicates, shared_values
+from core.storage.workspace import Workspace
+from core.tags.decisions import decided
+from core.tags.image_verdicts import EXCLUDE, RELABEL, ImageVerdicts
+from core.tags.image_verdicts import decided as decided_images
+from core.tags.log import TagStore
+from core.types import Tag
+from tests.conftest import draw, tiny_request
+
+COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
+FLIPPED = ("train/red-03.jpg", "train/blue-07.jpg", "test/red-02.jpg")
+
+
+def planted(root: Path, rng: np.random.Generator) -> Path:
+    """Red and blue squares; three labels are wrong, and a test image is a training one again."""
+    rows = []
+    for split, n in (("train", 20), ("test", 12)):
+        for label, colour in COLOURS.items():
+            other = next(name for name in COLOURS if name != label)
+            for i in range(n):
+                path = f"{split}/{label}-{i:02d}.jpg"
+                draw(root / path, colour, rng)
+                rows.append((path, other if path in FLIPPED else label, split, f"site {i % 3}"))
+    shutil.copy(root / "train/red-05.jpg", root / "test/red-05.jpg")
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "site"])
+    table.to_csv(root / "manifest.csv", index=False)
+    return root / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """An audit of such data."""
+    root = tmp_path_factory.mktemp("quality")
+    data = planted(root / "data", np.random.default_rng(1))
+    workspace = Workspace(root / "workspace")
+    run_audit(tiny_request(data), workspace)
+    return workspace
+
+
+@pytest.fixture
+def audit(workspace: Workspace) -> Audit:
+    return Audit.open(workspace, "tiny")
+
+
+def test_wrong_labels_are_doubted_by_heads_that_did_not_see_them(audit: Audit) -> None:
+    found = label_problems(audit)
+    assert len(found) == 64
+    paths = audit.images.loc[found["image_id"], "path"].to_numpy(str)
+    assert {path for path in paths[found["problem"]]} == set(FLIPPED)
+    by = found.set_index("image_id")["by"]
+    held = audit.images.index[audit.held_out]
+    assert set(by.loc[held]) == {BY_HEAD}
+    assert set(by.drop(held)) == {BY_FOLD}
+    assert (found["suggested"] != found["label"]).all()
+    assert found["margin"].iloc[:3].max() < 0.5
+
+
+def test_it_is_computed_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = label_problems(audit)
+
+    def fails(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr("core.quality.label_problems.fit_probe", fails)
+    pd.testing.assert_frame_equal(label_problems(Audit(audit.folder)), first)
+
+
+def test_doubts_are_counted_along_the_tagged_cues(audit: Audit, workspace: Workspace) -> None:
+    found = label_problems(audit)
+    store = TagStore.open(workspace)
+    assert by_decile(audit, decided(audit, store), found).empty
+    store.add("ann", audit.id, CandidateKey("red", PCA, 0), Tag.SPURIOUS)
+    table = by_decile(audit, decided(audit, store), found)
+    assert table["decile"].tolist() == list(range(1, 11))
+    assert table["n"].sum() == (found["label"] == "red").sum()
+    assert table["problems"].sum() == (found["problem"] & (found["label"] == "red")).sum()
+    assert ((table["low"] <= table["share"]) & (table["share"] <= table["high"])).all()
+    first = found[found["problem"] & (found["label"] == "red")]["image_id"].iloc[0]
+    wrong = pd.Series([True], index=[first])
+    looked_at = by_decile(audit, decided(audit, store), found, wrong)
+    assert looked_at["looked_at"].sum() == 1
+    assert looked_at["precision"].dropna().tolist() == [1.0]
+
+
+def test_what_people_decide_is_a_manifest(
+    audit: Audit, workspace: Workspace, tmp_path: Path
+) -> None:
+    verdicts, by_path = ImageVerdicts(TagStore.open(workspace)), audit.images.reset_index()
+    ids = by_path.set_index("path")["image_id"]
+    for who in ("ann", "bob"):
+        verdicts.add(who, audit.id, ids["train/red-03.jpg"], RELABEL, "red")
+        verdicts.add(who, audit.id, ids["test/red-02.jpg"], EXCLUDE)
+    said = decided_images(verdicts.standing(audit.id))
+    assert wrong_labels(said).to_dict() == {
+        ids["train/red-03.jpg"]: True,
+        ids["test/red-02.jpg"]: True,
+    }
+    table = manifest_of(audit, said).set_index("path")
+    assert len(table) == 63
+    assert table.at[str(audit.root / "train/red-03.jpg"), "label"] == "red"
+    out = tmp_path / "m.csv"
+    at = ["--workspace", str(workspace.root)]
+    assert main(["export", "tiny", "manifest", "--out", str(out), *at]) == 0
+    run_audit(tiny_request(out, name="again"), workspace)
+    again = Audit.open(workspace, "again").images
+    assert len(again) == 63
+    assert (again["label"] == "red").sum() == table["label"].eq("red").sum()
+
+
+def test_a_copy_across_splits_is_a_leak(audit: Audit) -> None:
+    found = near_duplicates(audit)
+    exact = found[found["exact"]]
+    assert sorted(exact["path"]) == ["test/red-05.jpg", "train/red-05.jpg"]
+    assert exact["leak"].all()
+    shared = shared_values(audit)
+    assert shared.to_dict("records") == [
+        {"attribute": "site", "values": 3, "in_two_splits": 3, "images": 64}
+    ]
+
+
+def drawn(root: Path, tells: bool) -> Path:
+    """Labels that the colour tells in 7 of 10 images, or in 5; the site is the colour's."""
+    rng, rows = np.random.default_rng(2), []
+    for split, n in (("train", 20), ("test", 60)):
+        for label in COLOURS:
+            for i in range(n):
+                usual = i % 10 < (7 if tells else 5)
+                colour = label if usual else next(name for name in COLOURS if name != label)
+                path = f"{split}/{list(COLOURS).index(label)}-{i:02d}.jpg"
+                draw(root / path, COLOURS[colour], rng)
+                rows.append((path, label, split, f"site of {colour}"))
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "site"])
+    table.to_csv(root / "manifest.csv", index=False)
+    return root / "manifest.csv"
+
+
+def test_what_tells_the_label_and_the_errors_is_a_shortcut(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    run_audit(tiny_request(drawn(tmp_path / "cue", tells=True), name="cue"), workspace)
+    found = cheap_shortcuts(Audit.open(workspace, "cue")).set_index("property")
+    assert found.at["site", "reading"] == SHORTCUT
+    assert found["explained"].max() == found.at["site", "explained"]
+    assert found.at["site", "accuracy"] == pytest.approx(0.7)
+    assert found.at["site", "worst"] == "blue: 100 % at site of red, 0 % at site of blue"
+    run_audit(tiny_request(drawn(tmp_path / "none", tells=False), name="none"), workspace)
+    even = cheap_shortcuts(Audit.open(workspace, "none"))
+    assert not even["tells_label"].any()
+    assert not set(even["reading"]) & {LABEL, SHORTCUT}
+
+
+def test_the_command_says_all_of_it(
+    audit: Audit, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--workspace", str(workspace.root)]
+    assert main(["data", "tiny", "--json", *at]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) >= {"audit", "labels", "copies", "shortcuts"}
+    assert found["labels"]["looked_at"] == 64
+    assert len(found["labels"]["problems"]) == 3
+    assert main(["data", "tiny", "--what", "copies", *at]) == 0
+    said = capsys.readouterr().out
+    assert "1 of them in two splits" in said
+    assert "labels" not in said

@@ -1,0 +1,78 @@
+"""The page Data: what is offered, the queue of doubted labels, copies, properties."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
+from core.jobs import jobs
+from core.quality.cheap_shortcuts import cheap_shortcuts
+from core.quality.label_problems import COLUMNS, label_problems
+from core.quality.near_duplicates import near_duplicates
+from core.storage.workspace import Workspace
+from core.tags.image_verdicts import KEEP, RELABEL, ImageVerdicts
+from core.tags.log import TagStore
+from core.types import Tag
+from tests.pages.conftest import Open, address, galleries, gallery, healthy
+
+
+@pytest.fixture
+def doubted(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three images whose labels are doubted."""
+    found = audit.images.reset_index()[["image_id", "label", "split"]].iloc[[0, 1, 30, 31, 50]]
+    others = {"cat": "eel", "dog_*x*": "cat", "eel": "cat"}
+    rows = found.assign(suggested=found["label"].map(others), confidence=0.1, margin=0.2)
+    rows = rows.assign(problem=[True, True, True, False, False], by="the head")
+    monkeypatch.setattr(type(label_problems), "known", lambda *_: rows[list(COLUMNS)])
+    return rows["image_id"].head(3).tolist()
+
+
+def test_what_is_not_looked_at_is_offered(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
+    for view in ("labels", "copies", "shortcuts"):
+        app = healthy(opened("data", audit=audit.id, look_at=view), "Data")
+        app.button(key=f"run-data-{view}").click().run()
+    assert started == [["data", audit.id, "--what", v] for v in ("labels", "copies", "shortcuts")]
+
+
+def test_keys_say_what_becomes_of_a_label(
+    audit: Audit, workspace: Workspace, opened: Open, doubted: list[str]
+) -> None:
+    app = healthy(opened("data", audit=audit.id), "Data")
+    assert [p["image_id"] for p in gallery(app)["pictures"]] == doubted[:1]
+    app = healthy(app.button(key=f"verdict-{RELABEL}").click().run(), "Data")
+    assert address(app)["doubt"] == "2"
+    app = healthy(app.button(key=f"verdict-{KEEP}").click().run(), "Data")
+    said = ImageVerdicts(TagStore.open(workspace)).standing(audit.id)
+    assert [(e.image_id, e.verdict, e.label) for e in said] == [
+        (doubted[0], RELABEL, "eel"),
+        (doubted[1], KEEP, None),
+    ]
+    app = healthy(app.button(key="doubt-left").click().run(), "Data")
+    assert "2 of 3" in next(m.value for m in app.markdown if " of 3" in m.value)
+    healthy(app.button(key=f"verdict-{KEEP}").click().run(), "Data")
+    said = ImageVerdicts(TagStore.open(workspace)).standing(audit.id)
+    assert [e.image_id for e in said] == doubted[:1]
+
+
+def test_doubts_stand_beside_tagged_cues(
+    audit: Audit, workspace: Workspace, opened: Open, doubted: list[str]
+) -> None:
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", PCA, 0), Tag.SPURIOUS)
+    app = healthy(opened("data", audit=audit.id), "Data")
+    assert "of those looked at, wrong" in app.table[0].value.columns
+
+
+def test_copies_and_properties(audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies, told = near_duplicates(audit), cheap_shortcuts(audit)
+    app = healthy(opened("data", audit=audit.id, look_at="copies"), "Data")
+    assert any("snow" in m.value and "2 of 2 values" in m.value for m in app.markdown)
+    assert (not copies.empty) == bool(galleries(app))
+    app = healthy(opened("data", audit=audit.id, look_at="shortcuts"), "Data")
+    assert len(app.table[0].value) == len(told)
+    assert "snow (attribute)" in app.table[0].value.index
