@@ -103,6 +103,14 @@ _ALL = (
         source=f"{_MOAYERI}, section 3",
     ),
     Term(
+        "cluster",
+        "Images of a class whose explanations are alike, by where they look, by channels or by "
+        "parts; its alpha is the affinity to the cluster's centre, 1 in it and 1/2 a typical "
+        "distance away. A small cluster that stands apart is a strategy of its own.",
+        "0 to 1",
+        source="Lapuschkin et al. 2019",
+    ),
+    Term(
         "Cohen's kappa",
         "Agreement of two people on what both answered, beyond what chance gives.",
         direction="1 is full agreement, 0 is chance",
@@ -145,6 +153,12 @@ _ALL = (
         source=f"{_NEUHAUS}, section 3; {_SINGLA}, section 4",
     ),
     Term("feature", "One number that the encoder gives for an image, before the linear head."),
+    Term(
+        "feature visualisation",
+        "A picture that raises the alpha of a candidate as far as it goes. It shows what the "
+        "candidate answers to; whether images of the class look so, it does not say.",
+        source="Neuhaus et al. 2023, Singla & Feizi 2022, Olah et al. 2017",
+    ),
     Term(
         "fingerprint",
         "A short name for the very data, model and settings of an audit: two audits with the same "

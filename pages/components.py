@@ -23,6 +23,7 @@ def browse() -> None:
                 f"{shown.facts.name} has no {found_kinds()[shown.kind]}",
                 components.nothing(audit, shown),
             )
+        components.more(audit, shown)
         if shown.facts.definition:
             st.caption(blocks.plain(f"{shown.facts.name}: {shown.facts.definition}"))
     with controls:

@@ -303,12 +303,17 @@ class PartsRequest(Request):
 
 @dataclass(frozen=True)
 class DiscoverRequest(Request):
-    """``discover``: clusters of explanations, class by class."""
+    """``discover``: strategies of classes, or what their leading candidates look like."""
 
     command = "discover"
 
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
-    method: str = option("spray", "how: spray, spectral relevance analysis", choices=["spray"])
+    method: str = option(
+        "spray",
+        "spray: clusters of explanations; else pictures of candidates, by the method of explain of "
+        "this name",
+        choices=["spray", "look", "npfv", "fourier", "attack"],
+    )
     class_name: str | None = option(
         None, "of this class (label, name or #index) instead of all", "--class", metavar="NAME"
     )
@@ -322,4 +327,8 @@ class DiscoverRequest(Request):
         None, "how many in each space (default: by the eigengap)", type=int, metavar="N"
     )
     neighbours: int = option(10, "of an image in the graph", type=int, metavar="K")
-    seed: int = option(0, "of the groups", type=int)
+    kind: str = option("pca", "of pictures: which candidates are drawn", metavar="KIND")
+    count: int = option(
+        10, "of pictures: how many of a class, the first by eigenvalue", type=int, metavar="N"
+    )
+    seed: int = option(0, "of groups and pictures", type=int)

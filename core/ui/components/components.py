@@ -9,17 +9,19 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
+from core.candidates.cluster_kind import CLUSTER
 from core.candidates.kinds import found_kinds
 from core.candidates.part_kind import PART
-from core.ui.components import class_parts
+from core.ui.components import class_parts, looks, strategies
 from core.ui.frame import blocks, cards, hints, look, opened, state
 from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
 
 PARAMETERS = [
     *("audit", "class", "kind", "rank", "n", *look.PARAMETERS, "page"),
-    class_parts.NUMBER,
+    *(class_parts.NUMBER, strategies.SWITCH, looks.SWITCH, looks.METHOD),
 ]
+RANKINGS = {**blocks.RANKINGS, looks.RANKING: "Class probability on its picture"}
 PER_PAGE = 6
 IMAGES = (1, 24, 5)
 """Images per card: fewest, most, at first."""
@@ -50,7 +52,7 @@ def view(audit: Audit) -> View:
     return View(
         facts,
         kind,
-        state.peek("rank", list(blocks.RANKINGS)),
+        state.peek("rank", list(RANKINGS)),
         state.peek_number("page", 1, pages, 1),
         pages,
         total,
@@ -73,13 +75,33 @@ def card_list(audit: Audit, shown: View) -> None:
         first + PER_PAGE,
         shown.top,
         shown.look,
+        _values(audit, shown),
     )
     token = f"{audit.id}/{class_idx}/{shown.kind}/{shown.ranking}/{first}"
     built = hints.with_hints(audit, label, cards.with_leaning(audit, class_idx, built))
+    built = looks.with_looks(audit, label, built)
     clicked = cards.card_list(audit, label, built, token, shown.look)
-    if clicked:
+    if clicked and clicked[1] != looks.DRAWN:
         component, image_id = clicked
         state.go("pages/image.py", image=image_id, component=component, explain=label)
+
+
+def _values(audit: Audit, shown: View) -> tuple[tuple[int, float], ...]:
+    """What candidates are ranked by that no table holds."""
+    if shown.ranking != looks.RANKING:
+        return ()
+    return looks.by_probability(audit, shown.facts.label, shown.kind)
+
+
+def more(audit: Audit, shown: View) -> None:
+    """What is said of the class, and of the candidates on the cards, where somebody asks."""
+    rows = opened.class_table(audit, shown.facts.class_idx)
+    first = (shown.page - 1) * PER_PAGE
+    listed = blocks.ranked(rows, shown.kind, shown.ranking, _values(audit, shown))
+    listed = listed.iloc[first : first + PER_PAGE]
+    names = [f"{kind}-{n}" for kind, n in listed[["kind", "component"]].to_numpy()]
+    looks.section(audit, shown.facts, shown.kind, names)
+    strategies.section(audit, shown.facts)
 
 
 def controls(audit: Audit, shown: View) -> None:
@@ -105,8 +127,8 @@ def controls(audit: Audit, shown: View) -> None:
             st.selectbox,
             "Ranked by",
             "rank",
-            list(blocks.RANKINGS),
-            format_func=blocks.RANKINGS.__getitem__,
+            list(RANKINGS),
+            format_func=RANKINGS.__getitem__,
             resets=["page"],
             help=help_on("variance share", "alpha", "accuracy gap", "above its control"),
         )
@@ -133,6 +155,8 @@ def nothing(audit: Audit, shown: View) -> str:
     """Why a class has none of a kind, and what to do about it, as Markdown."""
     if shown.kind == PART:
         return blocks.plain(class_parts.lacking(audit, shown.facts.class_idx))
+    if shown.kind == CLUSTER:
+        return blocks.plain(strategies.lacking(audit, shown.facts))
     return "A class needs at least two training images. Add images, or choose another class."
 
 

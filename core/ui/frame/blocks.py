@@ -261,9 +261,19 @@ def part(draw: Draw, *, run_every: float | None = None) -> Draw:
     return st.fragment(guarded, run_every=run_every)  # type: ignore[return-value]
 
 
-def ranked(table: pd.DataFrame, kind: str, ranking: str) -> pd.DataFrame:
-    """The candidates of one kind in the chosen order."""
+def ranked(
+    table: pd.DataFrame, kind: str, ranking: str, values: Sequence[tuple[int, float]] = ()
+) -> pd.DataFrame:
+    """The candidates of one kind in the chosen order.
+
+    Parameters
+    ----------
+    values : of candidates by their number, where the table does not hold what they are ranked by;
+        those without any come last.
+    """
     rows = table[table["kind"] == kind]
+    if ranking not in ("page", *table.columns):
+        rows = rows.assign(**{ranking: rows["component"].map(dict(values)).astype(np.float64)})
     if ranking == "page":
         return rows.sort_values("order", kind="stable")
     return rows.sort_values(ranking, ascending=ranking == "component", kind="stable")

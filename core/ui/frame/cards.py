@@ -60,9 +60,11 @@ def build(
     stop: int,
     top: int,
     look: Look,
+    values: tuple[tuple[int, float], ...] = (),
 ) -> tuple[Card, ...]:
-    """The cards of one page of candidates."""
-    rows = ranked(opened.class_table(audit, class_idx), kind, ranking).iloc[start:stop]
+    """The cards of one page of candidates; values as for :func:`ranked`."""
+    table = opened.class_table(audit, class_idx)
+    rows = ranked(table, kind, ranking, values).iloc[start:stop]
     return tuple(
         _card(audit, class_idx, row, place, top, look)
         for place, (_, row) in enumerate(rows.iterrows(), start + 1)

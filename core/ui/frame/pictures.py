@@ -24,6 +24,7 @@ from core.explain.overlays import (
     heat_png,
     jpeg,
     outline_png,
+    png,
     region_png,
     spotlight_png,
 )
@@ -435,6 +436,25 @@ def _kept(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     return region_png(enlarged(kept, (height, width)), dims=params["dims"] == "1")
 
 
+def look_url(audit: Audit, key: CandidateKey, method: str, number: int = 0) -> str:
+    """Address of a picture that raises a candidate's alpha, as it was drawn."""
+    class_idx = audit.class_facts(key.label).class_idx
+    name = f"{audit.id}/{class_idx}/{key.kind}/{key.number}/{method}/{number}.png"
+    return media_url("look", name, {"v": _version(audit)})
+
+
+def _look(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
+    from core.audits.looks import drawn as look
+
+    *of, method, number = parts
+    key = CandidateKey.parse("/".join(of), outputs=audit.head.outputs)
+    said = look(audit, key, method)
+    if said is None:
+        raise InputError(f"{key.title} was not drawn yet")
+    pixels = said.arrays["pictures"][_number(number)]
+    return png(np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]))
+
+
 def histogram_url(audit: Audit, candidate: Candidate) -> str:
     """Address of the histogram of a candidate's alpha."""
     name = f"{audit.id}/{_target_path(candidate)}.svg"
@@ -457,6 +477,7 @@ _FORMS = {
     "kept": ("png", {"v", "groups", "dims"}),
     "attribution": ("png", {"v"}),
     "atlas": ("png", {"v"}),
+    "look": ("png", {"v"}),
 }
 """Ending and parameters that an address of each kind has, no more and no less."""
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}
@@ -469,4 +490,5 @@ _DRAW = {
     "kept": _kept,
     "attribution": _attribution,
     "atlas": _atlas,
+    "look": _look,
 }

@@ -17,6 +17,7 @@ from core.tags.decisions import values_of
 from core.types import FloatArray
 from core.ui.frame import blocks, opened, tagged
 from core.ui.kit import scales
+from core.ui.map import spectral
 
 OF_ATTRIBUTE = "attribute:"
 
@@ -89,6 +90,9 @@ def colours(audit: Audit, view: View, rows: pd.DataFrame) -> scales.Colours:
     if view.colour.startswith(OF_ATTRIBUTE):
         name = view.colour.removeprefix(OF_ATTRIBUTE)
         return scales.attribute(audit.images.loc[view.found.shown, name], name)
+    if view.class_idx is not None and view.colour.startswith(spectral.OF_SPACE):
+        found = spectral.clusters(audit, view.class_idx, view.colour, view.found.shown)
+        return scales.categories(found, "Cluster", sorted({*found} - {"no cluster"}))
     if view.colour == "alpha" and view.candidate is not None:
         alpha = _alpha(audit, view.found, view.candidate.key)
         return scales.diverging(alpha, f"α of {tagged.names(audit).written(view.candidate.key)}")

@@ -14,10 +14,12 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
+from core.types import FloatArray
 from core.ui.frame import blocks, likeness, look, opened, pictures, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.palette import CLASSES
 from core.ui.kit.scatter import scatter
+from core.ui.map import spectral
 from core.ui.map.colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 
 PARAMETERS = [
@@ -122,16 +124,19 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
 
 def controls(audit: Audit, scope: str, class_idx: int | None, found: ImageMap) -> View:
     """Projection and colour."""
-    projection = "pca"
-    if found.umap is not None:  # else a wish for UMAP stays in the address until it is there
+    projection, more = "pca", spectral.projections(audit, class_idx)
+    umap = found.umap is not None  # else a wish for UMAP stays in the address until it is there
+    if umap or (more and state.peek("projection", ["", *PROJECTIONS, *more]) != "umap"):
         projection = state.choose(
             st.segmented_control,
             "Projection",
             "projection",
-            PROJECTIONS,
-            help=help_on("UMAP"),
+            [name for name in (*PROJECTIONS, *more) if umap or name != "umap"],
+            format_func=lambda v: blocks.plain((PROJECTIONS | more).get(v, v)),
+            help=help_on("UMAP", "cluster"),
         )
     titles = COLOURS | {OF_ATTRIBUTE + a: a for a in audit.summary.attributes}
+    titles |= {name: f"Cluster{words.removeprefix('Spectral')}" for name, words in more.items()}
     colour = state.choose(
         st.selectbox,
         "Colour",
@@ -193,14 +198,13 @@ def chart(audit: Audit, view: View) -> list[str]:
         state.put("group", "")  # the class with most images of the new group
 
     clicked = scatter(
-        view.found.points(view.projection),
+        _points(audit, view),
         rows.index.tolist(),
         _words(audit, view.found),
         shown,
         chosen=chosen,
         axes=_axes(view),
-        label=f"Map of {len(rows):,} images by {PROJECTIONS[view.projection]}, coloured by "
-        f"{shown.title}",
+        label=f"Map of {len(rows):,} images by {_projection(view)}, coloured by {shown.title}",
         revision=f"{token}/{view.projection}",
         key=CHART,
         photo=_photo(audit),
@@ -210,6 +214,17 @@ def chart(audit: Audit, view: View) -> list[str]:
         state.go("pages/image.py", image=clicked)
     _below(audit, view, int(chosen.sum()))
     return [str(image_id) for image_id in rows.index[chosen]]
+
+
+def _points(audit: Audit, view: View) -> FloatArray:
+    """Coordinates of the drawn images."""
+    if view.class_idx is not None and view.projection.startswith(spectral.OF_SPACE):
+        return spectral.points(audit, view.class_idx, view.projection, view.found.shown)
+    return view.found.points(view.projection)
+
+
+def _projection(view: View) -> str:
+    return PROJECTIONS.get(view.projection, "spectral coordinates")
 
 
 def _selected(token: str) -> list[str]:
@@ -229,6 +244,10 @@ def _below(audit: Audit, view: View, selected: int) -> None:
         text += " (a sample in which every class has its share)"
     if view.projection == "umap":
         text += " · UMAP: neighbours are similar; distances between far groups mean little"
+    elif view.class_idx is not None and view.projection.startswith(spectral.OF_SPACE):
+        text += " · the two eigenvectors that tell clusters apart"
+        if lacking := spectral.lacking(audit, view.class_idx, view.projection):
+            text += f"; {lacking:,} images have no explanation of this kind and lie in the corner"
     else:
         kept = _percent(sum(facts.shares))
         text += f" · PCA: these two components hold {kept} of the variance"

@@ -78,8 +78,10 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
     DiscoverRequest: {
         "audit": ODD,
-        "method": ("spray",),
+        "method": ("look", "npfv"),
         "class_name": ODD,
+        "kind": ("part", "-odd"),
+        "count": (3,),
         "space": (("psi",), ("heatmap", "part")),
         "clusters": (2, 9),
         "neighbours": (3,),
