@@ -1,7 +1,7 @@
 """Images with a pasted cue, as features: every head is tried on the same.
 
-Those of held-out images are outcomes (:class:`core.trials.outcomes.Composites`); these are of the
-training images, which methods learn from.
+Those of held-out images are outcomes (:class:`core.trials.pasted_composites.Composites`); these are
+of the training images, which methods learn from.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from core.storage.audit_manifest import Manifest
 from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.trials.outcomes import Composites, held_out_composites
+from core.trials.pasted_composites import Composites, held_out_composites
 from core.types import Progress, Reporter, silent
 
 if TYPE_CHECKING:

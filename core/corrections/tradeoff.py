@@ -18,7 +18,7 @@ from core.corrections.choice import Sweep
 from core.measures.scope import Scope
 from core.models.linear import Head
 from core.storage.files import read_array, there
-from core.trials.outcomes import Composites
+from core.trials.pasted_composites import Composites
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 WORST = "chosen_worst"

@@ -40,6 +40,7 @@ WORDS = {
     "noise": "noise on the tagged cues",
     "flip": "cues pasted on other classes' images",
     "lean": "tagged candidates put in with pixels",
+    "subsets": "how little of an image is enough",
 }
 
 

@@ -77,6 +77,7 @@ OWN = (
     *_in("accuracy", "CALIBRATION"),
     *_in("cost", "PARAMETERS", "IMAGES_PER_SECOND"),
     *_in("leans", "PUT_IN", "LEAN", "TAKEN_AWAY"),
+    *_in("subset_figures", "RIGHT", "WRONG", "ON_BEST", "BORDER", "CUE"),
     *_in("factors", "DECIDED_BY", "INTERACTION", "COMPOSED", "SHAPE_BIAS", "BACKGROUND_GAP"),
 )
 """Where this project's own stand."""

@@ -16,7 +16,8 @@ from core.errors import InputError
 from core.statistics.intervals import class_probability, side_size
 from core.tags.decisions import Decisions, spuriosity_of
 from core.trials.noise import SIGMA
-from core.trials.outcomes import Composites, Outcomes, held_out_composites
+from core.trials.outcomes import Outcomes
+from core.trials.pasted_composites import Composites, held_out_composites
 from core.types import BoolArray, FloatArray, Reporter, silent
 
 if TYPE_CHECKING:

@@ -12,6 +12,9 @@
              leans-00003-4f0c….parquet   what the tagged candidates of a class do
                                          (tagged_trial.tagged_trial)
              watermark-4f0c….parquet     images of every class (watermark.watermark_trial)
+             subsets-00003-4f0c….parquet how little of its images is enough, for which no tag
+                                         matters (subset_trial.subset_trial)
+             on_cue-00003-4f0c….parquet  how much of that lies on the tagged cue
 
 A name ends with the key of everything that the outcome depends on: the images and predictions of
 the audit, the tags of that class, the noise. Tagging another class leaves it in place, and a run
@@ -23,22 +26,17 @@ is tried on the same images; of audits with very many tagged classes they are le
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
-from core.audits.folds import fitted_on_all, fold_heads
 from core.audits.other_kinds import found_in
 from core.candidates.candidate import Candidate
 from core.config import PASTED_BUDGET
 from core.errors import WorkspaceError
-from core.models.linear import Head
-from core.statistics.paired import newly_given
 from core.storage.files import (
     read_array,
     read_frame,
@@ -58,10 +56,13 @@ from core.trials.encoder import IMAGES, Encoder, Seen, trial_ids
 from core.trials.leaning import is_possible
 from core.trials.noise import SIGMA
 from core.trials.noised import NoiseTrial, noise_trial
+from core.trials.paste import sample
 from core.trials.pasted_cues import PASTES, Pasted, cues_of, encoded, said
+from core.trials.subset_trial import COLUMNS as SUBSET_COLUMNS
+from core.trials.subset_trial import on_cue, subset_trial
 from core.trials.tagged_trial import COLUMNS as TRIED
 from core.trials.tagged_trial import tagged_trial
-from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
+from core.types import FloatArray, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -69,11 +70,14 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the trials; another one makes all of them again."""
 
-KEPT = {"noise": 16, "masked": 16, "pasted": 4, "control": 4, "leans": 16, "watermark": 4}
+KEPT = {
+    **{"noise": 16, "masked": 16, "pasted": 4, "control": 4, "leans": 16, "watermark": 4},
+    **{"subsets": 4, "on_cue": 16},
+}
 """Outcomes of a class and kind that stay; of more, those that were made first are deleted."""
 
 NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "control", "watermark"
-LEANS = "leans"
+LEANS, SUBSETS, ON_CUE = "leans", "subsets", "on_cue"
 
 VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
 """Versions of an image in each outcome of a pasted cue."""
@@ -84,11 +88,14 @@ TITLES = {
     PASTED: "Pasting cues",
     CONTROL: "Pasting controls",
     LEANS: "Trying tagged candidates",
+    SUBSETS: "Looking for sufficient subsets",
+    ON_CUE: "Holding subsets against tagged cues",
 }
 
+FURTHER = 4
+"""Classes without a tag whose subsets are looked for, too, so that there is a figure of the model.
+"""
 
-PLAIN = "plain"
-"""Of an image without a cue."""
 
 GIVEN = ["image_id", "label", "truth", "before"]
 """Columns of every outcome of a pasted cue."""
@@ -129,6 +136,8 @@ class Outcomes:
         files, key = self.audit.files, dict(self._base)
         if kind == WATERMARK:
             return files.outcome(kind, fingerprint(key))
+        if kind == SUBSETS:
+            return files.outcome(kind, fingerprint(key), self.number(label))
         if kind != MASKED:
             key["spurious"] = _keys(self.decisions.spurious, label)
         if kind == NOISE:
@@ -168,6 +177,23 @@ class Outcomes:
         found: pd.DataFrame | None = self._read(self.path(LEANS, label), _leans_table)
         return found
 
+    def subsets(self, label: str) -> pd.DataFrame | None:
+        """How little of a class's images is enough; None where it was not looked for."""
+        found: pd.DataFrame | None = self._read(self.path(SUBSETS, label), _subsets_table)
+        return found
+
+    def on_cue(self, label: str) -> pd.DataFrame | None:
+        """How much of that lies on the tagged cue; None where it was not held against it."""
+        found: pd.DataFrame | None = self._read(self.path(ON_CUE, label), read_frame)
+        return found
+
+    @property
+    def subset_labels(self) -> list[str]:
+        """Classes whose subsets are looked for: the tagged ones and some of the others."""
+        tagged = list(self.decisions.spurious)
+        others = [label for label in self._numbers if label not in tagged]
+        return [*tagged, *sample(others, FURTHER)]
+
     def watermark(self) -> pd.DataFrame | None:
         """Images with the watermark; None where it was not drawn, or cannot be."""
         found: pd.DataFrame | None = None
@@ -187,7 +213,9 @@ class Outcomes:
         for kind in kinds:
             if kind in (NOISE, MASKED):
                 steps += [Step(kind, label, sigma) for sigma in sigmas for label in labels]
-            elif kind in (LEANS, *VERSIONS):
+            elif kind == SUBSETS:
+                steps += [Step(kind, label) for label in self.subset_labels if labels]
+            elif kind in (LEANS, ON_CUE, *VERSIONS):
                 steps += [Step(kind, label) for label in labels]
             elif labels and watermark.available():
                 steps.append(Step(kind))
@@ -217,9 +245,10 @@ class Outcomes:
         seen = Seen(self.audit)
         for kind, title in TITLES.items():
             mine = [step for step in steps if step.kind == kind]
-            make = {NOISE: self._noise, MASKED: self._noise, LEANS: self._leans}.get(
-                kind, self._pasted
-            )
+            make = {
+                **{NOISE: self._noise, MASKED: self._noise, LEANS: self._leans},
+                **{SUBSETS: self._subsets, ON_CUE: self._on_cue},
+            }.get(kind, self._pasted)
             for done, step in enumerate(mine):
                 report(Progress(title, done, len(mine), "classes"))
                 make(step, model, seen)
@@ -258,6 +287,18 @@ class Outcomes:
         found = tagged_trial(self.audit, keys, model)
         self._keep(self.path(*step), found, lambda path: write_frame(path, found))
 
+    def _subsets(self, step: Step, model: Model, seen: Seen) -> None:
+        found = subset_trial(self.audit, step.label, model, seen)
+        self._keep(self.path(*step), found, lambda path: write_frame(path, found))
+
+    def _on_cue(self, step: Step, model: Model, seen: Seen) -> None:
+        label = step.label
+        subsets = self.subsets(label)
+        if subsets is None:
+            subsets = subset_trial(self.audit, label, model, seen)
+        found = on_cue(self.audit, subsets, self.decisions.spurious[label], model, seen)
+        self._keep(self.path(*step), found, lambda path: write_frame(path, found))
+
     def _keep(self, path: Path, found: Any, write: Callable[[Path], None]) -> None:
         self._held[path] = found
         with contextlib.suppress(WorkspaceError):
@@ -271,6 +312,10 @@ def _noise_table(path: Path) -> pd.DataFrame:
 
 def _leans_table(path: Path) -> pd.DataFrame:
     return read_frame(path, needed=TRIED)
+
+
+def _subsets_table(path: Path) -> pd.DataFrame:
+    return read_frame(path, needed=SUBSET_COLUMNS)
 
 
 def _keys(tagged: Tagged, label: str) -> list[str]:
@@ -393,98 +438,3 @@ def pasted_features(
         parts.append(found)
         features |= there
     return together(parts), features
-
-
-@dataclass(frozen=True)
-class Composites:
-    """Held-out images of other classes with a class's cue pasted on them, as features."""
-
-    ids: list[str]
-    """(T,) the images."""
-    truth: IntArray
-    """(T,) their outputs, -1 where the head has none."""
-    plain: FloatArray
-    """(T, D) without the cue."""
-    pasted: dict[str, FloatArray]
-    """(T, D) by :data:`core.trials.pasted_cues.PASTES`; rows of NaN where an image has none."""
-    kind: str
-    sources: int
-
-    unseen: Mapping[str, FloatArray] | None = None
-    """(T, K) what to add to a head's logits, of PLAIN and of every version, so that an image is
-    judged by the fold that did not see it; None where no head was fitted on these images, or the
-    folds are unknown."""
-    note: str = ""
-    """Which of both, where the head was fitted on these images."""
-
-    def logits(self, head: Head, rows: BoolArray, name: str = PLAIN) -> FloatArray:
-        """Logits (n, K) of some images, out of fold where it is known how."""
-        features = self.plain if name == PLAIN else self.pasted[name]
-        found = head.logits(features[rows])
-        return found if self.unseen is None else found + self.unseen[name][rows]
-
-    def turned(self, head: Head, class_idx: int, name: str = "after") -> BoolArray:
-        """Images that are newly given the class, of those that the version exists of."""
-        rows = self.usable(class_idx, name)
-        before, after = (self.logits(head, rows, of).argmax(axis=1) for of in (PLAIN, name))
-        return newly_given(before, after, class_idx)
-
-    def usable(self, class_idx: int, name: str) -> BoolArray:
-        """(T,) images of another class that the version exists of."""
-        there: BoolArray = ~np.isnan(self.pasted[name][:, 0]) & (self.truth != class_idx)
-        return there
-
-
-def held_out_composites(
-    audit: Audit,
-    label: str,
-    decisions: Decisions,
-    *,
-    seen_by: Audit | None = None,
-    models: dict[str, Model] | None = None,
-    report: Reporter = silent,
-) -> Composites:
-    """Composites of a class's cue, encoded where they are missing.
-
-    Parameters
-    ----------
-    audit : whose cues are cut out, by its decisions.
-    seen_by : whose encoder sees them; default ``audit``.
-    models : loaded models by audit id, filled where one is needed.
-    """
-    seen_by, models = seen_by or audit, {} if models is None else models
-
-    def model(of: Audit) -> Model:
-        if of.id not in models:
-            models[of.id] = of.load_model()
-        return models[of.id]
-
-    found, features = pasted_features(
-        audit, label, decisions, model, seen_by=seen_by, report=report
-    )
-    ids = found.table["image_id"].tolist()
-    width = seen_by.head.weight.shape[1]
-    plain = seen_by.features(ids) if ids else np.zeros((0, width), np.float32)
-    unseen, note = _unseen(seen_by, ids, {PLAIN: plain, **features})
-    return Composites(
-        ids,
-        found.table["truth"].to_numpy(np.int64),
-        plain,
-        features,
-        found.kind,
-        found.sources,
-        unseen,
-        note,
-    )
-
-
-def _unseen(
-    audit: Audit, ids: Sequence[str], features: Mapping[str, FloatArray]
-) -> tuple[dict[str, FloatArray] | None, str]:
-    """See :class:`Composites`."""
-    if not ids or not fitted_on_all(audit):
-        return None, ""
-    folds = fold_heads(audit)
-    if folds is None:
-        return None, "the head was fitted on these images, and its folds are unknown"
-    return {name: folds.change(ids, of) for name, of in features.items()}, "out of fold"

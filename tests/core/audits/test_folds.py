@@ -22,7 +22,7 @@ from core.statistics.intervals import class_probability
 from core.storage.files import read_array, remove
 from core.tags.decisions import decided
 from core.tags.log import TagStore
-from core.trials.outcomes import held_out_composites
+from core.trials.pasted_composites import held_out_composites
 from core.types import Tag
 from tests.core.audits import test_planted
 from tests.core.conftest import RED, workspace_of

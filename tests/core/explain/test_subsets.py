@@ -85,6 +85,36 @@ def test_groups_tile_an_image_of_any_size() -> None:
         exact(linear, IMAGES[0], BLACK[0], single)
 
 
+def patched(count: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Images (n, 3, 32, 32) with a weak green square and a red patch, and where that is."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(0.45, 0.06, (count, 3, 32, 32))
+    images[:, 1, 14:24, 14:24] += rng.uniform(0.02, 0.5, (count, 1, 1))
+    images[:, 0, 2:9, 2:9] += rng.uniform(0.3, 0.5, (count, 1, 1))
+    patch = np.zeros((32, 32), bool)
+    patch[2:9, 2:9] = True
+    return torch.from_numpy(images.clip(0, 1).astype(np.float32)), patch
+
+
+def by_colour(images: torch.Tensor) -> torch.Tensor:
+    """Log-odds of a class that leans on red and is about green, by 3 x 3 detectors."""
+    detectors = torch.tensor([[1, -0.5, -0.5], [-0.5, 1, -0.5]])[:, :, None, None] / 9
+    seen = torch.nn.functional.conv2d(images, detectors.expand(2, 3, 3, 3), padding=1)
+    red, green = (seen - 0.08).relu().mean((2, 3)).T
+    return 600 * red + 150 * green - 4
+
+
+def test_what_is_left_of_a_planted_shortcut_is_the_shortcut() -> None:
+    images, patch = patched(20)
+    fill = torch.full_like(images, 0.45)
+    found = batched(by_colour, images, fill, grid((32, 32), 0), step=16)
+    inside = [patch.ravel()[order.kept(48)].mean() for order in found]
+    assert patch.mean() < 0.05
+    assert np.mean(inside) >= 0.9
+    assert all(order.confidence[0] > 0.9 > 2 * order.confidence[-1] for order in found)
+    assert 0 < np.mean([order.size(0.9) for order in found]) < 80
+
+
 def test_a_network_without_gradients_is_named() -> None:
     def rounded(images: torch.Tensor) -> torch.Tensor:
         return linear(images).detach()

@@ -305,7 +305,7 @@ def test_trials_are_made_once_and_only_with_the_model(
     store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), None)
     assert missing(one, decided(one, store)) == ["noise"]  # a core tag cuts out no cue
     store.add("ann", one.id, CandidateKey("leaf", NEURON, GREEN), Tag.SPURIOUS)
-    assert missing(one, decided(one, store)) == ["noise", "flips"]
+    assert missing(one, decided(one, store)) == ["noise", "flips", "on_cue"]
 
 
 def test_classes_and_their_correlation(wired: Workspace) -> None:

@@ -64,8 +64,8 @@ def test_a_record_is_complete(measure: Measure) -> None:
 
 
 def test_the_parts_are_those_of_the_command() -> None:
-    assert parts() == ("gap", "groups", "noise", "flip", "lean")
-    assert [is_slow(part) for part in parts()] == [False, False, True, True, True]
+    assert parts() == ("gap", "groups", "noise", "flip", "lean", "subsets")
+    assert [is_slow(part) for part in parts()] == [False, False, True, True, True, True]
     assert kinds_of(["flip"]) == ["pasted", "control", "watermark"]
     assert words("gap") == "gaps of every class"
 

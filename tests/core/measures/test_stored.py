@@ -57,7 +57,7 @@ def test_the_same_as_measured_afresh(copied: Audit, counted: list[str], tmp_path
     first, again = measured(copied, where), measured(copied, where)
     pd.testing.assert_frame_equal(first, afresh)
     pd.testing.assert_frame_equal(again, afresh)
-    assert counted == 2 * ["gap", "groups", "noise", "flip", "lean"]
+    assert counted == 2 * ["gap", "groups", "noise", "flip", "lean", "subsets"]
 
 
 def test_one_model_for_all_parts(copied: Audit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from core.statistics.bootstrap import RESAMPLES, RESAMPLES_OF_ONE, bootstrapped, draws
 from core.statistics.estimates import (
@@ -17,6 +18,7 @@ from core.statistics.estimates import (
     Proportion,
     RelativeSensitivity,
     Sides,
+    StudentMean,
 )
 from core.statistics.intervals import combined, newcombe, paired_change, share
 from core.statistics.separation import relative_core_sensitivity, spurious_score
@@ -69,6 +71,19 @@ def test_a_mean_and_its_change(rng: np.random.Generator) -> None:
     assert change[1:] == pytest.approx(percentages(moved.tolist()))
     assert Mean().of(np.full(3, np.nan)) == pytest.approx((np.nan,) * 3, nan_ok=True)
     assert Mean().change(before[3:4], after[3:4]) == pytest.approx((np.nan,) * 3, nan_ok=True)
+
+
+def test_a_mean_of_few_has_students_interval(rng: np.random.Generator) -> None:
+    values = np.append(rng.normal(0.4, 0.2, 9), np.nan)
+    found = StudentMean().of(values)
+    by_scipy = stats.ttest_1samp(values[:9], 0).confidence_interval(0.95)
+    assert found == pytest.approx((values[:9].mean(), by_scipy.low, by_scipy.high))
+    assert StudentMean((0.35, 0.45)).of(values)[1:] == (0.35, 0.45)
+    paired = stats.ttest_rel(values[:9] ** 2, values[:9]).confidence_interval(0.95)
+    change = StudentMean().change(values, values**2)
+    assert change[1:] == pytest.approx((paired.low, paired.high))
+    assert np.isnan(StudentMean().of(values[8:])[1:]).all()
+    assert np.isnan(StudentMean().of(values[9:])).all()
 
 
 def test_a_proportion_has_formulas(rng: np.random.Generator) -> None:

@@ -37,10 +37,10 @@ from core.trials.outcomes import (
     NOISE,
     PASTED,
     Outcomes,
-    held_out_composites,
     pasted_features,
     read_array_of,
 )
+from core.trials.pasted_composites import held_out_composites
 from core.types import Tag
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 

@@ -1,0 +1,84 @@
+"""Sufficient subsets find the planted patch, in single pixels and in patches, and say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.audits.audit import Audit
+from core.data.masks import mask_on_grid
+from core.measures.stored import measured
+from core.tags.decisions import decided
+from core.tags.log import TagStore
+from core.trials.encoder import Seen
+from core.trials.outcomes import ON_CUE, SUBSETS, Outcomes
+from core.trials.subset_trial import (
+    CUE_COLUMNS,
+    DRAWN,
+    SIDE,
+    WRONG,
+    on_cue,
+    subset_ids,
+    where,
+)
+from tests.core.conftest import load_white_box, unmeasured, workspace_of
+
+pytestmark = pytest.mark.usefixtures("white_box")
+
+
+def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
+    audit = unmeasured(planted, tmp_path / "afresh")
+    table = measured(audit, workspace_of(audit), "subsets").set_index(["label", "measure"])
+    decisions = decided(audit, TagStore.open(workspace_of(audit)))
+    outcomes = Outcomes(audit, decisions)
+    assert outcomes.missing([SUBSETS, ON_CUE]) == []
+    found, cue = outcomes.subsets("leaf"), outcomes.on_cue("leaf")
+    drawn, wrong = subset_ids(audit, "leaf")
+    assert (len(drawn), len(wrong)) == (DRAWN, min(WRONG, len(wrong)))
+    assert found["image_id"].tolist() == [*drawn, *wrong]
+    assert not found.loc[~found["drawn"], "right"].any()
+    assert all(sorted(removed) == list(range(SIDE * SIDE)) for removed in found["removed"])
+    assert where(found).sum() == pytest.approx(found["left"].mean())
+    right = found[found["right"]]
+    row = table.loc[("leaf", "subset_size")]
+    assert row["value"] == pytest.approx(right["size"].mean())
+    assert row["low"] < row["value"] < row["high"]
+    assert row["reading"] == f"leaf is recognised from {100 * row['value']:.1f} % of the image"
+    assert "the fill alone is given the class with" in row["note"]
+    assert row["subject"] == "filled with the model's mean colour"
+    assert list(cue.columns) == CUE_COLUMNS
+    row = table.loc[("leaf", "subset_on_cue")]
+    assert -1 <= row["low"] < row["high"] <= 1
+    assert row["value"] == pytest.approx((cue["inside"] - cue["area"]).mean())
+    assert {"pond", "sky"} <= set(outcomes.subset_labels)
+    assert table.loc[("", "subset_size")]["n"] >= len(right)
+
+
+def test_a_subset_on_the_cue_is_seen_to_be_there(planted: Audit) -> None:
+    """Drawn masks say where it is; orders are made up so that it goes last, or first."""
+    seen, model = Seen(planted), load_white_box().use_head(planted.head)
+    ids = planted.images.query("label == 'leaf' and split == 'test' and cue_mask != ''").index[:4]
+    neurons = decided(planted, TagStore.open(workspace_of(planted))).spurious["leaf"]
+    for last, low, high in ((1, 0.95, 1.0), (-1, 0.0, 0.01)):
+        rows = []
+        for image_id in ids:
+            mask = seen.mask(image_id, "cue_mask")
+            assert mask is not None
+            inside = np.asarray(mask_on_grid(mask, (SIDE, SIDE))).ravel()
+            rows.append((image_id, 5, 5 / 196, np.argsort(last * inside).tolist()))
+        table = pd.DataFrame(rows, columns=["image_id", "left", "size", "removed"])
+        found = on_cue(planted, table, neurons, model, seen)
+        assert found["image_id"].tolist() == ids.tolist()
+        assert found["inside"].between(low, high).all()
+        assert found["area"].mean() == pytest.approx(64 / 1024, abs=0.01)
+
+
+def test_other_tags_keep_the_subsets(planted: Audit) -> None:
+    decisions = decided(planted, TagStore.open(workspace_of(planted)))
+    untagged = type(decisions)(**{**vars(decisions), "spurious": decisions.core})
+    one, two = Outcomes(planted, decisions), Outcomes(planted, untagged)
+    assert one.path(SUBSETS, "leaf") == two.path(SUBSETS, "leaf")
+    assert one.path(ON_CUE, "leaf") != two.path(ON_CUE, "leaf")
