@@ -166,7 +166,8 @@ def tagged(root: Path) -> None:
     for name in ("first", "second", "fixed"):
         for words in tags(name):
             run(root, *words)
-    run(root, "measure", "first", "--what", "lean")  # trials that are younger than the audits
+    for part in ("lean", "subsets"):  # trials that are younger than the audits
+        run(root, "measure", "first", "--what", part)
     for path in (root / "audits").glob("*/measures/*.parquet"):
         remove(path)
 
