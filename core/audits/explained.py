@@ -23,7 +23,6 @@ from core.candidates.key import CandidateKey
 from core.data.preprocess import apply
 from core.errors import InputError, SpurioscopeError, WorkspaceError
 from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question, Value
-from core.models.linear import head_key
 from core.statistics.seeds import image_seed
 from core.storage.documents import Shape
 from core.storage.files import (
@@ -267,7 +266,7 @@ def _files(audit: Audit, asked: Asked, image_id: str) -> ExplainedFiles:
 
 def _state(audit: Audit) -> list[str]:
     """What an audit's model says depends on."""
-    return [audit.manifest.fingerprint, head_key(audit.folder)]
+    return [audit.manifest.fingerprint, audit.head_key]
 
 
 def _found(audit: Audit, asked: Asked) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 from core.audits.audit_requests import ExplainRequest
 from core.candidates.key import CandidateKey
 from core.commands.terminal import Answer, candidate_options, candidate_words, named_candidate
-from core.errors import InputError, SpurioscopeError
+from core.errors import InputError, SpurioscopeError, UnreadableImageError
 from core.storage.files import as_npz, write_bytes, write_json
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from core.audits.audit import Audit
     from core.audits.explained import Asked
     from core.explain.explainer import Explanation
@@ -40,6 +43,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     """Explain what ``options`` name, unless it is stored; write it where they say."""
     from core.audits.audit import Audit
     from core.audits.explained import Asked, explain
+    from core.explain.explainer import Explanation
     from core.tags.people import one_line
 
     request = ExplainRequest.from_options(options)
@@ -49,21 +53,26 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     key = _key(request, options, facts.label)
     asked = Asked.of(request.method, facts.label, key, request.settings, request.seed, also)
     ids = _ids(audit, request, asked)
-    lines, found, left_out = [], list[Document](), list[Document]()
-    for image_id, said in explain(audit, asked, ids, report=report):
-        lines += [one_line(line) for line in _lines(image_id, said)]
-        if isinstance(said, SpurioscopeError):
-            left_out.append({"image_id": image_id, "reason": str(said)})
-            continue
-        files = _written(audit, asked, image_id, said, request.out) if request.out else {}
-        found.append(_document(audit, image_id, said, files))
+    told = list(explain(audit, asked, ids, report=report))
+    made = [(image_id, said) for image_id, said in told if isinstance(said, Explanation)]
+    out = request.out
+    found = [_document(audit, asked, image_id, said, out) for image_id, said in made]
+    lines = [line for image_id, said in told for line in _lines(image_id, said)]
     result: dict[str, object] = {"audit": audit.id, "class": facts.label, "method": asked.method}
     result |= {"candidate": key and key.short, "settings": dict(asked.settings)}
-    result |= {"seed": asked.seed, "also": [each.id for each in also]}
-    result |= {"explained": found, "left_out": left_out}
-    if request.out:
-        write_json(request.out / f"{asked.method}.json", result)
-    return Answer(result, "\n".join(lines) or "no image to explain")
+    result |= {"seed": asked.seed, "also": [each.id for each in also], "explained": found}
+    result["left_out"] = [
+        {"image_id": image_id, "reason": str(said)}
+        for image_id, said in told
+        if isinstance(said, SpurioscopeError)
+    ]
+    if asked.explainer.summary and len(made) > 1:
+        whole = asked.explainer.summary([said for _, said in made])
+        lines += _lines("", whole)
+        result["summary"] = _document(audit, asked, "", whole, out)
+    if out:
+        write_json(out / f"{asked.method}.json", result)
+    return Answer(result, "\n".join(map(one_line, lines)) or "no image to explain")
 
 
 def _key(request: ExplainRequest, options: argparse.Namespace, label: str) -> CandidateKey | None:
@@ -94,27 +103,39 @@ def _lines(image_id: str, said: Explanation | SpurioscopeError) -> Sequence[str]
     return [f"{name}{said.words}", *(f"  note: {note}" for note in said.notes)]
 
 
-def _document(audit: Audit, image_id: str, said: Explanation, files: Mapping[str, str]) -> Document:
+def _document(
+    audit: Audit, asked: Asked, image_id: str, said: Explanation, out: Path | None
+) -> Document:
+    """What is said as a JSON document, with the files that it was written to."""
+    files = _written(audit, asked, image_id, said, out) if out else {}
     path = {"path": str(audit.path(image_id))} if image_id else {}
     of = {"image_id": image_id or None, **path, "words": said.words, "notes": list(said.notes)}
-    return {**of, "facts": dict(said.facts), "files": dict(files)}
+    return {**of, "facts": dict(said.facts), "files": files}
 
 
 def _written(
     audit: Audit, asked: Asked, image_id: str, said: Explanation, out: Path
 ) -> dict[str, str]:
-    """Arrays and pictures of an explanation as files; their paths by name."""
+    """Arrays and pictures of an explanation as files; their paths by name.
+
+    What is stored of an image that is gone since has arrays alone.
+    """
+    start = "-".join(filter(None, (asked.method, image_id)))
+    content = {"arrays": (f"{start}.npz", as_npz(said.arrays))}
+    with contextlib.suppress(UnreadableImageError):
+        pictures = asked.explainer.pictures(said, _pixels(audit, image_id))
+        content |= {name: (f"{start}-{name}.png", png) for name, png in pictures.items()}
+    for name, written in content.values():
+        write_bytes(out / name, written)
+    return {name: str(out / file) for name, (file, _) in content.items()}
+
+
+def _pixels(audit: Audit, image_id: str) -> np.ndarray:
+    """What the encoder sees of an image; nothing of none."""
     import numpy as np
 
     from core.data.preprocess import apply
 
-    pixels = np.zeros((0, 0, 3), np.uint8)
-    if image_id:
-        pixels = apply(audit.preprocess, audit.image(image_id))
-    start = "-".join(filter(None, (asked.method, image_id)))
-    content = {"arrays": (f"{start}.npz", as_npz(said.arrays))}
-    for name, png in asked.explainer.pictures(said, pixels).items():
-        content[name] = (f"{start}-{name}.png", png)
-    for name, written in content.values():
-        write_bytes(out / name, written)
-    return {name: str(out / file) for name, (file, _) in content.items()}
+    if not image_id:
+        return np.zeros((0, 0, 3), np.uint8)
+    return apply(audit.preprocess, audit.image(image_id))

@@ -140,6 +140,8 @@ class Explainer:
     explain: Callable[[Question], Explanation]
     """Raises SpurioscopeError where there is nothing to say of this image; the rest goes on."""
     pictures: Pictures = no_pictures
+    summary: Callable[[Sequence[Explanation]], Explanation] | None = None
+    """What it says of several images together, two at least."""
     of_images: bool = True
     """Whether it explains images; else the class or the candidate alone."""
     needs_candidate: bool = False
@@ -170,6 +172,7 @@ EXPLAINERS: Registry[Explainer] = Registry(
     "method",
     (
         "core.explain.sis:SIS",
+        "core.explain.missingness:MISSINGNESS",
         "core.explain.visualisation:LOOK",
         "core.explain.visualisation:NPFV",
         "core.explain.visualisation:FOURIER",

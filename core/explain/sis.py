@@ -11,6 +11,7 @@ import numpy as np
 from core.explain.explainer import Explainer, Explanation, Question, Setting
 from core.explain.fills import FILLS, WORDS, Given, filled
 from core.explain.subsets import Order, areas, batched, border, exact, grid, odds_of, painted
+from core.statistics.estimates import StudentMean
 from core.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ def _of(question: Question) -> Explanation:
     groups = grid((pixels.shape[0], pixels.shape[1]), int(question.value("grid")))
     fills = {name: fill_of(question, name) for name in (question.word("fill"), *OTHERS)}
     fill = fills[question.word("fill")]
-    target = _target(question)
+    image = pixels.astype(np.float32) / 255
+    whole = probabilities(_models(question), image[None])[0]
+    target = question.class_idx if question.word("of") == "class" else int(whole.argmax())
     order = _order(question, groups, fill, target)
     tau = question.value("tau") * (order.confidence[0] if question.settings["relative"] else 1)
     size = order.size(float(tau))
-    image = pixels.astype(np.float32) / 255
     best = max(round(BEST * len(order.removed)), 1)
     probes = [painted(image, fill, order.kept(best), groups)]
     if size > 0:
@@ -62,6 +64,7 @@ def _of(question: Question) -> Explanation:
         **{"output": model.output_names[target], "tau": float(tau), "size": size},
         **{"groups": len(order.removed), "step": order.step, "fill": question.word("fill")},
         **shares_of(order, groups, size),
+        "given": model.output_names[int(whole.argmax())],
         "probability": float(order.confidence[0]),
         "probability_of_fill": float(order.confidence[-1]),
         "best": {
@@ -74,14 +77,6 @@ def _of(question: Question) -> Explanation:
     return Explanation(
         _arrays(order, groups, size), facts, words_of(facts), notes_of(facts, question)
     )
-
-
-def _target(question: Question) -> int:
-    """The output whose probability is followed."""
-    if question.word("of") == "class":
-        return question.class_idx
-    whole = question.pixels.astype(np.float32) / 255
-    return int(probabilities(_models(question), whole[None])[0].argmax())
 
 
 def _models(question: Question) -> list[tuple[Model, IntArray]]:
@@ -197,22 +192,64 @@ def notes_of(facts: Mapping[str, object], question: Question) -> list[str]:
             f"the {100 / outputs:.0f} % of chance: part of the size is the fill's doing; try "
             "--set fill=grey, blur or other"
         )
-    whole = question.pixels.astype(np.float32) / 255
-    given = int(probabilities(_models(question), whole[None])[0].argmax())
-    if question.model.output_names[given] != facts["output"]:
+    if facts["given"] != facts["output"]:
         found.append(
-            f"the model gives this image {question.model.output_names[given]}, not "
-            f"{facts['output']}: for the subset of what it gives, --set of=predicted"
+            f"the model gives this image {facts['given']}, not {facts['output']}: for the subset "
+            "of what it gives, --set of=predicted"
         )
     return found
 
 
+def summed_up(explanations: Sequence[Explanation]) -> Explanation:
+    """Mean sizes of images that are given their class and of others, and where subsets lie."""
+    reached = [one for one in explanations if one.facts["share"] is not None]
+    sides = {name: _sizes(reached, right=name == "right") for name in ("right", "wrong")}
+    bounds = {name: StudentMean((0.0, 1.0)).of(values) for name, values in sides.items()}
+    border = [_number(one.facts["border_share"]) for one in reached if one.facts["border_share"]]
+    ends = ("value", "low", "high")
+    facts = {
+        **{"images": len(explanations), "with_a_subset": len(reached)},
+        **{f"share_{name}": dict(zip(ends, of, strict=True)) for name, of in bounds.items()},
+        **{f"images_{name}": len(values) for name, values in sides.items()},
+        "border_share": float(np.mean(border)) if border else None,
+        "border_area": explanations[0].facts["border_area"],
+    }
+    where = np.mean([one.arrays["subset"] for one in explanations], axis=0)
+    each = "; ".join(_side(name, bounds[name], len(sides[name])) for name in sides)
+    words = f"what is enough, {len(reached)} of {len(explanations)} images: {each}"
+    return Explanation({"where": where}, facts, words)
+
+
+def _sizes(explanations: Sequence[Explanation], *, right: bool) -> FloatArray:
+    """Share of the image that is enough, of images that are given what is explained, or not."""
+    mine = [
+        _number(one.facts["share"])
+        for one in explanations
+        if (one.facts["given"] == one.facts["output"]) == right
+    ]
+    return np.array(mine)
+
+
+def _side(name: str, bounds: tuple[float, float, float], n: int) -> str:
+    if not n:
+        return f"no {name} image"
+    value, low, high = (100 * end for end in bounds)
+    interval = f" [{low:.1f}, {high:.1f}]" if low == low else ""
+    return f"{n} {name} ones {value:.1f} %{interval} of the image"
+
+
 def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
-    """``subset``: the image, grey where it is not needed; ``order``: what went last is white."""
+    """``subset``: the image, grey where it is not needed; ``order``: what went last is white.
+
+    Of several images ``where``: how often a patch is in the subset, white is always.
+    """
     from PIL import Image
 
     from core.explain.overlays import png
 
+    if "where" in explanation.arrays:
+        light = np.round(255 * explanation.arrays["where"]).astype(np.uint8)
+        return {"where": png(np.kron(light, np.ones((16, 16), np.uint8)))}
     size = (pixels.shape[1], pixels.shape[0])
     order = explanation.arrays["order"]
     light = np.round(255 * order / max(int(order.max()), 1)).astype(np.uint8)
@@ -255,6 +292,7 @@ SIS = Explainer(
     source="Carter et al. 2019; Carter et al. 2021, section 3",
     explain=sis,
     pictures=pictures,
+    summary=summed_up,
     settings=SETTINGS,
     several=True,
 )

@@ -168,6 +168,21 @@ def _slopes(
     return _probability(found.detach()), slope.double().cpu().numpy()
 
 
+def mask_slopes(odds: Odds, images: Tensor, fill: Tensor, groups: IntArray) -> FloatArray:
+    """What every group of whole images adds to the log-odds, to first order, (n, p).
+
+    Raises
+    ------
+    ModelError
+        If the network has no gradients here.
+    """
+    import torch
+
+    kept = torch.ones((len(images), int(groups.max()) + 1), device=images.device)
+    where = torch.from_numpy(groups.ravel()).to(images.device)
+    return _slopes(odds, images, fill, kept, where)[1]
+
+
 def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:120]
 

@@ -44,6 +44,8 @@ def test_it_is_stored_exported_and_said_again(
             assert arrays["confidence"][0] == one["facts"]["probability"]
         assert all(Path(files[name]).read_bytes()[1:4] == b"PNG" for name in ("subset", "order"))
         assert Path(one["path"]).exists()
+    assert said["summary"]["facts"]["images"] == 2
+    assert Path(said["summary"]["files"]["where"]).exists()
     monkeypatch.setattr(Audit, "load_model", lambda _: pytest.fail("all of it is stored"))
     assert main(ask) == 0
     again = json.loads(capsys.readouterr().out)["explained"]
