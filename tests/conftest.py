@@ -98,11 +98,6 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
     return draw_folder(tmp_path / "data", rng)
 
 
-@pytest.fixture
-def tiny_model() -> None:
-    """There from the start (:mod:`tests.tiny`)."""
-
-
 def tiny_request(data: Path, **more: object) -> AuditRequest:
     """The request most tests make: the tiny model, a fitted head, fp32, batches of 4."""
     settings: dict[str, object] = {

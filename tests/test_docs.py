@@ -27,9 +27,7 @@ def blocks(language: str) -> list[tuple[str, int]]:
     return [(block[1], PAGE[: block.start(1)].count("\n")) for block in found]
 
 
-def test_every_block_runs_in_order(
-    tmp_path: Path, tiny_model: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_block_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network is a tiny one, whatever its name: what is tested is the page."""
     monkeypatch.chdir(tmp_path)
     for registry in (KINDS, METHODS, MEASURES):

@@ -56,11 +56,6 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 
 
 @pytest.fixture
-def white_box() -> None:
-    """There from the start (:mod:`tests.tiny`)."""
-
-
-@pytest.fixture
 def listed(tmp_path):
     def open_it(source, **options):
         return open_data(str(source), workspace=tmp_path / "workspace", **options)

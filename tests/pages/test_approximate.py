@@ -6,22 +6,21 @@ from pathlib import Path
 
 import pytest
 
+import tests.core.audits.test_approximate_parts  # noqa: F401  (tiny:largest)
 from core.audits.approximate_parts import find_approximate_parts
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
-from tests.core.audits.test_approximate_parts import load_largest
 from tests.pages.conftest import Open, gallery, healthy
 
 TITLE = "Components of a class"
 
 
 @pytest.fixture
-def inexact(folder: Path, empty: Workspace, monkeypatch: pytest.MonkeyPatch) -> Audit:
-    monkeypatch.setattr("core.models.load.load_model", load_largest)
-    return run_audit(tiny_request(folder), empty)
+def inexact(folder: Path, empty: Workspace) -> Audit:
+    return run_audit(tiny_request(folder, model="tiny:largest"), empty)
 
 
 def test_they_are_found_on_demand_and_labelled(

@@ -20,13 +20,11 @@ from core.candidates.key import CandidateKey
 from core.candidates.part_kind import ApproximatePart, offset_of
 from core.errors import InputError
 from core.explain.contributions import contributions
-from core.models.model import Model
 from core.storage.workspace import Workspace
 from core.trials.confirmed import confirm
 from core.trials.leaning import EXPORTED, measure_leaning, with_leaning
-from core.types import Preprocess
 from tests.conftest import tiny_request
-from tests.tiny import FEATURES, SIZE, load_tiny
+from tests.tiny import FEATURES, HALF, SIZE, load_tiny, named
 
 
 class Largest(nn.Module):
@@ -46,17 +44,13 @@ class Largest(nn.Module):
         return found
 
 
-def load_largest(name: str, **_: object) -> Model:
-    return Model(
-        name, Largest(), Preprocess((SIZE, SIZE), 1.0, "bilinear", (0.5,) * 3, (0.25,) * 3)
-    )
+named("largest", Largest, HALF)
 
 
 @pytest.fixture
 def inexact(folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Audit:
-    monkeypatch.setattr("core.models.load.load_model", load_largest)
     monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", str(workspace.root))
-    audit = run_audit(tiny_request(folder), workspace)
+    audit = run_audit(tiny_request(folder, model="tiny:largest"), workspace)
     assert not audit.exact_maps
     return audit
 

@@ -25,8 +25,6 @@ from core.storage.workspace import Workspace
 from tests.conftest import draw, tiny_request
 from tests.core.storage.test_digests import flipped, half, zeroed
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 @pytest.fixture
 def audit(folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Audit:

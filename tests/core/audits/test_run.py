@@ -23,8 +23,6 @@ from core.storage.workspace import Workspace
 from tests.conftest import Server, draw, tiny_request
 from tests.core.run_fixture import by_id
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:

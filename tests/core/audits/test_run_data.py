@@ -20,8 +20,6 @@ from core.storage.workspace import Workspace
 from tests.conftest import draw, tiny_request
 from tests.core.run_fixture import manifest_of
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 def test_unreadable_images_are_listed(folder: Path, workspace: Workspace) -> None:
     whole = (folder / "train/red/00.jpg").read_bytes()

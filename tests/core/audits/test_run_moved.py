@@ -15,8 +15,6 @@ from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
 from tests.core.run_fixture import manifest_of
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 def test_moved_data(folder: Path, workspace: Workspace, counts: dict[str, int]) -> None:
     run_audit(tiny_request(folder), workspace)

@@ -74,7 +74,6 @@ def numbers(audit: Audit) -> list[int]:
     return [len(audit.class_arrays(c.class_idx).of_kind(PART).numbers) for c in audit.classes]
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_another_number_finds_parts_again_and_nothing_else(
     folder: Path, workspace: Workspace
 ) -> None:
@@ -96,7 +95,6 @@ def test_another_number_finds_parts_again_and_nothing_else(
     assert stored(again) == kept
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_more_parts_than_there_are_is_said(folder: Path, workspace: Workspace) -> None:
     audit = run_audit(tiny_request(folder, parts=400), workspace)
     for facts in audit.classes:

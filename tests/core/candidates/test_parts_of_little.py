@@ -29,8 +29,6 @@ from core.ui.components import class_parts
 from tests.conftest import draw, tiny_request
 from tests.tiny import HALF, NETWORKS, TinyNet
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 def count(audit: Audit, label: str) -> int:
     return len(audit.arrays_of(label).of_kind(PART).numbers)

@@ -47,7 +47,7 @@ def there(tiny_audit: Audit) -> Path:
 
 
 @pytest.fixture
-def audit_command(folder: Path, tiny_model: None) -> list[object]:
+def audit_command(folder: Path) -> list[object]:
     return [
         *("audit", "--data", folder, "--model", "tiny:net", "--head", "fit", "--name", "a"),
         *("--batch-size", "8", "--precision", "fp32"),

@@ -10,10 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import core.data.decode
-import core.features.extract
-import core.models.checkpoint
-import core.models.load
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON, PCA
@@ -23,13 +19,12 @@ from core.corrections.methods import METHODS, Method
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
 from core.corrections.task import Task
-from core.models.architecture import Architecture
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Progress, Tag
 from tests.core.audits import test_planted
-from tests.core.conftest import GREEN, RED, load_white_box
+from tests.core.conftest import GREEN, RED
 
 N = 60
 QUICK: dict[str, Any] = {"pictures": False}
@@ -50,8 +45,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def white_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The white box; and folds of a sweep start from the head as it is, which fits no probe."""
+def unfitted_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds of a sweep start from the head as it is, which fits no probe."""
     monkeypatch.setattr("core.corrections.choice.fold_head", lambda head, _: head)
 
 
@@ -92,7 +87,7 @@ class Shifted:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registered method of the network, and a loader that takes checkpoints."""
+    """A registered method of the network."""
     made = Method(
         name="shifted",
         title="Shifted",
@@ -103,15 +98,6 @@ def network(monkeypatch: pytest.MonkeyPatch) -> None:
         remark="None.",
     )
     monkeypatch.setattr(METHODS, "_found", {**METHODS, "shifted": made})
-
-    def load(name: str, *, checkpoint: Path | None = None, **_: Any) -> Any:
-        plain = load_white_box(name)
-        parts = Architecture(plain.network, plain.preprocess, None)
-        if checkpoint is None:
-            return plain
-        return core.models.load._from_checkpoint(name, parts, checkpoint, None)
-
-    monkeypatch.setattr("core.models.load.load_model", load)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from core.tags.decisions import decided
 from core.tags.log import TagStore
 from tests.core.corrections.conftest import QUICK, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 @pytest.fixture

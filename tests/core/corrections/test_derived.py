@@ -24,7 +24,7 @@ from core.storage.files import read_json, write_json
 from core.storage.workspace import Workspace
 from tests.core.corrections.conftest import QUICK, cell, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from core.types import Progress
 from tests.core.conftest import unmeasured, workspace_of
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 def test_the_cue_is_unlearnt_and_the_table_says_so(workspace: Workspace, parent: Audit) -> None:

@@ -28,7 +28,7 @@ from core.types import Tag
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 def test_only_training_images_are_learnt_from(workspace: Workspace, parent: Audit) -> None:

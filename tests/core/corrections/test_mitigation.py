@@ -26,7 +26,7 @@ from core.trials.leaning import leaning
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 def test_refusals_name_the_thing_and_the_remedy(workspace: Workspace, parent: Audit) -> None:

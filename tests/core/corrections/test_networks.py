@@ -28,7 +28,7 @@ from core.trials.pasted_cues import Cues
 from core.types import Progress
 from tests.core.corrections.conftest import QUICK, N, cell, run
 
-pytestmark = pytest.mark.usefixtures("white_box")
+pytestmark = pytest.mark.usefixtures("unfitted_folds")
 
 
 def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(

@@ -153,7 +153,6 @@ def test_top_images_are_the_training_images_with_the_largest_alpha(
         assert facts["alpha_max"] == pytest.approx(alpha.max(), abs=1e-5)
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_maps_computed_anew_equal_those_of_the_pass(tiny_audit: Audit, copied: Audit) -> None:
     ids = tiny_audit.images.index[:7].tolist()
     stored = tiny_audit.maps(ids)
@@ -162,7 +161,6 @@ def test_maps_computed_anew_equal_those_of_the_pass(tiny_audit: Audit, copied: A
     assert np.array_equal(copied.maps(ids), stored)
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_another_model_does_not_explain_an_audit(
     copied: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +236,6 @@ def test_a_position_without_anything_contributes_minus_the_offset() -> None:
     assert found.shape == (1, 2, 2, 4)
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_images_that_are_not_square(
     folder: Path, workspace: Workspace, rng: np.random.Generator
 ) -> None:

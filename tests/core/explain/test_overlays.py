@@ -74,7 +74,6 @@ def test_the_line_in_colours_goes_around_what_is_lit() -> None:
     assert line[inside].mean() < 0.5
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_what_is_lit_is_what_trials_cut_out(tiny_audit: Audit) -> None:
     arrays = tiny_audit.class_arrays(0)
     candidate = arrays.candidate(PCA, 0)

@@ -20,8 +20,6 @@ from core.storage.workspace import Workspace
 from core.types import silent
 from tests.conftest import tiny_request
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 def forget(audit: Audit) -> None:
     """Make it an audit of an earlier version."""

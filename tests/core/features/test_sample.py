@@ -24,7 +24,7 @@ from tests.core.run_fixture import by_id
 SIZE = 12 * 64 * 4
 """Bytes of the maps of an image in the tiny network."""
 
-pytestmark = pytest.mark.usefixtures("tiny_model", "small_shards")
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.fixture

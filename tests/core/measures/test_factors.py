@@ -18,7 +18,7 @@ from tests.conftest import tiny_request
 
 
 @pytest.fixture
-def masked(folder, tiny_model, workspace):
+def masked(folder, workspace):
     """The red and blue squares with their masks."""
     mask = np.zeros((64, 64), np.uint8)
     mask[16:32, 16:32] = 255
@@ -72,7 +72,7 @@ def test_half_of_the_images_are_of_the_class_asked_about(masked, monkeypatch):
     assert factors(masked).n == 4
 
 
-def test_without_masks_it_says_what_is_missing(folder, tiny_model, workspace, capsys):
+def test_without_masks_it_says_what_is_missing(folder, workspace, capsys):
     run_audit(tiny_request(folder), workspace)
     assert main(["factors", "tiny", "--workspace", str(workspace.root)]) == 2
     said = capsys.readouterr().err

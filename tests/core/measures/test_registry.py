@@ -70,7 +70,6 @@ def test_the_parts_are_those_of_the_command() -> None:
     assert words("gap") == "gaps of every class"
 
 
-@pytest.mark.usefixtures("white_box")
 def test_a_figure_of_trials_is_a_part_of_its_own(
     added: Measure, planted: Audit, tmp_path: Path
 ) -> None:

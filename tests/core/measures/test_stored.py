@@ -23,8 +23,6 @@ from core.tags.log import TagStore
 from core.types import Tag
 from tests.core.conftest import RED, unmeasured, workspace_of
 
-pytestmark = pytest.mark.usefixtures("white_box")
-
 
 @pytest.fixture
 def copied(planted: Audit, tmp_path: Path) -> Audit:

@@ -38,8 +38,6 @@ from core.types import Tag
 from tests.core.audits import test_planted
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
 
-pytestmark = pytest.mark.usefixtures("white_box")
-
 
 @pytest.fixture(scope="module")
 def table(planted: Audit, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:

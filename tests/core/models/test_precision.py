@@ -190,9 +190,6 @@ def test_tf32_is_off_but_where_it_was_chosen(monkeypatch: pytest.MonkeyPatch) ->
     assert flags == [False, False, True, False]
 
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
-
 @pytest.fixture
 def has_bf16(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The switch of the processor's capability."""

@@ -29,7 +29,6 @@ from core.trials.leaning import KEYS, leading, leaning, measure_leaning, tried
 from tests.core.conftest import GREEN, RED, unmeasured, workspace_of
 
 PATCH = CandidateKey("leaf", NEURON, RED)
-pytestmark = pytest.mark.usefixtures("white_box")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def audit(planted: Audit, tmp_path: Path) -> Audit:
     return unmeasured(planted, tmp_path / "workspace")
 
 
-def test_candidates_that_do_nothing_are_counted(audit: Audit, white_box: None) -> None:
+def test_candidates_that_do_nothing_are_counted(audit: Audit) -> None:
     labels = [facts.label for facts in audit.classes]
     assert passed(audit, [], labels) == []
     table = measure_leaning(audit).dropna(subset=["lean"])

@@ -115,7 +115,6 @@ def with_context(given: Any) -> None:
         pass
 
 
-@pytest.mark.usefixtures("tiny_model")
 def test_an_audit_on_a_disk_that_fills_up_goes_on_when_there_is_room(
     small: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,6 @@ def test_an_export_of_hostile_tags_comes_back_as_it_was(
 def test_the_images_of_an_audit_are_guarded(
     folder: Path,
     workspace: Workspace,
-    tiny_model: None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -21,8 +21,6 @@ from core.tags.suggested import (
 from tests.conftest import tiny_request
 from tests.core.run_fixture import manifest_of
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
-
 
 @pytest.fixture
 def weathered(folder: Path, workspace: Workspace) -> Audit:

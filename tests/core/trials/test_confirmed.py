@@ -45,7 +45,7 @@ OTHER = CandidateKey("leaf", PCA, 1)
 
 
 @pytest.fixture
-def audit(planted: Audit, white_box: None, tmp_path: Path) -> Audit:
+def audit(planted: Audit, tmp_path: Path) -> Audit:
     return unmeasured(planted, tmp_path / "workspace")
 
 

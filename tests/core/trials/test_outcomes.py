@@ -46,8 +46,6 @@ from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, works
 
 ALL = kinds_of(["noise", "flip"])
 
-pytestmark = pytest.mark.usefixtures("white_box")
-
 
 @pytest.fixture
 def copied(planted: Audit, tmp_path: Path) -> Audit:
