@@ -36,6 +36,7 @@ PARTS = {
     "components": "Class PCA",
     "parts": "Parts, and what candidates do",
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
+    "data": "Planted wrong labels, copies and cheap shortcuts",
     "names": "What routes of suggestions say of cues",
     "guidance": "Model guidance on a rendered Waterbirds-100",
     "guidance_choice": "Settings of model guidance, chosen on held-out training images",
