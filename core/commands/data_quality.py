@@ -19,7 +19,7 @@ SHOWN = 10
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
-    """Labels, copies and cheap shortcuts; what is asked for is stored and found again."""
+    """Each part that is asked for; it is stored and found again."""
     from core.audits.audit import Audit
 
     request = DataRequest.from_options(options)
@@ -85,6 +85,19 @@ def _shortcuts(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, li
     return records(found), said
 
 
+def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.decodable import decodable
+
+    found = decodable(audit, report)
+    said = [f"attributes: {len(found)} values can be asked for"]
+    said += [
+        f"  {row.attribute} = {row.value}: read off the features with AUROC {row.auroc:.2f} "
+        f"[{row.low:.2f}, {row.high:.2f}], within classes {row.within:.2f}"
+        for row in found.head(SHOWN).itertuples()
+    ]
+    return records(found), said
+
+
 def _counted(readings: list[str]) -> str:
 
     called = {word: readings.count(word) for word in dict.fromkeys(readings) if word}
@@ -94,4 +107,7 @@ def _counted(readings: list[str]) -> str:
     return some or f"none of {len(readings)} tells the label or the errors"
 
 
-LOOKS: dict[str, Look] = {"labels": _labels, "copies": _copies, "shortcuts": _shortcuts}
+LOOKS: dict[str, Look] = {
+    **{"labels": _labels, "copies": _copies},
+    **{"shortcuts": _shortcuts, "attributes": _attributes},
+}

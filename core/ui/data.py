@@ -11,6 +11,7 @@ from core.audits.audit import Audit
 from core.errors import SpurioscopeError
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
+from core.quality.decodable import decodable
 from core.quality.kept import Kept
 from core.quality.label_problems import by_decile, label_problems, manifest_of, wrong_labels
 from core.quality.near_duplicates import near_duplicates, shared_values
@@ -20,7 +21,12 @@ from core.ui.frame import blocks, cards, state, tagged, working
 from core.ui.kit.gallery import gallery
 
 PARAMETERS = ["audit", "look_at", "doubt"]
-VIEWS = {"labels": "Labels", "copies": "Copies", "shortcuts": "What tells the label"}
+VIEWS = {
+    "labels": "Labels",
+    "copies": "Copies",
+    "shortcuts": "What tells the label",
+    "attributes": "Attributes in the features",
+}
 EXAMPLES = 4
 COPIES = 60
 SIZE = 320
@@ -28,7 +34,7 @@ SIZE = 320
 
 @blocks.part
 def browse(audit: Audit) -> None:
-    """One of the three views."""
+    """One of the views."""
     view = state.choose(
         st.segmented_control, "What", "look_at", VIEWS, label_visibility="collapsed"
     )
@@ -46,6 +52,7 @@ OFFERED = {
     "labels": "Every image is held against what a head says that did not see it: by the held-out "
     "images' own predictions, and out of fold for the rest.",
     "copies": "Images are compared by a perceptual hash of their files and by their features.",
+    "attributes": "A linear probe is asked for every value of an attribute, out of fold.",
     "shortcuts": "Each property of pixels, files and attributes is asked for the label, and for "
     "the model's errors within a class.",
 }
@@ -283,9 +290,50 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
     )
 
 
+def _attributes(audit: Audit, found: pd.DataFrame) -> None:
+    """How well features tell each attribute."""
+    if found.empty:
+        blocks.empty(
+            "No attribute to ask for",
+            "A manifest may have columns beside path, label and split: what is seen, and where.",
+        )
+        return
+    st.markdown(
+        "What a linear probe reads off the features is **there for the head to use**; whether it "
+        "does is said by Components and Measures. AUROC of held-out folds, .5 is chance."
+    )
+    names = [f"{name} = {v}" for name, v in zip(found["attribute"], found["value"], strict=True)]
+    blocks.table(
+        pd.DataFrame(
+            {
+                "attribute": names,
+                "over all images": _areas(found, "auroc", "low", "high"),
+                "within classes": _areas(found, "within", "within_low", "within_high"),
+                "images with it": [f"{n:,}" for n in found["n"]],
+            }
+        ).set_index("attribute")
+    )
+    st.download_button(
+        "Download the table",
+        csv_bytes(found),
+        file_name=f"{audit.name}-attributes.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+
+
+def _areas(found: pd.DataFrame, *columns: str) -> list[str]:
+    """Figures with their intervals."""
+    return [
+        f"{v:.2f} [{low:.2f}, {high:.2f}]" if v == v else "too few images"
+        for v, low, high in found[list(columns)].itertuples(index=False)
+    ]
+
+
 DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
     "labels": (label_problems, _labels),
     "copies": (near_duplicates, _copies),
     "shortcuts": (cheap_shortcuts, _shortcuts),
+    "attributes": (decodable, _attributes),
 }
 """What every view shows, and how."""

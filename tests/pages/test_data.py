@@ -9,12 +9,14 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.quality.cheap_shortcuts import cheap_shortcuts
+from core.quality.decodable import decodable
 from core.quality.label_problems import COLUMNS, label_problems
 from core.quality.near_duplicates import near_duplicates
 from core.storage.workspace import Workspace
 from core.tags.image_verdicts import KEEP, RELABEL, ImageVerdicts
 from core.tags.log import TagStore
 from core.types import Tag
+from core.ui.data import VIEWS
 from tests.pages.conftest import Open, address, galleries, gallery, healthy
 
 
@@ -34,10 +36,10 @@ def test_what_is_not_looked_at_is_offered(
 ) -> None:
     started = []
     monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
-    for view in ("labels", "copies", "shortcuts"):
+    for view in VIEWS:
         app = healthy(opened("data", audit=audit.id, look_at=view), "Data")
         app.button(key=f"run-data-{view}").click().run()
-    assert started == [["data", audit.id, "--what", v] for v in ("labels", "copies", "shortcuts")]
+    assert started == [["data", audit.id, "--what", v] for v in VIEWS]
 
 
 def test_keys_say_what_becomes_of_a_label(
@@ -76,3 +78,6 @@ def test_copies_and_properties(audit: Audit, opened: Open, monkeypatch: pytest.M
     app = healthy(opened("data", audit=audit.id, look_at="shortcuts"), "Data")
     assert len(app.table[0].value) == len(told)
     assert "snow (attribute)" in app.table[0].value.index
+    assert decodable(audit)["attribute"].tolist() == ["snow"]
+    app = healthy(opened("data", audit=audit.id, look_at="attributes"), "Data")
+    assert app.table[0].value.index.tolist() == ["snow = 1"]

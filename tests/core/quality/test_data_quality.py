@@ -16,6 +16,7 @@ from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
+from core.quality.decodable import decodable
 from core.quality.label_problems import (
     BY_FOLD,
     BY_HEAD,
@@ -170,9 +171,21 @@ def test_what_tells_the_label_and_the_errors_is_a_shortcut(
     assert found.at["site", "accuracy"] == pytest.approx(0.7)
     assert found.at["site", "worst"] == "blue: 100 % at site of red, 0 % at site of blue"
     run_audit(tiny_request(drawn(tmp_path / "none", tells=False), name="none"), workspace)
+    (told,) = decodable(Audit.open(workspace, "cue")).itertuples()
+    assert (told.attribute, told.value, told.n) == ("site", "site of red", 80)
+    assert told.auroc > 0.95
+    assert told.within > 0.95
+    assert told.low < told.auroc <= told.high
     even = cheap_shortcuts(Audit.open(workspace, "none"))
     assert not even["tells_label"].any()
     assert not set(even["reading"]) & {LABEL, SHORTCUT}
+
+
+def test_chance_is_not_read_off_the_features(audit: Audit) -> None:
+    found = decodable(audit)  # sites go round, whatever the image is
+    assert found["value"].tolist() == ["site 0", "site 1", "site 2"]
+    assert ((found["low"] < 0.5) | (found["auroc"] < 0.7)).all()
+    assert found["within_low"].max() < 0.6
 
 
 def test_the_command_says_all_of_it(
@@ -181,7 +194,7 @@ def test_the_command_says_all_of_it(
     at = ["--workspace", str(workspace.root)]
     assert main(["data", "tiny", "--json", *at]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) >= {"audit", "labels", "copies", "shortcuts"}
+    assert set(found) >= {"audit", "labels", "copies", "shortcuts", "attributes"}
     assert found["labels"]["looked_at"] == 64
     assert len(found["labels"]["problems"]) == 3
     assert main(["data", "tiny", "--what", "copies", *at]) == 0
