@@ -20,6 +20,7 @@ ROWS = [
 
 MODELS, DATA = "core/models/test_checkpoint_heads.py", "core/data/test_folder.py"
 LOADED, TABLES = "core/models/test_load_checkpoints.py", "core/data/test_manifest.py"
+OPTIONAL = "core/data/test_optional_formats.py"
 HEADS, MASKS = "core/audits/test_head_outputs.py", "core/data/test_mask_values.py"
 
 TESTED: dict[str, tuple[str, str]] = {
@@ -46,6 +47,10 @@ TESTED: dict[str, tuple[str, str]] = {
     "auxiliary heads": (LOADED, "test_auxiliary_heads_of_another_size_are_not_read"),
     "an encoder": (LOADED, "test_an_encoder_without_a_classifier_gets_a_head_to_fit"),
     "a folder that": ("core/models/test_hugging_face.py", "test_it_is_audited_end_to_end"),
+    "what `mitigate": (
+        "core/corrections/test_package.py",
+        "test_how_images_are_read_survives_the_file",
+    ),
     "a pointer": (MODELS, "test_what_only_stands_for_a_checkpoint_is_named"),
     "nothing said": (LOADED, "test_what_is_said_of_preprocessing_is_done"),
     "`transform_input`": (LOADED, "test_preprocessing_inside_the_network_is_done_once"),
@@ -57,14 +62,25 @@ TESTED: dict[str, tuple[str, str]] = {
     "names that differ in their": (DATA, "test_unicode_forms_are_one_and_spellings_are_told"),
     "names that differ in letter": (DATA, "test_unicode_forms_are_one_and_spellings_are_told"),
     "any ending": (DATA, "test_every_ending_that_the_decoder_reads_is_listed"),
+    "`.dcm`": (OPTIONAL, "test_without_the_package_it_is_named"),
     "any other file": (DATA, "test_every_ending_that_the_decoder_reads_is_listed"),
     "`img_filename`": (TABLES, "test_what_was_understood_of_a_table_is_said"),
     "`split` of": (TABLES, "test_tables_as_people_write_them"),
     "semicolons": (TABLES, "test_tables_as_people_write_them"),
     "pictures inside": ("core/data/test_parquet_pictures.py", "test_pictures_inside"),
+    "a folder of Parquet": ("core/data/test_parquet_pictures.py", "test_a_folder_of_files"),
     "a DataFrame": ("core/data/test_parquet_pictures.py", "test_a_frame_is_a_manifest"),
     "one image with": (TABLES, "test_two_labels_of_one_image_are_said"),
     "more than 8": ("core/data/test_levels.py", "test_a_ramp_stays_a_ramp"),
+    "16-bit colours": (
+        "core/data/test_levels.py",
+        "test_every_bit_of_a_colour_tiff_counts",
+    ),
+    "DICOM": (OPTIONAL, "test_rescaled_values_and_their_window"),
+    "an image that EXIF": (
+        "core/report/test_formats.py",
+        "test_a_box_lies_on_its_object_whoever_reads_the_copy",
+    ),
     "masks of 1": (MASKS, "test_conventions"),
     "masks of 0": (MASKS, "test_conventions"),
     "masks of class": (MASKS, "test_conventions"),

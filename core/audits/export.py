@@ -40,11 +40,15 @@ ALPHA_COLUMNS = ["image_id", "class_idx", "component", "alpha", "split"]
 def images_table(audit: Audit) -> pd.DataFrame:
     """Every readable image: IMAGE_COLUMNS, then the attributes.
 
-    ``prediction`` is a raw label, ``confidence`` its softmax probability, ``loss`` in nats.
+    ``prediction`` is a raw label, ``confidence`` its softmax probability, ``loss`` in nats. Labels
+    are categories in the data set's own order where it has one, which a Parquet file keeps.
     """
     table = audit.images.reset_index()
     outputs = np.array(audit.head.outputs, dtype=object)
     table["prediction"] = outputs[table["prediction"].to_numpy()]
+    own = list(audit.manifest.data.classes)
+    if set(table["label"]) <= set(own):
+        table["label"] = pd.Categorical(table["label"], own)
     return table[[*IMAGE_COLUMNS, *audit.summary.attributes]]
 
 

@@ -169,4 +169,6 @@ def options_of(reading: Reading | None) -> dict[str, Any]:
     """The options that say the same again."""
     said = {each.name: getattr(reading, each.name) for each in fields(Reading)} if reading else {}
     known = {each.name for each in fields(ReadingOptions)}
+    if reading and (reading.mean or reading.std):
+        said["input_range"] = 1.0  # however large they are
     return {name: value for name, value in said.items() if name in known and value}

@@ -164,7 +164,8 @@ def _prepare(
                 "another --name, or delete it first (if only the data moved: "
                 f"python -m core show {old.name!r} --data-root NEW)"
             )
-        return replace(old, compute=compute, counts=request.counts(old)), model
+        facts = replace(old.data, classes=table.order)
+        return replace(old, data=facts, compute=compute, counts=request.counts(old)), model
     manifest = Manifest(
         format=FORMAT,
         id=workspace.new_id(request.default_name, parts),
@@ -174,7 +175,7 @@ def _prepare(
         state="running",
         fingerprint=fingerprint(parts),
         parts=parts,
-        data=DataFacts(table.source, str(table.root)),
+        data=DataFacts(table.source, str(table.root), classes=table.order),
         model=ModelFacts(
             name=request.model,
             checkpoint=str(request.checkpoint.absolute()) if request.checkpoint else None,

@@ -274,7 +274,9 @@ def relocate(workspace: Workspace, manifest: Manifest, root: Path) -> Manifest:
     source = _moved_source(manifest.data, root)
     return workspace.update(
         manifest.id,
-        data=DataFacts(source, str(root), source == manifest.data.source),
+        data=replace(
+            manifest.data, source=source, root=str(root), moved=source == manifest.data.source
+        ),
         parts=replace(manifest.parts, data=source),
     )
 

@@ -26,6 +26,7 @@ from core.models.precision import in_words
 from core.storage.audit_manifest import Provenance
 from core.storage.files import replacing
 from core.tags.called import NAMELESS, Names
+from core.types import Preprocess
 
 
 def write_card(audit: Audit, out: Path, names: Names = NAMELESS) -> Path:
@@ -44,17 +45,15 @@ def card(audit: Audit, names: Names = NAMELESS) -> str:
     names : what people call the candidates of the audit that this one was made from.
     """
     manifest, summary = audit.manifest, audit.summary
-    height, width = audit.preprocess.input_size
     lines = [
         f"# {escaped(audit.name)}",
         "",
         f"- Model: {escaped(manifest.model.name)}, {audit.head.weight.shape[0]} outputs: "
         + ", ".join(escaped(name) for name in audit.head.outputs[:12])
         + (" …" if len(audit.head.outputs) > 12 else ""),
-        f"- Images: RGB, {height} x {width}, {audit.preprocess.interpolation}, shorter side to "
-        f"input / {audit.preprocess.crop_pct:g}, cut centrally; mean "
+        f"- Images: {_prepared(audit.preprocess)}; mean "
         f"{_numbers(audit.preprocess.mean)}, std {_numbers(audit.preprocess.std)}. The `.pt2` and "
-        "`.onnx` files take values in [0, 1] and normalise them themselves.",
+        "`.onnx` files take RGB values in [0, 1] and normalise them themselves.",
         f"- Data: {escaped(manifest.data.source)}, {summary.readable} images",
         f"- Accuracy: {_share(summary.accuracy)} on {escaped(summary.held_out)}",
     ]
@@ -137,6 +136,17 @@ def _cells(row: pd.Series) -> str:
         shown = figure(row[which], unit, low, high), interval(low, high, unit)
         cells.append(" ".join(shown).strip())
     return f"| {' | '.join([*cells, str(row['n'])])} |"
+
+
+def _prepared(p: Preprocess) -> str:
+    """Order of the channels, size, and how images are brought to it."""
+    height, width = p.input_size
+    cut = f"shorter side to input / {p.crop_pct:g}, cut centrally"
+    shape = "both sides to input" if p.crop_mode == "squash" else cut
+    words = f"{p.colours.upper()}, {height} x {width}, {p.interpolation}, {shape}"
+    if p.levels:
+        words += ", more than 8 bits: {:g} is black, {:.7g} white".format(*p.levels)
+    return words
 
 
 def _share(value: float | None) -> str:

@@ -2,13 +2,14 @@
 
 ``.safetensors`` holds the network's weights with the corrected head, a ``correction`` block where
 the correction is no plain weight, and what the outputs are: ``--checkpoint`` takes it back.
-``.pt2`` (torch.export) and ``.onnx`` take images (B, 3, h, w) float32 in [0, 1], as the encoder
-sees them, and give logits (B, K); normalisation and correction are inside.
+``.pt2`` (torch.export) and ``.onnx`` take RGB images (B, 3, h, w) float32 in [0, 1], as the encoder
+sees them, and give logits (B, K); normalisation, order of channels and correction are inside.
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ def write_checkpoint(model: Model, head: Head, out: Path) -> None:
         "outputs": list(head.outputs),
         "mean": list(model.preprocess.mean),
         "std": list(model.preprocess.std),
+        "preprocess": asdict(model.preprocess),
         "correction": 0 if correction is None else len(correction.read),
     }
     content = save(_unshared(state), metadata={"format": "pt", FACTS: dumps(facts)})
@@ -164,7 +166,8 @@ def runnable(model: Model, head: Head) -> nn.Module:
                 self.register_buffer(name, values)
 
         def forward(self, images: Tensor) -> Tensor:
-            found: Tensor = self.network((images - self.mean) / self.std)
+            pixels = images.flip(1) if model.preprocess.colours == "bgr" else images
+            found: Tensor = self.network((pixels - self.mean) / self.std)
             return found
 
     if correction is not None:

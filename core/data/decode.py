@@ -7,6 +7,7 @@ import ctypes
 import io
 import os
 import re
+import shutil
 import stat
 import struct
 import threading
@@ -21,10 +22,11 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.config import MAX_PIXELS
 from core.data.depth import Levels, eight_bits, is_deep
+from core.data.optional_formats import opened_by_package
 from core.errors import UnreadableImageError
 
 # Once, on import: a filter set per call would be shared by all threads and could not be undone.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", module=r"PIL\.|pydicom\.")
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF"),
@@ -68,9 +70,7 @@ class Decoded:
     """BLAKE2b of the file's bytes, 32 hex digits."""
 
 
-def read_image(
-    path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = None, exact: bool = True
-) -> Decoded:
+def read_image(path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = None) -> Decoded:
     """Decode an image to upright 8-bit RGB. Safe to call from many threads.
 
     The orientation in its metadata is applied once; of an animation the first frame is taken;
@@ -82,7 +82,6 @@ def read_image(
     most : pixels of the largest image that is decoded.
     levels : values that are black and white in images of more than 8 bits; None: 16-bit levels are
         divided by 257, floating-point ones are in [0, 1] or [0, 255].
-    exact : of 16-bit colours every bit counts, not only the upper half; needs torchvision.
 
     Raises
     ------
@@ -91,10 +90,10 @@ def read_image(
         without the path, so that equal reasons can be counted; callers name the file.
     """
     data = read_bytes(path)
-    image, deep = _opened(data, most)
+    image, deep = opened(data, most)
     try:
         if deep:
-            rgb = eight_bits(image, data if exact else b"", levels)
+            rgb = eight_bits(image, data, levels)
             _turn_like(rgb, image)
         else:
             _turn_upright(image)
@@ -114,15 +113,15 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         without the path, so that equal reasons can be counted; callers name the file.
     """
     data = read_bytes(path)
-    image, _ = _opened(data, most)
+    image, _ = opened(data, most)
     _turn_upright(image)
     return image, _digest(data)
 
 
-def _opened(data: bytes, most: int) -> tuple[Image.Image, bool]:
+def opened(data: bytes, most: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
     """An image in its own mode, as it was stored, and whether it holds more than 8 bits."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _identified(data, most)
         pixels = image.width * image.height
         if pixels > most:
             raise UnreadableImageError(_too_large(pixels, most))
@@ -134,6 +133,14 @@ def _opened(data: bytes, most: int) -> tuple[Image.Image, bool]:
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
     return image, deep
+
+
+def _identified(data: bytes, most: int) -> Image.Image:
+    """An image whose pixels are not decoded yet, where Pillow itself opens it."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        return opened_by_package(data, most)
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -150,8 +157,43 @@ def upright_size(path: Path) -> tuple[int, int]:
         with Image.open(path, formats=FORMATS) as image:
             turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else (image.width, image.height)
+    except UnidentifiedImageError:
+        return read_upright(path)[0].size
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
+
+
+def copy_upright(source: Path, target: Path) -> None:
+    """Copy an image byte by byte; one that its metadata turns is written turned, without them.
+
+    Readers differ in whether they turn an image (OpenCV does, Pillow does not), so a place in it
+    means the same to all of them only where nothing is left to turn. A JPEG is encoded again then,
+    with little compression; other formats lose nothing.
+
+    Raises
+    ------
+    UnreadableImageError
+        If one that must be turned cannot be decoded.
+    """
+    if not _is_turned(source):
+        shutil.copyfile(source, target)
+        return
+    image, _ = read_upright(source)
+    kept = {name: image.info[name] for name in ("icc_profile", "dpi") if name in image.info}
+    how = {"quality": 95, "subsampling": 0} if image.format == "JPEG" else {}
+    try:
+        image.save(target, format=image.format, lossless=True, **kept, **how)
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(_reason(error)) from error
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether the metadata of an image say that it is to be turned or mirrored."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except DECODER_ERRORS:
+        return False
 
 
 @contextlib.contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
+import io
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-
-warnings.filterwarnings("ignore", message="The image decoding and encoding capabilities")
 
 Levels = tuple[float, float]
 """The values that are black and white."""
@@ -27,25 +27,41 @@ def _one_channel(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def deep_colours(data: bytes) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
-    """16-bit colours (h, w, 3) of a PNG, of which Pillow keeps the upper half; None of others."""
-    if not data.startswith(b"\x89PNG") or data[24:26] not in (b"\x10\x02", b"\x10\x06"):
-        return None
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
+def deep_colours(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
+    """16-bit colours (h, w, 3) of an image, of which Pillow keeps the upper half.
 
-    tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    values = decode_image(tensor, mode=ImageReadMode.UNCHANGED)[:3].permute(1, 2, 0)
-    found: np.ndarray[Any, np.dtype[np.uint16]] = values.contiguous().numpy()
-    return found
+    The lower half is what it reads with the two bytes of every value in the other order.
+
+    Parameters
+    ----------
+    image : decoded; its upper half.
+    data : the file.
+    """
+    upper = np.asarray(image.convert("RGB")).astype(np.uint16)
+    with Image.open(io.BytesIO(data), formats=[image.format or ""]) as other:
+        swapped = [tile._replace(args=_swapped(tile.args)) for tile in other.tile]
+        other.tile = swapped
+        try:
+            lower = np.asarray(other.convert("RGB"))
+        except ValueError:  # Pillow has no such order for grey with transparency
+            return upper * 257
+    return upper * 256 + lower
+
+
+def _swapped(arguments: Any) -> Any:
+    """How a decoder is told the layout of pixels, with their bytes in the other order."""
+    if not isinstance(arguments, str):
+        return (_swapped(arguments[0]), *arguments[1:])
+    layout, _, order = arguments.partition(";16")
+    native = "L" if sys.byteorder == "little" else "B"
+    return f"{layout};16{'B' if (native if order == 'N' else order) == 'L' else 'L'}"
 
 
 def extremes(image: Image.Image, data: bytes) -> Levels:
     """Lowest and highest finite value of a deep image, in its own values."""
     if not _one_channel(image):
-        colours = deep_colours(data)
-        values = np.asarray(image).astype(np.uint16) * 257 if colours is None else colours
-        return float(values.min()), float(values.max())
+        colours = deep_colours(image, data)
+        return float(colours.min()), float(colours.max())
     bands = [band[np.isfinite(band)] for _, band in _bands(image)]
     found = [band for band in bands if band.size]
     if not found:
@@ -58,6 +74,7 @@ def eight_bits(image: Image.Image, data: bytes, levels: Levels | None) -> Image.
 
     Parameters
     ----------
+    data : the file, of which every bit counts where there is a scale.
     levels : what is black and white. None: 16-bit levels are divided by 257, floating-point ones
         are in [0, 1] or [0, 255].
     """
@@ -65,9 +82,7 @@ def eight_bits(image: Image.Image, data: bytes, levels: Levels | None) -> Image.
         return _grey(image, levels or _own_levels(image)).convert("RGB")
     if levels is None:
         return image.convert("RGB")
-    colours = deep_colours(data)
-    values = np.asarray(image.convert("RGB")).astype(np.uint16) * 257
-    return Image.fromarray(_scaled(values if colours is None else colours, levels))
+    return Image.fromarray(_scaled(deep_colours(image, data), levels))
 
 
 def _own_levels(image: Image.Image) -> Levels:

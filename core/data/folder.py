@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.data.mask_names import IMAGES, MASKS, masks_among
+from core.data.optional_formats import hints, is_readable
 from core.data.source import NAME, Asked, Source
 from core.data.split_names import NUMBERED, kind_of, split_name
 from core.data.table import Listing, some
@@ -65,7 +66,7 @@ class _Walk:
             counted = [f"{n:,} {ending}" for ending, n in sorted(self.others.items())]
             texts["Left out, no image by its ending"] = counted
         left = (f"{text}: {some(found)}." for text, found in texts.items() if found)
-        return (*self.said, *left)
+        return tuple(filter(None, (*self.said, *left, hints(self.others))))
 
 
 def read_folder(folder: Path, *, report: Reporter = silent, inner: bool = False) -> Listing:
@@ -148,7 +149,8 @@ def _labelled(walk: _Walk, frame: pd.DataFrame, *, inner: bool) -> pd.DataFrame:
 
 def is_image_name(name: str) -> bool:
     """Whether a file name ends like an image, in any letter case."""
-    return name.rpartition(".")[2].lower() in SUFFIXES
+    ending = name.rpartition(".")[2].lower()
+    return ending in SUFFIXES or is_readable(ending)
 
 
 def _ending(name: str) -> str:

@@ -48,8 +48,6 @@ _one = threading.Lock()
 def read_foreign(path: Path, levels: Levels | None = None) -> Decoded:
     """Decode an image from outside like :func:`core.data.decode.read_image`, one at a time.
 
-    Of 16-bit colours it takes the upper half, since no other decoder fits into the bounds.
-
     Raises
     ------
     UnreadableImageError
@@ -121,7 +119,7 @@ def main(arguments: Sequence[str], out: IO[bytes]) -> int:
     try:
         path, *scale = arguments
         levels = (float(scale[0]), float(scale[1])) if len(scale) == 2 else None
-        found = read_image(Path(path), PIXELS, levels=levels, exact=False)
+        found = read_image(Path(path), PIXELS, levels=levels)
     except UnreadableImageError as error:
         out.write(str(error).encode("utf-8", "backslashreplace"))
         return UNREADABLE

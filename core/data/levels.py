@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import ceil, log2
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from core.data.decode import DECODER_ERRORS, FORMATS, read_bytes
+from core.data.decode import DECODER_ERRORS, FORMATS, opened, read_bytes
 from core.data.depth import Levels, extremes, is_deep
+from core.data.optional_formats import kind_of_file
 from core.errors import UnreadableImageError
 
 if TYPE_CHECKING:
@@ -46,14 +46,23 @@ def levels_of(table: ImageTable) -> Levels | None:
 def _deep_extremes(path: Path) -> Levels | None:
     """Extremes of a deep image, in its own values; None of any other, and of unreadable ones."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if not is_deep(image):
-                return None
+        if not _may_be_deep(path):
+            return None
         data = read_bytes(path)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return extremes(image, data)
+        image, deep = opened(data)
+        return extremes(image, data) if deep else None
     except (*DECODER_ERRORS, UnreadableImageError):
         return None
+
+
+def _may_be_deep(path: Path) -> bool:
+    """Whether an image holds more than 8 bits, by its header; a package's own may always."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return is_deep(image)
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            return kind_of_file(file.read(256)) is not None
 
 
 def _common(found: Sequence[Levels]) -> Levels | None:

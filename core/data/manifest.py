@@ -18,6 +18,7 @@ from core.data.parquet_pictures import picture_column, read_pictures
 from core.data.source import Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
+from core.storage.class_list import classes_beside
 from core.storage.spreadsheet import Form, form_of
 from core.types import TRAIN
 
@@ -39,7 +40,9 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     ``x_min, y_min, x_max, y_max`` (pixels of the upright image, or shares of its sides) are
     optional; names that people use for them are understood
     (:mod:`core.data.column_names`), and said. Every other column is an attribute and keeps its
-    type. Without a split column all images are ``train``. Rows are counted from 1 below the header.
+    type. Without a split column all images are ``train``. The order of the classes is that of the
+    categories of the label, in Parquet, else what a file beside the manifest says
+    (:data:`core.storage.class_list.OWN`). Rows are counted from 1 below the header.
 
     Parameters
     ----------
@@ -55,6 +58,7 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     """
     frame, notes = with_our_names(_load(file))
     _need_columns(file, frame)
+    order = _own_order(frame["label"])
     frame, said = _without_reserved(frame)
     notes += said
     frame, said = _without_empty_rows(frame)
@@ -73,7 +77,15 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     notes += _relative_paths(frame, base)
     _check_boxes(file, frame)
     notes += _probe(file, frame, base)
-    return Listing(root=base, frame=frame, notes=tuple(notes))
+    order = order or classes_beside(file.parent)
+    return Listing(root=base, frame=frame, notes=tuple(notes), order=order)
+
+
+def _own_order(labels: pd.Series[Any]) -> tuple[str, ...]:
+    """The order of the categories that a column of Parquet has; () of any other column."""
+    if not isinstance(labels.dtype, pd.CategoricalDtype):
+        return ()
+    return tuple(map(str, labels.dtype.categories))
 
 
 def _load(file: Path) -> pd.DataFrame:
@@ -254,7 +266,7 @@ def _read(asked: Asked) -> Listing:
     file = Path(asked.name)
     column = picture_column(file) if file.suffix.lower() == ".parquet" else None
     if column is not None:
-        return read_pictures(file, column, asked.workspace, asked.report)
+        return read_pictures(file, [file], asked.workspace, asked.report)
     return read_manifest(file, root=asked.moved)
 
 

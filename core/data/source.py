@@ -63,6 +63,7 @@ SOURCES: Registry[Source] = Registry(
     "source of data",
     (
         "core.data.folder:FOLDER",
+        "core.data.parquet_pictures:SHARDS",
         "core.data.manifest:MANIFEST",
         "core.data.zoo:TORCHVISION",
         "core.data.hub:HUB",

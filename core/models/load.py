@@ -199,7 +199,11 @@ def _at_its_size(
     """The architecture at the size of image that a checkpoint's positions, or records, say."""
     size = size_of(parts.network, state)
     wanted = size or (training.input_size if training else ())
-    if not wanted or (parts.reading and parts.reading.input_size):
+    if (
+        not wanted
+        or wanted == parts.preprocess.input_size
+        or (parts.reading and parts.reading.input_size)
+    ):
         return parts, ()
     height, width = wanted
     resized(name, parts.network, (height, width))

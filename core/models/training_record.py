@@ -17,7 +17,12 @@ RECORDS = (
 """Entries that scripts keep what they were run with under."""
 
 SIZES = ("input_size", "img_size", "image_size")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+WORDS = {
+    "interpolation": ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+    "crop_mode": ("center", "squash"),
+    "colours": ("rgb", "bgr"),
+}
+"""Settings that are a word, and the words that are known."""
 
 
 def classes_beside_weights(content: Any) -> tuple[str, ...]:
@@ -79,8 +84,12 @@ def _settings(record: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     (crop,) = _numbers(record.get("crop_pct"))[:1] or (0.0,)
     if 0 < crop <= 1:
         yield "crop", float(crop)
-    if record.get("interpolation") in INTERPOLATIONS:
-        yield "interpolation", str(record["interpolation"])
+    for name, known in WORDS.items():
+        if record.get(name) in known:
+            yield name, str(record[name])
+    levels = _numbers(record.get("levels"))
+    if len(levels) == 2 and levels[0] < levels[1]:
+        yield "levels", levels
 
 
 def _numbers(value: Any) -> tuple[float, ...]:

@@ -76,6 +76,8 @@ class Facts:
     correction: int | None
     """M, rows of the correction that belongs to the file; None where the header, older than this
     entry, does not say."""
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    """How the model wants its images; empty where the header is older than this entry."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,11 @@ def _read_safetensors(path: Path) -> Contents:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise damaged(path) from error
-    return Contents(tensors, None if header is None else _facts(path, header))
+    if header is None:
+        return Contents(tensors)
+    facts = _facts(path, header)
+    training, said = training_of({"preprocess": facts.preprocess})
+    return Contents(tensors, facts, notes=said, training=training)
 
 
 def _read_pickle(path: Path, weights: str = "") -> Contents:
@@ -360,6 +366,7 @@ def _facts(path: Path, header: str) -> Facts:
         mean,
         std,
         rows,
+        found.get("preprocess") if isinstance(found.get("preprocess"), dict) else {},
     )
 
 

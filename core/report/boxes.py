@@ -60,6 +60,8 @@ class Labelled:
     facts: dict[str, str | float | bool | None]
     """split, held_out, prediction, confidence, correct, spuriosity, rank; None where unknown."""
     regions: tuple[Region, ...]
+    place: int = 0
+    """Of its class in the data set's own order; 0 for all where it has none."""
 
 
 def labelled(evidence: Evidence, classes: Sequence[str] = ()) -> list[Labelled]:
@@ -102,7 +104,9 @@ def _image(audit: Audit, label: str, row: pd.Series, cues: dict[str, list[Region
         "rank": int(row["rank"]) if known else None,
     }
     regions = (*objects, *cues.get(image_id, []))
-    return Labelled(image_id, inside(image_id, str(image["path"])), *size, label, facts, regions)
+    path, own_order = inside(image_id, str(image["path"])), audit.manifest.data.classes
+    place = own_order.index(label) if label in own_order else 0
+    return Labelled(image_id, path, *size, label, facts, regions, place)
 
 
 def inside(image_id: str, path: str) -> str:

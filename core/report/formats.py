@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from xml.etree import ElementTree
 
 from core import __version__
 from core.audits.audit import Audit
+from core.data.decode import copy_upright
 from core.errors import InputError
 from core.report.boxes import Box, Labelled, Region
 from core.storage.files import dumps, replacing_folder
@@ -31,7 +31,9 @@ FACTS = ("split", "held_out", "prediction", "confidence", "correct", "spuriosity
 def export(audit: Audit, images: Sequence[Labelled], format_name: str, folder: Path) -> int:
     """Write images and labels into a new folder; returns the number of images.
 
-    The images are copied under their paths below ``data/`` (COCO, FiftyOne) or ``images/`` (CVAT).
+    The images are copied under their paths below ``data/`` (COCO, FiftyOne) or ``images/`` (CVAT),
+    upright (:func:`core.data.decode.copy_upright`): boxes are places in these copies, whether or
+    not who reads them heeds EXIF.
 
     Raises
     ------
@@ -63,13 +65,16 @@ def _copy(audit: Audit, image: Labelled, target: Path) -> None:
             f"{audit.name!r} --data-root NEW"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    copy_upright(source, target)
 
 
 def categories(images: Sequence[Labelled]) -> list[tuple[str, str]]:
-    """Name and kind of everything that is in an image, objects first."""
-    found = {(r.name, r.kind) for image in images for r in image.regions}
-    return sorted(found, key=lambda pair: (pair[1] != "object", pair))
+    """Name and kind of everything that is in an image, objects first, in their classes' order."""
+    found: dict[tuple[str, str], int] = {}
+    for image in images:
+        for r in image.regions:
+            found.setdefault((r.name, r.kind), image.place if r.kind == "object" else 0)
+    return sorted(found, key=lambda pair: (pair[1] != "object", found[pair], pair))
 
 
 def coco(name: str, images: Sequence[Labelled]) -> Files:

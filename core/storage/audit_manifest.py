@@ -82,6 +82,8 @@ class DataFacts(JsonValue):
     """Folder that image paths start from."""
     moved: bool | None = later(None)
     """Whether the images lie elsewhere than the source says; None: they never moved."""
+    classes: tuple[str, ...] = later(())
+    """Labels in the order that the data set itself gives its classes; empty where it has none."""
 
 
 @dataclass(frozen=True)

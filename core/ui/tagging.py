@@ -22,6 +22,7 @@ from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
+from core.ui import tag_keys
 from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit import signs
@@ -109,6 +110,7 @@ def controls() -> tuple[tuple[str, ...], int, bool]:
         depth = state.number(st.slider, "Candidates of every class", "depth", 1, 64, 8, width=240)
         look.style()
         others = state.toggle("Show what others said", "others", width="content")
+        tag_keys.choose()
     return tuple(found_kinds()) if kind == "both" else (kind,), depth, others
 
 
@@ -240,11 +242,12 @@ def buttons(
 
     locked = blocks.read_only()
     with st.container(horizontal=True, gap="small"):
-        for name, digit, tag, subtype, icon in ANSWERS:
+        chosen = tag_keys.keys()
+        for (name, digit, tag, subtype, icon), short in zip(ANSWERS, chosen, strict=True):
             st.button(
                 name,
                 icon=icon,
-                shortcut=digit,
+                shortcut=short,
                 on_click=answer,
                 args=(tag, subtype),
                 key=f"answer-{digit}",

@@ -62,6 +62,33 @@ def test_back_and_skip(audit: Audit, workspace: Workspace, opened: Open) -> None
     assert TagStore.open(workspace).current(audit.id) == []
 
 
+def test_keys_of_ones_own(audit: Audit, workspace: Workspace, opened: Open) -> None:
+    def keys(app: AppTest) -> list[str]:
+        return [app.button(key=f"answer-{n}").proto.shortcut for n in "12345"]
+
+    app = opened("tagging", audit=audit.id)
+    assert keys(app) == list("12345")
+    app.text_input(key="tag_keys").set_value("A s,d f G").run()
+    assert keys(app) == list("asdfg")
+    (memory,) = [
+        json.loads(element.proto.json)
+        for element in app.get("bidi_component")
+        if element.proto.component_name == "spurioscope.remember" and "keys" in element.proto.json
+    ]
+    assert (memory["place"], memory["text"]) == ("spurioscope-keys", "A s,d f G")
+    for written, why in {
+        "asdfu": "u takes the last answer back",
+        "asdfa": "a would give two answers",
+        "asd": "write 5 letters or digits",
+        "asdf+": "write 5 letters or digits",
+    }.items():
+        app.text_input(key="tag_keys").set_value(written).run()
+        assert any(why in error.value for error in app.error)
+        assert keys(app) == list("12345")
+    press(app, "2")
+    assert [e.tag for e in TagStore.open(workspace).current(audit.id)] == [Tag.SPURIOUS]
+
+
 def test_confidence_and_reason_are_saved(audit: Audit, workspace: Workspace, opened: Open) -> None:
     app = opened("tagging", audit=audit.id)
     app.text_input(key="reason").set_value("the snow").run()

@@ -1,4 +1,4 @@
-"""The user's name, kept by the browser: it is no part of an address that one passes on."""
+"""What a person wrote that the browser keeps: it is no part of an address that one passes on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from core.ui.frame import state
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
-_SCRIPT = """
-const KEY = "spurioscope-annotator";
+LONGEST = 120
+"""Characters that are taken back from a browser."""
 
+_SCRIPT = """
 export default function ({ data, setTriggerValue }) {
   try {
-    if (data.name) window.localStorage.setItem(KEY, data.name);
-    else if (!data.fresh) window.localStorage.removeItem(KEY);
-    else if (window.localStorage.getItem(KEY)) {
-      setTriggerValue("kept", window.localStorage.getItem(KEY));
-    }
+    const kept = window.localStorage.getItem(data.place);
+    if (data.text) window.localStorage.setItem(data.place, data.text);
+    else if (!data.fresh) window.localStorage.removeItem(data.place);
+    else if (kept) setTriggerValue("kept", kept);
   } catch {
-    // Storage is blocked: the name lasts as long as the page.
+    // Storage is blocked: the text lasts as long as the page.
   }
 }
 """
@@ -34,18 +34,28 @@ def _component() -> ComponentRenderer:
     return st.components.v2.component("spurioscope.remember", js=_SCRIPT)
 
 
-def remember() -> None:
-    """Restore the name from the browser once per visit, and keep it there when it changes."""
-    name = str(st.session_state.get(state.ANNOTATOR) or "")
-    fresh = not name and not st.session_state.get("named")
-    if name:
-        st.session_state["named"] = True
+def remember(name: str = state.ANNOTATOR, place: str = "spurioscope-annotator") -> None:
+    """Restore a text from the browser once per visit, and keep it there when it changes.
+
+    Parameters
+    ----------
+    name : the text in the session.
+    place : what the browser keeps it under.
+    """
+    key = f"remember-{name}"
+    text = str(st.session_state.get(name) or "")
+    fresh = not text and not st.session_state.get(f"{key}-seen")
+    if text:
+        st.session_state[f"{key}-seen"] = True
 
     def restore() -> None:
-        kept = st.session_state["remember"].get("kept")
+        kept = st.session_state[key].get("kept")
         if fresh and isinstance(kept, str):
-            st.session_state[state.ANNOTATOR] = kept[:120]
+            st.session_state[name] = kept[:LONGEST]
 
     _component()(
-        key="remember", data={"name": name, "fresh": fresh}, height=1, on_kept_change=restore
+        key=key,
+        data={"text": text, "fresh": fresh, "place": place},
+        height=1,
+        on_kept_change=restore,
     )

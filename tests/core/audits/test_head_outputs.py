@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +15,8 @@ from torch import nn
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
+from core.audits.export import images_table, write_table
+from core.audits.reading_options import ReadingOptions, options_of
 from core.audits.run import run_audit
 from core.errors import InputError
 from core.models.architecture import Architecture
@@ -122,6 +126,26 @@ def test_a_file_beside_the_images_says_it_too(
     audit = audited(labels)
     assert audit.summary.accuracy == 1.0
     assert "the data set's own order (plum, fig, nut)" in audit.manifest.head.reason
+    assert audit.manifest.data.classes == tuple(labels)
+    write_table(images_table(audit), tmp_path / "out.parquet")
+    assert list(pd.read_parquet(tmp_path / "out.parquet")["label"].cat.categories) == labels
+    write_table(images_table(audit), tmp_path / "out.csv")
+    assert set(pd.read_csv(tmp_path / "out.csv")["label"]) == set(labels)
+
+
+def test_every_reading_option_is_said_again() -> None:
+    """What makes an audit again says every option once more, and means the same."""
+    asked = ReadingOptions(
+        **{"weights": "ema", "classes": "text", "mean": (3.0, 2.5, 4.0), "std": (5.0, 5.0, 5.0)},
+        **{"input_range": 1.0, "input_size": (96, 64), "crop": 0.9, "crop_mode": "squash"},
+        **{"interpolation": "box", "colours": "bgr", "levels": (0.0, 4095.0)},
+    )
+    assert all(getattr(asked, each.name) is not None for each in fields(ReadingOptions))
+    again = options_of(asked.reading)
+    assert again.keys() == {each.name for each in fields(ReadingOptions)}
+    request = AuditRequest("d", "m", **again)
+    assert request.reading == asked.reading
+    assert AuditRequest.parse(request.arguments()).reading == asked.reading
 
 
 def test_an_order_that_does_not_fit_is_refused(audited: Callable[..., Audit]) -> None:

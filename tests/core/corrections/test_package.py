@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_a_checkpoint_is_taken_back(
     parts = Architecture(type(network)().eval(), model.preprocess, None)
     plain = _from_checkpoint(model.name, parts, tmp_path / "n.safetensors", None)
     assert (plain.weights_hash == again.weights_hash) == (not corrected)
+
+
+def test_how_images_are_read_survives_the_file(
+    pixels: np.ndarray, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    said = {"crop_pct": 0.5, "crop_mode": "squash", "interpolation": "lanczos", "colours": "bgr"}
+    asked = replace(
+        load_tiny("tiny:net").preprocess,
+        **{"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7), "levels": (0.0, 4095.0), **said},
+    )
+    model, head = Model("timm:tiny", TinyNet(), asked), head_of(rng, corrected=False)
+    write_checkpoint(model, head, tmp_path / "m.safetensors")
+    parts = Architecture(TinyNet().eval(), load_tiny("tiny:net").preprocess, None)
+    again = _from_checkpoint("timm:tiny", parts, tmp_path / "m.safetensors", None)
+    assert again.preprocess == asked
+    features = again.encode(torch.from_numpy(pixels)).features.numpy()
+    expected = logits_of_app(model, head, pixels)
+    np.testing.assert_allclose(again.logits(features), expected, atol=1e-4)
+    assert np.abs(expected - logits_of_app(load_tiny("tiny:net"), head, pixels)).max() > 0.1
+    np.testing.assert_allclose(runnable(model, head)(taken(pixels)).numpy(), expected, atol=1e-4)
 
 
 def test_a_program_runs_without_this_package(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from core.config import MAX_PIXELS
-from core.data.decode import file_digest, read_image
+from core.data.decode import copy_upright, file_digest, read_image
 from core.errors import UnreadableImageError
 
 # The station silences Pillow on import; pytest resets filters for every test.
@@ -373,3 +373,22 @@ def test_pillow_stays_quiet_and_unchanged(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_copies_mean_the_same_to_readers_with_and_without_exif(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    how = {"webp": {"lossless": True}, "jpg": {"quality": 95}}.get(ending, {})
+    picture().save(tmp_path / f"a.{ending}", exif=exif, **how)
+    copy_upright(tmp_path / f"a.{ending}", tmp_path / f"b.{ending}")
+    if orientation == 1:
+        assert (tmp_path / f"b.{ending}").read_bytes() == (tmp_path / f"a.{ending}").read_bytes()
+    with Image.open(tmp_path / f"b.{ending}") as copy:
+        assert copy.getexif().get(0x0112, 1) == 1
+        without = np.asarray(copy.convert("RGB"))
+    upright = pixels(tmp_path / f"a.{ending}")
+    assert without.shape == upright.shape
+    assert np.abs(without.astype(int) - upright).mean() < (6 if ending == "jpg" else 1e-9)
+    assert np.array_equal(pixels(tmp_path / f"b.{ending}"), without)

@@ -35,9 +35,30 @@ def png16(path: Path, values: np.ndarray) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
+def tiff16(path: Path, values: np.ndarray, order: str = "<", *, deflated: bool = False) -> None:
+    """A TIFF of 16-bit colours (h, w, 3), which Pillow does not write."""
+    height, width, _ = values.shape
+    data = values.astype(f"{order}u2").tobytes()
+    data = zlib.compress(data) if deflated else data
+    entries = [(256, width), (257, height), (258, 0), (259, 8 if deflated else 1), (262, 2)]
+    entries += [(273, 0), (277, 3), (278, height), (279, len(data)), (284, 1)]
+    end = 8 + 2 + 12 * len(entries) + 4
+    parts = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(f"{order}IH", 8, len(entries))]
+    for tag, value in entries:
+        if tag == 258:
+            parts.append(struct.pack(f"{order}HHII", tag, 3, 3, end))
+        else:
+            value = end + 6 if tag == 273 else value
+            parts.append(struct.pack(f"{order}HHII", tag, 4, 1, value))
+    parts.append(struct.pack(f"{order}I3H", 0, 16, 16, 16))
+    path.write_bytes(b"".join(parts) + data)
+
+
 def save(path: Path, values: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if values.ndim == 3:
+    if values.ndim == 3 and path.suffix == ".tif":
+        tiff16(path, values)
+    elif values.ndim == 3:
         png16(path, values)
     else:
         Image.fromarray(values).save(path)
@@ -54,6 +75,11 @@ CASES = {
     "shares": ("tif", ramp(1, np.float32), None),
     "-1 to 1": ("tif", ramp(1, np.float32, -1), (-1, 1)),
     "0 to 255": ("tif", ramp(254.5, np.float32), (0, 255)),
+    "12 bits of colour, TIFF": (
+        "tif",
+        np.repeat(ramp(4095, np.uint16)[..., None], 3, axis=2),
+        (0, 4095),
+    ),
     "12 bits of colour": ("png", np.repeat(ramp(4095, np.uint16)[..., None], 3, axis=2), (0, 4095)),
 }
 
@@ -85,6 +111,18 @@ def test_the_scale_is_that_of_the_brightest(tmp_path: Path) -> None:
     assert np.asarray(dark).max() == round(255 * 120 / 4095)
     assert in_bits(levels) == "values 0 to 4095 (12 bits)"
     assert in_bits((-1000.0, 3000.0)) == "values -1000 to 3000"
+
+
+@pytest.mark.parametrize(
+    ("order", "deflated"), [("<", False), (">", False), ("<", True), (">", True)]
+)
+def test_every_bit_of_a_colour_tiff_counts(tmp_path: Path, order: str, deflated: bool) -> None:
+    values = np.stack([ramp(4095, np.uint16), ramp(65535, np.uint16), ramp(300, np.uint16)], -1)
+    tiff16(tmp_path / "1.tif", values, order, deflated=deflated)
+    for levels in ((0, 300), (0, 4095), (0, 65535)):
+        found = np.asarray(read_image(tmp_path / "1.tif", levels=levels).image).astype(float)
+        expected = np.clip(values / levels[1], 0, 1) * 255
+        assert np.abs(found - expected).max() <= 0.5
 
 
 def test_deep_images_are_turned_upright(tmp_path: Path) -> None:

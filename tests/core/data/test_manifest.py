@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.open import open_data
 from core.errors import DataError
 from tests.core.data.data_fixture import rows, touch
 
@@ -215,3 +216,17 @@ def test_parquet_that_is_none(tmp_path, listed):
 
 
 # torchvision, with small classes in the place of real ones
+
+
+def test_the_order_of_the_classes_is_kept(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    own = pd.Categorical(["owl", "cat", "owl"], ["owl", "emu", "cat"])
+    frame = pd.DataFrame({"path": ["1.jpg", "2.jpg", "3.jpg"], "label": own})
+    frame.to_parquet(tmp_path / "m.parquet")
+    found = open_data(str(tmp_path / "m.parquet"), workspace=tmp_path / "w")
+    assert found.order == ("owl", "emu", "cat")
+    assert rows(found, "label") == [("cat",), ("owl",), ("owl",)]
+    frame.astype(str).to_csv(tmp_path / "m.csv", index=False)
+    assert open_data(str(tmp_path / "m.csv"), workspace=tmp_path / "w").order == ()
+    (tmp_path / "classes.txt").write_text("owl\ncat\n")
+    assert open_data(str(tmp_path / "m.csv"), workspace=tmp_path / "w").order == ("owl", "cat")

@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
+from core.data.decode import read_image
 from core.data.preprocess import crop_box
 from core.errors import InputError
 from core.report import boxes as regions
@@ -126,6 +128,12 @@ def test_coco_has_the_published_structure(image: Labelled) -> None:
     assert cue["iscrowd"] == 0
 
 
+def test_categories_stand_in_the_order_of_the_data_set(image: Labelled) -> None:
+    objects = [Region(name, "object", (0.0, 0.0, 1.0, 1.0)) for name in ("ant", "zebra")]
+    images = [replace(image, regions=(objects[n],), place=1 - n) for n in (0, 1)]
+    assert formats.categories(images) == [("zebra", "object"), ("ant", "object")]
+
+
 def test_cvat_has_the_published_structure(image: Labelled) -> None:
     root = ElementTree.fromstring(formats.cvat("name", [image])["annotations.xml"].encode())
     assert root.tag == "annotations"
@@ -190,6 +198,38 @@ def test_a_folder_with_images_and_labels(
         assert (folder / file).read_text() == text
     with pytest.raises(InputError, match="not empty; choose a new folder"):
         formats.export(tagged, found[:3], name, folder)
+
+
+def test_a_box_lies_on_its_object_whoever_reads_the_copy(tmp_path: Path) -> None:
+    """A white block in an image that EXIF turns by a quarter."""
+    stored = Image.new("L", (60, 40))
+    stored.paste(255, (10, 5, 20, 25))  # upright: a quarter to the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "in").mkdir()
+    stored.save(tmp_path / "in" / "a.png", exif=exif)
+    upright = np.asarray(read_image(tmp_path / "in" / "a.png").image)[..., 0] > 0
+    own = regions.around(upright)
+    assert own is not None
+    image = Labelled("00aa", "a.png", 40, 60, "cat", FACTS, (Region("cat", "object", own),))
+
+    class Source:
+        """What an export asks of an audit."""
+
+        name = "a"
+
+        def path(self, image_id: str) -> Path:
+            return tmp_path / "in" / "a.png"
+
+    assert formats.export(Source(), [image], "coco", tmp_path / "out") == 1  # type: ignore[arg-type]
+    (box,) = json.loads((tmp_path / "out" / "labels.json").read_text())["annotations"]
+    x, y, w, h = map(int, box["bbox"])
+    for turned in (lambda image: image, ImageOps.exif_transpose):
+        with Image.open(tmp_path / "out" / "data" / "a.png") as copy:
+            read = np.asarray(turned(copy))
+        assert read.shape == (60, 40)
+        assert read[y : y + h, x : x + w].min() == 255
+        assert (read > 0).sum() == w * h == 200
 
 
 def test_bad_requests_are_sentences(tagged: Audit, found: list[Labelled], tmp_path: Path) -> None:
