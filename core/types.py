@@ -181,6 +181,9 @@ class ImageTable:
     """For rendered data: the planted truth, ``{label: {"cue": attribute, "kind": …, …}}``."""
     order: tuple[str, ...] = ()
     """Labels in the order that the data set itself gives its classes; empty where it has none."""
+    target: str = ""
+    """Where images have several labels: the class that is audited against its rest, which every
+    other image has as its label; ``order`` then are all classes."""
 
     @property
     def labels(self) -> list[str]:

@@ -30,6 +30,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "labels `0`": (HEADS, "test_an_order_that_fits_better_is_told_and_can_be_asked_for"),
     "any other labels": (HEADS, "test_the_model_is_as_good_as_it_is"),
     "one logit": (MODELS, "test_one_logit_becomes_two_whose_softmax_is_its_sigmoid"),
+    "sigmoid outputs": (HEADS, "test_one_output_of_many_against_its_rest"),
     "`module.`": (MODELS, "test_a_head_of_several_layers_gives_its_own_logits"),
     "names that say nothing": (MODELS, "test_tensors_in_order_are_taken_where_names_say_nothing"),
     "`Sequential(Dropout": (LOADED, "test_a_sequential_head_of_torchvision"),
@@ -47,7 +48,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "auxiliary heads": (LOADED, "test_auxiliary_heads_of_another_size_are_not_read"),
     "an encoder": (LOADED, "test_an_encoder_without_a_classifier_gets_a_head_to_fit"),
     "a folder that": ("core/models/test_hugging_face.py", "test_it_is_audited_end_to_end"),
-    "what `mitigate": (
+    "the file that a": (
         "core/corrections/test_package.py",
         "test_how_images_are_read_survives_the_file",
     ),
@@ -70,6 +71,10 @@ TESTED: dict[str, tuple[str, str]] = {
     "pictures inside": ("core/data/test_parquet_pictures.py", "test_pictures_inside"),
     "a folder of Parquet": ("core/data/test_parquet_pictures.py", "test_a_folder_of_files"),
     "a DataFrame": ("core/data/test_parquet_pictures.py", "test_a_frame_is_a_manifest"),
+    "several labels an": (
+        "core/data/test_several_labels.py",
+        "test_one_class_against_its_rest",
+    ),
     "one image with": (TABLES, "test_two_labels_of_one_image_are_said"),
     "more than 8": ("core/data/test_levels.py", "test_a_ramp_stays_a_ramp"),
     "16-bit colours": (

@@ -15,7 +15,7 @@ Every result carries the key of what it was computed from, so only what changed 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,8 @@ from core.errors import DataError, WorkspaceError
 from core.features.shards import FeatureStore
 from core.models.head import fit_probe
 from core.models.linear import Head, read_head, store_head
-from core.statistics.intervals import log_softmax
+from core.statistics.intervals import auroc, class_probability, log_softmax, mean_share
+from core.statistics.separation import auroc_interval
 from core.storage import digests
 from core.storage.files import (
     as_bytes,
@@ -395,7 +396,7 @@ def summarise(subject: Subject, predicted: Predicted, classes: Sequence[AuditedC
         for split, rows in readable.groupby("split").indices.items()
     }
     audited = {facts.label for facts in classes}
-    notes = [*table.notes, *head_notes(subject)]
+    notes = [*table.notes, *head_notes(subject), *_told_apart(subject, predicted)]
     if left_out := sorted(set(label) - audited):
         notes.append(
             f"{len(left_out)} classes without a training image or an output were not audited: "
@@ -421,6 +422,30 @@ def summarise(subject: Subject, predicted: Predicted, classes: Sequence[AuditedC
         planted=table.planted,
         table=_table_key(table),
         notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _told_apart(subject: Subject, predicted: Predicted) -> Iterator[str]:
+    """How well one class is told from its rest: what its share of the images does not decide."""
+    target = subject.table.target
+    has, rows = subject.labels == target, predicted.held_out
+    if not target or not (has & rows).any() or has[rows].all():
+        return
+    table, index = predicted.table, predicted.head.index(target)
+    confidence = table["confidence"].to_numpy(np.float64)
+    score = np.where(table["prediction"] == index, confidence, 1 - confidence)
+    if there(subject.files.head.out_of_fold):
+        logits = read_array(subject.files.head.out_of_fold, mapped=True)
+        score[subject.fitting] = class_probability(logits, index)
+    n = int((has & rows).sum()), int((~has & rows).sum())
+    area = auroc(score[rows], has[rows])
+    low, high = auroc_interval(area, *n)
+    right = [int((predicted.fair & rows & group).sum()) for group in (has, ~has)]
+    mean, below, above = mean_share(right, n)
+    yield (
+        f"{target} against its rest, {n[0]:,} of {sum(n):,} held-out images: AUROC {area:.2f} "
+        f"[{low:.2f}, {high:.2f}], balanced accuracy {100 * mean:.0f} % [{100 * below:.0f}, "
+        f"{100 * above:.0f}]. Accuracy counts what most images are."
     )
 
 

@@ -130,7 +130,10 @@ class AuditRequest(Request, ReadingOptions):
         """The folder or file that the data lies in, or the name of a data set."""
         from core.data.source import named
 
-        if named(self.data):
+        if (source := named(self.data)) and source.name == "manifest":
+            name, _, said = self.data.partition(":")[2].partition("?class=")
+            return f"{Path(name).stem}-{said}"
+        if source:
             return self.data.partition("?")[0].replace(":", "-", 1)
         path = Path(os.path.abspath(Path(self.data).expanduser()))
         return path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name

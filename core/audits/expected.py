@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.audits.head_outputs import narrowed
 from core.audits.run import choose_head
 from core.models.overrides import in_words
 
@@ -30,7 +31,8 @@ def assumptions(request: AuditRequest, table: ImageTable) -> Iterator[str]:
 
     reading = request.reading
     model = load_model(request.model, checkpoint=request.checkpoint, reading=reading)
-    head, reason = choose_head(request.head, table, model, reading)
+    said = narrowed(table, model, reading)
+    head, reason = choose_head(request.head, table, model, reading, said)
     kept = {"keep": "The network's own head is kept", "fit": "A linear probe is fitted"}[head]
     yield f"{kept}: {reason.rstrip('.')}."
     yield f"The network sees every image as {in_words(model.preprocess)}."

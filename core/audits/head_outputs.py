@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from core.audits.subject import Subject
 from core.config import SHARD_SIZE
 from core.data.names import WORDNET_ID, definitions
+from core.data.several_labels import rest_of, without_clean
 from core.data.table import NAMED
 from core.models.head import OutputMatch, match_outputs
+from core.models.linear import Head
 from core.models.output_order import as_facts, fits, warning
 from core.storage.audit_manifest import Reading
 from core.storage.files import read_json
@@ -23,8 +26,56 @@ if TYPE_CHECKING:
 
 def matched(table: ImageTable, model: Model, reading: Reading | None) -> OutputMatch:
     """Which output each class of a data set is, as the user said or as it is found."""
-    order = reading.classes if reading and not reading.outputs else ""
-    return match_outputs(table.labels, model, own=table.order, order=order)
+    if table.target:
+        return match_outputs(table.labels, model)
+    return match_outputs(table.labels, model, own=table.order, order=_asked(reading))
+
+
+def _asked(reading: Reading | None) -> str:
+    """The order of the classes that the user asked for, where no file names the outputs."""
+    return reading.classes if reading and not reading.outputs else ""
+
+
+def narrowed(table: ImageTable, model: Model, reading: Reading | None) -> str:
+    """Make the logits of a network those of one class against its rest, in place, and say how.
+
+    Of a head whose outputs do not exclude each other, the output z of the class alone is read: the
+    logits -z/2 and z/2 have the sigmoid of z as softmax, and differ by z. Empty where the data have
+    one label an image, or no output is known to be the class.
+    """
+    target, rest = table.target, rest_of(table.target)
+    if not target or not model.head_trained or {target, rest} <= set(model.outputs or ()):
+        return ""
+    if model.outputs is None and len(model.bias) == 2 != len(table.order):
+        model.name_outputs([rest, target])
+        return f"The second of the two outputs of {model.name} is taken to be {target!r}."
+    match = _of_all(table, model, _asked(reading))
+    if match.outputs is None or target not in match.outputs:
+        return ""
+    head, row = model.head, match.outputs[target]
+    model.use_head(_halves(head, row, [rest, target]))
+    return f"{match.reason} The sigmoid of output {row} is the probability of {target!r}."
+
+
+def _of_all(table: ImageTable, model: Model, order: str) -> OutputMatch:
+    """The outputs of all classes of the data, of those that are findings, or of the one alone."""
+    sets = [table.order, without_clean(table.order)]
+    classes = next((found for found in sets if len(found) == len(model.bias)), table.order)
+    match = match_outputs(classes, model, own=classes, order=order)
+    alone = match.outputs is None and model.outputs is not None
+    return match_outputs([table.target], model) if alone else match
+
+
+def _halves(head: Head, row: int, outputs: list[str]) -> Head:
+    """The logits -z/2 and z/2 of the output z of a head, with its correction."""
+    signs = np.array([-0.5, 0.5], np.float32)
+    correction = head.correction
+    if correction is not None:
+        correction = replace(correction, write=signs[:, None] * correction.write[row])
+    weight, bias = signs[:, None] * head.weight[row], signs * head.bias[row]
+    return replace(
+        head, weight=weight, bias=bias, outputs=outputs, names=outputs, correction=correction
+    )
 
 
 def labels_of(outputs: Sequence[str], found: Mapping[str, int]) -> list[str]:

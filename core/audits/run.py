@@ -21,7 +21,7 @@ import core
 from core.audits.analysis import analyse, is_current, require_two_classes
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
-from core.audits.head_outputs import matched
+from core.audits.head_outputs import matched, narrowed
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
@@ -138,9 +138,10 @@ def _prepare(
 
     reading = request.reading
     model = load_model(request.model, checkpoint=request.checkpoint, reading=reading)
+    said = narrowed(table, model, reading)
     old = workspace.named(request.default_name)
     model.preprocess = _with_levels(model.preprocess, table, old)
-    head, reason = choose_head(request.head, table, model, reading)
+    head, reason = choose_head(request.head, table, model, reading, said)
     compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(
@@ -294,16 +295,21 @@ def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
 
 
 def choose_head(
-    mode: str, table: ImageTable, model: Model, reading: Reading | None
+    mode: str, table: ImageTable, model: Model, reading: Reading | None, narrowed: str = ""
 ) -> tuple[str, str]:
-    """``keep`` or ``fit``, and the reason in words."""
+    """``keep`` or ``fit``, and the reason in words.
+
+    Parameters
+    ----------
+    narrowed : how the head became one of a class against its rest, where it did.
+    """
     if mode == "fit":
         require_two_classes(table.source, table.frame[fitting_rows(table.frame)])
         return "fit", "asked for"
     match = matched(table, model, reading)
     reason = match.reason
     if match.outputs is not None:
-        sure = "every class is an output of the model"
+        sure = narrowed.rstrip(".") or "every class is an output of the model"
         return "keep", reason.rstrip(".") if match.assumed else sure
     if mode == "keep":
         raise InputError(

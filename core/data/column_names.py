@@ -14,10 +14,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "path": (
         *("img_filename", "image_path", "img_path", "file_path", "filepath", "file_name"),
         *("filename", "image", "img", "file", "image_name", "image_file", "relative_path"),
+        *("image index", "image_index"),
     ),
     "label": (
         *("y", "class", "class_name", "category", "target", "label_name", "classname"),
         *("class_label", "species", "diagnosis", "dx", "labels"),
+        *("finding labels", "finding_labels", "finding label"),
     ),
     "split": ("set", "subset", "fold", "partition", "phase", "data_split", "dataset_split"),
     "object_mask": ("mask", "mask_path", "segmentation", "mask_filename"),

@@ -61,8 +61,7 @@ def _may_be_deep(path: Path) -> bool:
         with Image.open(path, formats=FORMATS) as image:
             return is_deep(image)
     except UnidentifiedImageError:
-        with path.open("rb") as file:
-            return kind_of_file(file.read(256)) is not None
+        return kind_of_file(read_bytes(path)) is not None
 
 
 def _common(found: Sequence[Levels]) -> Levels | None:

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from core.data.column_names import ALIASES, split_cells, with_our_names
 from core.data.parquet_pictures import picture_column, read_pictures
-from core.data.source import Asked, Source
+from core.data.several_labels import against_rest, joined, refuse_several, several_rows
+from core.data.source import NAME, Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
 from core.storage.class_list import classes_beside
@@ -33,7 +35,7 @@ PROBED = 100
 """Rows whose file is looked for before the whole manifest is believed."""
 
 
-def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
+def read_manifest(file: Path, *, root: Path | None = None, target: str = "") -> Listing:
     """List the images of a manifest.
 
     Columns ``path`` and ``label`` are needed; ``split``, ``object_mask``, ``cue_mask`` and the box
@@ -49,6 +51,7 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     file : the manifest, ``.csv`` or ``.tsv`` (UTF-8, or UTF-16 with its mark; comma, semicolon or
         tab) or ``.parquet``.
     root : folder the relative paths start from; the manifest's own folder if None.
+    target : where images have several labels, the class that is audited against its rest.
 
     Raises
     ------
@@ -57,8 +60,9 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
         none of the files exists below the root. The message names rows and remedy.
     """
     frame, notes = with_our_names(_load(file))
+    frame, order, said = _one_label(file, frame, target)
+    notes += said
     _need_columns(file, frame)
-    order = _own_order(frame["label"])
     frame, said = _without_reserved(frame)
     notes += said
     frame, said = _without_empty_rows(frame)
@@ -78,7 +82,26 @@ def read_manifest(file: Path, *, root: Path | None = None) -> Listing:
     _check_boxes(file, frame)
     notes += _probe(file, frame, base)
     order = order or classes_beside(file.parent)
-    return Listing(root=base, frame=frame, notes=tuple(notes), order=order)
+    return Listing(root=base, frame=frame, notes=tuple(notes), order=order, target=target)
+
+
+def _one_label(
+    file: Path, frame: pd.DataFrame, target: str
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+    """One label an image, the data set's own order of all classes, and what was understood."""
+    known, own = (*TEXT, *BOX), tuple[str, ...]()
+    if "label" in frame.columns:
+        own = _own_order(frame["label"])
+        frame = frame.assign(label=joined(frame["label"]))
+    if "path" not in frame.columns:
+        return frame, own, []
+    if not target:
+        refuse_several(file, frame, known)
+        said = several_rows(frame, file) if "label" in frame.columns else ()
+        return frame, own, list(said)
+    frame, classes, notes = against_rest(file, frame, target, known)
+    beside = classes_beside(file.parent)
+    return frame, beside if set(beside) >= set(classes) else classes, notes
 
 
 def _own_order(labels: pd.Series[Any]) -> tuple[str, ...]:
@@ -264,6 +287,12 @@ def save_manifest(frame: pd.DataFrame, file: Path) -> Path:
 
 def _read(asked: Asked) -> Listing:
     file = Path(asked.name)
+    if set(asked.options) - {"class"}:
+        raise DataError(f"manifest:{file} takes the option class=NAME")
+    if asked.moved and not file.is_file():
+        file = asked.moved / file.name
+    if target := unquote(asked.options.get("class", "")):
+        return read_manifest(file, root=asked.moved, target=target)
     column = picture_column(file) if file.suffix.lower() == ".parquet" else None
     if column is not None:
         return read_pictures(file, [file], asked.workspace, asked.report)
@@ -274,7 +303,9 @@ MANIFEST = Source(
     name="manifest",
     form="a manifest (.csv, .tsv or .parquet with path and label)",
     text="One row per image; split, object_mask, cue_mask and a box are known columns, every other "
-    "one is an attribute.",
+    "one is an attribute. Where images have several labels, manifest:FILE?class=NAME for one class "
+    "against its rest.",
     read=_read,
     takes=lambda path: path.suffix.lower() in SUFFIXES and path.is_file(),
+    paths=(NAME,),
 )

@@ -189,6 +189,11 @@ def _items(shard: Shard, number: int, shards: Sequence[Shard], notes: list[str])
 def _label(value: Any, classes: tuple[str, ...]) -> str:
     if value is None or value == -1:
         return ""
+    if isinstance(value, list):
+        raise DataError(
+            "pictures inside a Parquet file have several labels each: write them as files with a "
+            "manifest, of which manifest:FILE?class=NAME audits one class against its rest"
+        )
     known = isinstance(value, int) and 0 <= value < len(classes)
     return classes[value] if known else str(value)
 

@@ -35,6 +35,8 @@ class Listing:
     planted: Mapping[str, Any] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     """Labels in the order that the data set itself gives its classes; empty where it has none."""
+    target: str = ""
+    """Where images have several labels: the class that is audited against its rest."""
 
 
 def image_id(path: str) -> str:
@@ -86,6 +88,7 @@ def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -
         repeated=repeated,
         planted=listing.planted,
         order=listing.order,
+        target=listing.target,
     )
 
 

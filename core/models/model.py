@@ -242,6 +242,13 @@ class Model:
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.asarray(array, np.float32)).to(self.device)
 
+    @property
+    def head(self) -> Head:
+        """The head that the logits are of."""
+        names = list(self.output_names)
+        outputs = list(self.outputs or names)
+        return Head(self.weight, self.bias, outputs, names, "keep", self.correction)
+
     def name_outputs(self, outputs: Sequence[str]) -> None:
         """Say what the outputs mean, in place.
 

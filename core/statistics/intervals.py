@@ -152,6 +152,23 @@ def newcombe(
     return p - q - down, p - q + up
 
 
+def mean_share(hits: Sequence[int], n: Sequence[int]) -> tuple[float, float, float]:
+    """Mean of the shares of independent groups (balanced accuracy), with its 95 % interval.
+
+    Zou & Donner 2008 (MOVER) on Wilson's intervals.
+
+    Parameters
+    ----------
+    hits, n : per group, counts.
+    """
+    counts = np.asarray(n)
+    share = np.asarray(hits) / counts
+    low, high = wilson(np.asarray(hits, np.float64), counts, z=critical())
+    mean, groups = float(share.mean()), len(counts)
+    below, above = (float(np.sqrt(((share - end) ** 2).sum())) / groups for end in (low, high))
+    return mean, mean - below, mean + above
+
+
 def auroc(values: FloatArray, positive: BoolArray) -> float:
     """Probability that a positive image has the higher value; ties count half.
 

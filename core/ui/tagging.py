@@ -22,8 +22,7 @@ from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
-from core.ui import tag_keys
-from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tagged
+from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tag_keys, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit import signs
 from core.ui.kit.gallery import gallery

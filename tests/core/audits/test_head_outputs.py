@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from core.audits.audit_requests import AuditRequest
 from core.audits.export import images_table, write_table
 from core.audits.reading_options import ReadingOptions, options_of
 from core.audits.run import run_audit
+from core.corrections.package import write_checkpoint
 from core.errors import InputError
 from core.models.architecture import Architecture
 from core.storage.workspace import Workspace
@@ -131,6 +132,62 @@ def test_a_file_beside_the_images_says_it_too(
     assert list(pd.read_parquet(tmp_path / "out.parquet")["label"].cat.categories) == labels
     write_table(images_table(audit), tmp_path / "out.csv")
     assert set(pd.read_csv(tmp_path / "out.csv")["label"]) == set(labels)
+
+
+class Channels(nn.Module):
+    """Sigmoid outputs that do not exclude each other: how red, green, blue a picture is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.diag(torch.tensor([12.0, 10.0, 8.0])))
+            self.fc.bias.copy_(torch.tensor([-6.0, -5.0, -4.0]))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(images).flatten(1))
+
+
+def test_one_output_of_many_against_its_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs red, green, blue in the order of the table's columns; every image has some."""
+    (tmp_path / "d").mkdir()
+    rows = ["path,split,red,green,blue"]
+    for i in range(64):
+        on = [i & 1, i >> 1 & 1, i >> 2 & 1]
+        pixel = tuple(40 + 175 * bit + i % 7 for bit in on)
+        Image.new("RGB", (SIDE, SIDE), pixel).save(tmp_path / "d" / f"{i}.png")
+        rows.append(",".join(map(str, [f"{i}.png", "train" if i < 40 else "test", *on])))
+    (tmp_path / "d" / "m.csv").write_text("\n".join(rows))
+    plain = Preprocess((SIDE, SIDE), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    monkeypatch.setitem(NETWORKS, "channels", lambda: Architecture(Channels(), plain, None))
+    request = AuditRequest(f"manifest:{tmp_path / 'd' / 'm.csv'}?class=green", "tiny:channels")
+    audit = run_audit(request, Workspace(tmp_path / "w"))
+    assert audit.name == "m-green-channels"
+    assert audit.manifest.head.mode == "keep"
+    assert "The sigmoid of output 1 is the probability of 'green'" in audit.manifest.head.reason
+    assert audit.head.outputs == ["not green", "green"]
+    assert {facts.label for facts in audit.classes} == {"green", "not green"}
+    assert audit.summary.accuracy == 1.0
+    (note,) = (n for n in audit.summary.notes if "AUROC" in n)
+    assert "green against its rest, 12 of 24 held-out images: AUROC 1.00" in note
+    assert "balanced accuracy 100 %" in note
+
+    features = audit.store.features(audit.images.index.tolist())
+    logits = audit.head.logits(features)
+    own = features @ Channels().fc.weight.detach().numpy()[1] - 5
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], own, atol=1e-5)  # its own logit
+    probability = np.exp(logits[:, 1]) / np.exp(logits).sum(axis=1)
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-own)), atol=1e-5)
+    assert run_audit(AuditRequest.again(audit.manifest, parts=0), Workspace(tmp_path / "w")).id == (
+        audit.id
+    )
+
+    write_checkpoint(audit.load_model(exported=True), audit.head, tmp_path / "m.safetensors")
+    again = replace(request, name="again", checkpoint=tmp_path / "m.safetensors")
+    taken = run_audit(again, Workspace(tmp_path / "w"))
+    np.testing.assert_allclose(taken.head.logits(features), logits, atol=1e-5)
 
 
 def test_every_reading_option_is_said_again() -> None:

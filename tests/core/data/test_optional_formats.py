@@ -103,13 +103,12 @@ def test_colours_and_what_is_no_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_heic_is_upright_once(tmp_path: Path, orientation: int) -> None:
     heif = pytest.importorskip("pillow_heif", reason="pip install 'spurioscope[heic]'")
-    heif.register_heif_opener()
     image = Image.new("RGB", (64, 32), "white")
     image.paste("black", (0, 0, 32, 32))
     exif = Image.Exif()
     exif[0x0112] = orientation
     (tmp_path / "d" / "a").mkdir(parents=True)
-    image.save(tmp_path / "d" / "a" / "1.HEIC", exif=exif, quality=95)
+    heif.from_pillow(image).save(tmp_path / "d" / "a" / "1.HEIC", exif=exif.tobytes(), quality=95)
     table = open_data(str(tmp_path / "d"), workspace=tmp_path)
     path = table.root / table.frame["path"].iloc[0]
     found = read_image(path)

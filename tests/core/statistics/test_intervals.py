@@ -14,6 +14,7 @@ from core.statistics.intervals import (
     critical,
     interval_p,
     log_softmax,
+    mean_share,
     paired_change,
     side_size,
     wilson,
@@ -171,3 +172,13 @@ def test_a_p_value_agrees_with_its_interval(value: float) -> None:
     assert wide > edge > narrow
     assert (edge, narrow) == pytest.approx((0.05, 2 * norm.sf(2 * norm.isf(0.025))))
     assert interval_p(0.0, -0.1, 0.1) == 1
+
+
+def test_a_mean_of_shares_covers_as_often_as_it_says(rng: np.random.Generator) -> None:
+    """Balanced accuracy of 0.9 and 0.6 with groups of 15 and 400, 4,000 samples."""
+    truth, n = (0.9 + 0.6) / 2, (15, 400)
+    drawn = zip(rng.binomial(n[0], 0.9, 4000), rng.binomial(n[1], 0.6, 4000), strict=True)
+    found = np.array([mean_share(hits, n) for hits in drawn])
+    assert found[:, 0].mean() == pytest.approx(truth, abs=0.005)
+    assert ((found[:, 1] <= truth) & (truth <= found[:, 2])).mean() == pytest.approx(0.95, abs=0.02)
+    assert mean_share([3, 8], [4, 10])[0] == pytest.approx((0.75 + 0.8) / 2)
