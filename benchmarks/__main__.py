@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from multiprocessing import get_context
@@ -25,6 +26,7 @@ PARTS = {
     "report": "The report of demo:cues",
     "coverage": "How often intervals hold the truth",
     "claims": "Classes called harmed, by tags that mean nothing and by planted cues",
+    "architectures": "Architectures of timm with random weights",
     "attack": "Damaged workspaces, checkpoints and tag stores",
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",
@@ -52,10 +54,14 @@ PARTS = {
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
-def in_own_process(part: str) -> list[Line]:
+TIMED = ("architectures",)
+"""Parts that go on for as long as ``--minutes`` says, from what ``--seed`` says."""
+
+
+def in_own_process(part: str, options: Mapping[str, float]) -> list[Line]:
     """Run one part where no thread of another part can disturb it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(run_part, part).result()
+        return pool.submit(run_part, part, options).result()
 
 
 def kept() -> dict[str, str]:
@@ -70,13 +76,18 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)} (default: all)")
     options.add_argument("--write", action="store_true")
+    options.add_argument("--minutes", type=float, help=f"for {', '.join(TIMED)}")
+    options.add_argument("--seed", type=int, help="likewise")
     chosen = options.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         print(f"unknown part {unknown}; choose from {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    timed = {
+        name: value for name in ("minutes", "seed") if (value := getattr(chosen, name)) is not None
+    }
     missed, tables = False, dict[str, str]()
     for part in chosen.parts or PARTS:
-        lines = in_own_process(part)
+        lines = in_own_process(part, timed if part in TIMED else {})
         table = [f"## {PARTS[part]}", "", "| what | measured | target | |", "|---|---|---|---|"]
         tables[PARTS[part]] = "\n".join([*table, *(line.row() for line in lines), ""])
         print(tables[PARTS[part]], flush=True)

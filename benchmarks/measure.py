@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,9 @@ class Line:
         return f"| {self.what} | {self.value:.3g} {self.unit} | {self.target} | {verdict} |"
 
 
-def run_part(part: str) -> list[Line]:
+def run_part(part: str, options: Mapping[str, float]) -> list[Line]:
     """Every line of one part; a name that a process of its own can find."""
-    lines: list[Line] = importlib.import_module(f"benchmarks.{part}").run()
+    lines: list[Line] = importlib.import_module(f"benchmarks.{part}").run(**options)
     return lines
 
 

@@ -66,7 +66,9 @@ def _loaded(
 
     parts = architecture_of(name, pretrained=checkpoint is None, num_outputs=num_outputs)
     if reading is not None and reading.input_size not in ((), parts.preprocess.input_size):
-        resized(name, parts.network, (reading.input_size[0], reading.input_size[1]))
+        size = (reading.input_size[0], reading.input_size[1])
+        resized(name, parts.network, size)
+        parts = replace(parts, preprocess=replace(parts.preprocess, input_size=size))
     parts = replace(parts, reading=reading)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)

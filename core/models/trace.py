@@ -111,6 +111,13 @@ class Trace:
     """None where no tensor with positions was found."""
 
 
+FORWARD_ERRORS = (
+    *(RuntimeError, AssertionError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, NotImplementedError),
+)
+"""What networks raise for images that they were not made for."""
+
+
 @dataclass(frozen=True)
 class _Event:
     site: Site
@@ -270,7 +277,14 @@ def _watched_forward(
     modules = [(name, module) for name, module in network.named_modules() if name]
     probe = torch.randn(2, 3, *input_size, generator=torch.Generator().manual_seed(0))
     with _watching(modules, lambda site, tensor: events.append(_Event(site, tensor))):
-        output = network(probe.requires_grad_())
+        try:
+            output = network(probe.requires_grad_())
+        except FORWARD_ERRORS as error:
+            height, width = input_size
+            raise ModelError(
+                f"{type(network).__name__} takes no images of {height} x {width} pixels: choose "
+                "another --input-size, or another model."
+            ) from error
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise ModelError(
             f"{type(network).__name__} has no linear head: it returns {_describe(output)}. "

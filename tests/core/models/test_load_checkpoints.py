@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from core.errors import ModelError
 from core.models.joined_heads import JoinedHeads
 from core.models.load import load_model
 from core.models.model import Model
-from core.models.trace import heads_of
+from core.models.trace import heads_of, trace_network
 from core.storage.audit_manifest import Reading
 
 
@@ -93,6 +94,17 @@ def test_a_transformer_at_another_size(tmp_path: Path) -> None:
     model = check(network, "timm:test_vit", tmp_path / "a.pth")
     assert model.preprocess.input_size == (224, 224)
     assert any("images of 224 x 224" in note for note in model.notes)
+
+
+def test_a_network_is_asked_for_another_size(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit", num_classes=4, img_size=224)
+    model = check(network, "timm:test_vit", tmp_path / "a.pth", Reading(input_size=(224, 224)))
+    assert model.preprocess.input_size == (224, 224)
+    with pytest.raises(ModelError, match="cannot take images of 100 x 100 pixels"):
+        check(network, "timm:test_vit", tmp_path / "a.pth", Reading(input_size=(100, 100)))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ModelError, match="Sequential takes no images of 8 x 8 pixels"):
+        trace_network(nn.Sequential(nn.Conv2d(3, 4, 16), *head), (8, 8))
 
 
 def test_a_network_for_grey_images(tmp_path: Path) -> None:

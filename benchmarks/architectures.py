@@ -1,0 +1,216 @@
+"""Architectures of timm with random weights, in a seeded order, until the time is over.
+
+Every one is saved as a checkpoint, audited end to end on twelve drawn images, as small as it takes
+them, and its logits are held against those of the network itself. One process audits them, one
+after the other; it is ended where one takes too long.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Line
+
+LARGEST = 60_000_000
+"""Weights above which one is left untried: two copies of it, and its file, have to be made."""
+
+SECONDS = 90.0
+"""For one; on two cores that others use as well."""
+
+SIDE = 64
+"""Pixels that an image is shown with, where the architecture takes that size."""
+
+CLASSES, IMAGES = ("ant", "bee", "cat"), 4
+"""Classes, and images of each."""
+
+TOLERANCE = 2e-3
+"""Largest difference of a logit, as a share of the largest logit."""
+
+RIGHT, REFUSED, WRONG, RAW = "right", "refused", "other logits", "raw error"
+SLOW, LARGE = "out of time", "too large"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one architecture."""
+
+    name: str
+    kind: str
+    """One of RIGHT, REFUSED, WRONG, RAW, SLOW, LARGE."""
+    why: str = ""
+
+
+def run(minutes: float = 12.0, seed: int = 0) -> list[Line]:
+    """As many as fit into the time."""
+    import timm
+
+    names = np.random.default_rng(seed).permutation(sorted(timm.list_models())).tolist()
+    found = list(_tried(names, time.monotonic() + 60 * minutes))
+    for verdict in found:
+        if verdict.kind not in (RIGHT, LARGE):
+            print(f"  {verdict.name}: {verdict.kind}: {verdict.why[:300]}", flush=True)
+    return _lines(found, len(names))
+
+
+def _lines(found: list[Verdict], total: int) -> list[Line]:
+    n = Counter(verdict.kind for verdict in found)
+    tried = len(found) - n[LARGE]
+    of = f"{tried:,} architectures tried"
+    lines = [
+        Line(f"{of}: audited, logits are the network's own", n[RIGHT], ""),
+        Line(f"{of}: refused with the reason", n[REFUSED], ""),
+        Line(f"{of}: out of time ({SECONDS:g} s each)", n[SLOW], ""),
+        Line(f"{of}: other logits, in silence", n[WRONG], "0", "", not n[WRONG]),
+        Line(f"{of}: errors of a library", n[RAW], "0", "", not n[RAW]),
+    ]
+    words = f"of {total:,} not tried: no time left, or more than {LARGEST // 10**6} M weights"
+    return [*lines, Line(words, total - tried, "")]
+
+
+def _tried(names: list[str], end: float) -> list[Verdict]:
+    found: list[Verdict] = []
+    worker: tuple[BaseProcess, Connection] | None = None
+    for name in names:
+        if time.monotonic() > end:
+            break
+        worker = worker or _started()
+        process, pipe = worker
+        pipe.send(name)
+        try:
+            answered = pipe.poll(SECONDS)
+            verdict = pipe.recv() if answered else Verdict(name, SLOW)
+        except EOFError:
+            answered, verdict = False, Verdict(name, RAW, "its process died")
+        if not answered:
+            process.kill()
+            worker = None
+        found.append(verdict)
+    if worker:
+        worker[0].kill()
+    return found
+
+
+def _started() -> tuple[BaseProcess, Connection]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _serve(pipe: Connection) -> None:
+    import torch
+
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as folder:
+        images = _drawn(Path(folder) / "images")
+        while True:
+            pipe.send(judge(pipe.recv(), images, Path(folder)))
+
+
+def _drawn(folder: Path) -> Path:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in CLASSES:
+        (folder / label).mkdir(parents=True)
+        for number in range(IMAGES):
+            blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            image = Image.fromarray(blocks).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            image.save(folder / label / f"{number}.png")
+    return folder
+
+
+def judge(name: str, images: Path, folder: Path) -> Verdict:
+    """Audit one architecture, small, or as it comes where it is refused so."""
+    from core.errors import SpurioscopeError
+
+    if _weights(name) > LARGEST:
+        return Verdict(name, LARGE)
+    why = ""
+    for side in (SIDE, None):
+        try:
+            distance = _distance(name, images, folder, side)
+        except SpurioscopeError as error:
+            why = str(error)
+            continue
+        except Exception as error:  # noqa: BLE001 - what is counted here
+            return Verdict(name, RAW, f"{type(error).__name__}: {error}")
+        kind = RIGHT if distance <= TOLERANCE else WRONG
+        return Verdict(name, kind, f"they differ by {distance:.2g} of the largest")
+    return Verdict(name, REFUSED, why)
+
+
+def _weights(name: str) -> int:
+    """Number of weights; 0 where the architecture cannot be built without them."""
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network = timm.create_model(name, num_classes=len(CLASSES))
+    except Exception:  # noqa: BLE001 - it is built in earnest afterwards
+        return 0
+    return sum(tensor.numel() for tensor in network.parameters())
+
+
+def _distance(name: str, images: Path, folder: Path, side: int | None) -> float:
+    """Largest difference between the audit's logits and the network's own, over the largest."""
+    import torch
+
+    from core.audits.audit_requests import AuditRequest
+    from core.audits.run import run_audit
+    from core.features.extract import prepare
+    from core.storage.workspace import Workspace
+
+    network = _network(name, side)
+    torch.save(network.state_dict(), folder / "weights.pth")
+    workspace = Workspace(folder / f"workspace-{name}-{side}")
+    request = AuditRequest(
+        str(images),
+        f"timm:{name}",
+        name="it",
+        head="keep",
+        checkpoint=folder / "weights.pth",
+        components=2,
+        precision="fp32",
+        device="cpu",
+        input_size=(side, side) if side else None,
+    )
+    audit = run_audit(request, workspace)
+    model = audit.load_model(exported=True)
+    batch = [prepare(audit.path(i), audit.preprocess).pixels for i in audit.images.index]
+    with torch.inference_mode():
+        own = network(model.normalise(torch.from_numpy(np.stack(batch)))).numpy()
+    said = audit.head.logits(audit.store.features(audit.images.index.tolist()))
+    return float(np.abs(said - own).max() / np.abs(own).max())
+
+
+def _network(name: str, side: int | None) -> Any:
+    """With random weights, none of them all zero: a head of zeros would hide every mistake."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    more: Mapping[str, Any] = {"num_classes": len(CLASSES)}
+    try:
+        network = timm.create_model(name, **more, **({"img_size": side} if side else {}))
+    except (TypeError, AssertionError, RuntimeError, ValueError):  # no such option, or size
+        network = timm.create_model(name, **more)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            if not tensor.any():
+                tensor.normal_(std=0.05)
+    return network.eval()
