@@ -20,6 +20,7 @@ ROWS = [
 
 MODELS, DATA = "core/models/test_checkpoint_heads.py", "core/data/test_folder.py"
 LOADED, TABLES = "core/models/test_load_checkpoints.py", "core/data/test_manifest.py"
+FOLDED = "core/models/test_folded_weights.py"
 OPTIONAL = "core/data/test_optional_formats.py"
 HEADS, MASKS = "core/audits/test_head_outputs.py", "core/data/test_mask_values.py"
 
@@ -39,6 +40,9 @@ TESTED: dict[str, tuple[str, str]] = {
     "two heads that fit": (MODELS, "test_heads_that_cannot_be_told_apart_are_refused"),
     "raw and averaged": (MODELS, "test_one_of_several_sets_of_weights_can_be_chosen"),
     "a `Namespace`": (MODELS, "test_records_beside_the_weights_are_read"),
+    "weights in parts": (FOLDED, "test_they_are_put_together"),
+    "`mean` and `std`": (FOLDED, "test_a_plain_mean_and_std_are_a_normalisation"),
+    "quantised": (FOLDED, "test_what_has_no_weights_is_refused"),
     "any other Python": (
         "core/models/test_checkpoint.py",
         "test_plain_pickle_with_code_is_refused",
@@ -71,6 +75,10 @@ TESTED: dict[str, tuple[str, str]] = {
     "pictures inside": ("core/data/test_parquet_pictures.py", "test_pictures_inside"),
     "a folder of Parquet": ("core/data/test_parquet_pictures.py", "test_a_folder_of_files"),
     "a DataFrame": ("core/data/test_parquet_pictures.py", "test_a_frame_is_a_manifest"),
+    "a column of 0": (
+        "core/data/test_several_labels.py",
+        "test_one_1_a_row_is_a_label",
+    ),
     "several labels an": (
         "core/data/test_several_labels.py",
         "test_one_class_against_its_rest",

@@ -45,7 +45,8 @@ def deep_colours(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
             lower = np.asarray(other.convert("RGB"))
         except ValueError:  # Pillow has no such order for grey with transparency
             return upper * 257
-    return upper * 256 + lower
+    found: NDArray[np.uint16] = upper * 256 + lower
+    return found
 
 
 def _swapped(arguments: Any) -> Any:

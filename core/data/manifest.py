@@ -16,7 +16,13 @@ import pandas as pd
 
 from core.data.column_names import ALIASES, split_cells, with_our_names
 from core.data.parquet_pictures import picture_column, read_pictures
-from core.data.several_labels import against_rest, joined, refuse_several, several_rows
+from core.data.several_labels import (
+    against_rest,
+    joined,
+    of_one_hot,
+    refuse_several,
+    several_rows,
+)
 from core.data.source import NAME, Asked, Source
 from core.data.table import BOX, MASKS, Listing, some
 from core.errors import DataError
@@ -96,6 +102,9 @@ def _one_label(
     if "path" not in frame.columns:
         return frame, own, []
     if not target:
+        frame, columns = of_one_hot(frame, known)
+        if columns:
+            return frame, columns, [f"Columns of 0 and 1 are the classes: {some(list(columns))}."]
         refuse_several(file, frame, known)
         said = several_rows(frame, file) if "label" in frame.columns else ()
         return frame, own, list(said)
@@ -196,7 +205,11 @@ def _without_reserved(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _text(column: pd.Series[Any]) -> pd.Series[Any]:
     """Text of every value, empty where there is none."""
-    return column.astype("object").where(column.notna(), "").map(str).astype("str")
+    return column.astype("object").where(column.notna(), "").map(_cell).astype("str")
+
+
+def _cell(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _need_values(file: Path, frame: pd.DataFrame, name: str) -> None:

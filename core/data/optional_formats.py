@@ -112,7 +112,8 @@ def _dicom(data: bytes, most: int) -> Image.Image:
     white, is turned round (DICOM PS3.3 C.7.6.3.1.2, C.11.1, C.11.2).
     """
     import pydicom
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     file = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in file:
@@ -147,7 +148,7 @@ def _ends(file: Any) -> FloatArray:
 
 def _windowed(values: FloatArray, file: Any) -> FloatArray:
     """Values of the modality as grey levels, uint8, by the file's first window, or its table."""
-    from pydicom.pixels import apply_voi, apply_windowing
+    from pydicom.pixels.processing import apply_voi, apply_windowing
 
     if "WindowCenter" in file:
         beyond = [-1e12, 1e12]  # what these become is black and white
@@ -158,4 +159,5 @@ def _windowed(values: FloatArray, file: Any) -> FloatArray:
         shown = apply_voi(values.astype(np.int64), file)
         low, high = 0, 2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1
     grey = (np.reshape(shown, values.shape) - low) * 255 / (high - low)
-    return np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    levels: FloatArray = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    return levels

@@ -18,8 +18,6 @@ from core.data.table import some
 from core.errors import DataError
 from core.types import BoolArray
 
-Table = pd.DataFrame
-
 MARKS = ("|", ";", ",")
 """What stands between the labels of one cell, the most telling first."""
 
@@ -37,11 +35,9 @@ def rest_of(target: str) -> str:
 
 def joined(labels: pd.Series[Any]) -> pd.Series[Any]:
     """Cells that are lists as one text each."""
-    return labels.map(lambda cell: _text(cell) if isinstance(cell, list | np.ndarray) else cell)
-
-
-def _text(cell: Sequence[object]) -> str:
-    return MARKS[0].join(map(str, cell))
+    return labels.map(
+        lambda cell: MARKS[0].join(map(str, cell)) if isinstance(cell, list | np.ndarray) else cell
+    )
 
 
 def mark_in(labels: Sequence[str]) -> str:
@@ -65,7 +61,7 @@ def _parts(cell: str, mark: str) -> list[str]:
     return [part for part in (text.strip() for text in str(cell).split(mark)) if part]
 
 
-def indicators(frame: Table, known: Sequence[str]) -> list[str]:
+def indicators(frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
     """Columns that say of a class whether an image has it.
 
     Parameters
@@ -87,7 +83,20 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def refuse_several(file: Path, frame: Table, known: Sequence[str]) -> None:
+def of_one_hot(frame: pd.DataFrame, known: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table without labels whose every row has just one 1 in its columns per class, with them.
+
+    The second is the classes in the order of the columns; () where the table is left as it is.
+    """
+    columns = () if "label" in frame.columns else tuple(indicators(frame, known))
+    said = frame[list(columns)].to_numpy(np.float64) == 1
+    if len(columns) < 2 or not (said.sum(axis=1) == 1).all():
+        return frame, ()
+    labels = np.array(columns, dtype=object)[said.argmax(axis=1)]
+    return frame.drop(columns=list(columns)).assign(label=labels), columns
+
+
+def refuse_several(file: Path, frame: pd.DataFrame, known: Sequence[str]) -> None:
     """Raise DataError where images have several labels and no class was chosen."""
     if "label" not in frame.columns:
         columns = indicators(frame, known)
@@ -106,7 +115,7 @@ def _choose(file: Path, why: str, classes: Sequence[str]) -> DataError:
     )
 
 
-def several_rows(frame: Table, file: Path) -> Iterator[str]:
+def several_rows(frame: pd.DataFrame, file: Path) -> Iterator[str]:
     """Says of a table without a chosen class that images have several rows with other labels."""
     if (frame.groupby("path")["label"].nunique() > 1).any():
         yield (
@@ -116,8 +125,8 @@ def several_rows(frame: Table, file: Path) -> Iterator[str]:
 
 
 def against_rest(
-    file: Path, frame: Table, target: str, known: Sequence[str]
-) -> tuple[Table, tuple[str, ...], list[str]]:
+    file: Path, frame: pd.DataFrame, target: str, known: Sequence[str]
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
     """A table of one class against its rest, all classes in their order, and what was understood.
 
     Every image has one row. Other classes become attributes where the table has no such column.
@@ -129,7 +138,7 @@ def against_rest(
     """
     if "label" in frame.columns and not _says_it(frame.get(target, pd.Series(dtype=float))):
         frame, has, classes = _of_cells(file, frame, target)
-        notes = []
+        notes = list[str]()
     else:
         frame, has, classes, notes = _of_column(file, frame, target, known)
     positive = int(has.sum())
@@ -141,7 +150,9 @@ def against_rest(
     return frame.assign(label=np.where(has, target, rest_of(target))), classes, notes
 
 
-def _of_cells(file: Path, frame: Table, target: str) -> tuple[Table, BoolArray, tuple[str, ...]]:
+def _of_cells(
+    file: Path, frame: pd.DataFrame, target: str
+) -> tuple[pd.DataFrame, BoolArray, tuple[str, ...]]:
     """From labels in cells, of one row or of several rows an image."""
     cells = frame["label"].fillna("").astype(str)
     inside = (m for m in MARKS if any(target in _parts(c, m) for c in cells.unique() if m in c))
@@ -162,8 +173,8 @@ def _of_cells(file: Path, frame: Table, target: str) -> tuple[Table, BoolArray, 
 
 
 def _of_column(
-    file: Path, frame: Table, target: str, known: Sequence[str]
-) -> tuple[Table, BoolArray, tuple[str, ...], list[str]]:
+    file: Path, frame: pd.DataFrame, target: str, known: Sequence[str]
+) -> tuple[pd.DataFrame, BoolArray, tuple[str, ...], list[str]]:
     """From a column per class."""
     classes = tuple(indicators(frame, known))
     if target not in classes:

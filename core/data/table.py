@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,8 +132,8 @@ def _alike(labels: Sequence[str], spell: Callable[[str], str]) -> dict[str, list
 
 def _loosely(label: str) -> str:
     """Without letter case, kinds of blanks and forms of characters."""
-    words = unicodedata.normalize("NFKC", label).casefold().replace("_", " ").replace("-", " ")
-    return " ".join(words.split())
+    words = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join(re.sub(r"(?<=\w)[-_]", " ", words).split())
 
 
 def _label_notes(frame: pd.DataFrame, repeated: tuple[tuple[str, ...], ...]) -> Iterator[str]:

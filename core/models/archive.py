@@ -110,6 +110,7 @@ def _check_kind(path: Path, start: bytes) -> None:
         if text.startswith(mark):
             raise CheckpointError(f"{path} is {what}.")
     kinds = [kind for mark, kind in PACKED.items() if start.startswith(mark)]
+    kinds += ["an ONNX graph"] if start[:1] == b"\x08" and b"\x12" in start[2:4] else []
     kinds += ["a tar archive"] if start[257:262] == b"ustar" else []
     if kinds:
         raise CheckpointError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
+from core.models.folded_weights import folded
 from core.models.head_layers import HeadLayers, head_in
 from core.models.linear import CORRECTION, Correction
 from core.models.normalisation import THREE, usable
@@ -21,8 +22,12 @@ from core.models.tensor_values import COUNTER, check_values, equal
 from core.models.trace import resize_head
 from core.models.weights import CORRECTED, Facts, some
 
-NORMALIZER = re.compile(r"(?:^|\.)normali[sz]er?\.(?:.*[._])?(?P<part>mean|std)$")
-"""Entries of the normalisation layer that robustness libraries put in front of the network."""
+NORMALIZER = re.compile(
+    r"(?:^|\.)(?:normali[sz]er?\.(?:.*[._])?|(?P<plain>(?:(?:pixel|image|img|input)_)?))"
+    r"(?P<part>mean|std)$"
+)
+"""Entries of a normalisation layer in front of the network: as robustness libraries call it, or a
+pair of a plain ``mean`` and ``std``."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey level (ITU-R BT.601), as Pillow has them."""
@@ -169,9 +174,10 @@ def fit_checkpoint(
         If a tensor of the encoder is missing or has another shape, if a tensor is no plain array
         of finite numbers, or if the file's head has other than ``num_outputs`` rows.
     """
-    weights, normalizer = _split_normalizer(state, network, source)
+    whole, notes = folded(state, network.state_dict(), source)
+    weights, normalizer = _split_normalizer(whole, network, source)
     names = rename(weights, network.state_dict(), head)
-    notes = [NO_NAMES] if names.by_order else []
+    notes += [NO_NAMES] if names.by_order else []
     head, built = _with_own_head(names, network, head, source)
     notes += filter(None, [built])
     head_loaded, said = _adapt_head(names.found, network, head, num_outputs, source)
@@ -333,7 +339,7 @@ def _split_normalizer(
     normalizer: dict[str, tuple[float, ...]] = {}
     for name, tensor in state.items():
         match = NORMALIZER.search(name)
-        if match is None or any(name.endswith(known) for known in own):
+        if match is None or any(name.endswith(known) for known in own) or _alone(match, state):
             weights[name] = tensor
             continue
         values = _channels(name, tensor, match["part"], source)
@@ -347,6 +353,14 @@ def _split_normalizer(
             "mean and its std, or neither."
         )
     return weights, normalizer
+
+
+def _alone(match: re.Match[str], state: Mapping[str, Tensor]) -> bool:
+    """Whether a plain mean or std is not one of a pair of three numbers each."""
+    if match["plain"] is None:
+        return False
+    pair = [state.get(f"{match.string[: match.start('part')]}{part}") for part in ("mean", "std")]
+    return any(part is None or part.numel() != 3 for part in pair)
 
 
 def _channels(name: str, tensor: Tensor, part: str, source: str) -> tuple[float, ...]:

@@ -75,7 +75,8 @@ def _by_prefix(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Name
     others = [
         theirs
         for theirs, name in known.items()
-        if theirs in weights and not (name in found and equal(found[name], weights[theirs]))
+        if theirs in weights and theirs.removeprefix(best) not in own
+        if not (name in found and equal(found[name], weights[theirs]))
     ]
     unexpected = {name: tensor for name, tensor in weights.items() if name not in known}
     return Names(best, found, unexpected, tuple(others))

@@ -359,14 +359,14 @@ def _facts(path: Path, header: str) -> Facts:
     if rows is not None and (type(rows) is not int or rows < 0):
         raise _header(path, f"its correction must be a number of rows, not {_shown(rows)}")
     mean, std = (_channels(path, name, found.get(name)) for name in ("mean", "std"))
-    model = found.get("model")
+    model, preprocess = found.get("model"), found.get("preprocess")
     return Facts(
         model if isinstance(model, str) else "",
         _labels(path, found.get("outputs")),
         mean,
         std,
         rows,
-        found.get("preprocess") if isinstance(found.get("preprocess"), dict) else {},
+        preprocess if isinstance(preprocess, dict) else {},
     )
 
 

@@ -230,3 +230,11 @@ def test_the_order_of_the_classes_is_kept(tmp_path):
     assert open_data(str(tmp_path / "m.csv"), workspace=tmp_path / "w").order == ()
     (tmp_path / "classes.txt").write_text("owl\ncat\n")
     assert open_data(str(tmp_path / "m.csv"), workspace=tmp_path / "w").order == ("owl", "cat")
+
+
+def test_bytes_of_parquet_are_text(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    frame = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "label": ["Käse".encode(), b"cat"]})
+    frame.to_parquet(tmp_path / "m.parquet")
+    found = open_data(str(tmp_path / "m.parquet"), workspace=tmp_path / "w")
+    assert found.labels == ["Käse", "cat"]

@@ -82,6 +82,20 @@ def test_what_nobody_could_tell_is_left_out(tmp_path: Path) -> None:
     } <= set(table.notes)
 
 
+def test_one_1_a_row_is_a_label(tmp_path: Path) -> None:
+    text = "path,owl,cat,age\n1.jpg,1.0,0.0,3\n2.jpg,0.0,1.0,1\n3.jpg,1.0,0.0,0\n4.jpg,1,0,1\n"
+    table = opened(tmp_path, text)
+    assert sorted(rows(table, "path", "label")) == [
+        ("1.jpg", "owl"),
+        ("2.jpg", "cat"),
+        ("3.jpg", "owl"),
+        ("4.jpg", "owl"),
+    ]
+    assert table.order == ("owl", "cat")
+    assert table.attributes == ("age",)
+    assert "Columns of 0 and 1 are the classes: owl, cat." in table.notes
+
+
 def test_names_with_marks_are_names() -> None:
     assert mark_in(["tench, Tinca tinca", "cat", "coach, bus"]) == ""
     assert mark_in(["cat, black", "cat, white", "dog, black", "dog, white"]) == ""
