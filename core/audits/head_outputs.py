@@ -54,7 +54,10 @@ def narrowed(table: ImageTable, model: Model, reading: Reading | None) -> str:
         return ""
     head, row = model.head, match.outputs[target]
     model.use_head(_halves(head, row, [rest, target]))
-    return f"{match.reason} The sigmoid of output {row} is the probability of {target!r}."
+    return (
+        f"{match.reason} The sigmoid of output {row} is the probability of {target!r}; a corrected "
+        "model has this output and its opposite alone."
+    )
 
 
 def _of_all(table: ImageTable, model: Model, order: str) -> OutputMatch:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.split_names import kind_of
 from core.data.table import some
 from core.errors import DataError
 from core.types import BoolArray
@@ -68,7 +69,8 @@ def indicators(frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
     ----------
     known : columns with another meaning.
     """
-    return [str(name) for name in frame.columns if name not in known and _says_it(frame[name])]
+    others = [str(n) for n in frame.columns if n not in known and kind_of(str(n)) is None]
+    return [name for name in others if _says_it(frame[name])]
 
 
 def _says_it(column: pd.Series[Any]) -> bool:
@@ -86,8 +88,12 @@ def _number(value: Any) -> float | None:
 def of_one_hot(frame: pd.DataFrame, known: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A table without labels whose every row has just one 1 in its columns per class, with them.
 
-    The second is the classes in the order of the columns; () where the table is left as it is.
+    The second is the classes in the order of the columns; () where the table is left as it is: also
+    where a column of words is there, which might be the class.
     """
+    words = [n for n in frame.columns if n not in known and frame[n].dtype.kind not in "biuf"]
+    if words:
+        return frame, ()
     columns = () if "label" in frame.columns else tuple(indicators(frame, known))
     said = frame[list(columns)].to_numpy(np.float64) == 1
     if len(columns) < 2 or not (said.sum(axis=1) == 1).all():
@@ -101,7 +107,8 @@ def refuse_several(file: Path, frame: pd.DataFrame, known: Sequence[str]) -> Non
     if "label" not in frame.columns:
         columns = indicators(frame, known)
         if len(columns) > 1:
-            raise _choose(file, "columns of 0 and 1 say which classes an image has", columns)
+            why = "no column is called label; columns of 0 and 1 may say which classes an image has"
+            raise _choose(file, why, columns)
     elif mark := mark_in(frame["label"].dropna().astype(str).tolist()):
         cells = frame["label"].dropna().astype(str)
         classes = sorted({part for cell in cells.unique() for part in _parts(cell, mark)})

@@ -94,6 +94,10 @@ def test_one_1_a_row_is_a_label(tmp_path: Path) -> None:
     assert table.order == ("owl", "cat")
     assert table.attributes == ("age",)
     assert "Columns of 0 and 1 are the classes: owl, cat." in table.notes
+    with pytest.raises(DataError, match="no column is called label; columns of 0 and 1 may say"):
+        opened(tmp_path, text.replace("age", "breed").replace(",3\n", ",pug\n"))
+    with pytest.raises(DataError, match="has no column label"):
+        opened(tmp_path, text.replace("owl", "train").replace("cat", "test_set"))
 
 
 def test_names_with_marks_are_names() -> None:
