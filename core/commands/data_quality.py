@@ -98,6 +98,20 @@ def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, l
     return records(found), said
 
 
+def _slices(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.error_slices import error_slices
+
+    found = error_slices(audit, report)
+    sure = int(found["certain"].sum())
+    said = [f"slices: {sure} of {len(found)} classes have a group that errs more than the rest"]
+    said += [
+        f"  {row.label}: {row.n} images, {100 * row.errs:.0f} % wrong, rest {100 * row.rest:.0f} %"
+        f"{f' ({row.words})' if row.words else ''}"
+        for row in found[found["certain"]].head(SHOWN).itertuples()
+    ]
+    return records(found), said
+
+
 def _counted(readings: list[str]) -> str:
 
     called = {word: readings.count(word) for word in dict.fromkeys(readings) if word}
@@ -109,5 +123,5 @@ def _counted(readings: list[str]) -> str:
 
 LOOKS: dict[str, Look] = {
     **{"labels": _labels, "copies": _copies},
-    **{"shortcuts": _shortcuts, "attributes": _attributes},
+    **{"shortcuts": _shortcuts, "attributes": _attributes, "slices": _slices},
 }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import decodable
+from core.quality.error_slices import error_slices
 from core.quality.kept import Kept
 from core.quality.label_problems import by_decile, label_problems, manifest_of, wrong_labels
 from core.quality.near_duplicates import near_duplicates, shared_values
@@ -26,8 +30,10 @@ VIEWS = {
     "copies": "Copies",
     "shortcuts": "What tells the label",
     "attributes": "Attributes in the features",
+    "slices": "Error slices",
 }
 EXAMPLES = 4
+SLICES, IN_SLICE = 10, 12
 COPIES = 60
 SIZE = 320
 
@@ -52,6 +58,8 @@ OFFERED = {
     "labels": "Every image is held against what a head says that did not see it: by the held-out "
     "images' own predictions, and out of fold for the rest.",
     "copies": "Images are compared by a perceptual hash of their files and by their features.",
+    "slices": "Half of each class's held-out images say which group errs most, the other half how "
+    "often it does.",
     "attributes": "A linear probe is asked for every value of an attribute, out of fold.",
     "shortcuts": "Each property of pixels, files and attributes is asked for the label, and for "
     "the model's errors within a class.",
@@ -322,6 +330,48 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
     )
 
 
+def _slices(audit: Audit, found: pd.DataFrame) -> None:
+    """Of every class the group that errs most."""
+    sure = found[found["certain"]]
+    st.markdown(
+        f"**{len(sure):d} of {len(found):d} classes with enough errors have a group that errs more "
+        "than the rest of the class.** Found on half of the held-out images, judged on the other "
+        "half; intervals hold for all classes at once."
+    )
+    names = blocks.class_names(audit)
+    shown = found.head(SLICES)
+    for row in shown.itertuples():
+        st.subheader(blocks.plain(names.get(row.label, row.label)))
+        sign = ":material/warning:" if row.certain else ":material/help:"
+        st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
+        cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
+        clicked = gallery(cells, key=f"slice-{row.label}", size=110, label=f"Slice of {row.label}")
+        if clicked:
+            state.go("pages/image.py", image=clicked, explain=row.label)
+    if len(found) > SLICES:
+        st.caption(f"{SLICES} of {len(found):,} classes; all of them in the file.")
+    st.download_button(
+        "Download the slices",
+        csv_bytes(found.assign(image_ids=found["image_ids"].map(" ".join))),
+        file_name=f"{audit.name}-slices.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
+
+
+def _said(audit: Audit, row: Any) -> str:
+    """A slice in a sentence or two."""
+    said = (
+        f"{row.n:d} images: {100 * row.errs:.0f} % wrong, the rest of the class "
+        f"{100 * row.rest:.0f} % (difference {blocks.interval(100 * row.low, 100 * row.high)} "
+        f"points; {row.judged:d} images judge)"
+    )
+    if row.component >= 0:
+        called = tagged.names(audit).written(CandidateKey(row.label, PCA, row.component))
+        said += f". It {row.shows} of {called} (AUROC {row.auroc:.2f})"
+    return f"{said}. In words: {row.words}." if row.words else f"{said}."
+
+
 def _areas(found: pd.DataFrame, *columns: str) -> list[str]:
     """Figures with their intervals."""
     return [
@@ -335,5 +385,6 @@ DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
     "copies": (near_duplicates, _copies),
     "shortcuts": (cheap_shortcuts, _shortcuts),
     "attributes": (decodable, _attributes),
+    "slices": (error_slices, _slices),
 }
 """What every view shows, and how."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
@@ -10,6 +11,7 @@ from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.quality.cheap_shortcuts import cheap_shortcuts
 from core.quality.decodable import decodable
+from core.quality.error_slices import error_slices
 from core.quality.label_problems import COLUMNS, label_problems
 from core.quality.near_duplicates import near_duplicates
 from core.storage.workspace import Workspace
@@ -81,3 +83,18 @@ def test_copies_and_properties(audit: Audit, opened: Open, monkeypatch: pytest.M
     assert decodable(audit)["attribute"].tolist() == ["snow"]
     app = healthy(opened("data", audit=audit.id, look_at="attributes"), "Data")
     assert app.table[0].value.index.tolist() == ["snow = 1"]
+
+
+def test_slices_say_where_a_class_errs(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = audit.images.index[audit.images["label"] == "cat"][:3].tolist()
+    row = {"label": "cat", "errs": 0.6, "rest": 0.1, "low": 0.2, "high": 0.8, "certain": True}
+    row |= {"n": 3, "judged": 2, "component": 1, "shows": "shows less", "auroc": 0.1}
+    table = pd.DataFrame([{**row, "words": "snow: 1", "image_ids": ids}])
+    monkeypatch.setattr(type(error_slices), "known", lambda *_: table)
+    app = healthy(opened("data", audit=audit.id, look_at="slices"), "Data")
+    said = next(m.value for m in app.markdown if "3 images" in m.value)
+    assert "60 % wrong, the rest of the class 10 %" in said
+    assert "shows less of component 2" in said
+    assert [p["image_id"] for p in gallery(app)["pictures"]] == ids

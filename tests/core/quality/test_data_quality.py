@@ -17,6 +17,7 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
 from core.quality.decodable import decodable
+from core.quality.error_slices import error_slices
 from core.quality.label_problems import (
     BY_FOLD,
     BY_HEAD,
@@ -188,13 +189,27 @@ def test_chance_is_not_read_off_the_features(audit: Audit) -> None:
     assert found["within_low"].max() < 0.6
 
 
+def test_a_class_without_errors_has_no_slice(audit: Audit) -> None:
+    assert error_slices(audit).empty
+
+
+def test_a_group_that_errs_is_said_in_words(workspace: Workspace, tmp_path: Path) -> None:
+    audit = Audit.open(workspace, "cue")  # of either class, the images of the other's colour
+    found = error_slices(audit).set_index("label")
+    assert found["certain"].all()
+    assert sorted(found.index) == ["blue", "red"]
+    assert found.at["blue", "words"].startswith("site: site of red")
+    assert found.at["red", "errs"] > 0.8
+    assert found.at["red", "rest"] == 0
+
+
 def test_the_command_says_all_of_it(
     audit: Audit, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = ["--workspace", str(workspace.root)]
     assert main(["data", "tiny", "--json", *at]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) >= {"audit", "labels", "copies", "shortcuts", "attributes"}
+    assert set(found) >= {"audit", "labels", "copies", "shortcuts", "attributes", "slices"}
     assert found["labels"]["looked_at"] == 64
     assert len(found["labels"]["problems"]) == 3
     assert main(["data", "tiny", "--what", "copies", *at]) == 0
