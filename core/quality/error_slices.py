@@ -26,8 +26,8 @@ COLUMNS = (
 """Of the table: the class; error rate of the group and of the rest of the class on the half that
 judges, and the interval of their difference, corrected over classes; whether it excludes 0; images
 of the group in both halves, and in the judging half; the number of the component that sets it
-apart most, whether the group shows more or less of it, and its AUROC; words of the data that hold of the group more
-than by chance; its images, wrong ones first."""
+apart most, whether the group shows more or less of it, and its AUROC; words of the data that hold
+of the group more than by chance; its images, wrong ones first."""
 
 WORDS = 3
 
