@@ -37,6 +37,7 @@ PARTS = {
     "precision": "What a lower arithmetic does to the figures",
     "components": "Class PCA",
     "parts": "Parts, and what candidates do",
+    "parts_chance": "Parts and a sticker that nobody drew",
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
     "data": "Planted wrong labels, copies and cheap shortcuts",
     "names": "What routes of suggestions say of cues",

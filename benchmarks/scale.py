@@ -47,7 +47,7 @@ PARTS, MAPPED = 4, 6
 TRIED = 3
 """Classes whose candidates are tried."""
 
-SECONDS, GIGABYTES, TIMES = 2.0, 1.5, 8.0
+SECONDS, GIGABYTES, TIMES = 2.0, 1.5, 4.0
 
 
 def run() -> list[Line]:
@@ -91,19 +91,16 @@ def generated(workspace: Workspace, name: str, classes: int) -> Audit:
 
 
 def script_lines(folder: str, small: Audit, audit: Audit) -> list[Line]:
-    """The script of Overview without a browser: opened by a process, and run again by a click."""
+    """The script of Overview without a browser: opened by a process, and run again by a click.
+
+    Processor time: a busy machine does not change it.
+    """
     os.environ["SPURIOSCOPE_WORKSPACE"] = folder
     (_, few), (first, again) = (_script(one) for one in (small, audit))
-    ratio = again / few
+    ratio, what = again / few, "script of Overview, processor time"
     return [
-        Line(
-            "script of Overview: first in its process",
-            first,
-            f"< {SECONDS:g}",
-            "s",
-            first < SECONDS,
-        ),
-        Line(f"script of Overview, run again: median of {OPENINGS}", again, "", "s"),
+        Line(f"{what}: first in its process", first, f"< {SECONDS:g}", "s", first < SECONDS),
+        Line(f"{what}, run again: median of {OPENINGS}", again, "", "s"),
         Line(f"the same over that of {FEW} classes", ratio, f"<= {TIMES:g}", "x", ratio <= TIMES),
     ]
 
@@ -116,9 +113,10 @@ def _script(audit: Audit) -> tuple[float, float]:
     app.query_params["audit"] = audit.id
     times = []
     for _ in range(OPENINGS + 1):
-        began = time.perf_counter()
+        began = time.process_time()
         app.run()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
+        assert not app.exception
         assert [title.value for title in app.title] == [audit.name]
     return times[0], statistics.median(times[1:])
 
