@@ -250,7 +250,7 @@ def necessity(audit: Any, owner: str) -> dict[str, float]:
     from core.trials.leaning import leaning
 
     trial, arrays, ids = class_trial(audit, owner)
-    ground = replace(trial.ground(arrays, ids), fill=trial._fill(arrays))
+    ground = replace(trial.ground(arrays, ids), fill=trial.fill(arrays))
     own = [trial.pool_ids[i] for i in ground.own]
     table = leaning(audit)
     clear = table[(table["class_idx"] == arrays.class_idx) & (table["lean_low"] > 0)]

@@ -40,10 +40,21 @@ def are_current(files: AuditFiles, key: str, counts: Mapping[str, int]) -> bool:
 def renew(files: AuditFiles, key: str, counts: Mapping[str, int]) -> None:
     """Take away the candidates that were found in something else, or of which others are wanted."""
     for kind in searched():
-        if _stored_key(files, kind) != (wanted := _key(kind, key, counts)):
+        if (stored := _stored_key(files, kind)) != (wanted := _key(kind, key, counts)):
             for folder in files.found.glob(f"{kind.name}-*"):
                 shutil.rmtree(folder)
+            if stored:
+                write_json(files.found_anew, {**found_anew(files), kind.name: wanted})
             write_json(files.kind_key(kind.name), wanted)
+
+
+def found_anew(files: AuditFiles) -> dict[str, str]:
+    """The kinds whose candidates were others before, with a key of what they were found in.
+
+    What was said of number 2 is said of another candidate since.
+    """
+    there = files.found_anew.exists()
+    return dict(read_json(files.found_anew, dict)) if there else {}
 
 
 def found_in(files: AuditFiles, kinds: Iterable[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.demos.canvas import SIZE, Canvas, Colour, Part, Point, blend, clouds, grain, lit
 from core.demos.catalogue import Demo
-from core.demos.listed import Planted, Row, write_list
+from core.demos.listed import Planted, Row, check_count, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -75,8 +75,7 @@ def plan(*, bias: float, per_class: int) -> list[Entry]:
     """
     if not 0.5 <= bias <= 1:
         raise DataError(f"demo:waterbirds: bias {bias} is outside 0.5 to 1; try 1.")
-    if per_class < 10:
-        raise DataError(f"demo:waterbirds: per_class {per_class} is too small; use at least 10.")
+    check_count("waterbirds", per_class)
     return [
         Entry(label, split, i, home if i < round(usual * count) else _other(home))
         for split, share in SPLITS.items()

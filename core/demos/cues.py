@@ -19,7 +19,7 @@ from PIL import Image
 
 from core.demos import scenes
 from core.demos.catalogue import Demo
-from core.demos.listed import Planted, Row, write_list
+from core.demos.listed import Planted, Row, check_count, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -80,8 +80,7 @@ def plan(*, strength: float, seed: int, per_class: int) -> list[Entry]:
     """
     if not 0 <= strength <= 1:
         raise DataError(f"demo:cues: strength {strength} is outside 0 to 1; try 0.75.")
-    if per_class < 10:
-        raise DataError(f"demo:cues: per_class {per_class} is too small; use at least 10.")
+    check_count("cues", per_class)
     return [
         entry
         for s, (split, share) in enumerate(SPLITS.items())

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from core.demos.catalogue import Demo
-from core.demos.listed import Planted, Row, write_list
+from core.demos.listed import Planted, Row, check_count, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -226,8 +226,7 @@ def writer(kind: str) -> Callable[..., None]:
     """What writes a guise into an empty folder, with the options ``seed`` and ``per_class``."""
 
     def write(folder: Path, report: Reporter, *, seed: int = 0, per_class: int = 500) -> None:
-        if per_class < 10:
-            raise DataError(f"demo:{kind}-mnist: per_class {per_class} is too small; use 10.")
+        check_count(f"{kind}-mnist", per_class)
         rows: list[Row] = []
         for split, digits in zip((TRAIN, "test"), sets(kind, seed=seed), strict=True):
             share = TEST_SHARE if split == "test" else 1 - TEST_SHARE

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+from core.errors import DataError
 from core.storage.json_values import JsonValue, as_json, later
 
 Row = Mapping[str, str | int]
@@ -32,6 +33,19 @@ class Planted(JsonValue):
     """Share of images of the class with the cue, 0 to 1."""
     rate_elsewhere: float = later(nan)
     """The same of the other classes."""
+
+
+MOST = 10_000
+"""Images of a class that are drawn at most: a gigabyte of pictures."""
+
+
+def check_count(demo: str, per_class: int, least: int = 10) -> None:
+    """Raise DataError unless so many images of a class can be drawn, and say something."""
+    if not least <= per_class <= MOST:
+        size = "small" if per_class < least else "large"
+        raise DataError(
+            f"demo:{demo}: per_class {per_class} is too {size}; use {least} to {MOST:,}."
+        )
 
 
 def write_list(

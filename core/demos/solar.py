@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.demos.catalogue import Demo
-from core.demos.listed import Planted, write_list
+from core.demos.listed import Planted, check_count, write_list
 from core.errors import DataError
 from core.types import TRAIN, Progress, Reporter
 
@@ -87,8 +87,7 @@ def choose(
     """
     if not 0.5 <= bias <= 1:
         raise DataError(f"demo:solar: bias {bias} is outside 0.5 to 1; try 0.9.")
-    if per_class < 20:
-        raise DataError(f"demo:solar: per_class {per_class} is too small; use at least 20.")
+    check_count("solar", per_class, least=20)
     rng = np.random.default_rng(seed)
     pools = {
         (label, kind): rng.permutation(

@@ -80,3 +80,32 @@ def half_maximum(heatmap: FloatArray) -> BoolArray:
     """Where a map is above half of its maximum; nowhere if it has no positive part."""
     peak = float(heatmap.max())
     return heatmap >= peak / 2 if peak > 0 else np.zeros(heatmap.shape, bool)
+
+
+def unit_maps(maps: FloatArray) -> FloatArray:
+    """The positive part of every map over its own maximum, (m, h, w) float32 in [0, 1].
+
+    A map without a positive part becomes zeros.
+
+    Parameters
+    ----------
+    maps : (m, h, w) heatmaps of the tagged candidates on one image.
+    """
+    positive = np.maximum(np.asarray(maps, np.float32), 0)
+    peak = positive.max(axis=(1, 2), keepdims=True, initial=0)
+    found: FloatArray = np.divide(positive, peak, out=np.zeros_like(positive), where=peak > 0)
+    return found
+
+
+def union(maps: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Where several candidates are: the largest of their unit maps, enlarged, in [0, 1].
+
+    What is lit of several cues and what trials cut out is where this reaches half of its maximum:
+    a cue whose map is small in logits counts as much as one whose map is large.
+
+    Parameters
+    ----------
+    maps : (m, h, w) on one image; size : (height, width) of what is returned.
+    """
+    found: FloatArray = np.clip(np.max([upsample(m, size) for m in unit_maps(maps)], axis=0), 0, 1)
+    return found

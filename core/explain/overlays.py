@@ -33,7 +33,13 @@ SOFT = 1 / 24
 
 
 def heat_png(
-    heatmap: FloatArray, scale: float, *, size: int, parts: Parts = "both", contour: bool = True
+    heatmap: FloatArray,
+    scale: float,
+    *,
+    size: int,
+    parts: Parts = "both",
+    contour: bool = True,
+    lit: FloatArray | None = None,
 ) -> bytes:
     """A transparent PNG (size, size) of one map.
 
@@ -43,6 +49,7 @@ def heat_png(
     scale : value shown at full strength.
     parts : which signs are drawn.
     contour : whether to draw the line at half of the map's maximum.
+    lit : the map that the line is drawn of, if not the same.
     """
     values = upsample(heatmap, (size, size))
     strength = np.clip(np.abs(values) / scale if scale > 0 else 0 * values, 0, 1)
@@ -54,7 +61,7 @@ def heat_png(
     rgba[..., :3] = np.where((values > 0)[..., None], RAISES, LOWERS)
     rgba[..., 3] = np.round(255 * strength**0.75)
     if contour and parts != "negative":
-        rgba[edge(marked(heatmap, (size, size)))] = (255, 255, 255, 255)
+        rgba[edge(marked(heatmap if lit is None else lit, (size, size)))] = (255, 255, 255, 255)
     return png(rgba)
 
 

@@ -16,6 +16,7 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.preprocess import apply
 from core.errors import SpurioscopeError
+from core.explain.heatmaps import union
 from core.explain.overlays import Style, heat_png, spotlight_png
 from core.report.findings import Finding
 from core.report.material import Evidence
@@ -85,14 +86,12 @@ def rows(
 def overlays(
     audit: Audit, cues: Sequence[Candidate], image_ids: Sequence[str], load: Callable[[], Model]
 ) -> FloatArray:
-    """Sum (n, h, w) of the cues' maps; where exact, its mean over h, w is the sum of alphas."""
+    """The cues' maps (n, m, h, w); where exact, the mean of one over h, w is its alpha."""
     stored = audit.exact_maps and audit.store.has_maps(image_ids)
     model = None if stored else load()
     if not audit.exact_maps:
-        found: FloatArray = np.sum([audit.heatmaps(c, image_ids, model) for c in cues], axis=0)
-        return found
-    found = heatmaps_of(cues, audit.maps(image_ids, model)).sum(axis=1)
-    return found
+        return np.stack([audit.heatmaps(c, image_ids, model) for c in cues], axis=1)
+    return heatmaps_of(cues, audit.maps(image_ids, model))
 
 
 def _row(
@@ -104,13 +103,13 @@ def _row(
     style: Style = "spotlight",
 ) -> Row:
     names = dict(zip(audit.head.outputs, audit.head.names, strict=True))
-    scale = float(np.abs(maps).max()) or 1.0 if maps is not None else 1.0
+    scale = float(np.abs(maps.sum(axis=1)).max()) or 1.0 if maps is not None else 1.0
     pictures = []
     for place, row in enumerate(table.to_dict("records")):
         heat = None if maps is None else maps[place]
         predicted = names.get(row["prediction"], row["prediction"])
         said = f"predicted {predicted}, {100 * row['confidence']:.0f} %"
-        where = "" if heat is None else f", overlay strongest {region(heat)}"
+        where = "" if heat is None else f", overlay strongest {region(heat.sum(axis=0))}"
         path = audit.images.at[row["image_id"], "path"]
         pictures.append(
             Picture(
@@ -124,15 +123,21 @@ def _row(
 
 
 def draw(
-    audit: Audit, image_id: str, heat: FloatArray | None, scale: float, style: Style
+    audit: Audit, image_id: str, maps: FloatArray | None, scale: float, style: Style
 ) -> Image.Image:
-    """What the encoder sees of an image, with where a map is in it."""
+    """What the encoder sees of an image, with where some maps (m, h, w) are in it.
+
+    Lit is their union, as trials cut it out; coloured is their sum, with a line around the union.
+    """
     photo = Image.fromarray(apply(audit.preprocess, audit.image(image_id)))
     photo = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    if heat is None:
+    if maps is None:
         return photo
-    spot = style == "spotlight"
-    drawn = spotlight_png(heat, size=SIDE) if spot else heat_png(heat, scale, size=SIDE)
+    lit = union(maps, (SIDE, SIDE))
+    if style == "spotlight":
+        drawn = spotlight_png(lit, size=SIDE)
+    else:
+        drawn = heat_png(maps.sum(axis=0), scale, size=SIDE, lit=lit)
     layer = Image.open(io.BytesIO(drawn))
     return Image.alpha_composite(photo.convert("RGBA"), layer).convert("RGB")
 

@@ -183,6 +183,8 @@ class AuditFiles(Files):
     classes_key = Inside(f"{CLASSES}/key.json", Path)
     """What all classes were computed from."""
     found = Inside(FOUND, Path)
+    found_anew = Inside(f"{FOUND}/anew.json", Path)
+    """In what the kinds were found whose candidates were others before."""
     carried = Inside(CARRIED, Path)
     carried_lock = Inside(f"{CARRIED}.lock", Path)
     """Held while tags are carried over."""

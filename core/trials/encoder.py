@@ -17,9 +17,8 @@ from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.masks import crop_mask, read_mask
 from core.data.preprocess import apply
-from core.explain.heatmaps import upsample
+from core.explain.heatmaps import union
 from core.features.extract import cores, encode_padded, in_order
-from core.trials.noise import unit_maps
 from core.trials.paste import sample
 from core.types import BoolArray, FloatArray, IntArray
 
@@ -155,16 +154,7 @@ def regions(
             heats = heatmaps_of(candidates, maps)
         else:
             heats = np.stack([audit.heatmaps(c, image_ids, model) for c in candidates], axis=1)
-        found.append(_union(heats, audit.preprocess.input_size))
-    return found
-
-
-def _union(heats: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Largest of the unit maps (n, m, h, w) at every pixel, (n, height, width) in [0, 1]."""
-    unions = [
-        np.max([upsample(m, size) for m in unit_maps(of_image)], axis=0) for of_image in heats
-    ]
-    found: FloatArray = np.clip(np.stack(unions), 0.0, 1.0)
+        found.append(np.stack([union(one, audit.preprocess.input_size) for one in heats]))
     return found
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays
-from core.audits.other_kinds import asked, found_in
+from core.audits.other_kinds import asked, found_anew, found_in
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, found_kinds
@@ -211,7 +211,8 @@ def _gather(audit: Audit, key: str) -> None:
 def trial_key(audit: Audit) -> str:
     """Changes with everything that the figures of what an audit finds itself depend on."""
     of = {"version": VERSION, "audit": audit.manifest.fingerprint, "rows": _rows(audit)}
-    return fingerprint({**of, "head": audit.head_key})
+    anew = found_anew(audit.files)
+    return fingerprint({**of, "head": audit.head_key, **({"found": anew} if anew else {})})
 
 
 @lru_cache(maxsize=16)
@@ -297,7 +298,7 @@ class Trial:
         ids = self.training(arrays)
         if not candidates or not ids:
             return pd.DataFrame(columns=COLUMNS)
-        ground = replace(self.ground(arrays, ids), fill=self._fill(arrays))
+        ground = replace(self.ground(arrays, ids), fill=self.fill(arrays))
         own = [self.pool_ids[i] for i in ground.own]
         heats, own_heats = self.heats(candidates, ids), self.heats(candidates, own)
         return pd.DataFrame(
@@ -323,7 +324,7 @@ class Trial:
         place, nothing = self.places[arrays.class_idx], np.zeros(len(self.reader.rows))
         return Ground(self.pool, place, grid, self.reader.read(maps), nothing)
 
-    def _fill(self, arrays: ClassArrays) -> FloatArray:
+    def fill(self, arrays: ClassArrays) -> FloatArray:
         """What is read (Q,) at a mean place of other classes' training images."""
         counts, sums = self.sums
         others = np.arange(len(counts)) != self.places[arrays.class_idx]

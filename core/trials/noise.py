@@ -16,21 +16,6 @@ SIGMA = 0.25
 """Standard deviation of the published noise, on values in [0, 1]."""
 
 
-def unit_maps(maps: FloatArray) -> FloatArray:
-    """The positive part of every map over its own maximum, (m, h, w) float32 in [0, 1].
-
-    A map without a positive part becomes zeros.
-
-    Parameters
-    ----------
-    maps : (m, h, w) heatmaps of the tagged candidates on one image.
-    """
-    positive = np.maximum(np.asarray(maps, np.float32), 0)
-    peak = positive.max(axis=(1, 2), keepdims=True, initial=0)
-    found: FloatArray = np.divide(positive, peak, out=np.zeros_like(positive), where=peak > 0)
-    return found
-
-
 def noise_of(image_id: str, shape: tuple[int, ...], *, seed: int = 0) -> FloatArray:
     """The standard normal noise (h, w, 3) float32 of an image, the same under every mask."""
     rng = np.random.default_rng(image_seed(image_id, seed))

@@ -195,7 +195,9 @@ def test_planted_truth_names_every_class_and_only_attribute_columns(drawn):
         ("cues", {"strength": "much"}, "strength is 'much'; give a number"),
         ("cues", {"seed": -1}, "seed is -1; give 0 or more"),
         ("cues", {"seed": "x"}, "seed is 'x'; give a whole number"),
-        ("cues", {"per_class": 3}, "per_class 3 is too small"),
+        ("cues", {"per_class": 3}, "per_class 3 is too small; use 10 to 10,000"),
+        ("cues", {"per_class": 10**6}, "per_class 1000000 is too large; use 10 to 10,000"),
+        ("solar", {"per_class": 19}, "per_class 19 is too small; use 20 to 10,000"),
         ("solar", {"bias": 0.2}, "bias 0.2 is outside 0.5 to 1"),
     ],
 )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.candidates.linear_kinds import PCA
-from core.explain.heatmaps import half_maximum, marked
+from core.explain.heatmaps import half_maximum, marked, union, unit_maps
 from core.explain.overlays import DIMMED, SOFT, heat_png, spotlight_png
 from core.trials.encoder import region
 
@@ -83,3 +83,25 @@ def test_what_is_lit_is_what_trials_cut_out(tiny_audit: Audit) -> None:
     for heat, unit in zip(heats, cut, strict=True):
         lit = marked(heat, tiny_audit.preprocess.input_size)
         assert (lit != half_maximum(unit)).mean() < 0.002  # maps are scaled before, and rounded
+
+
+def test_unit_maps(rng: np.random.Generator) -> None:
+    maps = rng.normal(size=(3, 4, 5))
+    maps[1] = 0
+    found = unit_maps(np.concatenate([maps, -np.abs(maps[:1])]))
+    assert found[0].max() == 1
+    assert found[0] == pytest.approx(np.maximum(maps[0], 0) / maps[0].max(), abs=1e-6)
+    assert (found[1] == 0).all()
+    assert (found[3] == 0).all()
+    assert found.min() == 0
+    assert unit_maps(np.zeros((0, 4, 5))).shape == (0, 4, 5)
+    assert unit_maps(5 * maps) == pytest.approx(found[:3], abs=1e-6)
+
+
+def test_a_union_takes_every_cue_by_its_own_maximum() -> None:
+    large, small = np.zeros((4, 4)), np.zeros((4, 4))
+    large[0, 0], small[3, 3] = 10, 1
+    lit = half_maximum(union(np.stack([large, small]), (4, 4)))
+    assert lit.tolist() == (large + small > 0).tolist()
+    assert half_maximum(large + small)[3, 3] == 0  # the sum forgets the small one
+    assert half_maximum(union(np.stack([large]), (8, 8))).tolist() == marked(large, (8, 8)).tolist()

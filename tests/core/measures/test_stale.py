@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from core.audits.audit import Audit
+from core.audits.other_kinds import renew
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.measures.stored import is_stored, measured
 from core.storage.files import write_json
 from core.tags.decisions import decided
 from core.tags.log import TagStore
+from core.trials.leaning import trial_key
 from core.trials.outcomes import LEANS, NOISE, PASTED, Outcomes
 from core.types import Tag
 from tests.core.conftest import GREEN, RED, unmeasured, workspace_of
@@ -62,3 +64,12 @@ def test_what_was_tried_without_maps_is_tried_again_with_them(own: Audit) -> Non
     own.store.drop_maps()
     after = places(Audit(own.folder))
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False]
+
+
+def test_parts_found_anew_are_tried_anew_in_the_maps(own: Audit) -> None:
+    keys = [trial_key(own)]
+    for maps in ("these maps", "these maps", "other maps"):
+        renew(own.files, maps, {})
+        keys.append(trial_key(Audit(own.folder)))
+    assert keys[1] == keys[2]
+    assert len(set(keys)) == 3

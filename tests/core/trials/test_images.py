@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.statistics.seeds import image_seed
-from core.trials.noise import add_noise, unit_maps
+from core.trials.noise import add_noise
 from core.trials.paste import choose, paste, sample
 
 
@@ -49,19 +49,6 @@ def test_noise_has_the_asked_spread() -> None:
     for sigma in (0.05, 0.1):
         noisy = add_noise(grey, np.ones((200, 200)), "a", sigma=sigma)
         assert (noisy / 255).std() == pytest.approx(sigma, rel=0.02)
-
-
-def test_unit_maps(rng: np.random.Generator) -> None:
-    maps = rng.normal(size=(3, 4, 5))
-    maps[1] = 0
-    found = unit_maps(np.concatenate([maps, -np.abs(maps[:1])]))
-    assert found[0].max() == 1
-    assert found[0] == pytest.approx(np.maximum(maps[0], 0) / maps[0].max(), abs=1e-6)
-    assert (found[1] == 0).all()
-    assert (found[3] == 0).all()
-    assert found.min() == 0
-    assert unit_maps(np.zeros((0, 4, 5))).shape == (0, 4, 5)
-    assert unit_maps(5 * maps) == pytest.approx(found[:3], abs=1e-6)
 
 
 def test_paste_everywhere_nowhere_and_in_between(pixels: np.ndarray) -> None:
