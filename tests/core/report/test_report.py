@@ -100,7 +100,7 @@ def test_the_model_is_loaded_once(
     quick = gathered(audit, with_model=False)
     assert not calls
     what = "noise on the tagged cues and cues pasted on other classes' images"
-    what += " and tagged candidates put in with pixels"
+    what += " and tagged candidates put in with pixels and how little of an image is enough"
     assert quick.missing == f"Not measured with these tags: {what}."
     assert "flip_rate" not in set(quick.table["measure"])
     assert not evidence.is_measured(audit, quick.decisions)
