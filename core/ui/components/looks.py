@@ -116,7 +116,7 @@ def _shown(audit: Audit, key: CandidateKey, method: str) -> bool:
     found, frames = look_of(audit, key, said), said.arrays["frames"]
     side = "above" if found.lifted else "not above"
     st.markdown(
-        f"**{blocks.plain(tagged.names(audit).heading(key))}** {blocks.plain(found.words)}; "
+        f"**{blocks.plain(tagged.names(audit).heading(key))}**: {blocks.plain(found.words)}; "
         f"α is {side} the 99th percentile of the class's training images ({found.real:.2f})."
     )
     st.image(
