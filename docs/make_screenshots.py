@@ -65,6 +65,8 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     second_opinion(workspace, first)
     command(workspace, "measure", first.name)
     command(workspace, "factors", first.name)
+    command(workspace, "discover", first.name, "--class", "van")
+    command(workspace, "discover", first.name, "--class", "van", "--method", "look", "--count", "3")
     if workspace.named(CORRECTED) is None:
         command(workspace, "mitigate", first.name, "--method", "pclarc", "--name", CORRECTED)
     command(workspace, "compare", first.name, CORRECTED)
@@ -108,6 +110,9 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     for page, names in (("compare", compare.VIEWS), ("measures", measures.VIEWS)):
         for name in list(names)[1:]:
             shown[f"{page}-{name}"] = f"{shown[page]}&view={name}"
+    shown["components-looks"] = f"{shown['components']}&looks=1"
+    shown["components-strategies"] = f"{shown['components']}&kind=cluster&strategies=1"
+    shown["map-spectral"] = f"map?audit={found.id}&scope=psi:van&projection=spectral-psi"
     shown["compare-image"] += f"&image={image}"
     return shown
 
