@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -69,10 +70,13 @@ def run() -> list[Line]:
 
 def cases() -> Iterator[Case]:
     """Every interval that a page shows, in the worlds that are hardest for it."""
+    from benchmarks.model_differences import differences
+
     yield from _flips()
     yield from _tables()
     yield from _precision()
     yield from _calibration()
+    yield from differences()
     yield from _gaps()
     yield from _groups()
     yield from _robustness()
@@ -224,7 +228,9 @@ def _scores(
     return np.concatenate([positive, negative])
 
 
-def _true_precision(first: int, second: int, apart: float, kind: str) -> float:
+@cache
+def true_precision(first: int, second: int, apart: float, kind: str) -> float:
+    """Average precision of as many images as there might be, in the same ratio."""
     from sklearn.metrics import average_precision_score
 
     times = 400_000 // (first + second)
@@ -236,7 +242,7 @@ def _average(first: int, second: int, apart: float, kind: str) -> Draw:
     from core.statistics.bootstrap import bootstrapped
     from core.statistics.separation import precision_parts, weighted_precision
 
-    truth = _true_precision(first, second, apart, kind)
+    truth = true_precision(first, second, apart, kind)
     positive = np.arange(first + second) < first
 
     def draw(rng: np.random.Generator) -> Drawn:
@@ -255,7 +261,7 @@ def _moved() -> Draw:
     from core.statistics.bootstrap import bootstrapped
     from core.statistics.estimates import Precision
 
-    truth = _true_precision(20, 20, 2, "plain") - _true_precision(20, 20, 1, "plain")
+    truth = true_precision(20, 20, 2, "plain") - true_precision(20, 20, 1, "plain")
     positive, estimate = np.arange(40) < 20, Precision()
 
     def draw(rng: np.random.Generator) -> Drawn:
@@ -284,7 +290,6 @@ def _calibration() -> Iterator[Case]:
         for off in (0.0, 0.03, 0.15):
             wider = "a bound" if off else "exact from one side"
             yield Case(f"calibration error {off:g}, {images} images", _error(images, off), wider)
-    yield Case("difference of calibration errors, 300 images", _errors(), "a bound")
 
 
 def _error(images: int, off: float) -> Draw:
@@ -300,19 +305,6 @@ def _error(images: int, off: float) -> Draw:
         sampled = Sampled(calibration_error(sure, right), np.abs(sums).sum(axis=1) / images)
         low, high = bootstrap_interval(sampled)
         return off, (max(low, 0.0), high), calibration_interval(sure, right)[1:3]
-
-    return draw
-
-
-def _errors() -> Draw:
-    from core.statistics.calibration import calibration_interval
-    from core.statistics.intervals import combined
-
-    def draw(rng: np.random.Generator) -> Drawn:
-        sure, level = 0.25 + 0.75 * rng.beta(2, 0.8, 300), rng.random(300)
-        found = [calibration_interval(sure, level < sure - off)[:3] for off in (0.03, 0.1)]
-        _, low, high = combined(found[1], found[0], signs=(1, -1))
-        return 0.07, NONE, (low, high)
 
     return draw
 

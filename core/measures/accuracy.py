@@ -9,9 +9,10 @@ from core.measures.cells import Context, Figure
 from core.measures.measure import ALL, BOTH, EFFECT, EVERY, MCNEMAR, SEVERAL, Measure, Sample
 from core.measures.scope import Scope
 from core.statistics.bootstrap import RESAMPLES
-from core.statistics.calibration import calibrated_level, calibration_interval
+from core.statistics.calibration import BINS, bin_sums, calibrated_level, calibration_interval
 from core.statistics.intervals import share
-from core.statistics.paired import Sampled
+from core.statistics.paired import Sampled, resamples
+from core.types import BoolArray, FloatArray
 
 
 def _accuracy(context: Context, audit: Audit) -> Figure:
@@ -27,7 +28,22 @@ def _calibration(context: Context, audit: Audit) -> Figure:
     value, low, high, plain = calibration_interval(sure, right)
     chance = calibrated_level(sure)
     note = f"plain {plain:.3f}, a calibrated model of these confidences {chance:.3f} by chance"
-    return Figure(Sampled(value, np.full(RESAMPLES, np.nan)), (low, high), len(right), note)
+    return Figure(Sampled(value, _resampled(context, right, sure)), (low, high), len(right), note)
+
+
+ALIKE = 500
+"""Resamples that say how alike the calibration errors of two models are."""
+
+
+def _resampled(context: Context, right: BoolArray, sure: FloatArray) -> FloatArray:
+    """The plain error (ALIKE,) under resamples that are the same for every model."""
+    sums = np.zeros((ALIKE, BINS))
+    for label in context.shared.labels:
+        rows = context.shared.rows(label)
+        weights = resamples(len(rows), label, count=ALIKE)
+        sums += bin_sums(sure[rows], right[rows], weights)
+    found: FloatArray = np.abs(sums).sum(axis=1) / len(right)
+    return found
 
 
 def _correct(scope: Scope, label: str) -> Sample:

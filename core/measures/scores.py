@@ -394,7 +394,6 @@ AREA = Measure(
     source="Hanley & McNeil 1982",
     views=(SEVERAL,),
     figure=partial(_scores, estimate=Area()),
-    test=BOTH,
 )
 CLASSIFIED = Measure(
     "share_classified",

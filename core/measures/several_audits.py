@@ -14,6 +14,7 @@ from core.measures.availability import COST, make_trials, missing
 from core.measures.cells import Context, Figure, Figures, figures_of
 from core.measures.decimals import figure, interval, p_value
 from core.measures.measure import (
+    BOOTSTRAP,
     BOTH,
     EXACT,
     MCNEMAR,
@@ -25,7 +26,7 @@ from core.measures.measure import (
 )
 from core.measures.registry import MEASURES
 from core.measures.shared_images import Shared, shared_images
-from core.statistics.intervals import combined, interval_p
+from core.statistics.intervals import interval_p
 from core.statistics.multiplicity import corrected
 from core.statistics.paired import (
     bootstrap_interval,
@@ -33,6 +34,7 @@ from core.statistics.paired import (
     difference,
     mcnemar,
     paired_interval,
+    shared_difference,
 )
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided
@@ -185,9 +187,9 @@ def _change(
     value = scale * change.value
     if measure.test == EXACT:
         return value, value, value, float("nan")
-    if measure.test == BOTH:
-        ends = ((figure.sampled.value, *figure.interval), (other.sampled.value, *other.interval))
-        bounds = combined(*ends, signs=(1, -1))
+    still = not any(np.ptp(each.sampled.samples) for each in (figure, other))
+    if measure.test == BOTH or (measure.test == BOOTSTRAP and still):
+        bounds = shared_difference(other.sampled, other.interval, figure.sampled, figure.interval)
         return value, scale * bounds[1], scale * bounds[2], interval_p(*bounds)
     if measure.test == MCNEMAR:
         mine, theirs = context.shared.correct(audit), context.shared.correct(base)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.statistics.bootstrap import RESAMPLES, percentiles
-from core.statistics.intervals import critical
+from core.statistics.intervals import critical, paired_difference
 from core.types import BoolArray, FloatArray, IntArray
 
 CHUNK = 2**22
@@ -104,6 +104,30 @@ def bootstrap_interval(found: Sampled) -> tuple[float, float]:
 def difference(found: Sampled, other: Sampled) -> Sampled:
     """``found`` minus ``other``, resample by resample."""
     return Sampled(found.value - other.value, found.samples - other.samples)
+
+
+def shared_difference(
+    before: Sampled, ends: tuple[float, float], after: Sampled, others: tuple[float, float]
+) -> tuple[float, float, float]:
+    """After minus before from the intervals of both, which the same images made.
+
+    Square-and-add (:func:`core.statistics.intervals.paired_difference`) with the correlation that
+    both figures have under the same resamples; 0 where either does not move. Where an interval
+    begins at 0, the least value of an error, that error may lie on either side of what it is
+    measured from, and with it the correlation: the distances are added.
+
+    Parameters
+    ----------
+    before, after : both under the same resamples; ends, others : their 95 % intervals.
+    """
+    correlation = -1.0 if min(ends[0], others[0]) <= 0 else _correlation(before, after)
+    return paired_difference((before.value, *ends), (after.value, *others), correlation)
+
+
+def _correlation(before: Sampled, after: Sampled) -> float:
+    away = [each.samples - each.samples.mean() for each in (before, after)]
+    spread = float(np.linalg.norm(away[0]) * np.linalg.norm(away[1]))
+    return float(away[0] @ away[1]) / spread if spread > 0 else 0.0
 
 
 def bootstrap_p(found: Sampled) -> float:

@@ -62,11 +62,12 @@ def show(context: Context, table: Table, baseline: Audit) -> None:
     """Every figure with its interval and its difference to the baseline."""
     st.html(style() + html(context, table, baseline))
     st.caption(
-        "95 % intervals. Differences: McNemar's exact test for accuracy, both intervals for "
-        "spurious scores and calibration, a bootstrap of the same images for the others (of the "
-        f"cues for flip rates); p after Holm's correction over the {table.tests:,} tests of this "
-        "table, **bold** below 0.05. Intervals of differences are not corrected. Speeds are not "
-        "tested: they were measured one after the other, at the load that stands beside them."
+        "95 % intervals. Differences: McNemar's exact test for accuracy, both intervals and what "
+        "the same images do to both for average precision and calibration, a bootstrap of the same "
+        "images for the others (of the cues for flip rates); p after Holm's correction over the "
+        f"{table.tests:,} tests of this table, **bold** below 0.05. Intervals of differences are "
+        "not corrected. Speeds are not tested: they were measured one after the other, at the load "
+        "that stands beside them."
     )
     if len(context.audits) > FULL:
         st.caption(

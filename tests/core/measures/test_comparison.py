@@ -180,6 +180,7 @@ def test_a_model_against_its_own_copy_differs_nowhere(wired: Workspace) -> None:
     for name in ("accuracy", "mean_spurious_gap", "worst_group_accuracy", "calibration_error"):
         cell = table.rows[name, "0" * 12]
         assert cell.difference == 0
+        assert cell.difference_low <= 0 <= cell.difference_high
         assert cell.p == 1
         assert not cell.certain
 

@@ -17,10 +17,27 @@ from core.statistics.paired import (
     mcnemar,
     paired_interval,
     resamples,
+    shared_difference,
     weighted_gap,
     weighted_share,
 )
 from core.statistics.separation import weighted_auroc, weighted_precision
+
+
+def test_a_difference_from_both_intervals_knows_what_they_share(rng: np.random.Generator) -> None:
+    shared, own = rng.normal(size=(2, 4000))
+    old = Sampled(0.4, 0.4 + 0.05 * shared)
+    new = Sampled(0.6, 0.6 + 0.05 * (0.8 * shared + 0.6 * own))
+    ends = ((0.3, 0.5), (0.5, 0.7))
+    alike = float(np.corrcoef(old.samples, new.samples)[0, 1])
+    half = np.sqrt(0.02 - 2 * alike * 0.01)
+    found = shared_difference(old, ends[0], new, ends[1])
+    assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    unknown = shared_difference(old, (0.0, 0.5), new, ends[1])  # on either side: sums
+    assert unknown == pytest.approx((0.2, 0.2 - 0.2, 0.2 + 0.5))
+    still = Sampled(0.4, np.full(4000, 0.4))
+    apart = shared_difference(still, ends[0], new, ends[1])
+    assert apart == pytest.approx((0.2, 0.2 - np.sqrt(0.02), 0.2 + np.sqrt(0.02)))
 
 
 def test_resamples_are_the_same_for_the_same_name() -> None:
