@@ -22,7 +22,7 @@ from benchmarks.plants import CUES, ELSEWHERE, OWNER, Plant, bounds, planted
 PREVALENCES = (0.3, 0.5, 0.8, 0.95, 1.0)
 CASES = [*((share, ELSEWHERE) for share in PREVALENCES), (0.8, 0.2)]
 """Share of the owner's training photos with the cue, and of the others; the last gives groups."""
-FIRST_SEED = 3
+FIRST_SEED = 6
 """Those before were looked at while the rule was made."""
 SEEDS = int(os.environ.get("SPURIOSCOPE_SEEDS", "3"))
 LEAST = {"0.5": 0.62, "0.8": 0.62, "0.95": 0.55}
