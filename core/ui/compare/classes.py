@@ -104,7 +104,9 @@ def _alike(context: Context, names: dict[str, str], kind: str) -> None:
         name: st.column_config.NumberColumn(format="%.2f")
         for name in ("Pearson", "low", "high", "Spearman")
     }
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", column_config=number)
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, width="stretch", placeholder="", column_config=number
+    )
     st.caption(
         "Models that lean on cues in the same classes have it from the data they share. Gaps of "
         "few images are noisy, which pulls correlations towards zero."

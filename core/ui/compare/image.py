@@ -98,6 +98,7 @@ def _predictions(a: Audit, b: Audit, image_id: str) -> None:
         table.rename(columns={"A": f"A: {a.name}", "B": f"B: {b.name}"}),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={f"A: {a.name}": percent, f"B: {b.name}": percent},
     )
 
@@ -208,6 +209,7 @@ def _differences(
             ),
             hide_index=True,
             width="stretch",
+            placeholder="",
             column_config={
                 name: st.column_config.NumberColumn(format="%+.2f")
                 for name in ("in A", "in B", "difference")

@@ -128,6 +128,7 @@ def matched(a: Audit, b: Audit, label: str) -> None:
         shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={
             "component_a": "Component of A",
             "component_b": "Component of B",
@@ -179,6 +180,7 @@ def matched_parts(a: Audit, b: Audit, label: str) -> None:
         pd.DataFrame(shown),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={"Correlation of their maps": number},
     )
     options = {"": "none", **{str(one.number): first.written(one) for one, _ in keys}}

@@ -68,6 +68,7 @@ def _numbers(found: Robustness) -> None:
         found.points.drop(columns="audit"),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={
             **dict.fromkeys(columns, percent),
             "rho": st.column_config.NumberColumn(

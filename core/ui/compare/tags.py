@@ -90,5 +90,6 @@ def _one(source: Audit, target: Audit, store: TagStore) -> None:
         pd.DataFrame(rows),
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={"correlation": number, "its correlation": number},
     )

@@ -188,12 +188,12 @@ def table_of(audit: Audit, table: pd.DataFrame) -> None:
 
 
 def _number(title: str) -> Any:
-    return st.column_config.TextColumn(title, alignment="right", width=84)
+    return st.column_config.TextColumn(title, alignment="right", width=70)
 
 
 COLUMNS = {
-    "class": st.column_config.TextColumn("Class", width=104, pinned=True),
-    "measure": st.column_config.TextColumn("Measure", width=224),
+    "class": st.column_config.TextColumn("Class", width=92, pinned=True),
+    "measure": st.column_config.TextColumn("Measure", width=172),
     "of": st.column_config.TextColumn("Of", width=136),
     "before": _number("Before"),
     "after": _number("After"),
@@ -225,7 +225,6 @@ def in_words(table: pd.DataFrame) -> pd.DataFrame:
         {
             "class": table["class_name"].replace("", "all classes"),
             "measure": [_title(name) for name in table["measure"]],
-            "of": table["subject"].str.replace(BY_RANK, r"\1 images a side", regex=True),
             **cells,
             "interval": [
                 interval(low, high, unit, sign="+")
@@ -233,6 +232,7 @@ def in_words(table: pd.DataFrame) -> pd.DataFrame:
                     table["change_low"], table["change_high"], units, strict=True
                 )
             ],
+            "of": table["subject"].str.replace(BY_RANK, r"\1 images a side", regex=True),
             "images": table["n"],
             "acted_on": table["acted_on"],
         }
