@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -193,7 +193,7 @@ def _kept(
         "overlay": _overlays(list(told.values()), overlays),
         "labels": np.stack(_numbered(list(told.values()))),
         "points": np.stack([found.points for found in told.values()]).astype(np.float32),
-        "apart": np.array([astuple_of(found.apart) for found in told.values()]),
+        "apart": np.array([astuple(found.apart) for found in told.values()]),
         "notes": np.array([found.note for found in told.values()]),
     }
     for name, found in told.items():
@@ -203,11 +203,6 @@ def _kept(
             len(found.centres), len(found.mean)
         )
     return kept
-
-
-def astuple_of(found: Apart) -> tuple[float, float, float, float]:
-    """Its numbers, in order."""
-    return found.score, found.control, found.p, found.share
 
 
 def _numbered(told: Sequence[Told]) -> list[IntArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import streamlit as st
 
@@ -15,8 +17,23 @@ from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import gallery
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SWITCH = "strategies"
 """Parameter of the address."""
+
+COLUMNS = {
+    "class_name": "class",
+    "space": "by",
+    "clusters": "clusters",
+    "score": "Fisher score",
+    "control": "of a cloud without groups",
+    "p_corrected": "p, corrected",
+    "smaller": "smaller side",
+    "apart": "stands apart",
+}
+"""Of the table of classes, with their words."""
 
 MEMBERS = 8
 SIZE = 120
@@ -109,25 +126,11 @@ def _mean(one: Strategy) -> bytes:
     return heat_png(one.overlay, float(np.max(one.overlay)), size=SIZE, parts="positive")
 
 
-def _classes(table: object) -> None:
+def _classes(table: pd.DataFrame) -> None:
     """Every class that was looked at, those first that fall in two."""
-    import pandas as pd
-
-    assert isinstance(table, pd.DataFrame)
     st.markdown("**Classes by how far they fall in two**")
     st.dataframe(
-        pd.DataFrame(
-            {
-                "class": table["class_name"],
-                "by": table["space"].map(SPACES),
-                "clusters": table["clusters"],
-                "Fisher score": table["score"],
-                "of a cloud without groups": table["control"],
-                "p, corrected": table["p_corrected"],
-                "smaller side": table["smaller"],
-                "stands apart": table["apart"],
-            }
-        ),
+        table.assign(space=table["space"].map(SPACES))[[*COLUMNS]].rename(columns=COLUMNS),
         hide_index=True,
         width="stretch",
     )

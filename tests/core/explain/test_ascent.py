@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.explained import Asked, explain
 from core.audits.strategies import discover
@@ -115,6 +117,21 @@ def test_every_method_says_what_it_did_and_keeps_it(
         np.testing.assert_array_equal(again.arrays["pictures"], said.arrays["pictures"])
     assert "right predictions withstand a push" in said.words
     assert said.facts["method"] in ("npfv", "fourier")
+
+
+def test_the_leading_ones_are_drawn_by_one_command_the_surest_first(
+    own: Audit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--workspace", str(own.folder.parent.parent), "--json"]
+    asked = ["discover", own.name, "--class", "leaf", "--method", "npfv"]
+    assert main([*asked, "--count", "2", *at]) == 0
+    said = json.loads(capsys.readouterr().out)["pictures"]
+    assert {row["key"] for row in said} == {"leaf/pca-0", "leaf/pca-1"}
+    odds = [row["probability"] for row in said]
+    assert odds == sorted(odds, reverse=True)
+    assert all(row["lifted"] == (row["alpha"] > row["real"]) for row in said)
+    assert main([*asked, "--kind", "parts", *at]) == 2
+    assert "choose" in capsys.readouterr().err
 
 
 def test_what_has_no_slope_says_so(own: Audit, model: Model) -> None:
