@@ -42,12 +42,6 @@ class Answer:
         return up / (up + down) if up + down else float("nan")
 
     @property
-    def tcav_error(self) -> float:
-        """Its binomial standard error."""
-        changed = sum(self._signs)
-        return float(np.sqrt(self.tcav * (1 - self.tcav) / changed)) if changed else float("nan")
-
-    @property
     def sizes(self) -> FloatArray:
         """(n,) size of every slope; their mean is the sensitivity."""
         sizes: FloatArray = np.abs(self.slopes)
