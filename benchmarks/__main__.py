@@ -41,6 +41,8 @@ PARTS = {
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
     "data": "Planted wrong labels, copies and cheap shortcuts",
     "visualisation": "Drawn pictures, and the time of SpRAy",
+    "attributions": "Attributions on photos with a planted cue",
+    "propagation": "Architectures that relevance propagation explains",
     "names": "What routes of suggestions say of cues",
     "guidance": "Model guidance on a rendered Waterbirds-100",
     "guidance_choice": "Settings of model guidance, chosen on held-out training images",

@@ -13,6 +13,7 @@ def _own(name: str) -> Explainer:
 EXACT, GRAD_CAM, IG, OCCLUSION, LRP = map(
     _own, ("exact", "grad_cam", "integrated_gradients", "occlusion", "lrp")
 )
-INPUT_X_GRADIENT, GRADIENT_SHAP, SALIENCY, GUIDED = map(
-    _own, ("input_x_gradient", "gradient_shap", "saliency", "guided_backpropagation")
+INPUT_X_GRADIENT, GRADIENT_SHAP, SALIENCY = map(
+    _own, ("input_x_gradient", "gradient_shap", "saliency")
 )
+GUIDED, MASK = map(_own, ("guided_backpropagation", "learned_mask"))

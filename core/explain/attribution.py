@@ -55,6 +55,7 @@ ATTRIBUTIONS: Registry[Attribution] = Registry(
         "core.explain.gradient_shap:GRADIENT_SHAP",
         "core.explain.pixel_gradients:SALIENCY",
         "core.explain.guided_backpropagation:GUIDED_BACKPROPAGATION",
+        "core.explain.learned_mask:LEARNED_MASK",
     ),
 )
 

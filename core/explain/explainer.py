@@ -180,7 +180,7 @@ EXPLAINERS: Registry[Explainer] = Registry(
         *(f"core.explain.attributed:{name}" for name in ("EXACT", "GRAD_CAM", "IG", "OCCLUSION")),
         *(f"core.explain.attributed:{name}" for name in ("LRP", "INPUT_X_GRADIENT")),
         *(f"core.explain.attributed:{name}" for name in ("GRADIENT_SHAP", "SALIENCY", "GUIDED")),
-        "core.explain.crp:CRP",
+        *("core.explain.attributed:MASK", "core.explain.crp:CRP", "core.explain.trust:TRUST"),
     ),
 )
 """By name, in the order of every list."""

@@ -208,10 +208,14 @@ def test_methods_stand_side_by_side_and_are_made_once(
     table = app.dataframe[-1].value
     assert table.index.tolist() == ["Exact map", "LRP", "Occlusion"]
     assert np.diag(table[table.index].to_numpy()) == pytest.approx(1)
-    assert table.loc["LRP", "sum"] == pytest.approx(table.loc["LRP", "of"], abs=1e-3)
-    assert table["of"].nunique() == 1
+    for name in ("LRP", "Exact map"):
+        adds = table.loc[name, "adds up to"]
+        assert adds == pytest.approx(table.loc[name, "number"], abs=2e-3)
+    assert table["number"].nunique() == 1
     assert (table["seconds"] >= 0).all()
     assert address(app)["beside"] == view["beside"]
+    (judge,) = [button for button in app.button if button.label.startswith("Judge every method")]
+    assert not judge.disabled
     monkeypatch.setattr(opened_audits, "model_of", lambda _: pytest.fail("all of it is stored"))
     drawn = pictures.render("attribution", name_of(shown["lrp"]), {"v": "1"})
     assert drawn is not None

@@ -112,7 +112,7 @@ def _pictures(
     """One picture a concept: the class through it alone."""
     how, method = look.now(audit), pictures.EXACT
     if deep and _propagated(audit, image_id, label, found):
-        method = "crp"
+        method, how = "crp", how._replace(style="colour")  # pixels are too small to be lit
     cells = []
     for concept in found:
         scale = float(np.abs(concept.heatmap).max()) or 1.0

@@ -7,14 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import ExplainRequest
+from core.audits.judged import IMAGES, judged
 from core.candidates.key import CandidateKey
 from core.errors import SpurioscopeError
 from core.explain.attribution import ATTRIBUTIONS
 from core.explain.explainer import Explanation
 from core.explain.heatmaps import agreement
 from core.types import FloatArray
-from core.ui.frame import look, pictures, state
-from core.ui.frame.blocks import LIT, html_list, plain
+from core.ui.frame import look, pictures, state, working
+from core.ui.frame.blocks import html_list, plain
 from core.ui.kit.gallery import Picture, gallery
 
 SWITCH, CHOSEN = "methods", "beside"
@@ -28,7 +30,18 @@ AGREEMENT = (
     "Agreement: rank correlation of two maps on the coarser of their grids; 1 is the same order "
     "of places, 0 none. Mirrored: the mean agreement with the others' maps turned left to right, "
     "what smooth maps of a centred image reach without knowing where anything is. One image has "
-    "no interval. Saliency and guided backpropagation have no sign of raising or lowering."
+    "no interval. The exact map averages to the number, LRP sums to it; the number of a candidate "
+    "is without its constant. Saliency, guided backpropagation and the learnt mask do not say "
+    "what lowers it."
+)
+
+TRUST = (
+    "Completeness and soundness, of the worst of three labels: whether the best pixels alone give "
+    "a label what the image gives it, and no more than that. Insertion (higher is better) and "
+    "deletion (lower): the probability of the class with only, and without, the best pixels. Each "
+    "is averaged over shares and three fills; fill sensitivity is their spread. Stability: "
+    "agreement with the map of the image with slight noise. Energy: share of what raises inside "
+    "the mask over its area, 1 knows nothing. 95 % intervals, by bootstrap over images."
 )
 
 
@@ -53,6 +66,38 @@ def section(audit: Audit, image_id: str, label: str, what: str, logit: str) -> N
         maps = {name: said.arrays["map"] for name, said in found.items()}
         st.dataframe(_table(found, agreements(maps)), width="stretch")
         st.caption(AGREEMENT)
+    _trust(audit, label)
+
+
+def _trust(audit: Audit, label: str) -> None:
+    """What every method was judged to be worth on images of the class, and a job that judges."""
+    name = audit.class_facts(label).name
+    table = judged(audit, label)
+    if not table.empty:
+        st.markdown(f"**How far the methods can be trusted for {plain(name)}**")
+        st.dataframe(_judged(table), width="stretch")
+        st.caption(TRUST)
+    working.offer(
+        ExplainRequest(audit.id, label, method="trust", count=IMAGES),
+        f"Judging maps of {name}",
+        f"Judge every method on up to {IMAGES} held-out images of the class",
+        key="trust",
+        icon=":material/balance:",
+        help="Some minutes; it can be stopped, and goes on where it was.",
+    )
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per method, a column per figure, each with its interval."""
+    shown = dict[str, dict[str, str]]()
+    for row in table.itertuples(index=False):
+        text = f"{row.value:.2f}"
+        if row.low == row.low:
+            text += f" [{row.low:.2f}, {row.high:.2f}]"
+        if row.n:
+            title = ATTRIBUTIONS[row.method].title if row.method in ATTRIBUTIONS else row.method
+            shown.setdefault(title, {})[row.figure.replace("_", " ")] = text
+    return pd.DataFrame.from_dict(shown, orient="index")
 
 
 def _explained(
@@ -81,7 +126,7 @@ def _show(
     key: CandidateKey | None,
     found: dict[str, Explanation],
 ) -> None:
-    how = look.now(audit)
+    how = look.now(audit)._replace(style="colour")  # single pixels are too small to be lit
     shown = []
     for name, said in found.items():
         title = ATTRIBUTIONS[name].title
@@ -90,8 +135,8 @@ def _show(
         photo = pictures.photo_url(audit, image_id)
         caption = f"{title} · {_seconds(said):.1f} s"
         shown.append(Picture(name, photo, url, None, caption, f"the image by {title}"))
-    gallery(shown, key="methods", size=180, dims=how.dims, enlarge="", label="Methods")
-    st.caption(f"{LIT}." if how.dims else "Every map is drawn on a scale of its own.")
+    gallery(shown, key="methods", size=180, enlarge="", label="Methods")
+    st.caption("Every map is drawn on a scale of its own.")
 
 
 def agreements(maps: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -112,8 +157,11 @@ def _table(found: dict[str, Explanation], agreed: tuple[FloatArray, FloatArray])
         for row, keep in zip(agreed[1], others, strict=True)
     ]
     rows["mirrored"] = np.round(mirrored, 2)
-    rows["sum"] = [_number(said, "sum") for said in found.values()]
-    rows["of"] = [_number(said, "number") for said in found.values()]
+    ends = [
+        _number(said, "mean" if name == pictures.EXACT else "sum") for name, said in found.items()
+    ]
+    rows["adds up to"] = np.round(ends, 3)
+    rows["number"] = [round(_number(said, "number"), 3) for said in found.values()]
     rows["seconds"] = [round(_seconds(said), 2) for said in found.values()]
     return rows
 
