@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.measure import MODEL, PHOTOS, Line
 
-IMAGES = 3
+IMAGES = 2
 PREVALENCE = 0.9
 FIGURES = (
     *("energy", "insertion", "deletion", "completeness", "soundness", "fill_sensitivity"),

@@ -117,11 +117,25 @@ _ALL = (
         source="Cohen 1960",
     ),
     Term(
+        "completeness",
+        "Whether the best pixels of a heatmap alone give a label what the whole image gives it: "
+        "the ratio of both probabilities, at most 1, of the worst of several labels.",
+        direction="1 is best",
+        source="Gupta et al. 2022",
+    ),
+    Term(
         "component",
         "A direction in which the weighted activations of a class vary together: an eigenvector "
         "of their covariance. The alphas of all components of an image add up to its logit minus "
         "the class's mean.",
         source=f"{_NEUHAUS}, section 3",
+    ),
+    Term(
+        "concept relevance",
+        "What a channel, component or part of a network adds to a class in one image, and where: "
+        "the class explained through it alone. Maps of all channels sum to that of the class.",
+        "logit units",
+        source="Achtibat et al. 2023",
     ),
     Term(
         "confusing",
@@ -269,6 +283,13 @@ _ALL = (
         "residual",
         "What the shown components of an image leave out of its logit. With it the sum is exact.",
         "logit units",
+    ),
+    Term(
+        "soundness",
+        "Whether the best pixels of a heatmap alone do not give a label more than the whole image "
+        "gives it: the ratio of both probabilities, at most 1, of the worst of several labels.",
+        direction="1 is best",
+        source="Gupta et al. 2022",
     ),
     Term("split", "Which part of the data an image belongs to: train, val or test."),
     Term(

@@ -114,6 +114,8 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     shown["components-strategies"] = f"{shown['components']}&kind=cluster&strategies=1"
     shown["map-spectral"] = f"map?audit={found.id}&scope=psi:van&projection=spectral-psi"
     shown["compare-image"] += f"&image={image}"
+    for section in ("methods", "concepts"):
+        shown[f"image-{section}"] = f"{shown['image']}&{section}=1&look=colour"
     return shown
 
 

@@ -19,6 +19,7 @@ from core.explain.heatmaps import area_words
 from core.tags.called import Names
 from core.ui.frame import look, opened, pictures, state
 from core.ui.frame.blocks import LIT, photos, plain, say
+from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
 from core.ui.kit.palette import CLASSES
 from core.ui.kit.text import html
@@ -37,7 +38,7 @@ READING = (
 
 def section(audit: Audit, image_id: str, class_idx: int, names: Names) -> None:
     """A switch, a table with the atlas, the picture of each, and reference images of one."""
-    if not state.toggle("Concepts of this image", SWITCH):
+    if not state.toggle("Concepts of this image", SWITCH, help=help_on("concept relevance")):
         return
     label = audit.head.outputs[class_idx]
     with st.container(horizontal=True, vertical_alignment="bottom"):
