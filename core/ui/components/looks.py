@@ -12,9 +12,10 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import DiscoverRequest
 from core.audits.audited import AuditedClass
 from core.candidates.key import CandidateKey
+from core.explain.overlays import png
 from core.ui.frame import blocks, pictures, state, tagged, working
 from core.ui.frame.words import help_on
-from core.ui.kit.gallery import Card, Picture
+from core.ui.kit.gallery import Card, Picture, gallery, inline
 
 SWITCH, METHOD = "looks", "drawn_by"
 """Parameters of the address."""
@@ -106,6 +107,10 @@ def section(audit: Audit, facts: AuditedClass, kind: str, names: Sequence[str]) 
     )
 
 
+def _png(pixels: np.ndarray) -> bytes:
+    return png(np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]))
+
+
 def _shown(audit: Audit, key: CandidateKey, method: str) -> bool:
     """The way to a picture and what it is held against; whether it is there."""
     from core.audits.looks import drawn, look_of
@@ -119,10 +124,16 @@ def _shown(audit: Audit, key: CandidateKey, method: str) -> bool:
         f"**{blocks.plain(tagged.names(audit).heading(key))}**: {blocks.plain(found.words)}; "
         f"α is {side} the 99th percentile of the class's training images ({found.real:.2f})."
     )
-    st.image(
-        np.concatenate(list(frames), axis=1),
-        caption=blocks.plain("steps " + ", ".join(map(str, said.arrays["steps"].tolist()))),
-        width=110 * len(frames),
+    steps = said.arrays["steps"].tolist()
+    gallery(
+        [
+            Picture(str(step), inline(_png(frame)), None, None, f"step {step}", f"At step {step}")
+            for step, frame in zip(steps, frames, strict=True)
+        ],
+        key=f"steps-{key.short}",
+        size=110,
+        enlarge="",
+        label=f"Steps of the picture of {key.title}",
     )
     for note in said.notes:
         st.caption(blocks.plain(f"{note[0].upper()}{note[1:]}."))

@@ -15,7 +15,7 @@ from core.candidates.cluster_kind import CLUSTER, SPACES
 from core.explain.overlays import heat_png
 from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.frame.words import help_on
-from core.ui.kit.gallery import gallery
+from core.ui.kit.gallery import Picture, gallery, inline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,9 @@ def _one(audit: Audit, one: Strategy) -> None:
     left, right = st.columns([1, 6], gap="small")
     with left:
         if one.overlay.any():
-            st.image(_mean(one), caption="mean overlay", width=SIZE)
+            words = f"Mean overlay of cluster {one.key.number + 1}"
+            mean = Picture("mean", inline(_mean(one)), None, None, "mean overlay", words)
+            gallery([mean], key=f"mean-{one.key.number}", columns=1, enlarge="", label=words)
     with right:
         candidate = opened.candidate(audit, one.key)
         arrays, alpha = (

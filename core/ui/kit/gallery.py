@@ -1,5 +1,6 @@
 """Galleries and cards: photos with overlays on top, patched in place for another class."""
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -49,6 +50,11 @@ class Card:
     figure_alt: str
     note: str
     """Below the figure."""
+
+
+def inline(png: bytes) -> str:
+    """Address of a small picture that holds it itself: for what is drawn once and not kept."""
+    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
 
 
 def gallery(

@@ -6,7 +6,6 @@ sliders, and taken along.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
@@ -29,7 +28,7 @@ from core.corrections.generator_request import AUTO, SETTINGS, STEPS, GeneratorR
 from core.report.appendix import archive
 from core.types import IntArray
 from core.ui.frame import blocks, opened, state, working
-from core.ui.kit.gallery import Picture, gallery
+from core.ui.kit.gallery import Picture, gallery, inline
 
 Pixels = NDArray[np.uint8]
 
@@ -187,8 +186,7 @@ def _row(
 
 
 def _picture(name: str, pixels: Pixels, caption: str, alt: str) -> Picture:
-    content = b64encode(png(_enlarged(pixels))).decode("ascii")
-    photo = f"data:image/png;base64,{content}"
+    photo = inline(png(_enlarged(pixels)))
     return Picture(name, photo, overlay=None, outline=None, caption=caption, alt=alt)
 
 
