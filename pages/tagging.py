@@ -7,8 +7,8 @@ from core.ui.frame import shell
 
 st.title("Tagging")
 st.caption(
-    "Does the highlighted cue belong to the object itself (**core**, key 1), or could it be there "
-    "without the object (**spurious**, key 2)? Arrows go back and on, U undoes. Most important "
-    "first; every tag is saved at once."
+    "Does the highlighted cue belong to the object itself (**core**), or could it be there without "
+    "the object (**spurious**)? Every button names its key: arrows go back and on, U undoes. Most "
+    "important first; every tag is saved at once."
 )
 tagging.annotate(shell.current_audit())
