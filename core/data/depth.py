@@ -44,9 +44,10 @@ def deep_colours(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
         try:
             lower = np.asarray(other.convert("RGB"))
         except ValueError:  # Pillow has no such order for grey with transparency
-            return upper * 257
-    found: NDArray[np.uint16] = upper * 256 + lower
-    return found
+            lower = upper.astype(np.uint8)
+    upper *= 256
+    upper += lower
+    return upper
 
 
 def _swapped(arguments: Any) -> Any:
@@ -83,7 +84,9 @@ def eight_bits(image: Image.Image, data: bytes, levels: Levels | None) -> Image.
         return _grey(image, levels or _own_levels(image)).convert("RGB")
     if levels is None:
         return image.convert("RGB")
-    return Image.fromarray(_scaled(deep_colours(image, data), levels))
+    colours, rows = deep_colours(image, data), max(BAND // image.width, 1)
+    bands = [_scaled(colours[y : y + rows], levels) for y in range(0, len(colours), rows)]
+    return Image.fromarray(np.concatenate(bands))
 
 
 def _own_levels(image: Image.Image) -> Levels:

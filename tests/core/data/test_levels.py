@@ -22,15 +22,16 @@ def ramp(top: float, kind: Any, low: float = 0) -> np.ndarray:
 
 
 def png16(path: Path, values: np.ndarray) -> None:
-    """A PNG of 16-bit colours (h, w, 3), which Pillow does not write."""
+    """A PNG of 16-bit values (h, w, 2 to 4), which Pillow does not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checked = kind + data
         return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    height, width, _ = values.shape
+    height, width, channels = values.shape
+    kind = {2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
     parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
@@ -123,6 +124,17 @@ def test_every_bit_of_a_colour_tiff_counts(tmp_path: Path, order: str, deflated:
         found = np.asarray(read_image(tmp_path / "1.tif", levels=levels).image).astype(float)
         expected = np.clip(values / levels[1], 0, 1) * 255
         assert np.abs(found - expected).max() <= 0.5
+
+
+@pytest.mark.parametrize(("channels", "off"), [(4, 0.5), (2, 256 * 255 / 4095)])
+def test_transparency_is_dropped(tmp_path: Path, channels: int, off: float) -> None:
+    """Of grey with transparency Pillow gives the upper half alone."""
+    values = np.repeat(ramp(4095, np.uint16)[..., None], channels, axis=2)
+    values[..., -1] = 7
+    png16(tmp_path / "1.png", values)
+    found = np.asarray(read_image(tmp_path / "1.png", levels=(0, 4095)).image).astype(float)
+    expected = np.repeat(ramp(4095, np.uint16)[..., None], 3, axis=2) / 4095 * 255
+    assert np.abs(found - expected).max() <= off
 
 
 def test_deep_images_are_turned_upright(tmp_path: Path) -> None:
