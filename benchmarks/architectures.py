@@ -1,8 +1,8 @@
 """Architectures of timm with random weights, in a seeded order, until the time is over.
 
-Every one is saved as a checkpoint, audited end to end on twelve drawn images, as small as it takes
-them, and its logits are held against those of the network itself. One process audits them, one
-after the other; it is ended where one takes too long.
+Every one is saved as a checkpoint and loaded as an audit loads it, for images as small as it takes
+them; the features and the head that an audit would use have to give the logits of the network
+itself. One process loads them, one after the other; it is ended where one takes too long.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -31,8 +30,8 @@ SECONDS = 120.0
 SIDE = 64
 """Pixels that an image is shown with, where the architecture takes that size."""
 
-CLASSES, IMAGES = ("ant", "bee", "cat"), 4
-"""Classes, and images of each."""
+OUTPUTS, IMAGES = 3, 2
+"""Outputs of every head, and random images that are shown."""
 
 TOLERANCE = 2e-3
 """Largest difference of a logit, as a share of the largest logit."""
@@ -68,14 +67,14 @@ def _lines(found: list[Verdict], total: int) -> list[Line]:
     tried = len(found) - n[LARGE]
     of = f"{tried:,} architectures tried"
     lines = [
-        Line(f"{of}: audited, logits are the network's own", n[RIGHT], ""),
+        Line(f"{of}: logits are the network's own", n[RIGHT], ""),
         Line(f"{of}: refused with the reason", n[REFUSED], ""),
         Line(f"{of}: out of time ({SECONDS:g} s each)", n[SLOW], ""),
         Line(f"{of}: other logits, in silence", n[WRONG], "0", "", not n[WRONG]),
         Line(f"{of}: errors of a library", n[RAW], "0", "", not n[RAW]),
     ]
-    words = f"of {total:,} not tried: no time left, or more than {LARGEST // 10**6} M weights"
-    return [*lines, Line(words, total - tried, "")]
+    words = f"share of {total:,} not tried: no time left, or above {LARGEST // 10**6} M weights"
+    return [*lines, Line(words, (total - tried) / total, "")]
 
 
 def _tried(names: list[str], end: float) -> list[Verdict]:
@@ -115,26 +114,12 @@ def _serve(pipe: Connection) -> None:
 
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as folder:
-        images = _drawn(Path(folder) / "images")
         while True:
-            pipe.send(judge(pipe.recv(), images, Path(folder)))
+            pipe.send(judge(pipe.recv(), Path(folder)))
 
 
-def _drawn(folder: Path) -> Path:
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for label in CLASSES:
-        (folder / label).mkdir(parents=True)
-        for number in range(IMAGES):
-            blocks = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            image = Image.fromarray(blocks).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-            image.save(folder / label / f"{number}.png")
-    return folder
-
-
-def judge(name: str, images: Path, folder: Path) -> Verdict:
-    """Audit one architecture, small, or as it comes where it is refused so."""
+def judge(name: str, folder: Path) -> Verdict:
+    """Load one architecture, small, or as it comes where it is refused so."""
     from core.errors import SpurioscopeError
 
     if _weights(name) > LARGEST:
@@ -142,7 +127,7 @@ def judge(name: str, images: Path, folder: Path) -> Verdict:
     why = ""
     for side in (SIDE, None):
         try:
-            distance = _distance(name, images, folder, side)
+            distance = _distance(name, folder, side)
         except SpurioscopeError as error:
             why = str(error)
             continue
@@ -160,41 +145,28 @@ def _weights(name: str) -> int:
 
     try:
         with torch.device("meta"):
-            network = timm.create_model(name, num_classes=len(CLASSES))
+            network = timm.create_model(name, num_classes=OUTPUTS)
     except Exception:  # noqa: BLE001 - it is built in earnest afterwards
         return 0
     return sum(tensor.numel() for tensor in network.parameters())
 
 
-def _distance(name: str, images: Path, folder: Path, side: int | None) -> float:
-    """Largest difference between the audit's logits and the network's own, over the largest."""
+def _distance(name: str, folder: Path, side: int | None) -> float:
+    """Largest difference between the loaded logits and the network's own, over the largest."""
     import torch
 
-    from core.audits.audit_requests import AuditRequest
-    from core.audits.run import run_audit
-    from core.features.extract import prepare
-    from core.storage.workspace import Workspace
+    from core.models.load import load_model
+    from core.storage.audit_manifest import Reading
 
-    network = _network(name, side)
-    torch.save(network.state_dict(), folder / "weights.pth")
-    workspace = Workspace(folder / f"workspace-{name}-{side}")
-    request = AuditRequest(
-        str(images),
-        f"timm:{name}",
-        name="it",
-        head="keep",
-        checkpoint=folder / "weights.pth",
-        components=2,
-        precision="fp32",
-        device="cpu",
-        input_size=(side, side) if side else None,
-    )
-    audit = run_audit(request, workspace)
-    model = audit.load_model(exported=True)
-    batch = [prepare(audit.path(i), audit.preprocess).pixels for i in audit.images.index]
+    network, path = _network(name, side), folder / "weights.pth"
+    torch.save(network.state_dict(), path)
+    reading = Reading(input_size=(side, side)) if side else None
+    model = load_model(f"timm:{name}", checkpoint=path, reading=reading)
+    size = (IMAGES, *model.preprocess.input_size, 3)
+    batch = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0)).byte()
+    said = model.logits(model.encode(batch).features.numpy())
     with torch.inference_mode():
-        own = network(model.normalise(torch.from_numpy(np.stack(batch)))).numpy()
-    said = audit.head.logits(audit.store.features(audit.images.index.tolist()))
+        own = network(model.normalise(batch)).numpy()
     return float(np.abs(said - own).max() / np.abs(own).max())
 
 
@@ -204,7 +176,7 @@ def _network(name: str, side: int | None) -> Any:
     import torch
 
     torch.manual_seed(0)
-    more: Mapping[str, Any] = {"num_classes": len(CLASSES)}
+    more: Any = {"num_classes": OUTPUTS}
     try:
         network = timm.create_model(name, **more, **({"img_size": side} if side else {}))
     except (TypeError, AssertionError, RuntimeError, ValueError):  # no such option, or size
