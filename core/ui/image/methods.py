@@ -97,7 +97,7 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
         if row.n:
             title = ATTRIBUTIONS[row.method].title if row.method in ATTRIBUTIONS else row.method
             shown.setdefault(title, {})[row.figure.replace("_", " ")] = text
-    return pd.DataFrame.from_dict(shown, orient="index")
+    return pd.DataFrame.from_dict(shown, orient="index").rename_axis("method")
 
 
 def _explained(
@@ -163,7 +163,7 @@ def _table(found: dict[str, Explanation], agreed: tuple[FloatArray, FloatArray])
     rows["adds up to"] = np.round(ends, 3)
     rows["number"] = [round(_number(said, "number"), 3) for said in found.values()]
     rows["seconds"] = [round(_seconds(said), 2) for said in found.values()]
-    return rows
+    return rows.rename_axis("method")
 
 
 def _seconds(said: Explanation) -> float:
