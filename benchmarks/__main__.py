@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -75,6 +76,13 @@ def kept() -> dict[str, str]:
     return {s.splitlines()[0].removeprefix("## "): s.rstrip() + "\n" for s in sections}
 
 
+def measured() -> str:
+    """When, and of which commit; other tables of the report may be older."""
+    command = ["git", "-C", str(REPORT.parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return f"Measured {date.today()}" + (f", commit {found}." if found else ".")
+
+
 def main() -> int:
     """Measure, print, and with --write keep the tables."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -92,7 +100,8 @@ def main() -> int:
     missed, tables = False, dict[str, str]()
     for part in chosen.parts or PARTS:
         lines = in_own_process(part, timed if part in TIMED else {})
-        table = [f"## {PARTS[part]}", "", "| what | measured | target | |", "|---|---|---|---|"]
+        title = [f"## {PARTS[part]}", "", measured(), ""]
+        table = [*title, "| what | measured | target | |", "|---|---|---|---|"]
         tables[PARTS[part]] = "\n".join([*table, *(line.row() for line in lines), ""])
         print(tables[PARTS[part]], flush=True)
         missed |= any(line.holds is False for line in lines)
@@ -101,10 +110,10 @@ def main() -> int:
             "# Performance",
             "",
             "Written by `python -m benchmarks [part …] --write`: ratios of two things measured in "
-            "the same run, each part in a process of its own.",
+            "the same run, each part in a process of its own. Every table says when it was "
+            "measured.",
             "",
-            f"{date.today()}, {os.cpu_count()} cores ({platform.machine()}), "
-            f"Python {platform.python_version()}.",
+            f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}.",
             "",
         ]
         tables = {**kept(), **tables}  # another run may have written meanwhile

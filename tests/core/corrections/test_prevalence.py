@@ -65,3 +65,9 @@ def test_a_way_that_lacks_something_says_what() -> None:
     assert "| dfr | 0.40 / 0.20 (1 of 2) | needs groups |" in text
     assert "needs: dfr needs images" in text
     assert f"| {CHOSEN} | 0.65 / 0.10 |" in text
+
+
+def test_some_ways_alone_stand_beside_none_at_all() -> None:
+    assert prevalence.wanted("") == list(prevalence.WAYS)
+    assert prevalence.wanted("jtt") == ["before", "jtt"]
+    assert prevalence.wanted("pclarc")[:3] == ["before", FIXED, CHOSEN]
