@@ -175,6 +175,8 @@ def test_what_classes_lean_on_is_asked_about(tried: Audit, opened: Open) -> None
 def test_before_anything_is_tried_the_page_says_so(audit: Audit, opened: Open) -> None:
     app = healthy(opened("overview", audit=audit.id), "first")
     assert any("3 of 3 classes were not tried yet" in text.value for text in app.info)
+    assert app.button(key="try").label == "Try what candidates do in the maps"
+    assert not {"lean", "put_in", "taken"} & set(app.dataframe[0].value)  # nothing is known of them
     assert app.dataframe[0].value["by"].tolist() == ["not tried yet"] * 3
 
 

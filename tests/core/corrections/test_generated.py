@@ -7,17 +7,19 @@ import resource
 import numpy as np
 import pytest
 
-from benchmarks.generated import ASKED, PEOPLE, make
+from benchmarks.generated import ASKED, PEOPLE, make, try_candidates
 from core.audits.map import compute_map
 from core.measures.stored import known
 from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided
 from core.tags.log import TagStore
+from core.trials.leaned_on import leaned_on
+from core.trials.leaning import leaning
 
 
 def test_a_generated_audit(workspace: Workspace) -> None:
-    audit = make(workspace, classes=4, per_class=120, width=90)
+    audit = make(workspace, classes=4, per_class=120, width=90, room=60, parts=2)
     assert len(audit.images) == 480
     assert [facts.n_components for facts in audit.classes] == [64] * 4
     assert audit.summary.accuracy > 0.5
@@ -29,6 +31,13 @@ def test_a_generated_audit(workspace: Workspace) -> None:
     arrays = audit.class_arrays(0)  # the strongest component leans to the cue
     cue = audit.images.loc[arrays.image_ids, "cue"].to_numpy() == 1
     assert auroc(np.asarray(arrays.alpha[:, 0]), cue) > 0.6
+    kept = audit.store.mapped(arrays.image_ids)
+    ids = [name for name, has in zip(arrays.image_ids, kept, strict=True) if has]
+    means = audit.store.maps(ids).mean(axis=(2, 3))
+    assert np.abs(means - audit.features(ids)).max() < 0.01  # half floats
+    assert (audit.candidates["kind"] == "part").sum() == 4 * 2
+    assert try_candidates(audit) == len(leaning(audit))
+    assert {one.block for one in leaned_on(audit)} == {"maps"}
 
 
 @pytest.mark.slow
