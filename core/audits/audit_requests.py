@@ -335,3 +335,6 @@ class DiscoverRequest(Request):
         10, "of pictures: how many of a class, the first by eigenvalue", type=int, metavar="N"
     )
     seed: int = option(0, "of groups and pictures", type=int)
+    out: Path | None = option(
+        None, "write arrays (.npz) and pictures (.png) there", type=Path, metavar="DIR"
+    )

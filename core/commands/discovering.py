@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import DiscoverRequest
 from core.commands.terminal import Answer, records
+from core.storage.files import as_npz, write_bytes
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
+    from core.candidates.key import CandidateKey
+
+PICTURE = 224
+"""Pixels along a side of a mean overlay that is written."""
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -55,8 +61,45 @@ def _strategies(
         for facts in audit.classes
     }
     clusters = {label: of for label, of in found.items() if of}
+    if request.out:
+        for label in labels:
+            _write_clusters(audit, label, request.out)
     result = {"audit": audit.id, "method": request.method, "classes": records(table)}
     return Answer({**result, "clusters": clusters}, "\n".join(map(one_line, lines)))
+
+
+def _write_clusters(audit: Audit, label: str, out: Path) -> None:
+    """What was found of a class: its arrays, and the mean overlay of every cluster."""
+    import numpy as np
+
+    from core.candidates.cluster_kind import CLUSTER
+    from core.explain.overlays import heat_png
+
+    arrays = audit.arrays_of(label)
+    found, start = arrays.of_kind(CLUSTER), f"clusters-{arrays.class_idx}"
+    kept = {**found.arrays, "alpha": found.alpha, "image_ids": np.array(arrays.image_ids)}
+    write_bytes(out / f"{start}.npz", as_npz({n: np.asarray(a) for n, a in kept.items()}))
+    for number, overlay in enumerate(found.arrays["overlay"]):
+        if overlay.any():
+            png = heat_png(overlay, float(overlay.max()), size=PICTURE, parts="positive")
+            write_bytes(out / f"{start}-{number}.png", png)
+
+
+def _write_picture(audit: Audit, key: CandidateKey, request: DiscoverRequest) -> None:
+    """The arrays and pictures of one candidate, if it was drawn."""
+    import numpy as np
+
+    from core.audits.looks import drawn
+    from core.explain.explainer import EXPLAINERS
+
+    said = drawn(audit, key, request.method, request.seed)
+    if said is None or request.out is None:
+        return
+    start = f"{request.method}-{audit.class_facts(key.label).class_idx}-{key.short}"
+    write_bytes(request.out / f"{start}.npz", as_npz(said.arrays))
+    shown = EXPLAINERS[request.method].pictures(said, np.zeros((0, 0, 3), np.uint8))
+    for name, png in shown.items():
+        write_bytes(request.out / f"{start}-{name}.png", png)
 
 
 def _pictures(
@@ -80,5 +123,7 @@ def _pictures(
         for one in of
     ]
     lines = [f"{row['key']}: {row['words']}" for row in found]
+    for one in (one for of in looks.values() for one in of) if request.out else ():
+        _write_picture(audit, one.key, request)
     result = {"audit": audit.id, "method": request.method, "pictures": found}
     return Answer(result, "\n".join(map(one_line, lines)) or "no candidate to draw")

@@ -104,7 +104,12 @@ def test_the_command_line_finds_tags_and_exports_them(
     tag = ["tags", "add", own.name, "--class", "leaf", "--cluster", "1", "--tag", "spurious"]
     assert main([*tag, *at]) == 0
     capsys.readouterr()
-    assert main(["discover", own.name, "--class", "leaf", *at]) == 0
+    out = ["--out", str(tmp_path / "found")]
+    assert main(["discover", own.name, "--class", "leaf", *out, *at]) == 0
+    arrays = np.load(tmp_path / "found" / "clusters-0.npz")
+    assert len(arrays["image_ids"]) == len(arrays["alpha"]) == arrays["labels"].shape[1]
+    shown = sum(overlay.any() for overlay in arrays["overlay"])
+    assert len(list((tmp_path / "found").glob("clusters-0-*.png"))) == shown
     assert "leaf, by channels: 2 clusters of" in capsys.readouterr().out
     out = tmp_path / "alpha.csv"
     assert main(["export", own.name, "alpha", "--kind", "cluster", "--out", str(out), *at]) == 0

@@ -86,6 +86,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "clusters": (2, 9),
         "neighbours": (3,),
         "seed": (7,),
+        "out": PATHS,
     },
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},

@@ -120,11 +120,13 @@ def test_every_method_says_what_it_did_and_keeps_it(
 
 
 def test_the_leading_ones_are_drawn_by_one_command_the_surest_first(
-    own: Audit, capsys: pytest.CaptureFixture[str]
+    own: Audit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     at = ["--workspace", str(own.folder.parent.parent), "--json"]
     asked = ["discover", own.name, "--class", "leaf", "--method", "npfv"]
-    assert main([*asked, "--count", "2", *at]) == 0
+    assert main([*asked, "--count", "2", "--out", str(tmp_path), *at]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"npfv-0-pca-1.npz", "npfv-0-pca-1-picture.png", "npfv-0-pca-0-steps.png"} <= written
     said = json.loads(capsys.readouterr().out)["pictures"]
     assert {row["key"] for row in said} == {"leaf/pca-0", "leaf/pca-1"}
     odds = [row["probability"] for row in said]
