@@ -6,7 +6,7 @@ first page and beside the candidates (:mod:`core.trials.leaning`, :mod:`core.tri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from core.statistics.estimates import NOTHING, Bounds
 from core.trials.confirmed import Confirmed, confirmed, confirmed_of
 from core.trials.leaning import KEYS, is_possible, tried
 from core.trials.outcomes import LEANS
+from core.trials.tagged_trial import FURTHER
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
@@ -51,10 +52,17 @@ def tagged_rows(scope: Scope, label: str, *, name: str) -> Rows | str | None:
             n=int(found[n]),
             subject=key.title,
             split=scope.split,
-            note=f"{said}; control {found[control]:.3f}; interval of this candidate alone",
+            note=f"{said}; control {found[control]:.3f}; interval of this candidate alone"
+            f"{_by_fill(name, found)}",
         )
         for key, found in zip(keys, known.to_dict("records"), strict=True)
     ]
+
+
+def _by_fill(name: str, found: Mapping[Any, Any]) -> str:
+    """What another fill changes of what is taken away, where it was tried."""
+    moved = found.get(FURTHER, float("nan")) if name == "taken_away" else float("nan")
+    return f"; filled from other images instead, {moved:.3f} away" if moved == moved else ""
 
 
 PUT_IN = Measure(

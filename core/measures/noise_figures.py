@@ -38,10 +38,28 @@ def _hits(region: str) -> Callable[[Scope, str], Sample | str | None]:
         hits = trial.correct[region]
         if np.isnan(hits).all():
             return None
-        note = f"the mask covers {100 * trial.area(region):.0f} % on average"
+        note = (
+            f"the mask covers {100 * trial.area(region):.0f} % on average{_by_fill(trial, region)}"
+        )
         return _sample(scope, trial, hits, note)
 
     return sample
+
+
+def _by_fill(trial: NoiseTrial, region: str) -> str:
+    """What other fills do on some of the images: sensitivity to what stands in the region."""
+    found = trial.by_fill(region)
+    if not found:
+        return ""
+    n = next(iter(found.values()))[1]
+    spread = float(np.std([value for value, _ in found.values()]))
+    each = ", ".join(
+        f"{FILL_WORDS[name]} {100 * value:.0f} %" for name, (value, _) in found.items()
+    )
+    return f"; by fill, on {n} images: {each} (standard deviation {100 * spread:.0f} points)"
+
+
+FILL_WORDS = {"noise": "noise", "mean": "the model's mean colour", "blur": "blurred"}
 
 
 def _sample(scope: Scope, trial: NoiseTrial, values: np.ndarray, note: str) -> Sample:

@@ -11,9 +11,11 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
+from core.explain.fills import Given, filled
 from core.features.extract import cores, in_order
 from core.trials.encoder import Encoder, Seen, regions, trial_ids
 from core.trials.noise import SIGMA, add_noise, noise_of
+from core.trials.paste import sample
 from core.types import FloatArray
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ MASKED = ("background", "foreground")
 
 REGIONS = (*TAGGED, *MASKED)
 
+OTHER_FILLS, FILLED = ("mean", "blur"), 24
+"""What else stands in a region instead of noise, on so many images: noise is a fill, too."""
+
 
 @dataclass(frozen=True)
 class NoiseTrial:
@@ -35,7 +40,8 @@ class NoiseTrial:
     table: pd.DataFrame
     """Columns: ``image_id``; ``clean``, 1.0 where the image is predicted correctly without noise;
     the same with noise, by REGIONS (all, or those that were asked for), NaN where an image has no
-    such region; and ``area_…``, the mean of the mask in [0, 1], NaN likewise."""
+    such region; ``area_…``, the mean of the mask in [0, 1], NaN likewise; and ``mean_…`` and
+    ``blur_…``, the same as with noise with the region filled so, of FILLED images."""
 
     @property
     def clean(self) -> FloatArray:
@@ -48,6 +54,20 @@ class NoiseTrial:
         """(n,) the same with noise, by REGIONS."""
         there = [name for name in REGIONS if name in self.table.columns]
         return {name: self.table[name].to_numpy(np.float64) for name in there}
+
+    def by_fill(self, name: str) -> dict[str, tuple[float, int]]:
+        """Accuracy under noise and under other fills on the same images, and how many these are.
+
+        Empty where it was made by a version that tried none.
+        """
+        columns = {"noise": name, **{fill: f"{fill}_{name}" for fill in OTHER_FILLS}}
+        if not set(columns.values()) <= set(self.table.columns):
+            return {}
+        part = self.table[list(columns.values())].dropna().to_numpy(np.float64)
+        n = len(part)
+        return (
+            dict(zip(columns, ((float(x), n) for x in part.mean(axis=0)), strict=True)) if n else {}
+        )
 
     def area(self, name: str) -> float:
         """Mean of the masks that were used, in [0, 1]."""
@@ -75,7 +95,8 @@ def noise_trial(
     """
     ids, class_idx = trial_ids(audit, inside=label), audit.head.index(label)
     encoder, seen = Encoder(audit, model), seen or Seen(audit)
-    hits = {name: np.full(len(ids), np.nan) for name in names}
+    every = [*names, *(f"{fill}_{name}" for fill in OTHER_FILLS for name in names)]
+    hits = {name: np.full(len(ids), np.nan) for name in every}
     areas = {name: np.full(len(ids), np.nan) for name in names}
     tagged = [
         candidates if name in names else []
@@ -86,10 +107,11 @@ def noise_trial(
         changed = _noisy(audit, ids, tagged, names, model, sigma, seed, seen)
         for place, images in enumerate(changed):
             for name, (pixels, area) in images.items():
-                areas[name][place] = area
+                if name in areas:
+                    areas[name][place] = area
                 yield (name, place), pixels
 
-    features: dict[str, dict[int, FloatArray]] = {name: {} for name in names}
+    features: dict[str, dict[int, FloatArray]] = {name: {} for name in every}
     for (name, place), found in encoder.each(noisy()):
         features[name][place] = found
     for name, of_region in features.items():
@@ -120,6 +142,8 @@ def _noisy(
             spurious, core = regions(audit, tagged, part, model)
             yield from zip(part, spurious, core, strict=True)
 
+    mean, filled_too = audit.preprocess.mean, set(sample(ids, FILLED))
+
     def one(given: tuple[str, FloatArray, FloatArray]) -> dict[str, tuple[np.ndarray, float]]:
         image_id, spurious, core = given
         masks = dict(zip(TAGGED, (spurious, core), strict=True))
@@ -131,13 +155,22 @@ def _noisy(
             }
         pixels = seen.picture(image_id)
         noise = noise_of(image_id, pixels.shape, seed=seed)
-        return {
-            name: (
-                add_noise(pixels, mask, image_id, sigma=sigma, seed=seed, noise=noise),
-                float(mask.mean()),
-            )
-            for name, mask in masks.items()
-            if name in names and mask.any()
-        }
+        found = {}
+        for name, mask in masks.items():
+            if name not in names or not mask.any():
+                continue
+            noisy = add_noise(pixels, mask, image_id, sigma=sigma, seed=seed, noise=noise)
+            found[name] = (noisy, float(mask.mean()))
+            for fill in OTHER_FILLS if image_id in filled_too else ():
+                found[f"{fill}_{name}"] = (_filled(pixels, mask, fill, mean), 0.0)
+        return found
 
     yield from in_order(one, masked(), workers=min(8, cores()), ahead=32)
+
+
+def _filled(pixels: np.ndarray, mask: FloatArray, fill: str, mean: Sequence[float]) -> np.ndarray:
+    """Pixels (h, w, 3) uint8 with a fill where a mask (h, w) in [0, 1] is, as far as it is 1."""
+    there = 255 * filled(fill, Given(pixels, mean, lambda: pixels))
+    mixed = pixels + mask[:, :, None] * (there - pixels)
+    found: np.ndarray = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return found

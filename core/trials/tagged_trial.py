@@ -39,6 +39,11 @@ donor, which verdicts are tested with; ``obstacle`` says why nothing was put in 
 where it was."""
 
 
+FURTHER = "fill_sensitivity"
+"""By how much "taken away" differs where the places are filled from another image, in [0, 1]; what
+earlier versions stored has no such column."""
+
+
 def tagged_trial(
     audit: Audit, keys: Sequence[CandidateKey], model: Model, report: Reporter = silent
 ) -> pd.DataFrame:
@@ -58,10 +63,10 @@ def tagged_trial(
             {
                 **dict(zip(KEYS, place, strict=True)),
                 **pixels.of(key, report),
-                **{name: known.get(name, float("nan")) for name in MAPS},
+                **{name: known.get(name, float("nan")) for name in (*MAPS, FURTHER)},
             }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*COLUMNS, FURTHER])
 
 
 class _Pixels:

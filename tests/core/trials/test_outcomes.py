@@ -30,7 +30,7 @@ from core.trials import outcomes
 from core.trials import pasted_cues as pasting
 from core.trials.confirmed import TARGETS
 from core.trials.latent import DONORS
-from core.trials.noised import REGIONS, noise_trial
+from core.trials.noised import FILLED, OTHER_FILLS, REGIONS, noise_trial
 from core.trials.outcomes import (
     CONTROL,
     MASKED,
@@ -40,6 +40,7 @@ from core.trials.outcomes import (
     pasted_features,
     read_array_of,
 )
+from core.trials.paste import sample
 from core.trials.pasted_composites import held_out_composites
 from core.types import Tag
 from tests.core.conftest import GREEN, RED, N, load_white_box, unmeasured, workspace_of
@@ -101,7 +102,11 @@ def test_what_was_made_for_models_is_not_made_again(
     held = copied.images.query("label == 'leaf' and split == 'test'")
     objects = int((held["object_mask"] != "").sum())
     put_in = 2 * DONORS * TARGETS  # with pixels, and the control
-    assert sum(encoded) == 2 * N + 2 * objects + put_in  # controls; object and background
+    part = held.loc[sample(held.index.tolist(), FILLED), "object_mask"]
+    fills = 2 * len(OTHER_FILLS) * int((part != "").sum())  # what stands there instead of noise
+    assert sum(encoded) == 2 * N + 2 * objects + put_in + fills  # controls; object and background
+    (note,) = table.query("label == 'leaf' and measure == 'background_noise_accuracy'")["note"]
+    assert f"by fill, on {fills // 4} images: noise" in note
     other = unmeasured(copied, tmp_path / "afresh")
     afresh = measured(other, workspace_of(other))
     pd.testing.assert_frame_equal(table, afresh)
