@@ -32,6 +32,7 @@ PARTS = {
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",
     "shortcuts": "Corrections of the head against planted shortcuts",
+    "subsets": "How little of an image is enough, and what two remedies do to it",
     "prevalence": "Corrections over the prevalence of a cue",
     "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",
