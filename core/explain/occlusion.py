@@ -34,7 +34,8 @@ def occlusion(model: Model, image: Tensor, direction: FloatArray) -> FloatArray:
 OCCLUSION = Attribution(
     name="occlusion",
     title="Occlusion",
-    text="Where a number comes from, by covering one patch of the image after the other.",
+    text="Where a number comes from, by covering one patch of the image after the other with the "
+    "model's mean colour.",
     source="Zeiler & Fergus 2014",
     explain=occlusion,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,9 @@ def _of(question: Question) -> Explanation:
     fills = {name: fill_of(question, name) for name in (question.word("fill"), *OTHERS)}
     fill = fills[question.word("fill")]
     image = pixels.astype(np.float32) / 255
+    began = perf_counter()
     whole = probabilities(_models(question), image[None])[0]
+    pass_seconds = perf_counter() - began
     target = question.class_idx if question.word("of") == "class" else int(whole.argmax())
     order = _order(question, groups, fill, target)
     tau = question.value("tau") * (order.confidence[0] if question.settings["relative"] else 1)
@@ -72,6 +75,7 @@ def _of(question: Question) -> Explanation:
             **{"probability": float(said[0, target]), "same": int(said[0].argmax()) == target},
         },
         "probability_by_fill": under,
+        "exact_seconds": pass_seconds * len(order.removed) * (len(order.removed) + 1) / 2,
         "fill_sensitivity": float(np.std(list(under.values()))) if under else None,
     }
     return Explanation(

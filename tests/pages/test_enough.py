@@ -56,6 +56,11 @@ def test_it_is_closed_offered_and_shown(
     assert drawn is not None
     inside = 1 - np.asarray(_alpha(drawn[0])) / 166
     assert inside.mean() == pytest.approx(59 / 196, abs=0.02)
+    app = healthy(opened("image", **where, enough="1", fill="grey", exactly="1"), "Image")
+    assert address(app)["exactly"] == "1"
+    (button,) = (b for b in app.button if b.label.startswith("Find out exactly, about "))
+    button.click().run()
+    assert "exact=true" in started[-1]
     missing = f"{audit.id}/{class_idx}/blur/{image_id}.png"
     assert pictures.render("kept", missing, {"groups": "1", "dims": "1", "v": "0"}) is None
     assert stored(audit, asked, image_id) is not None

@@ -405,28 +405,38 @@ def explanation_of(audit: Audit, asked: Asked, image_id: str) -> Explanation:
     return found
 
 
-def kept_url(audit: Audit, fill: str, class_idx: int, image_id: str, count: int, look: Look) -> str:
+def kept_url(audit: Audit, way: str, class_idx: int, image_id: str, count: int, look: Look) -> str:
     """Address of what marks the last groups of an image that a class's probability lives on."""
-    name = f"{audit.id}/{class_idx}/{fill}/{image_id}.png"
+    name = f"{audit.id}/{class_idx}/{way}/{image_id}.png"
     return media_url(
         "kept", name, {"groups": str(count), "dims": str(int(look.dims)), "v": _version(audit)}
     )
 
 
-def asked_of(audit: Audit, class_idx: int, fill: str) -> Asked:
-    """How little of an image is enough, as the pages ask it: of its own confidence."""
+def subset_settings(way: str) -> dict[str, str]:
+    """Settings of how little of an image is enough, as the pages ask it: of its own confidence.
+
+    Parameters
+    ----------
+    way : a fill; where every group is tried ``exact-`` and the fill.
+    """
+    given = {"fill": way.removeprefix("exact-"), "relative": "true"}
+    return {**given, "exact": "true"} if way.startswith("exact-") else given
+
+
+def asked_of(audit: Audit, class_idx: int, way: str) -> Asked:
+    """The same as a question."""
     from core.audits.explained import Asked
 
-    given = {"fill": fill, "relative": "true"}
-    return Asked.of("sis", audit.head.outputs[class_idx], given=given)
+    return Asked.of("sis", audit.head.outputs[class_idx], given=subset_settings(way))
 
 
 def _kept(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
     from core.audits.explained import stored
     from core.explain.sis import enlarged, order_of
 
-    class_idx, fill, image_id = parts
-    said = stored(audit, asked_of(audit, _number(class_idx), fill), image_id)
+    class_idx, way, image_id = parts
+    said = stored(audit, asked_of(audit, _number(class_idx), way), image_id)
     if said is None:
         raise InputError(f"image {image_id!r} is not explained yet")
     order = order_of(said)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.explain.explainer import Explanation
     from core.explain.subsets import Order
 
-SWITCH, FILL, KEPT = "enough", "fill", "kept"
+SWITCH, FILL, EXACTLY, KEPT = "enough", "fill", "exactly", "kept"
 """Parameters of the address."""
 
 
@@ -34,28 +34,40 @@ def section(audit: Audit, image_id: str, class_idx: int) -> None:
         WORDS,
         width="content",
     )
-    asked = pictures.asked_of(audit, class_idx, fill)
-    said = stored(audit, asked, image_id)
+    said = stored(audit, pictures.asked_of(audit, class_idx, fill), image_id)
     if said is None:
-        _offer(audit, image_id, class_idx, fill)
+        _offer(audit, image_id, class_idx, fill, "Find out", "About 50 passes: some seconds")
         return
-    _shown(audit, image_id, class_idx, fill, said)
+    way, exactly = fill, said
+    if state.toggle("Every patch tried at every step", EXACTLY):
+        way = f"exact-{fill}"
+        found = stored(audit, pictures.asked_of(audit, class_idx, way), image_id)
+        if found is None:
+            seconds = said.facts["exact_seconds"]
+            assert isinstance(seconds, float)
+            words = f"Find out exactly, about {max(seconds, 1):,.0f} s"
+            _offer(audit, image_id, class_idx, way, words, "19,306 passes through the network")
+            return
+        exactly = found
+    _shown(audit, image_id, class_idx, way, exactly)
 
 
-def _offer(audit: Audit, image_id: str, class_idx: int, fill: str) -> None:
+def _offer(
+    audit: Audit, image_id: str, class_idx: int, way: str, words: str, help_text: str
+) -> None:
     label = audit.head.outputs[class_idx]
-    settings = {"fill": fill, "relative": "true"}
+    settings = pictures.subset_settings(way)
     working.offer(
         ExplainRequest(audit.id, label, images=image_id, settings=settings),
         "How little of an image is enough",
-        "Find out",
-        key=f"enough-{class_idx}-{fill}-{image_id}",
+        words,
+        key=f"enough-{class_idx}-{way}-{image_id}",
         icon=":material/crop_free:",
-        help="About 50 passes through the network and their gradients: some seconds",
+        help=help_text,
     )
 
 
-def _shown(audit: Audit, image_id: str, class_idx: int, fill: str, said: Explanation) -> None:
+def _shown(audit: Audit, image_id: str, class_idx: int, way: str, said: Explanation) -> None:
     """Picture and curve side by side, at the share that the slider says."""
     from core.explain.sis import order_of
 
@@ -71,7 +83,7 @@ def _shown(audit: Audit, image_id: str, class_idx: int, fill: str, said: Explana
         cell = Picture(
             image_id,
             pictures.photo_url(audit, image_id, pictures.LARGE),
-            pictures.kept_url(audit, fill, class_idx, image_id, count, how),
+            pictures.kept_url(audit, way, class_idx, image_id, count, how),
             None,
             name,
             f"The image, {name} kept",

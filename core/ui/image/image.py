@@ -45,7 +45,14 @@ BROWSING = ["audit", "class", "which", "sheet"]
 EXPLAINING = [
     *("audit", "image", "explain", "sum", "component", "method", "off"),
     *(*look.PARAMETERS, likeness.SWITCH),
-    *(enough.SWITCH, enough.FILL, enough.KEPT, *methods.PARAMETERS, *concepts.PARAMETERS),
+    *(
+        enough.SWITCH,
+        enough.FILL,
+        enough.EXACTLY,
+        enough.KEPT,
+        *methods.PARAMETERS,
+        *concepts.PARAMETERS,
+    ),
 ]
 LOGIT = "logit-0"
 PAGE = 24
