@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import parser
+from core.audits.audit_requests import ExplainRequest
 from core.candidates.kinds import KINDS
 from core.commands import plugins
 from core.corrections.methods import METHODS
 from core.explain.attribution import ATTRIBUTIONS
+from core.explain.explainer import EXPLAINERS
 from core.measures.registry import MEASURES
 from core.measures.rules import read_rule
 
@@ -67,6 +69,21 @@ def test_the_pipeline_asks_for_what_there_is() -> None:
     (rules,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
     bare = [line.partition("#")[0].strip() for line in rules.splitlines()]
     assert len([read_rule(line) for line in bare if line]) == 4
+
+
+def test_the_page_on_why_asks_for_what_there_is() -> None:
+    """Every command of the page is one; methods, their settings and facts are those there are."""
+    page = (ROOT / "docs" / "why.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python -m core (.+)$", page, re.M)
+    parsed = [parser().parse_args(shlex.split(text)) for text in commands]
+    asked = [ExplainRequest.from_options(each) for each in parsed if each.command == "explain"]
+    assert {request.method for request in asked} == {"sis", "missingness"}
+    for request in asked:
+        EXPLAINERS[request.method].read(request.settings)
+    named = set(re.findall(r"`(\w+)=\w+`", page))
+    assert named <= {name for method in EXPLAINERS.values() for name in method.settings}
+    rows = set(re.findall(r"`(subset_\w+)`", page))
+    assert rows == {name for name in MEASURES if name.startswith("subset_")}
 
 
 def test_every_group_is_explained() -> None:

@@ -20,7 +20,10 @@ from core.types import Registry
 
 GROUPS = tuple(
     f"spurioscope.{noun}"
-    for noun in ("candidates", "measures", "corrections", "attributions", "sources", "models")
+    for noun in (
+        *("candidates", "measures", "corrections", "attributions", "explainers"),
+        *("sources", "models"),
+    )
 )
 _LOADING = threading.Lock()
 
