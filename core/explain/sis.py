@@ -66,6 +66,7 @@ def _of(question: Question) -> Explanation:
     facts = {
         **{"output": model.output_names[target], "tau": float(tau), "size": size},
         **{"groups": len(order.removed), "step": order.step, "fill": question.word("fill")},
+        "exact": question.settings["exact"],
         **shares_of(order, groups, size),
         "given": model.output_names[int(whole.argmax())],
         "probability": float(order.confidence[0]),
@@ -161,7 +162,7 @@ def _shape(groups: IntArray) -> tuple[int, int]:
 
 
 def words_of(facts: Mapping[str, object]) -> str:
-    """How little is enough, in a line."""
+    """How little is enough, in a line; what gradients find is an upper bound."""
     share, size, whole = facts["share"], facts["size"], facts["probability"]
     tau, name = 100 * _number(facts["tau"]), facts["output"]
     if share is None:
@@ -170,8 +171,9 @@ def words_of(facts: Mapping[str, object]) -> str:
             f"{tau:.0f} %"
         )
     said = (
-        f"{100 * _number(share):.1f} % of the image ({size} of {facts['groups']} groups) are "
-        f"enough for {tau:.0f} % {name}, filled with {WORDS[str(facts['fill'])]}"
+        f"{'' if facts['exact'] else 'at most '}{100 * _number(share):.1f} % of the image ({size} "
+        f"of {facts['groups']} groups) are enough for {tau:.0f} % {name}, filled with "
+        f"{WORDS[str(facts['fill'])]}"
     )
     if facts["border_share"] is None:
         return said

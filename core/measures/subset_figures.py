@@ -90,7 +90,7 @@ def _cue(scope: Scope, label: str) -> Sample | str | None:
 def _recognised(scope: Scope, label: str, bounds: Bounds) -> str:
     """A size in words."""
     name = scope.owner.class_facts(label).name
-    return f"{name} is recognised from {100 * bounds[0]:.1f} % of the image"
+    return f"{name} is recognised from at most {100 * bounds[0]:.1f} % of the image"
 
 
 def _edged(scope: Scope, label: str, bounds: Bounds) -> str:
@@ -137,7 +137,8 @@ def _everywhere(*, right: bool) -> Callable[[Scope], Rows]:
 _CARTER = "Carter et al. 2021, section 3"
 _SIZE = (
     "Share of an image that is enough for nine tenths of the confidence in its class, the rest "
-    "filled: {}. Small: the model is sure of an image from very little of it."
+    "filled, as gradients find it, an upper bound: {}. Small: the model is sure of an image from "
+    "very little of it."
 )
 RIGHT = Measure(
     "subset_size",

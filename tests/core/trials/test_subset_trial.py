@@ -26,8 +26,6 @@ from core.trials.subset_trial import (
 )
 from tests.core.conftest import load_white_box, unmeasured, workspace_of
 
-pytestmark = pytest.mark.usefixtures("white_box")
-
 
 def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
     audit = unmeasured(planted, tmp_path / "afresh")
@@ -46,7 +44,9 @@ def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
     row = table.loc[("leaf", "subset_size")]
     assert row["value"] == pytest.approx(right["size"].mean())
     assert row["low"] < row["value"] < row["high"]
-    assert row["reading"] == f"leaf is recognised from {100 * row['value']:.1f} % of the image"
+    assert (
+        row["reading"] == f"leaf is recognised from at most {100 * row['value']:.1f} % of the image"
+    )
     assert "the fill alone is given the class with" in row["note"]
     assert row["subject"] == "filled with the model's mean colour"
     assert list(cue.columns) == CUE_COLUMNS
