@@ -60,10 +60,10 @@ def _offer(
     working.offer(
         ExplainRequest(audit.id, label, images=image_id, settings=settings),
         "How little of an image is enough",
-        words,
+        blocks.plain(words),
         key=f"enough-{class_idx}-{way}-{image_id}",
         icon=":material/crop_free:",
-        help=help_text,
+        help=blocks.plain(help_text),
     )
 
 
