@@ -33,6 +33,7 @@ from core.measures.measure_requests import (
     MeasureRequest,
     ScoreRequest,
 )
+from core.quality.data_request import DataRequest
 from core.storage.audit_manifest import Provenance
 
 ODD = ("van", "-odd", "--name", "a=b", "--class=x", "-1", "two words", "", "ä€", "'\"", "#3", "[x]")
@@ -102,6 +103,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "seed": (7, -1),
         "out": PATHS,
     },
+    DataRequest: {"audit": ODD, "what": (("labels",), ("copies", "slices"))},
     SearchRequest: {
         "audit": ODD,
         "text": ODD,
