@@ -292,6 +292,7 @@ def test_slow_measures_are_jobs(audit: Audit, tagged: str, opened: Open) -> None
     assert [b.key for b in app.button if b.key.startswith("run-")] == [
         "run-flip",
         "run-lean",
+        "run-subsets",
     ]
 
 
