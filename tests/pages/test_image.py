@@ -321,3 +321,14 @@ def test_upload_that_is_no_image_is_a_sentence(audit: Audit, opened: Open, conte
     upload(app, content)
     assert not app.exception
     assert app.error[0].value
+
+
+def test_what_raises_nowhere_is_lit_where_it_lowers(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_id = audit.images.index[3]
+    below = -np.arange(4.0).reshape(2, 2)
+    monkeypatch.setattr(pictures, "heatmap_of", lambda *_: below)
+    app = healthy(opened("image", audit=audit.id, image=image_id, component="pca-1"), "Image")
+    assert any("raises the logit nowhere" in caption.value for caption in app.caption)
+    assert "parts=negative" in gallery(app)["pictures"][0]["overlay"]

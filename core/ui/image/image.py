@@ -306,13 +306,15 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
     title, _ = facts(audit, image_id)
     known = image_id in audit.images.index
     outline = pictures.outline_url(audit, image_id) if known and how.outlines else None
-    heat, scale = None, 1.0
+    heat, scale, lowers = None, 1.0, False
     if method == pictures.EXACT:
         candidate = (
             opened.candidate(audit, key) if key else pictures.logit_of(audit, class_idx, image_id)
         )
         heat = pictures.heatmap_of(audit, candidate, image_id)
         scale = float(np.abs(heat).max()) or 1.0
+        if lowers := how.dims and how.parts == "both" and not (heat > 0).any():
+            how = how._replace(parts="negative")
     url = pictures.method_url(
         audit, found.label, key, image_id, method, how, scale=scale, size=size
     )
@@ -335,6 +337,8 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
         )
         return
     legend(how, scale)
+    if lowers:
+        st.caption("It raises the logit nowhere in this image: lit is where it lowers it most.")
     st.caption(_exactness(audit))
     if known:
         shares(audit, image_id, heat)
