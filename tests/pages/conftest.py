@@ -27,6 +27,7 @@ from core.commands import plugins
 from core.corrections.methods import METHODS
 from core.data.source import SOURCES
 from core.explain.attribution import ATTRIBUTIONS
+from core.explain.explainer import EXPLAINERS
 from core.measures.registry import MEASURES
 from core.storage.workspace import Workspace
 from core.types import Preprocess
@@ -189,7 +190,7 @@ def address(app: AppTest) -> dict[str, str]:
     }
 
 
-REGISTRIES = (KINDS, METHODS, ATTRIBUTIONS, SOURCES, MEASURES)
+REGISTRIES = (KINDS, METHODS, ATTRIBUTIONS, EXPLAINERS, SOURCES, MEASURES)
 Install = Callable[..., tuple[plugins.Plugin, ...]]
 
 
