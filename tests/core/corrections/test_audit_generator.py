@@ -88,8 +88,8 @@ def test_it_is_trained_once_and_read_as_it_was(
 def test_one_of_other_images_is_not_read(
     parent: Audit, found: AuditGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert head_key(parent.folder)
-    monkeypatch.setattr(module, "head_key", lambda _: "another")
+    assert head_key(parent.folder) == parent.head_key
+    monkeypatch.setattr(Audit, "head_key", property(lambda _: "another"))
     assert read_generator(parent) is None
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from core.__main__ import main
+from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError
 from core.measures.factors import factor_table, factors, lacking, stored_factors
@@ -61,7 +62,7 @@ def test_it_is_measured_once_and_stored(masked, monkeypatch):
     assert stored_factors(masked) is None
     path = masked.folder / "head" / "head.json"
     write_json(path, {**read_json(path), "key": "0123456789abcdef"})
-    assert stored_factors(masked, class_name="red") is None
+    assert stored_factors(Audit(masked.folder), class_name="red") is None
     with pytest.raises(InputError, match="no class 'green'"):
         factor_table(masked, class_name="green")
 
