@@ -90,14 +90,8 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
     else:
         _queue(audit, found, doubtful, said)
     if len(verdicts):
-        st.download_button(
-            "Download the manifest with what was decided",
-            csv_bytes(manifest_of(audit, verdicts)),
-            file_name=f"{audit.name}-labels.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            help="Relabelled images bear their new label, excluded ones are left out.",
-        )
+        st.caption("What was decided, as a manifest for the next audit:")
+        _file(audit, "labels", lambda: manifest_of(audit, verdicts))
 
 
 def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
@@ -256,13 +250,7 @@ def _copies(audit: Audit, found: pd.DataFrame) -> None:
     )
     if len(found) > COPIES:
         st.caption(f"The first {COPIES} of {len(found):,} images; all of them in the file.")
-    st.download_button(
-        "Download the copies",
-        csv_bytes(found),
-        file_name=f"{audit.name}-copies.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    _file(audit, "copies", lambda: found)
     if clicked:
         state.go("pages/image.py", image=clicked)
 
@@ -289,13 +277,7 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
             }
         ).set_index("property")
     )
-    st.download_button(
-        "Download the table",
-        csv_bytes(found),
-        file_name=f"{audit.name}-shortcuts.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    _file(audit, "shortcuts", lambda: found)
 
 
 def _attributes(audit: Audit, found: pd.DataFrame) -> None:
@@ -321,13 +303,7 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
             }
         ).set_index("attribute")
     )
-    st.download_button(
-        "Download the table",
-        csv_bytes(found),
-        file_name=f"{audit.name}-attributes.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    _file(audit, "attributes", lambda: found)
 
 
 def _slices(audit: Audit, found: pd.DataFrame) -> None:
@@ -350,13 +326,8 @@ def _slices(audit: Audit, found: pd.DataFrame) -> None:
             state.go("pages/image.py", image=clicked, explain=row.label)
     if len(found) > SLICES:
         st.caption(f"{SLICES} of {len(found):,} classes; all of them in the file.")
-    st.download_button(
-        "Download the slices",
-        csv_bytes(found.assign(image_ids=found["image_ids"].map(" ".join))),
-        file_name=f"{audit.name}-slices.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    listed = found["image_ids"].map(" ".join)
+    _file(audit, "slices", lambda: found.assign(image_ids=listed))
 
 
 def _said(audit: Audit, row: Any) -> str:
@@ -378,6 +349,17 @@ def _areas(found: pd.DataFrame, *columns: str) -> list[str]:
         f"{v:.2f} [{low:.2f}, {high:.2f}]" if v == v else "too few images"
         for v, low, high in found[list(columns)].itertuples(index=False)
     ]
+
+
+def _file(audit: Audit, name: str, table: Callable[[], pd.DataFrame]) -> None:
+    """A button that makes a table and hands it out."""
+    st.download_button(
+        "Download as CSV",
+        lambda: csv_bytes(table()),
+        file_name=f"{audit.name}-{name}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )
 
 
 DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
