@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from core.audits.audit import Audit
 from core.errors import WorkspaceError
-from core.models.linear import head_key
 from core.storage.files import read_frame, there, write_frame
 from core.storage.workspace import fingerprint
 from core.types import Reporter, silent
@@ -36,19 +36,26 @@ class Kept:
             return known
         found = self.compute(audit, report)
         with suppress(WorkspaceError):
-            write_frame(self._path(audit), found)
+            write_frame(self.path(audit), found)
         return found
 
     def known(self, audit: Audit) -> pd.DataFrame | None:
         """The table where it is stored."""
-        path = self._path(audit)
+        path = self.path(audit)
         return read_frame(path, needed=self.columns) if there(path) else None
 
-    def _path(self, audit: Audit) -> Path:
+    def path(self, audit: Audit) -> Path:
+        """Where the table is, or would be."""
         return audit.files.quality_table(self.name, fingerprint(self._depends(audit)))
 
     def _depends(self, audit: Audit) -> dict[str, object]:
-        columns = ["digest", "label", "split", *audit.summary.attributes]
-        rows = pd.util.hash_pandas_object(audit.images[columns].astype(str), index=True)
-        of = {"audit": audit.manifest.fingerprint, "head": head_key(audit.folder)}
-        return {**of, "version": self.version, "images": rows.to_numpy().tobytes().hex()}
+        of = {"audit": audit.manifest.fingerprint, "head": audit.head_key}
+        return {**of, "version": self.version, "images": _images_key(audit)}
+
+
+@lru_cache(maxsize=8)
+def _images_key(audit: Audit) -> str:
+    """Changes with the images, their labels, splits and attributes."""
+    columns = ["digest", "label", "split", *audit.summary.attributes]
+    rows = pd.util.hash_pandas_object(audit.images[columns].astype(str), index=True)
+    return fingerprint({"rows": rows.to_numpy().tobytes().hex()})

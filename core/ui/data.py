@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from core.quality.error_slices import error_slices
 from core.quality.kept import Kept
 from core.quality.label_problems import by_decile, label_problems, manifest_of, wrong_labels
 from core.quality.near_duplicates import near_duplicates, shared_values
+from core.storage.files import there
 from core.storage.spreadsheet import csv_bytes
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
 from core.ui.frame import blocks, cards, state, tagged, working
@@ -44,14 +46,26 @@ def browse(audit: Audit) -> None:
     view = state.choose(
         st.segmented_control, "What", "look_at", VIEWS, label_visibility="collapsed"
     )
-    kept, draw = DRAWN[view]
-    found = kept.known(audit)
+    _, draw = DRAWN[view]
+    found = _known(audit, view)
     if found is None:
         state.publish(PARAMETERS[:2])
         _offer(audit, view)
         return
     draw(audit, found)
     state.publish(PARAMETERS if view == "labels" else PARAMETERS[:2])
+
+
+def _known(audit: Audit, view: str) -> pd.DataFrame | None:
+    """The table of a view where it is stored, read once."""
+    kept, _ = DRAWN[view]
+    return _read(audit, view) if there(kept.path(audit)) else None
+
+
+@lru_cache(maxsize=16)
+def _read(audit: Audit, view: str) -> pd.DataFrame:
+    kept, _ = DRAWN[view]
+    return kept(audit)
 
 
 OFFERED = {

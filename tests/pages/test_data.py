@@ -11,13 +11,13 @@ from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.quality.cheap_shortcuts import cheap_shortcuts
 from core.quality.decodable import decodable
-from core.quality.error_slices import error_slices
-from core.quality.label_problems import COLUMNS, label_problems
+from core.quality.label_problems import COLUMNS
 from core.quality.near_duplicates import near_duplicates
 from core.storage.workspace import Workspace
 from core.tags.image_verdicts import KEEP, RELABEL, ImageVerdicts
 from core.tags.log import TagStore
 from core.types import Tag
+from core.ui import data
 from core.ui.data import VIEWS
 from tests.pages.conftest import Open, address, galleries, gallery, healthy
 
@@ -29,7 +29,7 @@ def doubted(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     others = {"cat": "eel", "dog_*x*": "cat", "eel": "cat"}
     rows = found.assign(suggested=found["label"].map(others), confidence=0.1, margin=0.2)
     rows = rows.assign(problem=[True, True, True, False, False], by="the head")
-    monkeypatch.setattr(type(label_problems), "known", lambda *_: rows[list(COLUMNS)])
+    monkeypatch.setattr(data, "_known", lambda *_: rows[list(COLUMNS)])
     return rows["image_id"].head(3).tolist()
 
 
@@ -92,7 +92,7 @@ def test_slices_say_where_a_class_errs(
     row = {"label": "cat", "errs": 0.6, "rest": 0.1, "low": 0.2, "high": 0.8, "certain": True}
     row |= {"n": 3, "judged": 2, "component": 1, "shows": "shows less", "auroc": 0.1}
     table = pd.DataFrame([{**row, "words": "snow: 1", "image_ids": ids}])
-    monkeypatch.setattr(type(error_slices), "known", lambda *_: table)
+    monkeypatch.setattr(data, "_known", lambda *_: table)
     app = healthy(opened("data", audit=audit.id, look_at="slices"), "Data")
     said = next(m.value for m in app.markdown if "3 images" in m.value)
     assert "60 % wrong, the rest of the class 10 %" in said
