@@ -38,7 +38,7 @@ Look = Callable[["Audit", Workspace, Reporter], tuple[object, list[str]]]
 
 
 def _labels(audit: Audit, workspace: Workspace, report: Reporter) -> tuple[object, list[str]]:
-    from core.quality.label_problems import by_decile, label_problems, wrong_labels
+    from core.quality.label_problems import accuracy, by_decile, label_problems, wrong_labels
     from core.tags.decisions import decided
     from core.tags.image_verdicts import ImageVerdicts
     from core.tags.image_verdicts import decided as decided_images
@@ -49,12 +49,20 @@ def _labels(audit: Audit, workspace: Workspace, report: Reporter) -> tuple[objec
     verdicts = decided_images(ImageVerdicts(store).standing(audit.id))
     deciles = by_decile(audit, decided(audit, store), found, wrong_labels(verdicts))
     doubtful = found[found["problem"]]
-    said = [f"labels: {len(doubtful)} of {len(found)} images are probably mislabelled"]
+    said = [
+        f"labels: {len(doubtful)} of {len(found)} are doubted, by heads that are right on "
+        f"{100 * accuracy(found):.0f} %"
+    ]
     said += [
         f"  {audit.images.at[row.image_id, 'path']}: {row.label}, perhaps {row.suggested}"
         for row in doubtful.head(SHOWN).itertuples()
     ]
-    document = {"looked_at": len(found), "problems": records(doubtful), "deciles": records(deciles)}
+    document = {
+        "looked_at": len(found),
+        "accuracy": accuracy(found),
+        "problems": records(doubtful),
+        "deciles": records(deciles),
+    }
     return {**document, "decided": records(verdicts)}, said
 
 

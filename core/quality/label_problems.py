@@ -120,6 +120,16 @@ def _of(audit: Audit, judged: Judged) -> pd.DataFrame:
     )
 
 
+def accuracy(found: pd.DataFrame) -> float:
+    """Share of images whose label is the most probable class, in [0, 1].
+
+    Parameters
+    ----------
+    found : the table of :func:`label_problems`.
+    """
+    return float((found["margin"] > 0.5).mean())
+
+
 def by_decile(
     audit: Audit, decisions: Decisions, found: pd.DataFrame, wrong: pd.Series | None = None
 ) -> pd.DataFrame:

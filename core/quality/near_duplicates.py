@@ -41,7 +41,7 @@ def _copies(audit: Audit, report: Reporter) -> pd.DataFrame:
     return table[list(COLUMNS)]
 
 
-near_duplicates = Kept("copies", COLUMNS, _copies)
+near_duplicates = Kept("copies", COLUMNS, _copies, version=2)
 """Images that are copies of another (:data:`COLUMNS`), those across splits first.
 
 Equal files, and files as alike in a perceptual hash and in features as chance makes one pair in

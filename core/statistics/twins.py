@@ -1,9 +1,9 @@
 """Pairs of images that are alike beyond chance, by a hash of 64 bits and by features; plain arrays.
 
-Two measurements of one pair: how many bits differ, and the cosine of centred features. The chance
-of both is the product of the chance of so few bits, the tail of a normal curve through the bulk of
-all pairs, and the chance of such a cosine among pairs that are composed alike but are no copies:
-golf balls on a lawn agree in both.
+Two measurements of one pair: how many bits differ, and the cosine of centred features. Chance shows
+as many pairs as differ in so few bits, times the chance of such a cosine among pairs that are
+composed alike but are no copies: golf balls on a lawn agree in both, and so do pictures that are
+drawn before one of a few backdrops.
 """
 
 from __future__ import annotations
@@ -79,11 +79,23 @@ def alike(hashes: np.ndarray, features: FloatArray, *, seed: int = 0) -> Pairs:
     most = int(np.clip(middle + spread * norm.ppf(min(1.0, LIKELY / max(total, 1))), 0, MOST))
     first, second, apart = _near(signs, most)
     cosine = np.einsum("md,md->m", unit[first], unit[second])
-    as_near = norm.cdf((apart + 0.5 - middle) / spread)
     as_high = (1 + len(usual) - np.searchsorted(usual, cosine)) / (1 + len(usual))
-    expected = total * as_near * as_high
+    expected = _pairs_as_near(apart) * as_high
     kept = expected <= EXPECTED
     return Pairs(first[kept], second[kept], apart[kept], cosine[kept], expected[kept])
+
+
+def _pairs_as_near(apart: IntArray) -> FloatArray:
+    """(m,) pairs that differ in as few bits, or fewer, so often as makes :data:`EXPECTED` hold.
+
+    Where pairs are called whose number here times the chance of their cosine is at most e, then e of
+    them are called by chance on average, over all numbers of bits.
+    """
+    counts = np.bincount(apart, minlength=BITS + 1)
+    total = counts.cumsum()
+    levels = float((counts / np.maximum(total, 1)).sum())
+    found: FloatArray = total[apart] * max(levels, 1.0)
+    return found
 
 
 def _bulk(bits: IntArray) -> tuple[float, float]:

@@ -18,7 +18,13 @@ from core.quality.data_request import DataRequest
 from core.quality.decodable import decodable
 from core.quality.error_slices import error_slices
 from core.quality.kept import Kept
-from core.quality.label_problems import by_decile, label_problems, manifest_of, wrong_labels
+from core.quality.label_problems import (
+    accuracy,
+    by_decile,
+    label_problems,
+    manifest_of,
+    wrong_labels,
+)
 from core.quality.near_duplicates import near_duplicates, shared_values
 from core.storage.files import there
 from core.storage.spreadsheet import csv_bytes
@@ -94,9 +100,13 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
     blocks.numbers(
         [
             ("Images looked at", f"{len(found):,}"),
-            ("Probably mislabelled", f"{len(doubtful):,}"),
+            ("Labels doubted", f"{len(doubtful):,}"),
             ("Decided by people", f"{len(verdicts):,}"),
         ]
+    )
+    st.caption(
+        f"A doubt is no error: those who doubt are right on {100 * accuracy(found):.0f} % of the "
+        "images, and a model that leans on a cue doubts the images that lack it."
     )
     _deciles(audit, found, verdicts)
     if doubtful.empty:
@@ -112,10 +122,7 @@ def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
     """How the doubt goes along the tagged cues."""
     table = by_decile(audit, tagged.decisions(audit), found, wrong_labels(verdicts))
     if table.empty:
-        st.caption(
-            "Tag a cue as spurious to see whether these are the images that lack it: a model that "
-            "leans on a cue takes them for mislabelled."
-        )
+        st.caption("Tag a cue as spurious to see whether these are the images that lack it.")
         return
     st.markdown("**Doubted labels by how much of the tagged cues an image shows**")
     blocks.table(
