@@ -88,8 +88,8 @@ def alike(hashes: np.ndarray, features: FloatArray, *, seed: int = 0) -> Pairs:
 def _pairs_as_near(apart: IntArray) -> FloatArray:
     """Pairs (m,) that differ in as few bits, or fewer, counted as makes :data:`EXPECTED` hold.
 
-    Where pairs are called whose number here times the chance of their cosine is at most e, then e of
-    them are called by chance on average, over all numbers of bits.
+    Where pairs are called whose number here times the chance of their cosine is at most e, then e
+    of them are called by chance on average, over all numbers of bits.
     """
     counts = np.bincount(apart, minlength=BITS + 1)
     total = counts.cumsum()
