@@ -25,6 +25,7 @@ from core.candidates.linear_kinds import PCA  # noqa: E402
 from core.storage.workspace import Workspace  # noqa: E402
 from core.tags.log import TagStore  # noqa: E402
 from core.types import Tag  # noqa: E402
+from core.ui import data  # noqa: E402
 from core.ui.compare import compare  # noqa: E402
 from core.ui.frame.shell import PAGES  # noqa: E402
 from core.ui.measures import measures  # noqa: E402
@@ -65,6 +66,7 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     second_opinion(workspace, first)
     command(workspace, "measure", first.name)
     command(workspace, "factors", first.name)
+    command(workspace, "data", first.name)
     command(workspace, "discover", first.name, "--class", "van")
     command(workspace, "discover", first.name, "--class", "van", "--method", "look", "--count", "3")
     if workspace.named(CORRECTED) is None:
@@ -110,6 +112,8 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     for page, names in (("compare", compare.VIEWS), ("measures", measures.VIEWS)):
         for name in list(names)[1:]:
             shown[f"{page}-{name}"] = f"{shown[page]}&view={name}"
+    for view in list(data.VIEWS)[1:]:
+        shown[f"data-{view}"] = f"{shown['data']}&look_at={view}"
     shown["components-looks"] = f"{shown['components']}&looks=1"
     shown["components-strategies"] = f"{shown['components']}&kind=cluster&strategies=1"
     shown["map-spectral"] = f"map?audit={found.id}&scope=psi:van&projection=spectral-psi"
