@@ -483,22 +483,13 @@ _FORMS = {
     "photo": ("jpg", {"v", "size"}),
     "heat": ("png", {"v", "size", "scale", "parts", "contour"}),
     "spotlight": ("png", {"v", "size", "parts"}),
-    "outline": ("png", {"v"}),
     "kept": ("png", {"v", "groups", "dims"}),
-    "attribution": ("png", {"v"}),
-    "atlas": ("png", {"v"}),
-    "look": ("png", {"v"}),
+    **{kind: ("png", {"v"}) for kind in ("outline", "attribution", "atlas", "look")},
 }
 """Ending and parameters that an address of each kind has, no more and no less."""
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml"}
 _DRAW = {
-    "histogram": _histogram,
-    "photo": _photo,
-    "heat": _heat,
-    "spotlight": _spotlight,
-    "outline": _outline,
-    "kept": _kept,
-    "attribution": _attribution,
-    "atlas": _atlas,
-    "look": _look,
+    **{"histogram": _histogram, "photo": _photo, "heat": _heat, "spotlight": _spotlight},
+    **{"outline": _outline, "kept": _kept, "attribution": _attribution},
+    **{"atlas": _atlas, "look": _look},
 }
