@@ -43,7 +43,9 @@ def size_of(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int] 
         theirs = next((t for key, t in state.items() if f".{key}".endswith(f".{name}")), None)
         if mine is None or theirs is None or mine.ndim != 3 or theirs.ndim != 3:
             continue
-        patch, tokens = _patches(network)
+        if (patches := _patches(network)) is None:
+            continue
+        patch, tokens = patches
         side = isqrt(max(theirs.shape[1] - (mine.shape[1] - tokens), 0))
         alone = theirs.shape[1] - side * side == mine.shape[1] - tokens
         if alone and side and theirs.shape[1:] != mine.shape[1:]:
@@ -51,11 +53,13 @@ def size_of(network: nn.Module, state: Mapping[str, Tensor]) -> tuple[int, int] 
     return None
 
 
-def _patches(network: nn.Module) -> tuple[int, int]:
-    """Side of a patch, pixels, and how many patches there are."""
+def _patches(network: nn.Module) -> tuple[int, int] | None:
+    """Side of a patch, pixels, and how many patches there are; None where it does not say so."""
     embed = getattr(network, "patch_embed", None)
-    if embed is not None:
-        return int(embed.patch_size[0]), int(embed.num_patches)
+    if hasattr(embed, "patch_size") and hasattr(embed, "num_patches"):
+        return int(cast(Any, embed).patch_size[0]), int(cast(Any, embed).num_patches)
+    if not hasattr(network, "patch_size") or not hasattr(network, "image_size"):
+        return None
     patch, side = int(cast(Any, network).patch_size), int(cast(Any, network).image_size)
     return patch, (side // patch) ** 2
 
