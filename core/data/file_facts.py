@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.config import MAX_PIXELS
 from core.data.decode import DECODER_ERRORS, FORMATS
 from core.types import FloatArray
 
@@ -39,29 +39,30 @@ class FileFacts(NamedTuple):
     """The file's name, runs of digits as ``#`` and of hexadecimal digits of eight and more as
     ``@``."""
     perceptual_hash: str
-    """64 bits in hexadecimal digits (:func:`perceptual_hash`); empty where it is no image."""
+    """64 bits in hexadecimal digits (:func:`perceptual_hash`); empty where it is no image, or has
+    more than MAX_PIXELS."""
 
 
 UNKNOWN = FileFacts(NAN, "", NAN, "", "", "")
 
 
 def file_facts(path: Path) -> FileFacts:
-    """The facts of a file; of one that is gone or damaged as many as there are."""
+    """The facts of a file; of one that is gone or damaged as many as there are. Thread-safe."""
     facts = UNKNOWN._replace(name_pattern=name_pattern(path.name))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            facts = facts._replace(file_bytes=float(path.stat().st_size))
-            with Image.open(path, formats=FORMATS) as image:
-                tables = getattr(image, "quantization", None)
-                exif = image.getexif()
-                facts = facts._replace(
-                    file_format=image.format or "",
-                    jpeg_quality=jpeg_quality(np.array(tables[0])) if tables else NAN,
-                    camera=" ".join(str(exif[tag]).strip() for tag in (MAKE, MODEL) if tag in exif),
-                )
-                image.draft("L", (4 * HASHED, 4 * HASHED))
-                return facts._replace(perceptual_hash=perceptual_hash(image))
+        facts = facts._replace(file_bytes=float(path.stat().st_size))
+        with Image.open(path, formats=FORMATS) as image:
+            tables = getattr(image, "quantization", None)
+            exif = image.getexif()
+            facts = facts._replace(
+                file_format=image.format or "",
+                jpeg_quality=jpeg_quality(np.array(tables[0])) if tables else NAN,
+                camera=" ".join(str(exif[tag]).strip() for tag in (MAKE, MODEL) if tag in exif),
+            )
+            if image.width * image.height > MAX_PIXELS:
+                return facts
+            image.draft("L", (4 * HASHED, 4 * HASHED))
+            return facts._replace(perceptual_hash=perceptual_hash(image))
     except DECODER_ERRORS:
         return facts
 
