@@ -91,6 +91,7 @@ METHODS: Registry[Method] = Registry(
         "core.corrections.dfr:DFR",
         "core.corrections.group_dro:GROUPDRO",
         "core.corrections.group_dro:JTT",
+        "core.corrections.copriors:COPRIORS",
         "core.corrections.network_methods:GUIDANCE",
         "core.corrections.network_methods:RRCLARC_DEEP",
         "core.corrections.network_methods:COUNTERFACTUAL",

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import Kept
 from core.data.properties import NUMBERS
 from core.quality.image_files import files_of
-from core.quality.kept import Kept
 from core.statistics.binned import errors_told, label_told, number_bins, word_bins
 from core.statistics.multiplicity import corrected
 from core.tags.suggested import described

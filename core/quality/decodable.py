@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import Kept
 from core.models.head import fit_probe
-from core.quality.kept import Kept
 from core.statistics.intervals import auroc
 from core.statistics.separation import auroc_interval
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter

@@ -11,9 +11,9 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
+from core.audits.kept import Kept
 from core.candidates.linear_kinds import PCA
 from core.explain.embedding import chance_reach, contrast
-from core.quality.kept import Kept
 from core.statistics.ranks import aurocs
 from core.statistics.slices import worst_slice
 from core.tags.suggested import described, words_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import Kept
 from core.data.file_facts import FileFacts, file_facts
 from core.features.extract import cores, in_order
-from core.quality.kept import Kept
 from core.types import Progress, Reporter, silent
 
 EVERY = 500

@@ -14,10 +14,10 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.audits.folds import fitted_on_all, unseen_logits
+from core.audits.kept import Kept
 from core.audits.subject import fitting_rows
 from core.errors import ModelError
 from core.models.head import fit_probe
-from core.quality.kept import Kept
 from core.statistics.confident_learning import margins, problems
 from core.statistics.intervals import clopper_pearson
 from core.storage.files import read_array, there

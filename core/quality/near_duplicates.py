@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import Kept
 from core.quality.image_files import files_of
-from core.quality.kept import Kept
 from core.statistics.twins import alike, groups
 from core.types import Reporter
 

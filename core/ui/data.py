@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.kept import Kept
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
@@ -17,7 +18,6 @@ from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import decodable
 from core.quality.error_slices import error_slices
-from core.quality.kept import Kept
 from core.quality.label_problems import (
     accuracy,
     by_decile,

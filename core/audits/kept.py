@@ -1,10 +1,10 @@
-"""Tables about an audit's data: computed once, then found under what they depend on."""
+"""Tables about an audit: computed once, then found under what they depend on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +13,14 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.errors import WorkspaceError
 from core.storage.files import read_frame, there, write_frame
+from core.storage.layout import AuditFiles
 from core.storage.workspace import fingerprint
 from core.types import Reporter, silent
 
 Compute = Callable[[Audit, Reporter], pd.DataFrame]
+
+Place = Callable[[AuditFiles, str, str], Path]
+"""Where a table lies, by its name and by the key of what it depends on."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class Kept:
     compute: Compute
     version: int = 1
     """Of the formula; another one computes everything again."""
+    place: Place = AuditFiles.quality_table
+    also: Mapping[str, object] = field(default_factory=dict)
+    """What else it depends on."""
 
     def __call__(self, audit: Audit, report: Reporter = silent) -> pd.DataFrame:
         """The table; a workspace that only shows keeps nothing."""
@@ -46,11 +53,11 @@ class Kept:
 
     def path(self, audit: Audit) -> Path:
         """Where the table is, or would be."""
-        return audit.files.quality_table(self.name, fingerprint(self._depends(audit)))
+        return self.place(audit.files, self.name, fingerprint(self._depends(audit)))
 
     def _depends(self, audit: Audit) -> dict[str, object]:
         of = {"audit": audit.manifest.fingerprint, "head": audit.head_key}
-        return {**of, "version": self.version, "images": _images_key(audit)}
+        return {**of, "version": self.version, "images": _images_key(audit), **self.also}
 
 
 @lru_cache(maxsize=8)
