@@ -42,6 +42,7 @@ PARTS = {
     "parts_chance": "Parts and a sticker that nobody drew",
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
     "data": "Planted wrong labels, copies and cheap shortcuts",
+    "shift": "Under shift: calibration, and what looks typical",
     "visualisation": "Drawn pictures, and the time of SpRAy",
     "attributions": "Attributions on photos with a planted cue",
     "propagation": "Architectures that relevance propagation explains",

@@ -22,14 +22,20 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     import pandas as pd
 
     from core.audits.audit import Audit
+    from core.measures.on_demand import ON_DEMAND
     from core.measures.scores import score as scored
     from core.measures.stored import measured
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
     from core.trials.noise import SIGMA
 
     request = MeasureRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
     tables = []
-    if request.what != "score":
+    if request.what in ON_DEMAND:
+        decisions = decided(audit, TagStore.open(workspace), request.threshold)
+        tables.append(ON_DEMAND[request.what].table(audit, decisions, request, report))
+    elif request.what != "score":
         sigmas = request.sigma or (SIGMA,)
         tables.append(
             measured(

@@ -19,8 +19,8 @@ class MeasureRequest(Request):
     audit: str = field(metadata=given(flag="", metavar="AUDIT"))
     what: str = option(
         "all",
-        "gap, groups, noise, flip, lean, subsets, all, or score, which needs --class and "
-        "--cue-images",
+        "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
+        "--cue-images; or what all leaves out: calibration",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")

@@ -10,6 +10,7 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.measure import ONE, Measure, Rows
+from core.measures.on_demand import ON_DEMAND
 from core.measures.registry import MEASURES
 from core.measures.rows import EVERYWHERE, note, row, row_of
 from core.measures.scope import Scope
@@ -75,7 +76,8 @@ def check(what: str, sigmas: Sequence[float]) -> tuple[str, ...]:
     """
     every = parts()
     if what not in (*every, "all"):
-        raise InputError(f"--what {what!r}: choose {', '.join(every)} or all")
+        known = ", ".join((*every, *ON_DEMAND))
+        raise InputError(f"--what {what!r}: choose {known} or all")
     if bad := [sigma for sigma in sigmas if not 0 <= sigma < float("inf")]:
         raise InputError(f"--sigma {bad[0]}: must be at least 0")
     return every if what == "all" else (what,)

@@ -21,7 +21,7 @@ from core.models.head import fit_probe
 from core.statistics.confident_learning import margins, problems
 from core.statistics.intervals import clopper_pearson
 from core.storage.files import read_array, there
-from core.tags.decisions import Decisions, spuriosity_of
+from core.tags.decisions import TENTHS, Decisions, tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL
 from core.types import FloatArray, Progress, Reporter
 
@@ -30,8 +30,6 @@ COLUMNS = ("image_id", "label", "split", "suggested", "confidence", "margin", "p
 its normalised margin (lower: worse), whether it is a problem, and who says so."""
 
 BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe, out of fold"
-
-DECILES = 10
 
 
 class Judged(NamedTuple):
@@ -147,28 +145,20 @@ def by_decile(
     ``looked_at`` and ``precision``, the share of the problems looked at that are wrong; NaN without
     any. No row without a tagged cue.
     """
-    placed = [_deciles(audit, label, decisions) for label in decisions.spurious]
-    if not placed:
+    tenths = tenths_of_cues(audit, decisions).rename("decile")
+    if tenths.empty:
         return pd.DataFrame(
             columns=["decile", "n", "problems", "share", "low", "high", "looked_at", "precision"]
         )
-    table = found.set_index("image_id").join(pd.concat(placed), how="inner")
+    table = found.set_index("image_id").join(tenths, how="inner")
     known = pd.Series(dtype=object) if wrong is None else wrong
     table["wrong"] = known.reindex(table.index).where(table["problem"])
     return pd.DataFrame([_row(int(d), rows) for d, rows in table.groupby("decile")])
 
 
-def _deciles(audit: Audit, label: str, decisions: Decisions) -> pd.Series:
-    """Decile of every image of a class, by image id; 1 shows least of the cues."""
-    ranked = spuriosity_of(audit, label, decisions.spurious[label]).dropna(subset="spuriosity")
-    place = np.arange(len(ranked))[::-1]
-    decile = place * DECILES // max(len(ranked), 1) + 1
-    return pd.Series(decile, index=ranked["image_id"], name="decile")
-
-
 def _row(decile: int, rows: pd.DataFrame) -> dict[str, float]:
     flagged, looked_at = int(rows["problem"].sum()), rows["wrong"].dropna()
-    low, high = clopper_pearson(flagged, len(rows), DECILES)
+    low, high = clopper_pearson(flagged, len(rows), TENTHS)
     return {
         **{"decile": decile, "n": len(rows), "problems": flagged, "share": flagged / len(rows)},
         **{"low": float(low), "high": float(high), "looked_at": len(looked_at)},

@@ -63,11 +63,13 @@ def _section(section: Section) -> Mapping[str, object]:
         "missing": section.evidence.missing,
         "findings": [_finding(finding) for finding in section.findings],
         "questions": [_question(question) for question in section.questions],
-        "passed": [
-            {"text": said.text, "numbers": list(map(asdict, said.numbers))}
-            for said in section.passed
-        ],
+        "passed": _said(section.passed),
+        **({"under_shift": _said(section.shift)} if section.shift else {}),
     }
+
+
+def _said(sentences: Sequence[words.Sentence]) -> list[Mapping[str, object]]:
+    return [{"text": said.text, "numbers": list(map(asdict, said.numbers))} for said in sentences]
 
 
 def _finding(finding: Finding) -> Mapping[str, object]:

@@ -35,6 +35,7 @@ from core.report.gate import Checked, Ruling
 from core.report.harm import SPARED, Choice
 from core.report.material import Evidence, key
 from core.report.passed import passed
+from core.report.shift import under_shift
 from core.storage.workspace import fingerprint
 from core.tags.decisions import spuriosity_of
 from core.types import Progress, Reporter, silent
@@ -65,6 +66,8 @@ class Section:
     """Whether only some classes were asked for."""
     passed: tuple[words.Sentence, ...] = ()
     """What was tested and showed nothing."""
+    shift: tuple[words.Sentence, ...] = ()
+    """What is known of the model beyond its test images."""
 
     @property
     def headline(self) -> words.Sentence:
@@ -110,9 +113,16 @@ class Report:
                 "findings": [[f.label for f in s.findings] for s in self.sections],
                 "questions": [[q.label for q in s.questions] for s in self.sections],
                 "passed": [[said.text for said in s.passed] for s in self.sections],
+                **_under_shift(self.sections),
                 "checked": self.checked.to_json() if self.checked else None,
             }
         )
+
+
+def _under_shift(sections: Sequence[Section]) -> dict[str, list[list[str]]]:
+    """What is said under shift; nothing where nothing was measured, as in reports before."""
+    said = [[each.text for each in s.shift] for s in sections]
+    return {"shift": said} if any(said) else {}
 
 
 def _tried(evidence: Evidence) -> dict[str, str]:
@@ -169,7 +179,12 @@ def _composed(
     findings = tuple(find(evidence, tests, picked, known))
     said = passed(evidence.audit, findings, sorted(labels(evidence.audit, known)))
     return Section(
-        evidence, findings, tuple(questions(evidence, known)), bool(classes), tuple(said)
+        evidence,
+        findings,
+        tuple(questions(evidence, known)),
+        bool(classes),
+        tuple(said),
+        tuple(under_shift(evidence)),
     )
 
 
@@ -248,6 +263,7 @@ class ToldSection:
     questions: tuple[str, ...]
     more_questions: int
     passed: tuple[words.Sentence, ...]
+    shift: tuple[words.Sentence, ...]
     rulings: tuple[Ruling, ...]
     """Of the rules, those of this audit."""
     gaps: Markup
@@ -279,6 +295,7 @@ def _section(section: Section, report: Report, progress: Reporter) -> ToldSectio
         questions=tuple(map(words.of_question, section.questions[:QUESTIONS])),
         more_questions=max(len(section.questions) - QUESTIONS, 0),
         passed=section.passed,
+        shift=section.shift,
         rulings=report.checked.of(evidence.audit.name) if report.checked else (),
         gaps=figures.gaps(section.findings),
         model=cards.model_card(evidence),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,3 +173,33 @@ def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> 
     table = table.iloc[ranking(scores)].reset_index(drop=True)
     table["rank"] = np.arange(1, len(table) + 1)
     return table
+
+
+TENTHS = 10
+
+
+def tenths_of_cues(
+    audit: Audit, decisions: Decisions, among: Collection[str] | None = None
+) -> pd.Series:
+    """Tenth of its class that an image is in by spuriosity, 1 to 10, by image id.
+
+    1 shows least of the tagged cues of its class. Of images of classes with tagged cues alone;
+    without any there is none.
+
+    Parameters
+    ----------
+    among : images that are ranked; default all.
+    """
+    placed = [_tenths(audit, decisions, label, among) for label in decisions.spurious]
+    return pd.concat(placed) if placed else pd.Series(dtype=np.int64, name="tenth")
+
+
+def _tenths(
+    audit: Audit, decisions: Decisions, label: str, among: Collection[str] | None
+) -> pd.Series:
+    ranked = spuriosity_of(audit, label, decisions.spurious[label]).dropna(subset="spuriosity")
+    if among is not None:
+        ranked = ranked[ranked["image_id"].isin(among)]
+    place = np.arange(len(ranked))[::-1]
+    tenth = place * TENTHS // max(len(ranked), 1) + 1
+    return pd.Series(tenth, index=ranked["image_id"], name="tenth", dtype=np.int64)

@@ -1,0 +1,87 @@
+"""What a model says of labelled images, in the numbers that calibration takes; plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from core.statistics.intervals import log_softmax
+from core.types import BoolArray, FloatArray, IntArray
+
+COLUMNS = ("right", "confidence", "log_probability", "brier")
+"""Of a table of forecasts, a row per image: what every figure of calibration is made of. Beside
+``image_id`` and, of images that were changed, ``condition`` (such as a corruption with its
+severity), this is how forecasts are handed on."""
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""Temperatures that are looked at."""
+
+
+class Forecasts(NamedTuple):
+    """Of n images, whose label is among the classes."""
+
+    right: BoolArray
+    """(n,) whether the most probable class is the label."""
+    confidence: FloatArray
+    """(n,) probability of the most probable class."""
+    log_probability: FloatArray
+    """(n,) natural logarithm of the label's probability, at most 0."""
+    brier: FloatArray
+    """(n,) sum over classes of (p_k - 1[label is k])^2, in [0, 2] (Brier 1950); some papers divide
+    it by the number of classes."""
+
+    def of(self, rows: IntArray | BoolArray) -> Forecasts:
+        """Those of some images."""
+        return Forecasts(*(part[rows] for part in self))
+
+
+def forecasts(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> Forecasts:
+    """What logits (n, K), divided by a temperature, say of images with these labels (n,)."""
+    log_p = log_softmax(np.asarray(logits, np.float64) / temperature)
+    rows, said = np.arange(len(log_p)), log_p.argmax(axis=1)
+    p, mine = np.exp(log_p), log_p[rows, labels]
+    brier = np.square(p).sum(axis=1) - 2 * np.exp(mine) + 1
+    return Forecasts(said == labels, p[rows, said], mine, np.maximum(brier, 0))
+
+
+def joined(parts: Sequence[Forecasts]) -> Forecasts:
+    """Forecasts below each other; at least one."""
+    return Forecasts(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def mean_probability(logits: Sequence[FloatArray]) -> FloatArray:
+    """Logarithm (n, K) of the mean of what several models' logits (n, K) say.
+
+    The ensemble of Lakshminarayanan et al. 2017: probabilities are averaged, not logits.
+    """
+    found: FloatArray = np.logaddexp.reduce([log_softmax(part) for part in logits])
+    found -= np.log(len(logits))
+    return found
+
+
+def fitted_temperature(logits: FloatArray, labels: IntArray) -> float:
+    """The temperature whose likelihood of the labels is highest (Guo et al. 2017, section 4.2).
+
+    The negative log-likelihood is convex in 1 / T, so that there is one; it changes no prediction.
+    Above 1: the model was too sure. Looked for between COLDEST and HOTTEST, one of which it is
+    where the likelihood has no maximum between, as where every image is right.
+    """
+    from scipy.optimize import brentq
+
+    logits = np.asarray(logits, np.float64)
+    if not len(logits):
+        return 1.0
+    mine = logits[np.arange(len(labels)), labels]
+
+    def slope(inverse: float) -> float:
+        p = np.exp(log_softmax(inverse * logits))
+        return float(((p * logits).sum(axis=1) - mine).mean())
+
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    if slope(low) >= 0:
+        return HOTTEST
+    if slope(high) <= 0:
+        return COLDEST
+    return 1 / float(brentq(slope, low, high, xtol=1e-10))
