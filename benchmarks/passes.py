@@ -32,7 +32,7 @@ def speed(folder: Path) -> list[Line]:
     """Images per second of the pass, beside what they are made of, measured in turns."""
     import torch
 
-    from core.audits.run import _plan
+    from core.audits.run import plan_of
     from core.data.open import open_data
     from core.features.extract import encode_padded, extract, prepare
     from core.features.shards import FeatureStore
@@ -57,7 +57,7 @@ def speed(folder: Path) -> list[Line]:
 
     def whole(name: str) -> float:
         store = FeatureStore(folder / name)
-        store.extend(_plan(table, store))
+        store.extend(plan_of(table, store))
         began = time.perf_counter()
         extract(
             model,

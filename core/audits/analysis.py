@@ -168,7 +168,7 @@ def _predict(subject: Subject, head: Head) -> Predicted:
     for start in range(0, len(truth), SHARD_SIZE):
         part = slice(start, start + SHARD_SIZE)
         features = subject.store.features(image_ids.iloc[part].tolist())
-        parts.append(_scores(head.logits(features), truth[part]))
+        parts.append(scores_of(head.logits(features), truth[part]))
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(0, "image_id", image_ids)
     fair = frame["correct"].to_numpy(dtype=bool).copy()
@@ -180,7 +180,8 @@ def _predict(subject: Subject, head: Head) -> Predicted:
     return Predicted(head, frame, held_out_rows(files.folder, fitting))
 
 
-def _scores(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
+def scores_of(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
+    """What logits (n, K) say of images: PREDICTED without ``fair``; truth -1: it has no output."""
     log_p = log_softmax(logits)
     prediction = log_p.argmax(axis=1)
     known = np.maximum(truth, 0)

@@ -24,16 +24,34 @@ ARITHMETICS: tuple[Arithmetic, ...] = ("auto", *PRECISIONS)
 """What can be asked for; auto takes the fastest that moves no figure."""
 
 
+def pairs_of(flag: str, texts: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` arguments of an option as a mapping.
+
+    Raises
+    ------
+    InputError
+        If one has no equals sign.
+    """
+    if bad := [text for text in texts if "=" not in text]:
+        raise InputError(f"{flag} {bad[0]!r}: give NAME=VALUE")
+    pairs = (text.partition("=") for text in texts)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 @dataclass(frozen=True)
 class AuditRequest(Request, ReadingOptions):
     """What the user asked for; the command line and the form fill the same fields."""
 
     command = "audit"
 
-    data: str = field(
-        metadata=given("a folder, a manifest or a named data set, in one of the forms below")
+    data: str = option(
+        "",
+        "a folder, a manifest or a named data set, in one of the forms below; not needed with "
+        "--also and the --name of an audit",
     )
-    model: str = field(metadata=given("timm:NAME, torchvision:NAME or packaged:efficientnet-lite0"))
+    model: str = option(
+        "", "timm:NAME, torchvision:NAME or packaged:efficientnet-lite0; as for --data"
+    )
     name: str | None = option(None, "name of the audit (default: from data and model)")
     head: str = option("auto", choices=["auto", "keep", "fit"])
     """``keep``, ``fit`` or ``auto``."""
@@ -51,13 +69,19 @@ class AuditRequest(Request, ReadingOptions):
     batch_size: int | None = option(None, type=int, metavar="N")
     workers: int | None = option(None, "decoding threads", type=int, metavar="N")
     limit_per_class: int | None = option(None, type=int, metavar="N")
+    also: Mapping[str, str] = option(
+        {},
+        "a further set of images that the model is evaluated on, such as ImageNetV2, by a name of "
+        "your choice; only its features are computed, and nothing of the audit changes",
+        metavar="NAME=DATA",
+        nargs="+",
+        read=lambda texts: pairs_of("--also", texts),
+        write=written,
+    )
 
     def __post_init__(self) -> None:
         self.check_reading()
-        if not self.data.strip():
-            from core.data.source import forms
-
-            raise InputError(f"--data is empty; give {forms()}")
+        self._check_what()
         for flag, value in (
             ("--components", self.components),
             ("--batch-size", self.batch_size),
@@ -78,6 +102,20 @@ class AuditRequest(Request, ReadingOptions):
             check_name(self.name)
         if self.checkpoint is not None:
             permitted(self.checkpoint)
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether it adds sets to an audit that is there, and says nothing else of it."""
+        return not self.data.strip() and not self.model and bool(self.name and self.also)
+
+    def _check_what(self) -> None:
+        """Raise InputError where neither an audit nor what to add to one is named."""
+        if not self.data.strip() and not self.only_adds:
+            from core.data.source import forms
+
+            raise InputError(
+                f"--data is empty; give {forms()} (to add sets to an audit: --name and --also)"
+            )
 
     @classmethod
     def again(cls, manifest: Manifest, *, parts: int | None = None) -> AuditRequest:
@@ -111,7 +149,9 @@ class AuditRequest(Request, ReadingOptions):
 
     @property
     def title(self) -> str:
-        """Data and model."""
+        """Data and model, or what is added to which audit."""
+        if self.only_adds:
+            return f"{self.name} · {', '.join(self.also)}"
         return f"{self.data} · {self.model}"
 
     @property
@@ -183,20 +223,6 @@ class ConfirmRequest(Request):
     candidate: str = option("", "the candidate by its key, part-0, instead of its number")
 
 
-def _settings(texts: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` arguments as a mapping.
-
-    Raises
-    ------
-    InputError
-        If one has no equals sign.
-    """
-    if bad := [text for text in texts if "=" not in text]:
-        raise InputError(f"--set {bad[0]!r}: give NAME=VALUE")
-    pairs = (text.partition("=") for text in texts)
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
 @dataclass(frozen=True)
 class ExplainRequest(Request):
     """``explain``: what a method says of images, or of a candidate."""
@@ -216,7 +242,7 @@ class ExplainRequest(Request):
         "a setting of the method",
         "--set",
         metavar="NAME=VALUE",
-        read=_settings,
+        read=lambda texts: pairs_of("--set", texts),
         write=written,
         nargs="+",
     )

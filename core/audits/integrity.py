@@ -40,6 +40,7 @@ from core.storage.layout import (
     PASS,
     PICTURES,
     PLAN,
+    SETS,
     AuditFiles,
     ShardFiles,
 )
@@ -198,7 +199,9 @@ def _without_digest(folder: Path) -> list[Path]:
 
 def _set_aside(folder: Path, name: Path) -> None:
     path, part = folder / name, name.parts[0]
-    if len(name.parts) == 3 or part == HEAD:  # folders that are complete or not there
+    if part == SETS and len(name.parts) > 2:  # laid out as an audit is
+        _set_aside(folder / SETS / name.parts[1], Path(*name.parts[2:]))
+    elif len(name.parts) == 3 or part == HEAD:  # folders that are complete or not there
         shutil.rmtree(path.parent, ignore_errors=True)
     elif part == CARRIED and path.exists():
         digests.forget(path)

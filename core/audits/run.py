@@ -113,10 +113,10 @@ def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -
         report=report,
     )
     table = replace(table, notes=(*table.notes, *region_notes(table)))
-    return _with_free_names(table)
+    return with_free_names(table)
 
 
-def _with_free_names(table: ImageTable) -> ImageTable:
+def with_free_names(table: ImageTable) -> ImageTable:
     """Rename attributes that are called like a column of ours."""
     names = {name: f"{name} (data)" for name in table.attributes if name in OWN_COLUMNS}
     if not names:
@@ -337,7 +337,7 @@ def compute(
     remake_plans(folder, table, damaged)
     store, before = FeatureStore(folder), manifest.state
     size = _map_size(model, manifest.compute.precision)
-    plan = _plan(table, store)
+    plan = plan_of(table, store)
     if len(plan):
         store.extend(_with_sample(plan, table, store, size))
     how: dict[str, Any] = {
@@ -354,13 +354,7 @@ def compute(
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
         keep_maps(model, table.root, store, unmapped, **how)
     keep_properties(table.root, store, model.preprocess, workers=how["workers"], report=report)
-    frame = table.frame.merge(
-        store.rows[["digest", "width", "height", "readable", "reason"]],
-        left_on="image_id",
-        right_index=True,
-        how="left",
-        validate="one_to_one",
-    )
+    frame = joined(table, store)
     _require_readable(table, frame, manifest)
     frame = in_pixels(frame)
     sound = before == "finished" and not any(map(is_analysis, damaged))
@@ -372,6 +366,17 @@ def compute(
     write_frame(files.images, frame)
     analyse(subject, model, report)
     set_state(folder, manifest, "finished")
+
+
+def joined(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
+    """The image table beside what the pass says of every image."""
+    return table.frame.merge(
+        store.rows[["digest", "width", "height", "readable", "reason"]],
+        left_on="image_id",
+        right_index=True,
+        how="left",
+        validate="one_to_one",
+    )
 
 
 def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: Manifest) -> None:
@@ -457,7 +462,7 @@ def _unmapped(table: ImageTable, store: FeatureStore, size: int) -> list[str]:
     return [str(name) for name in ids[lacking]]
 
 
-def _plan(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
+def plan_of(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
     """The images that are not computed yet, or whose bytes changed since (PLAN_COLUMNS)."""
     rows = table.frame[["image_id", "path"]].copy()
     stats = [file_state(table.root / path) for path in rows["path"]]

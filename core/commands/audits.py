@@ -14,6 +14,7 @@ from core.audits.audit_requests import AuditRequest, DemoRequest
 from core.audits.audit_summary import Summary
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
+from core.commands.sets import set_facts, set_lines
 from core.commands.terminal import (
     Answer,
     Terminal,
@@ -121,24 +122,46 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
 
 
 def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
-    from core.audits.run import run_audit
+    from core.audits.set_pass import add_sets, check_set_names
     from core.trials.leaning import measure_leaning
 
     began = time.perf_counter()
-    done = run_audit(request, workspace, report=terminal, started=terminal.started)
+    check_set_names(list(request.also))
+    done = _done(request, workspace, terminal)
     measure_leaning(done, terminal)  # the pages work meanwhile
+    add_sets(done, request.also, workspace, workers=request.workers, report=terminal)
     seconds = time.perf_counter() - began
     answer = _shown(done.manifest, done, workspace)
     result = {**answer.document, "seconds": round(seconds, 2)}
     return Answer(result, f"{answer.text}\nfinished in {seconds:.1f} s")
 
 
+def _done(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Audit:
+    """The audit that is asked for, or the one that something is added to."""
+    from core.audits.audit import Audit
+    from core.audits.run import run_audit
+
+    if not request.only_adds:
+        return run_audit(request, workspace, report=terminal, started=terminal.started)
+    found = Audit.open(workspace, request.default_name)
+    terminal.started(found.id)
+    return found
+
+
 def _shown(manifest: Manifest, audit: Audit, workspace: Workspace) -> Answer:
     """A finished audit: what it found, and what its classes lean on."""
+    from core.audits.evaluation_set import evaluation_sets
+
     lines, (ranked, names, note) = _lines(manifest, audit.summary), _ranked(audit, workspace)
     lines += [f"  note: {note}"] if note else []
     classes = [{**one.facts.to_json(), **one.to_json(names)} for one in ranked]
-    found = {**describe(manifest, audit.summary), "classes": classes}
+    sets = [set_facts(one) for one in evaluation_sets(audit).values()]
+    found = {
+        **describe(manifest, audit.summary),
+        "classes": classes,
+        **({"sets": sets} if sets else {}),
+    }
+    lines += [line for one in sets for line in set_lines(one)]
     return Answer(found, "\n".join([*lines, *_class_lines(ranked, names)]))
 
 

@@ -130,7 +130,7 @@ def match_outputs(
         return _match_as_asked(labels, model, own, order)
     if model.outputs is None:
         return _match_by_order(labels, model, own)
-    candidates = {label: _candidates(label, model.outputs) for label in labels}
+    candidates = {label: candidate_outputs(label, model.outputs) for label in labels}
     problem = _mismatch(candidates, model)
     if problem and len(labels) == len(model.bias) and all(map(str.isdecimal, labels)):
         return _match_by_order(labels, model, own)  # ImageNet's folders 0 … 999
@@ -166,7 +166,8 @@ def _match_as_asked(
     return OutputMatch(dict(chosen.outputs), reason, assumed=True)
 
 
-def _candidates(label: str, outputs: Sequence[str]) -> list[int]:
+def candidate_outputs(label: str, outputs: Sequence[str]) -> list[int]:
+    """Outputs that a label may be: the one called so, its WordNet id, or all that bear its name."""
     if label in outputs:
         return [outputs.index(label)]
     identifier = WORDNET_ID.match(label)

@@ -94,7 +94,7 @@ class Model:
         self.trace = trace_network(self.network, preprocess.input_size)
         self.network.requires_grad_(False)
         self.weight, self.bias = _head_arrays(self.network.get_submodule(self.trace.head))
-        self.outputs = _checked(name, outputs, len(self.weight))
+        self.outputs = self.own_outputs = _checked(name, outputs, len(self.weight))
         self.output_names = tuple(output_names or self.outputs or _numbered(len(self.weight)))
         self.correction = correction
         self.weights_hash = weights_hash(self.network, correction)
@@ -257,7 +257,7 @@ class Model:
         ModelError
             If there are not as many labels as outputs.
         """
-        self.outputs = _checked(self.name, outputs, len(self.weight))
+        self.outputs = self.own_outputs = _checked(self.name, outputs, len(self.weight))
         self.output_names = tuple(outputs)
 
     def use_head(self, head: Head) -> Model:

@@ -173,7 +173,7 @@ def would_be(path: Path, content: bytes) -> bool:
 
 def audit_of(path: Path) -> Path | None:
     """The audit's folder that a file lies or will lie in; None for other files."""
-    for folder in path.parents[:3]:
+    for folder in path.parents[:5]:  # a shard of a set lies deepest
         if folder.parent.name == "audits":
             there = path.name == MANIFEST or (folder / MANIFEST).exists()
             return None if folder.name.startswith(".") or not there else folder

@@ -20,14 +20,14 @@ HEAD, PLAN, SHARDS, CLASSES, FOUND = "head", "plan", "shards", "classes", "found
 CARRIED, MAP, MEASURES, EMBEDDINGS = "carried", "map", "measures", "embeddings"
 MITIGATION, OUTCOMES, UPLOADS = "mitigation", "outcomes", "uploads"
 EXPLAINED = "explained"
-GENERATOR, QUALITY = "generator", "quality"
+GENERATOR, QUALITY, SETS = "generator", "quality", "sets"
 
 PASS = (PLAN, SHARDS)
 """Folders of what the pass over the images leaves."""
 
 ON_DEMAND = (
     *(CARRIED, EMBEDDINGS, EXPLAINED, GENERATOR, MAP, MEASURES, MITIGATION, OUTCOMES, QUALITY),
-    UPLOADS,
+    *(SETS, UPLOADS),
 )
 """Folders of what is computed where it is asked for."""
 
@@ -119,6 +119,18 @@ class UploadFiles(Files):
     maps = Inside("maps.npy", Path)
 
 
+class SetFiles(Files):
+    """A further set of images, whose own plans and shards lie below it as an audit's do."""
+
+    facts = Inside("set.json", Path)
+    """Only of a set that is complete."""
+    images = Inside("images.parquet", Path)
+
+    def predictions(self, key: str) -> Path:
+        """What a head says of them, by its key."""
+        return self.folder / f"predictions-{key}.parquet"
+
+
 class MapFiles(Files):
     """A map of all images, or of those of a class."""
 
@@ -204,6 +216,7 @@ class AuditFiles(Files):
     """Held while outcomes are made."""
     explained = Inside(EXPLAINED, Path)
     quality = Inside(QUALITY, Path)
+    sets = Inside(SETS, Path)
     uploads = Inside(UPLOADS, Path)
     pictures = Inside(PICTURES, Path)
 
@@ -287,6 +300,14 @@ class AuditFiles(Files):
     def cost(self, key: str) -> Path:
         """Size and speed of the model."""
         return self.outcomes / f"cost-{key}.json"
+
+    def evaluation_set(self, name: str) -> SetFiles:
+        """A further set of images."""
+        return SetFiles(self.sets / name)
+
+    def every_set(self) -> list[SetFiles]:
+        """Those that are complete, by name."""
+        return [SetFiles(path.parent) for path in sorted(self.sets.glob("[!.]*/set.json"))]
 
     def upload(self, image_id: str) -> UploadFiles:
         """An image from outside."""

@@ -70,6 +70,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "batch_size": (1, 256),
         "workers": (3,),
         "limit_per_class": (7,),
+        "also": ({"v2": "/a b/c=d"}, {"a": "hf:x?y=z", "b-2": "-odd"}),
     },
     GeneratorRequest: {
         **{"audit": ODD, "settings": ("wildlife", "-odd"), "steps": (1, 4000), "seed": (3,)},
@@ -154,13 +155,17 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
 """For every command, values of every field other than their defaults."""
 
 
+NEEDED = {AuditRequest: ("data", "model")}
+"""Fields that may be left out only where others are given."""
+
+
 def combined(kind: type[Request]) -> Iterator[Request]:
     """Every value of every field alone, then all fields at once, each value in some row."""
     values = VALUES[kind]
     least = {
         f.name: values[f.name][0]
         for f in fields(kind)
-        if f.default is MISSING and f.default_factory is MISSING
+        if (f.default is MISSING and f.default_factory is MISSING) or f.name in NEEDED.get(kind, ())
     }
     for name, of in values.items():
         for value in of:
@@ -236,6 +241,13 @@ def test_command_lines_of_before_ask_for_the_same() -> None:
     audit = ["audit", "--data", "d", "--model", "m", "--head", "auto", "--components", "64"]
     wanted = AuditRequest("d", "m", components=64)
     assert wanted.is_asked_by([*audit, "--device", "auto", "--precision", "auto"])
+
+
+def test_what_is_added_to_an_audit_needs_its_name_alone() -> None:
+    added = AuditRequest(name="mine", also={"v2": "/d"})
+    assert added.arguments() == ["audit", "--name", "mine", "--also", "v2=/d"]
+    assert AuditRequest.parse(added.arguments()) == added
+    assert (added.only_adds, added.title) == (True, "mine · v2")
 
 
 def test_jobs_are_called_as_before() -> None:

@@ -1,0 +1,243 @@
+"""The pass over a named evaluation set: its features, and nothing else of the audit again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.audits.audit import Audit
+from core.audits.evaluation_set import EvaluationSet, SetFacts, evaluation_sets
+from core.audits.integrity import mend, remake_plans
+from core.audits.run import joined, plan_of, with_free_names
+from core.audits.set_labels import Meant, better_read, meant, outputs_of, refuse_strangers
+from core.data.named_sets import KnownSet, known_set, restricted_as
+from core.data.open import canonical, open_data
+from core.data.table import some
+from core.errors import DataError, InputError
+from core.features.extract import cores, extract
+from core.features.shards import FeatureStore
+from core.models.device import require
+from core.storage.files import locked, read_value, remove, write_frame, write_json
+from core.storage.layout import SetFiles
+from core.storage.workspace import Workspace
+from core.types import TRAIN, ImageTable, Progress, Reporter, silent
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}")
+"""What a set may be called: its folder is."""
+
+
+def check_set_names(names: Sequence[str]) -> None:
+    """Raise InputError where one cannot be the name of a set."""
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"--also {name!r}: call a set by letters, digits, dots, dashes, plus signs and "
+                "underscores, at most 64, the first a letter or a digit"
+            )
+
+
+def add_sets(
+    audit: Audit,
+    asked: Mapping[str, str],
+    workspace: Workspace,
+    *,
+    workers: int | None = None,
+    report: Reporter = silent,
+) -> dict[str, EvaluationSet]:
+    """Add sets to an audit, or bring up to date what it has of them; returns all of its sets.
+
+    Parameters
+    ----------
+    asked : DATA argument by name. Sets that are there and were damaged are computed again.
+
+    Raises
+    ------
+    InputError
+        If a set of this name is of other data, or no label of a set is an output of the model.
+    WorkspaceError
+        If another process computes the audit.
+    """
+    check_set_names(list(asked))
+    wanted = {**_unfinished(audit), **{name: canonical(data) for name, data in asked.items()}}
+    if wanted:
+        busy = f"audit {audit.name!r} is being computed by another process; wait for it"
+        with locked(audit.files.lock, busy):
+            model: Model | None = None
+            for name, source in wanted.items():
+                model = _add(audit, name, source, workspace, model, workers, report)
+    return evaluation_sets(audit)
+
+
+def _unfinished(audit: Audit) -> dict[str, str]:
+    """Sets that an audit has, some of whose images have to be computed again."""
+    return {
+        files.folder.name: read_value(files.facts, SetFacts).source
+        for files in audit.files.every_set()
+        if FeatureStore(files.folder).missing or not files.images.exists()
+    }
+
+
+def _add(
+    audit: Audit,
+    name: str,
+    source: str,
+    workspace: Workspace,
+    model: Model | None,
+    workers: int | None,
+    report: Reporter,
+) -> Model:
+    """One set; returns the model, which is loaded once."""
+    report(Progress(f"Reading the list of images of {name}", 0, 0))
+    files = audit.files.evaluation_set(name)
+    _refuse_other_data(files, name, source)
+    table = _table(source, workspace, report)
+    if model is None:
+        report(Progress("Loading the model", 0, 0))
+        model = audit.load_model()
+    known = known_set(name, Path(source.partition("?")[0]).name) or restricted_as(table.labels)
+    found, own = Meant({}), _own_outputs(audit, model)
+    if known is None or known.labelled:
+        classes = sorted(facts.label for facts in audit.classes)
+        found = meant(table.labels, audit.head, own, classes)
+        refuse_strangers(name, table.labels, audit.head, found)
+    store = _computed(audit, files, table, model, workers, report)
+    facts = _facts(audit, name, table, known, found, own)
+    _write(audit, files, table, store, facts, found)
+    return model
+
+
+def _refuse_other_data(files: SetFiles, name: str, source: str) -> None:
+    if files.facts.exists() and (old := read_value(files.facts, SetFacts).source) != source:
+        raise InputError(
+            f"--also {name}: the audit has a set {name!r} of {old}; choose another name"
+        )
+
+
+def _table(source: str, workspace: Workspace, report: Reporter) -> ImageTable:
+    """The images of a set; a training split beside others is left out."""
+    table = with_free_names(open_data(source, workspace=workspace.root, report=report))
+    train = (table.frame["split"] == TRAIN).to_numpy(bool)
+    if train.all() or not train.any():
+        return table
+    frame = table.frame[~train].reset_index(drop=True)
+    note = f"Its split {TRAIN} ({int(train.sum()):,} images) is left out: models may know it."
+    return replace(table, frame=frame, notes=(*table.notes, note))
+
+
+def _own_outputs(audit: Audit, model: Model) -> Sequence[str]:
+    """What the network itself calls the outputs of the head; empty where it does not say."""
+    own = model.own_outputs or ()
+    return own if audit.head.mode == "keep" and len(own) == len(audit.head.outputs) else ()
+
+
+def _computed(
+    audit: Audit,
+    files: SetFiles,
+    table: ImageTable,
+    model: Model,
+    workers: int | None,
+    report: Reporter,
+) -> FeatureStore:
+    """Features of every image that has none yet, as the audit's own were computed."""
+    if files.folder.exists():
+        remake_plans(files.folder, table, mend(files.folder, report))
+    store, compute = FeatureStore(files.folder), audit.manifest.compute
+    if len(plan := plan_of(table, store)):
+        remove(files.facts)
+        store.extend(plan)
+    if store.missing:
+        require(compute, audit.name)
+        extract(
+            model,
+            table.root,
+            store,
+            batch_size=compute.batch_size,
+            workers=workers or min(16, cores() + 1),
+            keep_maps=False,
+            report=report,
+        )
+    return store
+
+
+def _facts(
+    audit: Audit,
+    name: str,
+    table: ImageTable,
+    known: KnownSet | None,
+    found: Meant,
+    own: Sequence[str],
+) -> SetFacts:
+    """What is known of a set before it is looked at through the head."""
+    outputs = audit.head.outputs
+    only = outputs_of(known.only, audit.head, own) if known else []
+    notes = [known.text] if known else []
+    if known and known.only and len(only) < len(known.only):
+        notes.append(
+            f"The model has {len(only)} of the {len(known.only)} classes of {known.name}: it "
+            "chooses among these."
+        )
+    return SetFacts(
+        name,
+        table.source,
+        str(table.root),
+        known.name if known else "",
+        {label: outputs[output] for label, output in found.outputs.items()},
+        tuple(outputs[output] for output in only),
+        table.attributes,
+        (*notes, *found.notes, *_of_interest(table)),
+    )
+
+
+def _of_interest(table: ImageTable) -> Iterator[str]:
+    """What the listing says of a set; that it has no training images is as it should be."""
+    for note in table.notes:
+        if not note.startswith(("No image is in the split", "No training image")):
+            yield note
+
+
+def _write(
+    audit: Audit,
+    files: SetFiles,
+    table: ImageTable,
+    store: FeatureStore,
+    facts: SetFacts,
+    found: Meant,
+) -> None:
+    """Its images and, last of all, its facts, with what the predictions say of its labels."""
+    frame = joined(table, store)
+    if not frame["readable"].any():
+        reasons = frame["reason"].value_counts()
+        raise DataError(
+            f"{table.source}: no readable image among {len(frame)} ({reasons.index[0]}); check the "
+            "files"
+        )
+    lost = frame.loc[~frame["readable"].astype(bool), "path"].tolist()
+    notes = [f"{len(lost)} images cannot be read: {some(lost)}."] if lost else []
+    write_frame(files.images, frame)
+    for old in files.folder.glob(files.predictions("*").name):
+        remove(old)
+    seen = EvaluationSet(audit, files, facts)
+    labels, said = seen.images["label"].tolist(), seen.predicted["prediction"].to_numpy(np.int64)
+    notes += filter(None, [better_read(found, labels, said, seen.judged), _by_chance(seen)])
+    write_json(files.facts, replace(facts, notes=(*facts.notes, *notes)))
+
+
+def _by_chance(seen: EvaluationSet) -> str:
+    """What to say where a set is got right no more often than by chance, and no set is so hard."""
+    from core.statistics.intervals import share
+
+    n, choices = int(seen.judged.sum()), len(seen.outputs)
+    if not n or seen.facts.only or share(float(seen.correct.sum()), n)[1] >= 2 / choices:
+        return ""
+    return (
+        f"It is got right no more often than by chance ({seen.correct.mean():.1%} of {n:,} images, "
+        f"{choices:,} outputs): do its labels mean what the outputs mean?"
+    )
