@@ -18,7 +18,7 @@ ALL, SPLIT, CUE = "all", "split", "cue"
 VALUES = 10
 """Values of an attribute that are groups; one of more is no few words."""
 
-LEAST = 10
+LEAST = 5
 """Images of a group at least."""
 
 
