@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 PACKAGED = "packaged:efficientnet-lite0"
 
+TABLES = ("images", "components", "alpha", "manifest", "adversarial")
+"""What is exported as a table."""
+
 
 def sources_text() -> str:
     """Every source of data in a line, for the help."""
@@ -75,9 +78,10 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("audit", metavar="AUDIT")
     command.add_argument(
         "what",
-        choices=["images", "components", "alpha", "features", "heatmaps", "manifest"],
+        choices=[*TABLES, "features", "heatmaps"],
         metavar="WHAT",
-        help="manifest: the images, with what people said of labels done",
+        help="manifest: the images, with what people said of labels done; adversarial: the images "
+        "with splits that train where the tagged cues go with their classes and test where not",
     )
     command.add_argument(
         "--out",
@@ -433,7 +437,7 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
 
     opened = Audit.open(workspace, options.audit)
     out: Path = options.out
-    if options.what in ("images", "components", "alpha", "manifest"):
+    if options.what in TABLES:
         writers.check_ending(out, ".parquet", ".csv")
     if options.what == "images":
         writers.write_table(writers.images_table(opened), out)
@@ -446,6 +450,8 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         writers.write_table(table, out)
     elif options.what == "manifest":
         writers.write_table(_manifest(opened, workspace), out)
+    elif options.what == "adversarial":
+        writers.write_table(_adversarial(opened, workspace), out)
     elif options.what == "features":
         writers.write_features(opened, out)
     else:
@@ -459,6 +465,14 @@ def _manifest(opened: Audit, workspace: Workspace) -> pd.DataFrame:
     from core.tags.log import TagStore
 
     return manifest_of(opened, decided(ImageVerdicts(TagStore.open(workspace)).standing(opened.id)))
+
+
+def _adversarial(opened: Audit, workspace: Workspace) -> pd.DataFrame:
+    from core.quality.adversarial_split import adversarial, manifest_of_split
+    from core.tags.decisions import decided
+    from core.tags.log import TagStore
+
+    return manifest_of_split(opened, adversarial(opened, decided(opened, TagStore.open(workspace))))
 
 
 def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:

@@ -31,10 +31,12 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
 
     request = MeasureRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
-    tables = []
+    tables, images = [], None
     if request.what in ON_DEMAND:
+        demand = ON_DEMAND[request.what]
         decisions = decided(audit, TagStore.open(workspace), request.threshold)
-        tables.append(ON_DEMAND[request.what].table(audit, decisions, request, report))
+        tables.append(demand.table(audit, decisions, request, report))
+        images = demand.images(audit, decisions) if demand.images else None
     elif request.what != "score":
         sigmas = request.sigma or (SIGMA,)
         tables.append(
@@ -51,7 +53,10 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
         found = scored(audit, request.class_name, request.cue_images, report=report)
         tables.append(found.table)
     table = pd.concat(tables, ignore_index=True)
-    return Answer({"audit": audit.id, "measures": records(table)}, _text(table))
+    result: dict[str, object] = {"audit": audit.id, "measures": records(table)}
+    if images is not None:
+        result["images"] = records(images)
+    return Answer(result, _text(table))
 
 
 def score(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:

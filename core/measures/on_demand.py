@@ -55,6 +55,8 @@ class OnDemand:
     """Of the formulas; another one measures again."""
     depends: Depends = nothing_more
     """What else the rows depend on, as JSON can hold it: what is stored, other audits."""
+    images: Callable[[Audit, Decisions], pd.DataFrame] | None = None
+    """Images to look at behind the rows, the first ones first, with ``image_id``."""
 
     def table(
         self,
@@ -104,7 +106,11 @@ def _base(audit: Audit, decisions: Decisions) -> dict[str, object]:
     }
 
 
-OWN = ("core.measures.calibrated:CALIBRATED",)
+OWN = (
+    "core.measures.calibrated:CALIBRATED",
+    "core.measures.prior_figures:PRIORS",
+    "core.measures.agreement_figures:AGREEMENT",
+)
 """Where this project's own stand."""
 
 ON_DEMAND: Registry[OnDemand] = Registry("table", OWN)

@@ -79,6 +79,8 @@ OWN = (
     *_in("leans", "PUT_IN", "LEAN", "TAKEN_AWAY"),
     *_in("subset_figures", "RIGHT", "WRONG", "ON_BEST", "BORDER", "CUE"),
     *_in("factors", "DECIDED_BY", "INTERACTION", "COMPOSED", "SHAPE_BIAS", "BACKGROUND_GAP"),
+    *_in("prior_figures", "ACCURACY", "AGREEMENT", "GAP"),
+    *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY"),
 )

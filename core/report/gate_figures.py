@@ -20,6 +20,8 @@ from core.measures.cells import Context, figures_of
 from core.measures.factors import factor_table, stored_factors
 from core.measures.leans import LEAN, PUT_IN, TAKEN_AWAY, Trials
 from core.measures.measure import ALL, EFFECT, SEVERAL, Measure
+from core.measures.measure_requests import MeasureRequest
+from core.measures.on_demand import ON_DEMAND
 from core.measures.one_audit import is_slow, measure_parts, parts
 from core.measures.rows import as_table
 from core.measures.scores import NEEDS_CUES, every_stored_cue, score
@@ -195,6 +197,8 @@ def _way(asked: Asked, measure: Measure) -> Way:
         return _of_model
     if EFFECT in measure.views:
         return _of_effect
+    if measure.measured_with in ON_DEMAND:
+        return _on_demand
     return _of_factors if measure.measured_with in FACTORS else _of_scores
 
 
@@ -311,6 +315,18 @@ def _of_factors(asked: Asked, measure: Measure) -> list[Single]:
         raise InputError(f"not measured yet: python -m core factors {asked.audit.name!r}")
     table = factor_table(asked.audit, report=asked.report) if table is None else table
     return _rows(Pass(_own_decisions(asked)), table[table["measure"] == measure.name])
+
+
+def _on_demand(asked: Asked, measure: Measure) -> list[Single]:
+    """Of a table that is made where it is asked for, with the audit's own tags."""
+    demand, decisions = ON_DEMAND[measure.measured_with], _own_decisions(asked)
+    audit, request = asked.audit, MeasureRequest(asked.audit.id, demand.name)
+    if asked.quick and demand.known(audit, decisions, request) is None:
+        raise InputError(
+            f"not measured yet: python -m core measure {audit.name!r} --what {demand.name}"
+        )
+    table = demand.table(audit, decisions, request, asked.report)
+    return _rows(Pass(decisions), table[table["measure"] == measure.name])
 
 
 def _of_scores(asked: Asked, measure: Measure) -> list[Single]:

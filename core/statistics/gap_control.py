@@ -124,3 +124,22 @@ def _scaled(values: FloatArray) -> FloatArray:
     small = 1e-12 * np.maximum(np.abs(values).max(axis=0, initial=0), 1e-300)
     found: FloatArray = np.divide(centred, length, out=np.zeros_like(centred), where=length > small)
     return found
+
+
+def directions_like(
+    values: FloatArray, logit: FloatArray, components: FloatArray, count: int, *, seed: int = 0
+) -> FloatArray | None:
+    """Values (n, count) along random directions that follow the logit as closely as a candidate.
+
+    Those that a gap is compared with, at most DRAWS; None where there is no such direction.
+
+    Parameters
+    ----------
+    values : (n,) of the candidate; logit, components : as in :func:`gap_control`.
+    """
+    towards, others = _scaled(logit[:, None]), _mixtures(logit, components, seed)
+    if others is None or not np.any(towards):
+        return None
+    along = float(np.clip(towards[:, 0] @ _scaled(values[:, None])[:, 0], -1, 1))
+    found: FloatArray = along * towards + np.sqrt(1 - along**2) * others[:, :count]
+    return found
