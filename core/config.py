@@ -38,5 +38,8 @@ correction encodes the images again."""
 PICTURE_BUDGET = 2**29
 """Bytes of drawn pictures that the app may keep on disk per audit; more are drawn again."""
 
+GRAPH_BUDGET = 2**30
+"""Bytes of exported networks that a user's cache may hold; more are exported again."""
+
 MAX_PIXELS = 200_000_000
 """Images above this many pixels are listed as unreadable, not decoded."""

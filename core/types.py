@@ -25,6 +25,9 @@ BoolArray = NDArray[np.bool_]
 Precision = Literal["fp32", "tf32", "bf16"]
 """Arithmetic of a network (:data:`core.models.precision.PRECISIONS`)."""
 
+Runtime = Literal["eager", "onnx"]
+"""What runs forward passes without gradients (:data:`core.models.runtime.RUNTIMES`)."""
+
 TRAIN = "train"
 """The one split name with a meaning: components and statistics are fitted on it."""
 

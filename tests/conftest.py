@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import it themselves
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -302,7 +302,7 @@ class Audit:
             device = choose_device(compute.device)
         except InputError:
             device = "cpu"
-        return model.to(device, compute.precision)
+        return model.to(device, compute.precision).use_runtime(compute.runtime)
 
     def maps(
         self, image_ids: Sequence[str], model: Model | None = None, *, padded: bool = True

@@ -14,14 +14,18 @@ from core.config import COMPONENTS
 from core.errors import InputError
 from core.jobs.options import Request, given, option, written
 from core.models.precision import PRECISIONS
+from core.models.runtime import RUNTIMES
 from core.storage.audit_manifest import Manifest
 from core.storage.guard import permitted
 from core.storage.workspace import check_name
-from core.types import Precision
+from core.types import Precision, Runtime
 
 Arithmetic = Precision | Literal["auto"]
 ARITHMETICS: tuple[Arithmetic, ...] = ("auto", *PRECISIONS)
 """What can be asked for; auto takes the fastest that moves no figure."""
+
+Engine = Runtime | Literal["auto"]
+ENGINES: tuple[Engine, ...] = ("auto", *RUNTIMES)
 
 
 def pairs_of(flag: str, texts: Sequence[str]) -> dict[str, str]:
@@ -66,6 +70,12 @@ class AuditRequest(Request, ReadingOptions):
     )
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: Arithmetic = option("auto", choices=ARITHMETICS)
+    runtime: Engine = option(
+        "auto",
+        "what runs the network: torch (eager) or ONNX Runtime, which computes the same to rounding "
+        "(default: the faster where it pays)",
+        choices=ENGINES,
+    )
     batch_size: int | None = option(None, type=int, metavar="N")
     workers: int | None = option(None, "decoding threads", type=int, metavar="N")
     limit_per_class: int | None = option(None, type=int, metavar="N")
@@ -95,6 +105,7 @@ class AuditRequest(Request, ReadingOptions):
         for flag, word, known in (
             ("--head", self.head, ("auto", "keep", "fit")),
             ("--precision", self.precision, ARITHMETICS),
+            ("--runtime", self.runtime, ENGINES),
         ):
             if word not in known:
                 raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")

@@ -19,6 +19,7 @@ import pandas as pd
 
 import core
 from core.audits.analysis import analyse, is_current, require_two_classes
+from core.audits.arithmetic import choose_compute
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.head_outputs import matched, narrowed
@@ -31,12 +32,10 @@ from core.data.open import open_data
 from core.data.regions import in_pixels, region_notes
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
-from core.features.extract import NOT_FINITE, cores, extract, keep_maps, keep_properties, prepare
+from core.features.extract import NOT_FINITE, cores, extract, keep_maps, keep_properties
 from core.features.sample import sampled
 from core.features.shards import KEPT, PLAN_COLUMNS, FeatureStore
-from core.models.precision import SAMPLE, Tried, spread_over_classes
 from core.storage.audit_manifest import (
-    Compute,
     DataFacts,
     HeadChoice,
     Manifest,
@@ -48,7 +47,7 @@ from core.storage.audit_manifest import (
 from core.storage.files import locked, remove_unfinished, write_frame, write_json
 from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace, differences, fingerprint, read_manifest
-from core.types import ImageTable, Precision, Preprocess, Progress, Reporter, silent
+from core.types import ImageTable, Preprocess, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -142,7 +141,7 @@ def _prepare(
     old = workspace.named(request.default_name)
     model.preprocess = _with_levels(model.preprocess, table, old)
     head, reason = choose_head(request.head, table, model, reading, said)
-    compute = _choose_compute(request, old, model, table, keep_head=head == "keep")
+    compute = choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(
         data=table.source,
@@ -154,6 +153,7 @@ def _prepare(
         components=request.components,
         device=compute.device,
         precision=compute.precision,
+        runtime=compute.runtime,
         batch_size=compute.batch_size,
         code=core.__version__,
         classes=reading.outputs or tuple(filter(None, [reading.classes])) if reading else (),
@@ -200,98 +200,6 @@ def _with_levels(preprocess: Preprocess, table: ImageTable, old: Manifest | None
         return preprocess
     found = old.preprocess.levels if old is not None else levels_of(table)
     return replace(preprocess, levels=found or ())
-
-
-def _choose_compute(
-    request: AuditRequest,
-    old: Manifest | None,
-    model: Model,
-    table: ImageTable,
-    *,
-    keep_head: bool,
-) -> Compute:
-    """Device, arithmetic and batch size; an existing audit keeps its own unless told otherwise."""
-    from core.models.device import choose_device
-
-    before = old.compute if old else None
-    device = before.device if before and request.device == "auto" else None
-    device = choose_device(device or request.device)
-    batch_size = (
-        request.batch_size
-        or (before and before.batch_size)
-        or (256 if device.startswith("cuda") else 32)
-    )
-    model.to(device, "fp32")
-    precision = None if request.precision == "auto" else request.precision
-    if before and precision in (None, before.precision):
-        chosen = replace(before, device=device, batch_size=batch_size)
-    else:
-        chosen = _choose_precision(precision, device, batch_size, model, table, keep_head=keep_head)
-    model.to(device, chosen.precision)
-    return chosen
-
-
-def _choose_precision(
-    wanted: Precision | None,
-    device: str,
-    batch_size: int,
-    model: Model,
-    table: ImageTable,
-    *,
-    keep_head: bool,
-) -> Compute:
-    """In the precision asked for, else the fastest in which the figures hold; what was tried."""
-    from core.models.device import choose_precision, supports
-
-    faster: tuple[Precision, ...] = ("bf16", "tf32")
-    if wanted is None:
-        candidates = [p for p in faster if supports(device, p)]
-    else:
-        candidates = [p for p in faster if p == wanted]
-    found: list[Tried] = []
-    if candidates:
-        batch, labels = _sample(table, model)
-        found = choose_precision(model, candidates, batch, labels, keep_head=keep_head)
-    if wanted is not None:
-        precision, reason = wanted, "chosen by the user"
-        if found and found[0].error:
-            raise ModelError(f"--precision {wanted}: {found[0].sentence}; choose fp32")
-    else:
-        precision = found[-1].precision if found and found[-1].holds else "fp32"
-        reason = "" if found else f"this {device} has no faster arithmetic"
-    reason = "; ".join(filter(None, [reason, *(entry.sentence for entry in found)]))
-    tried = tuple(asdict(entry) for entry in found)
-    return Compute(device, batch_size, precision, reason, tried, supports(device, precision))
-
-
-def _sample(table: ImageTable, model: Model) -> tuple[Any, list[str]]:
-    """Pixels of up to SAMPLE readable images over all classes, uint8, and their labels.
-
-    Of the training images alone, so that images held out change nothing in what is learnt.
-
-    Raises
-    ------
-    DataError
-        If none of the first candidates can be read.
-    """
-    import torch
-
-    frame = table.frame[fitting_rows(table.frame)]
-    spread = spread_over_classes(frame["label"].tolist())[: 20 * SAMPLE]
-    found, labels = [], []
-    for path, label in frame[["path", "label"]].iloc[spread].itertuples(index=False):
-        image = prepare(table.root / path, model.preprocess)
-        if not image.reason:
-            found.append(image.pixels)
-            labels.append(str(label))
-        if len(found) == SAMPLE:
-            break
-    if not found:
-        raise DataError(
-            f"{table.source}: none of {len(spread)} images could be read (the last: "
-            f"{image.reason}); check the files"
-        )
-    return torch.from_numpy(np.stack(found)), labels
 
 
 def choose_head(
@@ -346,9 +254,11 @@ def compute(
         "report": report,
     }
     from core.models.device import is_at_home, require
+    from core.models.runtime import require_runtime
 
     if store.missing:
         require(manifest.compute, manifest.name)
+        require_runtime(model, manifest.compute, manifest.name)
         manifest = set_state(folder, manifest, "running")
         extract(model, table.root, store, keep_maps=_keeps_all(store, size), **how)
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):

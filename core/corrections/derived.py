@@ -308,7 +308,8 @@ def _encode(
     named = replace(manifest, model=replace(manifest.model, weights=""))  # its own file
     changed = _changed(folder, named)
     facts = replace(manifest.model, checkpoint=files.checkpoint.name, weights=changed.weights_hash)
-    manifest = replace(manifest, model=facts)
+    by_torch = replace(manifest.compute, runtime="eager", runtime_reason="its encoder was changed")
+    manifest = replace(manifest, model=facts, compute=replace(by_torch, compared=None))
     write_json(files.manifest, manifest)
     _pass(parent, folder, manifest, changed, report)
 

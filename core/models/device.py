@@ -169,7 +169,7 @@ def _try(
     *,
     keep_head: bool,
 ) -> Tried:
-    decide = _own_decisions(model) if keep_head else nearest_mean(exact, labels)
+    decide = own_decisions(model) if keep_head else nearest_mean(exact, labels)
     try:
         lower = copy.deepcopy(model).to(model.device, precision)
         first = tried(precision, exact[:FIRST], _features(lower, batch[:FIRST]), decide)
@@ -181,7 +181,8 @@ def _try(
         return Tried(precision, len(exact), float("inf"), 0, float("inf"), reason)
 
 
-def _own_decisions(model: Model) -> Decide:
+def own_decisions(model: Model) -> Decide:
+    """Decisions of the model's own head."""
     return lambda features: np.asarray(
         model.logits(np.asarray(features, np.float32)).argmax(axis=1)
     )

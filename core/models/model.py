@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from core.models.device import arithmetic
+from core.models.graph import Graph, NoGraphError, graph_of
 from core.models.linear import Correction, Head
 from core.models.normalisation import THREE, usable
 from core.models.positions import Layout
 from core.models.trace import MapKind, MapSource, captured, trace_network
-from core.types import Precision, Preprocess
+from core.types import Precision, Preprocess, Runtime
 
 DTYPES: dict[str, torch.dtype] = {
     **{"fp32": torch.float32, "tf32": torch.float32},
@@ -101,6 +103,8 @@ class Model:
         self.notes = (*notes, *_notes(self.trace.map_kind))
         self.device = "cpu"
         self.precision: Precision = "fp32"
+        self.runtime: Runtime = "eager"
+        self._graph: Graph | NoGraphError | None = None
 
     @property
     def map_kind(self) -> MapKind:
@@ -139,8 +143,34 @@ class Model:
             raise ModelError(f"{self.name} runs in bf16 and has lost its fp32 weights: reload it.")
         self.network.to(device=device, dtype=DTYPES[precision])
         self.network.to(memory_format=torch.channels_last)
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.runtime = device, precision, "eager"
         return self
+
+    def use_runtime(self, runtime: Runtime) -> Model:
+        """Say what runs forward passes without gradients, in place, until the model is moved.
+
+        A graph is made when the first image comes; where there can be none, torch runs them.
+        """
+        exact = self.device == "cpu" and self.precision == "fp32"
+        self.runtime = runtime if exact else "eager"
+        return self
+
+    def graph(self) -> Graph:
+        """The network as a graph, made once.
+
+        Raises
+        ------
+        NoGraphError
+            If ONNX Runtime cannot run it here.
+        """
+        if self._graph is None:
+            try:
+                self._graph = graph_of(self)
+            except NoGraphError as error:
+                self._graph = error
+        if isinstance(self._graph, NoGraphError):
+            raise self._graph
+        return self._graph
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Normalised images (B, 3, h, w) float32 on the model's device, from uint8 (B, h, w, 3).
@@ -150,11 +180,7 @@ class Model:
         ModelError
             If the batch has another type or shape.
         """
-        if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[3] != 3:
-            raise ModelError(
-                f"{self.name} was given a batch {tuple(batch.shape)} of {batch.dtype}: "
-                "give uint8 images (B, h, w, 3)."
-            )
+        self._check(batch)
         return self.normalised(batch.to(self.device).permute(0, 3, 1, 2).float().div_(255))
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -167,8 +193,23 @@ class Model:
         )
         return (pixels.to(self.device) - mean).div_(std)
 
+    def _check(self, batch: Tensor) -> None:
+        if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[3] != 3:
+            raise ModelError(
+                f"{self.name} was given a batch {tuple(batch.shape)} of {batch.dtype}: "
+                "give uint8 images (B, h, w, 3)."
+            )
+
     def encode(self, batch: Tensor) -> Encoded:
-        """Features and maps of uint8 images (B, h, w, 3), by one forward pass."""
+        """Features and maps of uint8 images (B, h, w, 3), by one forward pass of its runtime."""
+        if self.runtime == "onnx":
+            self._check(batch)
+            with contextlib.suppress(NoGraphError):
+                return Encoded(*self.graph()(batch))
+        return self.encode_by_torch(batch)
+
+    def encode_by_torch(self, batch: Tensor) -> Encoded:
+        """The same by torch, whatever the runtime."""
         with torch.inference_mode():
             return self.encode_with_slope(self.normalise(batch))
 

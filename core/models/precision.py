@@ -7,7 +7,7 @@ on a sample of the training images its features move by little and no decision c
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from core.types import FloatArray, IntArray, Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 """``tf32``: fp32 whose products a GPU rounds to ten bits; ``bf16``: all of the network in it."""
+
+RUNTIME_TITLES: Mapping[str, str] = {"eager": "torch", "onnx": "ONNX Runtime"}
+"""What runs a network, in words."""
 
 SAMPLE = 64
 """Images that a lower precision is tried on; all training images where there are fewer."""
@@ -112,16 +115,18 @@ def in_words(compute: Compute) -> str:
     precision = compute.precision
     text = f"{precision} ({compute.reason.rstrip('.')})"
     measured = any(entry["precision"] == precision for entry in compute.tried)
-    if precision == "fp32" or measured:
+    if precision != "fp32" and not measured:
+        text += "; how far its figures are from those of fp32 was not measured"
+    if not compute.runtime_reason:
         return text
-    return f"{text}; how far its figures are from those of fp32 was not measured"
+    return f"{text}, run by {RUNTIME_TITLES[compute.runtime]} ({compute.runtime_reason})"
 
 
 def unlike(manifests: Sequence[Manifest]) -> str:
     """That audits were computed in different arithmetic, and what makes them alike; else empty."""
     precisions = [manifest.compute.precision for manifest in manifests]
     if len(set(precisions)) < 2:
-        return ""
+        return _by_several(manifests)
     named = ", ".join(
         f"{manifest.name} in {precision}"
         for manifest, precision in zip(manifests, precisions, strict=True)
@@ -131,6 +136,22 @@ def unlike(manifests: Sequence[Manifest]) -> str:
     return (
         f"Computed in different arithmetic ({named}): small differences may be rounding alone. "
         f"Alike are: {commands}"
+    )
+
+
+def _by_several(manifests: Sequence[Manifest]) -> str:
+    """That several programs computed in the same arithmetic, and how far apart they are."""
+    computes = [manifest.compute for manifest in manifests]
+    if len({compute.runtime for compute in computes}) < 2:
+        return ""
+    named = ", ".join(
+        f"{each.name} by {RUNTIME_TITLES[each.compute.runtime]}" for each in manifests
+    )
+    apart = max((each.compared or {}).get("distance", 0.0) for each in computes)
+    return (
+        f"Run by different programs in {computes[0].precision} ({named}): on a sample their "
+        f"features differ by at most {apart:.1g} of the deviation and no decision does, far less "
+        "than any figure shows"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from core.config import FORMAT
 from core.storage.json_values import JsonValue, Mismatch, called, later
-from core.types import Precision, Preprocess
+from core.types import Precision, Preprocess, Runtime
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Parts(JsonValue):
     format: int = FORMAT
     classes: tuple[str, ...] = later(())
     """What the user said that the outputs mean: their labels, or an order by its name."""
+    runtime: str = later("eager")
     parent: str = later("")
     """Of a corrected model: id, fingerprint and head of what it was made from."""
     mitigation: Mapping[str, Any] | None = later(None)
@@ -128,6 +129,12 @@ class Compute(JsonValue):
     """What faster ones did to a sample (:class:`core.models.precision.Tried`)."""
     hardware: bool = True
     """Whether the device computes in that precision, rather than emulates it."""
+    runtime: Runtime = later("eager")
+    """What runs the forward passes (:data:`core.models.runtime.RUNTIMES`)."""
+    runtime_reason: str = later("")
+    """Why that runtime."""
+    compared: Mapping[str, Any] | None = later(None)
+    """What ONNX Runtime did to a sample (:class:`core.models.runtime.Compared`)."""
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,17 @@ def differences(
     """Which parts of two fingerprints differ, as ``part: old, now new``."""
     was, now = plain(old), plain(new)
     return [
-        f"{part} was {was.get(part)!s}, now {now.get(part)!s}"
+        f"{part} was {_said(old, was, part)}, now {_said(new, now, part)}"
         for part in sorted({*was, *now})
         if was.get(part) != now.get(part)
     ]
+
+
+def _said(value: Mapping[str, Any] | JsonValue, written: Mapping[str, Any], part: str) -> str:
+    """A part in words; one that is not written is as it is without it being said."""
+    entries = value.entries() if isinstance(value, JsonValue) else {}
+    unsaid = entries[part].default if part in entries else None
+    return str(written.get(part, unsaid or None))
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.audits.audit_requests import ARITHMETICS, AuditRequest
+from core.audits.audit_requests import ARITHMETICS, ENGINES, AuditRequest
 from core.audits.reading_options import ORDERS, number_of, numbers_of, sides_of
 from core.config import COMPONENTS
 from core.data.open import canonical
@@ -100,6 +100,12 @@ def _settings() -> dict[str, Any]:
             help="Automatic: fp32, unless a faster arithmetic moves no figure on a sample.",
         ),
         "batch_size": three.number_input("Batch size", 1, value=None),
+        "runtime": two.selectbox(
+            "Runtime",
+            ENGINES,
+            help="Automatic: ONNX Runtime where a pass is long, it is faster and computes the same "
+            "on a sample; torch (eager) elsewhere.",
+        ),
         "parts": one.number_input(
             "Parts per class",
             1,

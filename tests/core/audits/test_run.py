@@ -264,14 +264,14 @@ def test_two_at_once(folder: Path, workspace: Workspace) -> None:
 def test_two_beginning_at_once_make_one_audit(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose = core.audits.run._choose_compute
+    choose = core.audits.run.choose_compute
 
     def overtaken(*arguments: Any, **more: Any) -> Any:
-        monkeypatch.setattr(core.audits.run, "_choose_compute", choose)
+        monkeypatch.setattr(core.audits.run, "choose_compute", choose)
         run_audit(tiny_request(folder), workspace)
         return choose(*arguments, **more)
 
-    monkeypatch.setattr(core.audits.run, "_choose_compute", overtaken)
+    monkeypatch.setattr(core.audits.run, "choose_compute", overtaken)
     with pytest.raises(WorkspaceError, match="is being computed by another process"):
         run_audit(tiny_request(folder), workspace)
     assert len(workspace.manifests()) == 1

@@ -1,0 +1,209 @@
+"""On what an audit is computed: device, arithmetic, runtime and batches, and why those."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.audits.audit_requests import AuditRequest
+from core.audits.subject import fitting_rows
+from core.errors import DataError, ModelError
+from core.features.extract import prepare
+from core.models.precision import RUNTIME_TITLES, SAMPLE, Tried, nearest_mean, spread_over_classes
+from core.models.runtime import (
+    FEWEST,
+    LONG,
+    PAYS,
+    SIZES,
+    compared,
+    fastest,
+    seconds_by_torch,
+    speeds,
+    why_not,
+)
+from core.storage.audit_manifest import Compute, Manifest
+from core.types import ImageTable, Precision, Runtime
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+ON_GPU, ON_CPU = 256, 32
+"""Images of a batch where nothing was measured."""
+
+FEW = 16
+"""Images that say how long a pass will take."""
+
+
+def choose_compute(
+    request: AuditRequest,
+    old: Manifest | None,
+    model: Model,
+    table: ImageTable,
+    *,
+    keep_head: bool,
+) -> Compute:
+    """What computes an audit; an existing one keeps its own unless told otherwise.
+
+    The model is left on that device, in that precision, with that runtime.
+    """
+    from core.models.device import choose_device
+
+    before = old.compute if old else None
+    device = before.device if before and request.device == "auto" else None
+    device = choose_device(device or request.device)
+    batch_size = (
+        request.batch_size
+        or (before and before.batch_size)
+        or (ON_GPU if device.startswith("cuda") else ON_CPU)
+    )
+    model.to(device, "fp32")
+    precision = None if request.precision == "auto" else request.precision
+    if before and precision in (None, before.precision):
+        chosen = replace(before, device=device, batch_size=batch_size)
+    else:
+        chosen = _choose_precision(precision, device, batch_size, model, table, keep_head=keep_head)
+    model.to(device, chosen.precision)
+    if before is None or request.runtime not in ("auto", before.runtime):
+        chosen = _with_runtime(chosen, request, model, table, keep_head=keep_head)
+    model.use_runtime(chosen.runtime)
+    return chosen
+
+
+def _choose_precision(
+    wanted: Precision | None,
+    device: str,
+    batch_size: int,
+    model: Model,
+    table: ImageTable,
+    *,
+    keep_head: bool,
+) -> Compute:
+    """In the precision asked for, else the fastest in which the figures hold; what was tried."""
+    from core.models.device import choose_precision, supports
+
+    faster: tuple[Precision, ...] = ("bf16", "tf32")
+    if wanted is None:
+        candidates = [p for p in faster if supports(device, p)]
+    else:
+        candidates = [p for p in faster if p == wanted]
+    found: list[Tried] = []
+    if candidates:
+        batch, labels = _sample(table, model)
+        found = choose_precision(model, candidates, batch, labels, keep_head=keep_head)
+    if wanted is not None:
+        precision, reason = wanted, "chosen by the user"
+        if found and found[0].error:
+            raise ModelError(f"--precision {wanted}: {found[0].sentence}; choose fp32")
+    else:
+        precision = found[-1].precision if found and found[-1].holds else "fp32"
+        reason = "" if found else f"this {device} has no faster arithmetic"
+    reason = "; ".join(filter(None, [reason, *(entry.sentence for entry in found)]))
+    tried = tuple(asdict(entry) for entry in found)
+    return Compute(device, batch_size, precision, reason, tried, supports(device, precision))
+
+
+def _with_runtime(
+    chosen: Compute, request: AuditRequest, model: Model, table: ImageTable, *, keep_head: bool
+) -> Compute:
+    """With the runtime asked for, else the faster one of those that compute the same."""
+    chosen = replace(chosen, runtime="eager", runtime_reason="", compared=None)
+    if request.runtime == "eager":
+        return replace(chosen, runtime_reason="chosen by the user")
+    if chosen.device != "cpu" or chosen.precision != "fp32":
+        if request.runtime == "onnx":
+            raise ModelError(
+                "--runtime onnx computes in fp32 on the cpu: leave it out, or add --device cpu "
+                "--precision fp32"
+            )
+        return chosen
+    images = len(table.frame)
+    seconds = 0.0
+    if request.runtime == "auto":
+        seconds = _expected_seconds(model, table) if images >= FEWEST else 0.0
+        if seconds < PAYS:
+            return replace(chosen, runtime_reason="a pass so short that no other pays")
+    if reason := why_not(model):
+        if request.runtime == "onnx":
+            raise ModelError(f"--runtime onnx does not run {model.name}: {reason}")
+        return replace(chosen, runtime_reason=f"ONNX Runtime does not run it: {reason}")
+    return _measured(chosen, request, model, table, seconds, keep_head=keep_head)
+
+
+def _expected_seconds(model: Model, table: ImageTable) -> float:
+    batch, _ = _sample(table, model, FEW)
+    return seconds_by_torch(model, batch, len(table.frame))
+
+
+def _measured(
+    chosen: Compute,
+    request: AuditRequest,
+    model: Model,
+    table: ImageTable,
+    seconds: float,
+    *,
+    keep_head: bool,
+) -> Compute:
+    """With ONNX Runtime where it holds and is asked for or faster, in the best batches."""
+    from core.models.device import own_decisions
+
+    batch, labels = _sample(table, model)
+    own = own_decisions(model)
+    found = compared(
+        model,
+        batch,
+        lambda exact: own if keep_head else nearest_mean(exact, labels),
+        chosen.batch_size,
+    )
+    chosen = replace(chosen, compared=asdict(found))
+    if not found.holds:
+        if request.runtime == "onnx":
+            raise ModelError(f"--runtime onnx: {found.sentence}; leave it out")
+        return replace(chosen, runtime_reason=found.sentence)
+    if request.runtime == "onnx":
+        reason = f"chosen by the user; {found.sentence}"
+        return replace(chosen, runtime="onnx", runtime_reason=reason)
+    sizes: dict[Runtime, tuple[int, ...]] = {
+        runtime: (chosen.batch_size,) if request.batch_size else each
+        for runtime, each in SIZES.items()
+    }
+    rates = speeds(model, batch, sizes, 3 if seconds > LONG else 1)
+    runtime, size = fastest(rates, ("eager", chosen.batch_size))
+    said = ", ".join(
+        f"{rate:.0f} images/s by {RUNTIME_TITLES[name]} in batches of {each}"
+        for (name, each), rate in rates.items()
+    )
+    return replace(
+        chosen, runtime=runtime, batch_size=size, runtime_reason=f"{found.sentence}; {said}"
+    )
+
+
+def _sample(table: ImageTable, model: Model, most: int = SAMPLE) -> tuple[Any, list[str]]:
+    """Pixels of up to ``most`` readable images over all classes, uint8, and their labels.
+
+    Of the training images alone, so that images held out change nothing in what is learnt.
+
+    Raises
+    ------
+    DataError
+        If none of the first candidates can be read.
+    """
+    import torch
+
+    frame = table.frame[fitting_rows(table.frame)]
+    spread = spread_over_classes(frame["label"].tolist())[: 20 * most]
+    found, labels = [], []
+    for path, label in frame[["path", "label"]].iloc[spread].itertuples(index=False):
+        image = prepare(table.root / path, model.preprocess)
+        if not image.reason:
+            found.append(image.pixels)
+            labels.append(str(label))
+        if len(found) == most:
+            break
+    if not found:
+        raise DataError(
+            f"{table.source}: none of {len(spread)} images could be read (the last: "
+            f"{image.reason}); check the files"
+        )
+    return torch.from_numpy(np.stack(found)), labels
