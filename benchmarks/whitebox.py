@@ -65,14 +65,22 @@ def render(
     return np.clip(images, 0, 1), labels, shown
 
 
-def encode(images: np.ndarray) -> np.ndarray:
-    """Features (n, 16): four colour detectors and twelve channels of noise, averaged."""
+def weights() -> tuple[Any, Any]:
+    """Kernels (16, 3, 3, 3) and biases (16,) of the network."""
     import torch
 
     wanted = [(1, -0.5, -0.5), (-0.5, 1, -0.5), (-0.5, -0.5, 1), (-1, 0.5, 0.5)]
     kernel = torch.randn(CHANNELS, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 0.04
     bias = torch.full((CHANNELS,), -0.02)
     kernel[:4], bias[:4] = torch.tensor(wanted)[:, :, None, None] / 9, -0.08
+    return kernel, bias
+
+
+def encode(images: np.ndarray) -> np.ndarray:
+    """Features (n, 16): four colour detectors and twelve channels of noise, averaged."""
+    import torch
+
+    kernel, bias = weights()
     parts = torch.from_numpy(images.astype(np.float32)).split(500)
     maps = [torch.nn.functional.conv2d(p, kernel, bias, padding=1).relu() for p in parts]
     return torch.cat([m.mean((2, 3)) for m in maps]).numpy()
@@ -209,7 +217,59 @@ def run() -> list[Line]:
         for name, head in heads.items():
             lines += compared(own, name, f.figures(head))
         lines += answers(own, f, heads)
+        lines.append(enough(own, f.head))
     return lines
+
+
+ASKED, BEST = 60, 0.05
+"""Images with the patch that the last pixels are looked for in, and the share that is last."""
+
+
+def enough(own: float, head: Any) -> Line:
+    """How much of an image's last 5 % of pixels, by gradients, lies in the patch.
+
+    Filled as where nothing is chosen: with the flat fill that tells the network least.
+    """
+    import torch
+
+    from core.explain.fills import FLAT, Given, filled, least_telling
+    from core.explain.subsets import batched, grid
+
+    images, labels, shown = render(800, own, 2)
+    right = head.logits(encode(images)).argmax(axis=1) == labels
+    images = images[(labels == 0) & shown & right][:ASKED]
+    pixels = np.round(images.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    fills = {
+        name: np.stack([filled(name, Given(one, (0.0,) * 3, lambda: pixels[0])) for one in pixels])
+        for name in FLAT
+    }
+    fills = {name: found.transpose(0, 3, 1, 2).copy() for name, found in fills.items()}
+    given = {name: head.logits(encode(found)) for name, found in fills.items()}
+    alone = {name: _softmax(logits) for name, logits in given.items()}
+    chosen = least_telling(alone)
+    kernel, bias = weights()
+    weight, offset = (torch.from_numpy(np.float32(part)) for part in (head.weight, head.bias))
+
+    def odds(batch: torch.Tensor) -> torch.Tensor:
+        maps = torch.nn.functional.conv2d(batch, kernel, bias, padding=1).relu()
+        logs = (maps.mean((2, 3)) @ weight.T + offset).log_softmax(1)
+        return logs[:, 0] - logs[:, 1:].logsumexp(1)
+
+    seen, hidden = (torch.from_numpy(part) for part in (images, fills[chosen]))
+    orders = batched(odds, seen, hidden, grid((SIDE, SIDE), 0), step=16)
+    patch = np.zeros((SIDE, SIDE), bool)
+    patch[2:9, 2:9] = True
+    best = round(BEST * SIDE * SIDE)
+    inside = float(np.mean([patch.ravel()[one.kept(best)].mean() for one in orders]))
+    size = np.mean([one.size(0.9 * one.confidence[0]) for one in orders]) / SIDE**2
+    what = f"patch on {own:.0%} of class 0, filled with {chosen}: last 5 % inside the patch"
+    target = f"{'>= 0.9; ' if own == 0.9 else ''}{size:.1%} of the image is enough"
+    return Line(what, inside, target, "", inside >= 0.9 if own == 0.9 else None)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def compared(own: float, name: str, figures: Figures) -> list[Line]:

@@ -70,9 +70,9 @@ class Hill:
             alpha, climbed = self._of(seen.features, seen.maps)
             (slope,) = torch.autograd.grad(climbed, given)
         except (RuntimeError, NotImplementedError) as error:
-            raise self._without_slope() from error
+            raise self._without_slope(str(error).strip().partition("\n")[0][:160]) from error
         if not slope.isfinite().all():
-            raise self._without_slope()
+            raise self._without_slope("they are not finite")
         return alpha, slope
 
     def _of(self, features: Tensor, maps: Tensor | None) -> tuple[FloatArray, Tensor]:
@@ -98,10 +98,12 @@ class Hill:
             climbed = climbed - self.model.scores_of(features).logsumexp(1).sum()
         return np.asarray(alpha, np.float64), climbed
 
-    def _without_slope(self) -> ModelError:
+    def _without_slope(self, why: str) -> ModelError:
+        known = self.model.precision == "fp32"
+        remedy = "no picture can be drawn of it" if known else "audit it with --precision fp32"
         return ModelError(
             f"{self.model.name} has no gradients in {self.model.precision} on "
-            f"{self.model.device}: audit it with --precision fp32"
+            f"{self.model.device} ({why}): {remedy}"
         )
 
 

@@ -3,11 +3,15 @@
 A fill is never neutral. The model's mean colour is 0 once normalised, which is not black; a blur
 keeps colours and rough shapes; another image brings evidence of its own. What is masked should be
 looked at under several (Jain, Salman et al. 2022).
+
+A fill should tell the model nothing. Where none is chosen it is the flat one that does so best: of
+:data:`FLAT`, that whose image alone the model is least sure of (largest entropy of its answer). A
+network that normalises nothing has black as its mean colour, and is sure of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,10 +47,17 @@ def _blurred(given: Given) -> FloatArray:
     return found
 
 
+AUTO = "auto"
+"""Stands for the flat fill that tells the model least."""
+
+FLAT = ("mean", "own", "grey", "black")
+"""Of one colour; of those that tell as little the first is taken."""
+
 FILLS: dict[str, Callable[[Given], FloatArray]] = {
     "mean": lambda given: _flat(given, given.mean),
     "grey": lambda given: _flat(given, (0.5,) * 3),
     "black": lambda given: _flat(given, (0.0,) * 3),
+    "own": lambda given: _flat(given, given.pixels.mean(axis=(0, 1)) / 255),
     "blur": _blurred,
     "other": lambda given: given.other().astype(np.float32) / 255,
 }
@@ -56,6 +67,7 @@ WORDS = {
     "mean": "the model's mean colour",
     "grey": "grey",
     "black": "black",
+    "own": "the image's own mean colour",
     "blur": "the image itself, blurred",
     "other": "an image of another class",
 }
@@ -73,3 +85,17 @@ def filled(name: str, given: Given) -> FloatArray:
     if name not in FILLS:
         raise InputError(f"there is no fill {name!r}; choose {', '.join(FILLS)}")
     return FILLS[name](given)
+
+
+def least_telling(probabilities: Mapping[str, FloatArray]) -> str:
+    """The fill that a model is least sure of alone: of the largest mean entropy.
+
+    Parameters
+    ----------
+    probabilities : by fill (n, K), what the model gives what n images are filled with.
+    """
+
+    def entropy(given: FloatArray) -> float:
+        return float(-(given * np.log(np.maximum(given, 1e-300))).sum(axis=1).mean())
+
+    return max(probabilities, key=lambda name: round(entropy(probabilities[name]), 6))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.explain.explainer import Explainer, Explanation, Question, Setting
-from core.explain.fills import FILLS, WORDS, Given, filled
-from core.explain.subsets import Order, areas, batched, border, exact, grid, odds_of, painted
+from core.explain.fills import AUTO, FILLS, FLAT, WORDS, Given, filled, least_telling
+from core.explain.narrowing import narrowed
+from core.explain.subsets import MOST, Order, areas, batched, border, exact, grid, odds_of, painted
 from core.statistics.estimates import StudentMean
 from core.types import BoolArray, FloatArray, IntArray
 
@@ -32,7 +33,10 @@ TAU = 0.9
 BEST = 0.05
 """Share of the groups that the model is asked about by itself, as published for CIFAR."""
 
-OTHERS = ("mean", "grey", "blur")
+COARSE, GRADIENTS, EXACT = "coarse", "gradients", "exact"
+"""Ways to find the order."""
+
+OTHERS = ("mean", "grey", "black", "blur")
 """Fills that the same subset is looked at under, to say what the fill does."""
 
 
@@ -47,16 +51,18 @@ def sis(question: Question) -> Explanation:
 def _of(question: Question) -> Explanation:
     model, pixels = question.model, question.pixels
     groups = grid((pixels.shape[0], pixels.shape[1]), int(question.value("grid")))
-    fills = {name: fill_of(question, name) for name in (question.word("fill"), *OTHERS)}
-    fill = fills[question.word("fill")]
+    chosen = chosen_fill(question)
+    fills = different({name: fill_of(question, name) for name in (chosen, *OTHERS)})
+    fill = fills[chosen]
     image = pixels.astype(np.float32) / 255
     began = perf_counter()
     whole = probabilities(_models(question), image[None])[0]
     pass_seconds = perf_counter() - began
     target = question.class_idx if question.word("of") == "class" else int(whole.argmax())
-    order = _order(question, groups, fill, target)
-    tau = question.value("tau") * (order.confidence[0] if question.settings["relative"] else 1)
-    size = order.size(float(tau))
+    share = float(whole[target]) if question.settings["relative"] else 1.0
+    tau, search = question.value("tau") * share, search_of(question, groups)
+    order = _order(question, groups, fill, target, search, tau)
+    size = order.size(tau)
     best = max(round(BEST * len(order.removed)), 1)
     probes = [painted(image, fill, order.kept(best), groups)]
     if size > 0:
@@ -64,9 +70,9 @@ def _of(question: Question) -> Explanation:
     said = probabilities(_models(question), np.stack(probes))
     under = dict(zip(fills, said[1:, target].tolist(), strict=True)) if size > 0 else {}
     facts = {
-        **{"output": model.output_names[target], "tau": float(tau), "size": size},
-        **{"groups": len(order.removed), "step": order.step, "fill": question.word("fill")},
-        "exact": question.settings["exact"],
+        **{"output": model.output_names[target], "tau": tau, "size": size},
+        **{"groups": len(order.removed), "fill": chosen},
+        **{"search": search, "exact": search == EXACT},
         **shares_of(order, groups, size),
         "given": model.output_names[int(whole.argmax())],
         "probability": float(order.confidence[0]),
@@ -90,14 +96,26 @@ def _models(question: Question) -> list[tuple[Model, IntArray]]:
     return [(question.model, own), *question.more]
 
 
-def _order(question: Question, groups: IntArray, fill: FloatArray, target: int) -> Order:
+def search_of(question: Question, groups: IntArray) -> str:
+    """How the order is found; of more groups than can be tried one by one with gradients."""
+    if question.settings["exact"]:
+        return EXACT
+    asked = question.word("search")
+    return GRADIENTS if asked == COARSE and int(groups.max()) >= MOST else asked
+
+
+def _order(
+    question: Question, groups: IntArray, fill: FloatArray, target: int, search: str, tau: float
+) -> Order:
     odds = odds_of([(model, outputs[[target]]) for model, outputs in _models(question)])
     image, hidden = (
         as_tensor(question.model, each)
         for each in (question.pixels.astype(np.float32)[None] / 255, fill[None])
     )
-    if question.settings["exact"]:
+    if search == EXACT:
         return exact(odds, image[0], hidden[0], groups, question.report)
+    if search == COARSE:
+        return narrowed(odds, image[0], hidden[0], groups, tau, question.report)
     step = int(question.value("k")) or (PATCHES if question.value("grid") else PIXELS)
     return batched(odds, image, hidden, groups, step=step, seed=question.seed)[0]
 
@@ -107,6 +125,24 @@ def as_tensor(model: Model, images: FloatArray) -> Tensor:
     import torch
 
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(model.device)
+
+
+def chosen_fill(question: Question) -> str:
+    """The fill that was asked for, or the flat one that tells the models least."""
+    asked = question.word("fill")
+    if asked != AUTO:
+        return asked
+    flat = {name: fill_of(question, name)[None] for name in FLAT}
+    return least_telling({n: probabilities(_models(question), f) for n, f in flat.items()})
+
+
+def different(fills: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Fills without those that are the same as an earlier one, as grey may be the mean colour."""
+    found: dict[str, FloatArray] = {}
+    for name, fill in fills.items():
+        if not any(np.allclose(fill, other, atol=1e-3) for other in found.values()):
+            found[name] = fill
+    return found
 
 
 def fill_of(question: Question, name: str) -> FloatArray:
@@ -148,7 +184,7 @@ def _arrays(order: Order, groups: IntArray, size: int) -> dict[str, np.ndarray]:
     """``order`` (rows, columns): the step at which every group goes; ``subset``: what is left."""
     shape = _shape(groups)
     steps = np.empty(len(order.removed), np.int64)
-    steps[order.removed] = np.arange(len(order.removed)) // order.step
+    steps[order.removed] = order.steps
     return {
         **{"order": steps.reshape(shape), "subset": order.kept(max(size, 0)).reshape(shape)},
         **{"removed": order.removed, "confidence": order.confidence, "left": order.left},
@@ -162,7 +198,7 @@ def _shape(groups: IntArray) -> tuple[int, int]:
 
 
 def words_of(facts: Mapping[str, object]) -> str:
-    """How little is enough, in a line; what gradients find is an upper bound."""
+    """How little is enough, in a line; all but the exact search find an upper bound."""
     share, size, whole = facts["share"], facts["size"], facts["probability"]
     tau, name = 100 * _number(facts["tau"]), facts["output"]
     if share is None:
@@ -269,8 +305,7 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
 
 def order_of(said: Explanation) -> Order:
     """The order behind a stored explanation."""
-    step = int(_number(said.facts["step"]))
-    return Order(said.arrays["removed"], said.arrays["confidence"], step)
+    return Order(*(said.arrays[name] for name in ("removed", "confidence", "left")))
 
 
 def enlarged(subset: BoolArray, size: tuple[int, int]) -> BoolArray:
@@ -281,12 +316,24 @@ def enlarged(subset: BoolArray, size: tuple[int, int]) -> BoolArray:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "fill": Setting("mean", "what stands where something is taken away", tuple(FILLS)),
+    "fill": Setting(
+        AUTO,
+        "what stands where something is taken away; auto: the flat one that tells least",
+        (AUTO, *FILLS),
+    ),
     "tau": Setting(TAU, "confidence that is enough", low=0.01, high=0.999),
     "relative": Setting(False, "whether that is a share of the whole image's confidence"),
     "grid": Setting(SIDE, "patches along either side; 0: single pixels", low=0, high=64),
-    "k": Setting(0, "groups that go at once; 0: 4 patches or 100 pixels", low=0, high=10000),
-    "exact": Setting(False, "try every group at every step, up to 256 of them"),
+    "search": Setting(
+        COARSE,
+        "blocks first, then the groups of the rest (up to 256, else by gradients); the slopes of "
+        "gradients; or every group at every step",
+        (COARSE, GRADIENTS, EXACT),
+    ),
+    "k": Setting(
+        0, "groups that go at once by gradients; 0: 4 patches or 100 pixels", low=0, high=10000
+    ),
+    "exact": Setting(False, "the same as search=exact"),
     "of": Setting("class", "whose probability", ("class", "predicted")),
 }
 
@@ -301,4 +348,5 @@ SIS = Explainer(
     summary=summed_up,
     settings=SETTINGS,
     several=True,
+    version=2,
 )

@@ -45,8 +45,8 @@ class Order:
     """(p,) groups, the first one taken away first; the last ones are the sufficient ones."""
     confidence: FloatArray
     """(T + 1,) probability before every step, the whole image first and the fill alone last."""
-    step: int
-    """Groups of a step; the last one may have fewer."""
+    left: IntArray
+    """(T + 1,) groups that are left where the confidence was measured."""
 
     def kept(self, count: int) -> BoolArray:
         """(p,) the last ``count`` groups, exactly as many; larger subsets hold smaller ones."""
@@ -55,10 +55,9 @@ class Order:
         return found
 
     @property
-    def left(self) -> IntArray:
-        """(T + 1,) groups that are left where the confidence was measured."""
-        steps = np.arange(len(self.confidence), dtype=np.int64)
-        return np.maximum(len(self.removed) - steps * self.step, 0)
+    def steps(self) -> IntArray:
+        """(p,) at which step every group goes, in the order of ``removed``."""
+        return np.repeat(np.arange(len(self.left) - 1), -np.diff(self.left))
 
     def size(self, tau: float) -> int:
         """Groups of the sufficient subset, or -1 where the whole image does not reach ``tau``.
@@ -69,6 +68,11 @@ class Order:
         if self.confidence[0] < tau:
             return -1
         return int(self.left[np.flatnonzero(self.confidence >= tau)[-1]])
+
+
+def evenly(groups: int, step: int) -> IntArray:
+    """(T + 1,) groups that are left where ``step`` go at once; the last step may have fewer."""
+    return np.append(np.arange(groups, 0, -step, dtype=np.int64), 0)
 
 
 def grid(size: tuple[int, int], side: int) -> IntArray:
@@ -132,9 +136,9 @@ def batched(
         removed[:, start : start + step] = going
         kept.scatter_(1, torch.from_numpy(going).to(kept.device), 0.0)
     with torch.no_grad():
-        confidence.append(_probability(odds(fill)))
+        confidence.append(probability(odds(fill)))
     curves = np.stack(confidence, axis=1)
-    return [Order(removed[i], curves[i], step) for i in range(n)]
+    return [Order(removed[i], curves[i], evenly(p, step)) for i in range(n)]
 
 
 def _lowest(slope: FloatArray, kept: BoolArray, chance: IntArray, count: int) -> IntArray:
@@ -153,7 +157,7 @@ def _slopes(
     mask = kept.clone().requires_grad_()
     try:
         with torch.enable_grad():
-            found = odds(_masked(images, fill, mask, where))
+            found = odds(masked(images, fill, mask, where))
             (slope,) = torch.autograd.grad(found.sum(), mask)
     except (RuntimeError, NotImplementedError) as error:
         raise ModelError(
@@ -165,7 +169,7 @@ def _slopes(
             "the network's gradients are not finite at its precision: use --set exact=true, which "
             "needs none"
         )
-    return _probability(found.detach()), slope.double().cpu().numpy()
+    return probability(found.detach()), slope.double().cpu().numpy()
 
 
 def mask_slopes(odds: Odds, images: Tensor, fill: Tensor, groups: IntArray) -> FloatArray:
@@ -187,13 +191,14 @@ def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:120]
 
 
-def _masked(images: Tensor, fill: Tensor, kept: Tensor, where: Tensor) -> Tensor:
+def masked(images: Tensor, fill: Tensor, kept: Tensor, where: Tensor) -> Tensor:
     """Images with what is not kept filled, (n, 3, h, w)."""
     mask = kept[:, where].view(len(kept), 1, *images.shape[2:])
     return fill + mask * (images - fill)
 
 
-def _probability(odds: Tensor) -> FloatArray:
+def probability(odds: Tensor) -> FloatArray:
+    """(n,) of log-odds."""
     found: FloatArray = odds.double().sigmoid().cpu().numpy()
     return found
 
@@ -216,24 +221,36 @@ def exact(
     """
     import torch
 
-    p = int(groups.max()) + 1
-    if p > MOST:
-        raise InputError(f"the exact search takes up to {MOST} groups and was given {p}")
+    p = require_few(groups)
     where = torch.from_numpy(groups.ravel()).to(image.device)
     pictures, fills = image[None], fill[None]
     kept, removed, done = torch.ones((1, p), device=image.device), [], 0
     with torch.no_grad():
-        confidence = [float(_probability(odds(pictures))[0])]
+        confidence = [float(probability(odds(pictures))[0])]
         for _ in range(p):
             left = torch.nonzero(kept[0])[:, 0]
             values = torch.cat(list(_without(odds, pictures, fills, kept, left, where)))
             best = int(values.argmax())
             removed.append(int(left[best]))
             kept[0, left[best]] = 0.0
-            confidence.append(float(_probability(values[best : best + 1])[0]))
+            confidence.append(float(probability(values[best : best + 1])[0]))
             done += len(left)
             report(done, p * (p + 1) // 2)
-    return Order(np.array(removed, np.int64), np.array(confidence), 1)
+    return Order(np.array(removed, np.int64), np.array(confidence), evenly(p, 1))
+
+
+def require_few(groups: IntArray) -> int:
+    """How many groups there are.
+
+    Raises
+    ------
+    InputError
+        If there are too many to try them one by one.
+    """
+    p = int(groups.max()) + 1
+    if p > MOST:
+        raise InputError(f"the exact search takes up to {MOST} groups and was given {p}")
+    return p
 
 
 def _without(
@@ -246,7 +263,7 @@ def _without(
         each = left[start : start + PASSES]
         masks = kept.repeat(len(each), 1)
         masks[torch.arange(len(each)), each] = 0.0
-        yield odds(_masked(image, fill, masks, where))
+        yield odds(masked(image, fill, masks, where))
 
 
 def painted(image: FloatArray, fill: FloatArray, kept: BoolArray, groups: IntArray) -> FloatArray:

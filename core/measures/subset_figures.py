@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.explain.fills import WORDS
 from core.measures.measure import ONE, SEVERAL, Measure, Rows, Sample
 from core.measures.rows import EVERYWHERE, row
 from core.statistics.bootstrap import bootstrapped
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 FEWEST = 2
 """Images that a mean with an interval takes."""
 
-ON = "filled with the model's mean colour"
-"""How everything here is masked."""
+ON = "filled with the colour that tells the model least"
+"""How everything here is masked; a note says which that is."""
 
 
 def _table(scope: Scope, label: str) -> pd.DataFrame:
@@ -41,9 +42,11 @@ def _sample(
     if len(table) < FEWEST:
         return None
     alone, moved = table["alone"].mean(), table["sensitivity"].mean()
+    fill = WORDS[str(table["fill"].iloc[0])]
     said = (
-        f"{note}; the fill alone is given the class with {100 * alone:.1f} %, on other fills the "
-        f"subset's probability differs by {100 * moved:.0f} points (standard deviation)"
+        f"{note}; filled with {fill}; the fill alone is given the class with {100 * alone:.1f} %, "
+        f"on other fills the subset's probability differs by {100 * moved:.0f} points (standard "
+        "deviation)"
     )
     ids = table["image_id"].tolist()
     return Sample(ids, values, subject=ON, note=said, split=trial_split(scope.audit))
@@ -137,8 +140,8 @@ def _everywhere(*, right: bool) -> Callable[[Scope], Rows]:
 _CARTER = "Carter et al. 2021, section 3"
 _SIZE = (
     "Share of an image that is enough for nine tenths of the confidence in its class, the rest "
-    "filled, as gradients find it, an upper bound: {}. Small: the model is sure of an image from "
-    "very little of it."
+    "filled; the search is greedy, so that a smaller part may do: {}. Small: the model is sure of "
+    "an image from very little of it."
 )
 RIGHT = Measure(
     "subset_size",

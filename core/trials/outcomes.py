@@ -79,6 +79,9 @@ KEPT = {
 NOISE, MASKED, PASTED, CONTROL, WATERMARK = "noise", "masked", "pasted", "control", "watermark"
 LEANS, SUBSETS, ON_CUE = "leans", "subsets", "on_cue"
 
+SEARCH = 2
+"""Version of how subsets are found and filled."""
+
 VERSIONS = {PASTED: ("after",), CONTROL: ("control", "in_front")}
 """Versions of an image in each outcome of a pasted cue."""
 
@@ -136,6 +139,8 @@ class Outcomes:
         files, key = self.audit.files, dict(self._base)
         if kind == WATERMARK:
             return files.outcome(kind, fingerprint(key))
+        if kind in (SUBSETS, ON_CUE):
+            key["search"] = SEARCH
         if kind == SUBSETS:
             return files.outcome(kind, fingerprint(key), self.number(label))
         if kind != MASKED:

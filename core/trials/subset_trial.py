@@ -3,7 +3,8 @@
 A fixed random part of the class's images says how often the model is right on the best twentieth of
 the patches; some of its wrong images are added, so that their sizes can be told, too. A subset is
 enough for nine tenths of the confidence that the whole image is given, in the class that it is
-given: a fixed threshold would leave out every image that the model is less sure of.
+given: a fixed threshold would leave out every image that the model is less sure of. All images of a
+class are filled alike, with the flat fill that tells the model least of them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.data.masks import mask_on_grid
 from core.errors import UnreadableImageError
-from core.explain.fills import Given, filled
+from core.explain.fills import FLAT, Given, filled, least_telling
 from core.explain.heatmaps import half_maximum
-from core.explain.sis import BEST, PATCHES, SIDE, TAU, as_tensor, probabilities
-from core.explain.subsets import Order, areas, batched, border, grid, odds_of, painted
+from core.explain.narrowing import narrowed
+from core.explain.sis import BEST, OTHERS, SIDE, TAU, as_tensor, different, probabilities
+from core.explain.subsets import areas, border, grid, odds_of, painted
 from core.trials.encoder import Seen, region, trial_ids
 from core.trials.paste import sample
 from core.types import FloatArray, IntArray, Progress, Reporter, silent
@@ -32,21 +34,19 @@ if TYPE_CHECKING:
 DRAWN, WRONG = 12, 4
 """Held-out images of a class, and further wrong ones."""
 
-BATCH = 8
-"""Images whose subsets are searched at once."""
-
-FILL, OTHER_FILLS = "mean", ("grey", "blur")
-"""What stands where something is taken away, and what the same subset is looked at on, too."""
+FILLED = 8
+"""Images whose fills are shown to the model, to choose the one that tells it least."""
 
 COLUMNS = [
     *("image_id", "drawn", "right", "output", "probability", "alone"),
-    *("size", "border", "best", "sensitivity", "left", "removed"),
+    *("size", "border", "best", "fill", "sensitivity", "left", "removed"),
 ]
 """``drawn``: of the random part; ``probability`` of the whole image and ``alone`` of the fill in
 the class that the image is given; ``size`` and ``border``: share of the image that is enough, and
 share of that at the border; ``best``: whether the best patches alone are given the image's own
-class; ``sensitivity``: standard deviation of the subset's probability over fills; ``removed``:
-patches in the order in which they go, the last ``left`` of which are the subset."""
+class; ``fill``: what it is filled with; ``sensitivity``: standard deviation of the subset's
+probability over that and other fills; ``removed``: patches in the order in which they go, the last
+``left`` of which are the subset."""
 
 
 def subset_ids(audit: Audit, label: str) -> tuple[list[str], list[str]]:
@@ -69,50 +69,58 @@ def subset_trial(
             there.append((image_id, seen.picture(image_id)))
         except UnreadableImageError:
             continue
+    fill = least_telling_of(model, [pixels for _, pixels in there[:FILLED]])
     rows: list[dict[str, object]] = []
-    for start in range(0, len(there), BATCH):
-        report(Progress(f"Looking for subsets of {label}", start, len(there)))
-        part = there[start : start + BATCH]
-        found = _of_images(model, np.stack([pixels for _, pixels in part]), audit.head.index(label))
-        rows += [{"image_id": i, **row} for (i, _), row in zip(part, found, strict=True)]
+    for done, (image_id, pixels) in enumerate(there):
+        report(Progress(f"Looking for subsets of {label}", done, len(there)))
+        found = _of_image(model, pixels, audit.head.index(label), fill)
+        rows.append({"image_id": image_id, **found})
     table = pd.DataFrame(rows, columns=COLUMNS)
     right = audit.images["correct"].reindex(table["image_id"]).to_numpy(bool)
     return table.assign(drawn=table["image_id"].isin(drawn), right=right)
 
 
-def _of_images(model: Model, pixels: np.ndarray, truth: int) -> list[dict[str, object]]:
-    """What is found of images (n, h, w, 3) uint8 whose own class is ``truth``."""
-    images = pixels.astype(np.float32) / 255
-    fills = {name: _filled(model, pixels, name) for name in (FILL, *OTHER_FILLS)}
-    groups = grid((pixels.shape[1], pixels.shape[2]), SIDE)
-    given = probabilities([(model, _own(model))], images).argmax(axis=1)
-    tensors = (as_tensor(model, images), as_tensor(model, fills[FILL]))
-    orders = batched(odds_of([(model, given)]), *tensors, groups, step=PATCHES)
-    best = round(BEST * len(orders[0].removed))
-    alone = [painted(i, f, o.kept(best), groups) for i, f, o in zip(images, fills[FILL], orders,
-                                                                    strict=True)]  # fmt: skip
-    hits = probabilities([(model, _own(model))], np.stack(alone)).argmax(axis=1) == truth
-    sizes = [order.size(TAU * float(order.confidence[0])) for order in orders]
-    spread = _spread(model, images, fills, orders, sizes, given, groups)
-    area, edge = areas(groups), border(groups)
-    rows: list[dict[str, object]] = []
-    for i, (order, size) in enumerate(zip(orders, sizes, strict=True)):
-        kept = order.kept(size)
-        covered = float(area[kept].sum())
-        rows.append(
-            {
-                "output": int(given[i]),
-                "probability": float(order.confidence[0]),
-                "alone": float(order.confidence[-1]),
-                "size": covered,
-                "border": float(area[kept & edge].sum()) / covered if size else float("nan"),
-                "best": bool(hits[i]),
-                "sensitivity": float(spread[i]),
-                "left": size,
-                "removed": order.removed.tolist(),
-            }
+def least_telling_of(model: Model, images: Sequence[np.ndarray]) -> str:
+    """The flat fill that tells a model least of images (h, w, 3) uint8."""
+    if not images:
+        return FLAT[0]
+    alone = {
+        name: probabilities(
+            [(model, _own(model))], np.stack([_filled(model, i, name) for i in images])
         )
-    return rows
+        for name in FLAT
+    }
+    return least_telling(alone)
+
+
+def _of_image(model: Model, pixels: np.ndarray, truth: int, fill: str) -> dict[str, object]:
+    """What is found of an image (h, w, 3) uint8 whose own class is ``truth``."""
+    image = pixels.astype(np.float32) / 255
+    fills = different({name: _filled(model, pixels, name) for name in (fill, *OTHERS)})
+    groups = grid((pixels.shape[0], pixels.shape[1]), SIDE)
+    whole = probabilities([(model, _own(model))], image[None])[0]
+    given = int(whole.argmax())
+    shown_whole, hidden = (as_tensor(model, each[None])[0] for each in (image, fills[fill]))
+    tau = TAU * float(whole[given])
+    order = narrowed(odds_of([(model, np.array([given]))]), shown_whole, hidden, groups, tau)
+    size, best = order.size(tau), round(BEST * len(order.removed))
+    shown = [painted(image, fills[fill], order.kept(best), groups)]
+    shown += [painted(image, each, order.kept(size), groups) for each in fills.values()]
+    said = probabilities([(model, _own(model))], np.stack(shown))
+    kept, area = order.kept(size), areas(groups)
+    covered = float(area[kept].sum())
+    return {
+        "output": given,
+        "probability": float(order.confidence[0]),
+        "alone": float(order.confidence[-1]),
+        "size": covered,
+        "border": float(area[kept & border(groups)].sum()) / covered if size else float("nan"),
+        "best": int(said[0].argmax()) == truth,
+        "fill": fill,
+        "sensitivity": float(said[1:, given].std()),
+        "left": size,
+        "removed": order.removed.tolist(),
+    }
 
 
 def _own(model: Model) -> np.ndarray:
@@ -120,29 +128,8 @@ def _own(model: Model) -> np.ndarray:
 
 
 def _filled(model: Model, pixels: np.ndarray, name: str) -> FloatArray:
-    """What every image is masked with, (n, h, w, 3)."""
-    mean = model.preprocess.mean
-    return np.stack([filled(name, Given(one, mean, lambda: one)) for one in pixels])  # noqa: B023
-
-
-def _spread(
-    model: Model,
-    images: FloatArray,
-    fills: dict[str, FloatArray],
-    orders: Sequence[Order],
-    sizes: Sequence[int],
-    given: np.ndarray,
-    groups: np.ndarray,
-) -> FloatArray:
-    """Standard deviation (n,) over fills of the probability of each image's subset."""
-    rows, found = np.arange(len(images)), []
-    for each in fills.values():
-        shown = [
-            painted(images[i], each[i], orders[i].kept(sizes[i]), groups) for i in rows.tolist()
-        ]
-        found.append(probabilities([(model, _own(model))], np.stack(shown))[rows, given])
-    spread: FloatArray = np.std(found, axis=0)
-    return spread
+    """What an image is masked with, (h, w, 3)."""
+    return filled(name, Given(pixels, model.preprocess.mean, lambda: pixels))
 
 
 def where(table: pd.DataFrame) -> FloatArray:

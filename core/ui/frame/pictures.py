@@ -418,7 +418,7 @@ def subset_settings(way: str) -> dict[str, str]:
 
     Parameters
     ----------
-    way : a fill; where every group is tried ``exact-`` and the fill.
+    way : a fill or ``auto``; where every group is tried ``exact-`` and the fill.
     """
     given = {"fill": way.removeprefix("exact-"), "relative": "true"}
     return {**given, "exact": "true"} if way.startswith("exact-") else given

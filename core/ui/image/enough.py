@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import ExplainRequest
-from core.explain.fills import WORDS
+from core.explain.fills import AUTO, WORDS
 from core.ui.frame import blocks, look, pictures, state, working
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
@@ -31,12 +31,12 @@ def section(audit: Audit, image_id: str, class_idx: int) -> None:
         st.segmented_control,
         "What is taken away is filled with",
         FILL,
-        WORDS,
+        {AUTO: "what tells least", **WORDS},
         width="content",
     )
     said = stored(audit, pictures.asked_of(audit, class_idx, fill), image_id)
     if said is None:
-        _offer(audit, image_id, class_idx, fill, "Find out", "About 50 passes: some seconds")
+        _offer(audit, image_id, class_idx, fill, "Find out", "Some hundred passes: some seconds")
         return
     way, exactly = fill, said
     if state.toggle("Every patch tried at every step", EXACTLY):

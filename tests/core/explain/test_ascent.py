@@ -155,8 +155,12 @@ def test_a_network_without_gradients_is_named(
 
     top = hill(own, "leaf/pca-0", model)
     monkeypatch.setattr(model, "encode_with_slope", refuse)
-    with pytest.raises(ModelError, match="has no gradients in fp32 on cpu: audit it with"):
-        top(torch.full((1, 3, *SIZE), 0.5))
+    grey = torch.full((1, 3, *SIZE), 0.5)
+    with pytest.raises(ModelError, match=r"fp32 on cpu \(not implemented for BFloat16\): no pic"):
+        top(grey)
+    monkeypatch.setattr(model, "precision", "bf16")
+    with pytest.raises(ModelError, match=r"has no gradients in bf16 on cpu \(.*\): audit it with"):
+        top(grey)
 
 
 def test_a_push_of_no_length_changes_no_prediction(own: Audit, model: Model) -> None:

@@ -10,9 +10,10 @@ import torch
 
 from core.errors import InputError, ModelError
 from core.explain.explainer import EXPLAINERS, Question
-from core.explain.fills import FILLS, Given, filled
+from core.explain.fills import FILLS, Given, filled, least_telling
+from core.explain.narrowing import narrowed
 from core.explain.sis import SIS
-from core.explain.subsets import Order, areas, batched, border, exact, grid
+from core.explain.subsets import Order, areas, batched, border, evenly, exact, grid
 from tests.tiny import SIZE, load_tiny
 
 GROUPS = grid((8, 8), 4)
@@ -69,7 +70,8 @@ def test_orders_are_permutations_in_blocks_whatever_goes_with_an_image() -> None
 
 
 def test_a_subset_is_what_first_reaches_the_confidence_from_the_end() -> None:
-    order = Order(np.arange(6), np.array([0.95, 0.97, 0.5, 0.92, 0.3, 0.2, 0.1]), 1)
+    curve = np.array([0.95, 0.97, 0.5, 0.92, 0.3, 0.2, 0.1])
+    order = Order(np.arange(6), curve, evenly(6, 1))
     assert [order.size(tau) for tau in (0.9, 0.96, 0.94, 0.05)] == [3, -1, 5, 0]
 
 
@@ -83,6 +85,54 @@ def test_groups_tile_an_image_of_any_size() -> None:
     assert border(single).sum() == 784 - 24 * 24
     with pytest.raises(InputError, match="up to 256 groups and was given 784"):
         exact(linear, IMAGES[0], BLACK[0], single)
+
+
+def test_coarse_to_fine_is_nested_and_finds_what_is_enough() -> None:
+    """Every confidence is that of the groups that are left, and few passes find few groups."""
+    fine, passes = grid((8, 8), 8), list[int]()
+
+    def odds(images: torch.Tensor) -> torch.Tensor:
+        passes.append(len(images))
+        return linear(images) + 1
+
+    for image in IMAGES:
+        passes.clear()
+        tau = 0.9 * float((linear(image[None]) + 1).sigmoid()[0])
+        order = narrowed(odds, image, BLACK[0] - 0.5, fine, tau)
+        assert sorted(order.removed) == list(range(64))
+        assert (order.left[0], order.left[-1]) == (64, 0)
+        assert (np.diff(order.left) < 0).all()
+        assert (len(order.steps), order.steps[-1]) == (64, len(order.left) - 2)
+        for left, confidence in zip(order.left, order.confidence, strict=True):
+            kept = torch.from_numpy(order.kept(int(left))[fine])
+            shown = torch.where(kept, image, BLACK[0] - 0.5)[None]
+            assert confidence == pytest.approx(float((linear(shown) + 1).sigmoid()[0]), abs=1e-5)
+        assert sum(passes) < 64 * 65 / 2 / 4
+        least = exact(odds, image, BLACK[0] - 0.5, grid((8, 8), 8)).size(tau)
+        assert least <= order.size(tau) <= least + 8
+        assert order.confidence[np.flatnonzero(order.left == order.size(tau))[0]] >= tau
+    with pytest.raises(InputError, match="up to 256 groups and was given 784"):
+        narrowed(linear, IMAGES[0], BLACK[0], grid((28, 28), 0), 0.5)
+
+
+def test_a_patch_that_is_needed_is_what_is_left() -> None:
+    """Log-odds that only see one corner: nothing else is enough, and it is found at any level."""
+    fine = grid((28, 28), 14)
+    image, black = torch.ones(3, 28, 28), torch.zeros(3, 28, 28)
+
+    def corner(images: torch.Tensor) -> torch.Tensor:
+        return 40 * images[:, 0, 2:6, 22:26].mean((1, 2)) - 20
+
+    order = narrowed(corner, image, black, fine, 0.9)
+    kept = order.kept(order.size(0.9)).reshape(14, 14)
+    assert kept.sum() <= 4
+    assert kept[1:3, 11:13].sum() == kept.sum()
+
+
+def test_the_fill_that_tells_least_is_the_one_the_model_is_least_sure_of() -> None:
+    sure, unsure = np.array([[0.98, 0.01, 0.01]]), np.array([[0.3, 0.3, 0.4]])
+    assert least_telling({"mean": sure, "own": unsure, "grey": sure}) == "own"
+    assert least_telling({"mean": unsure, "own": unsure}) == "mean"
 
 
 def patched(count: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -142,7 +192,7 @@ def test_every_fill_is_another_picture_of_one_size() -> None:
 @pytest.fixture(scope="module")
 def question() -> Question:
     pixels = np.random.default_rng(4).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    given = {"tau": "0.445", "grid": "4", "k": "1"}
+    given = {"tau": "0.445", "grid": "4", "k": "1", "fill": "mean", "search": "gradients"}
     return Question(load_tiny(), 0, SIS.read(given), pixels=pixels)
 
 
@@ -155,7 +205,10 @@ def test_the_method_says_what_it_saw(question: Question) -> None:
     assert said.facts["probability"] == pytest.approx(whole, abs=1e-6)
     assert said.facts["probability"] == said.arrays["confidence"][0]
     assert said.facts["probability_of_fill"] == said.arrays["confidence"][-1]
-    assert set(said.facts["probability_by_fill"]) == {"mean", "grey", "blur"}
+    mean = set(model.preprocess.mean)
+    same = {"grey"} if mean == {0.5} else {"black"} if mean == {0.0} else set()
+    others = {"mean", "grey", "black", "blur"} - same
+    assert set(said.facts["probability_by_fill"]) == others
     assert said.arrays["subset"].sum() == max(said.facts["size"], 0)
     assert set(SIS.pictures(said, question.pixels)) == {"subset", "order"}
     whole_class = SIS.explain(replace(question, settings={**question.settings, "tau": 0.99}))
@@ -166,12 +219,17 @@ def test_the_method_says_what_it_saw(question: Question) -> None:
     assert both.arrays["confidence"] == pytest.approx(said.arrays["confidence"], abs=1e-6)
     every = replace(question, settings={**question.settings, "exact": True, "grid": 3})
     assert len(SIS.explain(every).arrays["removed"]) == 9
+    coarse = SIS.explain(replace(question, settings={**question.settings, "search": "coarse"}))
+    assert (coarse.facts["search"], coarse.facts["exact"]) == ("coarse", False)
+    pixels = SIS.explain(replace(question, settings={**question.settings, "grid": 0, "k": 200,
+                                                     "search": "coarse"}))  # fmt: skip
+    assert pixels.facts["search"] == "gradients"
 
 
 def test_what_a_setting_cannot_be_is_refused() -> None:
     for given, words in (
         ({"tau": "2"}, "--set tau=2: give 0.01 to 0.999"),
-        ({"fill": "pink"}, "--set fill=pink: choose mean"),
+        ({"fill": "pink"}, "--set fill=pink: choose auto, mean"),
         ({"k": "two"}, "--set k=two: give a whole number"),
         ({"exact": "maybe"}, "choose true, false"),
         ({"size": "1"}, "method 'sis' has no setting 'size'; it has fill"),

@@ -10,6 +10,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.data.masks import mask_on_grid
+from core.explain.fills import WORDS
 from core.measures.stored import measured
 from core.tags.decisions import decided
 from core.tags.log import TagStore
@@ -48,7 +49,9 @@ def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
         row["reading"] == f"leaf is recognised from at most {100 * row['value']:.1f} % of the image"
     )
     assert "the fill alone is given the class with" in row["note"]
-    assert row["subject"] == "filled with the model's mean colour"
+    assert row["subject"] == "filled with the colour that tells the model least"
+    assert f"; filled with {WORDS[found['fill'].iloc[0]]}; " in row["note"]
+    assert found["fill"].nunique() == 1
     assert list(cue.columns) == CUE_COLUMNS
     row = table.loc[("leaf", "subset_on_cue")]
     assert -1 <= row["low"] < row["high"] <= 1
