@@ -28,6 +28,7 @@ PARTS = {
     "coverage": "How often intervals hold the truth",
     "claims": "Classes called harmed, by tags that mean nothing and by planted cues",
     "architectures": "Architectures of timm with random weights",
+    "input_sizes": "Networks of timm at another size of image",
     "attack": "Damaged workspaces, checkpoints and tag stores",
     "identities": "Identities of the corrections of the head",
     "whitebox": "Corrections of the head on a network wired by hand",

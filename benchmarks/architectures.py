@@ -15,11 +15,14 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.measure import Line
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 LARGEST = 60_000_000
 """Weights above which one is left untried: two copies of it, and its file, have to be made."""
@@ -127,14 +130,14 @@ def judge(name: str, folder: Path) -> Verdict:
     why = ""
     for side in (SIDE, None):
         try:
-            distance = _distance(name, folder, side)
+            apart = _distance(name, folder, side)
         except SpurioscopeError as error:
             why = str(error)
             continue
         except Exception as error:  # noqa: BLE001 - what is counted here
             return Verdict(name, RAW, f"{type(error).__name__}: {error}")
-        kind = RIGHT if distance <= TOLERANCE else WRONG
-        return Verdict(name, kind, f"they differ by {distance:.2g} of the largest")
+        kind = RIGHT if apart <= TOLERANCE else WRONG
+        return Verdict(name, kind, f"they differ by {apart:.2g} of the largest")
     return Verdict(name, REFUSED, why)
 
 
@@ -162,6 +165,13 @@ def _distance(name: str, folder: Path, side: int | None) -> float:
     torch.save(network.state_dict(), path)
     reading = Reading(input_size=(side, side)) if side else None
     model = load_model(f"timm:{name}", checkpoint=path, reading=reading)
+    return distance(model, network)
+
+
+def distance(model: Model, network: Any) -> float:
+    """Largest difference between a model's logits and those of a network, over the largest."""
+    import torch
+
     size = (IMAGES, *model.preprocess.input_size, 3)
     batch = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0)).byte()
     said = model.logits(model.encode(batch).features.numpy())
@@ -181,6 +191,13 @@ def _network(name: str, side: int | None) -> Any:
         network = timm.create_model(name, **more, **({"img_size": side} if side else {}))
     except (TypeError, AssertionError, RuntimeError, ValueError):  # no such option, or size
         network = timm.create_model(name, **more)
+    return without_zeros(network)
+
+
+def without_zeros(network: Any) -> Any:
+    """The network with random numbers where a tensor is all zero, in place."""
+    import torch
+
     with torch.no_grad():
         for tensor in network.parameters():
             if not tensor.any():

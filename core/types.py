@@ -218,6 +218,9 @@ class Preprocess:
     levels: tuple[float, ...] = ()
     """Values that are black and white in images of more than 8 bits a channel; empty: those of
     their type (:func:`core.data.decode.read_image`)."""
+    windows: str = ""
+    """``kept`` or ``scaled``: which of two networks it is at a size that it was not published for
+    (:func:`core.models.input_size.at_size`); empty where there is only one."""
 
     @property
     def black_and_white(self) -> tuple[float, float] | None:

@@ -49,6 +49,7 @@ TESTED: dict[str, tuple[str, str]] = {
     ),
     "a first layer": (LOADED, "test_a_network_for_grey_images"),
     "positions of": (LOADED, "test_a_transformer_at_another_size"),
+    "weights of a Swin": (LOADED, "test_windows_of_attention_at_another_size"),
     "auxiliary heads": (LOADED, "test_auxiliary_heads_of_another_size_are_not_read"),
     "an encoder": (LOADED, "test_an_encoder_without_a_classifier_gets_a_head_to_fit"),
     "a folder that": ("core/models/test_hugging_face.py", "test_it_is_audited_end_to_end"),
@@ -85,6 +86,10 @@ TESTED: dict[str, tuple[str, str]] = {
     ),
     "one image with": (TABLES, "test_two_labels_of_one_image_are_said"),
     "more than 8": ("core/data/test_levels.py", "test_a_ramp_stays_a_ramp"),
+    "a TIFF of colours": (
+        "core/data/test_levels.py",
+        "test_a_tiff_that_nothing_decodes_is_named",
+    ),
     "16-bit colours": (
         "core/data/test_levels.py",
         "test_every_bit_of_a_colour_tiff_counts",

@@ -17,6 +17,7 @@ ORDERS = ("data", "number", "text", "caseless")
 CropMode = Literal["center", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Colours = Literal["rgb", "bgr"]
+Windows = Literal["kept", "scaled"]
 
 BYTES = 2.0
 """A mean or std above this is of values 0 to 255: both are divided by 255."""
@@ -91,7 +92,12 @@ class ReadingOptions:
     crop_mode: CropMode | None = option(None, choices=get_args(CropMode))
     interpolation: Interpolation | None = option(None, choices=get_args(Interpolation))
     colours: Colours | None = option(None, "order of the channels", choices=get_args(Colours))
-
+    windows: Windows | None = option(
+        None,
+        "windows of attention (Swin) at another --input-size: as create_model(img_size=) keeps "
+        "them (default), or scaled with the image as set_input_size does",
+        choices=get_args(Windows),
+    )
     levels: tuple[float, ...] | None = option(
         None,
         "values of black and white in images of more than 8 bits (default: one scale for the data "
@@ -107,6 +113,7 @@ class ReadingOptions:
             ("--crop-mode", self.crop_mode, get_args(CropMode)),
             ("--interpolation", self.interpolation, get_args(Interpolation)),
             ("--colours", self.colours, get_args(Colours)),
+            ("--windows", self.windows, get_args(Windows)),
         ):
             if word is not None and word not in known:
                 raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")
@@ -149,6 +156,7 @@ class ReadingOptions:
             interpolation=self.interpolation or "",
             colours=self.colours or "",
             levels=self.levels or (),
+            windows=self.windows or "",
         )
         return None if found == Reading() else found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,33 @@ Levels = tuple[float, float]
 
 BAND = 2**20
 """Pixels that are brought to 8 bits at a time, in 8 bytes each."""
+
+
+REMEDY = "save it with 8 or 16 bits a channel"
+
+KINDS = {1: "whole numbers", 2: "whole numbers with a sign", 3: "floating-point numbers"}
+"""What SampleFormat of a TIFF says of its values (TIFF 6.0, section 19)."""
+
+
+def tiff_values(data: bytes) -> str:
+    """What a TIFF that Pillow does not open holds, in words; empty of anything else."""
+    from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2
+
+    if data[:4] not in PREFIXES:
+        return ""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            directory = ImageFileDirectory_v2(data[:8])
+            file = io.BytesIO(data)
+            file.seek(directory.next)
+            directory.load(file)
+            if 258 not in directory or 279 not in directory:  # it is cut off
+                return ""
+            bits = directory[258][0]
+            kind = KINDS.get(directory.get(339, (1,))[0], "values of another kind")
+            return f"a TIFF of {bits}-bit {kind}, {directory.get(277, 1)} a pixel"
+    except (OSError, SyntaxError, TypeError, ValueError, IndexError, KeyError, struct.error):
+        return ""
 
 
 def is_deep(image: Image.Image) -> bool:

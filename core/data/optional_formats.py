@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from core.data.depth import REMEDY, tiff_values
 from core.errors import UnreadableImageError
 from core.types import FloatArray
 
@@ -87,6 +88,8 @@ def opened_by_package(data: bytes, most: int) -> Image.Image:
     """
     kind = kind_of_file(data)
     if kind is None:
+        if values := tiff_values(data):
+            raise UnreadableImageError(f"it is {values}, which nothing here decodes: {REMEDY}")
         raise UnidentifiedImageError("no image of a known format")
     if not is_there(kind):
         raise UnreadableImageError(f"it is {kind.title}: {_hint(kind).rstrip('.')}")

@@ -30,6 +30,8 @@ class Architecture:
     """The architecture came without a head and was given an untrained one."""
     reading: Reading | None = None
     """What the user said of it, which goes before what it says itself."""
+    built: Callable[[tuple[int, int]], nn.Module] | None = None
+    """The same architecture, without weights, built for images of another height and width."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from core.errors import CheckpointError, ModelError
 from core.models.architecture import Architecture, architecture_of
 from core.models.device import reuse_memory
-from core.models.overrides import as_asked, resized, size_of
+from core.models.input_size import at_size, size_of
+from core.models.overrides import as_asked
 from core.types import Preprocess
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ def _loaded(
     from core.models.trace import heads_of
 
     parts = architecture_of(name, pretrained=checkpoint is None, num_outputs=num_outputs)
-    if reading is not None and reading.input_size not in ((), parts.preprocess.input_size):
-        size = (reading.input_size[0], reading.input_size[1])
-        resized(name, parts.network, size)
-        parts = replace(parts, preprocess=replace(parts.preprocess, input_size=size))
     parts = replace(parts, reading=reading)
     if checkpoint is not None:
         return _from_checkpoint(name, parts, checkpoint, num_outputs)
+    if reading is not None and reading.input_size not in ((), parts.preprocess.input_size):
+        parts = at_size(
+            name, parts, (reading.input_size[0], reading.input_size[1]), None, reading.windows
+        )
     try:
         return _with_own_weights(name, parts, num_outputs)
     except ModelError:
@@ -144,7 +145,7 @@ def _from_checkpoint(name: str, parts: Architecture, path: Path, num_outputs: in
 
     contents, source = read_contents(path, weights=_entry(parts.reading)), str(path)
     state, facts = dict(contents.tensors), contents.facts
-    parts, resize_notes = _at_its_size(name, parts, state, contents.training)
+    parts = _at_its_size(name, parts, state, contents.training)
     network, size = parts.network, parts.preprocess.input_size
     heads = heads_of(network, size)
     joined: dict[str, Tensor] = {}
@@ -172,7 +173,7 @@ def _from_checkpoint(name: str, parts: Architecture, path: Path, num_outputs: in
     else:
         weight = network.get_submodule(fit.head).get_parameter("weight")
     check_correction(correction, facts, weight, source)
-    notes = [*contents.notes, *resize_notes, *fit.notes, *_header_notes(name, facts, correction)]
+    notes = [*contents.notes, *fit.notes, *_header_notes(name, facts, correction)]
     outputs = facts.outputs if facts else _named(contents.outputs, fit)
     if outputs is None and (outputs := _checkpoint_outputs(parts, fit)):
         notes.append(f"The checkpoint's {len(outputs)} outputs are taken to be ImageNet's.")
@@ -197,21 +198,18 @@ def _entry(reading: Reading | None) -> str:
 
 def _at_its_size(
     name: str, parts: Architecture, state: Mapping[str, Tensor], training: Reading | None
-) -> tuple[Architecture, tuple[str, ...]]:
-    """The architecture at the size of image that a checkpoint's positions, or records, say."""
-    size = size_of(parts.network, state)
-    wanted = size or (training.input_size if training else ())
-    if (
-        not wanted
-        or wanted == parts.preprocess.input_size
-        or (parts.reading and parts.reading.input_size)
-    ):
-        return parts, ()
+) -> Architecture:
+    """At the size of image that was asked for, or that a file's positions, or records, say."""
+    asked = parts.reading.input_size if parts.reading else ()
+    found = None if asked else size_of(parts.network, state)
+    wanted = asked or found or (training.input_size if training else ())
+    if not wanted or wanted == parts.preprocess.input_size:
+        return parts
     height, width = wanted
-    resized(name, parts.network, (height, width))
-    parts = replace(parts, preprocess=replace(parts.preprocess, input_size=(height, width)))
     note = f"The checkpoint's positions are of images of {height} x {width} pixels."
-    return parts, (note,) if size else ()
+    parts = replace(parts, notes=(*parts.notes, *((note,) if found else ())))
+    said = [reading.windows for reading in (parts.reading, training) if reading]
+    return at_size(name, parts, (height, width), state, next(filter(None, said), ""))
 
 
 def _named(outputs: tuple[str, ...], fit: CheckpointFit) -> tuple[str, ...] | None:

@@ -34,7 +34,12 @@ def timm_architecture(
     headless = int(cast(Any, network).num_classes) == 0
     if headless:
         cast(Any, network).reset_classifier(num_outputs or 2)
-    return Architecture(network, preprocess, _timm_outputs(network), notes, headless)
+
+    def built(size: tuple[int, int]) -> nn.Module:
+        outputs = cast(Any, network).num_classes
+        return timm.create_model(architecture, num_classes=outputs, img_size=size)
+
+    return Architecture(network, preprocess, _timm_outputs(network), notes, headless, built=built)
 
 
 def _check_timm_name(architecture: str, *, pretrained: bool) -> None:

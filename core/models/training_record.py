@@ -21,6 +21,7 @@ WORDS = {
     "interpolation": ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
     "crop_mode": ("center", "squash"),
     "colours": ("rgb", "bgr"),
+    "windows": ("kept", "scaled"),
 }
 """Settings that are a word, and the words that are known."""
 

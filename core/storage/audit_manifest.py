@@ -18,6 +18,7 @@ class StoredPreprocess(Preprocess, JsonValue):
 
     colours: str = later("rgb")
     levels: tuple[float, ...] = later(())
+    windows: str = later("")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Reading(JsonValue):
     """``rgb`` or ``bgr``."""
     levels: tuple[float, ...] = later(())
     """Values of black and white in images of more than 8 bits."""
+    windows: str = later("")
+    """``kept`` or ``scaled``: windows of attention at another size of image."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,7 @@ class Manifest(JsonValue):
             interpolation=p.interpolation,
             colours=p.colours,
             levels=p.levels,
+            windows=p.windows,
         )
 
     @classmethod

@@ -118,7 +118,9 @@ def _settings() -> dict[str, Any]:
 
 
 READ: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("classes", "weights", "crop_mode", "interpolation", "colours"), str),
+    **dict.fromkeys(
+        ("classes", "weights", "crop_mode", "interpolation", "colours", "windows"), str
+    ),
     **dict.fromkeys(("mean", "std", "levels"), numbers_of),
     **{"input_size": sides_of, "input_range": number_of, "crop": number_of},
 }
@@ -144,6 +146,11 @@ def _reading() -> dict[str, str]:
         "crop": one.text_input("Share seen", placeholder=own),
         "interpolation": two.text_input("Interpolation", placeholder=own),
         "colours": three.text_input("Channels", placeholder="rgb, or bgr"),
+        "windows": two.text_input(
+            "Windows at that size",
+            placeholder="kept, or scaled",
+            help="Of a network whose attention has windows (Swin), at another input size.",
+        ),
         "levels": one.text_input(
             "Black and white",
             placeholder="from a sample",

@@ -195,7 +195,7 @@ def test_every_reading_option_is_said_again() -> None:
     asked = ReadingOptions(
         **{"weights": "ema", "classes": "text", "mean": (3.0, 2.5, 4.0), "std": (5.0, 5.0, 5.0)},
         **{"input_range": 1.0, "input_size": (96, 64), "crop": 0.9, "crop_mode": "squash"},
-        **{"interpolation": "box", "colours": "bgr", "levels": (0.0, 4095.0)},
+        **{"interpolation": "box", "colours": "bgr", "levels": (0.0, 4095.0), "windows": "kept"},
     )
     assert all(getattr(asked, each.name) is not None for each in fields(ReadingOptions))
     again = options_of(asked.reading)

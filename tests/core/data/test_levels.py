@@ -14,6 +14,7 @@ from PIL import Image
 from core.data.decode import read_image
 from core.data.levels import in_bits, levels_of
 from core.data.open import open_data
+from core.errors import UnreadableImageError
 
 
 def ramp(top: float, kind: Any, low: float = 0) -> np.ndarray:
@@ -36,22 +37,25 @@ def png16(path: Path, values: np.ndarray) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-def tiff16(path: Path, values: np.ndarray, order: str = "<", *, deflated: bool = False) -> None:
-    """A TIFF of 16-bit colours (h, w, 3), which Pillow does not write."""
+def tiff16(
+    path: Path, values: np.ndarray, order: str = "<", *, deflated: bool = False, kind: str = "u2"
+) -> None:
+    """A TIFF of 16-bit colours (h, w, 3), or of another kind, which Pillow does not write."""
     height, width, _ = values.shape
-    data = values.astype(f"{order}u2").tobytes()
+    data = values.astype(f"{order}{kind}").tobytes()
     data = zlib.compress(data) if deflated else data
     entries = [(256, width), (257, height), (258, 0), (259, 8 if deflated else 1), (262, 2)]
-    entries += [(273, 0), (277, 3), (278, height), (279, len(data)), (284, 1)]
+    entries += [(273, 0), (277, 3), (278, height), (279, len(data)), (284, 1), (339, 0)]
     end = 8 + 2 + 12 * len(entries) + 4
     parts = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(f"{order}IH", 8, len(entries))]
     for tag, value in entries:
-        if tag == 258:
-            parts.append(struct.pack(f"{order}HHII", tag, 3, 3, end))
+        if tag in (258, 339):
+            parts.append(struct.pack(f"{order}HHII", tag, 3, 3, end + 6 * (tag == 339)))
         else:
-            value = end + 6 if tag == 273 else value
+            value = end + 12 if tag == 273 else value
             parts.append(struct.pack(f"{order}HHII", tag, 4, 1, value))
-    parts.append(struct.pack(f"{order}I3H", 0, 16, 16, 16))
+    bits, of = 8 * np.dtype(kind).itemsize, {"u": 1, "i": 2, "f": 3}[kind[0]]
+    parts.append(struct.pack(f"{order}I6H", 0, *(bits,) * 3, *(of,) * 3))
     path.write_bytes(b"".join(parts) + data)
 
 
@@ -99,6 +103,28 @@ def test_a_ramp_stays_a_ramp(
     shown = expected[..., None] if expected.ndim == 2 else expected
     assert np.abs(pixels - shown).max() <= 0.501
     assert len(np.unique(pixels)) >= 30
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("f4", "32-bit floating-point numbers, 3 a pixel"),
+        ("f8", "64-bit floating-point"),
+        ("u4", "32-bit whole numbers"),
+        ("i2", "16-bit whole numbers with a sign"),
+    ],
+)
+def test_a_tiff_that_nothing_decodes_is_named(
+    tmp_path: Path, order: str, kind: str, said: str
+) -> None:
+    path = tmp_path / "a.tif"
+    tiff16(path, np.repeat(ramp(1, np.float32)[..., None], 3, axis=2), order, kind=kind)
+    with pytest.raises(UnreadableImageError, match=f"a TIFF of .*{said}.*: save it with"):
+        read_image(path)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UnreadableImageError, match="not an image of a known format|cut off"):
+        read_image(path)
 
 
 def test_the_scale_is_that_of_the_brightest(tmp_path: Path) -> None:

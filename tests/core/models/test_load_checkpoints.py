@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from core.errors import ModelError
 from core.models.joined_heads import JoinedHeads
 from core.models.load import load_model
 from core.models.model import Model
+from core.models.overrides import in_words
 from core.models.trace import heads_of, trace_network
 from core.storage.audit_manifest import Reading
 
@@ -105,6 +107,26 @@ def test_a_network_is_asked_for_another_size(tmp_path: Path) -> None:
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     with pytest.raises(ModelError, match="Sequential takes no images of 8 x 8 pixels"):
         trace_network(nn.Sequential(nn.Conv2d(3, 4, 16), *head), (8, 8))
+
+
+def test_windows_of_attention_at_another_size(tmp_path: Path) -> None:
+    name, size = "swinv2_tiny_window16_256", Reading(input_size=(64, 64))
+    kept = timm.create_model(name, num_classes=3, img_size=64)
+    for tensor in kept.parameters():
+        if not tensor.any():
+            nn.init.normal_(tensor, std=0.05)
+    grown = timm.create_model(name, num_classes=3)
+    grown.load_state_dict(kept.state_dict())
+    grown.set_input_size(img_size=(64, 64))
+    model = check(kept, f"timm:{name}", tmp_path / "a.pth", size)
+    assert any("--windows scaled" in note for note in model.notes)
+    assert (model.preprocess.windows, in_words(model.preprocess)[-4:]) == ("kept", "kept")
+    scaled = check(grown, f"timm:{name}", tmp_path / "a.pth", replace(size, windows="scaled"))
+    assert not any("--windows" in note for note in scaled.notes)
+    assert scaled.preprocess.windows == "scaled"
+    network = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3, img_size=64)
+    model = check(network, "timm:swin_tiny_patch4_window7_224", tmp_path / "a.pth", size)
+    assert model.preprocess.windows == ""  # shapes of tables say it
 
 
 def test_a_network_for_grey_images(tmp_path: Path) -> None:
