@@ -7,6 +7,7 @@ of points, which are hundredths, two fewer.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from core.measures.measure import POINTS
 
@@ -39,6 +40,12 @@ def interval(low: float, high: float, unit: str, *, sign: str = "") -> str:
         return ""
     decimals = _decimals(unit, low, high)
     return f"[{', '.join(_written(end, unit, decimals, sign) for end in (low, high))}]"
+
+
+def places(lows: Iterable[float], highs: Iterable[float], unit: str) -> int:
+    """Decimals of a column of figures: those that the widest of their intervals lets stand."""
+    known = [ends for ends in zip(lows, highs, strict=True) if not any(map(math.isnan, ends))]
+    return min((_decimals(unit, *ends) for ends in known), default=FEWEST.get(unit, DECIMALS))
 
 
 def p_value(p: float) -> str:

@@ -112,7 +112,7 @@ def test_without_a_part_its_alpha_is_taken_from_the_logit(
     expected = np.exp(logits) / np.exp(logits).sum()
     shown = app.dataframe[0].value.set_index("class")["probability now"]
     for name, value in zip(audit.head.names, expected, strict=True):
-        assert shown[name] == pytest.approx(value, abs=1e-5)
+        assert shown[name] == pytest.approx(100 * value, abs=1e-3)
 
 
 def test_parts_of_an_image_whose_maps_are_not_kept(
@@ -163,11 +163,11 @@ def test_what_if_changes_the_probabilities(audit: Audit, opened: Open, image_id:
     app = opened("image", audit=audit.id, image=image_id, explain="cat")
     before = app.dataframe[0].value
     assert list(before.columns) == ["class", "probability"]
-    assert before["probability"].sum() == pytest.approx(1)
+    assert before["probability"].sum() == pytest.approx(100)
     choice = app.multiselect(key="w_off")
     choice.select(choice.options[0]).run()
     after = healthy(app, "Image").dataframe[0].value
-    assert after["probability now"].sum() == pytest.approx(1)
+    assert after["probability now"].sum() == pytest.approx(100)
     assert not np.allclose(after["probability"], after["probability now"])
     assert address(app)["off"]
 

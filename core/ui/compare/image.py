@@ -17,6 +17,7 @@ from core.ui.compare import pair as compare_pair
 from core.ui.compare.figures import terms_figure
 from core.ui.frame import look, opened, pictures, state, tagged
 from core.ui.frame.blocks import empty, legend, plain
+from core.ui.kit.columns import percent_bar
 from core.ui.kit.swipe import Layer, swipe
 
 PARAMETERS = ["other", "class", "image", "explain", "against", "part", *look.PARAMETERS]
@@ -86,14 +87,14 @@ def _predictions(a: Audit, b: Audit, image_id: str) -> None:
     rows: dict[str, dict[str, float]] = {}
     for side, audit in (("A", a), ("B", b)):
         logits = audit.head.logits(audit.features([image_id]))[0]
-        shares = np.exp(log_softmax(logits))
+        shares = 100 * np.exp(log_softmax(logits))
         for i in np.argsort(-shares)[:3]:
             rows.setdefault(audit.head.names[i], {})[side] = float(shares[i])
         for name, row in rows.items():
             if name in audit.head.names:
                 row[side] = float(shares[audit.head.names.index(name)])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("class").reset_index()
-    percent = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+    percent = percent_bar()
     st.dataframe(
         table.rename(columns={"A": f"A: {a.name}", "B": f"B: {b.name}"}),
         hide_index=True,

@@ -21,6 +21,7 @@ from core.tags.carry import match_parts
 from core.ui.frame import look, opened, state, tagged
 from core.ui.frame.blocks import metrics, overlay_scale, photos
 from core.ui.frame.cards import card_pictures
+from core.ui.kit.columns import percent
 from core.ui.kit.gallery import gallery
 from core.ui.kit.text import plain
 
@@ -125,7 +126,12 @@ def matched(a: Audit, b: Audit, label: str) -> None:
     look.style()
     side_by_side(a, b, *_keys(label, PCA, row["component_a"], row["component_b"]))
     st.dataframe(
-        shown.assign(component_a=shown["component_a"] + 1, component_b=shown["component_b"] + 1),
+        shown.assign(
+            component_a=shown["component_a"] + 1,
+            component_b=shown["component_b"] + 1,
+            share_a=100 * shown["share_a"],
+            share_b=100 * shown["share_b"],
+        ),
         hide_index=True,
         width="stretch",
         placeholder="",
@@ -136,8 +142,8 @@ def matched(a: Audit, b: Audit, label: str) -> None:
                 "Best direction", format="%.2f", help="Correlation with the best direction in B"
             ),
             "correlation": st.column_config.NumberColumn("Correlation", format="%.2f"),
-            "share_a": st.column_config.NumberColumn("Share in A", format="percent"),
-            "share_b": st.column_config.NumberColumn("Share in B", format="percent"),
+            "share_a": percent("Share in A"),
+            "share_b": percent("Share in B"),
         },
     )
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.measures.cells import Context
+from core.measures.decimals import places
 from core.measures.effective_robustness import RHO, Robustness, axes, robustness
+from core.measures.measure import POINTS
 from core.ui.compare.figures import robustness_figure
 from core.ui.frame import state
 from core.ui.frame.blocks import empty, plain
 from core.ui.frame.words import help_on
+from core.ui.kit.columns import percent
 
 PARAMETERS = ["x", "y", "line"]
 
@@ -62,22 +65,28 @@ def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
 
 def _numbers(found: Robustness) -> None:
     """The same in numbers."""
-    percent = st.column_config.NumberColumn(format="percent")
-    columns = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+    ends = [[name, f"{name}_low", f"{name}_high"] for name in ("x", "y")]
+    points = found.points.drop(columns="audit")
+    points[[*ends[0], *ends[1]]] *= 100
+    rho = f"%+.{places(points[RHO[1]], points[RHO[2]], POINTS)}f points"
     st.dataframe(
-        found.points.drop(columns="audit"),
+        points,
         hide_index=True,
         width="stretch",
         placeholder="",
         column_config={
-            **dict.fromkeys(columns, percent),
+            **{
+                name: percent(decimals=places(points[low], points[high], POINTS))
+                for own, low, high in ends
+                for name in (own, low, high)
+            },
             "rho": st.column_config.NumberColumn(
                 "effective robustness",
-                format="%+.1f points",
+                format=rho,
                 help="Accuracy up minus what the line gives for the accuracy across.",
             ),
             **{
-                name: st.column_config.NumberColumn(f"its {end} end", format="%+.1f points")
+                name: st.column_config.NumberColumn(f"its {end} end", format=rho)
                 for name, end in zip(RHO[1:], ("lower", "upper"), strict=True)
             },
         },

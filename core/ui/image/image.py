@@ -38,6 +38,7 @@ from core.ui.frame.blocks import (
 )
 from core.ui.frame.words import help_on
 from core.ui.image import concepts, enough, methods
+from core.ui.kit.columns import percent_bar
 from core.ui.kit.gallery import Picture, gallery
 
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
@@ -153,10 +154,10 @@ def predictions(audit: Audit, before: FloatArray, after: FloatArray | None) -> N
     """The five most probable classes, before and after switching components off."""
     shown = np.exp(log_softmax(before))
     order = np.argsort(-(shown if after is None else np.exp(log_softmax(after))))[:5]
-    rows = {"class": [audit.head.names[i] for i in order], "probability": shown[order]}
+    rows = {"class": [audit.head.names[i] for i in order], "probability": 100 * shown[order]}
     if after is not None:
-        rows["probability now"] = np.exp(log_softmax(after))[order]
-    percent = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+        rows["probability now"] = 100 * np.exp(log_softmax(after))[order]
+    percent = percent_bar()
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

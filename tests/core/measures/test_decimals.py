@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.measures.decimals import figure, interval, p_value
+from core.measures.decimals import figure, interval, p_value, places
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,12 @@ from core.measures.decimals import figure, interval, p_value
 )
 def test_figures(value: float, unit: str, ends: tuple[float, float], shown: str) -> None:
     assert f"{figure(value, unit, *ends)} {interval(*ends, unit)}" == shown
+
+
+def test_a_column_has_the_decimals_of_its_widest_interval() -> None:
+    assert places([60.0, 66.4], [73.0, 66.8], "points") == 0
+    assert places([66.4, math.nan], [66.8, math.nan], "points") == 1
+    assert places([math.nan], [math.nan], "points") == 0
 
 
 def test_signs_and_p_values() -> None:

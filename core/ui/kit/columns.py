@@ -1,0 +1,17 @@
+"""Columns of tables whose figures have no more digits than may stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+
+def percent(title: str | None = None, decimals: int = 0, **more: Any) -> Any:
+    """A column of percent, of values from 0 to 100; whole ones where no interval says otherwise."""
+    return st.column_config.NumberColumn(title, format=f"%.{decimals}f %%", **more)
+
+
+def percent_bar() -> Any:
+    """A column of bars from 0 to 100 %, in whole percent."""
+    return st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
