@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.statistics.intervals import share
-
 if TYPE_CHECKING:
     from core.audits.evaluation_set import EvaluationSet
 
 
 def set_facts(found: EvaluationSet) -> Mapping[str, object]:
     """A set as one JSON document."""
+    from core.statistics.intervals import clopper_pearson
+
     n, right = int(found.judged.sum()), int(found.correct.sum())
     return {
         "name": found.name,
@@ -22,7 +22,7 @@ def set_facts(found: EvaluationSet) -> Mapping[str, object]:
         "judged": n,
         "outputs": len(found.outputs),
         "accuracy": right / n if n else None,
-        "interval": list(share(float(right), n)) if n else None,
+        "interval": [float(end) for end in clopper_pearson(right, n)] if n else None,
         "notes": list(found.facts.notes),
     }
 

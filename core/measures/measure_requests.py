@@ -20,7 +20,7 @@ class MeasureRequest(Request):
     what: str = option(
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
-        "--cue-images; or what all leaves out: calibration, priors, agreement",
+        "--cue-images; or what all leaves out: calibration, sets, priors, agreement",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")

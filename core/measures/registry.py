@@ -82,6 +82,7 @@ OWN = (
     *_in("prior_figures", "ACCURACY", "AGREEMENT", "GAP"),
     *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
+    *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY"),
 )
 """Where this project's own stand."""

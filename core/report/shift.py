@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from core.data.table import some
 from core.measures.calibrated import BRIER, CALIBRATED, NLL, OVERCONFIDENCE
 from core.measures.conditions import ALL, CUE, CUES
 from core.measures.measure import Measure
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import OnDemand
+from core.measures.set_figures import CUE_SHIFT, DROP, SETS
 from core.report.findings import Number
 from core.report.material import Evidence
 from core.report.sentences import Sentence, percent, points
@@ -81,7 +83,52 @@ def calibration_by_cue(evidence: Evidence) -> Sentence | None:
     return Sentence(text[0].upper() + text[1:], tuple(numbers))
 
 
-PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (calibration, calibration_by_cue)
+def evaluation_sets(evidence: Evidence) -> Sentence | None:
+    """Named evaluation sets, and how far accuracy drops from the audit's own images to each."""
+    table = stored(evidence, SETS)
+    if table is None:
+        return None
+    told, numbers = [], []
+    for name in table.loc[table["measure"] == "accuracy", "subject"]:
+        found = [number(table, each, name) for each in ("accuracy", DROP)]
+        there = [each for each in found if each is not None]
+        drop = f", {_drop(there[1])}" if len(there) > 1 else ""
+        told.append(f"{name} {percent(there[0].value)}{drop}")
+        numbers += there
+    return (
+        Sentence(f"On other sets of images: {'; '.join(told)}.", tuple(numbers)) if told else None
+    )
+
+
+def _drop(found: Number) -> str:
+    if found.low <= 0 <= found.high:
+        return "not certainly another than on the audit's own images of these classes"
+    word = "fewer" if found.value > 0 else "more"
+    return f"{points(abs(found.value))} {word} than on the audit's own images of these classes"
+
+
+def cues_of_sets(evidence: Evidence) -> Sentence | None:
+    """Which sets show more or less of the tagged cues: what a drop may come from."""
+    table = stored(evidence, SETS)
+    if table is None:
+        return None
+    rows = table[table["measure"] == CUE_SHIFT.name]
+    told, numbers = [], []
+    for name, of in rows.groupby("subject", sort=False):
+        for direction in ("less", "more"):
+            mine = of.loc[of["reading"] == f"{direction} of the cue", "class_name"].tolist()
+            if mine:
+                told.append(f"{name} shows {direction} of the tagged cues in {some(mine)}")
+        numbers += [found for found in (number(of, CUE_SHIFT, str(name)),) if found]
+    return Sentence(f"{'; '.join(told)}.", tuple(numbers)) if told else None
+
+
+PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
+    calibration,
+    calibration_by_cue,
+    evaluation_sets,
+    cues_of_sets,
+)
 """In their order."""
 
 

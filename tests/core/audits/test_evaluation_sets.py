@@ -23,7 +23,7 @@ from core.audits.set_pass import add_sets
 from core.data.named_sets import KNOWN, imagenet_classes, known_set, restricted_as
 from core.errors import InputError
 from core.models.architecture import Architecture
-from core.statistics.intervals import share
+from core.statistics.intervals import clopper_pearson
 from core.storage.workspace import Workspace
 from core.types import Preprocess
 from tests.core.audits.test_head_outputs import SIDE, Nearest, colours, draw
@@ -206,7 +206,7 @@ def test_nothing_of_the_audit_changes(
     assert (row["name"], row["images"], row["judged"]) == ("more", 18, 12)
     right = opened.images.loc[opened.held_out, "correct"].sum()
     assert row["accuracy"] == right / 12
-    assert row["interval"] == list(share(float(right), 12))
+    assert row["interval"] == [float(end) for end in clopper_pearson(int(right), 12)]
     said(capsys, "audit", *new, "--also", f"more={extra}", *at)
     assert counts == {"decoded": 18, "encoded": 18}
     assert content(audit.folder) == after
