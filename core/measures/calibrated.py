@@ -151,6 +151,7 @@ CONFIDENCE = Measure(
     source="Guo et al. 2017, section 2",
     unit=SHARE,
     views=(),
+    part="calibration",
 )
 OVERCONFIDENCE = Measure(
     "overconfidence",
@@ -160,6 +161,7 @@ OVERCONFIDENCE = Measure(
     direction="above 0 the model is surer than it is right; near 0 is better",
     source="Guo et al. 2017, section 2",
     views=(),
+    part="calibration",
 )
 NLL = Measure(
     "nll",
@@ -169,6 +171,7 @@ NLL = Measure(
     better=-1,
     source="Ovadia et al. 2019, section 3",
     views=(),
+    part="calibration",
 )
 BRIER = Measure(
     "brier",
@@ -179,6 +182,7 @@ BRIER = Measure(
     better=-1,
     source="Brier 1950",
     views=(),
+    part="calibration",
 )
 _MURPHY = "Murphy 1973, class by class in 15 bins"
 RELIABILITY = Measure(
@@ -190,6 +194,7 @@ RELIABILITY = Measure(
     better=-1,
     source=_MURPHY,
     views=(),
+    part="calibration",
 )
 RESOLUTION = Measure(
     "brier_resolution",
@@ -200,6 +205,7 @@ RESOLUTION = Measure(
     better=1,
     source=_MURPHY,
     views=(),
+    part="calibration",
 )
 UNCERTAINTY = Measure(
     "brier_uncertainty",
@@ -209,4 +215,5 @@ UNCERTAINTY = Measure(
     direction="the same for every model of the same images",
     source=_MURPHY,
     views=(),
+    part="calibration",
 )

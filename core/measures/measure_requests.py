@@ -20,7 +20,7 @@ class MeasureRequest(Request):
     what: str = option(
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
-        "--cue-images; or what all leaves out: calibration, sets, priors, agreement",
+        "--cue-images; or what all leaves out: calibration, ood, sets, priors, agreement",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
@@ -29,11 +29,22 @@ class MeasureRequest(Request):
     )
     class_name: str | None = option(None, "for the score", "--class", metavar="NAME")
     cue_images: Path | None = option(None, "for the score", type=Path, metavar="DIR")
+    against: str = option(
+        "",
+        "for ood: the images to be told from the held-out ones, a split, ATTRIBUTE=VALUE, "
+        "an evaluation set or another audit of the same network (default: all but other audits)",
+        metavar="SET",
+    )
+    typical_of: str = option(
+        "", "for ood: what images are held against (default: the training images)", metavar="SET"
+    )
 
     def __post_init__(self) -> None:
         told = (self.class_name is not None, self.cue_images is not None)
         if self.what == "score" and not all(told):
             raise InputError("measure --what score needs --class NAME and --cue-images DIR")
+        if (self.against or self.typical_of) and self.what != "ood":
+            raise InputError("--against and --typical-of belong to measure --what ood")
         if any(told) and not (all(told) and self.what in ("score", "all")):
             raise InputError(
                 "--class NAME and --cue-images DIR belong together and to --what score or all: "

@@ -108,6 +108,7 @@ def _base(audit: Audit, decisions: Decisions) -> dict[str, object]:
 
 OWN = (
     "core.measures.calibrated:CALIBRATED",
+    "core.measures.ood:OOD",
     "core.measures.set_figures:SETS",
     "core.measures.prior_figures:PRIORS",
     "core.measures.agreement_figures:AGREEMENT",

@@ -84,6 +84,7 @@ OWN = (
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY"),
+    *_in("ood", "AUROC", "AUPR", "FPR", "LACKING", "PLACE", "PASTED"),
 )
 """Where this project's own stand."""
 

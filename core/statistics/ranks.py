@@ -26,6 +26,21 @@ def aurocs(values: FloatArray, inside: BoolArray) -> FloatArray:
     return found
 
 
+def column_aurocs(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Probability (m,) that a value of ``first`` (k, m) is above one of ``second`` (l, m).
+
+    Column by column; ties count half, NaN where a side is empty.
+    """
+    from scipy.stats import rankdata
+
+    k, others = len(first), len(second)
+    if not k or not others:
+        return np.full(first.shape[1], np.nan)
+    ranks = rankdata(np.concatenate([first, second]), axis=0)[:k].sum(axis=0)
+    found: FloatArray = (ranks - k * (k + 1) / 2) / (k * others)
+    return found
+
+
 def rank_correlation(a: FloatArray, b: FloatArray) -> float:
     """Spearman's correlation of two arrays of one shape, in [-1, 1]; NaN where one is constant."""
     import pandas as pd

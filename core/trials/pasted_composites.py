@@ -12,8 +12,10 @@ from core.audits.audit import Audit
 from core.audits.folds import fitted_on_all, fold_heads
 from core.models.linear import Head
 from core.statistics.paired import newly_given
+from core.storage.files import there
+from core.storage.layout import PastedFiles
 from core.tags.decisions import Decisions
-from core.trials.outcomes import pasted_features
+from core.trials.outcomes import VERSIONS, Outcomes, pasted_features
 from core.types import BoolArray, FloatArray, IntArray, Reporter, silent
 
 if TYPE_CHECKING:
@@ -116,3 +118,13 @@ def _unseen(
     if folds is None:
         return None, "the head was fitted on these images, and its folds are unknown"
     return {name: folds.change(ids, of) for name, of in features.items()}, "out of fold"
+
+
+def are_kept(audit: Audit, label: str, decisions: Decisions) -> bool:
+    """Whether the features of a class's composites are stored, so that no model is needed."""
+    own = Outcomes(audit, decisions)
+    return all(
+        there(PastedFiles(own.path(kind, label)).array(name))
+        for kind, versions in VERSIONS.items()
+        for name in versions
+    )

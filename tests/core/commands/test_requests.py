@@ -181,6 +181,7 @@ def combined(kind: type[Request]) -> Iterator[Request]:
 def test_every_field_of_every_request_is_tried() -> None:
     assert set(VALUES) == set(Request.__subclasses__())
     untried = {"class_name", "cue_images"}  # of measure: they belong together, see below
+    untried |= {"against", "typical_of"}  # likewise
     for kind, values in VALUES.items():
         left = {f.name for f in fields(kind)} - set(values)
         assert left == (untried if kind is MeasureRequest else set())
@@ -209,6 +210,12 @@ def test_the_score_of_measure_is_read_too() -> None:
         MeasureRequest("a", "score")
     with pytest.raises(InputError, match="belong together"):
         MeasureRequest("a", "gap", class_name="van", cue_images=Path("x"))
+
+
+def test_sets_of_images_of_measure_are_read_too() -> None:
+    for name, other in itertools.product(ODD, ODD):
+        request = MeasureRequest("a", "ood", against=name, typical_of=other)
+        assert MeasureRequest.parse(request.arguments()) == request
 
 
 def test_folders_of_classes() -> None:
