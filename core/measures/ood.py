@@ -258,7 +258,7 @@ def _directions(
     rows = pd.Index(arrays.image_ids).get_indexer(ids)
     components = np.asarray(arrays.alpha[rows, : arrays.components], np.float64)
     logit = components.sum(axis=1) + np.asarray(arrays.residual, np.float64)[rows]
-    return directions_like(spuriosity, logit, components)
+    return directions_like(spuriosity, logit, components, DRAWS)
 
 
 def _pasted(found: Anomalies, decisions: Decisions, label: str) -> Iterator[dict[str, object]]:

@@ -101,21 +101,6 @@ def gap_control(
     return GapControl(gap, 2 * t.sf(np.abs(score), DRAWS - 1))
 
 
-def directions_like(
-    values: FloatArray, logit: FloatArray, components: FloatArray, *, seed: int = 0
-) -> FloatArray | None:
-    """Random directions (n, DRAWS) that follow a logit as closely as some values (n,) do.
-
-    As in :func:`gap_control`; None where the class has too few components, or nothing varies.
-    """
-    towards, others = _scaled(logit[:, None])[:, 0], _mixtures(logit, components, seed)
-    if others is None or not np.any(towards):
-        return None
-    along = float(np.clip(towards @ _scaled(values[:, None])[:, 0], -1, 1))
-    found: FloatArray = along * towards[:, None] + np.sqrt(1 - along**2) * others
-    return found
-
-
 def _tried(correct: BoolArray, directions: FloatArray, k: int | None) -> tuple[float, float, float]:
     """Mean gap of directions (n, DRAWS), and mean and spread of their rank scores."""
     scores = rank_scores(correct, directions)
