@@ -20,14 +20,17 @@ class MeasureRequest(Request):
     what: str = option(
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
-        "--cue-images; or what all leaves out: calibration, ood, sets, priors, agreement",
+        "--cue-images; or what all leaves out: calibration, ood, sets, priors, agreement, "
+        "universal",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
     sigma: Sequence[float] = option(
         (), "noise levels (default: 0.25)", type=float, nargs="+", metavar="S"
     )
-    class_name: str | None = option(None, "for the score", "--class", metavar="NAME")
+    class_name: str | None = option(
+        None, "for the score, and for universal", "--class", metavar="NAME"
+    )
     cue_images: Path | None = option(None, "for the score", type=Path, metavar="DIR")
     against: str = option(
         "",
@@ -45,10 +48,13 @@ class MeasureRequest(Request):
             raise InputError("measure --what score needs --class NAME and --cue-images DIR")
         if (self.against or self.typical_of) and self.what != "ood":
             raise InputError("--against and --typical-of belong to measure --what ood")
+        if self.what == "universal" and told == (True, False):
+            return
         if any(told) and not (all(told) and self.what in ("score", "all")):
             raise InputError(
                 "--class NAME and --cue-images DIR belong together and to --what score or all: "
-                "they are for the spurious score; everything else is measured for all classes"
+                "they are for the spurious score; everything else is measured for all classes, "
+                "except universal, which takes --class alone"
             )
 
 

@@ -112,6 +112,7 @@ OWN = (
     "core.measures.set_figures:SETS",
     "core.measures.prior_figures:PRIORS",
     "core.measures.agreement_figures:AGREEMENT",
+    "core.measures.universal_figures:UNIVERSAL",
 )
 """Where this project's own stand."""
 

@@ -81,6 +81,7 @@ OWN = (
     *_in("factors", "DECIDED_BY", "INTERACTION", "COMPOSED", "SHAPE_BIAS", "BACKGROUND_GAP"),
     *_in("prior_figures", "ACCURACY", "AGREEMENT", "GAP"),
     *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),
+    *_in("universal_figures", "TURNED"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY"),
