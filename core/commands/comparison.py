@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, records
+from core.errors import InputError
 from core.measures.measure_requests import CompareRequest
 from core.storage.workspace import Workspace
 from core.types import Reporter
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
+    from core.measures.cells import Context
     from core.measures.classes import Correlation
     from core.measures.effective_robustness import Robustness
     from core.measures.several_audits import Cell, Table
@@ -46,6 +48,7 @@ def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter)
         source=Audit.open(workspace, source) if source else None,
         cue_images=request.cue_images,
         stored=request.stored,
+        along=request,
     )
 
 
@@ -82,10 +85,15 @@ def compared(
     source: Audit | None = None,
     cue_images: Mapping[str, Path] | None = None,
     stored: bool = False,
+    along: CompareRequest | None = None,
 ) -> Answer:
-    """Everything about some audits, as one document and as text."""
+    """Everything about some audits, as one document and as text.
+
+    Parameters
+    ----------
+    along : says which two sets of images effective robustness is between, and by which line.
+    """
     from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
-    from core.measures.effective_robustness import axes, robustness
     from core.measures.several_audits import compare as compare_audits
     from core.measures.several_audits import measure_missing, open_context
 
@@ -95,8 +103,7 @@ def compared(
     if not stored:
         measure_missing(context, cue_images, report=report)
     table = compare_audits(context, baseline)
-    names = axes(context)
-    line = robustness(context, names[0], names[1]) if len(names) > 1 else None
+    line = _between(context, along)
     kinds = (TAGGED, WIDEST, ACCURACY)
     result = {
         "audits": [_audit(audit, table) for audit in audits],
@@ -112,6 +119,23 @@ def compared(
         "carried": {key: [_match(m) for m in matches] for key, matches in carried.items()},
     }
     return Answer(result, _text(audits, table, line, carried, result))
+
+
+def _between(context: Context, along: CompareRequest | None) -> Robustness | None:
+    """Effective robustness between the sets of images asked for, else the first two."""
+    from core.measures.effective_robustness import axes, robustness
+    from core.measures.published_line import published_line, published_table
+    from core.storage.guard import permitted
+
+    names = list(along.axes) if along and along.axes else axes(context)[:2]
+    if len(names) < 2:
+        return None
+    line = None
+    if along and along.published is not None:
+        if len(along.columns) != 2:
+            raise InputError("--published needs --published-column twice: across, then up")
+        line = published_line(published_table(permitted(along.published)), *along.columns)
+    return robustness(context, names[0], names[1], published=line)
 
 
 def _carry(source: Audit, audits: Sequence[Audit], workspace: Workspace) -> dict[str, list[Match]]:

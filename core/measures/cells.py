@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.audits.audit import Audit
+from core.audits.evaluation_set import EvaluationSet, evaluation_sets
 from core.measures.measure import Measure, Sample
 from core.measures.scope import Scope
 from core.measures.shared_images import Shared
@@ -83,6 +84,13 @@ class Context:
         """By audit id: its model and its own tags, on the shared held-out images."""
         held = self.shared.held.index
         return {a.id: Scope(a, self.decisions[a.id], images=held) for a in self.audits}
+
+    @cached_property
+    def sets(self) -> dict[str, dict[str, EvaluationSet]]:
+        """Evaluation sets that every model has, by name, then by audit id."""
+        of = {audit.id: evaluation_sets(audit) for audit in self.audits}
+        common = set.intersection(*map(set, of.values()))
+        return {name: {key: mine[name] for key, mine in of.items()} for name in sorted(common)}
 
     def has_tags(self, audit: Audit) -> bool:
         """Whether a model takes part in what needs tags."""

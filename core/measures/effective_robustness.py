@@ -23,6 +23,14 @@ COLUMNS = [
     *("rho", "in_line", "rho_low", "rho_high"),
 ]
 
+SET, OWN = "evaluation set ", "own images of the classes of "
+"""Axes of an evaluation set, and of what the audits hold out of the same classes."""
+
+PUBLISHED = (
+    "the line is of published models: it says something where its two columns are of the same "
+    "images as the axes"
+)
+
 RHO = ["rho", "rho_low", "rho_high"]
 
 
@@ -42,7 +50,10 @@ class Robustness:
 
 
 def axes(context: Context) -> list[str]:
-    """Sets of images that can be on an axis: spuriosity where there are tags, splits, groups."""
+    """Sets of images that can be on an axis: spuriosity where there are tags, splits, groups.
+
+    And every evaluation set that all models have, beside the audits' own images of its classes.
+    """
     held = context.shared.held
     found = [HIGH, LOW] if context.tagged else []
     found.append(EVERY)
@@ -52,11 +63,16 @@ def axes(context: Context) -> list[str]:
         values = sorted(held[attribute].astype(str).unique())
         if 1 < len(values) <= MANY_VALUES:
             found += [f"{attribute} = {value}" for value in values]
-    return found
+    judged = [name for name in context.sets if len(_shared_of(context, name))]
+    return [*found, *(f"{axis}{name}" for name in judged for axis in (SET, OWN))]
 
 
 def robustness(
-    context: Context, x: str, y: str, in_line: Sequence[str] | None = None
+    context: Context,
+    x: str,
+    y: str,
+    in_line: Sequence[str] | None = None,
+    published: Line | None = None,
 ) -> Robustness:
     """Accuracies of every model on two sets of images, and the line through them.
 
@@ -65,6 +81,7 @@ def robustness(
     x, y : two of :func:`axes`.
     in_line : ids of the models that the line is fitted on (the usual ones, not those with a
         remedy); by default all.
+    published : a line through other models (:mod:`core.measures.published_line`) instead.
 
     Raises
     ------
@@ -78,7 +95,7 @@ def robustness(
     for audit in context.audits:
         (right_x, n_x), (right_y, n_y) = (_hits(context, audit, axis) for axis in (x, y))
         if n_x and n_y:
-            fitted = in_line is None or audit.id in in_line
+            fitted = published is None and (in_line is None or audit.id in in_line)
             rows.append((audit.id, audit.name, right_x, n_x, right_y, n_y, fitted))
     names = ["audit", "name", "right_x", "n_x", "right_y", "n_y", "in_line"]
     table = pd.DataFrame(rows, columns=names)
@@ -86,9 +103,10 @@ def robustness(
         right, n = (table[f"{c}_{axis}"].to_numpy(np.float64) for c in ("right", "n"))
         table[axis] = right / np.maximum(n, 1)
         table[f"{axis}_low"], table[f"{axis}_high"] = clopper_pearson(right, n)
-    line = _line(table[table["in_line"]])
+    line = published or _line(table[table["in_line"]])
     table[RHO] = _rho(table, line)
-    return Robustness(x, y, table[COLUMNS], line, _note(table, line))
+    note = PUBLISHED if published else _note(table, line)
+    return Robustness(x, y, table[COLUMNS], line, note)
 
 
 def _hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
@@ -98,9 +116,38 @@ def _hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
         return _spuriosity_hits(context, audit, axis)
     if axis == EVERY:
         return int(right.sum()), len(right)
+    if axis.startswith((SET, OWN)):
+        return _set_hits(context, audit, axis)
     column, _, value = axis.rpartition(" = ")
     mine = (held[column].astype(str) == value).to_numpy()
     return int(right[mine].sum()), int(mine.sum())
+
+
+def _set_hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
+    """Images of an evaluation set, or of its classes, that a model gets right, and how many."""
+    name = axis.removeprefix(SET).removeprefix(OWN)
+    if axis.startswith(SET):
+        right = context.sets[name][audit.id].predicted["correct"]
+        ids = _shared_of(context, name)
+    else:
+        right, ids = _own_of(context, audit, name), context.shared.held.index
+        for other in context.audits:
+            ids = ids.intersection(_own_of(context, other, name).index)
+    hits = right.loc[ids].to_numpy(bool)
+    return int(hits.sum()), len(hits)
+
+
+def _shared_of(context: Context, name: str) -> pd.Index:
+    """The images of a set that all models are asked about: equal ones, with a right output."""
+    of = [found.images.loc[found.judged, "digest"] for found in context.sets[name].values()]
+    same = pd.concat(of, axis=1, join="inner")
+    return same.index[same.nunique(axis=1) == 1]
+
+
+def _own_of(context: Context, audit: Audit, name: str) -> pd.Series:
+    """Whether a model is right on its held-out images of the classes of a set, by image id."""
+    ids, right = context.sets[name][audit.id].original()
+    return pd.Series(right, index=ids)
 
 
 def _spuriosity_hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:

@@ -102,6 +102,25 @@ class CompareRequest(Request):
         {}, CUE_IMAGES, nargs="+", metavar="CLASS=DIR", read=folders, write=written
     )
     stored: bool = option(False, "load no model: show only what is stored")
+    axes: Sequence[str] = option(
+        (),
+        "effective robustness between these two sets of images, each once (default: the first two)",
+        "--axis",
+        metavar="IMAGES",
+    )
+    published: Path | None = option(
+        None,
+        "a CSV of published accuracies, a row per model, whose line is used",
+        type=Path,
+        metavar="FILE",
+    )
+    columns: Sequence[str] = option(
+        (), "the two columns of that table", "--published-column", metavar="NAME"
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.axes) not in (0, 2):
+            raise InputError("--axis: give it twice, or not at all")
 
     @property
     def title(self) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from core.measures.cells import Context
 from core.measures.decimals import places
 from core.measures.effective_robustness import RHO, Robustness, axes, robustness
 from core.measures.measure import POINTS
+from core.measures.published_line import published_line, published_table
+from core.statistics.robustness import Line
 from core.ui.compare.figures import robustness_figure
 from core.ui.frame import state
-from core.ui.frame.blocks import empty, plain
+from core.ui.frame.blocks import empty, plain, sentences
 from core.ui.frame.words import help_on
 from core.ui.kit.columns import percent
 
@@ -27,7 +30,8 @@ def show(context: Context) -> None:
             "attributes, so that there are two accuracies to compare.",
         )
         return
-    found = robustness(context, *_choose(context, names))
+    chosen = _choose(context, names)
+    found = robustness(context, *chosen, published=_published())
     if found.points.empty:
         empty("No model has both accuracies", "Choose other sets of images.")
         return
@@ -61,6 +65,28 @@ def _choose(context: Context, names: list[str]) -> tuple[str, str, list[str]]:
             "what they let expect.",
         )
     return x, y, line
+
+
+def _published() -> Line | None:
+    """A line through models of a table that the user has, instead of one through these."""
+    line = None
+    with st.expander("A line through published models"), sentences():
+        given = st.file_uploader(
+            "Table of accuracies",
+            type="csv",
+            help="A row per model and a column per set of images, as the ImageNet testbed has it. "
+            "Leave only standard models in it. Nothing of it is kept.",
+        )
+        if given is not None:
+            line = _chosen_line(published_table(given.getvalue()))
+    return line
+
+
+def _chosen_line(table: pd.DataFrame) -> Line:
+    columns = list(map(str, table.columns))
+    across, up = st.columns(2)
+    x = across.selectbox("Its column across", columns)
+    return published_line(table, x, up.selectbox("Its column up", columns, index=1))
 
 
 def _numbers(found: Robustness) -> None:

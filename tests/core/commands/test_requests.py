@@ -136,6 +136,9 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "carry_tags_from": ODD,
         "cue_images": FOLDERS,
         "stored": (True,),
+        "axes": (("all images", "-odd"),),
+        "published": PATHS,
+        "columns": (("val", "-odd"), ("a b", "c=d")),
     },
     MitigateRequest: {
         "audit": ODD,

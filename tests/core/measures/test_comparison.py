@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit, logit
 
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.audits.set_pass import add_sets
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.errors import InputError
@@ -23,6 +25,7 @@ from core.measures.cells import NEEDS_TAGS, NEEDS_TRIALS
 from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
 from core.measures.components import counterparts, logit_terms, margin_terms
 from core.measures.effective_robustness import HIGH, LOW, axes, robustness
+from core.measures.published_line import published_line, published_table
 from core.measures.scores import NEEDS_CUES, score_path
 from core.measures.several_audits import compare, compared, measure_missing, open_context
 from core.measures.shared_images import shared_images
@@ -348,6 +351,39 @@ def test_robustness_between_high_and_low_spuriosity(wired: Workspace) -> None:
     assert groups.line is not None
     with pytest.raises(InputError, match="axis 'x': choose one of"):
         robustness(context, "x", LOW)
+
+
+def test_robustness_between_a_set_and_its_original(wired: Workspace, tmp_path: Path) -> None:
+    """A set of the very images that are held out lies on y = x, also for a published line."""
+    one, two = audits(wired, "one", "two")
+    table = pd.read_csv(one.root / "m.csv").query("split == 'test'")
+    table["path"] = [str(one.root / path) for path in table["path"]]
+    table[["path", "label", "split"]].to_csv(tmp_path / "m.csv", index=False)
+    for audit in (one, two):
+        add_sets(audit, {"copy": str(tmp_path / "m.csv")}, wired)
+    context = open_context([one, two], wired)
+    asked = ("evaluation set copy", "own images of the classes of copy")
+    assert tuple(axes(context)[-2:]) == asked
+    found = robustness(context, *asked)
+    assert found.points["x"].tolist() == found.points["y"].tolist()
+    assert found.points["n_x"].tolist() == [len(context.shared.held)] * 2
+    assert found.points["x"].iloc[0] == pytest.approx(context.shared.correct(one).mean())
+    csv = tmp_path / "top1.csv"
+    pd.DataFrame({"m": list("abc"), "v": [50, 70, 0], "w": [50.0, 70.0, 3.0]}).to_csv(csv)
+    with pytest.raises(InputError, match="2 published models have both 'v' and 'w'"):
+        published_line(published_table(csv), "v", "w")
+    shares = [0.5, 0.6, 0.8]
+    pd.DataFrame({"v": shares, "w": [expit(logit(v) - 1) for v in shares]}).to_csv(csv, index=False)
+    line = published_line(published_table(csv), "v", "w")
+    assert (line.slope, line.intercept, line.r2) == pytest.approx((1, -1, 1))
+    above = robustness(context, *asked, published=line).points
+    expected = 100 * (above["y"] - expit(logit(above["x"].to_numpy()) - 1))
+    assert above["rho"].to_numpy() == pytest.approx(expected.to_numpy())
+    assert not above["in_line"].any()
+    with pytest.raises(InputError, match="has no column 'z'"):
+        published_line(published_table(csv), "v", "z")
+    with pytest.raises(InputError, match="needs two columns of accuracies"):
+        published_table(b"model\na\n")
 
 
 def test_parts_of_a_logit_add_up_in_both_models(wired: Workspace) -> None:
