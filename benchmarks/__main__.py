@@ -39,6 +39,7 @@ PARTS = {
     "passes": "The pass over the images",
     "precision": "What a lower arithmetic does to the figures",
     "components": "Class PCA",
+    "heatmaps": "Overlays of a finished audit",
     "parts": "Parts, and what candidates do",
     "parts_chance": "Parts and a sticker that nobody drew",
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
@@ -62,8 +63,8 @@ PARTS = {
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
-TIMED = ("architectures",)
-"""Parts that go on for as long as ``--minutes`` says, from what ``--seed`` says."""
+OPTIONS = {"architectures": ("minutes", "seed"), "precision": ("images",)}
+"""What parts may be told: how long they go on, from what on, and how many photos they read."""
 
 
 def in_own_process(part: str, options: Mapping[str, float]) -> list[Line]:
@@ -91,18 +92,18 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)} (default: all)")
     options.add_argument("--write", action="store_true")
-    options.add_argument("--minutes", type=float, help=f"for {', '.join(TIMED)}")
+    options.add_argument("--minutes", type=float, help="for architectures")
     options.add_argument("--seed", type=int, help="likewise")
+    options.add_argument("--images", type=int, help="for precision (default: all)")
     chosen = options.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         print(f"unknown part {unknown}; choose from {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    timed = {
-        name: value for name in ("minutes", "seed") if (value := getattr(chosen, name)) is not None
-    }
+    said = {name: value for name, value in vars(chosen).items() if value is not None}
     missed, tables = False, dict[str, str]()
     for part in chosen.parts or PARTS:
-        lines = in_own_process(part, timed if part in TIMED else {})
+        told = {name: said[name] for name in OPTIONS.get(part, ()) if name in said}
+        lines = in_own_process(part, told)
         title = [f"## {PARTS[part]}", "", measured(), ""]
         table = [*title, "| what | measured | target | |", "|---|---|---|---|"]
         tables[PARTS[part]] = "\n".join([*table, *(line.row() for line in lines), ""])

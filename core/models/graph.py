@@ -33,6 +33,9 @@ PACKAGES = ("onnx", "onnxruntime")
 PROBE = 1e-4
 """Largest difference from torch, relative to the largest entry, that a graph is believed with."""
 
+SPINS = False
+"""Whether its threads keep a core while they wait for one another; decoding wants it, too."""
+
 SILENCE = "ORT_DISABLE_TELEMETRY"
 """Official builds of ONNX Runtime send what they are used for unless this is set before it is
 imported (its Privacy.md); nothing is sent from here."""
@@ -50,7 +53,7 @@ class Graph:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # it says what it thinks on standard error
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(SPINS)))
         self._session = runtime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]
         )

@@ -87,6 +87,16 @@ def test_lanczos_equals_dense(rng: np.random.Generator, monkeypatch: pytest.Monk
     assert np.abs(lanczos.directions) == pytest.approx(np.abs(dense.directions), abs=1e-7)
     assert lanczos.bound < 1e-10
 
+    def rough(matrix: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
+        values, vectors = found(matrix, kept)
+        return values, np.linalg.qr(vectors + 1e-3 * rng.normal(size=vectors.shape))[0]
+
+    found = module._lanczos
+    monkeypatch.setattr(module, "_lanczos", rough)  # beyond the bound: the exact solver
+    again = class_pca(features, weight, 8)
+    assert again.bound < 1e-10
+    assert again.eigenvalues == pytest.approx(dense.eigenvalues, rel=1e-12)
+
 
 @pytest.mark.parametrize("n", [0, 1], ids=["no image", "one image"])
 def test_too_few_images_have_no_components(rng: np.random.Generator, n: int) -> None:
