@@ -6,77 +6,162 @@ them, with the logits of all outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.audits.audit import Audit
-from core.audits.folds import said_of, unseen_logits
-from core.errors import InputError
+from core.audits.audited import AuditedClass
 from core.measures.accuracy import ACCURACY, CALIBRATION
 from core.measures.conditions import ALL, Condition, conditions
 from core.measures.measure import PLAIN, POINTS, SHARE, Measure, Rows
 from core.measures.on_demand import OnDemand
 from core.measures.rows import EVERYWHERE, corrected, row
+from core.measures.unseen import Cooled, Said, cooled, ensemble, members_of, said
 from core.statistics.brier import decomposed
 from core.statistics.calibration import calibrated_level, calibration_interval
 from core.statistics.estimates import Bounds, StudentMean
 from core.statistics.forecasts import Forecasts, forecasts
-from core.statistics.intervals import clopper_pearson, log_softmax
-from core.types import FloatArray, IntArray, Progress, Reporter
+from core.statistics.intervals import clopper_pearson, log_softmax, paired_change
+from core.statistics.paired import newly_given
+from core.trials.pasted_composites import PLAIN as CLEAN
+from core.trials.pasted_composites import are_kept, held_out_composites
+from core.types import FloatArray, Progress, Reporter
 
 if TYPE_CHECKING:
     from core.measures.measure_requests import MeasureRequest
     from core.tags.decisions import Decisions
 
 
-class Said(NamedTuple):
-    """What a model says of labelled images that it did not see."""
-
-    ids: list[str]
-    logits: FloatArray
-    """(n, K)."""
-    labels: IntArray
-    """(n,) output of each label."""
-    split: str
-    """Which images these are."""
-
-
-def said(audit: Audit) -> Said:
-    """The held-out images whose label is an output.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    images = audit.images[audit.held_out]
-    outputs = {label: index for index, label in enumerate(audit.head.outputs)}
-    labels = images["label"].map(outputs)
-    known = labels.notna().to_numpy(bool)
-    if not known.any():
-        raise InputError(
-            f"no held-out image of audit {audit.name!r} has a label among the model's outputs, "
-            "so that nothing is known of its calibration"
-        )
-    ids = images.index[known].tolist()
-    truth = labels[known].to_numpy(np.int64)
-    return Said(ids, unseen_logits(audit, ids), truth, said_of(audit))
+PASTES = {
+    CLEAN: "images of other classes",
+    "after": "the cue pasted on them",
+    "control": "the same shape of their own class pasted on them",
+}
+"""Versions of images that a cue was pasted on, in words."""
 
 
 def _rows(audit: Audit, decisions: Decisions, request: MeasureRequest, report: Reporter) -> Rows:
-    del request
     report(Progress("Holding confidence against accuracy", 0, 0))
-    known = said(audit)
-    every = forecasts(known.logits, known.labels)
-    rows = parts_of_brier(known)
-    for condition in conditions(audit, decisions, known.ids):
-        rows += calibration_rows(condition, every.of(condition.rows), known.split)
+    if request.ensemble:
+        alone, together = ensemble(audit, members_of(audit, request.ensemble))
+        rows = _known(audit, decisions, together, alone=False)
+        return [*rows, *_changes(audit, decisions, alone, together)]
+    rows = _known(audit, decisions, said(audit))
+    for label in decisions.spurious:
+        rows += _pasted(audit, decisions, label)
     return rows
 
 
-def calibration_rows(condition: Condition, found: Forecasts, split: str) -> Rows:
+def _known(audit: Audit, decisions: Decisions, known: Said, *, alone: bool = True) -> Rows:
+    """Every figure of the images as they are, then of the same at a temperature."""
+    every, rows = forecasts(known.logits, known.labels), Rows()
+    groups = list(conditions(audit, decisions, known.ids))
+    for group in groups:
+        rows += calibration_rows(group, every.of(group.rows), known.split)
+    rows += parts_of_brier(known)
+    found = cooled(audit, known, alone=alone)
+    return rows if found is None else [*rows, *_at_temperature(known, groups, found)]
+
+
+def _at_temperature(known: Said, groups: Sequence[Condition], found: Cooled) -> Rows:
+    """The temperature, and what it does to images that it was not fitted on."""
+    rows = [
+        row(
+            EVERYWHERE,
+            TEMPERATURE,
+            found.value,
+            interval=(found.low, found.high),
+            n=found.n,
+            split=found.on,
+        )
+    ]
+    judged = np.isfinite(found.of_images)
+    logits = np.asarray(known.logits, np.float64)[judged] / found.of_images[judged, None]
+    every, place = forecasts(logits, known.labels[judged]), np.cumsum(judged) - 1
+    for group in groups:
+        mine = place[group.rows[judged[group.rows]]]
+        if len(mine):
+            at = group._replace(name=f"{group.name}{AT}")
+            same = calibration_rows(at, every.of(mine), known.split)
+            rows += [each for each in same if each["measure"] != ACCURACY.name]
+    return rows
+
+
+AT = ", at the temperature"
+"""Ends the name of a group whose logits were divided by a temperature."""
+
+
+def _pasted(audit: Audit, decisions: Decisions, label: str) -> Rows:
+    """The same of images of other classes with the cue of a class pasted on, where it is stored."""
+    if not are_kept(audit, label, decisions):
+        return []
+    made, facts, rows = held_out_composites(audit, label, decisions), audit.class_facts(label), []
+    for name, words in PASTES.items():
+        kept = made.usable(facts.class_idx, "after" if name == CLEAN else name) & (made.truth >= 0)
+        if not kept.any():
+            continue
+        logits = made.logits(audit.head, kept, name)
+        found = forecasts(logits, made.truth[kept])
+        group = Condition("pasted", words, np.flatnonzero(kept), 1)
+        rows += calibration_rows(group, found, audit.summary.held_out, facts=facts)
+        if name == "after":
+            plain = made.logits(audit.head, kept, CLEAN).argmax(axis=1)
+            turned = newly_given(plain, logits.argmax(axis=1), facts.class_idx)
+            rows += _turned(audit, facts, found.confidence[turned])
+    return rows
+
+
+TURNED = "what the pasted cue turns into the class"
+
+
+def _turned(audit: Audit, facts: AuditedClass, sure: FloatArray) -> Rows:
+    """How sure the model is of images that the cue turned."""
+    if not len(sure):
+        return []
+    value, low, high = StudentMean((0.0, 1.0)).of(sure)
+    split = audit.summary.held_out
+    return [
+        row(
+            facts, CONFIDENCE, value, interval=(low, high), n=len(sure), subject=TURNED, split=split
+        )
+    ]
+
+
+def _changes(audit: Audit, decisions: Decisions, alone: Said, together: Said) -> Rows:
+    """What the mean of probabilities changes against the audit alone, on the same images."""
+    before, after = (forecasts(each.logits, each.labels) for each in (alone, together))
+    rows = []
+    for group in conditions(audit, decisions, alone.ids):
+        one, other = before.of(group.rows), after.of(group.rows)
+        for measure, bounds in _changed(one, other, group.tests):
+            rows.append(
+                row(
+                    EVERYWHERE,
+                    measure,
+                    bounds[0],
+                    interval=bounds[1:],
+                    n=len(group.rows),
+                    subject=group.name,
+                    split=alone.split,
+                    note=corrected(group.tests, "groups"),
+                )
+            )
+    return rows
+
+
+def _changed(one: Forecasts, other: Forecasts, tests: int) -> Iterator[tuple[Measure, Bounds]]:
+    """Every change with its interval, image by image."""
+    hits = paired_change(one.right, other.right, tests=tests)
+    yield ENSEMBLE_ACCURACY, (100 * hits[0], 100 * hits[1], 100 * hits[2])
+    yield ENSEMBLE_NLL, StudentMean().of(one.log_probability - other.log_probability, tests)
+    yield ENSEMBLE_BRIER, StudentMean((-2.0, 2.0)).of(other.brier - one.brier, tests)
+
+
+def calibration_rows(
+    condition: Condition, found: Forecasts, split: str, *, facts: AuditedClass = EVERYWHERE
+) -> Rows:
     """Accuracy, confidence and what lies between them, of the images of a condition."""
     n, tests = len(found.right), condition.tests
     figures: list[tuple[Measure, Bounds, str]] = [
@@ -87,7 +172,7 @@ def calibration_rows(condition: Condition, found: Forecasts, split: str) -> Rows
     over = corrected(tests, "groups")
     return [
         row(
-            EVERYWHERE,
+            facts,
             measure,
             value,
             interval=(low, high),
@@ -141,7 +226,21 @@ def parts_of_brier(known: Said) -> Rows:
     ]
 
 
-CALIBRATED = OnDemand("calibration", "confidence against accuracy", _rows)
+def _depends(audit: Audit, decisions: Decisions, request: MeasureRequest) -> object:
+    """Which pasted cues are stored, and what the other models are."""
+    members = members_of(audit, request.ensemble)
+    kept = [are_kept(audit, label, decisions) for label in decisions.spurious]
+    return [kept, [[each.manifest.fingerprint, each.head_key] for each in members]]
+
+
+CALIBRATED = OnDemand(
+    "calibration",
+    "confidence against accuracy",
+    _rows,
+    options=("ensemble",),
+    version=2,
+    depends=_depends,
+)
 
 CONFIDENCE = Measure(
     "confidence",
@@ -214,6 +313,49 @@ UNCERTAINTY = Measure(
     unit=PLAIN,
     direction="the same for every model of the same images",
     source=_MURPHY,
+    views=(),
+    part="calibration",
+)
+TEMPERATURE = Measure(
+    "temperature",
+    "Temperature",
+    "What the logits are divided by so that the likelihood of other images is highest; it changes "
+    "no prediction.",
+    unit=PLAIN,
+    direction="above 1 the model was too sure, below 1 not sure enough",
+    source="Guo et al. 2017, section 4.2",
+    views=(),
+    part="calibration",
+)
+_ENSEMBLE = "Lakshminarayanan et al. 2017; Ovadia et al. 2019"
+_AGAINST = "Mean of the models' probabilities against this model alone, on the same images: {}."
+ENSEMBLE_ACCURACY = Measure(
+    "ensemble_accuracy",
+    "Ensemble: change of accuracy",
+    _AGAINST.format("accuracy"),
+    unit=POINTS,
+    better=1,
+    source=_ENSEMBLE,
+    views=(),
+    part="calibration",
+)
+ENSEMBLE_NLL = Measure(
+    "ensemble_nll",
+    "Ensemble: change of the NLL",
+    _AGAINST.format("negative log-likelihood"),
+    unit=PLAIN,
+    better=-1,
+    source=_ENSEMBLE,
+    views=(),
+    part="calibration",
+)
+ENSEMBLE_BRIER = Measure(
+    "ensemble_brier",
+    "Ensemble: change of the Brier score",
+    _AGAINST.format("Brier score"),
+    unit=PLAIN,
+    better=-1,
+    source=_ENSEMBLE,
     views=(),
     part="calibration",
 )

@@ -42,12 +42,22 @@ class MeasureRequest(Request):
         "", "for ood: what images are held against (default: the training images)", metavar="SET"
     )
 
+    ensemble: Sequence[str] = option(
+        (),
+        "for calibration: further audits of the same images and classes, whose probabilities are "
+        "averaged with this one's",
+        metavar="AUDIT",
+        nargs="+",
+    )
+
     def __post_init__(self) -> None:
         told = (self.class_name is not None, self.cue_images is not None)
         if self.what == "score" and not all(told):
             raise InputError("measure --what score needs --class NAME and --cue-images DIR")
         if (self.against or self.typical_of) and self.what != "ood":
             raise InputError("--against and --typical-of belong to measure --what ood")
+        if self.ensemble and self.what != "calibration":
+            raise InputError("--ensemble belongs to measure --what calibration")
         if self.what == "universal" and told == (True, False):
             return
         if any(told) and not (all(told) and self.what in ("score", "all")):

@@ -139,10 +139,18 @@ def _told_rows(found: Anomalies, subject: str, told: Told | None) -> Rows:
     }
     split = said_of(found.audit)
     return [
-        row(EVERYWHERE, measure, value, interval=(low, high), n=n, subject=subject, split=split,
-            note=note)
+        row(
+            EVERYWHERE,
+            measure,
+            value,
+            interval=(low, high),
+            n=n,
+            subject=subject,
+            split=split,
+            note=note,
+        )
         for measure, ((value, low, high), note) in figures.items()
-    ]  # fmt: skip
+    ]
 
 
 def _tenth(found: Anomalies, name: str, rows: IntArray, tests: int) -> Rows:
@@ -234,9 +242,9 @@ def _sides(
         return
     spuriosity = ranked["spuriosity"].to_numpy(np.float64)
     directions = _directions(audit, label, ranked["image_id"].tolist(), spuriosity)
-    columns = spuriosity[:, None] if directions is None else np.column_stack(
-        [spuriosity, directions]
-    )  # fmt: skip
+    columns = (
+        spuriosity[:, None] if directions is None else np.column_stack([spuriosity, directions])
+    )
     order = np.argsort(-columns, axis=0, kind="stable")
     for score, values in found.scored.items():
         mine = values[place]

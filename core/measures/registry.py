@@ -84,7 +84,8 @@ OWN = (
     *_in("universal_figures", "TURNED"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
-    *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY"),
+    *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY", "TEMPERATURE"),
+    *_in("calibrated", "ENSEMBLE_ACCURACY", "ENSEMBLE_NLL", "ENSEMBLE_BRIER"),
     *_in("ood", "AUROC", "AUPR", "FPR", "LACKING", "PLACE", "PASTED"),
 )
 """Where this project's own stand."""

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.statistics.intervals import log_softmax
+from core.statistics.estimates import Bounds
+from core.statistics.intervals import critical, log_softmax
 from core.types import BoolArray, FloatArray, IntArray
 
 COLUMNS = ("right", "confidence", "log_probability", "brier")
@@ -61,27 +62,38 @@ def mean_probability(logits: Sequence[FloatArray]) -> FloatArray:
     return found
 
 
-def fitted_temperature(logits: FloatArray, labels: IntArray) -> float:
+def fitted_temperature(logits: FloatArray, labels: IntArray) -> Bounds:
     """The temperature whose likelihood of the labels is highest (Guo et al. 2017, section 4.2).
 
-    The negative log-likelihood is convex in 1 / T, so that there is one; it changes no prediction.
-    Above 1: the model was too sure. Looked for between COLDEST and HOTTEST, one of which it is
-    where the likelihood has no maximum between, as where every image is right.
+    With a 95 % interval by the likelihood ratio. The negative log-likelihood is convex in 1 / T, so
+    that there is one; it changes no prediction. Above 1: the model was too sure. Looked for between
+    COLDEST and HOTTEST, one of which it is where the likelihood has no maximum between, as where
+    every image is right. 1, without an interval, of no image.
     """
     from scipy.optimize import brentq
 
     logits = np.asarray(logits, np.float64)
     if not len(logits):
-        return 1.0
+        return 1.0, float("nan"), float("nan")
     mine = logits[np.arange(len(labels)), labels]
+    finite = np.where(np.isfinite(logits), logits, 0)  # outputs that cannot be chosen
 
     def slope(inverse: float) -> float:
         p = np.exp(log_softmax(inverse * logits))
-        return float(((p * logits).sum(axis=1) - mine).mean())
+        return float(((p * finite).sum(axis=1) - mine).sum())
 
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    if slope(low) >= 0:
-        return HOTTEST
-    if slope(high) <= 0:
-        return COLDEST
-    return 1 / float(brentq(slope, low, high, xtol=1e-10))
+    def loss(inverse: float) -> float:
+        return float(-forecasts(logits, labels, 1 / inverse).log_probability.sum())
+
+    ends = 1 / HOTTEST, 1 / COLDEST
+    best = ends[0] if slope(ends[0]) >= 0 else ends[1]
+    if slope(ends[0]) < 0 < slope(ends[1]):
+        best = float(brentq(slope, *ends, xtol=1e-10))
+    worst = loss(best) + critical() ** 2 / 2
+    low, high = (
+        float(brentq(lambda b: loss(b) - worst, *sorted((best, end)), xtol=1e-6))
+        if loss(end) > worst
+        else end
+        for end in ends
+    )
+    return 1 / best, 1 / high, 1 / low

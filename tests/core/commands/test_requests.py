@@ -184,7 +184,7 @@ def combined(kind: type[Request]) -> Iterator[Request]:
 def test_every_field_of_every_request_is_tried() -> None:
     assert set(VALUES) == set(Request.__subclasses__())
     untried = {"class_name", "cue_images"}  # of measure: they belong together, see below
-    untried |= {"against", "typical_of"}  # likewise
+    untried |= {"against", "typical_of", "ensemble"}  # likewise
     for kind, values in VALUES.items():
         left = {f.name for f in fields(kind)} - set(values)
         assert left == (untried if kind is MeasureRequest else set())
@@ -219,6 +219,10 @@ def test_sets_of_images_of_measure_are_read_too() -> None:
     for name, other in itertools.product(ODD, ODD):
         request = MeasureRequest("a", "ood", against=name, typical_of=other)
         assert MeasureRequest.parse(request.arguments()) == request
+        request = MeasureRequest("a", "calibration", ensemble=(name, other))
+        assert MeasureRequest.parse(request.arguments()) == request
+    with pytest.raises(InputError, match="--ensemble belongs to"):
+        MeasureRequest("a", "gap", ensemble=("b",))
 
 
 def test_folders_of_classes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,18 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.errors import InputError
-from core.measures.calibrated import CALIBRATED
+from core.measures.calibrated import CALIBRATED, PASTES, TURNED
 from core.measures.conditions import CUES
 from core.measures.measure_requests import MeasureRequest
+from core.measures.stored import make_outcomes
+from core.measures.unseen import cooled, ensemble, said
 from core.report.document import compose, render
 from core.report.material import gather
+from core.statistics.forecasts import forecasts
 from core.storage.files import write_frame
 from core.tags.decisions import decided, spuriosity_of
 from core.tags.log import TagStore
+from core.trials.outcomes import CONTROL, PASTED
 from tests.core.conftest import unmeasured, workspace_of
 
 REQUEST = MeasureRequest("", "calibration")
@@ -106,3 +111,70 @@ def test_the_command_and_the_report_say_it(
     assert "<h3>Under shift</h3>" in text
     assert "On all held-out images the model is right on" in text
     assert "where images show most of the tagged cues" in text
+
+
+def test_a_temperature_is_judged_on_images_that_it_was_not_fitted_on(audit: Audit) -> None:
+    table = table_of(audit)
+    (row,) = table[table["measure"] == "temperature"].itertuples()
+    assert row.split == "training images, out of fold"
+    assert row.low < row.value < row.high
+    assert row.n == (audit.images["split"] == "train").sum()
+    known = said(audit)
+    after = forecasts(known.logits / row.value, known.labels)
+    at = value(table, "nll", "all, at the temperature")
+    assert at == pytest.approx(-after.log_probability.mean())
+    assert not ((table["measure"] == "accuracy") & table["subject"].str.endswith("ture")).any()
+
+
+def test_halves_and_splits_for_validation_come_where_there_is_no_probe(audit: Audit) -> None:
+    known = said(audit)
+    halves = cooled(audit, known, alone=False)
+    assert halves is not None
+    assert halves.on.startswith("either half")
+    assert len(np.unique(halves.of_images)) == 2
+    path, half = audit.files.images, known.ids[::2]
+    images = pd.read_parquet(path)
+    images.loc[images["image_id"].isin(half), "split"] = "val"
+    write_frame(path, images)
+    split = cooled(Audit(audit.folder), known)
+    assert split is not None
+    assert (split.on, split.n) == ("split val", len(half))
+    assert np.isnan(split.of_images[::2]).all()
+    assert (split.of_images[1::2] == split.value).all()
+    few = known._replace(ids=known.ids[:30])
+    assert cooled(audit, few, alone=False) is None
+
+
+def test_pasted_cues_are_looked_at_where_they_are_stored(audit: Audit) -> None:
+    found = decided(audit, TagStore.open(workspace_of(audit)))
+    assert "the cue pasted on them" not in set(table_of(audit)["subject"])
+    make_outcomes(audit, found, [PASTED, CONTROL])
+    table = table_of(audit)
+    mine = table[table["label"] == "leaf"]
+    assert set(mine["subject"]) == {*PASTES.values(), TURNED}
+    errors = mine[mine["measure"] == "calibration_error"].set_index("subject")["value"]
+    assert errors["the cue pasted on them"] > errors["images of other classes"]
+    turned = mine[mine["subject"] == TURNED]
+    assert turned["measure"].tolist() == ["confidence"]
+    assert turned["n"].iloc[0] > 0
+
+
+def test_an_ensemble_of_one_model_with_itself_changes_nothing(audit: Audit, tmp_path: Path) -> None:
+    twin = workspace_of(audit).folder("e0e0e0e0e0e0")
+    shutil.copytree(audit.folder, twin, ignore=shutil.ignore_patterns("digests.json"))
+    manifest = json.loads((twin / "manifest.json").read_text())
+    (twin / "manifest.json").write_text(json.dumps({**manifest, "id": twin.name, "name": "twin"}))
+    found = decided(audit, TagStore.open(workspace_of(audit)))
+    request = MeasureRequest(audit.id, "calibration", ensemble=("twin",))
+    table = CALIBRATED.table(audit, found, request)
+    for name in ("ensemble_accuracy", "ensemble_nll", "ensemble_brier"):
+        changes = table[table["measure"] == name]
+        assert "all" in set(changes["subject"])
+        np.testing.assert_allclose(changes["value"], 0, atol=1e-12)
+    assert value(table, "nll", "all") == pytest.approx(value(table_of(audit), "nll", "all"))
+    other = shutil.copytree(audit.files.head.folder, tmp_path / "head")
+    head = json.loads((other / "head.json").read_text())
+    head["outputs"][0] = "cat"
+    (twin / "head" / "head.json").write_text(json.dumps(head))
+    with pytest.raises(InputError, match="'twin' has other classes than"):
+        ensemble(audit, [Audit(twin)])

@@ -103,21 +103,38 @@ def test_reliability_of_a_calibrated_source_is_what_chance_makes(rng: np.random.
 
 
 def test_the_temperature_is_found_again(rng: np.random.Generator) -> None:
-    logits, labels = drawn(rng, 20_000)
+    logits, labels = drawn(rng, 4000)
     for factor in (0.5, 1.0, 3.0):
-        assert fitted_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.05)
-    hot, at = 3 * logits, fitted_temperature(3 * logits, labels)
+        value, low, high = fitted_temperature(factor * logits, labels)
+        assert value == pytest.approx(factor, rel=0.1)
+        assert low < factor < high
+        assert high - low < 0.2 * factor
+    hot, (at, *_) = 3 * logits, fitted_temperature(3 * logits, labels)
     before, after = forecasts(hot, labels), forecasts(hot, labels, at)
     assert (before.right == after.right).all()
     tried = [forecasts(hot, labels, t).log_probability.mean() for t in (at / 1.1, at, at * 1.1, 1)]
     assert max(tried) == tried[1]
+    barred = np.where(np.arange(5) == (labels[:, None] + 1) % 5, -np.inf, hot)
+    assert np.isfinite(fitted_temperature(barred, labels)).all()
+
+
+def test_intervals_of_a_temperature_hold_it() -> None:
+    held = 0
+    for seed in range(60):
+        value, low, high = fitted_temperature(*drawn(np.random.default_rng(seed), 200, 3))
+        held += low <= 1 <= high
+    assert held >= 53  # of 60 at 95 %: fewer once in 40 times
 
 
 def test_a_temperature_without_a_best_one_is_at_the_end(rng: np.random.Generator) -> None:
     logits = rng.normal(size=(20, 3))
-    assert fitted_temperature(logits, logits.argmax(axis=1)) == COLDEST
-    assert fitted_temperature(logits, logits.argmin(axis=1)) == HOTTEST
-    assert fitted_temperature(logits[:0], np.zeros(0, np.int64)) == 1
+    value, low, high = fitted_temperature(logits, logits.argmax(axis=1))
+    assert (value, low) == (pytest.approx(COLDEST), pytest.approx(COLDEST))
+    assert high > low
+    assert fitted_temperature(logits, logits.argmin(axis=1))[0] == pytest.approx(HOTTEST)
+    value, *ends = fitted_temperature(logits[:0], np.zeros(0, np.int64))
+    assert value == 1
+    assert np.isnan(ends).all()
 
 
 def test_an_ensemble_is_the_mean_of_probabilities(rng: np.random.Generator) -> None:
