@@ -10,12 +10,19 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from core.data.table import some
+from core.measures.agreement_figures import AGREEMENT, LABEL, SCORE
+from core.measures.agreement_figures import DROP as LOST
 from core.measures.calibrated import BRIER, CALIBRATED, NLL, OVERCONFIDENCE
 from core.measures.conditions import ALL, CUE, CUES
 from core.measures.measure import Measure
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import OnDemand
+from core.measures.prior_figures import ACCURACY as PRIOR_ACCURACY
+from core.measures.prior_figures import APART, HEAD, PRIORS, WORDS
+from core.measures.prior_figures import GAP as PRIOR_GAP
 from core.measures.set_figures import CUE_SHIFT, DROP, SETS
+from core.measures.universal_figures import CONTROL, TURNED, UNIVERSAL
+from core.measures.universal_figures import WORDS as ADDED
 from core.report.findings import Number
 from core.report.material import Evidence
 from core.report.sentences import Sentence, percent, points
@@ -123,11 +130,94 @@ def cues_of_sets(evidence: Evidence) -> Sentence | None:
     return Sentence(f"{'; '.join(told)}.", tuple(numbers)) if told else None
 
 
+def priors(evidence: Evidence) -> Sentence | None:
+    """What shape and texture alone are enough for, and which of them a tagged cue is in."""
+    table = stored(evidence, PRIORS)
+    if table is None:
+        return None
+    everywhere = table[table["label"] == ""]
+    found = [number(everywhere, PRIOR_ACCURACY, HEAD.format(words)) for words in WORDS.values()]
+    there = tuple(each for each in found if each is not None)
+    if len(there) < len(found):
+        return None
+    whole, shape, texture = there
+    told = [
+        f"A head on what the encoder makes of edges alone is right on {percent(shape.value)}, on "
+        f"shuffled patches alone on {percent(texture.value)}, on whole images on "
+        f"{percent(whole.value)}"
+    ]
+    gaps = table[(table["measure"] == PRIOR_GAP.name) & (table["subject"] == APART)]
+    for reading, of in gaps.groupby("reading", sort=False):
+        if str(reading).startswith("the cue"):
+            told.append(f"of {some(of['class_name'].tolist())} {reading}")
+    return Sentence(f"{'; '.join(told)}.", there)
+
+
+def learnt(evidence: Evidence) -> Sentence | None:
+    """Which cues are easier to learn than their class, and what is lost where they are missing."""
+    table = stored(evidence, AGREEMENT)
+    if table is None:
+        return None
+    told, numbers = [], []
+    scores = table[table["reading"] == "easier to learn than the class"]
+    for name, of in scores.groupby("class_name", sort=False):
+        first = of.sort_values("n", kind="stable").iloc[0]
+        mine = table[table["class_name"] == name]
+        pair = [number(mine, SCORE, s) for s in (first["subject"], f"{LABEL}, {first['n']} images")]
+        cue, label = pair
+        if cue is not None and label is not None:
+            told.append(
+                f"beside {name}, {cue.subject.rpartition(', ')[0]} is learnt from fewer images: "
+                f"from {first['n']}, heads agree by a kappa of {cue.value:.2f}, on the class by "
+                f"{label.value:.2f}"
+            )
+            numbers += [cue, label]
+    lost = table[(table["measure"] == LOST.name) & (table["high"] < 0)]
+    for name, of in lost.groupby("class_name", sort=False):
+        found = number(of, LOST, "")
+        if found is not None:
+            told.append(
+                f"trained where its cue is and tested where it is not, {name} loses "
+                f"{points(-found.value)} more than in splits by random directions"
+            )
+            numbers.append(found)
+    if not told:
+        return Sentence("No tagged cue is learnt from fewer images than its class.")
+    text = "; ".join(told)
+    return Sentence(f"{text[0].upper()}{text[1:]}.", tuple(numbers))
+
+
+def patches(evidence: Evidence) -> Sentence | None:
+    """What one patch turns into each class that was looked at, beside random and real ones."""
+    table = stored(evidence, UNIVERSAL)
+    if table is None:
+        return None
+    told, numbers = [], []
+    for name, of in table.groupby("class_name", sort=False):
+        patch, random = (
+            number(of, TURNED, subject) for subject in (ADDED["patch"], CONTROL.format("patch"))
+        )
+        if patch is None or random is None:
+            continue
+        beside = of.loc[of["note"].str.contains("the strongest of"), "value"]
+        real = "".join(f", its strongest candidate {percent(float(value))}" for value in beside)
+        told.append(
+            f"{percent(patch.value)} of other classes' images into {name} (a random one "
+            f"{percent(random.value)}{real})"
+        )
+        numbers += [patch, random]
+    text = f"The strongest patch of 4 % of an image that gradients find turns {'; '.join(told)}."
+    return Sentence(text, tuple(numbers)) if told else None
+
+
 PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
     calibration,
     calibration_by_cue,
     evaluation_sets,
     cues_of_sets,
+    priors,
+    learnt,
+    patches,
 )
 """In their order."""
 

@@ -24,7 +24,7 @@ ALL = "all classes"
 
 
 def measured(audit: Audit) -> pd.DataFrame | None:
-    """Choose the class asked about; its stored table, or an offer to measure it."""
+    """Choose the class asked about; its figures and their table, or an offer to measure it."""
     if why := lacking(audit):
         blocks.empty(
             "Object masks are missing",
@@ -53,6 +53,8 @@ def measured(audit: Audit) -> pd.DataFrame | None:
             key="run-factors",
             primary=True,
         )
+        return None
+    headline(table)
     return table
 
 

@@ -18,17 +18,21 @@ from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.text import html
-from core.ui.measures import factors
+from core.ui.measures import factors, leant_on
 from core.ui.measures import figures as measure_figures
 
-PARAMETERS = ["audit", "view", "what", "classes", "order", "rows", "of"]
-DECIDES = "factors"
+PARAMETERS = ["audit", "view", "part", "what", "classes", "order", "rows", "of"]
+DECIDES, LEANS_ON = "factors", "priors"
 VIEWS = {
     "table": "Table",
     "gaps": "Classes by gap",
     "accuracy": "Gap against accuracy",
     DECIDES: "What it decides by",
+    LEANS_ON: "What it leans on",
 }
+ALONE = {DECIDES: factors.measured, LEANS_ON: leant_on.show}
+"""Views of a table of their own, or of an offer to measure it."""
+
 AT_ONCE = 50
 """Classes with spurious cues up to which gaps are measured while the page waits, in a second."""
 
@@ -76,22 +80,21 @@ def show(audit: Audit) -> None:
     notes = table.loc[table["measure"] == "note", "note"].unique()
     table = table[table["measure"] != "note"]
     gaps = table[table["measure"] == "spurious_gap"]
-    there = {"table": True, "gaps": len(gaps), "accuracy": len(gaps), DECIDES: True}
-    views = [view for view in VIEWS if there[view]]
+    there = {"gaps": len(gaps), "accuracy": len(gaps)}
+    views = [view for view in VIEWS if there.get(view, True)]
     view = state.choose(st.segmented_control, "Show", "view", views, format_func=VIEWS.__getitem__)
-    if view != DECIDES:  # tags have no part in it
+    if view not in ALONE:  # which say themselves what tags have to do with it
         if tagged.decisions(audit).spurious:
             if len(notes):
                 said = "\n".join(f"- {blocks.plain(text)}" for text in notes)
                 st.info(said, icon=":material/info:")
         else:
             blocks.no_cue("The measures tell the cost of")
-    if view == DECIDES:
-        found = factors.measured(audit)
+    if view in ALONE:
+        found = ALONE[view](audit)
         if found is not None:
-            factors.headline(found)
             _table(audit, found)
-            _download(audit, found, "factors")
+            _download(audit, found, view)
     elif len(table):
         if view == "table":
             _table(audit, table)
