@@ -20,8 +20,8 @@ class MeasureRequest(Request):
     what: str = option(
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
-        "--cue-images; or what all leaves out: calibration, ood, sets, priors, agreement, "
-        "universal",
+        "--cue-images; or what all leaves out: calibration, ood, sets, corruptions, priors, "
+        "agreement, universal",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")

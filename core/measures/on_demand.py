@@ -110,6 +110,7 @@ OWN = (
     "core.measures.calibrated:CALIBRATED",
     "core.measures.ood:OOD",
     "core.measures.set_figures:SETS",
+    "core.measures.corruption_figures:CORRUPTED",
     "core.measures.prior_figures:PRIORS",
     "core.measures.agreement_figures:AGREEMENT",
     "core.measures.universal_figures:UNIVERSAL",

@@ -83,6 +83,7 @@ OWN = (
     *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),
     *_in("universal_figures", "TURNED"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
+    *_in("corruption_figures", "CORRUPTED_GAP", "GAP_CHANGE"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY", "TEMPERATURE"),
     *_in("calibrated", "ENSEMBLE_ACCURACY", "ENSEMBLE_NLL", "ENSEMBLE_BRIER"),

@@ -9,11 +9,21 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from core.data.corruptions import CORRUPTIONS, SEVERITIES
 from core.data.table import some
+from core.measures.accuracy import ACCURACY
 from core.measures.agreement_figures import AGREEMENT, LABEL, SCORE
 from core.measures.agreement_figures import DROP as LOST
 from core.measures.calibrated import BRIER, CALIBRATED, NLL, OVERCONFIDENCE
 from core.measures.conditions import ALL, CUE, CUES
+from core.measures.corruption_figures import (
+    CLEAN,
+    CORRUPTED,
+    CORRUPTED_GAP,
+    EVERY,
+    GAP_CHANGE,
+    subject,
+)
 from core.measures.measure import Measure
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import OnDemand
@@ -210,6 +220,33 @@ def patches(evidence: Evidence) -> Sentence | None:
     return Sentence(text, tuple(numbers)) if told else None
 
 
+def corruptions(evidence: Evidence) -> Sentence | None:
+    """What the model keeps where images get worse, and whether the cue carries it."""
+    table = stored(evidence, CORRUPTED)
+    if table is None:
+        return None
+    worst = subject(EVERY, SEVERITIES[-1])
+    found = [number(table, ACCURACY, name) for name in (CLEAN, worst)]
+    before, after = (each for each in found if each is not None)
+    text = (
+        f"Of images that are corrupted in {len(CORRUPTIONS)} ways the model gets "
+        f"{percent(after.value)} right at the highest severity, {percent(before.value)} of the "
+        "same ones as they were"
+    )
+    change, gap = number(table, GAP_CHANGE, worst), number(table, CORRUPTED_GAP, worst)
+    if change is None or gap is None:
+        return Sentence(f"{text}.", (before, after))
+    return Sentence(f"{text}; {_gap_words(change)}.", (before, after, gap, change))
+
+
+def _gap_words(change: Number) -> str:
+    if change.low > 0:
+        return f"images without the tagged cues lose {points(change.value)} more than those with"
+    if change.high < 0:
+        return f"images with the tagged cues lose {points(-change.value)} more than those without"
+    return "images with the tagged cues do not certainly lose more, nor less, than those without"
+
+
 PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
     calibration,
     calibration_by_cue,
@@ -218,6 +255,7 @@ PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
     priors,
     learnt,
     patches,
+    corruptions,
 )
 """In their order."""
 

@@ -50,6 +50,7 @@ THEIRS = {
     "core/demos/solar.py": "a data set that is laid out",
     "core/jobs/jobs.py": "logs and locks of processes, written line by line",
     "core/jobs/runner.py": "the memory that the system grants",
+    "core/measures/published_line.py": "a table of accuracies that a user has",
     "core/measures/rules.py": "the rules that a user wrote",
     "core/models/archive.py": "checkpoints of a user",
     "core/models/array_pickle.py": "weights inside a package",
