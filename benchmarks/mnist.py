@@ -18,7 +18,10 @@ from benchmarks.measure import Line
 if TYPE_CHECKING:
     from core.demos.digits import Digits
 
-COUNTERFACTUALS, EPOCHS, PLAIN_EPOCHS = 8000, 3, 5
+COUNTERFACTUALS, EPOCHS, PLAIN_EPOCHS = 16000, 3, 5
+"""Four images per training image; 1e5 to 1e6 are published."""
+GOALS = {"double-coloured": 0.85, "wildlife": 0.8}
+"""Accuracy to be reached."""
 
 
 def run() -> list[Line]:
@@ -40,26 +43,32 @@ def guise(kind: str) -> list[Line]:
 
     train, test = sets(kind)
     began = time.perf_counter()
-    made = generate(train_generator(train.pixels, train.labels, WEIGHTS[kind]), COUNTERFACTUALS)
+    network = train_generator(train.pixels, train.labels, WEIGHTS[kind])
     seconds = time.perf_counter() - began
+    taken, made = (generate(network, COUNTERFACTUALS, taken=taken) for taken in (True, False))
     salient = frame_saliency(train.pixels, train.labels) > 0.5
     overlap = (salient & train.masks).sum() / (salient | train.masks).sum()
     plain = train_classifier(train.pixels, train.labels, epochs=PLAIN_EPOCHS)
-    taught = train_classifier(made.pixels, made.labels[:, 0].copy(), epochs=EPOCHS)
-    masked = train_classifier(*composed(train), epochs=EPOCHS)
-    before, after, given = (
-        float((predict(network, test.pixels) == test.labels).mean())
-        for network in (plain, taught, masked)
+    taught, drawn = (
+        train_classifier(found.pixels, found.labels[:, 0].copy(), epochs=EPOCHS)
+        for found in (taken, made)
     )
+    masked = train_classifier(*composed(train), epochs=EPOCHS)
+    before, after, alone, given = (
+        float((predict(network, test.pixels) == test.labels).mean())
+        for network in (plain, taught, drawn, masked)
+    )
+    goal = GOALS.get(kind, before)
     return [
         Line(f"{kind}: plain classifier", before, "", "accuracy"),
         Line(
             f"{kind}: trained on generated counterfactuals",
             after,
-            "> plain",
+            f">= {goal:.2g}" if kind in GOALS else "> plain",
             "accuracy",
-            after > before,
+            after >= goal,
         ),
+        Line(f"{kind}: the same with textures made by the networks", alone, "", "accuracy"),
         Line(
             f"{kind}: trained on counterfactuals composed by the true masks",
             given,

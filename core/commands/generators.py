@@ -33,7 +33,9 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         f"  last losses: {losses}",
     ]
     if request.out is not None:
-        write_images(found, request.images, request.out, seed=request.seed)
+        write_images(
+            found, request.images, request.out, seed=request.seed, textures=request.textures
+        )
         result["out"] = str(request.out)
         lines.append(f"  {request.images} images, masks and manifest.csv in {request.out}")
     return Answer(result, "\n".join(lines))

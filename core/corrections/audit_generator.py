@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.corrections.acted_on import learnable
-from core.corrections.generator_request import AUTO, SETTINGS, STEPS, USUAL
+from core.corrections.generator_request import AUTO, SETTINGS, STEPS, TEXTURES, USUAL
 from core.data.table import BOX
 from core.errors import InputError
 from core.storage.files import (
@@ -51,7 +51,7 @@ object is; larger ones lose what tells them apart when they are made SIDE pixels
 IMAGES = 4000
 """Images that are learnt from at most, a fixed random part."""
 
-VERSION = 1
+VERSION = 2
 """Of the training; another one trains again."""
 
 
@@ -81,11 +81,11 @@ class AuditGenerator:
     network: Generator
     facts: GeneratorFacts
 
-    def made(self, labels: IntArray, *, seed: int = 0) -> Made:
+    def made(self, labels: IntArray, *, seed: int = 0, textures: str = TEXTURES[0]) -> Made:
         """Images of given labels (n, 3): whose shape, whose foreground, whose background."""
         from core.corrections.generator import draw
 
-        return draw(self.network, labels, seed=seed)
+        return draw(self.network, labels, seed=seed, taken=textures == TEXTURES[0])
 
 
 def settings_of(audit: Audit) -> str:
@@ -137,7 +137,7 @@ def _loaded(content: bytes, classes: int) -> Generator:
     from core.corrections.mechanisms import Generator
 
     made, state = Generator(classes), load(content)
-    for name in ("codes", "code_labels"):  # as many as there were images
+    for name in ("codes", "code_labels", "pieces", "piece_labels"):  # as many as were kept
         setattr(made, name, state[name])
     made.load_state_dict(state)
     return made.eval()
@@ -243,7 +243,9 @@ def _keep(audit: Audit, made: AuditGenerator) -> None:
 COLUMNS = ("path", "label", "object_mask", "texture", "background")
 
 
-def exported(found: AuditGenerator, n: int, *, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+def exported(
+    found: AuditGenerator, n: int, *, seed: int = 0, textures: str = TEXTURES[0]
+) -> Iterator[tuple[str, bytes]]:
     """Files of counterfactual images: pictures, masks, and a manifest that can be audited.
 
     Shape, texture and background are of classes drawn independently; the label is that of the
@@ -251,7 +253,8 @@ def exported(found: AuditGenerator, n: int, *, seed: int = 0) -> Iterator[tuple[
     """
     from core.corrections.generator import generate
 
-    made, names = generate(found.network, n, seed=seed), found.facts.labels
+    made = generate(found.network, n, seed=seed, taken=textures == TEXTURES[0])
+    names = found.facts.labels
     rows = []
     for number, labels in enumerate(made.labels):
         shape, texture, background = (names[k] for k in labels)
@@ -268,7 +271,9 @@ def check_empty(folder: Path) -> None:
         raise InputError(f"--out {folder} exists and is not empty; choose a new folder")
 
 
-def write_images(found: AuditGenerator, n: int, folder: Path, *, seed: int = 0) -> None:
+def write_images(
+    found: AuditGenerator, n: int, folder: Path, *, seed: int = 0, textures: str = TEXTURES[0]
+) -> None:
     """Write what is exported into a new folder, complete or not at all.
 
     Raises
@@ -278,7 +283,7 @@ def write_images(found: AuditGenerator, n: int, folder: Path, *, seed: int = 0) 
     """
     check_empty(folder)
     with replacing_folder(folder) as temporary:
-        for name, content in exported(found, n, seed=seed):
+        for name, content in exported(found, n, seed=seed, textures=textures):
             (temporary / name).parent.mkdir(exist_ok=True)
             (temporary / name).write_bytes(content)
 

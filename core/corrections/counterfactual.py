@@ -153,19 +153,26 @@ def train_on_counterfactuals(
 
 
 def generated(
-    found: AuditGenerator, n: int, preprocess: Preprocess, outputs: Sequence[str], *, seed: int = 0
+    found: AuditGenerator,
+    n: int,
+    preprocess: Preprocess,
+    outputs: Sequence[str],
+    *,
+    seed: int = 0,
+    taken: bool = True,
 ) -> Examples:
     """Images of an audit's generator as a model sees its own; the label is that of the shape.
 
     Parameters
     ----------
     outputs : raw label of every output of the model.
+    taken : foregrounds and backgrounds are those of training images, not of the networks.
     """
     from PIL import Image
 
     from core.corrections.generator import generate
 
-    made = generate(found.network, n, seed=seed)
+    made = generate(found.network, n, seed=seed, taken=taken)
     places = np.array([outputs.index(label) for label in found.facts.labels], np.int64)
     pixels = [apply(preprocess, Image.fromarray(image)) for image in made.pixels]
     return Examples(np.stack(pixels), places[made.labels[:, 0]])

@@ -13,6 +13,10 @@ and the style (Gram matrix) term. Departures:
 - The discriminator judges parts of an image, since texture is all that it is needed for.
 - Foreground and background are fully convolutional on a field of noise, hence alike everywhere, so
   that the digit's shape cannot hide in them.
+- What is drawn takes foreground and background from training images, whose object or surroundings
+  are spread over the whole image (published for ImageNet: patches of one image from where its mask
+  is high), unless those of the networks are asked for: these have the right colours and grain, but
+  neither long stripes nor veins, and a classifier trained on them finds its way back to the look.
 - Style features are those of the packaged EfficientNet-Lite0 instead of VGG16.
 """
 
@@ -30,9 +34,13 @@ from core.corrections.mechanisms import SIDE, Discriminator, Generator, Parts
 from core.corrections.saliency import frame_saliency
 from core.errors import InputError
 from core.models.trace import exclusive
+from core.trials.compositing import filled_background, filled_texture
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 BETAS = (0.5, 0.999)
+PIECES = 1000
+"""Training images whose foreground and background are kept at most, as many of every class."""
+
 STYLE_EVERY = 4
 """Steps between two style terms, each weighted by as many: one costs about half a step."""
 
@@ -188,7 +196,24 @@ def train_generator(
             scores["critic"] = float(judged.detach())
             report(Progress(stage, step + 1, schedule.steps, "steps", scores))
     made.eval().remember(saliency, torch.from_numpy(labels))
+    _keep_pieces(made, pixels, labels, saliency[:, 0].numpy() > 0.5, rng)
     return made
+
+
+def _keep_pieces(
+    made: Generator,
+    pixels: NDArray[np.uint8],
+    labels: IntArray,
+    objects: BoolArray,
+    rng: np.random.Generator,
+) -> None:
+    """Give a generator what some training images show inside and outside of their object."""
+    order, each = rng.permutation(len(labels)), max(PIECES // made.classes, 1)
+    rows = np.concatenate([order[labels[order] == k][:each] for k in range(made.classes)])
+    sides = (filled_texture, filled_background)
+    kept = np.stack([filled(pixels[rows], objects[rows]) for filled in sides])
+    made.pieces = torch.from_numpy(kept).permute(0, 1, 4, 2, 3).contiguous()
+    made.piece_labels = torch.from_numpy(labels[rows])
 
 
 def _salient(pixels: NDArray[np.uint8], labels: IntArray, masks: BoolArray | None) -> FloatArray:
@@ -248,26 +273,31 @@ class Made:
     """(n, 32, 32, 3) each."""
 
 
-def generate(made: Generator, n: int, *, seed: int = 0, size: int = 250) -> Made:
+def generate(
+    made: Generator, n: int, *, seed: int = 0, size: int = 250, taken: bool = True
+) -> Made:
     """Images whose shape, foreground and background have labels drawn independently.
 
     (The released code permutes labels within a batch, which leaves one in n as they were.)
     """
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, made.classes, (n, 3), generator=generator)
-    return draw(made, labels.numpy(), seed=seed, size=size)
+    return draw(made, labels.numpy(), seed=seed, size=size, taken=taken)
 
 
-def draw(made: Generator, labels: IntArray, *, seed: int = 0, size: int = 250) -> Made:
+def draw(
+    made: Generator, labels: IntArray, *, seed: int = 0, size: int = 250, taken: bool = True
+) -> Made:
     """Images with given labels (n, 3) of shape, foreground and background.
 
-    The random state of the process stays as it is; other threads wait for the networks.
+    ``taken``: foregrounds and backgrounds are those of training images, else the networks make
+    them. The random state of the process stays as it is; other threads wait for the networks.
     """
     wanted, parts = torch.from_numpy(labels), list[Parts]()
     with exclusive(made), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for start in range(0, len(labels), size):
-            parts.append(made(*wanted[start : start + size].T))
+            parts.append(made(*wanted[start : start + size].T, taken=taken))
     mask, front, back = (_bytes(torch.cat(list(each))) for each in zip(*parts, strict=True))
     pixels = _bytes(torch.cat([part.image for part in parts]))
     return Made(pixels, labels, mask[..., 0], front, back)

@@ -19,6 +19,9 @@ USUAL = "usual"
 SETTINGS = (USUAL, "coloured", "double-coloured", "wildlife")
 """Names of the losses' weights (:data:`core.corrections.generator.WEIGHTS`)."""
 
+TEXTURES = ("taken", "made")
+"""Where foregrounds and backgrounds are from: training images, or the networks."""
+
 
 @dataclass(frozen=True)
 class GeneratorRequest(Request):
@@ -38,6 +41,11 @@ class GeneratorRequest(Request):
         None, "an empty folder for images, masks and a manifest", type=Path, metavar="DIR"
     )
     images: int = option(100, "images to export (default: 100)", type=int, metavar="N")
+    textures: str = option(
+        TEXTURES[0],
+        "of the exported images: taken from training images (default), or made by the networks",
+        choices=list(TEXTURES),
+    )
 
     def __post_init__(self) -> None:
         for flag, value in (("--steps", self.steps), ("--images", self.images)):

@@ -149,6 +149,11 @@ class Generator(nn.Module):
     """(N, LATENT) codes of the training images."""
     code_labels: Tensor
     """(N,) their labels."""
+    pieces: Tensor
+    """(2, M, 3, 32, 32) uint8, what training images show inside and outside of their object, each
+    spread over the whole image."""
+    piece_labels: Tensor
+    """(M,) their labels."""
 
     def __init__(self, classes: int = 10, width: int = 12) -> None:
         super().__init__()
@@ -159,18 +164,42 @@ class Generator(nn.Module):
         self.background = TextureNetwork(classes, width)
         self.register_buffer("codes", torch.zeros(0, LATENT))
         self.register_buffer("code_labels", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("pieces", torch.zeros((2, 0, 3, SIDE, SIDE), dtype=torch.uint8))
+        self.register_buffer("piece_labels", torch.zeros(0, dtype=torch.long))
 
     def forward(
-        self, shape: Tensor, texture: Tensor, background: Tensor, codes: Tensor | None = None
+        self,
+        shape: Tensor,
+        texture: Tensor,
+        background: Tensor,
+        codes: Tensor | None = None,
+        *,
+        taken: bool = False,
     ) -> Parts:
         """Parts of one image per row; labels (n,) of shape, foreground and background.
 
         Without ``codes`` (n, LATENT) those of random training images of the shape's label are
-        taken, with noise.
+        taken, with noise. ``taken``: foreground and background are those of training images where
+        there are any, too.
         """
         codes = self.drawn(shape) if codes is None else codes
         noisy = codes + SPREAD * torch.randn_like(codes)
-        return Parts(self.mask(shape, noisy), self.foreground(texture), self.background(background))
+        parts = Parts(
+            self.mask(shape, noisy), self.foreground(texture), self.background(background)
+        )
+        if not taken:
+            return parts
+        front, back = map(self._taken, parts[1:], self.pieces, (texture, background))
+        return Parts(parts.mask, front, back)
+
+    def _taken(self, made: Tensor, pieces: Tensor, labels: Tensor) -> Tensor:
+        """Random ``pieces`` (M, ...) of the labels in place of what was ``made`` of them."""
+        found = made.clone()
+        for label in range(self.classes):
+            pool, mine = (self.piece_labels == label).nonzero()[:, 0], labels == label
+            if len(pool):
+                found[mine] = pieces[pool[torch.randint(len(pool), (int(mine.sum()),))]] / 255
+        return found
 
     def drawn(self, labels: Tensor) -> Tensor:
         """Codes (n, LATENT) of random training images of the labels; noise before any training."""

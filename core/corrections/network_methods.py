@@ -14,6 +14,7 @@ import numpy as np
 
 from core.corrections.derived import Corrected
 from core.corrections.evidence import SHOWN, UNKNOWN
+from core.corrections.generator_request import TEXTURES
 from core.corrections.methods import Method
 from core.corrections.task import Task
 from core.errors import InputError
@@ -191,6 +192,7 @@ def generated(task: Task, report: Reporter) -> Corrected:
         prepared.model.preprocess,
         parent.head.outputs,
         seed=task.seed,
+        taken=task.options.get("textures", TEXTURES[0]) == TEXTURES[0],
     )
     if task.options.get("originals", ORIGINALS[0]) == ORIGINALS[1]:
         made = joined([prepared.train, made])
@@ -266,7 +268,11 @@ GENERATED = Method(
     remark="Trains on images of the audit's own mask, foreground and background networks, whose "
     "parts are of classes drawn apart; trains these first where they are not yet (below, or "
     "python -m core generate). For small images, or with object masks: what is made has 32 pixels "
-    "a side. The strength is the number of generated images per training image.",
-    options={"originals": ORIGINALS, "parts": ("all", "after", "head"), **TRAINING},
+    "a side. Textures are taken from training images, or made by the networks. The strength is the "
+    "number of generated images per training image.",
+    options={
+        **{"originals": ORIGINALS, "textures": TEXTURES, "parts": ("all", "after", "head")},
+        **TRAINING,
+    },
     tried=lambda _: (0.5, 1.0, 2.0),
 )

@@ -24,17 +24,22 @@ from core.corrections.audit_generator import (
     read_generator,
     settings_of,
 )
-from core.corrections.generator_request import AUTO, SETTINGS, STEPS, GeneratorRequest
+from core.corrections.generator_request import AUTO, SETTINGS, STEPS, TEXTURES, GeneratorRequest
 from core.report.appendix import archive
 from core.types import IntArray
 from core.ui.frame import blocks, opened, state, working
 from core.ui.kit.gallery import Picture, gallery, inline
 
 Pixels = NDArray[np.uint8]
+Draw = tuple[int, str]
+"""A seed, and whose textures are drawn."""
 
-PARAMETERS = ["shape", "texture", "behind", "drawn", "settings", "steps"]
+PARAMETERS = ["shape", "texture", "behind", "drawn", "textures", "settings", "steps"]
 PARTS = {"shape": "Shape of", "texture": "Texture of", "behind": "Background of"}
 """What the three sliders choose, by their parameters."""
+
+WHOSE = {"taken": "of training images", "made": "of the networks"}
+"""Whose textures and backgrounds are drawn, by TEXTURES."""
 
 DRAWS = 6
 """Images of one choice."""
@@ -118,11 +123,20 @@ def _choose(audit: Audit, found: AuditGenerator) -> None:
                 default=labels[place % len(labels)],
                 format_func=lambda label: blocks.plain(names.get(label, label)),
             )
-    seed = state.number(st.slider, "Another draw", "drawn", 0, 50, 0)
+    with st.container(horizontal=True):
+        seed = state.number(st.slider, "Another draw", "drawn", 0, 50, 0)
+        whose = state.choose(
+            st.segmented_control,
+            "Textures and backgrounds",
+            "textures",
+            TEXTURES,
+            format_func=WHOSE.__getitem__,
+            width="content",
+        )
     places = np.array([[labels.index(label) for label in chosen.values()]], np.int64)
     said = {name: names.get(label, label) for name, label in chosen.items()}
     gallery(
-        _row(audit, version(audit), places, seed, tuple(said.values())),
+        _row(audit, version(audit), places, (seed, whose), tuple(said.values())),
         key="generated-row",
         columns=DRAWS,
         size=96,
@@ -133,13 +147,15 @@ def _choose(audit: Audit, found: AuditGenerator) -> None:
         f"Shapes (rows) and textures (columns) of {len(some)} classes, on the background of "
         f"**{blocks.plain(said['behind'])}**"
     )
-    st.image(_sheet(audit, version(audit), len(some), labels.index(chosen["behind"]), seed))
+    st.image(
+        _sheet(audit, version(audit), len(some), labels.index(chosen["behind"]), (seed, whose))
+    )
     st.caption(
         "In the order " + blocks.plain(", ".join(names.get(label, label) for label in some)) + "."
     )
     st.download_button(
         f"Download {EXPORTED} images, masks and a manifest",
-        lambda: archive(exported(found, EXPORTED, seed=seed)),
+        lambda: archive(exported(found, EXPORTED, seed=seed, textures=whose)),
         file_name=f"counterfactuals-{audit.id}.zip",
         mime="application/zip",
         icon=":material/download:",
@@ -158,21 +174,22 @@ def _trained_on(facts: GeneratorFacts) -> None:
 
 @lru_cache(maxsize=64)
 def _drawn(
-    audit: Audit, version: int, labels: tuple[tuple[int, ...], ...], seed: int
+    audit: Audit, version: int, labels: tuple[tuple[int, ...], ...], draw: Draw
 ) -> tuple[Pixels, ...]:
     """Images, masks, foregrounds and backgrounds of labels."""
     found = trained(audit, version)
     assert found is not None  # the version says that there is one
-    made = found.made(np.array(labels, np.int64), seed=seed)
+    seed, whose = draw
+    made = found.made(np.array(labels, np.int64), seed=seed, textures=whose)
     return made.pixels, made.masks, made.foregrounds, made.backgrounds
 
 
 def _row(
-    audit: Audit, version: int, labels: IntArray, seed: int, said: Sequence[str]
+    audit: Audit, version: int, labels: IntArray, draw: Draw, said: Sequence[str]
 ) -> tuple[Picture, ...]:
     """Draws of one choice, then the parts of the first."""
     wanted = tuple(map(tuple, np.repeat(labels, DRAWS, axis=0).tolist()))
-    pixels, masks, fronts, backs = _drawn(audit, version, wanted, seed)
+    pixels, masks, fronts, backs = _drawn(audit, version, wanted, draw)
     shape, texture, background = said
     whole = f"shape of {shape}, texture of {texture}, background of {background}"
     short = " · ".join(said)
@@ -196,12 +213,12 @@ def _enlarged(pixels: Pixels) -> Pixels:
 
 
 @lru_cache(maxsize=64)
-def _sheet(audit: Audit, version: int, classes: int, background: int, seed: int) -> bytes:
+def _sheet(audit: Audit, version: int, classes: int, background: int, draw: Draw) -> bytes:
     """All shapes by all textures on one background, as one picture."""
     labels = tuple(
         (shape, texture, background) for shape, texture in product(range(classes), repeat=2)
     )
-    pixels, *_ = _drawn(audit, version, labels, seed)
+    pixels, *_ = _drawn(audit, version, labels, draw)
     side = pixels.shape[1]
     rows = pixels.reshape(classes, classes, side, side, 3).transpose(0, 2, 1, 3, 4)
     return png(_enlarged(rows.reshape(classes * side, classes * side, 3))[::2, ::2].copy())

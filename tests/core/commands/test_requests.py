@@ -75,7 +75,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     },
     GeneratorRequest: {
         **{"audit": ODD, "settings": ("wildlife", "-odd"), "steps": (1, 4000), "seed": (3,)},
-        **{"out": PATHS, "images": (1, 500)},
+        **{"out": PATHS, "images": (1, 500), "textures": ("made", "-odd")},
     },
     DemoRequest: {"name": ("solar", "compare")},
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},

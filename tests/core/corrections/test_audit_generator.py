@@ -81,6 +81,7 @@ def test_it_is_trained_once_and_read_as_it_was(
         assert again is not None
         assert again.facts == facts
         assert same(again.network, found.network)
+        assert again.network.pieces.shape[1] == len(again.network.piece_labels) == facts.images
     with pytest.raises(AssertionError, match="trained again"):
         train_audit(parent, steps=3)
 
@@ -220,6 +221,10 @@ def test_the_command_trains_and_exports(
     said = json.loads(capsys.readouterr().out)
     assert (said["labels"], said["steps"], said["out"]) == ([*LABELS], 2, str(out))
     assert len(list((out / "images").iterdir())) == 5
+    other = tmp_path / "drawn"
+    assert main([*asked, "--out", str(other), "--images", "5", "--textures", "made"]) == 0
+    first, second = ((folder / "images" / "00000.png").read_bytes() for folder in (out, other))
+    assert first != second
     assert main([*asked, "--out", str(out)]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert main([*asked, "--images", "0"]) == 2

@@ -111,6 +111,20 @@ def test_counterfactual_labels_are_independent():
     assert (found.labels[:, 0] == found.labels[:, 1]).mean() == pytest.approx(1 / 3, abs=0.06)
 
 
+def test_textures_are_taken_from_training_images_of_their_label(patches):
+    pixels, labels = patches
+    made = train_generator(pixels, labels, SHALLOW, Schedule(steps=1, batch_size=8))
+    assert made.pieces.shape == (2, 40, 3, 32, 32)
+    assert sorted(made.piece_labels.tolist()) == sorted(labels.tolist())
+    found = generate(made, 20, seed=3)
+    for part, number in ((found.foregrounds, 1), (found.backgrounds, 2)):
+        strongest = part.mean(axis=(1, 2)).argmax(axis=1)
+        assert np.array_equal(strongest, 2 * found.labels[:, number])
+    drawn = generate(made, 20, seed=3, taken=False)
+    assert np.array_equal(drawn.masks, found.masks)
+    assert not np.array_equal(drawn.foregrounds, found.foregrounds)
+
+
 def test_shapes_are_drawn_among_those_of_their_label():
     made = Generator(classes=3).eval()
     made.remember(torch.rand(30, 1, 32, 32), torch.arange(30) % 3)
