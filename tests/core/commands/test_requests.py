@@ -58,6 +58,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         },
         **{"input_size": ((224, 224), (96, 64)), "crop": (0.875, 1.0), "crop_mode": ("squash",)},
         **{"interpolation": ("bicubic",), "colours": ("bgr",), "levels": ((0.0, 4095.0),)},
+        "windows": ("scaled",),
         "data": ("/data", "-odd", "hf:x?y=z", "demo:cues"),
         "model": ODD,
         "name": NAMES,
