@@ -159,12 +159,18 @@ def counterfactual(task: Task, report: Reporter) -> Corrected:
     from core.corrections.counterfactual import (
         Augmentation,
         default_changes,
+        train_on,
         train_on_counterfactuals,
     )
+    from core.corrections.tagged_masks import tagged_counterfactuals
 
     copies = 1 if task.strength is None else round(task.strength)
     prepared = prepare(task, report)
     change = task.options.get("change", CHANGES[0])
+    if task.options.get("masks", MASKS[0]) == MASKS[1]:
+        made, how = tagged_counterfactuals(task, prepared, change, copies), recipe(task, "all")
+        trained = train_on(prepared.model, made, how, held=prepared.watched, report=report)
+        return finished(task, prepared, trained, float(copies))
     changes = default_changes(prepared.train) if change == CHANGES[0] else (change,)
     trained = train_on_counterfactuals(
         prepared.model,
@@ -207,6 +213,7 @@ LOSSES, ATTRIBUTIONS = ("energy", "l1", "ppce", "rrr"), ("ixg", "gradcam")
 LAYERS = ("last", "input")
 TARGETS = ("all_logits_random", "all_logits", "max_logit", "target_logit", "logprobs")
 CHANGES = ("auto", "paste", "remove", "swap", "shuffle")
+MASKS = ("given", "tagged")
 ORIGINALS = ("without", "with")
 TRAINING = {"epochs": EPOCHS, "rate": RATES}
 
@@ -254,8 +261,13 @@ COUNTERFACTUAL = Method(
     published=1.0,
     source="Sauer & Geiger 2021, by masks",
     remark="Trains on images whose background or cue no longer goes with the class; needs object "
-    "or cue masks. The strength is the number of counterfactuals per image.",
-    options={"change": CHANGES, "parts": ("all", "after", "head"), **TRAINING},
+    "or cue masks, or takes the regions of the tagged candidates for them (masks=tagged), whose "
+    "places then are removed, swapped, shuffled or pasted in images of every class. The strength "
+    "is the number of counterfactuals per image.",
+    options={
+        **{"change": CHANGES, "masks": MASKS, "parts": ("all", "after", "head")},
+        **TRAINING,
+    },
     tried=lambda _: (1.0, 2.0, 4.0),
 )
 GENERATED = Method(

@@ -24,7 +24,7 @@ from core.data.several_labels import (
     several_rows,
 )
 from core.data.source import NAME, Asked, Source
-from core.data.table import BOX, MASKS, Listing, some
+from core.data.table import BOX, MASKS, Listing, mask_columns, part_masks, some
 from core.errors import DataError
 from core.storage.class_list import classes_beside
 from core.storage.spreadsheet import Form, form_of
@@ -46,11 +46,12 @@ def read_manifest(file: Path, *, root: Path | None = None, target: str = "") -> 
 
     Columns ``path`` and ``label`` are needed; ``split``, ``object_mask``, ``cue_mask`` and the box
     ``x_min, y_min, x_max, y_max`` (pixels of the upright image, or shares of its sides) are
-    optional; names that people use for them are understood
-    (:mod:`core.data.column_names`), and said. Every other column is an attribute and keeps its
-    type. Without a split column all images are ``train``. The order of the classes is that of the
-    categories of the label, in Parquet, else what a file beside the manifest says
-    (:data:`core.storage.class_list.OWN`). Rows are counted from 1 below the header.
+    optional, and so are masks of annotated object parts, a column ``part_mask_NAME`` for each;
+    names that people use for them are understood (:mod:`core.data.column_names`), and said. Every
+    other column is an attribute and keeps its type. Without a split column all images are
+    ``train``. The order of the classes is that of the categories of the label, in Parquet, else
+    what a file beside the manifest says (:data:`core.storage.class_list.OWN`). Rows are
+    counted from 1 below the header.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def read_manifest(file: Path, *, root: Path | None = None, target: str = "") -> 
     notes += said
     frame, said = _without_empty_rows(frame)
     notes += said
-    for name in TEXT:
+    for name in (*TEXT, *part_masks(frame.columns)):
         if name in frame.columns:
             frame[name] = _text(frame[name])
     base = (root or file.parent).absolute()
@@ -95,7 +96,7 @@ def _one_label(
     file: Path, frame: pd.DataFrame, target: str
 ) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
     """One label an image, the data set's own order of all classes, and what was understood."""
-    known, own = (*TEXT, *BOX), tuple[str, ...]()
+    known, own = (*TEXT, *BOX, *part_masks(frame.columns)), tuple[str, ...]()
     if "label" in frame.columns:
         own = _own_order(frame["label"])
         frame = frame.assign(label=joined(frame["label"]))
@@ -244,9 +245,8 @@ def _relative_paths(frame: pd.DataFrame, base: Path) -> list[str]:
             text = Path(os.path.relpath(text, base)).as_posix()
         return posixpath.normpath(text) if text.strip() else ""
 
-    for name in ("path", *MASKS):
-        if name in frame.columns:
-            frame[name] = frame[name].map(tidy)
+    for name in ("path", *mask_columns(frame.columns)):
+        frame[name] = frame[name].map(tidy)
     return [f"Backslashes of {turned:,} paths are read as slashes."] if turned else []
 
 
@@ -315,9 +315,9 @@ def _read(asked: Asked) -> Listing:
 MANIFEST = Source(
     name="manifest",
     form="a manifest (.csv, .tsv or .parquet with path and label)",
-    text="One row per image; split, object_mask, cue_mask and a box are known columns, every other "
-    "one is an attribute. Where images have several labels, manifest:FILE?class=NAME for one class "
-    "against its rest.",
+    text="One row per image; split, object_mask, cue_mask, part_mask_NAME and a box are known "
+    "columns, every other one is an attribute. Where images have several labels, "
+    "manifest:FILE?class=NAME for one class against its rest.",
     read=_read,
     takes=lambda path: path.suffix.lower() in SUFFIXES and path.is_file(),
     paths=(NAME,),

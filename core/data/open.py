@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from core.data.manifest import SUFFIXES
 from core.data.source import NAME, SOURCES, Asked, Source, forms, named, taking
-from core.data.table import MASKS, Listing, build_table
+from core.data.table import Listing, build_table, mask_columns
 from core.errors import DataError, InputError
 from core.storage.guard import confined, permitted, permitted_files
 from core.types import ImageTable, Reporter, silent
@@ -99,9 +99,8 @@ def _refuse_hidden_paths(source: str, values: dict[str, str]) -> None:
 
 def _files(listing: Listing) -> Iterator[str]:
     """Every file that the rows name, images and masks."""
-    for column in ("path", *MASKS):
-        if column in listing.frame.columns:
-            yield from filter(None, listing.frame[column])
+    for column in ("path", *mask_columns(listing.frame.columns)):
+        yield from filter(None, listing.frame[column])
 
 
 def _moved(data_root: Path | None) -> Path | None:

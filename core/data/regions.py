@@ -11,7 +11,7 @@ import numpy as np
 
 from core.data.decode import upright_size
 from core.data.masks import box_mask, read_mask, rule_of
-from core.data.table import BOX, MASKS
+from core.data.table import BOX, mask_columns
 from core.errors import DataError, UnreadableImageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def region_notes(table: ImageTable) -> tuple[str, ...]:
     DataError
         If no mask of the sample can be read.
     """
-    notes = [note for column in MASKS for note in _mask_notes(table, column)]
+    notes = [
+        note for column in mask_columns(table.frame.columns) for note in _mask_notes(table, column)
+    ]
     return (*notes, *_box_notes(table))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +18,28 @@ from core.types import TRAIN, ImageTable
 MASKS = ("object_mask", "cue_mask")
 BOX = ("x_min", "y_min", "x_max", "y_max")
 FIRST = ("path", "label", "split", *MASKS, *BOX)
-"""Columns with a meaning, in the order of the table; all others are attributes."""
+"""Columns with a meaning, in the order of the table, and masks of parts; all others are attributes.
+"""
+
+PART = "part_mask_"
+"""Begins the names of columns of masks of annotated parts of the object."""
+
+
+def part_masks(columns: Iterable[str]) -> list[str]:
+    """The columns of masks of object parts, in their order."""
+    return [name for name in map(str, columns) if name.startswith(PART) and name != PART]
+
+
+def part_of(column: str) -> str:
+    """The part that such a column is about."""
+    return column.removeprefix(PART).replace("_", " ")
+
+
+def mask_columns(columns: Iterable[str]) -> list[str]:
+    """Every column of masks, of objects, cues and parts."""
+    names = list(map(str, columns))
+    return [*(name for name in MASKS if name in names), *part_masks(names)]
+
 
 NAMED = 5
 """How many things a note or an error names before it says how many more there are."""
@@ -73,8 +94,8 @@ def build_table(listing: Listing, *, source: str, limit_per_class: int | None) -
     frame.insert(0, "image_id", [image_id(path) for path in frame["path"]])
     frame = _limited(frame, limit_per_class)
     frame = frame.sort_values(["label", "path"], kind="stable", ignore_index=True)
-    attributes = [name for name in frame.columns if name not in ("image_id", *FIRST)]
-    known = [name for name in FIRST if name in frame.columns]
+    known = [name for name in FIRST if name in frame.columns] + part_masks(frame.columns)
+    attributes = [name for name in frame.columns if name not in ("image_id", *known)]
     return ImageTable(
         source=source,
         root=listing.root,

@@ -21,7 +21,7 @@ class MeasureRequest(Request):
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
         "--cue-images; or what all leaves out: calibration, ood, sets, corruptions, priors, "
-        "agreement, universal",
+        "agreement, universal, evidence",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")

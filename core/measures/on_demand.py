@@ -114,6 +114,7 @@ OWN = (
     "core.measures.prior_figures:PRIORS",
     "core.measures.agreement_figures:AGREEMENT",
     "core.measures.universal_figures:UNIVERSAL",
+    "core.measures.part_evidence:EVIDENCE",
 )
 """Where this project's own stand."""
 

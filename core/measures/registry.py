@@ -82,6 +82,7 @@ OWN = (
     *_in("prior_figures", "ACCURACY", "AGREEMENT", "GAP"),
     *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),
     *_in("universal_figures", "TURNED"),
+    *_in("part_evidence", "SHARED"),
     *_in("calibrated", "CONFIDENCE", "OVERCONFIDENCE", "NLL", "BRIER"),
     *_in("corruption_figures", "CORRUPTED_GAP", "GAP_CHANGE"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),

@@ -134,6 +134,33 @@ def changed_background(
     return compose(objects, pixels, _shuffled(backgrounds, rng))
 
 
+def changed_region(
+    pixels: Pixels,
+    labels: IntArray,
+    regions: BoolArray,
+    operation: str,
+    rng: np.random.Generator,
+) -> Pixels:
+    """Images (n, h, w, 3) whose regions (n, h, w) hold something else; the rest stays.
+
+    ``remove``: the mean colour of the data; ``swap``: the same places of an image of another class;
+    ``shuffle``: tiles of the image without its region, put together in another order.
+
+    Raises
+    ------
+    InputError
+        If the operation is unknown, or ``swap`` finds only one class.
+    """
+    if operation not in OPERATIONS:
+        raise InputError(f"region {operation!r}: choose {', '.join(OPERATIONS)}")
+    if operation == "remove":
+        colour = pixels.mean(axis=(0, 1, 2)).round().astype(np.uint8)
+        return compose(regions, np.broadcast_to(colour, pixels.shape), pixels)
+    if operation == "swap":
+        return compose(regions, pixels[partners(labels, rng)], pixels)
+    return compose(regions, _shuffled(filled_background(pixels, regions), rng), pixels)
+
+
 def _shuffled(images: Pixels, rng: np.random.Generator) -> Pixels:
     """Tiles of every image in another order; rows and columns left over stay."""
     n, height, width, _ = images.shape
