@@ -76,7 +76,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     },
     GeneratorRequest: {
         **{"audit": ODD, "settings": ("wildlife", "-odd"), "steps": (1, 4000), "seed": (3,)},
-        **{"out": PATHS, "images": (1, 500), "textures": ("made", "-odd")},
+        **{"out": PATHS, "images": (1, 500), "textures": ("made",)},
     },
     DemoRequest: {"name": ("solar", "compare")},
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
