@@ -14,20 +14,20 @@ import numpy as np
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
 from core.measures.accuracy import ACCURACY, CALIBRATION
-from core.measures.conditions import ALL, Condition, conditions
+from core.measures.conditions import ALL, CUE, CUES, Condition, conditions
 from core.measures.measure import PLAIN, POINTS, SHARE, Measure, Rows
 from core.measures.on_demand import OnDemand
 from core.measures.rows import EVERYWHERE, corrected, row
 from core.measures.unseen import Cooled, Said, cooled, ensemble, members_of, said
 from core.statistics.brier import decomposed
-from core.statistics.calibration import calibrated_level, calibration_interval
+from core.statistics.calibration import BINS, bins_of, calibrated_level, calibration_interval
 from core.statistics.estimates import Bounds, StudentMean
 from core.statistics.forecasts import Forecasts, forecasts
 from core.statistics.intervals import clopper_pearson, log_softmax, paired_change
 from core.statistics.paired import newly_given
 from core.trials.pasted_composites import PLAIN as CLEAN
 from core.trials.pasted_composites import are_kept, held_out_composites
-from core.types import FloatArray, Progress, Reporter
+from core.types import FloatArray, IntArray, Progress, Reporter
 
 if TYPE_CHECKING:
     from core.measures.measure_requests import MeasureRequest
@@ -60,9 +60,51 @@ def _known(audit: Audit, decisions: Decisions, known: Said, *, alone: bool = Tru
     groups = list(conditions(audit, decisions, known.ids))
     for group in groups:
         rows += calibration_rows(group, every.of(group.rows), known.split)
+    for name, places in _curves(groups):
+        rows += _curve(name, every.of(places), known.split)
     rows += parts_of_brier(known)
     found = cooled(audit, known, alone=alone)
     return rows if found is None else [*rows, *_at_temperature(known, groups, found)]
+
+
+def _curves(groups: Sequence[Condition]) -> Iterator[tuple[str, IntArray]]:
+    """Images whose accuracy is held against their confidence: all, and both ends of the cue."""
+    by_name = {group.name: group.rows for group in groups}
+    yield ALL, by_name[ALL]
+    for name, tenths in ((LEAST_CUE, CUES[:3]), (MOST_CUE, CUES[-3:])):
+        parts = [by_name[f"{CUE} {of}"] for of in tenths if f"{CUE} {of}" in by_name]
+        if parts:
+            yield name, np.concatenate(parts)
+
+
+LEAST_CUE, MOST_CUE = "three tenths with least of the cue", "three tenths with most of the cue"
+BIN = ": confidence "
+"""Parts the images of a reliability diagram from the bin."""
+
+
+def _curve(name: str, found: Forecasts, split: str) -> Iterator[dict[str, object]]:
+    """Accuracy and mean confidence of every bin with an image (Guo et al. 2017, figure 1)."""
+    bins = bins_of(found.confidence)
+    there = np.unique(bins)
+    for place in there:
+        mine = found.of(bins == place)
+        n, hits = len(mine.right), int(mine.right.sum())
+        low, high = map(float, clopper_pearson(hits, n, len(there)))
+        subject = f"{name}{BIN}{place / BINS:.2f} to {(place + 1) / BINS:.2f}"
+        note = corrected(len(there), "bins")
+        figures = {BIN_ACCURACY: (hits / n, low, high)}
+        figures[BIN_CONFIDENCE] = (float(mine.confidence.mean()), float("nan"), float("nan"))
+        for measure, (value, *ends) in figures.items():
+            yield row(
+                EVERYWHERE,
+                measure,
+                value,
+                interval=(ends[0], ends[1]),
+                n=n,
+                subject=subject,
+                split=split,
+                note=note if measure is BIN_ACCURACY else "known of these images, no estimate",
+            )
 
 
 def _at_temperature(known: Said, groups: Sequence[Condition], found: Cooled) -> Rows:
@@ -238,7 +280,7 @@ CALIBRATED = OnDemand(
     "confidence against accuracy",
     _rows,
     options=("ensemble",),
-    version=2,
+    version=3,
     depends=_depends,
 )
 
@@ -313,6 +355,24 @@ UNCERTAINTY = Measure(
     unit=PLAIN,
     direction="the same for every model of the same images",
     source=_MURPHY,
+    views=(),
+    part="calibration",
+)
+BIN_ACCURACY = Measure(
+    "bin_accuracy",
+    "Accuracy at a confidence",
+    "Accuracy of the images whose confidence is in a bin, for a reliability diagram.",
+    direction="as high as the confidence there is best",
+    source="Guo et al. 2017, figure 1",
+    views=(),
+    part="calibration",
+)
+BIN_CONFIDENCE = Measure(
+    "bin_confidence",
+    "Confidence in a bin",
+    "Mean confidence of the same images.",
+    direction="beside the accuracy there",
+    source="Guo et al. 2017, figure 1",
     views=(),
     part="calibration",
 )

@@ -174,7 +174,10 @@ def _tenth(found: Anomalies, name: str, rows: IntArray, tests: int) -> Rows:
 
 
 def _by_cue(found: Anomalies, decisions: Decisions) -> Iterator[dict[str, object]]:
-    """Images of every class that show least of the cue against those with most, and the mean."""
+    """Images of every class that show least of the cue against those with most, and the mean.
+
+    Each beside its control: what random directions do that follow the logit as closely.
+    """
     by_score: dict[str, list[tuple[Bounds, float, int]]] = {}
     tests = len(decisions.spurious) * len(TITLES)
     for label in decisions.spurious:
@@ -182,20 +185,23 @@ def _by_cue(found: Anomalies, decisions: Decisions) -> Iterator[dict[str, object
         for score, told, control, p, n in _sides(found, decisions, facts):
             by_score.setdefault(score, []).append((told, control, n))
             beyond = min(p * tests, 1.0) < 1 - CONFIDENCE
-            yield _cue_row(found, facts, score, told, n, _note(control, p), beyond)
+            yield _cue_row(found, facts, score, told, n, beyond)
+            yield _control_row(found, facts, score, control, n, f"p {p:.3f}, of this row alone")
     for score, classes in by_score.items():
         bounds = np.array([told for told, _, _ in classes])
         mean = (float(bounds[:, 0].mean()), *mean_interval(*bounds.T))
-        controls = np.array([control for _, control, _ in classes])
-        note = f"mean of {len(classes)} classes; {_note(float(np.mean(controls)), float('nan'))}"
-        yield _cue_row(found, EVERYWHERE, score, mean, sum(n for *_, n in classes), note)
+        n, note = sum(n for *_, n in classes), f"mean of {len(classes)} classes"
+        control = float(np.mean([control for _, control, _ in classes]))
+        yield _cue_row(found, EVERYWHERE, score, mean, n, note=note)
+        yield _control_row(found, EVERYWHERE, score, control, n, note)
 
 
-def _note(control: float, p: float) -> str:
-    if control != control:
-        return "no random direction to compare with"
-    said = f"random directions with the same share of the logit {control:.2f}"
-    return f"{said}, p {p:.3f}" if p == p else said
+def _control_row(
+    found: Anomalies, facts: AuditedClass, score: str, control: float, n: int, note: str
+) -> dict[str, object]:
+    said = note if control == control else "no random direction to compare with"
+    split = said_of(found.audit)
+    return row(facts, LACKING_CONTROL, control, n=n, subject=score, split=split, note=said)
 
 
 def _cue_row(
@@ -204,8 +210,8 @@ def _cue_row(
     score: str,
     told: Bounds,
     n: int,
-    note: str,
     beyond: bool = False,
+    note: str = "",
 ) -> dict[str, object]:
     """``beyond``: whether it is more, or less, than along random directions, over all rows."""
     value, low, high = told
@@ -308,6 +314,7 @@ OOD = OnDemand(
     "what looks anomalous, against the cue",
     _rows,
     options=("against", "typical_of"),
+    version=2,
     depends=_depends,
 )
 
@@ -347,9 +354,19 @@ LACKING = Measure(
     "ood_without_cue",
     "Anomaly without the cue",
     "AUROC of a score for the images of a class that show least of its tagged cues against those "
-    "that show most, with that of random directions that follow the class's logit as closely.",
+    "that show most. Any direction with a share of the logit does this to scores of the logits: "
+    "see its control.",
     unit=PLAIN,
     direction="above 0.5 images without the cue look more anomalous: the cue looks typical",
+    views=(),
+    part="ood",
+)
+LACKING_CONTROL = Measure(
+    "ood_without_cue_control",
+    "Anomaly without the cue: control",
+    "The same along random directions that the class's logit follows as closely, mean of 100.",
+    unit=PLAIN,
+    direction="what is no more than this is no mark of the cue",
     views=(),
     part="ood",
 )

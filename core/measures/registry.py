@@ -87,8 +87,9 @@ OWN = (
     *_in("corruption_figures", "CORRUPTED_GAP", "GAP_CHANGE"),
     *_in("set_figures", "ORIGINAL", "DROP", "GROUP", "SET_GAP", "CUE_SHIFT"),
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY", "TEMPERATURE"),
+    *_in("calibrated", "BIN_ACCURACY", "BIN_CONFIDENCE"),
     *_in("calibrated", "ENSEMBLE_ACCURACY", "ENSEMBLE_NLL", "ENSEMBLE_BRIER"),
-    *_in("ood", "AUROC", "AUPR", "FPR", "LACKING", "PLACE", "PASTED"),
+    *_in("ood", "AUROC", "AUPR", "FPR", "LACKING", "LACKING_CONTROL", "PLACE", "PASTED"),
 )
 """Where this project's own stand."""
 

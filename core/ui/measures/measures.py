@@ -18,19 +18,26 @@ from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.text import html
-from core.ui.measures import factors, leant_on
+from core.ui.measures import calibration, factors, leant_on, ood
 from core.ui.measures import figures as measure_figures
 
-PARAMETERS = ["audit", "view", "part", "what", "classes", "order", "rows", "of"]
-DECIDES, LEANS_ON = "factors", "priors"
+PARAMETERS = ["audit", "view", "part", "with", "set", "what", "classes", "order", "rows", "of"]
+DECIDES, LEANS_ON, SURE, ODD = "factors", "priors", "calibration", "ood"
 VIEWS = {
     "table": "Table",
     "gaps": "Classes by gap",
     "accuracy": "Gap against accuracy",
     DECIDES: "What it decides by",
     LEANS_ON: "What it leans on",
+    SURE: "Calibration",
+    ODD: "Out of distribution",
 }
-ALONE = {DECIDES: factors.measured, LEANS_ON: leant_on.show}
+ALONE = {
+    DECIDES: factors.measured,
+    LEANS_ON: leant_on.show,
+    SURE: calibration.show,
+    ODD: ood.show,
+}
 """Views of a table of their own, or of an offer to measure it."""
 
 AT_ONCE = 50

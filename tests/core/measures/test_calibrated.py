@@ -13,7 +13,7 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.errors import InputError
-from core.measures.calibrated import CALIBRATED, PASTES, TURNED
+from core.measures.calibrated import BIN, CALIBRATED, LEAST_CUE, MOST_CUE, PASTES, TURNED
 from core.measures.conditions import CUES
 from core.measures.measure_requests import MeasureRequest
 from core.measures.stored import make_outcomes
@@ -73,6 +73,20 @@ def test_tenths_of_the_cue_are_those_of_the_ranking(audit: Audit) -> None:
     assert rows["value"].iloc[0] == pytest.approx(lowest["correct"].mean())
     assert rows["value"].iloc[-1] > rows["value"].iloc[0]  # the planted cue helps its class
     assert rows["note"].str.contains(f"corrected for {len(rows)} groups").all()
+
+
+def test_the_reliability_diagram_holds_every_image_once(audit: Audit) -> None:
+    table, n = table_of(audit), int(audit.held_out.sum())
+    bins = table[table["measure"] == "bin_accuracy"]
+    shown = bins["subject"].str.partition(BIN)[0]
+    assert list(dict.fromkeys(shown)) == ["all", LEAST_CUE, MOST_CUE]
+    mine = bins[(shown == "all").to_numpy()]
+    sure = table[table["measure"] == "bin_confidence"].iloc[: len(mine)]
+    assert mine["n"].sum() == n
+    assert (mine["value"] * mine["n"]).sum() == pytest.approx(n * value(table, "accuracy", "all"))
+    away = (np.abs(mine["value"].to_numpy() - sure["value"].to_numpy()) * mine["n"]).sum() / n
+    note = table[(table["measure"] == "calibration_error") & (table["subject"] == "all")]["note"]
+    assert f"plain {away:.3f}" in note.iloc[0]
 
 
 def test_it_is_stored_for_these_tags_and_attributes(audit: Audit) -> None:

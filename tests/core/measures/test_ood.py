@@ -65,7 +65,9 @@ def test_images_without_the_cue_look_anomalous_beside_a_control(audit: Audit) ->
     assert msp["value"] == pytest.approx(expected)
     assert msp["value"] > 0.5
     assert msp["reading"].startswith("images without the cue look more anomalous, ")
-    assert mine["note"].str.startswith("random directions with the same share").all()
+    control = table[(table["measure"] == "ood_without_cue_control") & (table["label"] == "leaf")]
+    assert control["subject"].tolist() == list(TITLES)
+    assert (control["value"] > 0.5).any()
     places = table[(table["measure"] == "ood_place") & table["subject"].str.startswith("msp")]
     assert len(places) == 10
     assert places["value"].iloc[0] > places["value"].iloc[-1]

@@ -1,0 +1,212 @@
+"""Blocks of the page Measures: whether the model is as sure as it is right, against the cue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.measures import decimals
+from core.measures.calibrated import AT, BIN, LEAST_CUE, MOST_CUE
+from core.measures.conditions import ALL, CUE, CUES
+from core.measures.measure_requests import MeasureRequest
+from core.measures.registry import MEASURES
+from core.ui.frame import blocks, opened, state
+from core.ui.kit.palette import ACCURACY, LOWERS, NEUTRAL, RAISES
+from core.ui.measures.asked import known_or_offer, points
+from core.ui.measures.figures import finished, interval
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+HEADLINE = {
+    "accuracy": "Accuracy",
+    "confidence": "Mean confidence",
+    "calibration_error": "Calibration error",
+    "nll": "NLL",
+    "brier": "Brier score",
+}
+CURVES = {
+    ALL: ("all", NEUTRAL, "circle"),
+    LEAST_CUE: ("least of the cue", LOWERS, "diamond"),
+    MOST_CUE: ("most of the cue", RAISES, "square"),
+}
+"""Images of the reliability diagram: what they are called, colour and shape."""
+
+
+def show(audit: Audit) -> pd.DataFrame | None:
+    """The stored figures, or an offer to measure them; of an ensemble where one is chosen."""
+    others = _members(audit)
+    chosen = state.several("Averaged with (an ensemble)", "with", others) if others else []
+    request = MeasureRequest(audit.id, "calibration", ensemble=tuple(chosen))
+    table = known_or_offer(
+        audit,
+        request,
+        "Confidence is held against accuracy: by how much of the tagged cues an image shows, by "
+        "split and attribute, and where a cue was pasted. Seconds, on stored features.",
+    )
+    if table is None:
+        return None
+    _numbers(table)
+    left, right = st.columns(2)
+    with left:
+        _by_cue(table)
+    with right:
+        _reliability(table)
+    _temperature(table)
+    if chosen:
+        _ensemble(table, len(chosen) + 1)
+    return table
+
+
+def _members(audit: Audit) -> dict[str, str]:
+    """Finished audits with the same number of images and classes, by id."""
+    size = (len(audit.images), len(audit.head.outputs))
+    found = [m for m in opened.finished_audits() if m.id != audit.id]
+    same = {m.id: opened.open_audit(m.id) for m in found if m.data.source == _source(audit)}
+    return {
+        key: each.name
+        for key, each in same.items()
+        if (len(each.images), len(each.head.outputs)) == size
+    }
+
+
+def _source(audit: Audit) -> str:
+    return str(audit.manifest.data.source)
+
+
+def _numbers(table: pd.DataFrame) -> None:
+    """The figures of all images with their intervals."""
+    rows = table[table["subject"] == ALL].set_index("measure")
+    for cell, (name, title) in zip(
+        blocks.metrics(len(HEADLINE), width=160), HEADLINE.items(), strict=True
+    ):
+        row = rows.loc[name]
+        cell.metric(
+            title,
+            decimals.figure(row["value"], row["unit"], row["low"], row["high"]),
+            _ends(row),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=blocks.plain(f"{MEASURES[name].meaning} {row['note']}".strip()),
+        )
+
+
+def _ends(row: pd.Series) -> str:
+    return decimals.interval(row["low"], row["high"], row["unit"])
+
+
+def _by_cue(table: pd.DataFrame) -> None:
+    """Accuracy and confidence along the tenths of the cue."""
+    subjects = [f"{CUE} {name}" for name in CUES]
+    found = table[table["subject"].isin(subjects)]
+    st.markdown("**By how much of the tagged cues an image shows**")
+    if found.empty:
+        st.caption("Tag a cue as spurious to see who is told with too much confidence.")
+        return
+    st.plotly_chart(by_cue_figure(table), width="stretch", key="calibration-cue")
+    st.caption(
+        "Tenths of each class by spuriosity, all classes with tagged cues together. Intervals of "
+        "the accuracy hold for all tenths at once; the confidence of these images is known."
+    )
+
+
+def by_cue_figure(table: pd.DataFrame) -> go.Figure:
+    """Accuracy, confidence and confidence at the temperature by tenth of the cue."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lines = (
+        ("accuracy", "", "accuracy", ACCURACY, "circle"),
+        ("confidence", "", "confidence", NEUTRAL, "diamond"),
+        ("confidence", AT, "confidence, at the temperature", RAISES, "x"),
+    )
+    for measure, ends, name, colour, symbol in lines:
+        rows = table[table["measure"] == measure].set_index("subject")
+        there = [each for each in CUES if f"{CUE} {each}{ends}" in rows.index]
+        if there:
+            mine = rows.loc[[f"{CUE} {each}{ends}" for each in there]]
+            trace = points(mine, there, name, colour, symbol)
+            figure.add_trace(trace if name == "accuracy" else trace.update(error_y=None))
+    figure.update_yaxes(range=[0, 1.02], title="share")
+    return finished(figure, height=380)
+
+
+def _reliability(table: pd.DataFrame) -> None:
+    st.markdown("**Accuracy against confidence**")
+    st.plotly_chart(reliability_figure(table), width="stretch", key="reliability")
+    st.caption(
+        "A calibrated model is on the diagonal; below it the model is surer than it is right. "
+        "Intervals (Clopper-Pearson) hold for all bins of a curve at once; both ends of the cue "
+        "are in the legend. Guo et al. 2017."
+    )
+
+
+def reliability_figure(table: pd.DataFrame) -> go.Figure:
+    """Accuracy against mean confidence in bins, of all images and of both ends of the cue."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "color": NEUTRAL})
+    right = table[table["measure"] == "bin_accuracy"]
+    sure = table[table["measure"] == "bin_confidence"].set_index("subject")["value"]
+    of = right["subject"].str.partition(BIN)[0]
+    for name, (title, colour, symbol) in CURVES.items():
+        rows = right[(of == name).to_numpy(bool)]
+        if rows.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=sure.loc[rows["subject"]],
+                y=rows["value"],
+                mode="markers+lines",
+                name=title,
+                visible=True if name == ALL else "legendonly",
+                line={"width": 1, "color": colour},
+                marker={"size": 8, "symbol": symbol, "color": colour},
+                error_y=interval(rows),
+                customdata=rows["n"].tolist(),
+                hovertemplate="confidence %{x:.2f}, accuracy %{y:.2f}, n = %{customdata}"
+                "<extra></extra>",
+            )
+        )
+    figure.update_xaxes(range=[0, 1.02], title="mean confidence")
+    figure.update_yaxes(range=[0, 1.02], title="accuracy")
+    return finished(figure, height=380)
+
+
+def _temperature(table: pd.DataFrame) -> None:
+    """The temperature in words, and what it does to other images."""
+    rows = table[table["measure"] == "temperature"]
+    if rows.empty:
+        return
+    row = rows.iloc[0]
+    errors = table[table["measure"] == "calibration_error"].set_index("subject")["value"]
+    there = [name for name in (ALL, f"{ALL}{AT}") if name in errors.index]
+    moved = " to ".join(f"{errors[name]:.3f}" for name in there)
+    on = blocks.plain(str(row["split"]))
+    st.markdown(
+        f"**Temperature {row['value']:.2f}** {_ends(row)}, fitted on {on}: on the others it takes "
+        f"the calibration error from {moved}. It is one number for all images: the tenths by the "
+        "cue show what it leaves."
+    )
+
+
+def _ensemble(table: pd.DataFrame, models: int) -> None:
+    """What the mean of probabilities changes, overall and at both ends of the cue."""
+    rows = table[table["measure"].isin(["ensemble_accuracy", "ensemble_nll", "ensemble_brier"])]
+    rows = rows[rows["subject"].isin([ALL, f"{CUE} {CUES[0]}", f"{CUE} {CUES[-1]}"])]
+    st.markdown(f"**The mean of {models:d} models' probabilities against this model alone**")
+    cells = rows.assign(
+        shown=[
+            f"{decimals.figure(r['value'], r['unit'], r['low'], r['high'])} {_ends(r)}"
+            for _, r in rows.iterrows()
+        ],
+        title=[MEASURES[name].title.removeprefix("Ensemble: ") for name in rows["measure"]],
+    )
+    blocks.table(
+        cells.pivot(index="subject", columns="title", values="shown").rename_axis("images")
+    )
