@@ -25,8 +25,8 @@ from core.candidates.linear_kinds import PCA  # noqa: E402
 from core.storage.workspace import Workspace  # noqa: E402
 from core.tags.log import TagStore  # noqa: E402
 from core.types import Tag  # noqa: E402
-from core.ui import data  # noqa: E402
 from core.ui.compare import compare  # noqa: E402
+from core.ui.data import data  # noqa: E402
 from core.ui.frame.shell import PAGES  # noqa: E402
 from core.ui.measures import measures  # noqa: E402
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui import data
+from core.ui.data import data
 from core.ui.frame import shell
 
 audit = shell.current_audit()

@@ -78,6 +78,11 @@ class Audit:
         return self.manifest.id
 
     @property
+    def of_data(self) -> Audit:
+        """The audit without what people added to its attributes (:mod:`core.tags.saved_groups`)."""
+        return self
+
+    @property
     def name(self) -> str:
         """Name given by the user."""
         return self.manifest.name

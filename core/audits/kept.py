@@ -35,9 +35,12 @@ class Kept:
     place: Place = AuditFiles.quality_table
     also: Mapping[str, object] = field(default_factory=dict)
     """What else it depends on."""
+    grouped: bool = False
+    """Whether groups that people saved are attributes to it; a new one then computes it again."""
 
     def __call__(self, audit: Audit, report: Reporter = silent) -> pd.DataFrame:
         """The table; a workspace that only shows keeps nothing."""
+        audit = audit if self.grouped else audit.of_data
         known = self.known(audit)
         if known is not None:
             return known
@@ -53,6 +56,7 @@ class Kept:
 
     def path(self, audit: Audit) -> Path:
         """Where the table is, or would be."""
+        audit = audit if self.grouped else audit.of_data
         return self.place(audit.files, self.name, fingerprint(self._depends(audit)))
 
     def _depends(self, audit: Audit) -> dict[str, object]:

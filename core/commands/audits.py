@@ -430,12 +430,12 @@ def export(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     if options.data_root:
         relocate(workspace, workspace.find(options.audit), options.data_root)
     from core.audits import export as writers
-    from core.audits.audit import Audit
     from core.tags.called import names_of
     from core.tags.log import TagStore
+    from core.tags.saved_groups import open_with_groups
     from core.trials.leaning import with_leaning
 
-    opened = Audit.open(workspace, options.audit)
+    opened = open_with_groups(workspace, options.audit)
     out: Path = options.out
     if options.what in TABLES:
         writers.check_ending(out, ".parquet", ".csv")

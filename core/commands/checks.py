@@ -39,17 +39,17 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``check``: every rule on every audit."""
-    from core.audits.audit import Audit
     from core.errors import InputError
     from core.measures.rules import Outcome, read_rules
     from core.report.junit import junit
     from core.storage.files import dumps
+    from core.tags.saved_groups import open_with_groups
 
     read_rules(options.fail_on, options.rules)  # before anything is opened or measured
     for path, ending in ((options.junit, ".xml"), (options.out, ".json")):
         if path is not None and path.suffix != ending:
             raise InputError(f"{path}: the name must end in {ending}")
-    audits = [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)]
+    audits = [open_with_groups(workspace, name) for name in dict.fromkeys(options.audits)]
     found = checked(options, audits, workspace, report)
     document = found.document
     if options.junit:

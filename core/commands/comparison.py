@@ -36,9 +36,10 @@ ANOTHER = {"demo-cues-squeezenet": "packaged:squeezenet1-1"}
 def compare(options: argparse.Namespace, workspace: Workspace, report: Reporter) -> Answer:
     """``compare``: carry tags, measure what is missing, and print the table."""
     from core.audits.audit import Audit
+    from core.tags.saved_groups import open_with_groups
 
     request = CompareRequest.from_options(options)
-    audits = [Audit.open(workspace, name) for name in request.audits]
+    audits = [open_with_groups(workspace, name) for name in request.audits]
     source = request.carry_tags_from
     return compared(
         audits,

@@ -20,10 +20,10 @@ SHOWN = 10
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """Each part that is asked for; it is stored and found again."""
-    from core.audits.audit import Audit
+    from core.tags.saved_groups import open_with_groups
 
     request = DataRequest.from_options(options)
-    audit = Audit.open(workspace, request.audit)
+    audit = open_with_groups(workspace, request.audit)
     result: dict[str, object] = {"audit": audit.id}
     lines: list[str] = []
     for part in request.parts:

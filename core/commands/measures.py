@@ -21,16 +21,16 @@ def measure(options: argparse.Namespace, workspace: Workspace, report: Reporter 
     """``measure``: the table of measures, stored in the audit's folder."""
     import pandas as pd
 
-    from core.audits.audit import Audit
     from core.measures.on_demand import ON_DEMAND
     from core.measures.scores import score as scored
     from core.measures.stored import measured
     from core.tags.decisions import decided
     from core.tags.log import TagStore
+    from core.tags.saved_groups import open_with_groups
     from core.trials.noise import SIGMA
 
     request = MeasureRequest.from_options(options)
-    audit = Audit.open(workspace, request.audit)
+    audit = open_with_groups(workspace, request.audit)
     tables, images = [], None
     if request.what in ON_DEMAND:
         demand = ON_DEMAND[request.what]

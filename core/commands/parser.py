@@ -25,6 +25,7 @@ from core.commands import data_quality, doctor, tracking
 from core.commands import discovering as discover_commands
 from core.commands import explain as explain_commands
 from core.commands import generators as generate_commands
+from core.commands import image_groups as group_commands
 from core.commands import maps as map_commands
 from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
@@ -119,6 +120,12 @@ COMMANDS = {
             "tags: list, add, import, export, agreement",
             tag_commands.run,
             tag_commands.add_parser,
+        ),
+        Command(
+            "groups",
+            "named groups of images: list, add, remove, export",
+            group_commands.run,
+            group_commands.add_parser,
         ),
         Command(
             "measure",

@@ -78,13 +78,13 @@ def add_parser(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -> Answer:
     """``report``: measure what is not measured yet, and write."""
-    from core.audits.audit import Audit
     from core.audits.export import check_ending
     from core.audits.integrity import require_sound
     from core.errors import InputError
     from core.report import appendix
     from core.report.document import compose, render
     from core.report.material import gather
+    from core.tags.saved_groups import open_with_groups
 
     check_ending(options.out, ".html", ".htm")
     for name, ending in (("pdf", ".pdf"), ("appendix", ".zip")):
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, workspace: Workspace, progress: Reporter) -
             raise InputError(f"--{name} {path}: the name must end in {ending}")
     if options.export and options.export[0] not in FORMATS:
         raise InputError(f"--export {options.export[0]!r}: choose {', '.join(FORMATS)}")
-    audits = [Audit.open(workspace, name) for name in dict.fromkeys(options.audits)]
+    audits = [open_with_groups(workspace, name) for name in dict.fromkeys(options.audits)]
     for audit in audits:
         require_sound(audit.folder, progress)
     evidence = [

@@ -206,7 +206,7 @@ def image_table(audit: Audit) -> tuple[ImageTable, pd.DataFrame]:
         source=audit.manifest.data.source,
         root=audit.root,
         frame=rows.drop(columns=list(COMPUTED)),
-        attributes=audit.summary.attributes,
+        attributes=audit.of_data.summary.attributes,
         notes=audit.summary.notes,
         repeated=audit.summary.repeated,
         planted=audit.summary.planted,

@@ -40,6 +40,7 @@ from core.storage.audit_manifest import Manifest
 from core.storage.files import read_json, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
+from core.tags.saved_groups import open_with_groups
 from core.trials.pasted_composites import Composites, held_out_composites
 from core.types import Progress, Reporter, silent
 
@@ -67,7 +68,7 @@ def run_mitigation(
         If the name belongs to something else, or the disk is full.
     """
     workspace.require_writable()
-    parent = Audit.open(workspace, request.audit)
+    parent = open_with_groups(workspace, request.audit)
     if request.name == parent.name:
         raise InputError(f"--name {request.name!r} is the audit itself; give another name")
     chosen = METHODS.chosen(request.method)

@@ -282,6 +282,7 @@ CALIBRATED = OnDemand(
     options=("ensemble",),
     version=3,
     depends=_depends,
+    grouped=True,
 )
 
 CONFIDENCE = Measure(

@@ -55,6 +55,8 @@ class OnDemand:
     """Of the formulas; another one measures again."""
     depends: Depends = nothing_more
     """What else the rows depend on, as JSON can hold it: what is stored, other audits."""
+    grouped: bool = False
+    """Whether groups that people saved are attributes to it; a new one then measures again."""
     images: Callable[[Audit, Decisions], pd.DataFrame] | None = None
     """Images to look at behind the rows, the first ones first, with ``image_id``."""
 
@@ -66,6 +68,7 @@ class OnDemand:
         report: Reporter = silent,
     ) -> pd.DataFrame:
         """The rows (:data:`core.measures.rows.COLUMNS`), made and stored where they are missing."""
+        audit = audit if self.grouped else audit.of_data
         found = self.known(audit, decisions, request)
         if found is not None:
             return found
@@ -86,6 +89,7 @@ class OnDemand:
     def path(self, audit: Audit, decisions: Decisions, request: MeasureRequest) -> Path:
         """Where they are, or would be."""
         asked = [str(getattr(request, name)) for name in self.options]
+        audit = audit if self.grouped else audit.of_data
         more = self.depends(audit, decisions, request)
         parts = {**_base(audit, decisions), "version": self.version, "asked": asked, "more": more}
         return audit.files.measure(self.name, fingerprint(parts))

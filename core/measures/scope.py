@@ -147,7 +147,8 @@ def has(audit: Audit, attribute: str) -> pd.Series:
     InputError
         If the data has no such attribute; those it has are named.
     """
-    name, equals, value = attribute.partition("=")
+    whole = attribute in audit.summary.attributes  # whatever stands in its name
+    name, equals, value = (attribute, "", "") if whole else attribute.partition("=")
     if name not in audit.summary.attributes:
         known = ", ".join(audit.summary.attributes) or "none"
         raise InputError(f"the data has no attribute {name!r}; it has: {known}")

@@ -45,7 +45,7 @@ def _decodable(audit: Audit, report: Reporter) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-decodable = Kept("decodable", COLUMNS, _decodable)
+decodable = Kept("decodable", COLUMNS, _decodable, grouped=True)
 """Every value of an attribute with how well features tell it (:data:`COLUMNS`)."""
 
 

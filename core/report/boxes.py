@@ -86,12 +86,21 @@ def labelled(evidence: Evidence, classes: Sequence[str] = ()) -> list[Labelled]:
     return found
 
 
+def labelled_images(audit: Audit, image_ids: Sequence[str]) -> list[Labelled]:
+    """Some images with their labels and objects, in the order of the audit; no cue is marked."""
+    unknown = {"spuriosity": float("nan"), "rank": float("nan")}
+    images = audit.images.assign(held_out=audit.held_out, **unknown)
+    images["prediction"] = np.array(audit.head.outputs, object)[images["prediction"]]
+    chosen = images[images.index.isin(list(image_ids))].reset_index()
+    return [_image(audit, str(row["label"]), row, {}) for _, row in chosen.iterrows()]
+
+
 def _image(audit: Audit, label: str, row: pd.Series, cues: dict[str, list[Region]]) -> Labelled:
     image_id = row["image_id"]
     image = audit.images.loc[image_id]
     size = (int(image["width"]), int(image["height"]))
     own = object_box(audit, image, size)
-    name = audit.class_facts(label).name
+    name = next((facts.name for facts in audit.classes if facts.label == label), label)
     objects = [Region(name, "object", own)] if own else []
     known = row["spuriosity"] == row["spuriosity"]
     facts: dict[str, str | float | bool | None] = {

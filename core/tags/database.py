@@ -90,6 +90,18 @@ IMAGE_EVENTS = Table(
     Column("label", String(500), nullable=True),
 )
 
+GROUP_EVENTS = Table(
+    "group_events",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(MOMENT), nullable=False),
+    Column("annotator", String(LONGEST), nullable=False),
+    Column("audit_id", String(32), nullable=False, index=True),
+    Column("name", String(LONGEST_CALLED), nullable=False),
+    Column("how", Text, nullable=False),
+    Column("image_ids", Text, nullable=True),  # a list as JSON; null: it was taken back
+)
+
 MIGRATED = Table(
     "tag_migrations",
     _metadata,
@@ -127,6 +139,11 @@ def _create_images(connection: Connection) -> None:
     IMAGE_EVENTS.create(connection, checkfirst=True)
 
 
+def _create_groups(connection: Connection) -> None:
+    """The log of groups of images that people gave a name to."""
+    GROUP_EVENTS.create(connection, checkfirst=True)
+
+
 def _add_columns(*names: str) -> Callable[[Connection], None]:
     """Columns that are empty for older entries; those that are there already stay."""
 
@@ -146,6 +163,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_columns("previous"),
     _add_columns("called"),
     _create_images,
+    _create_groups,
 )
 """Number 1 and so on; entries are only ever added."""
 

@@ -18,6 +18,7 @@ from core.storage.spreadsheet import csv_bytes
 from core.tags.called import Names
 from core.tags.decisions import Decisions, spuriosity_of
 from core.ui.frame import blocks, look, opened, state
+from core.ui.frame.saving import save_group
 from core.ui.frame.words import help_on
 from core.ui.kit import figures
 from core.ui.kit.gallery import gallery
@@ -77,6 +78,8 @@ def browse(audit: Audit, found: Decisions) -> None:
         mime="text/csv",
         icon=":material/download:",
     )
+    how = f"Ranking of {label}, {state.get('by') or EVERY}"
+    save_group(audit, table["image_id"].tolist(), how, "ranking")
     state.publish(PARAMETERS)
     if clicked:
         component = chosen.key.short

@@ -16,9 +16,10 @@ from core.quality.near_duplicates import near_duplicates
 from core.storage.workspace import Workspace
 from core.tags.image_verdicts import KEEP, RELABEL, ImageVerdicts
 from core.tags.log import TagStore
+from core.tags.saved_groups import SavedGroups
 from core.types import Tag
-from core.ui import data
-from core.ui.data import VIEWS
+from core.ui.data import data
+from core.ui.data.data import DRAWN
 from tests.pages.conftest import Open, address, galleries, gallery, healthy
 
 
@@ -38,10 +39,10 @@ def test_what_is_not_looked_at_is_offered(
 ) -> None:
     started = []
     monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
-    for view in VIEWS:
+    for view in DRAWN:
         app = healthy(opened("data", audit=audit.id, look_at=view), "Data")
         app.button(key=f"run-data-{view}").click().run()
-    assert started == [["data", audit.id, "--what", v] for v in VIEWS]
+    assert started == [["data", audit.id, "--what", v] for v in DRAWN]
 
 
 def test_keys_say_what_becomes_of_a_label(
@@ -98,3 +99,25 @@ def test_slices_say_where_a_class_errs(
     assert "60 % wrong, the rest of the class 10 %" in said
     assert "shows less of component 2" in said
     assert [p["image_id"] for p in gallery(app)["pictures"]] == ids
+
+
+def test_a_group_is_saved_and_sliced_by(
+    audit: Audit, workspace: Workspace, opened: Open, doubted: list[str]
+) -> None:
+    app = healthy(opened("data", audit=audit.id), "Data")
+    app.text_input(key="group-name-doubted").set_value("a *star* <b>")
+    healthy(app.button(key="group-save-doubted").click().run(), "Data")
+    groups = SavedGroups(TagStore.open(workspace))
+    assert set(groups.standing(audit.id)["a *star* <b>"].image_ids or ()) == set(doubted)
+    view = {"look_at": "groups", "saved": "a *star* <b>"}
+    app = healthy(opened("data", audit=audit.id, **view), "Data")
+    assert {p["image_id"] for p in gallery(app)["pictures"]} == set(doubted)
+    assert address(app)["saved"] == "a *star* <b>"
+    app = healthy(opened("map", audit=audit.id, saved="a *star* <b>"), "Map of the images")
+    assert "3 images selected" in [s.value for s in app.subheader]
+    colours = app.selectbox(key="w_colour").options
+    assert any("group a" in str(option) for option in colours)
+    app = healthy(opened("data", audit=audit.id, **view), "Data")
+    next(b for b in app.button if b.label == "Take the group back").click().run()
+    assert groups.standing(audit.id) == {}
+    assert "No group yet" in " ".join(m.value for m in healthy(app, "Data").markdown)

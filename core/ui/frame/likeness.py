@@ -12,6 +12,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.audits.audit_requests import SearchRequest
 from core.ui.frame import blocks, state, working
+from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import gallery
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _show(audit: Audit, found: pd.DataFrame, key: str, explain: str = "") -> Non
     likeness = found["likeness"].tolist()
     badges = {name: f"{value:.2f}" for name, value in zip(ids, likeness, strict=True)}
     shown = blocks.photos(audit, ids, badges=badges)
+    how = f"Search for {state.get(TEXT)!r}" if key == "found" else "More like others"
+    save_group(audit, ids, how, key)
     picked = gallery(shown, key=key, size=140, label="Images that are alike, most alike first")
     if picked:
         label = explain or str(audit.images.at[picked, "label"])

@@ -12,7 +12,7 @@ from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
 from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
-from core.errors import InputError
+from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import Manifest
 from core.storage.workspace import Workspace
 from core.types import FloatArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.models.model import Model
+    from core.tags.saved_groups import SavedGroups
 
 _model_lock = threading.Lock()
 
@@ -35,15 +36,37 @@ def open_audit(audit_id: str) -> Audit:
     files = workspace().files(audit_id)
     version = files.summary.stat().st_mtime_ns if files.summary.exists() else 0
     manifest = files.manifest.stat().st_mtime_ns if version else 0
-    return _open_audit(str(workspace().root), audit_id, version, manifest)
+    return _open_audit(str(workspace().root), audit_id, version, manifest, _newest_group(audit_id))
 
 
 @lru_cache(maxsize=16)
-def _open_audit(root: str, audit_id: str, version: int, manifest: int) -> Audit:
+def _open_audit(root: str, audit_id: str, version: int, manifest: int, group: int) -> Audit:
     del manifest  # part of the key only
-    audit = Audit(Workspace.default(root).folder(audit_id))
+    from core.tags.saved_groups import with_groups
+
+    groups = saved_groups().standing(audit_id) if group else {}
+    audit = with_groups(Workspace.default(root).folder(audit_id), groups)
     _versions[audit] = version
     return audit
+
+
+def saved_groups() -> SavedGroups:
+    """The groups of images that people saved in this process's workspace."""
+    from core.tags.log import TagStore
+    from core.tags.saved_groups import SavedGroups
+
+    return SavedGroups(TagStore.open(workspace()))
+
+
+def _newest_group(audit_id: str) -> int:
+    """Changes with every group of an audit; 0 as well where the tags cannot be read.
+
+    What is wrong with them is said where they are shown; pages of images stay.
+    """
+    try:
+        return saved_groups().newest(audit_id)
+    except WorkspaceError:
+        return 0
 
 
 _versions: WeakKeyDictionary[Audit, int] = WeakKeyDictionary()

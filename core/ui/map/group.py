@@ -16,6 +16,7 @@ from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.tags.called import Names
 from core.ui.frame import blocks, cards, likeness, look, opened, pictures, state, tagged
+from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import Card, gallery
 from core.ui.map.colours import View, drawn
 from core.ui.map.map import PARAMETERS
@@ -40,6 +41,7 @@ def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
         parts.append(f"{len(counts) - 8} more classes")
     st.subheader(f"{len(ids):,} images selected")
     st.markdown(" · ".join(parts))
+    save_group(audit, ids, "Selected on the map", "map")
     audited = blocks.class_names(audit)
     labels = [label for label in counts.index if label in audited]
     if not labels:

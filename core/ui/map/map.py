@@ -24,7 +24,7 @@ from core.ui.map.colours import OF_ATTRIBUTE, View, colours, drawn, spurious
 
 PARAMETERS = [
     *("audit", "scope", "projection", "colour", "class", "component", "kind"),
-    *(likeness.SWITCH, likeness.TEXT),
+    *(likeness.SWITCH, likeness.TEXT, "saved"),
     *look.PARAMETERS,
 ]
 ALL = "features"
@@ -190,11 +190,12 @@ def chart(audit: Audit, view: View) -> list[str]:
     """Draw the map; returns the ids of the selected images, sorted like the map."""
     token = f"{audit.id}/{view.scope}/{view.found.facts.key}"
     rows = drawn(audit, view.found)
-    chosen = rows.index.isin(_selected(token))
+    chosen = rows.index.isin(_selected(audit, token))
     shown = colours(audit, view, rows)
 
     def select(ids: list[str]) -> None:
         st.session_state[SELECTED] = {"of": token, "ids": ids}
+        state.put("saved", "")
         state.put("group", "")  # the class with most images of the new group
 
     clicked = scatter(
@@ -227,12 +228,17 @@ def _projection(view: View) -> str:
     return PROJECTIONS.get(view.projection, "spectral coordinates")
 
 
-def _selected(token: str) -> list[str]:
+def _selected(audit: Audit, token: str) -> list[str]:
+    """What a lasso chose, or the saved group that the address names."""
     kept = st.session_state.get(SELECTED) or {}
-    return list(kept["ids"]) if kept.get("of") == token else []
+    if kept.get("of") == token and not state.get("saved"):
+        return list(kept["ids"])
+    group = getattr(audit, "groups", {}).get(state.get("saved"))
+    return list(group.image_ids or ()) if group else []
 
 
 def _clear() -> None:
+    state.put("saved", "")
     st.session_state[SELECTED] = None
 
 

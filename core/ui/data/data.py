@@ -29,16 +29,20 @@ from core.quality.near_duplicates import near_duplicates, shared_values
 from core.storage.files import there
 from core.storage.spreadsheet import csv_bytes
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
+from core.ui.data.groups import CHOSEN, groups
 from core.ui.frame import blocks, cards, state, tagged, working
+from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import gallery
 
-PARAMETERS = ["audit", "look_at", "doubt"]
+GROUPS = "groups"
+PARAMETERS = ["audit", "look_at", "doubt", CHOSEN]
 VIEWS = {
     "labels": "Labels",
     "copies": "Copies",
     "shortcuts": "What tells the label",
     "attributes": "Attributes in the features",
     "slices": "Error slices",
+    GROUPS: "Saved groups",
 }
 EXAMPLES = 4
 SLICES, IN_SLICE = 10, 12
@@ -52,6 +56,10 @@ def browse(audit: Audit) -> None:
     view = state.choose(
         st.segmented_control, "What", "look_at", VIEWS, label_visibility="collapsed"
     )
+    if view == GROUPS:
+        groups(audit)
+        state.publish(["audit", "look_at", CHOSEN])
+        return
     _, draw = DRAWN[view]
     found = _known(audit, view)
     if found is None:
@@ -59,7 +67,7 @@ def browse(audit: Audit) -> None:
         _offer(audit, view)
         return
     draw(audit, found)
-    state.publish(PARAMETERS if view == "labels" else PARAMETERS[:2])
+    state.publish(PARAMETERS[:3] if view == "labels" else PARAMETERS[:2])
 
 
 def _known(audit: Audit, view: str) -> pd.DataFrame | None:
@@ -113,6 +121,7 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
         blocks.empty("No label is doubted", "What the heads say agrees with the labels.")
     else:
         _queue(audit, found, doubtful, said)
+        save_group(audit, doubtful["image_id"].tolist(), "Labels that are doubted", "doubted")
     if len(verdicts):
         st.caption("What was decided, as a manifest for the next audit:")
         _file(audit, "labels", lambda: manifest_of(audit, verdicts))
@@ -343,6 +352,7 @@ def _slices(audit: Audit, found: pd.DataFrame) -> None:
         st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
         cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
         clicked = gallery(cells, key=f"slice-{row.label}", size=110, label=f"Slice of {row.label}")
+        save_group(audit, row.image_ids, f"Error slice of {row.label}", f"slice-{row.label}")
         if clicked:
             state.go("pages/image.py", image=clicked, explain=row.label)
     if len(found) > SLICES:

@@ -1,0 +1,1 @@
+"""The page Data: a module for each part of it."""
