@@ -99,7 +99,7 @@ GROUP_EVENTS = Table(
     Column("audit_id", String(32), nullable=False, index=True),
     Column("name", String(LONGEST_CALLED), nullable=False),
     Column("how", Text, nullable=False),
-    Column("image_ids", Text, nullable=True),  # a list as JSON; null: it was taken back
+    Column("image_ids", Text, nullable=True),  # one a line; null: it was taken back
 )
 
 MIGRATED = Table(

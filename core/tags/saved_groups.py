@@ -7,7 +7,6 @@ so that whatever is sliced by attributes is sliced by groups.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -136,7 +135,7 @@ class SavedGroups:
         self, annotator: str, audit_id: str, name: str, how: str, ids: list[str] | None
     ) -> SavedGroup:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        by, listed = person(annotator), None if ids is None else json.dumps(ids)
+        by, listed = person(annotator), None if ids is None else "\n".join(ids)
         entry = insert(GROUP_EVENTS).values(
             at=at, annotator=by, audit_id=audit_id, name=name, how=how, image_ids=listed
         )
@@ -149,11 +148,11 @@ class SavedGroups:
 def _read(row: dict[str, Any]) -> SavedGroup:
     try:
         listed = row["image_ids"]
-        ids = None if listed is None else tuple(json.loads(listed))
+        ids = None if listed is None else tuple(listed.split("\n"))
         texts = [row["at"], row["annotator"], row["name"], *(ids or ())]
         if all(readable_text(value) for value in texts):
             return SavedGroup(**{**row, "image_ids": ids})
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError):  # it is no text
         pass
     raise WorkspaceError(
         f"row {ascii(row['id'])[:20]} of the table {GROUP_EVENTS.name} cannot be understood; "

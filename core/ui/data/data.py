@@ -352,7 +352,7 @@ def _slices(audit: Audit, found: pd.DataFrame) -> None:
         st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
         cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
         clicked = gallery(cells, key=f"slice-{row.label}", size=110, label=f"Slice of {row.label}")
-        save_group(audit, row.image_ids, f"Error slice of {row.label}", f"slice-{row.label}")
+        save_group(audit, list(row.image_ids), f"Error slice of {row.label}", f"slice-{row.label}")
         if clicked:
             state.go("pages/image.py", image=clicked, explain=row.label)
     if len(found) > SLICES:

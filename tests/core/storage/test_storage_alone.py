@@ -33,6 +33,7 @@ OPENERS = {"Audit", "Image", "TagStore", "archive", "file", "webbrowser", "zipfi
 
 THEIRS = {
     "core/audits/export.py": "the file that --out names",
+    "core/commands/image_groups.py": "the list of images that a user names",
     "core/commands/reports.py": "the report that --out names",
     "core/corrections/audit_generator.py": "the images that --out names",
     "core/corrections/card.py": "the card beside an exported model",
