@@ -222,6 +222,10 @@ class Preprocess:
     """``kept`` or ``scaled``: which of two networks it is at a size that it was not published for
     (:func:`core.models.input_size.at_size`); empty where there is only one."""
 
+    shrink: bool = False
+    """Whether large JPEGs are decoded at a fraction of their size
+    (:func:`core.data.preprocess.least_size`)."""
+
     @property
     def black_and_white(self) -> tuple[float, float] | None:
         """``levels`` as a pair, None where they are empty."""

@@ -35,6 +35,7 @@ from core.types import FloatArray, Preprocess
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
     from PIL import Image
 
     from core.models.model import Model
@@ -270,16 +271,34 @@ class Audit:
         from core.data.decode import large_alone, read_image
         from core.data.foreign import read_foreign
 
+        path = self._there(image_id)
+        if self._uploaded(image_id):
+            return read_foreign(path, self.preprocess.black_and_white).image
+        with large_alone(path):
+            return read_image(path, levels=self.preprocess.black_and_white).image
+
+    def pixels(self, image_id: str) -> NDArray[np.uint8]:
+        """What the encoder sees of an image, (h, w, 3), as in the pass; raises like :meth:`image`.
+
+        An upload is decoded whole.
+        """
+        from core.data.decode import large_alone
+        from core.data.preprocess import apply, as_seen
+
+        if not self.preprocess.shrink or self._uploaded(image_id):
+            return apply(self.preprocess, self.image(image_id))
+        path = self._there(image_id)
+        with large_alone(path):
+            return as_seen(self.preprocess, path)[0]
+
+    def _there(self, image_id: str) -> Path:
         path = self.path(image_id)
         if not path.exists():
             raise UnreadableImageError(
                 f"{path} is not there any more; if the data moved: python -m core show "
                 f"{self.name!r} --data-root NEW"
             )
-        if self._uploaded(image_id):
-            return read_foreign(path, self.preprocess.black_and_white).image
-        with large_alone(path):
-            return read_image(path, levels=self.preprocess.black_and_white).image
+        return path
 
     def load_model(self, *, exported: bool = False) -> Model:
         """The audited model with the head that is explained, on its device, at its precision.
@@ -299,7 +318,8 @@ class Audit:
                 f"the weights of {facts.name} are not those of audit {self.name!r}; restore "
                 "them, or run the audit again under another name"
             )
-        model.preprocess = replace(model.preprocess, levels=self.preprocess.levels)
+        own = self.preprocess
+        model.preprocess = replace(model.preprocess, levels=own.levels, shrink=own.shrink)
         model.use_head(self.head)
         if exported:
             return model
@@ -334,16 +354,13 @@ class Audit:
             return stored_values(read_array(files.maps))
         if self.store.has_maps(image_ids):
             return self.store.maps(image_ids)
-        from core.data.preprocess import apply
         from core.features.extract import encode_padded
 
         model = model or self.load_model()
         size = self.manifest.compute.batch_size
         parts = []
         for start in range(0, len(image_ids), size):
-            pixels = [
-                apply(self.preprocess, self.image(i)) for i in image_ids[start : start + size]
-            ]
+            pixels = [self.pixels(i) for i in image_ids[start : start + size]]
             batch = size if padded else len(pixels)
             maps = encode_padded(model, np.stack(pixels), batch).maps
             assert maps is not None
@@ -409,10 +426,9 @@ class Audit:
 
     def contributions(self, direction: FloatArray, image_id: str, model: Model) -> FloatArray:
         """What channels and places add to q . phi of an image, (C, h, w), to first order."""
-        from core.data.preprocess import apply
         from core.explain.contributions import contributions
 
-        return contributions(model, apply(self.preprocess, self.image(image_id)), direction)
+        return contributions(model, self.pixels(image_id), direction)
 
     def _of_contributions(
         self,
@@ -459,13 +475,12 @@ class Audit:
     def _approximate(
         self, candidate: Functional, image_ids: Sequence[str], model: Model | None
     ) -> FloatArray:
-        from core.data.preprocess import apply
         from core.explain.attribution import attribute
 
         model = model or self.load_model()
         found = []
         for image_id in image_ids:
-            pixels = apply(self.preprocess, self.image(image_id))
+            pixels = self.pixels(image_id)
             direction = self.slope(candidate, [image_id], model)[0]
             found.append(attribute(model, pixels, direction, "grad_cam"))
         return np.stack(found)

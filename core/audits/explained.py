@@ -20,7 +20,6 @@ import numpy as np
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.data.preprocess import apply
 from core.errors import InputError, SpurioscopeError, WorkspaceError
 from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question, Value
 from core.statistics.seeds import image_seed
@@ -164,7 +163,7 @@ class _Room:
         )  # fmt: skip
         if not image_id:
             return asks
-        pixels = apply(audit.preprocess, audit.image(image_id))
+        pixels = audit.pixels(image_id)
         return replace(asks, pixels=pixels, direction=self._direction(image_id))
 
     @property
@@ -216,7 +215,7 @@ class _Room:
         found = []
         for image_id in image_ids:
             try:
-                found.append(apply(self.audit.preprocess, self.audit.image(image_id)))
+                found.append(self.audit.pixels(image_id))
             except SpurioscopeError:
                 continue
         return found

@@ -140,6 +140,7 @@ def _prepare(
     said = narrowed(table, model, reading)
     old = workspace.named(request.default_name)
     model.preprocess = _with_levels(model.preprocess, table, old)
+    model.preprocess = _with_shrinking(model.preprocess, request, old)
     head, reason = choose_head(request.head, table, model, reading, said)
     compute = choose_compute(request, old, model, table, keep_head=head == "keep")
     preprocess = StoredPreprocess(**asdict(model.preprocess))
@@ -200,6 +201,13 @@ def _with_levels(preprocess: Preprocess, table: ImageTable, old: Manifest | None
         return preprocess
     found = old.preprocess.levels if old is not None else levels_of(table)
     return replace(preprocess, levels=found or ())
+
+
+def _with_shrinking(
+    preprocess: Preprocess, request: AuditRequest, old: Manifest | None
+) -> Preprocess:
+    """Decoding large JPEGs smaller where that is asked for; an old audit goes on as it began."""
+    return replace(preprocess, shrink=request.shrink or bool(old and old.preprocess.shrink))
 
 
 def choose_head(

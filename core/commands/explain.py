@@ -134,8 +134,6 @@ def _pixels(audit: Audit, image_id: str) -> np.ndarray:
     """What the encoder sees of an image; nothing of none."""
     import numpy as np
 
-    from core.data.preprocess import apply
-
     if not image_id:
         return np.zeros((0, 0, 3), np.uint8)
-    return apply(audit.preprocess, audit.image(image_id))
+    return audit.pixels(image_id)

@@ -320,7 +320,8 @@ def _changed(folder: Path, manifest: Manifest) -> Model:
 
     facts, checkpoint = manifest.model, AuditFiles(folder).checkpoint
     model = load_model(facts.name, checkpoint=checkpoint, reading=manifest.reading)
-    model.preprocess = replace(model.preprocess, levels=manifest.preprocess.levels)
+    own = manifest.preprocess
+    model.preprocess = replace(model.preprocess, levels=own.levels, shrink=own.shrink)
     return model
 
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -46,6 +46,14 @@ WORDS = re.compile(r"(?!.*(\bb['\"]|(?<!-)\d|\d\d|object))[A-Za-z][A-Za-z0-9 ,.:
 ORIENTATION = 0x0112
 """Tag of EXIF that says how an image is turned."""
 
+SIDEWAYS = (5, 6, 7, 8)
+"""Its values of images that are stored on their side."""
+
+MIRRORED = (2, 4, 5, 7)
+
+SHRUNK = "decoded at a fraction"
+"""Entry of what is known of an image: its upright size as a whole, and its box."""
+
 NO_MEMORY = "decoder error -9"
 """What Pillow says where libtiff refuses a tile or strip for its size, or finds no memory."""
 
@@ -55,6 +63,10 @@ DECODER_ERRORS = (
     *(Warning, Image.DecompressionBombError),
 )
 """What Pillow's decoders are known to raise for damaged files."""
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +80,22 @@ class Decoded:
     height: int
     digest: str
     """BLAKE2b of the file's bytes, 32 hex digits."""
+    box: Box | None = None
+    """Where the whole picture is in one decoded at a fraction, whose last row and column may stand
+    for less than a pixel; None: everywhere."""
 
 
-def read_image(path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = None) -> Decoded:
+Least = Callable[[int, int], tuple[int, int]]
+"""From width and height of an upright image to those that what is decoded has to have at least."""
+
+
+def read_image(
+    path: Path,
+    most: int = MAX_PIXELS,
+    *,
+    levels: Levels | None = None,
+    least: Least | None = None,
+) -> Decoded:
     """Decode an image to upright 8-bit RGB. Safe to call from many threads.
 
     The orientation in its metadata is applied once; of an animation the first frame is taken;
@@ -82,6 +107,8 @@ def read_image(path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = No
     most : pixels of the largest image that is decoded.
     levels : values that are black and white in images of more than 8 bits; None: 16-bit levels are
         divided by 257, floating-point ones are in [0, 1] or [0, 255].
+    least : where given, a JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that
+        is no smaller than this; its decoder leaves the finest detail out.
 
     Raises
     ------
@@ -90,7 +117,8 @@ def read_image(path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = No
         without the path, so that equal reasons can be counted; callers name the file.
     """
     data = read_bytes(path)
-    image, deep = opened(data, most)
+    image, deep = opened(data, most, least)
+    shrunk = image.info.pop(SHRUNK, None)
     try:
         if deep:
             rgb = eight_bits(image, data, levels)
@@ -100,7 +128,8 @@ def read_image(path: Path, most: int = MAX_PIXELS, *, levels: Levels | None = No
             rgb = _rgb(image)
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
-    return Decoded(image=rgb, width=rgb.width, height=rgb.height, digest=_digest(data))
+    (width, height), box = shrunk or (rgb.size, None)
+    return Decoded(image=rgb, width=width, height=height, digest=_digest(data), box=box)
 
 
 def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
@@ -118,7 +147,9 @@ def read_upright(path: Path, most: int = MAX_PIXELS) -> tuple[Image.Image, str]:
     return image, _digest(data)
 
 
-def opened(data: bytes, most: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
+def opened(
+    data: bytes, most: int = MAX_PIXELS, least: Least | None = None
+) -> tuple[Image.Image, bool]:
     """An image in its own mode, as it was stored, and whether it holds more than 8 bits."""
     try:
         image = _identified(data, most)
@@ -126,6 +157,8 @@ def opened(data: bytes, most: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
         if pixels > most:
             raise UnreadableImageError(_too_large(pixels, most))
         deep = is_deep(image)  # what is decoded forgets it
+        if least is not None and image.format == "JPEG":
+            _shrink(image, least)
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries have cut-off files filled up
         image.load()
     except UnreadableImageError:
@@ -133,6 +166,29 @@ def opened(data: bytes, most: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
     except DECODER_ERRORS as error:
         raise UnreadableImageError(_reason(error)) from error
     return image, deep
+
+
+def _shrink(image: Image.Image, least: Least) -> None:
+    """Have a JPEG decoded at a fraction of its size, in place, unless it is stored mirrored.
+
+    Its upright size and its box once it is upright are kept.
+    """
+    turned = image.getexif().get(ORIENTATION, 1)
+    sideways = turned in SIDEWAYS
+    upright = image.size[::-1] if sideways else image.size
+    wanted = least(*upright)
+    if turned in MIRRORED or not (
+        drafted := image.draft(None, wanted[::-1] if sideways else wanted)
+    ):
+        return
+    _, (_, _, right, bottom) = drafted
+    away, below = image.width - right, image.height - bottom
+    boxes = {
+        3: (away, below, image.width, image.height),
+        6: (below, 0, image.height, right),
+        8: (0, away, bottom, image.width),
+    }
+    image.info[SHRUNK] = upright, boxes.get(turned, (0, 0, right, bottom))
 
 
 def _identified(data: bytes, most: int) -> Image.Image:
@@ -155,7 +211,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         raise UnreadableImageError("the file does not exist")
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
             return (image.height, image.width) if turned else (image.width, image.height)
     except UnidentifiedImageError:
         return read_upright(path)[0].size

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from core.config import MAX_PIXELS
+from core.data.decode import Box, Decoded, read_image
 from core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ RESAMPLING = {
     "box": Image.Resampling.BOX,
     "hamming": Image.Resampling.HAMMING,
 }
+
+GAP = 2
+"""How many times as large as it is resized to a JPEG is decoded at least."""
 
 STRIP = 4
 """An image with too long a long side is first cut to this many times what the crop can show."""
@@ -60,6 +66,42 @@ def crop_box(p: Preprocess, width: int, height: int) -> tuple[float, float, floa
     across, down = width / new_width, height / new_height
     right, bottom = left + p.input_size[1], top + p.input_size[0]
     return left * across, top * down, right * across, bottom * down
+
+
+def as_seen(p: Preprocess, path: Path) -> tuple[NDArray[np.uint8], Decoded]:
+    """What the encoder sees of a file, (h, w, 3) uint8, and what was decoded.
+
+    Raises
+    ------
+    UnreadableImageError
+        As :func:`core.data.decode.read_image`.
+    """
+    least = partial(least_size, p) if p.shrink else None
+    decoded = read_image(path, levels=p.black_and_white, least=least)
+    if decoded.box is None:
+        return apply(p, decoded.image), decoded
+    seen = _crop(p, decoded.image, _view(p, decoded.width, decoded.height), decoded.box)
+    return np.array(seen, dtype=np.uint8), decoded
+
+
+def least_size(p: Preprocess, width: int, height: int) -> tuple[int, int]:
+    """Width and height below which a JPEG is not decoded: GAP times those it is resized to.
+
+    What a decoder gives at a fraction is no exact mean; resizing it by GAP at least leaves little
+    of that. Features still move by .02 of their deviation (median of EfficientNet-Lite0 on photos
+    enlarged 8 and 16 times), so nothing is decoded so unless it is asked for.
+    """
+    across, down = _resized(p, width, height)
+    if across * down > MAX_PIXELS:  # its ends are cut
+        return width, height
+    return GAP * across, GAP * down
+
+
+def _crop(p: Preprocess, image: Image.Image, view: View, box: Box) -> Image.Image:
+    """The crop of what a box of an image, the whole picture, is resized to."""
+    (width, height), left, top = view
+    image = image.resize((width, height), RESAMPLING[p.interpolation], box=box)
+    return image.crop((left, top, left + p.input_size[1], top + p.input_size[0]))
 
 
 def apply(p: Preprocess, image: Image.Image) -> NDArray[np.uint8]:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from core.data.decode import read_image
-from core.data.preprocess import apply
+from core.data.preprocess import as_seen
 from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
 from core.features.shards import FeatureStore, Shard, storable, stored_values
@@ -62,8 +61,7 @@ class Prepared:
 def prepare(path: Path, preprocess: Preprocess) -> Prepared:
     """Decode one image and bring it to the encoder's size."""
     try:
-        decoded = read_image(path, levels=preprocess.black_and_white)
-        pixels = apply(preprocess, decoded.image)
+        pixels, decoded = as_seen(preprocess, path)
     except UnreadableImageError as error:
         return Prepared(
             np.zeros((*preprocess.input_size, 3), np.uint8),

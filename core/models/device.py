@@ -152,7 +152,7 @@ def choose_precision(
     What each did, in the order tried; only the last can hold.
     """
     found: list[Tried] = []
-    exact = _features(model, batch)
+    exact = features_of(model, batch)
     for precision in candidates:
         found.append(_try(model, precision, exact, batch, labels, keep_head=keep_head))
         if found[-1].holds:
@@ -172,10 +172,10 @@ def _try(
     decide = own_decisions(model) if keep_head else nearest_mean(exact, labels)
     try:
         lower = copy.deepcopy(model).to(model.device, precision)
-        first = tried(precision, exact[:FIRST], _features(lower, batch[:FIRST]), decide)
+        first = tried(precision, exact[:FIRST], features_of(lower, batch[:FIRST]), decide)
         if len(exact) > FIRST and first.typical > DISTANCE:
             return first  # most of these are beyond the limit: more than one in a hundred of all
-        return tried(precision, exact, _features(lower, batch), decide)
+        return tried(precision, exact, features_of(lower, batch), decide)
     except (RuntimeError, NotImplementedError) as error:
         reason = "".join(str(error).splitlines()[:1])[:160]
         return Tried(precision, len(exact), float("inf"), 0, float("inf"), reason)
@@ -188,7 +188,8 @@ def own_decisions(model: Model) -> Decide:
     )
 
 
-def _features(model: Model, batch: Tensor) -> FloatArray:
+def features_of(model: Model, batch: Tensor) -> FloatArray:
+    """Features (n, D) float32 of images, a few at a time."""
     parts = [
         model.encode(batch[start : start + FIRST]).features.float().cpu().numpy()
         for start in range(0, len(batch), FIRST)

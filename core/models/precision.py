@@ -117,6 +117,8 @@ def in_words(compute: Compute) -> str:
     measured = any(entry["precision"] == precision for entry in compute.tried)
     if precision != "fp32" and not measured:
         text += "; how far its figures are from those of fp32 was not measured"
+    if compute.shrunk:
+        text += f", {compute.shrunk}"
     if not compute.runtime_reason:
         return text
     return f"{text}, run by {RUNTIME_TITLES[compute.runtime]} ({compute.runtime_reason})"

@@ -14,7 +14,6 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, heatmaps_of
-from core.data.preprocess import apply
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import union
 from core.explain.overlays import Style, heat_png, spotlight_png
@@ -129,7 +128,7 @@ def draw(
 
     Lit is their union, as trials cut it out; coloured is their sum, with a line around the union.
     """
-    photo = Image.fromarray(apply(audit.preprocess, audit.image(image_id)))
+    photo = Image.fromarray(audit.pixels(image_id))
     photo = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     if maps is None:
         return photo

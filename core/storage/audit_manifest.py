@@ -19,6 +19,7 @@ class StoredPreprocess(Preprocess, JsonValue):
     colours: str = later("rgb")
     levels: tuple[float, ...] = later(())
     windows: str = later("")
+    shrink: bool = later(False)
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class Compute(JsonValue):
     """What runs the forward passes (:data:`core.models.runtime.RUNTIMES`)."""
     runtime_reason: str = later("")
     """Why that runtime."""
+    shrunk: str = later("")
+    """What decoding large JPEGs at a fraction of their size did to a sample, in words."""
     compared: Mapping[str, Any] | None = later(None)
     """What ONNX Runtime did to a sample (:class:`core.models.runtime.Compared`)."""
 

@@ -16,7 +16,6 @@ from core.audits.audit import Audit
 from core.audits.subject import fitting_rows
 from core.candidates.candidate import Candidate, heatmaps_of
 from core.data.masks import crop_mask, read_mask
-from core.data.preprocess import apply
 from core.explain.heatmaps import union
 from core.features.extract import cores, encode_padded, in_order
 from core.trials.paste import sample
@@ -49,7 +48,7 @@ class Seen:
         with self._locks[hash(image_id) % len(self._locks)]:  # two threads may want it at once
             known = self._pixels.get(image_id)
             if known is None:
-                known = apply(self.audit.preprocess, self.audit.image(image_id))
+                known = self.audit.pixels(image_id)
                 if known.nbytes <= self._room:
                     self._room -= known.nbytes
                     self._pixels[image_id] = known
@@ -77,7 +76,7 @@ def pictures(audit: Audit, image_ids: Sequence[str]) -> Iterator[np.ndarray]:
     """What the encoder sees of each image, (h, w, 3) uint8, decoded in threads."""
 
     def one(image_id: str) -> np.ndarray:
-        return apply(audit.preprocess, audit.image(image_id))
+        return audit.pixels(image_id)
 
     return in_order(one, image_ids, workers=min(8, cores()), ahead=32)
 

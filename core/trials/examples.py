@@ -11,7 +11,7 @@ import numpy as np
 
 from core.data.decode import read_image
 from core.data.masks import box_mask, crop_mask, read_mask
-from core.data.preprocess import apply
+from core.data.preprocess import apply, as_seen
 from core.data.table import BOX
 from core.errors import InputError
 from core.types import BoolArray, IntArray, Progress, Reporter, silent
@@ -147,8 +147,10 @@ def read_examples(
     pixels = np.zeros((n, *size, 3), np.uint8)
     objects, cues = np.zeros((n, *size), bool), np.zeros((n, *size), bool)
     for i, row in enumerate(rows):
-        image = read_image(root / str(row["path"]), levels=preprocess.black_and_white).image
-        pixels[i] = apply(preprocess, image)
+        path = root / str(row["path"])
+        image = read_image(path, levels=preprocess.black_and_white).image
+        small = preprocess.shrink
+        pixels[i] = as_seen(preprocess, path)[0] if small else apply(preprocess, image)
         objects[i] = _object_of(row, root, image, preprocess)
         cues[i] = _mask_of(row, "cue_mask", root, image, preprocess)
         if i % 32 == 0:

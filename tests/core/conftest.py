@@ -67,16 +67,16 @@ def listed(tmp_path):
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many images were decoded and encoded; set to 0 to count anew."""
     seen = {"decoded": 0, "encoded": 0}
-    read, encode = core.features.extract.read_image, core.features.extract.encode_padded
+    read, encode = core.features.extract.as_seen, core.features.extract.encode_padded
 
-    def counted_read(path: Path, **more: Any) -> Any:
+    def counted_read(preprocess: Any, path: Path) -> Any:
         seen["decoded"] += 1
-        return read(path, **more)
+        return read(preprocess, path)
 
     def counted_encode(model: Any, pixels: np.ndarray, batch_size: int) -> Any:
         seen["encoded"] += len(pixels)
         return encode(model, pixels, batch_size)
 
-    monkeypatch.setattr(core.features.extract, "read_image", counted_read)
+    monkeypatch.setattr(core.features.extract, "as_seen", counted_read)
     monkeypatch.setattr(core.features.extract, "encode_padded", counted_encode)
     return seen

@@ -18,6 +18,7 @@ import core.features.extract
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import WorkspaceError
+from core.features.extract import encode_padded
 from core.storage.files import locked, read_json
 from core.storage.workspace import Workspace
 from tests.conftest import Server, draw, tiny_request
@@ -334,3 +335,25 @@ def test_maps_beyond_the_budget_are_not_kept(
     candidate = arrays.candidate("pca", 0)
     found = audit.heatmaps(candidate, arrays.image_ids)
     assert found.mean((1, 2)) == pytest.approx(np.asarray(arrays.alpha[:, 0]), abs=1e-5)
+
+
+def test_decoding_smaller_is_part_of_what_an_audit_is(
+    folder: Path, workspace: Workspace, rng: np.random.Generator
+) -> None:
+    for path in folder.rglob("*.jpg"):
+        draw(path, (200, 60, 60) if path.parent.name == "red" else (60, 60, 200), rng, size=512)
+    plain = run_audit(tiny_request(folder, name="plain"), workspace)
+    audit = run_audit(tiny_request(folder, shrink=True), workspace)
+    assert audit.manifest.fingerprint != plain.manifest.fingerprint
+    assert "shrink" not in plain.manifest.parts.preprocessing.to_json()
+    assert "large JPEGs decoded smaller" in audit.manifest.compute.shrunk
+    assert set(audit.images["width"]) == {512}
+    first = audit.images.index[0]
+    model = audit.load_model()
+    again = encode_padded(model, audit.pixels(first)[None], 4).features[0].numpy()
+    assert np.array_equal(again, audit.features([first])[0])
+    assert not np.array_equal(again, plain.features([first])[0])
+    draw(folder / "test" / "red" / "new.jpg", (255, 0, 0), rng, size=512)
+    assert run_audit(tiny_request(folder), workspace).preprocess.shrink  # goes on as it began
+    with pytest.raises(WorkspaceError, match="preprocessing was"):
+        run_audit(tiny_request(folder, name="plain", shrink=True), workspace)

@@ -69,6 +69,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "device": ("cuda:1", "-odd"),
         "precision": ("fp32", "tf32", "bf16"),
         "runtime": ("eager", "onnx"),
+        "shrink": (True,),
         "batch_size": (1, 256),
         "workers": (3,),
         "limit_per_class": (7,),

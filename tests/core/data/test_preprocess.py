@@ -1,11 +1,13 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from core.data import preprocess
-from core.data.preprocess import apply, crop_box
+from core.data.decode import read_image
+from core.data.preprocess import GAP, apply, as_seen, crop_box, least_size
 from core.errors import ModelError
 from core.types import Preprocess
 
@@ -152,3 +154,33 @@ def test_unknown_settings_are_named():
 
 def test_result_can_be_written_to():
     assert apply(model(8), noise(9, 9)).flags.writeable
+
+
+@pytest.mark.parametrize("turned", [1, 3, 6, 8])
+def test_large_jpegs_are_decoded_smaller_where_that_is_asked_for(tmp_path, turned):
+    path, p = tmp_path / "large.jpg", replace(model(32), shrink=True)
+    rough = noise(15, 10).resize((900, 600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    rough.save(path, quality=95, exif=exif)
+    upright = (600, 900) if turned in (6, 8) else (900, 600)
+    pixels, decoded = as_seen(p, path)
+    assert (decoded.width, decoded.height) == upright
+    assert decoded.image.size == tuple(-(-side // 8) for side in upright)  # 113 x 75
+    assert all(a >= b for a, b in zip(decoded.image.size, least_size(p, *upright), strict=True))
+    whole = apply(p, read_image(path).image)
+    assert pixels.shape == whole.shape == (32, 32, 3)
+    assert np.abs(pixels.astype(int) - whole).mean() < 1
+    assert np.abs(pixels.astype(int) - whole)[:, [0, -1]].mean() < 2  # the borders are in place
+    assert not np.array_equal(pixels, whole)
+    assert np.array_equal(as_seen(replace(p, shrink=False), path)[0], whole)
+
+
+def test_what_is_small_or_no_jpeg_is_decoded_whole(tmp_path):
+    p = replace(model(32), shrink=True)
+    noise(GAP * 36 * 2 - 1, 200).save(tmp_path / "small.jpg")
+    noise(900, 600).save(tmp_path / "large.png")
+    for name in ("small.jpg", "large.png"):
+        pixels, decoded = as_seen(p, tmp_path / name)
+        assert (decoded.width, decoded.height) == decoded.image.size
+        assert np.array_equal(pixels, apply(p, read_image(tmp_path / name).image))
