@@ -42,6 +42,20 @@ def pairs_of(flag: str, texts: Sequence[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+SET_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}")
+"""What a set may be called: its folder is."""
+
+
+def check_set_names(names: Sequence[str]) -> None:
+    """Raise InputError where one cannot be the name of a set."""
+    for name in names:
+        if not SET_NAME.fullmatch(name):
+            raise InputError(
+                f"--also {name!r}: call a set by letters, digits, dots, dashes, plus signs and "
+                "underscores, at most 64, the first a letter or a digit"
+            )
+
+
 @dataclass(frozen=True)
 class AuditRequest(Request, ReadingOptions):
     """What the user asked for; the command line and the form fill the same fields."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import check_set_names
 from core.audits.evaluation_set import EvaluationSet, SetFacts, evaluation_sets
 from core.audits.integrity import mend, remake_plans
 from core.audits.run import joined, plan_of, with_free_names
@@ -29,19 +29,6 @@ from core.types import TRAIN, ImageTable, Progress, Reporter, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
-
-NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}")
-"""What a set may be called: its folder is."""
-
-
-def check_set_names(names: Sequence[str]) -> None:
-    """Raise InputError where one cannot be the name of a set."""
-    for name in names:
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"--also {name!r}: call a set by letters, digits, dots, dashes, plus signs and "
-                "underscores, at most 64, the first a letter or a digit"
-            )
 
 
 def add_sets(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.audits.audit_requests import AuditRequest, DemoRequest
+from core.audits.audit_requests import AuditRequest, DemoRequest, check_set_names
 from core.audits.audit_summary import Summary
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
@@ -126,7 +126,7 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
 
 
 def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
-    from core.audits.set_pass import add_sets, check_set_names
+    from core.audits.set_pass import add_sets
     from core.trials.leaning import measure_leaning
 
     began = time.perf_counter()

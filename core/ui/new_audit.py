@@ -8,7 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from core.audits.audit_requests import ARITHMETICS, ENGINES, AuditRequest
+from core.audits.audit_requests import (
+    ARITHMETICS,
+    ENGINES,
+    AuditRequest,
+    check_set_names,
+    pairs_of,
+)
 from core.audits.reading_options import ORDERS, number_of, numbers_of, sides_of
 from core.config import COMPONENTS
 from core.data.open import canonical
@@ -77,6 +83,7 @@ def form() -> AuditRequest | None:
             name=name.strip() or None,
             head=head,
             checkpoint=permitted(checkpoint) if checkpoint else None,
+            also=_further(settings.pop("also")),
             **settings,
             **{key: READ[key](text) for key, text in reading.items() if text},
         )
@@ -119,7 +126,28 @@ def _settings() -> dict[str, Any]:
             help="By the rule: the fewest of 4 to 10 beyond which one more explains less than "
             "2 % more.",
         ),
+        "also": st.text_area(
+            "Further sets of images",
+            placeholder="imagenetv2=/path/to/folder",
+            help="One NAME=DATA a line, such as ImageNetV2, -A or -R: the model is judged on them, "
+            "nothing is learnt from them.",
+            height=68,
+        ),
     }
+
+
+def _further(text: str) -> dict[str, str]:
+    """Sets of images by name, of lines NAME=DATA.
+
+    Raises
+    ------
+    InputError
+        If a line is none, or a path may not be read.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = pairs_of("Further sets", lines)
+    check_set_names(list(found))
+    return {name: canonical(data) for name, data in found.items()}
 
 
 READ: dict[str, Callable[[str], Any]] = {

@@ -18,7 +18,7 @@ from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.text import html
-from core.ui.measures import calibration, factors, leant_on, ood
+from core.ui.measures import calibration, corruptions, factors, leant_on, ood, sets
 from core.ui.measures import figures as measure_figures
 
 PARAMETERS = ["audit", "view", "part", "with", "set", "what", "classes", "order", "rows", "of"]
@@ -31,12 +31,15 @@ VIEWS = {
     LEANS_ON: "What it leans on",
     SURE: "Calibration",
     ODD: "Out of distribution",
+    "sets": "Other sets",
+    "corruptions": "Corruptions",
 }
 ALONE = {
     DECIDES: factors.measured,
     LEANS_ON: leant_on.show,
     SURE: calibration.show,
     ODD: ood.show,
+    **{"sets": sets.show, "corruptions": corruptions.show},
 }
 """Views of a table of their own, or of an offer to measure it."""
 

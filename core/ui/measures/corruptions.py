@@ -1,0 +1,110 @@
+"""Blocks of the page Measures: accuracy, calibration and the gap along corruptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.data.corruptions import CORRUPTIONS, SEVERITIES
+from core.measures.corruption_figures import CLEAN, CORRUPTED, EVERY, GAP_CHANGE, subject
+from core.measures.measure import POINTS
+from core.measures.measure_requests import MeasureRequest
+from core.measures.registry import MEASURES
+from core.trials.corrupted import IMAGES, expected_minutes
+from core.ui.frame import blocks, state, tagged, working
+from core.ui.kit.palette import CLASSES, NEUTRAL
+from core.ui.measures.figures import finished, interval
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+FIGURES = {
+    "accuracy": "Accuracy",
+    "corrupted_gap": "Gap by the cue",
+    "overconfidence": "Overconfidence",
+    "nll": "NLL",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
+}
+
+
+def show(audit: Audit) -> pd.DataFrame | None:
+    """Curves along the severities, or an offer to compute them; the table where there is one."""
+    decisions, request = tagged.decisions(audit), MeasureRequest(audit.id, CORRUPTED.name)
+    table = CORRUPTED.known(audit, decisions, request)
+    if table is None:
+        with blocks.sentences():
+            minutes = expected_minutes(audit, decisions)
+            blocks.empty(
+                "Not measured with these tags yet",
+                f"Up to {IMAGES:,} held-out images are corrupted in {len(CORRUPTIONS)} ways at "
+                f"{len(SEVERITIES)} severities each and shown to the model: about "
+                f"{max(minutes, 1):,.0f} min on one core without a GPU, less with one. It can be "
+                "stopped and goes on where it was.",
+                icon=":material/blur_on:",
+            )
+            working.offer(
+                request,
+                f"{audit.name}: {CORRUPTED.title}",
+                f"Measure {blocks.plain(CORRUPTED.title)}",
+                key="run-corruptions",
+                primary=True,
+            )
+        return None
+    there = [name for name in FIGURES if (table["measure"] == name).any()]
+    name = state.choose(
+        st.segmented_control, "Along the severities", "part", there, format_func=FIGURES.__getitem__
+    )
+    st.plotly_chart(curves(table, name), width="stretch", key=f"corruptions-{name}")
+    meaning = MEASURES[name]
+    st.caption(f"{blocks.plain(meaning.meaning)} Source: {blocks.plain(meaning.source)}.")
+    _change(table)
+    return table
+
+
+def _change(table: pd.DataFrame) -> None:
+    """In words whether the gap between images with and without the cue moves."""
+    worst = subject(EVERY, SEVERITIES[-1])
+    found = table[(table["measure"] == GAP_CHANGE.name) & (table["subject"] == worst)]
+    for row in found.to_dict("records"):
+        st.markdown(
+            f"At the highest severity the gap by the cue is {row['value']:+.1f} points "
+            f"[{row['low']:+.1f}, {row['high']:+.1f}] from what it was"
+            f"{' (not certain)' if row['reading'] else ''}."
+        )
+
+
+def curves(table: pd.DataFrame, name: str) -> go.Figure:
+    """A figure along the severities, a thin line per kind and the mean of all with intervals."""
+    import plotly.graph_objects as go
+
+    rows = table[table["measure"] == name].set_index("subject")
+    figure, dashes = go.Figure(), ("solid", "dash", "dot", "dashdot")
+    for place, (kind, corruption) in enumerate({**CORRUPTIONS, EVERY: None}.items()):
+        names = [n for n in (CLEAN, *(subject(kind, s) for s in SEVERITIES)) if n in rows.index]
+        part = rows.loc[names]
+        if len(part) < 2:
+            continue
+        whole = corruption is None
+        figure.add_trace(
+            go.Scatter(
+                x=[0 if n == CLEAN else int(n.rpartition(" ")[2]) for n in names],
+                y=part["value"],
+                name=EVERY if corruption is None else corruption.words,
+                mode="lines+markers",
+                error_y=interval(part) if whole else None,
+                line={
+                    "width": 4 if whole else 1.5,
+                    "dash": "solid" if whole else dashes[place // len(CLASSES) % len(dashes)],
+                    "color": NEUTRAL if whole else CLASSES[place % len(CLASSES)],
+                },
+            )
+        )
+    unit = MEASURES[name].unit
+    figure.update_xaxes(title="severity (0: as it was)", tickvals=[0, *SEVERITIES])
+    title = "percentage points" if unit == POINTS else FIGURES[name].lower()
+    figure.update_yaxes(title=title, zeroline=unit == POINTS)
+    return finished(figure, height=460)

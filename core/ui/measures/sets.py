@@ -1,0 +1,148 @@
+"""Blocks of the page Measures: named evaluation sets, and a form that adds one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from core.audits.audit import Audit
+from core.audits.audit_requests import AuditRequest
+from core.audits.evaluation_set import evaluation_sets
+from core.data.named_sets import KNOWN
+from core.data.open import canonical
+from core.measures.measure_requests import MeasureRequest
+from core.measures.registry import MEASURES
+from core.measures.set_figures import CUE_SHIFT, DROP, ORIGINAL, SET_GAP, SETS
+from core.ui.frame import blocks, tagged, working
+from core.ui.kit.palette import CLASSES, NEUTRAL
+from core.ui.kit.text import drawn
+from core.ui.measures.figures import finished, interval
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
+
+
+def show(audit: Audit) -> pd.DataFrame | None:
+    """Every set beside the audit's own images, and by the cues; the table where there is one."""
+    sets = evaluation_sets(audit)
+    if not sets:
+        blocks.empty(
+            "No further set of images yet",
+            "Does it hold elsewhere? Add a folder such as ImageNetV2, -A, -R or -Sketch, or photos "
+            "of your own with the same classes. Nothing is learnt from them, and no figure of this "
+            "audit changes.",
+            icon=":material/travel_explore:",
+        )
+        _form(audit)
+        return None
+    table = SETS.known(audit, tagged.decisions(audit), MeasureRequest(audit.id, SETS.name))
+    if table is None:
+        blocks.empty(
+            "Not measured with these tags yet",
+            f"{sum(len(found.images) for found in sets.values()):,} images of {len(sets)} sets, by "
+            "their stored features: seconds, a minute for ImageNet's 1,000 classes.",
+            icon=":material/travel_explore:",
+        )
+        working.offer(
+            MeasureRequest(audit.id, SETS.name),
+            f"{audit.name}: {SETS.title}",
+            f"Measure {blocks.plain(SETS.title)}",
+            key="run-sets",
+            primary=True,
+        )
+    else:
+        _drawn(table)
+    _form(audit)
+    return table if table is None else table[table["measure"] != "note"]
+
+
+def _drawn(table: pd.DataFrame) -> None:
+    """Accuracies, drops in words, and what the cue has to do with them."""
+    notes = table.loc[table["measure"] == "note", "note"].tolist()
+    if notes:
+        with st.expander(f"Notes ({len(notes)})"):
+            st.markdown("\n".join(f"- {blocks.plain(text)}" for text in notes))
+    rows = table[(table["label"] == "") & table["measure"].isin(["accuracy", ORIGINAL.name])]
+    words = {"accuracy": "the set", ORIGINAL.name: "own held-out images of its classes"}
+    rows = rows.assign(place=rows["subject"], what=rows["measure"].map(words))
+    st.plotly_chart(_dots(rows, "accuracy", ends=[0, 1.02]), width="stretch", key="sets")
+    for row in table[table["measure"] == DROP.name].to_dict("records"):
+        st.markdown(
+            f"**{blocks.plain(row['subject'])}**: {row['value']:+.1f} points "
+            f"[{row['low']:+.1f}, {row['high']:+.1f}] between both"
+            f"{', not certain' if row['reading'] == 'not certain' else ''}."
+        )
+    _said(DROP.name)
+    for measure, title in (
+        (SET_GAP, "Accuracy where images of the set show most of the cue, minus where least"),
+        (CUE_SHIFT, "How much more of the cue the set shows than the audit's own images"),
+    ):
+        of = table[(table["measure"] == measure.name) & (table["label"] != "")]
+        if len(of):
+            st.markdown(f"**{title}**")
+            shown = of.assign(place=of["class_name"], what=of["subject"])
+            st.plotly_chart(
+                _dots(shown, measure.unit or "standard deviations", zero=True),
+                width="stretch",
+                key=measure.name,
+            )
+            _said(measure.name)
+
+
+def _dots(
+    rows: pd.DataFrame, title: str, *, ends: list[float] | None = None, zero: bool = False
+) -> go.Figure:
+    """Values with their intervals: a line of dots per ``place``, a symbol per ``what``."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for place, (what, part) in enumerate(rows.groupby("what", sort=False)):
+        figure.add_trace(
+            go.Scatter(
+                x=part["value"].tolist(),
+                y=[drawn(name) for name in part["place"]],
+                name=drawn(what),
+                mode="markers",
+                error_x=interval(part),
+                marker={
+                    "size": 10,
+                    "symbol": SYMBOLS[place % len(SYMBOLS)],
+                    "color": CLASSES[place % len(CLASSES)],
+                },
+                hovertemplate="%{y}: %{x:.3f}<extra>%{fullData.name}</extra>",
+            )
+        )
+    if zero:
+        figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
+    figure.update_xaxes(title=title, range=ends, zeroline=False)
+    figure.update_yaxes(autorange="reversed", zeroline=False)
+    return finished(figure, height=170 + 42 * rows["place"].nunique())
+
+
+def _said(name: str) -> None:
+    meaning = MEASURES[name]
+    st.caption(f"{blocks.plain(meaning.meaning)} Source: {blocks.plain(meaning.source)}.")
+
+
+def _form(audit: Audit) -> None:
+    """A name and a folder; the job that adds them."""
+    if not blocks.may_run():
+        return
+    with st.expander("Add a set of images"):
+        left, right = st.columns([1, 3])
+        known = ", ".join(known.name for known in KNOWN)
+        name = left.text_input(
+            "Its name",
+            placeholder="imagenetv2",
+            help=f"Yours to choose; known by name, with their classes: {blocks.plain(known)}.",
+        )
+        data = right.text_input("Its images", placeholder="/path/to/folder or manifest.csv")
+        if not name.strip() or not data.strip():
+            return
+        with blocks.sentences():
+            request = AuditRequest(name=audit.name, also={name.strip(): canonical(data.strip())})
+            working.offer(request, request.title, "Add it", key="run-also", primary=True)
