@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,14 @@ IMAGES = 8
 
 
 def judged(audit: Audit, label: str, count: int = IMAGES, seed: int = 0) -> pd.DataFrame:
-    """A row per attribution and figure, of those images that were judged.
+    """:func:`table_of` of those images that were judged and are stored."""
+    asked = Asked.of("trust", label, seed=seed)
+    found = {i: stored(audit, asked, i) for i in drawn(audit, label, count, seed)}
+    return table_of(audit, {i: said for i, said in found.items() if said is not None})
+
+
+def table_of(audit: Audit, said: Mapping[str, Explanation]) -> pd.DataFrame:
+    """A row per attribution and figure, of images by id with what was judged of them.
 
     Returns
     -------
@@ -36,21 +43,17 @@ def judged(audit: Audit, label: str, count: int = IMAGES, seed: int = 0) -> pd.D
     ``low`` and ``high`` (95 %, by bootstrap over images; NaN of one image), ``n``.
     """
     found: dict[tuple[str, str], list[float]] = {}
-    asked = Asked.of("trust", label, seed=seed)
-    for image_id in drawn(audit, label, count, seed):
-        said = stored(audit, asked, image_id)
-        for name, figures in _judged(said).items():
+    for image_id, one in said.items():
+        for name, figures in _judged(one).items():
             for figure in FIGURES:
                 found.setdefault((name, figure), []).append(figures[figure])
-            share = energy(audit, image_id, said.arrays[f"map-{name}"]) if said else np.nan
+            share = energy(audit, image_id, one.arrays[f"map-{name}"])
             found.setdefault((name, ENERGY), []).append(share)
     rows = [_row(name, figure, values) for (name, figure), values in found.items()]
     return pd.DataFrame(rows, columns=["method", "figure", "value", "low", "high", "n"])
 
 
-def _judged(said: Explanation | None) -> dict[str, dict[str, float]]:
-    if said is None:
-        return {}
+def _judged(said: Explanation) -> dict[str, dict[str, float]]:
     every = said.facts["judged"]
     assert isinstance(every, dict)
     return every

@@ -21,7 +21,7 @@ class MeasureRequest(Request):
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
         "--cue-images; or what all leaves out: calibration, ood, sets, corruptions, priors, "
-        "agreement, universal, evidence",
+        "agreement, universal, evidence, trust",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")

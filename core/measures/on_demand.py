@@ -119,6 +119,7 @@ OWN = (
     "core.measures.agreement_figures:AGREEMENT",
     "core.measures.universal_figures:UNIVERSAL",
     "core.measures.part_evidence:EVIDENCE",
+    "core.measures.heatmap_figures:HEATMAPS",
 )
 """Where this project's own stand."""
 

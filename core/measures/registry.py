@@ -78,6 +78,8 @@ OWN = (
     *_in("cost", "PARAMETERS", "IMAGES_PER_SECOND"),
     *_in("leans", "PUT_IN", "LEAN", "TAKEN_AWAY"),
     *_in("subset_figures", "RIGHT", "WRONG", "ON_BEST", "BORDER", "CUE"),
+    *_in("heatmap_figures", "COMPLETE", "SOUND", "MEAN_COMPLETE", "MEAN_SOUND", "INSERTION"),
+    *_in("heatmap_figures", "DELETION", "FILL", "STABLE", "SECONDS", "POINTING"),
     *_in("factors", "DECIDED_BY", "INTERACTION", "COMPOSED", "SHAPE_BIAS", "BACKGROUND_GAP"),
     *_in("prior_figures", "ACCURACY", "AGREEMENT", "GAP"),
     *_in("agreement_figures", "SCORE", "RECOGNISED", "DROP"),

@@ -10,7 +10,7 @@ class are filled alike, with the flat fill that tells the model least of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -138,6 +138,32 @@ def where(table: pd.DataFrame) -> FloatArray:
     for removed, left in zip(table["removed"], table["left"], strict=True):
         found[_last(removed, left)] += 1
     return (found / max(len(table), 1)).reshape(SIDE, SIDE)
+
+
+class MostOften(NamedTuple):
+    """The patch that most subsets of a class hold."""
+
+    place: tuple[int, int]
+    """Row and column."""
+    images: int
+    p: float
+    """Chance that some patch is held by as many where every subset lies anywhere."""
+
+
+def most_often(table: pd.DataFrame) -> MostOften:
+    """The patch that is in most subsets; held against subsets of the same sizes anywhere.
+
+    A patch is then in each with the share of the image that it is, and in at least k of n with at
+    most the chance of a binomial of their mean, where k is above that mean (Hoeffding 1956);
+    corrected for all patches (Bonferroni).
+    """
+    from scipy.stats import binom
+
+    held = np.round(where(table) * len(table)).astype(int)
+    place = np.unravel_index(int(held.argmax()), held.shape)
+    k, n, share = int(held.max()), len(table), float(table["left"].mean()) / held.size
+    above = float(binom.sf(k - 1, n, share)) if k > n * share + 1 else 1.0
+    return MostOften((int(place[0]), int(place[1])), k, min(above * held.size, 1.0))
 
 
 def _last(removed: Sequence[int], left: int) -> IntArray:

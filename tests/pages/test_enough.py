@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
 from core.audits.explained import explain, stored
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.models.load import load_model
+from core.storage.workspace import Workspace
+from core.tags.log import TagStore
+from core.trials.outcomes import Outcomes
+from core.types import Tag
 from core.ui.frame import pictures
 from core.ui.kit.text import plain
 from tests.pages.conftest import Open, address, gallery, healthy
@@ -64,6 +71,36 @@ def test_it_is_closed_offered_and_shown(
     missing = f"{audit.id}/{class_idx}/blur/{image_id}.png"
     assert pictures.render("kept", missing, {"groups": "1", "dims": "1", "v": "0"}) is None
     assert stored(audit, asked, image_id) is not None
+
+
+def test_where_it_lies_on_average_is_a_view_of_measures(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = audit.classes[0].label
+    TagStore.open(Workspace(audit.folder.parents[1])).add(
+        "ann", audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS
+    )
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
+    app = healthy(opened("measures", audit=audit.id, view="subsets"), "Measures")
+    app.button(key="subsets").click().run()
+    assert started == [["measure", audit.id, "--what", "subsets"]]
+    table = pd.DataFrame(
+        {
+            **{"removed": [list(range(196))[::-1]] * 12, "left": [2] * 12, "size": [2 / 196] * 12},
+            **{"border": [1.0] * 12, "fill": ["own"] * 12},
+        }
+    )
+    monkeypatch.setattr(Outcomes, "subsets", lambda _, of: table if of == label else None)
+    app = healthy(opened("measures", audit=audit.id, view="subsets"), "Measures")
+    (said,) = (m.value for m in app.markdown if "row 1, column 1 of 14" in m.value)
+    assert "1.0 % of an image on average, filled with the image's own mean colour" in plain(said)
+    assert "100 % of it at the border; most often" in said
+    assert "in 12 of 12 images, p" in said
+    assert said.endswith("0.001")
+    (cell,) = gallery(app)["pictures"]
+    assert cell["caption"] == f"{audit.classes[0].name} · 12 images"
+    assert address(app)["view"] == "subsets"
 
 
 def _alpha(png: bytes) -> object:

@@ -18,11 +18,12 @@ from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.text import html
-from core.ui.measures import calibration, corruptions, factors, leant_on, ood, sets
+from core.ui.measures import calibration, corruptions, factors, leant_on, ood, sets, subsets
 from core.ui.measures import figures as measure_figures
 
 PARAMETERS = ["audit", "view", "part", "with", "set", "what", "classes", "order", "rows", "of"]
 DECIDES, LEANS_ON, SURE, ODD = "factors", "priors", "calibration", "ood"
+ENOUGH = "subsets"
 VIEWS = {
     "table": "Table",
     "gaps": "Classes by gap",
@@ -33,6 +34,7 @@ VIEWS = {
     ODD: "Out of distribution",
     "sets": "Other sets",
     "corruptions": "Corruptions",
+    ENOUGH: "How little is enough",
 }
 ALONE = {
     DECIDES: factors.measured,
@@ -40,6 +42,7 @@ ALONE = {
     SURE: calibration.show,
     ODD: ood.show,
     **{"sets": sets.show, "corruptions": corruptions.show},
+    ENOUGH: subsets.section,
 }
 """Views of a table of their own, or of an offer to measure it."""
 

@@ -11,10 +11,17 @@ import pytest
 from core.audits.audit import Audit
 from core.audits.explained import Asked, drawn, explain
 from core.audits.judged import FIGURES, energy, judged
+from core.errors import ModelError
+from core.explain import trust
 from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.explain.faithfulness import best, completeness, composed, order_of, soundness
 from core.explain.trust import Case, judge
+from core.measures.heatmap_figures import BY_FIGURE, HEATMAPS, IMAGES
+from core.measures.measure_requests import MeasureRequest
 from core.models.model import Model
+from core.storage.workspace import Workspace
+from core.tags.decisions import decided
+from core.tags.log import TagStore
 from tests.tiny import load_tiny
 
 
@@ -135,3 +142,31 @@ def test_a_candidate_is_not_judged(mine: Audit) -> None:
     asked = Asked.of("trust", label, CandidateKey(label, "pca", 0))
     ((_, said),) = explain(mine, asked, drawn(mine, label, 1), load_tiny().use_head(mine.head))
     assert "leave the candidate" in str(said)
+
+
+def test_a_class_is_judged_as_a_table_of_measures(
+    mine: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of some methods here; what fails is told once, and what is stored is not judged anew."""
+    monkeypatch.setattr("core.measures.heatmap_figures.sample", lambda labels, _: labels[:1])
+    monkeypatch.setattr("core.explain.trust._names", lambda _: ["exact", "input_x_gradient"])
+    judged_one = trust.judge
+
+    def judge(case: Case, method: str) -> object:
+        if method == "input_x_gradient":
+            raise ModelError("it has no slope")
+        return judged_one(case, method)
+
+    monkeypatch.setattr(trust, "judge", judge)
+    decisions = decided(mine, TagStore.open(Workspace(tmp_path)))
+    table = HEATMAPS.table(mine, decisions, MeasureRequest(mine.id, "trust"))
+    (said,) = table.loc[table["measure"] == "note", "note"]
+    assert said == "input_x_gradient: it has no slope"
+    rows = table[table["measure"] != "note"]
+    assert set(rows["subject"]) == {"Exact map"}
+    assert set(rows["label"]) == {mine.classes[0].label}
+    known = judged(mine, mine.classes[0].label, IMAGES).set_index("figure")["value"]
+    for row in rows.to_dict("records"):
+        assert row["value"] == known[row["measure"].removeprefix("heatmap_")]
+        assert "filled with the mean colour, a blur and another image" in row["note"]
+    assert {m.name for m in BY_FIGURE.values()} >= set(rows["measure"])

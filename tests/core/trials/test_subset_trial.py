@@ -21,6 +21,7 @@ from core.trials.subset_trial import (
     DRAWN,
     SIDE,
     WRONG,
+    most_often,
     on_cue,
     subset_ids,
     where,
@@ -85,3 +86,23 @@ def test_other_tags_keep_the_subsets(planted: Audit) -> None:
     one, two = Outcomes(planted, decisions), Outcomes(planted, untagged)
     assert one.path(SUBSETS, "leaf") == two.path(SUBSETS, "leaf")
     assert one.path(ON_CUE, "leaf") != two.path(ON_CUE, "leaf")
+
+
+def made_up(held: np.ndarray) -> pd.DataFrame:
+    """Subsets (n, 196) as a table: what is held goes last."""
+    removed = [np.argsort(row, kind="stable").tolist() for row in held]
+    return pd.DataFrame({"removed": removed, "left": held.sum(axis=1).astype(int)})
+
+
+def test_subsets_that_lie_anywhere_are_seldom_said_to_be_in_one_place() -> None:
+    """Sizes differ from image to image; the patch that is chosen is paid for."""
+    rng = np.random.default_rng(0)
+    shares = rng.uniform(0.02, 0.4, (300, 16, 1))
+    found = [most_often(made_up(rng.random((16, SIDE * SIDE)) < share)) for share in shares]
+    assert np.mean([one.p < 0.05 for one in found]) < 0.05
+    held = rng.random((16, SIDE * SIDE)) < 0.1
+    held[:, 3 * SIDE + 5] = True
+    one = most_often(made_up(held))
+    assert (one.place, one.images) == ((3, 5), 16)
+    assert one.p < 1e-6
+    assert most_often(made_up(np.ones((4, SIDE * SIDE), bool))).p == 1
