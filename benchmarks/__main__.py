@@ -105,7 +105,8 @@ def main() -> int:
         told = {name: said[name] for name in OPTIONS.get(part, ()) if name in said}
         lines = in_own_process(part, told)
         title = [f"## {PARTS[part]}", "", measured(), ""]
-        table = [*title, "| what | measured | target | |", "|---|---|---|---|"]
+        head = lines[0].head if lines else Line.head
+        table = [*title, f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         tables[PARTS[part]] = "\n".join([*table, *(line.row() for line in lines), ""])
         print(tables[PARTS[part]], flush=True)
         missed |= any(line.holds is False for line in lines)

@@ -9,7 +9,9 @@ stands a map drawn at random, smooth, which knows nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -26,7 +28,7 @@ CONTROL = "random"
 
 
 def run() -> list[Line]:
-    """A line per attribution and figure, means over the photos."""
+    """A line per attribution with every figure, means over the photos."""
     from core.explain.attribution import ATTRIBUTIONS, Attribution
 
     if CONTROL not in ATTRIBUTIONS:
@@ -35,22 +37,38 @@ def run() -> list[Line]:
                 name=CONTROL, title="Random map", text="", source="", explain=lambda *_: drawn()
             )
         )
-    model, cases = photographed()
-    lines = []
-    for name in ATTRIBUTIONS:
-        figures = measured(cases, name)
-        for figure in FIGURES:
-            lines.append(line(ATTRIBUTIONS[name].title, name, figure, figures[figure]))
-    return lines
+    _, cases = photographed()
+    return [
+        judgement(name, ATTRIBUTIONS[name].title, measured(cases, name)) for name in ATTRIBUTIONS
+    ]
 
 
-def line(title: str, name: str, figure: str, value: float) -> Line:
+@dataclass(frozen=True)
+class Judgement(Line):
+    """A method with all of its figures in one row."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    head: ClassVar[Sequence[str]] = (
+        *("method", *(figure.replace("_", " ") for figure in FIGURES)),
+        *("energy to hold", ""),
+    )
+
+    def row(self) -> str:
+        """As a row of a Markdown table."""
+        verdict = {True: "holds", False: "**missed**", None: ""}[self.holds]
+        digits = {"energy": ".1f", "seconds": ".1f"}
+        cells = [format(self.figures[name], digits.get(name, ".2f")) for name in FIGURES]
+        return f"| {' | '.join([self.what, *cells, self.target, verdict])} |"
+
+
+def judgement(name: str, title: str, figures: Mapping[str, float]) -> Judgement:
     """What is held: that exact maps and LRP see the cue, and that a random map does not."""
-    if figure == "energy" and name in ("exact", "lrp"):
-        return Line(f"{title}: {figure}", value, "> 1.5", "x", value > 1.5)
-    if figure == "energy" and name == CONTROL:
-        return Line(f"{title}: {figure}", value, "0.5 to 1.5", "x", 0.5 < value < 1.5)
-    return Line(f"{title}: {figure}", value, "", "s" if figure == "seconds" else "")
+    energy, target, holds = figures["energy"], "", None
+    if name in ("exact", "lrp"):
+        target, holds = "> 1.5", energy > 1.5
+    elif name == CONTROL:
+        target, holds = "0.5 to 1.5", 0.5 < energy < 1.5
+    return Judgement(title, energy, target, "x", holds, figures)
 
 
 def drawn() -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,8 @@ class Line:
     unit: str = ""
     holds: bool | None = None
     """None: printed for information, nothing to hold."""
+    head: ClassVar[Sequence[str]] = ("what", "measured", "target", "")
+    """Of the columns of its table."""
 
     def row(self) -> str:
         """As a row of a Markdown table."""

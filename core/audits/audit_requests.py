@@ -369,9 +369,10 @@ class DiscoverRequest(Request):
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
     method: str = option(
         "spray",
-        "spray: clusters of explanations; else pictures of candidates, by the method of explain of "
+        "spray: clusters of explanations; relmax: images that candidates mattered most to, beside "
+        "those that show most of them; else pictures of candidates, by the method of explain of "
         "this name",
-        choices=["spray", "look", "npfv", "fourier", "attack"],
+        choices=["spray", "relmax", "look", "npfv", "fourier", "attack"],
     )
     class_name: str | None = option(
         None, "of this class (label, name or #index) instead of all", "--class", metavar="NAME"
@@ -386,9 +387,14 @@ class DiscoverRequest(Request):
         None, "how many in each space (default: by the eigengap)", type=int, metavar="N"
     )
     neighbours: int = option(10, "of an image in the graph", type=int, metavar="K")
-    kind: str = option("pca", "of pictures: which candidates are drawn", metavar="KIND")
+    kind: str = option(
+        "pca", "of pictures and relmax: which candidates are looked at", metavar="KIND"
+    )
     count: int = option(
-        10, "of pictures: how many of a class, the first by eigenvalue", type=int, metavar="N"
+        10,
+        "of pictures and relmax: how many of a class, the first by eigenvalue",
+        type=int,
+        metavar="N",
     )
     seed: int = option(0, "of groups and pictures", type=int)
     out: Path | None = option(

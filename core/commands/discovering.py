@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from core.audits.audit import Audit
     from core.candidates.key import CandidateKey
 
+RELMAX, EXAMPLES = "relmax", 8
+"""The method of reference images, and how many of a kind there are of a candidate."""
+
 PICTURE = 224
 """Pixels along a side of a mean overlay that is written."""
 
@@ -32,6 +35,8 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         labels = [audit.class_facts(request.class_name).label]
     if request.method == "spray":
         return _strategies(audit, labels, request, report)
+    if request.method == RELMAX:
+        return _references(audit, labels, request, report)
     return _pictures(audit, labels, request, report)
 
 
@@ -127,3 +132,28 @@ def _pictures(
         _write_picture(audit, one.key, request)
     result = {"audit": audit.id, "method": request.method, "pictures": found}
     return Answer(result, "\n".join(map(one_line, lines)) or "no candidate to draw")
+
+
+def _references(
+    audit: Audit, labels: Sequence[str], request: DiscoverRequest, report: Reporter
+) -> Answer:
+    """Images that stand for the leading candidates of every class, by relevance and activation."""
+    from dataclasses import asdict
+
+    from core.audits.image_concepts import references
+    from core.audits.looks import leading_keys
+    from core.candidates.kinds import KINDS
+    from core.tags.people import one_line
+    from core.types import Progress
+
+    KINDS.chosen(request.kind)
+    keys = [k for name in labels for k in leading_keys(audit, name, request.kind, request.count)]
+    found, lines = list[dict[str, object]](), list[str]()
+    for done, key in enumerate(keys):
+        report(Progress("Looking for reference images", done, len(keys)))
+        seen = references(audit, key, EXAMPLES)
+        found.append({"key": str(key), **asdict(seen)})
+        lines.append(f"{key}: by relevance {', '.join(seen.by_relevance) or 'none'}")
+        lines.append(f"{key}: by activation {', '.join(seen.by_activation) or 'none'}")
+    result = {"audit": audit.id, "method": request.method, "references": found}
+    return Answer(result, "\n".join(map(one_line, lines)) or "no candidate to look at")

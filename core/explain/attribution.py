@@ -7,7 +7,6 @@ LRP sum to it; no other does. Another package adds one by :func:`register`.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question
+from core.explain.faithfulness import best, composed, order_of
+from core.explain.fills import WORDS, Given, filled
 from core.types import FloatArray, Registry
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Attribution:
     """What it does, in a sentence."""
     source: str
     explain: Explain
+    masks: str = ""
+    """With what it covers parts of the image; empty where it covers none."""
 
 
 ATTRIBUTIONS: Registry[Attribution] = Registry(
@@ -126,6 +129,7 @@ def as_explainer(attribution: Attribution) -> Explainer:
         source=attribution.source,
         explain=lambda question: explained(question, attribution.name),
         pictures=pictures,
+        version=2 if attribution.masks else 1,
     )
 
 
@@ -135,13 +139,44 @@ def explained(question: Question, name: str) -> Explanation:
     found = attribute(question.model, question.pixels, question.direction, name)
     seconds = time.perf_counter() - start
     number = float(question.direction @ features(question))
-    facts = {"number": number, "sum": float(found.sum(dtype=np.float64)), "seconds": seconds}
-    facts |= {"mean": float(found.mean(dtype=np.float64)), "rows": len(found)}
+    whole, mean = (float(of(found, dtype=np.float64)) for of in (np.sum, np.mean))
+    facts: dict[str, object] = {"number": number, "sum": whole, "seconds": seconds}
+    facts |= {"mean": mean, "rows": len(found)}
     words = (
-        f"{ATTRIBUTIONS[name].title} of {number:+.3f}: sum {facts['sum']:+.3f}, mean "
-        f"{facts['mean']:+.3f}, {found.shape[0]} x {found.shape[1]}, {seconds:.1f} s"
+        f"{ATTRIBUTIONS[name].title} of {number:+.3f}: sum {whole:+.3f}, mean "
+        f"{mean:+.3f}, {found.shape[0]} x {found.shape[1]}, {seconds:.1f} s"
     )
-    return Explanation({"map": found}, facts, words)
+    notes = []
+    if masks := ATTRIBUTIONS[name].masks:
+        covered = lost_by_fill(question, found)
+        spread = float(np.std(list(covered.values())))
+        facts |= {"fill": masks, "lost_by_fill": covered, "fill_sensitivity": spread}
+        each = ", ".join(f"{WORDS[fill]} {lost:+.3f}" for fill, lost in covered.items())
+        notes.append(
+            f"it masks with {masks}; its best tenth covered, the number loses, with {each}: "
+            f"standard deviation {spread:.3f}"
+        )
+    return Explanation({"map": found}, facts, words, notes)
+
+
+COVERED, FILLED = 0.1, ("mean", "black", "blur")
+"""Share of the pixels that is covered, and with what, to say what a fill does."""
+
+
+def lost_by_fill(question: Question, heatmap: FloatArray) -> dict[str, float]:
+    """By how much the number falls where the best of a map is covered, by fill."""
+    import torch
+
+    pixels, model = question.pixels, question.model
+    size = (pixels.shape[0], pixels.shape[1])
+    rest = ~best(order_of(heatmap, size), size, COVERED)
+    given = Given(pixels, model.preprocess.mean, lambda: pixels)
+    image = pixels.astype(np.float32) / 255
+    shown = [image, *(composed(image, filled(name, given), rest) for name in FILLED)]
+    tensor = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).to(model.device)
+    with torch.no_grad():
+        said = functional(model, question.direction)(model.normalised(tensor)).double().tolist()
+    return {name: said[0] - one for name, one in zip(FILLED, said[1:], strict=True)}
 
 
 def features(question: Question) -> np.ndarray:
@@ -160,14 +195,10 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
 
 def over(pixels: np.ndarray, heatmap: np.ndarray) -> bytes:
     """A PNG of an image (h, w, 3) uint8 with a map over it."""
-    from PIL import Image
-
     from core.explain.heatmaps import readable
-    from core.explain.overlays import heat_png, png
+    from core.explain.overlays import heat_png, over_photo
 
     shown = readable(heatmap)
     size = max(pixels.shape[:2])
     layer = heat_png(shown, float(np.abs(shown).max()), size=size, contour=False)
-    photo = Image.fromarray(pixels).convert("RGBA").resize((size, size))
-    drawn = Image.alpha_composite(photo, Image.open(io.BytesIO(layer)))
-    return png(np.asarray(drawn.resize((pixels.shape[1], pixels.shape[0]))))
+    return over_photo(pixels, layer)

@@ -9,6 +9,7 @@ Source: Achtibat et al. 2023 (relevance of channels, conditional maps, RelMax).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from core.candidates.part_kind import Part
 from core.errors import InputError
 from core.explain.attribution import over
 from core.explain.explainer import Explainer, Explanation, Question, Setting
+from core.explain.heatmaps import area_words, readable
 from core.explain.lrp import relevance
 from core.types import FloatArray, IntArray
 
@@ -66,9 +68,23 @@ def _channels(question: Question) -> Explanation:
     arrays |= {"shares": given[order] / (np.abs(given).sum() or 1.0), "pixels": np.stack(through)}
     if question.model.map_kind != "none":
         arrays["maps"] = weight[order, None, None] * _maps(question)[order]
-    facts = {"number": whole.number, "sum": _sum(whole.pixels), "kept": whole.kept}
+    facts: dict[str, object] = {"number": whole.number, "sum": _sum(whole.pixels)}
+    facts |= {"kept": whole.kept, "concepts": _table(arrays)}
     told = ", ".join(f"channel {c} {given[c]:+.3f}" for c in order)
     return Explanation(arrays, facts, f"{whole.number:+.3f}, of it {told}{_less(whole.kept)}")
+
+
+def _table(arrays: Mapping[str, np.ndarray]) -> list[dict[str, object]]:
+    """A row a channel: what it adds, its share in [-1, 1] of all channels, and where."""
+    maps = arrays.get("maps", arrays["pixels"])
+    rows = zip(arrays["channels"], arrays["relevance"], arrays["shares"], maps, strict=True)
+    return [
+        {
+            **{"channel": int(channel), "relevance": float(given), "share": float(share)},
+            "where": area_words(np.asarray(one)),
+        }
+        for channel, given, share, one in rows
+    ]
 
 
 def only(weight: FloatArray, channel: int) -> FloatArray:
@@ -138,7 +154,18 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
     found = {"map": over(pixels, arrays["map"])}
     for channel, through in zip(arrays.get("channels", ()), arrays.get("pixels", ()), strict=True):
         found[f"channel-{channel}"] = over(pixels, through)
+    if "pixels" in arrays:
+        found["atlas"] = _atlas(arrays.get("maps", arrays["pixels"]), pixels)
     return found
+
+
+def _atlas(maps: FloatArray, pixels: np.ndarray) -> bytes:
+    """The image with the colour of the channel that adds most at every place, in table order."""
+    from core.explain.overlays import CONCEPTS, atlas_png, over_photo
+
+    size = max(pixels.shape[:2])
+    shown = [readable(one) for one in maps[: len(CONCEPTS)]]
+    return over_photo(pixels, atlas_png(np.stack(shown), CONCEPTS, size=size))
 
 
 CRP = Explainer(
@@ -149,6 +176,7 @@ CRP = Explainer(
     source="Achtibat et al. 2023",
     explain=crp,
     pictures=pictures,
+    version=2,
     settings={
         "count": Setting(SHOWN, "channels that are told of", low=1, high=64),
         "channel": Setting(-1, "one channel alone", low=-1),

@@ -61,4 +61,5 @@ LEARNED_MASK = Attribution(
     "is blurred or of the mean colour; found by gradients, never negative.",
     source="Gupta et al. 2022, the simple method",
     explain=learned_mask,
+    masks="the model's mean colour and the image blurred in turn",
 )

@@ -38,4 +38,5 @@ OCCLUSION = Attribution(
     "model's mean colour.",
     source="Zeiler & Fergus 2014",
     explain=occlusion,
+    masks="the model's mean colour",
 )

@@ -25,6 +25,9 @@ LOWERS = (51, 112, 214)
 OBJECT = (255, 255, 255)
 CUE = (255, 221, 0)
 
+CONCEPTS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+"""Of an atlas, in the order of its table (Okabe & Ito 2008)."""
+
 DIMMED = 0.35
 """Share of its value that a pixel far from the marked region keeps under a spotlight."""
 
@@ -118,6 +121,14 @@ def atlas_png(maps: FloatArray, colours: Sequence[str], *, size: int) -> bytes:
     rgba[..., :3] = rgb[values.argmax(axis=0)]
     rgba[..., 3] = np.round(255 * np.clip(best / peak if peak > 0 else 0 * best, 0, 1) ** 0.5)
     return png(rgba)
+
+
+def over_photo(pixels: np.ndarray, layer: bytes) -> bytes:
+    """A PNG of an image (h, w, 3) uint8 with a square transparent picture drawn over it."""
+    drawn = Image.open(io.BytesIO(layer))
+    photo = Image.fromarray(pixels).convert("RGBA").resize(drawn.size)
+    whole = Image.alpha_composite(photo, drawn.convert("RGBA"))
+    return png(np.asarray(whole.resize((pixels.shape[1], pixels.shape[0]))))
 
 
 def outline_png(masks: dict[str, BoolArray], size: int) -> bytes:

@@ -18,6 +18,7 @@ from core.candidates.candidate import Candidate, Functional, LinearFunctional
 from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError
 from core.explain.overlays import (
+    CONCEPTS,
     Parts,
     Style,
     atlas_png,
@@ -34,7 +35,6 @@ from core.ui.frame import opened
 from core.ui.frame.drawn import drawn
 from core.ui.frame.media import media_url
 from core.ui.kit.figures import histogram_svg
-from core.ui.kit.palette import CLASSES
 
 if TYPE_CHECKING:
     from core.audits.explained import Asked
@@ -181,10 +181,10 @@ def _atlas(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
     from core.audits.image_concepts import concepts
 
     class_idx, kind, count, image_id = parts
-    shown = min(_number(count), len(CLASSES))
+    shown = min(_number(count), len(CONCEPTS))
     model = opened.model_for_maps(audit, image_id)
     found = concepts(audit, _number(class_idx), image_id, kind, shown, model)
-    return atlas_png(np.stack([c.heatmap for c in found]), CLASSES, size=PHOTO_SIZE)
+    return atlas_png(np.stack([c.heatmap for c in found]), CONCEPTS, size=PHOTO_SIZE)
 
 
 def _target_path(target: Functional) -> str:

@@ -16,12 +16,12 @@ from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import NEURON
 from core.errors import SpurioscopeError
 from core.explain.heatmaps import area_words
+from core.explain.overlays import CONCEPTS
 from core.tags.called import Names
 from core.ui.frame import look, opened, pictures, state
 from core.ui.frame.blocks import LIT, photos, plain, say
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
-from core.ui.kit.palette import CLASSES
 from core.ui.kit.text import html
 
 SWITCH, OF, PIXELS, CHOSEN = "concepts", "concept_of", "concept_pixels", "concept"
@@ -96,7 +96,7 @@ def _atlas(audit: Audit, image_id: str, class_idx: int, kind: str, titles: Seque
     swatches = "".join(
         f'<span style="white-space:nowrap"><span style="display:inline-block;width:.8rem;'
         f'height:.8rem;border-radius:.2rem;background:{colour}"></span> {html(title)}</span>'
-        for colour, title in zip(CLASSES, titles, strict=False)
+        for colour, title in zip(CONCEPTS, titles, strict=False)
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:.7rem;font-size:.85rem">{swatches}</div>')
 

@@ -137,6 +137,9 @@ def _show(
         shown.append(Picture(name, photo, url, None, caption, f"the image by {title}"))
     gallery(shown, key="methods", size=180, enlarge="", label="Methods")
     st.caption("Every map is drawn on a scale of its own.")
+    for name, said in found.items():
+        for note in said.notes:
+            st.caption(plain(f"{ATTRIBUTIONS[name].title}: {note}."))
 
 
 def agreements(maps: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:

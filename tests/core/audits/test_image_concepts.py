@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.explained import Asked, explain
 from core.audits.image_concepts import concepts, kinds_of, references
@@ -100,7 +102,12 @@ def test_channels_of_a_class_by_the_command(tiny_audit: Audit, image_id: str, mo
     assert arrays["maps"].mean(axis=(1, 2)) == pytest.approx(arrays["relevance"], abs=1e-4)
     assert np.abs(arrays["shares"]).sum() == pytest.approx(1)
     drawn = asked.explainer.pictures(said, np.zeros((32, 32, 3), np.uint8))
-    assert len(drawn) == 13
+    assert set(drawn) == {"map", "atlas", *(f"channel-{c}" for c in arrays["channels"])}
+    rows = said.facts["concepts"]
+    assert isinstance(rows, list)
+    assert [row["channel"] for row in rows] == arrays["channels"].tolist()
+    assert [row["share"] for row in rows] == pytest.approx(arrays["shares"])
+    assert all(row["where"] for row in rows)
     ((_, beyond),) = explain(
         tiny_audit, Asked.of("crp", label, given={"channel": "99"}), [image_id], model
     )
@@ -157,3 +164,18 @@ def test_where_a_map_is_in_words(place: tuple[int, int], words: str) -> None:
     assert area_words(heat).endswith(f"%, {words}")
     assert area_words(np.zeros((3, 3))) == "nowhere"
     assert area_words(np.ones((3, 3))) == "100 %, middle"
+
+
+def test_the_command_lists_reference_images(
+    tiny_audit: Audit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = tiny_audit.classes[0]
+    ask = ["discover", tiny_audit.id, "--method", "relmax", "--class", facts.name, "--kind", "pca"]
+    root = str(tiny_audit.folder.parents[1])
+    assert main([*ask, "--count", "2", "--json", "--workspace", root]) == 0
+    found = json.loads(capsys.readouterr().out)["references"]
+    assert [one["key"] for one in found] == [f"{facts.label}/pca-0", f"{facts.label}/pca-1"]
+    for one in found:
+        seen = references(tiny_audit, CandidateKey.parse(one["key"]), 8)
+        assert one["by_relevance"] == list(seen.by_relevance)
+        assert one["by_activation"] == list(seen.by_activation)

@@ -85,7 +85,7 @@ def test_several_models_are_explained_together_where_they_see_alike(mine: Worksp
         Asked.of("magic", label)
 
 
-@pytest.mark.parametrize("method", ["lrp", "ig", "exact"])
+@pytest.mark.parametrize("method", ["lrp", "ig", "exact", "occlusion"])
 def test_attributions_are_methods(
     mine: Workspace, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,3 +102,8 @@ def test_attributions_are_methods(
     whole = {"lrp": found.sum(), "exact": found.mean()}.get(method, facts["number"])
     assert whole == pytest.approx(facts["number"], abs=1e-3)
     assert Path(one["files"]["map"]).read_bytes()[1:4] == b"PNG"
+    lost = facts.get("lost_by_fill", {})
+    assert list(lost) == (["mean", "black", "blur"] if method == "occlusion" else [])
+    if lost:
+        assert facts["fill_sensitivity"] == pytest.approx(np.std(list(lost.values())))
+        assert one["notes"][0].startswith("it masks with the model's mean colour; its best tenth")
