@@ -204,6 +204,10 @@ def _control_row(
     return row(facts, LACKING_CONTROL, control, n=n, subject=score, split=split, note=said)
 
 
+BEYOND = "otherwise than"
+"""In a reading: more, or less, than along random directions, corrected over classes and scores."""
+
+
 def _cue_row(
     found: Anomalies,
     facts: AuditedClass,
@@ -218,7 +222,7 @@ def _cue_row(
     reading = ""
     if low > 0.5 or high < 0.5:
         which = "without" if low > 0.5 else "with"
-        than = "otherwise than" if beyond else "as"
+        than = BEYOND if beyond else "as"
         reading = f"images {which} the cue look more anomalous, {than} along random directions"
     return row(
         facts,

@@ -27,6 +27,7 @@ from core.measures.corruption_figures import (
 from core.measures.measure import Measure
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import OnDemand
+from core.measures.ood import BEYOND, LACKING, LACKING_CONTROL, OOD, PASTED, VERSIONS
 from core.measures.prior_figures import ACCURACY as PRIOR_ACCURACY
 from core.measures.prior_figures import APART, HEAD, PRIORS, WORDS
 from core.measures.prior_figures import GAP as PRIOR_GAP
@@ -36,6 +37,7 @@ from core.measures.universal_figures import WORDS as ADDED
 from core.report.findings import Number
 from core.report.material import Evidence
 from core.report.sentences import Sentence, percent, points
+from core.statistics.anomaly import TITLES
 
 
 def stored(evidence: Evidence, table: OnDemand) -> pd.DataFrame | None:
@@ -48,9 +50,16 @@ def number(table: pd.DataFrame, measure: Measure | str, subject: str) -> Number 
     """A row of such a table; None where it has none."""
     name = measure if isinstance(measure, str) else measure.name
     rows = table[(table["measure"] == name) & (table["subject"] == subject)]
+    everywhere = rows[rows["label"] == ""]
+    rows = everywhere if len(everywhere) else rows
     if rows.empty:
         return None
-    row = rows.iloc[0]
+    return of_row(rows.iloc[0])
+
+
+def of_row(row: pd.Series) -> Number:
+    """A row of a table of measures as the number behind a sentence."""
+    name, subject = str(row["measure"]), str(row["subject"])
     split, source, note = (str(row[of]) for of in ("split", "source", "note"))
     value, low, high = (float(row[of]) for of in ("value", "low", "high"))
     unit, n = str(row["unit"]), int(row["n"])
@@ -98,6 +107,47 @@ def calibration_by_cue(evidence: Evidence) -> Sentence | None:
         numbers += there
     text = f"{told[0]}; {told[1]}."
     return Sentence(text[0].upper() + text[1:], tuple(numbers))
+
+
+def typical(evidence: Evidence) -> Sentence | None:
+    """Whether images look like strangers without the tagged cues, beside random directions."""
+    table = stored(evidence, OOD)
+    if table is None:
+        return None
+    told, numbers = [], []
+    for score in ("max_logit", "knn"):
+        found = [number(table, each, score) for each in (LACKING, LACKING_CONTROL)]
+        there = [each for each in found if each is not None]
+        if len(there) < len(found):
+            return None
+        told.append(f"by {TITLES[score]} {there[0].value:.2f} against {there[1].value:.2f}")
+        numbers += there
+    of_classes = table[(table["measure"] == LACKING.name) & (table["label"] != "")]
+    beyond = of_classes[of_classes["reading"].str.contains(BEYOND, regex=False)]
+    names = sorted(beyond["class_name"].unique())
+    said = f"beyond them in {some(names)}" if names else "beyond them in no class"
+    return Sentence(
+        "How often an image with least of the tagged cues looks more anomalous than one with most "
+        f"of them, against random directions with the same share of the logit: {'; '.join(told)}; "
+        f"{said}.",
+        tuple(numbers),
+    )
+
+
+def unnoticed(evidence: Evidence) -> Sentence | None:
+    """Which pasted cues make images of other classes look no more anomalous than before."""
+    table = stored(evidence, OOD)
+    if table is None:
+        return None
+    rows = table[table["measure"] == PASTED.name]
+    rows = rows[rows["subject"] == f"max_logit: {VERSIONS['after']}"]
+    if rows.empty:
+        return None
+    seen = rows[rows["low"] > 0.5]
+    quiet = sorted(set(rows["class_name"]) - set(seen["class_name"]))
+    said = f"is not noticed by the highest logit for {some(quiet)}" if quiet else "is noticed"
+    numbers = tuple(of_row(row) for _, row in rows.iterrows())
+    return Sentence(f"Pasted on images of other classes, the tagged cue {said}.", numbers)
 
 
 def evaluation_sets(evidence: Evidence) -> Sentence | None:
@@ -250,6 +300,8 @@ def _gap_words(change: Number) -> str:
 PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
     calibration,
     calibration_by_cue,
+    typical,
+    unnoticed,
     evaluation_sets,
     cues_of_sets,
     priors,

@@ -16,6 +16,7 @@ from core.errors import InputError
 from core.measures.calibrated import BIN, CALIBRATED, LEAST_CUE, MOST_CUE, PASTES, TURNED
 from core.measures.conditions import CUES
 from core.measures.measure_requests import MeasureRequest
+from core.measures.ood import OOD
 from core.measures.stored import make_outcomes
 from core.measures.unseen import cooled, ensemble, said
 from core.report.document import compose, render
@@ -192,3 +193,12 @@ def test_an_ensemble_of_one_model_with_itself_changes_nothing(audit: Audit, tmp_
     (twin / "head" / "head.json").write_text(json.dumps(head))
     with pytest.raises(InputError, match="'twin' has other classes than"):
         ensemble(audit, [Audit(twin)])
+
+
+def test_the_report_says_what_looks_odd(audit: Audit) -> None:
+    found = decided(audit, TagStore.open(workspace_of(audit)))
+    make_outcomes(audit, found, [PASTED, CONTROL])
+    OOD.table(audit, found, MeasureRequest(audit.id, "ood"))
+    text = render(compose([gather(audit, workspace_of(audit), with_model=False)]))
+    assert "against random directions with the same share of the logit: by highest logit" in text
+    assert "Pasted on images of other classes, the tagged cue is" in text
