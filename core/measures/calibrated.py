@@ -23,7 +23,7 @@ from core.statistics.brier import decomposed
 from core.statistics.calibration import BINS, bins_of, calibrated_level, calibration_interval
 from core.statistics.estimates import Bounds, StudentMean
 from core.statistics.forecasts import Forecasts, forecasts
-from core.statistics.intervals import clopper_pearson, log_softmax, paired_change
+from core.statistics.intervals import clopper_pearson, paired_change
 from core.statistics.paired import newly_given
 from core.trials.pasted_composites import PLAIN as CLEAN
 from core.trials.pasted_composites import are_kept, held_out_composites
@@ -120,8 +120,8 @@ def _at_temperature(known: Said, groups: Sequence[Condition], found: Cooled) -> 
         )
     ]
     judged = np.isfinite(found.of_images)
-    logits = np.asarray(known.logits, np.float64)[judged] / found.of_images[judged, None]
-    every, place = forecasts(logits, known.labels[judged]), np.cumsum(judged) - 1
+    every = forecasts(known.logits[judged], known.labels[judged], found.of_images[judged])
+    place = np.cumsum(judged) - 1
     for group in groups:
         mine = place[group.rows[judged[group.rows]]]
         if len(mine):
@@ -255,7 +255,7 @@ def _ece(found: Forecasts) -> tuple[Measure, Bounds, str]:
 
 def parts_of_brier(known: Said) -> Rows:
     """The Brier score of all images taken apart."""
-    parts = decomposed(np.exp(log_softmax(known.logits)), known.labels)
+    parts = decomposed(known.logits, known.labels)
     notes = {
         RELIABILITY: f"a calibrated model of these probabilities {parts.chance:.4f} by chance",
         RESOLUTION: "",

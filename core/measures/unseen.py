@@ -12,6 +12,7 @@ from core.audits.folds import said_of, unseen_logits
 from core.audits.subject import fitting_rows
 from core.errors import InputError
 from core.measures.shared_images import shared_images
+from core.statistics.estimates import Bounds
 from core.statistics.forecasts import fitted_temperature, mean_probability
 from core.storage.files import read_array, there
 from core.storage.workspace import Workspace
@@ -19,6 +20,9 @@ from core.types import FloatArray, IntArray
 
 VAL = ("val", "valid", "validation")
 """Splits that a temperature is fitted on, where others are held out beside them."""
+
+NUMBERS = 5_000_000
+"""Logits that a temperature is fitted on at most: 5,000 images of 1,000 classes."""
 
 FEWEST = 20
 """Images that a temperature is fitted on."""
@@ -118,15 +122,24 @@ def cooled(audit: Audit, asked: Said, *, alone: bool = True) -> Cooled | None:
     splits = audit.images.loc[asked.ids, "split"].astype(str)
     own = splits.isin(VAL).to_numpy(bool)
     if FEWEST <= own.sum() < len(own):
-        found = fitted_temperature(asked.logits[own], asked.labels[own])
+        found = _fitted(asked.logits[own], asked.labels[own])
         names = " + ".join(sorted(splits[own].unique()))
         at = np.where(own, np.nan, found[0])
         return Cooled(*found, int(own.sum()), f"split {names}", at)
     if alone and (training := _out_of_fold(audit)) is not None:
-        found = fitted_temperature(*training)
+        found = _fitted(*training)
         at = np.full(len(own), found[0])
         return Cooled(*found, len(training[1]), "training images, out of fold", at)
     return _halves(asked) if len(own) >= 2 * FEWEST else None
+
+
+def _fitted(logits: FloatArray, labels: IntArray) -> Bounds:
+    """The temperature of these images, of a fixed random part where they are many."""
+    most = max(NUMBERS // logits.shape[1], FEWEST)
+    if len(labels) <= most:
+        return fitted_temperature(logits, labels)
+    rows = np.sort(np.random.default_rng(0).choice(len(labels), most, replace=False))
+    return fitted_temperature(logits[rows], labels[rows])
 
 
 def _out_of_fold(audit: Audit) -> tuple[FloatArray, IntArray] | None:
@@ -144,6 +157,6 @@ def _halves(asked: Said) -> Cooled:
     first = np.isin(np.arange(n), np.random.default_rng(0).permutation(n)[: n // 2])
     at = np.empty(n)
     for half in (first, ~first):
-        at[~half] = fitted_temperature(asked.logits[half], asked.labels[half])[0]
-    found = fitted_temperature(asked.logits, asked.labels)
+        at[~half] = _fitted(asked.logits[half], asked.labels[half])[0]
+    found = _fitted(asked.logits, asked.labels)
     return Cooled(*found, n, "either half of the held-out images, for the other", at)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from core.statistics.calibration import BINS, bins_of
+from core.statistics.forecasts import BLOCK
+from core.statistics.intervals import log_softmax
 from core.types import FloatArray, IntArray
 
 
@@ -30,27 +32,23 @@ class Decomposed(NamedTuple):
         return self.reliability - self.resolution + self.uncertainty + self.within
 
 
-def decomposed(probabilities: FloatArray, labels: IntArray) -> Decomposed:
+def decomposed(logits: FloatArray, labels: IntArray) -> Decomposed:
     """The parts of the Brier score of n images.
 
     Parameters
     ----------
-    probabilities : (n, K); labels : (n,). NaN without images.
+    logits : (n, K); labels : (n,). NaN without images.
     """
-    p = np.asarray(probabilities, np.float64)
-    n, classes = p.shape
+    n, classes = logits.shape
     if not n:
         return Decomposed(*[float("nan")] * 5)
-    cell = (bins_of(p) + BINS * np.arange(classes)).ravel()
-    hit = np.zeros((n, classes))
-    hit[np.arange(n), labels] = 1
-    size = BINS * classes
-    count, said, happened, squared, mixed, null = (
-        np.bincount(cell, None if of is None else of.ravel(), size)
-        for of in (None, p, hit, p * p, p * hit, p * (1 - p))
-    )
+    sums = np.zeros((6, BINS * classes))
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        sums += _sums(np.exp(log_softmax(logits[part])), labels[part])
+    count, said, happened, squared, mixed, null = sums
     there = np.maximum(count, 1)
-    frequency, rate = happened / there, hit.mean(axis=0)
+    frequency, rate = happened / there, happened.reshape(classes, BINS).sum(axis=1) / n
     reliability = float((count * (said / there - frequency) ** 2).sum() / n)
     away = frequency - np.repeat(rate, BINS)
     spread = squared - said**2 / there - 2 * (mixed - said * frequency)
@@ -60,4 +58,16 @@ def decomposed(probabilities: FloatArray, labels: IntArray) -> Decomposed:
         float((rate * (1 - rate)).sum()),
         float(spread.sum() / n),
         float((null / there).sum() / n),
+    )
+
+
+def _sums(p: FloatArray, labels: IntArray) -> FloatArray:
+    """Over every class and bin (6, K BINS): count, p, hits, p^2, p of hits, p (1 - p)."""
+    n, classes = p.shape
+    cell = (bins_of(p) + BINS * np.arange(classes)).ravel()
+    hit = np.zeros((n, classes))
+    hit[np.arange(n), labels] = 1
+    weights = (None, p, hit, p * p, p * hit, p * (1 - p))
+    return np.stack(
+        [np.bincount(cell, None if of is None else of.ravel(), BINS * classes) for of in weights]
     )

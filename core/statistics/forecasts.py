@@ -16,6 +16,9 @@ COLUMNS = ("right", "confidence", "log_probability", "brier")
 ``image_id`` and, of images that were changed, ``condition`` (such as a corruption with its
 severity), this is how forecasts are handed on."""
 
+BLOCK = 4096
+"""Images whose probabilities are in memory at a time."""
+
 COLDEST, HOTTEST = 0.05, 20.0
 """Temperatures that are looked at."""
 
@@ -38,9 +41,23 @@ class Forecasts(NamedTuple):
         return Forecasts(*(part[rows] for part in self))
 
 
-def forecasts(logits: FloatArray, labels: IntArray, temperature: float = 1.0) -> Forecasts:
-    """What logits (n, K), divided by a temperature, say of images with these labels (n,)."""
-    log_p = log_softmax(np.asarray(logits, np.float64) / temperature)
+def forecasts(
+    logits: FloatArray, labels: IntArray, temperature: float | FloatArray = 1.0
+) -> Forecasts:
+    """What logits (n, K) say of images with these labels (n,).
+
+    Parameters
+    ----------
+    temperature : what the logits are divided by, of all images or (n,) of each.
+    """
+    n = len(logits)
+    heat = np.broadcast_to(np.asarray(temperature, np.float64), n)
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(n, 1), BLOCK)]
+    return joined([_forecasts(logits[part], labels[part], heat[part]) for part in blocks])
+
+
+def _forecasts(logits: FloatArray, labels: IntArray, heat: FloatArray) -> Forecasts:
+    log_p = log_softmax(np.asarray(logits, np.float64) / heat[:, None])
     rows, said = np.arange(len(log_p)), log_p.argmax(axis=1)
     p, mine = np.exp(log_p), log_p[rows, labels]
     brier = np.square(p).sum(axis=1) - 2 * np.exp(mine) + 1

@@ -81,23 +81,39 @@ def test_what_chance_adds_to_a_calibrated_source(
 
 def test_the_parts_of_the_brier_score_sum_to_it(rng: np.random.Generator) -> None:
     logits, labels = drawn(rng, 700)
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    parts = decomposed(p, labels)
+    parts = decomposed(logits, labels)
     assert parts.brier == pytest.approx(float(forecasts(logits, labels).brier.mean()), abs=1e-12)
     assert parts.uncertainty == pytest.approx(1 - np.square(np.bincount(labels) / 700).sum())
-    few = np.floor(p * 15) / 15 + 1e-9  # one forecast a bin: nothing is left inside the bins
-    assert decomposed(few, labels).within == pytest.approx(0, abs=1e-9)
-    assert decomposed(few, labels).brier == pytest.approx(
-        np.square(few - np.eye(5)[labels]).sum(axis=1).mean()
-    )
-    assert np.isnan(decomposed(p[:0], labels[:0]).reliability)
+    few = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]))[np.arange(700) % 2]
+    of_three = decomposed(few, labels % 3)  # one forecast a bin: nothing is left inside the bins
+    assert of_three.within == pytest.approx(0, abs=1e-9)
+    truth = np.eye(3)[labels % 3]
+    assert of_three.brier == pytest.approx(np.square(np.exp(few) - truth).sum(axis=1).mean())
+    slow = [
+        np.square(truth[rows].mean(axis=0) - np.exp(few[rows[0]])).sum() / 2
+        for rows in (np.arange(0, 700, 2), np.arange(1, 700, 2))
+    ]
+    assert of_three.reliability == pytest.approx(sum(slow))
+    assert np.isnan(decomposed(logits[:0], labels[:0]).reliability)
+
+
+def test_blocks_of_images_change_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, labels = drawn(rng, 50)
+    whole, parts = forecasts(logits, labels, np.full(50, 2.0)), decomposed(logits, labels)
+    monkeypatch.setattr("core.statistics.forecasts.BLOCK", 7)
+    monkeypatch.setattr("core.statistics.brier.BLOCK", 7)
+    for one, other in zip(forecasts(logits / 2, labels), whole, strict=True):
+        np.testing.assert_allclose(one, other)
+    np.testing.assert_allclose(decomposed(logits, labels), parts)
 
 
 def test_reliability_of_a_calibrated_source_is_what_chance_makes(rng: np.random.Generator) -> None:
     parts = []
     for _ in range(40):
         logits, labels = drawn(rng, 400, 3)
-        parts.append(decomposed(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), labels))
+        parts.append(decomposed(logits, labels))
     found = np.array([part.reliability - part.chance for part in parts])
     assert abs(found.mean()) < 3 * found.std() / 40**0.5
 
