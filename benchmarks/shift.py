@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.corrupted import corruptions
 from benchmarks.measure import PHOTOS, Line
 from benchmarks.planted_cues import STICKER_CLASSES, prepare
 from benchmarks.whitebox import encode, fitted, render
@@ -151,5 +152,5 @@ ODD = (
 )
 """Measure, what it is of, and that in words."""
 
-PARTS: tuple[Callable[[], Iterator[Line]], ...] = (patch, cues)
+PARTS: tuple[Callable[[], Iterator[Line]], ...] = (patch, cues, corruptions)
 """In the order of the table."""

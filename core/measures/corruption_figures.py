@@ -156,10 +156,10 @@ def _gaps(found: Seen, decisions: Decisions) -> Iterator[dict[str, object]]:
     for severity in SEVERITIES:
         right = found.mean(severity).right
         name = subject(EVERY, severity)
-        bounds = [_difference(right, *side, tests=1) for side in sides.values()]
+        bounds = [change_of_gap(right, *side, tests=1) for side in sides.values()]
         yield _gap_row(found, CORRUPTED_GAP, name, bounds, n, len(sides))
         change: FloatArray = right - found.clean.right.astype(np.float64)
-        bounds = [_difference(change, *side, tests=len(SEVERITIES)) for side in sides.values()]
+        bounds = [change_of_gap(change, *side, tests=len(SEVERITIES)) for side in sides.values()]
         yield _gap_row(found, GAP_CHANGE, name, bounds, n, len(sides))
 
 
@@ -181,8 +181,14 @@ def _gap(right: np.ndarray, high: IntArray, low: IntArray) -> Bounds:
     return Gap().of(np.column_stack([hits, scores]))
 
 
-def _difference(values: FloatArray, high: IntArray, low: IntArray, *, tests: int) -> Bounds:
-    """Points between the means of both sides; where nothing varies, no interval is known."""
+def change_of_gap(values: FloatArray, high: IntArray, low: IntArray, *, tests: int) -> Bounds:
+    """Points between the means of both sides of a value of every image, with its interval.
+
+    Parameters
+    ----------
+    values : (n,) such as how much less often a model is right; high, low : places of either side.
+    tests : comparisons that the interval is corrected for (Bonferroni).
+    """
     parts = [StudentMean((-1.0, 1.0)).of(np.asarray(values[side]), tests) for side in (high, low)]
     value, below, above = combined(*parts, signs=(1, -1))
     return 100 * value, 100 * below, 100 * above
