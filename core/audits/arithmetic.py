@@ -11,6 +11,7 @@ from core.audits.audit_requests import AuditRequest
 from core.audits.subject import fitting_rows
 from core.errors import DataError, ModelError
 from core.features.extract import prepare
+from core.features.feed import fitting
 from core.models.precision import (
     RUNTIME_TITLES,
     SAMPLE,
@@ -75,6 +76,8 @@ def choose_compute(
     if before is None or request.runtime not in ("auto", before.runtime):
         chosen = _with_runtime(chosen, request, model, table, keep_head=keep_head)
     model.use_runtime(chosen.runtime)
+    if device == "cuda" and not (before or request.batch_size):
+        chosen = replace(chosen, batch_size=fitting(model, chosen.batch_size))
     if model.preprocess.shrink and not chosen.shrunk:
         chosen = replace(chosen, shrunk=_shrunk(model, table, keep_head=keep_head))
     return chosen

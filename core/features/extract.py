@@ -21,6 +21,7 @@ import pandas as pd
 from core.data.preprocess import as_seen
 from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
+from core.features.feed import Feed, Pending, replicas
 from core.features.shards import FeatureStore, Shard, storable, stored_values
 from core.storage.files import (
     read_array,
@@ -104,21 +105,11 @@ def cores() -> int:
 def encode_padded(model: Model, pixels: np.ndarray, batch_size: int) -> Encoded:
     """Encode up to ``batch_size`` images in a batch of exactly that size.
 
-    Kernels are chosen by shape, so only equal shapes make an image's result independent of how
-    many others went with it. The padding is cut off again.
-
     Parameters
     ----------
     pixels : (n, h, w, 3) uint8 with n <= batch_size.
     """
-    import torch
-
-    n = len(pixels)
-    batch = np.zeros((batch_size, *pixels.shape[1:]), np.uint8)
-    batch[:n] = pixels
-    encoded = model.encode(torch.from_numpy(batch))
-    maps = None if encoded.maps is None else encoded.maps[:n]
-    return type(encoded)(encoded.features[:n], maps)
+    return Feed([model], batch_size).put(pixels).result()
 
 
 class _Writer:
@@ -149,6 +140,11 @@ class _Writer:
             (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
         ]
         self.properties += [image.properties for image in images]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every image of the shard was added."""
+        return len(self.rows) == len(self.shard.plan)
 
     def finish(self) -> None:
         """Write, flush to the disk, rename."""
@@ -204,23 +200,40 @@ def extract(
         lambda path: looked_at(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
     )
     report(Progress("Reading images", done, total))
+    feed = Feed(replicas(model), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
         writing: Future[None] | None = None
-        for shard in shards:
-            writer = _Writer(shard, shard.kept(keep_maps))
-            for start in range(0, len(shard.plan), batch_size):
-                size = min(batch_size, len(shard.plan) - start)
-                batch = [next(images) for _ in range(size)]
-                pixels = np.stack([image.pixels for image in batch])
-                writer.add(batch, encode_padded(model, pixels, batch_size))
-                done += size
-                report(Progress("Reading images", done, total))
-            if writing is not None:
-                writing.result()
-            writing = disk.submit(writer.finish)
+        for writer, batch, found in _fed(feed, shards, keep_maps, images):
+            writer.add(batch, found.result())
+            done += len(batch)
+            report(Progress("Reading images", done, total))
+            if writer.is_full:
+                if writing is not None:
+                    writing.result()
+                writing = disk.submit(writer.finish)
         if writing is not None:
             writing.result()
     store.__dict__.pop("rows", None)
+
+
+Fed = tuple[_Writer, list[Prepared], Pending]
+
+
+def _fed(
+    feed: Feed, shards: Sequence[Shard], keep_maps: bool, images: Iterator[Prepared]
+) -> Iterator[Fed]:
+    """Every batch with what it says and the writer of its shard, some handed over beforehand."""
+    waiting: deque[Fed] = deque()
+    for shard in shards:
+        writer = _Writer(shard, shard.kept(keep_maps))
+        for start in range(0, len(shard.plan), feed.size):
+            size = min(feed.size, len(shard.plan) - start)
+            batch = [next(images) for _ in range(size)]
+            pixels = np.stack([image.pixels for image in batch])
+            waiting.append((writer, batch, feed.put(pixels)))
+            if len(waiting) > feed.ahead:
+                yield waiting.popleft()
+    yield from waiting
 
 
 def keep_maps(
@@ -244,6 +257,7 @@ def keep_maps(
     root, batch_size, workers : as for :func:`extract`.
     """
     known = store.rows.loc[list(image_ids)]
+    feed = Feed([model], batch_size)
     lacking = known[~store.mapped(image_ids) & known["readable"].to_numpy(dtype=bool)]
     done = 0
     for number, rows in lacking.sort_values("row").groupby("shard"):
@@ -256,17 +270,17 @@ def keep_maps(
         found = list(zip(rows["row"], rows["digest"], images, strict=True))
         same = [(row, image.pixels) for row, digest, image in found if image.digest == digest]
         if same:
-            maps = _maps_of(model, [pixels for _, pixels in same], batch_size)
+            maps = _maps_of(feed, [pixels for _, pixels in same])
             _add_maps(shard, np.array([row for row, _ in same], np.int64), maps)
         done += len(rows)
     report(Progress("Keeping maps", len(lacking), len(lacking)))
 
 
-def _maps_of(model: Model, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
+def _maps_of(feed: Feed, pixels: list[np.ndarray]) -> np.ndarray:
     """Maps as they are stored, of images in batches like those of the pass."""
     found = []
-    for start in range(0, len(pixels), batch_size):
-        encoded = encode_padded(model, np.stack(pixels[start : start + batch_size]), batch_size)
+    for start in range(0, len(pixels), feed.size):
+        encoded = feed.put(np.stack(pixels[start : start + feed.size])).result()
         assert encoded.maps is not None  # whoever asks for maps has seen that there are some
         found.append(storable(encoded.maps))
     return np.concatenate(found)

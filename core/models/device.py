@@ -113,7 +113,7 @@ def arithmetic(device: str, precision: str) -> Iterator[None]:
     here that is a precision of its own, and off in every other. The flags are those of the
     process, so one block at a time; they are read when work is handed to the GPU.
     """
-    if device != "cuda":
+    if not device.startswith("cuda"):
         yield
         return
     with _flags:

@@ -63,7 +63,10 @@ class Graph:
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (B, D) and maps (B, D, h, w), where there are any, of uint8 (B, h, w, 3)."""
-        found = self._session.run(None, {"images": batch.numpy()})
+        try:
+            found = self._session.run(None, {"images": batch.numpy()})
+        except _runtime_errors() as error:
+            raise ModelError(f"ONNX Runtime: {_line(error)}") from error
         tensors = [torch.from_numpy(array) for array in found]
         return tensors[0], tensors[1] if len(tensors) > 1 else None
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import core.features.extract
+import core.features.feed
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
@@ -67,16 +68,16 @@ def listed(tmp_path):
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many images were decoded and encoded; set to 0 to count anew."""
     seen = {"decoded": 0, "encoded": 0}
-    read, encode = core.features.extract.as_seen, core.features.extract.encode_padded
+    read, encode = core.features.extract.as_seen, core.features.feed.Feed.put
 
     def counted_read(preprocess: Any, path: Path) -> Any:
         seen["decoded"] += 1
         return read(preprocess, path)
 
-    def counted_encode(model: Any, pixels: np.ndarray, batch_size: int) -> Any:
+    def counted_encode(feed: Any, pixels: np.ndarray) -> Any:
         seen["encoded"] += len(pixels)
-        return encode(model, pixels, batch_size)
+        return encode(feed, pixels)
 
     monkeypatch.setattr(core.features.extract, "as_seen", counted_read)
-    monkeypatch.setattr(core.features.extract, "encode_padded", counted_encode)
+    monkeypatch.setattr(core.features.feed.Feed, "put", counted_encode)
     return seen

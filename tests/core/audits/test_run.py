@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import core.features.extract
+import core.features.feed
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import WorkspaceError
@@ -130,7 +130,7 @@ def test_an_error_in_the_pass_costs_one_shard(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, shard: int
 ) -> None:
     undisturbed = content(run_audit(tiny_request(folder), Workspace(workspace.root / "u")).folder)
-    encode, calls = core.features.extract.encode_padded, []
+    encode, calls = core.features.feed.Feed.put, []
 
     def failing(*arguments: Any) -> Any:
         calls.append(1)
@@ -138,7 +138,7 @@ def test_an_error_in_the_pass_costs_one_shard(
             raise KeyboardInterrupt
         return encode(*arguments)
 
-    monkeypatch.setattr(core.features.extract, "encode_padded", failing)
+    monkeypatch.setattr(core.features.feed.Feed, "put", failing)
     with pytest.raises(KeyboardInterrupt):
         run_audit(tiny_request(folder), workspace)
     assert workspace.find("tiny").state == "running"
@@ -290,14 +290,14 @@ def test_a_folder_without_manifest_is_used_again(folder: Path, workspace: Worksp
 def test_renamed_while_it_runs(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, renamed = core.features.extract.encode_padded, []
+    encode, renamed = core.features.feed.Feed.put, []
 
     def renaming(*arguments: Any) -> Any:
         if not renamed:
             renamed.append(workspace.rename("tiny", "better"))
         return encode(*arguments)
 
-    monkeypatch.setattr(core.features.extract, "encode_padded", renaming)
+    monkeypatch.setattr(core.features.feed.Feed, "put", renaming)
     audit = run_audit(tiny_request(folder), workspace)
     assert (audit.name, audit.manifest.state) == ("better", "finished")
 
@@ -308,7 +308,7 @@ def test_renamed_while_it_runs(
 def test_a_pass_that_goes_on_keeps_maps_as_it_began(
     folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, small_shards: None
 ) -> None:
-    encode, calls = core.features.extract.encode_padded, []
+    encode, calls = core.features.feed.Feed.put, []
 
     def failing(*arguments: Any) -> Any:
         calls.append(1)
@@ -316,7 +316,7 @@ def test_a_pass_that_goes_on_keeps_maps_as_it_began(
             raise KeyboardInterrupt
         return encode(*arguments)
 
-    monkeypatch.setattr(core.features.extract, "encode_padded", failing)
+    monkeypatch.setattr(core.features.feed.Feed, "put", failing)
     with pytest.raises(KeyboardInterrupt):
         run_audit(tiny_request(folder), workspace)
     monkeypatch.setattr("core.audits.run.MAP_BUDGET", 0)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import core.features.extract
+import core.features.feed
 from core.audits.analysis import require_two_classes
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
@@ -47,15 +47,15 @@ def test_an_unreadable_image_that_was_repaired(folder: Path, workspace: Workspac
 
 def infinite(monkeypatch: pytest.MonkeyPatch, rows: slice) -> None:
     """Some images of every batch have features that are not finite."""
-    encode = core.features.extract.encode_padded
+    result = core.features.feed.Pending.result
 
     def broken(*arguments: Any) -> Any:
-        encoded = encode(*arguments)
+        encoded = result(*arguments)
         features = encoded.features.clone()
         features[rows, 3], features[rows, 4] = float("nan"), float("inf")
         return type(encoded)(features, encoded.maps)
 
-    monkeypatch.setattr(core.features.extract, "encode_padded", broken)
+    monkeypatch.setattr(core.features.feed.Pending, "result", broken)
 
 
 def test_images_without_finite_features_are_listed(

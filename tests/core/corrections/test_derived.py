@@ -11,6 +11,7 @@ import pytest
 
 import core.data.decode
 import core.features.extract
+import core.features.feed
 import core.models.checkpoint
 import core.models.load
 from core.audits.audit import Audit
@@ -41,7 +42,7 @@ def test_a_method_of_the_head_decodes_no_image_and_loads_no_model(
 
     monkeypatch.setattr(core.data.decode, "read_image", refused)
     monkeypatch.setattr(core.features.extract, "as_seen", refused)
-    monkeypatch.setattr(core.features.extract, "encode_padded", refused)
+    monkeypatch.setattr(core.features.feed.Feed, "put", refused)
     monkeypatch.setattr(core.models.load, "load_model", refused)
     audit = run(workspace, parent, method, **QUICK)
     assert not calls

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import core.features.extract
+import core.features.feed
 from core.audits.audit import Audit
 from core.audits.integrity import verify
 from core.audits.run import run_audit
@@ -152,7 +152,7 @@ def test_a_pass_that_is_stopped_keeps_the_same_sample(
 
 def stopped(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     """The next encoding but ``after`` is interrupted, once."""
-    encode, calls = core.features.extract.encode_padded, []
+    encode, calls = core.features.feed.Feed.put, []
 
     def failing(*arguments: Any) -> Any:
         calls.append(1)
@@ -160,7 +160,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
             raise KeyboardInterrupt
         return encode(*arguments)
 
-    monkeypatch.setattr(core.features.extract, "encode_padded", failing)
+    monkeypatch.setattr(core.features.feed.Feed, "put", failing)
 
 
 def test_running_it_again_computes_nothing(
