@@ -1,4 +1,4 @@
-"""Corruptions against a planted cue: does the gap grow, and how often is a change called of none."""
+"""Corruptions against a planted cue: does the gap grow, and how often is none called a change."""
 
 from __future__ import annotations
 
