@@ -88,6 +88,13 @@ _ALL = (
         source="Hanley & McNeil 1982",
     ),
     Term(
+        "calibration",
+        "Whether a model is right as often as it says: of images that it is 80 % sure of, 80 % "
+        "should be predicted correctly. A cue can make it too sure where it is shown, and too "
+        "timid where it is not.",
+        source="Guo et al. 2017",
+    ),
+    Term(
         "candidate",
         "What can be tagged: a component or a single neuron of a class.",
     ),
@@ -247,6 +254,12 @@ _ALL = (
         "neuron",
         "A single feature of the encoder, as it counts for one class.",
         source=f"{_SINGLA}, section 3",
+    ),
+    Term(
+        "out of distribution",
+        "Said of images unlike those that a model was trained on. Scores of logits and features "
+        "tell some of them; images that show a cue may look typical whatever else they show.",
+        source="Hendrycks & Gimpel 2017",
     ),
     Term(
         "paired bootstrap",
