@@ -1,6 +1,7 @@
 """Run every benchmark: ``python -m benchmarks [part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md; ``--help`` names the parts.
+``--write`` puts the tables into docs/performance.md; ``--help`` names the parts. What needs a GPU
+is ``python -m benchmarks.device``.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ FloatArray = NDArray[Any]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-Precision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 """Arithmetic of a network (:data:`core.models.precision.PRECISIONS`)."""
 
 Runtime = Literal["eager", "onnx"]

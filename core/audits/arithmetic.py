@@ -114,7 +114,7 @@ def _choose_precision(
     """In the precision asked for, else the fastest in which the figures hold; what was tried."""
     from core.models.device import choose_precision, supports
 
-    faster: tuple[Precision, ...] = ("bf16", "tf32")
+    faster: tuple[Precision, ...] = ("bf16", "fp16", "tf32")
     if wanted is None:
         candidates = [p for p in faster if supports(device, p)]
     else:

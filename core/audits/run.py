@@ -326,7 +326,7 @@ def _map_size(model: Model, precision: str) -> int:
     if model.map_grid is None or model.map_kind == "none":
         return 0
     height, width = model.map_grid
-    return model.n_features * height * width * (2 if precision == "bf16" else 4)
+    return model.n_features * height * width * (2 if precision in ("bf16", "fp16") else 4)
 
 
 def _keeps_all(store: FeatureStore, size: int, new: int = 0) -> bool:

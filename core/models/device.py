@@ -78,6 +78,8 @@ def supports(device: str, precision: str) -> bool:
         return True
     if precision == "tf32":
         return device == "cuda" and torch.cuda.get_device_capability()[0] >= 8
+    if precision == "fp16":
+        return device == "cuda"
     return precision == "bf16" and supports_bf16(device)
 
 

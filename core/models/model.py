@@ -24,9 +24,12 @@ from core.types import Precision, Preprocess, Runtime
 
 DTYPES: dict[str, torch.dtype] = {
     **{"fp32": torch.float32, "tf32": torch.float32},
-    "bf16": torch.bfloat16,
+    **{"fp16": torch.float16, "bf16": torch.bfloat16},
 }
 """Of the weights and activations."""
+
+ROUNDED = ("fp16", "bf16")
+"""Those whose weights are no longer what was loaded."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,12 @@ class Model:
         Raises
         ------
         ModelError
-            If a bf16 model is asked back to fp32: its weights have been rounded.
+            If a model in bf16 or fp16 is asked back to fp32: its weights have been rounded.
         """
-        if self.precision == "bf16" and precision != "bf16":
-            raise ModelError(f"{self.name} runs in bf16 and has lost its fp32 weights: reload it.")
+        if self.precision in ROUNDED and precision != self.precision:
+            raise ModelError(
+                f"{self.name} runs in {self.precision} and has lost its fp32 weights: reload it."
+            )
         self.network.to(device=device, dtype=DTYPES[precision])
         self.network.to(memory_format=torch.channels_last)
         self.device, self.precision, self.runtime = device, precision, "eager"

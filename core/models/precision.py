@@ -15,8 +15,9 @@ import numpy as np
 from core.storage.audit_manifest import Compute, Manifest
 from core.types import FloatArray, IntArray, Precision
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
-"""``tf32``: fp32 whose products a GPU rounds to ten bits; ``bf16``: all of the network in it."""
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
+"""``tf32``: fp32 whose products a GPU rounds to ten bits; ``fp16``, ten bits and no number above
+65,504, and ``bf16``, seven bits: all of the network in it."""
 
 RUNTIME_TITLES: Mapping[str, str] = {"eager": "torch", "onnx": "ONNX Runtime"}
 """What runs a network, in words."""

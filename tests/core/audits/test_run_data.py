@@ -220,7 +220,7 @@ def test_duplicates_are_listed(folder: Path, workspace: Workspace) -> None:
         ({"components": 0}, "--components 0: must be at least 1"),
         ({"batch_size": -1}, "--batch-size -1: must be"),
         ({"head": "new"}, "--head 'new': choose auto, keep, fit"),
-        ({"precision": "fp16"}, "--precision 'fp16': choose auto, fp32, tf32, bf16"),
+        ({"precision": "fp8"}, "--precision 'fp8': choose auto, fp32, tf32, fp16, bf16"),
         ({"name": "a/b"}, "'a/b' cannot be the name of an audit"),
     ],
     ids=str,

@@ -67,7 +67,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "components": (1, 512),
         "parts": (0, 1, 12),
         "device": ("cuda:1", "-odd"),
-        "precision": ("fp32", "tf32", "bf16"),
+        "precision": ("fp32", "tf32", "fp16", "bf16"),
         "runtime": ("eager", "onnx"),
         "shrink": (True,),
         "batch_size": (1, 256),

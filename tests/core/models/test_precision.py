@@ -147,6 +147,24 @@ def test_a_network_passes_or_fails_by_what_happens_to_its_features(
     assert found.images == SAMPLE if holds or found.typical <= DISTANCE else 16
 
 
+def test_fp16_is_taken_where_bf16_does_not_hold(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, labels = flat_images(SAMPLE)
+    found = device.choose_precision(network(8.0), ["bf16", "fp16"], batch, labels, keep_head=True)
+    assert [(each.precision, each.holds) for each in found] == [("bf16", False), ("fp16", True)]
+    monkeypatch.setattr(device, "supports", lambda _, precision: precision in ("fp32", "fp16"))
+    audit = run_audit(tiny_request(folder, precision="auto"), workspace)
+    (entry,) = audit.manifest.compute.tried
+    assert entry["precision"] == "fp16"
+    ids = audit.images.index.tolist()
+    if audit.manifest.compute.precision == "fp16":
+        means = audit.store.maps(ids).mean(axis=(2, 3))
+        assert np.allclose(means, audit.features(ids), atol=1e-4)
+    with pytest.raises(ModelError, match="runs in fp16 and has lost its fp32 weights"):
+        network(0.0).to("cpu", "fp16").to("cpu", "fp32")
+
+
 def test_a_precision_that_most_images_fail_is_given_up_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
