@@ -61,12 +61,13 @@ class Kept:
 
     def _depends(self, audit: Audit) -> dict[str, object]:
         of = {"audit": audit.manifest.fingerprint, "head": audit.head_key}
-        return {**of, "version": self.version, "images": _images_key(audit), **self.also}
+        return {**of, "version": self.version, "images": images_key(audit), **self.also}
 
 
 @lru_cache(maxsize=8)
-def _images_key(audit: Audit) -> str:
+def images_key(audit: Audit) -> str:
     """Changes with the images, their labels, splits and attributes."""
     columns = ["digest", "label", "split", *audit.summary.attributes]
-    rows = pd.util.hash_pandas_object(audit.images[columns].astype(str), index=True)
+    told = audit.images.reindex(columns=columns).astype(str)
+    rows = pd.util.hash_pandas_object(told, index=True)
     return fingerprint({"rows": rows.to_numpy().tobytes().hex()})

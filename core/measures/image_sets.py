@@ -16,7 +16,7 @@ from core.errors import InputError, SpurioscopeError
 from core.statistics.anomaly import Known
 from core.storage.files import read_array, there
 from core.storage.workspace import Workspace
-from core.types import FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray
 
 MOST, KNOWN = 20_000, 5_000
 """Images of a set that are asked about, and those that they are held against, at most: a fixed
@@ -64,17 +64,34 @@ def named(audit: Audit, name: str) -> ImageSet:
     InputError
         If there are none of that name; the remedy is named.
     """
-    images = audit.images
-    attribute, equals, value = name.partition("=")
-    if equals and attribute in audit.summary.attributes:
-        rows = audit.held_out & (images[attribute].astype(str) == value).to_numpy(bool)
-    else:
-        rows = (images["split"] == name).to_numpy(bool)
+    rows = _own(audit, name)
     if rows.any():
-        return _of(audit, name, images.index[rows])
+        return _of(audit, name, audit.images.index[rows])
     if (found := evaluation_sets(audit).get(name)) is not None:
         return _foreign(audit, found.name, found.images.index, found.features)
     return _elsewhere(audit, name)
+
+
+def _own(audit: Audit, name: str) -> BoolArray:
+    """(N,) the audit's images of a split, or the held-out ones of ``ATTRIBUTE=VALUE``."""
+    attribute, equals, value = name.partition("=")
+    if equals and attribute in audit.summary.attributes:
+        rows = (audit.images[attribute].astype(str) == value).to_numpy(bool)
+        return np.asarray(audit.held_out & rows)
+    return np.asarray((audit.images["split"] == name).to_numpy(bool))
+
+
+def set_key(audit: Audit, name: str) -> str:
+    """Changes with the images that a name stands for; no feature is read.
+
+    Raises
+    ------
+    InputError
+        As :func:`named`.
+    """
+    if _own(audit, name).any() or name in evaluation_sets(audit):
+        return name  # what these are is in the audit's key, and in that of its sets
+    return _other(audit, name).manifest.fingerprint
 
 
 def _foreign(
@@ -88,6 +105,12 @@ def _foreign(
 
 def _elsewhere(audit: Audit, name: str) -> ImageSet:
     """The images of another audit of the same network, as this audit's head sees them."""
+    other = _other(audit, name)
+    return _foreign(audit, other.name, other.images.index, other.features)
+
+
+def _other(audit: Audit, name: str) -> Audit:
+    """Another audit of the same network."""
     try:
         other = Audit.open(Workspace(audit.folder.parent.parent), name)
     except SpurioscopeError as error:
@@ -106,7 +129,7 @@ def _elsewhere(audit: Audit, name: str) -> ImageSet:
             f"audit {other.name!r} is of another network or prepares images in another way, so "
             f"that its features are none of audit {audit.name!r}"
         )
-    return _foreign(audit, other.name, other.images.index, other.features)
+    return other
 
 
 def known(audit: Audit, name: str = "") -> tuple[pd.Index, Known]:

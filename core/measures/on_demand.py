@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import images_key
 from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
 from core.measures.measure import Rows
@@ -97,14 +98,11 @@ class OnDemand:
 
 def _base(audit: Audit, decisions: Decisions) -> dict[str, object]:
     """What every table depends on."""
-    columns = ["label", "split", *audit.summary.attributes]
-    told = audit.images.reindex(columns=columns).astype(str)
-    rows = pd.util.hash_pandas_object(told, index=True)
     kinds = {key.kind for keys in decisions.spurious.keys_of.values() for key in keys}
     return {
         "audit": audit.manifest.fingerprint,
         "predictions": audit.head_key,
-        "images": rows.to_numpy().tobytes().hex(),
+        "images": images_key(audit),
         "spurious": decisions.spurious.plain,
         "found": found_in(audit.files, kinds),
     }

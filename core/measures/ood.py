@@ -20,7 +20,7 @@ from core.audits.evaluation_set import evaluation_sets
 from core.audits.folds import said_of
 from core.config import CONFIDENCE
 from core.measures.conditions import ALL, CUE, conditions
-from core.measures.image_sets import ImageSet, held_out, known, named, places, sets_key
+from core.measures.image_sets import ImageSet, held_out, known, named, places, set_key, sets_key
 from core.measures.measure import PLAIN, Measure, Rows
 from core.measures.on_demand import OnDemand
 from core.measures.rows import EVERYWHERE, corrected, row
@@ -308,9 +308,8 @@ def _pasted(found: Anomalies, decisions: Decisions, label: str) -> Iterator[dict
 def _depends(audit: Audit, decisions: Decisions, request: MeasureRequest) -> object:
     """Which pasted cues and evaluation sets are stored, and what another audit is."""
     asked = [name for name in (request.against, request.typical_of) if name]
-    named_ones = [f"{each.name} {len(each.ids)}" for each in (named(audit, n) for n in asked)]
     kept = [are_kept(audit, label, decisions) for label in decisions.spurious]
-    return [named_ones, kept, sets_key(audit)]
+    return [[set_key(audit, name) for name in asked], kept, sets_key(audit)]
 
 
 OOD = OnDemand(
