@@ -1,7 +1,8 @@
-"""Make the pictures of README and guide: ``python docs/make_screenshots.py [WORKSPACE]``.
+"""Make the pictures of README and guide: ``python docs/make_screenshots.py [WORKSPACE [VIEW …]]``.
 
 Every page, light and dark, in windows of 1440 and 900 pixels, of the rendered demo alone. Without a
-workspace the demo is prepared in a temporary one. Needs requirements-dev.txt and a Chromium.
+workspace the demo is prepared in a temporary one; with names of views these alone are made anew, of
+what is stored. Needs requirements-dev.txt and a Chromium.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ CORRECTED = "demo-cues-corrected"
 WIDTHS = (1440, 900)
 HIGHEST = 1500
 """Pixels of a page that are shown."""
+FROM = {"image-enough": "How little is enough"}
+"""Text that a picture begins with, where what it is of lies below."""
+
 READY = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
   if (app?.dataset.testScriptState !== 'notRunning') return false;
@@ -50,13 +54,20 @@ def main() -> None:
     """Prepare the demo and photograph every page."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder))
-        audits = prepared(workspace)
+        names = sys.argv[2:]
+        audits = as_they_are(workspace) if names else prepared(workspace)
         OUT.mkdir(exist_ok=True)
         with server(str(workspace.root)) as url, browser() as page:
             page.add_init_script("localStorage.setItem('spurioscope-tour', 'ended')")
-            for name, view in views(*audits).items():
+            shown = views(*audits)
+            for name, view in {name: shown[name] for name in names or shown}.items():
                 for width in WIDTHS:
                     photograph(page, f"{url}/{view}", width, name)
+
+
+def as_they_are(workspace: Workspace) -> tuple[Audit, Audit]:
+    """What an earlier run prepared."""
+    return Audit.open(workspace, "demo-cues"), Audit.open(workspace, CORRECTED)
 
 
 def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
@@ -67,12 +78,25 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     command(workspace, "measure", first.name)
     command(workspace, "factors", first.name)
     command(workspace, "data", first.name)
+    command(workspace, "explain", first.name, "--class", "van", "--images", leading(first), *ENOUGH)
     command(workspace, "discover", first.name, "--class", "van")
     command(workspace, "discover", first.name, "--class", "van", "--method", "look", "--count", "3")
     if workspace.named(CORRECTED) is None:
         command(workspace, "mitigate", first.name, "--method", "pclarc", "--name", CORRECTED)
     command(workspace, "compare", first.name, CORRECTED)
     return first, Audit.open(workspace, CORRECTED)
+
+
+ENOUGH = ("--method", "sis", "--set", "relative=true")
+"""As the page Image asks how little is enough."""
+
+
+def leading(found: Audit) -> str:
+    """The image that shows most of the first candidate of the vans."""
+    facts = next(c for c in found.classes if c.name == "van")
+    table = found.candidates
+    best = table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
+    return str(best["top_image_ids"][0])
 
 
 def command(workspace: Workspace, *words: str) -> None:
@@ -99,7 +123,7 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     facts = next(c for c in found.classes if c.name == "van")
     table = found.candidates
     best = table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
-    image = best["top_image_ids"][0]
+    image = leading(found)
     more = {
         "components": "&class=van",
         "ranking": "&class=van",
@@ -118,7 +142,7 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     shown["components-strategies"] = f"{shown['components']}&kind=cluster&strategies=1"
     shown["map-spectral"] = f"map?audit={found.id}&scope=psi:van&projection=spectral-psi"
     shown["compare-image"] += f"&image={image}"
-    for section in ("methods", "concepts"):
+    for section in ("methods", "concepts", "enough"):
         shown[f"image-{section}"] = f"{shown['image']}&{section}=1&look=colour"
     return shown
 
@@ -137,6 +161,11 @@ def photograph(page: Any, url: str, width: int, name: str) -> None:
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(1500)
         page.wait_for_function(READY, timeout=60_000)
+        if name in FROM:
+            page.get_by_text(FROM[name], exact=True).first.evaluate(
+                "node => node.scrollIntoView({block: 'start'})"
+            )
+            page.wait_for_timeout(500)
         picture = Image.open(io.BytesIO(page.screenshot()))
         picture.save(OUT / f"{name}-{scheme}-{width}.webp", quality=72, method=6)
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.audits.audit import Audit
+from core.audits.explained import explain
+from core.explain.explainer import Explanation
 from core.storage.workspace import Workspace
+from core.ui.frame.pictures import asked_of
 from core.ui.frame.shell import PAGES
 from tests.browser.conftest import Watched
 
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 pytest.importorskip("axe_playwright_python", reason="pip install -r requirements-dev.txt")
 
-URLS = [entry[3] for entries in PAGES.values() for entry in entries]
+SUBSETS = "subsets"
+"""View of the page Measures."""
+
+URLS = [*(entry[3] for entries in PAGES.values() for entry in entries), SUBSETS]
 GRAVE = ("serious", "critical")
 PAINTED = """() => [...document.querySelectorAll("*")].every((node) => {
   const gallery = node.shadowRoot?.querySelector(".gallery");
@@ -75,8 +81,12 @@ def view(url: str, audited: Path) -> str:
     """The page with something on it: one image, a tagged class."""
     audit = Audit.open(Workspace(audited), "first")
     if url == "image":
-        label = audit.classes[0].label
-        return f"image?audit={audit.id}&image={audit.images.index[0]}&explain={label}"
+        facts, image_id = audit.classes[0], str(audit.images.index[0])
+        ((_, said),) = explain(audit, asked_of(audit, facts.class_idx, "auto"), [image_id])
+        assert isinstance(said, Explanation)
+        return f"image?audit={audit.id}&image={image_id}&explain={facts.label}&enough=1"
+    if url == SUBSETS:
+        return f"measures?audit={audit.id}&view={SUBSETS}"
     return f"{url}?audit={audit.id}"
 
 
