@@ -366,6 +366,13 @@ class _Path:
     converged: bool
 
 
+def held_out_splits(
+    features: FloatArray, labels: IntArray, n_classes: int, folds: int, seed: int
+) -> list[Split]:
+    """Training and held-out rows of the folds of :func:`fit_probe`, which raises the same."""
+    return _splits(labels, _checked_counts(features, labels, n_classes), folds, seed)
+
+
 def _splits(labels: IntArray, counts: IntArray, folds: int, seed: int) -> list[Split]:
     """Training and held-out rows per fold; none where no class has two images."""
     from sklearn.model_selection import StratifiedKFold

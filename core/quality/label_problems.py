@@ -17,17 +17,21 @@ from core.audits.folds import fitted_on_all, unseen_logits
 from core.audits.kept import Kept
 from core.audits.subject import fitting_rows
 from core.errors import ModelError
+from core.models.discriminant import held_out_logits
 from core.models.head import fit_probe
 from core.statistics.confident_learning import margins, problems
 from core.statistics.intervals import clopper_pearson
 from core.storage.files import read_array, there
 from core.tags.decisions import TENTHS, Decisions, tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL
-from core.types import FloatArray, Progress, Reporter
+from core.types import FloatArray, IntArray, Progress, Reporter
 
 COLUMNS = ("image_id", "label", "split", "suggested", "confidence", "margin", "problem", "by")
 """Of the table: the given label, the most probable other one, the probability of the given one and
 its normalised margin (lower: worse), whether it is a problem, and who says so."""
+
+LARGEST = 2**29
+"""Images times features times classes up to which a probe is fitted, in minutes on two cores."""
 
 BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe, out of fold"
 
@@ -51,9 +55,9 @@ label_problems = Kept("labels", COLUMNS, _problems)
 """Every image with what is said of its label (:data:`COLUMNS`), worst first.
 
 Held-out images are judged by the audit's head. Those that it was fitted on are judged out of fold;
-where the head came with the network by a probe on the same features, and not at all where a
-corrected head knows them. Raises ModelError where there are fewer than two classes, or a feature is
-not finite.
+where the head came with the network by a probe on the same features (of a large set by a linear
+discriminant, :mod:`core.models.discriminant`), and not at all where a corrected head knows them.
+Raises ModelError where there are fewer than two classes, or a feature is not finite.
 """
 
 
@@ -82,11 +86,21 @@ def _out_of_fold(audit: Audit, image_ids: list[str]) -> FloatArray | None:
     outputs, known = np.unique(labels, return_inverse=True)
     if len(outputs) < 2:
         return None
-    probe = fit_probe(audit.features(image_ids), known, len(outputs))
-    found = np.full((len(image_ids), len(audit.head.outputs)), -np.inf)
-    found[:, outputs] = probe.oof_logits
-    found[list(probe.never_held_out)] = np.nan
+    logits = _logits(audit.features(image_ids), known, len(outputs))
+    found = np.full((len(image_ids), len(audit.head.outputs)), -np.inf, np.float32)
+    found[:, outputs] = logits
+    found[np.isnan(logits).any(axis=1)] = np.nan
     return found
+
+
+def _logits(features: FloatArray, labels: IntArray, n_classes: int) -> FloatArray:
+    """(n, K) out of fold, nan of the only image of a class; in closed form where there is much."""
+    if features.size * n_classes > LARGEST:
+        return held_out_logits(features, labels, n_classes)
+    probe = fit_probe(features, labels, n_classes)
+    logits = np.array(probe.oof_logits)
+    logits[list(probe.never_held_out)] = np.nan
+    return logits
 
 
 def _of(audit: Audit, judged: Judged) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from core.tags.decisions import decided
 from core.tags.image_verdicts import EXCLUDE, RELABEL, ImageVerdicts
 from core.tags.image_verdicts import decided as decided_images
 from core.tags.log import TagStore
-from core.types import Tag
+from core.types import Tag, silent
 from tests.conftest import draw, tiny_request
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
@@ -81,6 +81,18 @@ def test_wrong_labels_are_doubted_by_heads_that_did_not_see_them(audit: Audit) -
     assert set(by.drop(held)) == {BY_FOLD}
     assert (found["suggested"] != found["label"]).all()
     assert found["margin"].iloc[:3].max() < 0.5
+
+
+def test_a_large_set_is_judged_in_closed_form(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same labels are doubted as by a fitted probe, which then is not fitted."""
+    fitted = label_problems(audit)
+    monkeypatch.setattr("core.quality.label_problems.LARGEST", 0)
+    monkeypatch.setattr("core.quality.label_problems.fit_probe", None)
+    found = label_problems.compute(audit, silent)
+    flagged = [set(table.loc[table["problem"], "image_id"]) for table in (fitted, found)]
+    assert flagged[0] == flagged[1]
 
 
 def test_it_is_computed_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
