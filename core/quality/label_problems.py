@@ -159,7 +159,14 @@ def by_decile(
     ``looked_at`` and ``precision``, the share of the problems looked at that are wrong; NaN without
     any. No row without a tagged cue.
     """
-    tenths = tenths_of_cues(audit, decisions).rename("decile")
+    return along_tenths(tenths_of_cues(audit, decisions), found, wrong)
+
+
+def along_tenths(
+    tenths: pd.Series, found: pd.DataFrame, wrong: pd.Series | None = None
+) -> pd.DataFrame:
+    """:func:`by_decile` of tenths that are known (:func:`core.tags.decisions.tenths_of_cues`)."""
+    tenths = tenths.rename("decile")
     if tenths.empty:
         return pd.DataFrame(
             columns=["decile", "n", "problems", "share", "low", "high", "looked_at", "precision"]

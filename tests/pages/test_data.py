@@ -121,3 +121,19 @@ def test_a_group_is_saved_and_sliced_by(
     next(b for b in app.button if b.label == "Take the group back").click().run()
     assert groups.standing(audit.id) == {}
     assert "No group yet" in " ".join(m.value for m in healthy(app, "Data").markdown)
+
+
+def test_many_tagged_classes_are_placed_when_asked(
+    audit: Audit,
+    workspace: Workspace,
+    opened: Open,
+    doubted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    TagStore.open(workspace).add("ann", audit.id, CandidateKey("cat", PCA, 0), Tag.SPURIOUS)
+    monkeypatch.setattr(data, "AT_ONCE", 0)
+    app = healthy(opened("data", audit=audit.id), "Data")
+    assert not app.table
+    app = healthy(app.toggle(key="w_tenths").set_value(True).run(), "Data")
+    assert app.table[0].value.index[0] == "least tenth"
+    assert address(app)["tenths"] == "1"

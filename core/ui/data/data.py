@@ -20,7 +20,7 @@ from core.quality.decodable import decodable
 from core.quality.error_slices import error_slices
 from core.quality.label_problems import (
     accuracy,
-    by_decile,
+    along_tenths,
     label_problems,
     manifest_of,
     wrong_labels,
@@ -28,6 +28,7 @@ from core.quality.label_problems import (
 from core.quality.near_duplicates import near_duplicates, shared_values
 from core.storage.files import there
 from core.storage.spreadsheet import csv_bytes
+from core.tags.decisions import tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
 from core.ui.data.groups import CHOSEN, groups
 from core.ui.frame import blocks, cards, state, tagged, working
@@ -35,7 +36,7 @@ from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import gallery
 
 GROUPS = "groups"
-PARAMETERS = ["audit", "look_at", "doubt", CHOSEN]
+PARAMETERS = ["audit", "look_at", "doubt", "tenths", CHOSEN]
 VIEWS = {
     "labels": "Labels",
     "copies": "Copies",
@@ -47,6 +48,8 @@ VIEWS = {
 EXAMPLES = 4
 SLICES, IN_SLICE = 10, 12
 COPIES = 60
+AT_ONCE = 50
+"""Classes with tagged cues up to which images are placed along them while the page opens."""
 SIZE = 320
 
 
@@ -67,7 +70,7 @@ def browse(audit: Audit) -> None:
         _offer(audit, view)
         return
     draw(audit, found)
-    state.publish(PARAMETERS[:3] if view == "labels" else PARAMETERS[:2])
+    state.publish(PARAMETERS[:4] if view == "labels" else PARAMETERS[:2])
 
 
 def _known(audit: Audit, view: str) -> pd.DataFrame | None:
@@ -129,11 +132,19 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
 
 def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
     """How the doubt goes along the tagged cues."""
-    table = by_decile(audit, tagged.decisions(audit), found, wrong_labels(verdicts))
-    if table.empty:
+    classes = len(tagged.decisions(audit).spurious)
+    if not classes:
         st.caption("Tag a cue as spurious to see whether these are the images that lack it.")
         return
-    st.markdown("**Doubted labels by how much of the tagged cues an image shows**")
+    title = "Doubted labels by how much of the tagged cues an image shows"
+    if not state.toggle(title, "tenths", default=classes <= AT_ONCE):
+        return
+    with st.spinner(f"Placing the images of {classes:,} classes along their cues …"):
+        tenths = _tenths(audit, tagged.state(audit))
+    table = along_tenths(tenths, found, wrong_labels(verdicts))
+    if table.empty:
+        st.caption("No image of these classes is among those that were looked at.")
+        return
     blocks.table(
         pd.DataFrame(
             {
@@ -151,6 +162,12 @@ def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
             }
         ).set_index("cues shown")
     )
+
+
+@lru_cache(maxsize=4)
+def _tenths(audit: Audit, state: tuple[int, ...]) -> pd.Series:
+    del state  # part of the key only
+    return tenths_of_cues(audit, tagged.decisions(audit))
 
 
 def _place(decile: int) -> str:
