@@ -35,6 +35,7 @@ PARTS = {
     "whitebox": "Corrections of the head on a network wired by hand",
     "shortcuts": "Corrections of the head against planted shortcuts",
     "subsets": "How little of an image is enough, and what two remedies do to it",
+    "students": "What students keep of their teacher's cue",
     "prevalence": "Corrections over the prevalence of a cue",
     "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",

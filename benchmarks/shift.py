@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import leant
 from benchmarks.corrupted import corruptions
 from benchmarks.measure import PHOTOS, Line
 from benchmarks.planted_cues import STICKER_CLASSES, prepare
@@ -152,5 +153,5 @@ ODD = (
 )
 """Measure, what it is of, and that in words."""
 
-PARTS: tuple[Callable[[], Iterator[Line]], ...] = (patch, cues, corruptions)
+PARTS: tuple[Callable[[], Iterator[Line]], ...] = (patch, cues, corruptions, *leant.PARTS)
 """In the order of the table."""

@@ -17,7 +17,7 @@ from core.measures.rows import corrected, row
 from core.quality.adversarial_split import CONTROLS, controls, cues_shown, tried
 from core.statistics.estimates import NOTHING, Bounds, StudentMean
 from core.statistics.intervals import combined, share, side_size
-from core.statistics.learnability import SIZES, agreement_scores
+from core.statistics.learnability import REPEATS, SIZES, agreement_scores
 from core.tags.decisions import Decisions
 from core.trials.paste import sample
 from core.types import BoolArray, FloatArray, Progress, Reporter
@@ -109,8 +109,7 @@ def labellings(audit: Audit, label: str, ranked: pd.Series) -> Iterator[Labellin
     yield Labelling(LABEL, [*mine, *others], known)
     for name in audit.summary.attributes:
         yield from _of_attribute(audit, str(name))
-    drawn = np.random.default_rng(0).permutation(shows)
-    yield Labelling(DRAWN, inside, drawn)
+    yield Labelling(DRAWN, inside, shows)
 
 
 def _of_attribute(audit: Audit, name: str) -> Iterator[Labelling]:
@@ -131,7 +130,9 @@ def _scores(audit: Audit, label: str, ranked: pd.Series, *, tests: int) -> Rows:
     """Scores of every labelling about a class, by the number of images learnt from."""
     found: dict[str, FloatArray] = {}
     for each in labellings(audit, label, ranked):
-        found[each.name] = agreement_scores(audit.features(each.image_ids), each.shows)
+        features = audit.features(each.image_ids)
+        scored = _of_drawn if each.name == DRAWN else agreement_scores
+        found[each.name] = scored(features, each.shows)
     found[RANDOM] = _of_directions(audit, label, ranked)
     rows = Rows()
     for place, size in enumerate(SIZES):
@@ -155,6 +156,19 @@ def _scores(audit: Audit, label: str, ranked: pd.Series, *, tests: int) -> Rows:
                 )
             )
     return rows
+
+
+def _of_drawn(features: FloatArray, shows: BoolArray) -> FloatArray:
+    """Scores (S, R) of labels in another order, one for each: one alone may follow a feature.
+
+    Above 0 where there are few images: what labels have in common with a feature by chance in all
+    of them, both heads see.
+    """
+    found = [
+        agreement_scores(features, np.random.default_rng(i).permutation(shows), repeats=1, seed=i)
+        for i in range(REPEATS)
+    ]
+    return np.concatenate(found, axis=1)
 
 
 def _of_directions(audit: Audit, label: str, ranked: pd.Series) -> FloatArray:

@@ -212,6 +212,7 @@ def _dots(
                 y=[drawn(name) for name in part["place"]],
                 name=drawn(subject),
                 mode="markers",
+                orientation="h",
                 error_x=interval(part),
                 marker={
                     "size": 10,
@@ -223,9 +224,11 @@ def _dots(
         )
     if zero:
         figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
+    figure.update_layout(scattermode="group", scattergap=0.4)  # none lies on another
     figure.update_xaxes(title=title, range=ends, zeroline=False)
     figure.update_yaxes(autorange="reversed", zeroline=False)
-    return finished(figure, height=170 + 42 * rows["place"].nunique())
+    lines = rows["place"].nunique() * rows["subject"].nunique()
+    return finished(figure, height=170 + 16 * lines)
 
 
 def _percent(found: pd.Series | dict[str, object]) -> str:
