@@ -34,8 +34,11 @@ pytestmark = pytest.mark.usefixtures("unfitted_folds")
 def test_a_method_of_the_network_gives_new_weights_and_an_ordinary_audit(
     workspace: Workspace, parent: Audit, network: None
 ) -> None:
+    workspace.update(parent.id, compute=replace(parent.manifest.compute, runtime="onnx"))
+    parent = Audit.open(workspace, parent.name)
     audit = run(workspace, parent, "shifted")
     assert (audit.folder / "checkpoint.safetensors").exists()
+    assert audit.manifest.compute.runtime == "eager"  # no graph was held against these weights
     ids = audit.images.index.tolist()
     assert np.abs(audit.features(ids) - parent.features(ids)).max() > 1e-3
     np.testing.assert_array_equal(audit.head.weight, parent.head.weight)
