@@ -209,7 +209,7 @@ def _gap_row(
         subject=name,
         split=trial_split(found.audit),
         reading="" if certain else "not certain",
-        note=f"mean of {classes} classes with tagged cues"
+        note=f"mean of the classes with tagged cues, {classes}"
         + ("; interval corrected for 5 severities (Bonferroni)" if measure is GAP_CHANGE else ""),
     )
 

@@ -60,7 +60,8 @@ def show(audit: Audit) -> pd.DataFrame | None:
     )
     st.plotly_chart(curves(table, name), width="stretch", key=f"corruptions-{name}")
     meaning = MEASURES[name]
-    st.caption(f"{blocks.plain(meaning.meaning)} Source: {blocks.plain(meaning.source)}.")
+    source = f" Source: {blocks.plain(meaning.source)}." if meaning.source else ""
+    st.caption(f"{blocks.plain(meaning.meaning)}{source}")
     _change(table)
     return table
 

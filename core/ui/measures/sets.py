@@ -72,8 +72,8 @@ def _drawn(table: pd.DataFrame) -> None:
     st.plotly_chart(_dots(rows, "accuracy", ends=[0, 1.02]), width="stretch", key="sets")
     for row in table[table["measure"] == DROP.name].to_dict("records"):
         st.markdown(
-            f"**{blocks.plain(row['subject'])}**: {row['value']:+.1f} points "
-            f"[{row['low']:+.1f}, {row['high']:+.1f}] between both"
+            f"**{blocks.plain(row['subject'])}**: the audit's own images minus the set, "
+            f"{row['value']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"
             f"{', not certain' if row['reading'] == 'not certain' else ''}."
         )
     _said(DROP.name)

@@ -11,6 +11,8 @@ import pytest
 from core.audits.audit import Audit
 from core.audits.evaluation_set import evaluation_sets
 from core.audits.set_pass import add_sets
+from core.corrections.mitigate_request import MitigateRequest
+from core.corrections.mitigation import run_mitigation
 from core.errors import InputError
 from core.measures.gaps import SPURIOUS_GAP, gap_sample
 from core.measures.measure_requests import MeasureRequest
@@ -103,3 +105,19 @@ def test_what_is_known_changes_with_the_sets(audit: Audit, tmp_path: Path) -> No
     table = SETS.table(audit, tags(audit), REQUEST)
     mine = [value(table, "accuracy", name)["value"] for name in ("one", "two")]
     assert np.ptp(mine) == 0
+
+
+def test_a_corrected_model_is_judged_on_its_parent_s_sets(audit: Audit, tmp_path: Path) -> None:
+    """The encoder stayed, so that the features of a set are those of the parent's."""
+    workspace = workspace_of(audit)
+    request = MitigateRequest(audit.id, "pclarc", "child", strength=1.0, pictures=False)
+    child = run_mitigation(request, workspace)
+    before = sorted(path.name for path in child.folder.iterdir())
+    add_sets(audit, {"copy": str(listed(audit, tmp_path / "copy"))}, workspace)
+    one, own = evaluation_sets(child)["copy"], evaluation_sets(audit)["copy"]
+    held = child.images[child.held_out]
+    assert one.correct.mean() == held["correct"].mean()
+    ids = one.images.index.tolist()
+    np.testing.assert_array_equal(one.features(ids), own.features(ids))
+    assert sorted(path.name for path in child.folder.iterdir()) == before
+    assert (one.predicted["confidence"] != own.predicted["confidence"]).any()
