@@ -90,7 +90,7 @@ def patch() -> Iterator[Line]:
             yield Line(what, areas[name], "for information: features tell what logits do not")
 
 
-NEAR = 0.1
+NEAR = 0.05
 """How far a figure may be from the notes, which were made of other draws of the data."""
 
 

@@ -14,7 +14,7 @@ from core.data.table import some
 from core.measures.accuracy import ACCURACY
 from core.measures.agreement_figures import AGREEMENT, LABEL, SCORE
 from core.measures.agreement_figures import DROP as LOST
-from core.measures.calibrated import BRIER, CALIBRATED, NLL, OVERCONFIDENCE
+from core.measures.calibrated import AT, BRIER, CALIBRATED, NLL, OVERCONFIDENCE, TEMPERATURE
 from core.measures.conditions import ALL, CUE, CUES
 from core.measures.corruption_figures import (
     CLEAN,
@@ -77,12 +77,35 @@ def calibration(evidence: Evidence) -> Sentence | None:
     right, sure, away = numbers[:3]
     said = "as sure as it is right, as far as these images can tell"
     if away.low > 0:
-        said = f"{points(away.value)} surer than it is right"
+        said = f"{away.value:.0f}\u00a0points surer than it is right"
     if away.high < 0:
-        said = f"{points(away.value)} less sure than it is right"
+        said = f"{-away.value:.0f}\u00a0points less sure than it is right"
     return Sentence(
         f"On all held-out images the model is right on {percent(right.value)} and gives what it "
         f"says {percent(sure.value)} on average: {said}.",
+        numbers,
+    )
+
+
+def temperature(evidence: Evidence) -> Sentence | None:
+    """What one temperature does to images that it was not fitted on."""
+    table = stored(evidence, CALIBRATED)
+    found = [
+        None if table is None else number(table, measure, subject)
+        for measure, subject in (
+            (TEMPERATURE, ""),
+            ("calibration_error", ALL),
+            ("calibration_error", f"{ALL}{AT}"),
+        )
+    ]
+    numbers = tuple(each for each in found if each is not None)
+    if len(numbers) < len(found):
+        return None
+    at, before, after = numbers
+    return Sentence(
+        f"Divided by a temperature of {at.value:.2f} (fitted on: {at.split}), the logits have a "
+        f"calibration error of {after.value:.3f} on images that it was not fitted on, as they are "
+        f"{before.value:.3f}.",
         numbers,
     )
 
@@ -299,6 +322,7 @@ def _gap_words(change: Number) -> str:
 
 PARAGRAPHS: Sequence[Callable[[Evidence], Sentence | None]] = (
     calibration,
+    temperature,
     calibration_by_cue,
     typical,
     unnoticed,

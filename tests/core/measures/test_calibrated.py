@@ -126,6 +126,7 @@ def test_the_command_and_the_report_say_it(
     assert "<h3>Under shift</h3>" in text
     assert "On all held-out images the model is right on" in text
     assert "where images show most of the tagged cues" in text
+    assert "(fitted on: training images, out of fold), the logits have a calibration" in text
 
 
 def test_a_temperature_is_judged_on_images_that_it_was_not_fitted_on(audit: Audit) -> None:
