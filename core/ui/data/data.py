@@ -14,6 +14,7 @@ from core.audits.kept import Kept
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
+from core.measures.decimals import p_value
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import decodable
@@ -21,6 +22,7 @@ from core.quality.error_slices import error_slices
 from core.quality.label_problems import (
     accuracy,
     along_tenths,
+    changed,
     label_problems,
     manifest_of,
     wrong_labels,
@@ -31,7 +33,7 @@ from core.storage.spreadsheet import csv_bytes
 from core.tags.decisions import tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
 from core.ui.data.groups import CHOSEN, groups
-from core.ui.frame import blocks, cards, state, tagged, working
+from core.ui.frame import blocks, cards, opened, state, tagged, working
 from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import gallery
 
@@ -119,6 +121,7 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
         f"A doubt is no error: those who doubt are right on {100 * accuracy(found):.0f} % of the "
         "images, and a model that leans on a cue doubts the images that lack it."
     )
+    _since_parent(audit, found)
     _deciles(audit, found, verdicts)
     if doubtful.empty:
         blocks.empty("No label is doubted", "What the heads say agrees with the labels.")
@@ -128,6 +131,24 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
     if len(verdicts):
         st.caption("What was decided, as a manifest for the next audit:")
         _file(audit, "labels", lambda: manifest_of(audit, verdicts))
+
+
+def _since_parent(audit: Audit, found: pd.DataFrame) -> None:
+    """Of a corrected model: which doubts went with the correction."""
+    made = audit.manifest.mitigation
+    if made is None or not there(opened.workspace().files(made.parent).summary):
+        return
+    before = _known(opened.open_audit(made.parent), "labels")
+    if before is None:
+        st.caption("Look at the labels of the audit that was corrected to see what changed.")
+        return
+    of = changed(before, found)
+    st.markdown(
+        f"**Before the correction {of.before:,d}, now {of.after:,d} of the {of.n:,d} images that "
+        f"both judge are doubted**: {of.no_longer:,d} no longer, {of.newly:,d} newly "
+        f"({p_value(of.p)}, sign test). Where the correction "
+        "worked, doubts of images that lack the cue go."
+    )
 
 
 def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:

@@ -22,6 +22,7 @@ from core.quality.label_problems import (
     BY_FOLD,
     BY_HEAD,
     by_decile,
+    changed,
     label_problems,
     manifest_of,
     wrong_labels,
@@ -228,3 +229,16 @@ def test_the_command_says_all_of_it(
     said = capsys.readouterr().out
     assert "1 of them in two splits" in said
     assert "labels" not in said
+
+
+def test_doubts_before_and_after_a_correction() -> None:
+    def table(problem: list[bool], by: list[str]) -> pd.DataFrame:
+        ids = [f"i{place}" for place in range(len(problem))]
+        return pd.DataFrame({"image_id": ids, "label": "a", "by": by, "problem": problem})
+
+    before = table([True] * 6 + [False, True, True], [BY_HEAD] * 8 + [BY_FOLD])
+    after = table([False] * 6 + [False, True, True], [BY_HEAD] * 9)
+    found = changed(before, after.iloc[::-1])
+    assert found[:5] == (8, 7, 1, 6, 0)
+    assert found.p == pytest.approx(2 * 0.5**6)
+    assert changed(before, before)[:6] == (9, 8, 8, 0, 0, 1.0)
