@@ -209,6 +209,8 @@ def _class_line(one: LeanedOn, names: Names) -> str:
 
 def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``list``: one line per audit, newest first."""
+    from core.tags.people import one_line
+
     rows, lines = [], []
     for manifest in workspace.manifests():
         path = workspace.files(manifest.id).summary
@@ -219,7 +221,11 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
         manifest = replace(manifest, state=state)
         found = describe(manifest, summary)
         row = {k: v for k, v in found.items() if k not in ("classes", "unreadable")}
-        first, words = _first(manifest, summary, workspace)
+        try:
+            first, words = _first(manifest, summary, workspace)
+        except WorkspaceError as error:
+            first, words = None, one_line(f"  {error}")
+            row["damage"] = str(error)
         n = len(summary.classes) if summary else 0
         rows.append({**row, "classes": n, "first": first})
         lines.append(f"{_list_line(manifest, summary)}{words}")
@@ -233,16 +239,19 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
 def _first(
     manifest: Manifest, summary: Summary | None, workspace: Workspace
 ) -> tuple[Mapping[str, object] | None, str]:
-    """The class that an audit puts first, for programs and for people; none where it has none."""
+    """The class that an audit puts first, for programs and for people; none where it has none.
+
+    Raises
+    ------
+    WorkspaceError
+        If what says so is damaged.
+    """
     from core.audits.audit import Audit
     from core.tags.people import one_line
 
     if manifest.state != "finished" or not summary or not summary.classes:
         return None, ""
-    try:
-        ranked, names, _ = _ranked(Audit(workspace.folder(manifest.id)), workspace)
-    except WorkspaceError:
-        return None, ""
+    ranked, names, _ = _ranked(Audit(workspace.folder(manifest.id)), workspace)
     first = ranked[0]
     document = {**first.facts.to_json(), **first.to_json(names)}
     return document, one_line(f"  first: {first.facts.name}, {first.said(names)}")

@@ -55,7 +55,10 @@ def test_an_audit_that_is_not_finished_has_none(
     assert listed["first"] is None
 
 
-def test_what_cannot_be_read_is_left_out(own: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_said(own: Audit, capsys: pytest.CaptureFixture[str]) -> None:
     own.files.candidates.write_bytes(b"damaged")
     (listed,) = said(capsys, "list")["audits"]
     assert (listed["state"], listed["first"]) == ("finished", None)
+    assert "candidates.parquet" in listed["damage"]
+    main(["list"])
+    assert "candidates.parquet" in capsys.readouterr().out
