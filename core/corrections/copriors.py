@@ -21,6 +21,7 @@ from core.corrections.methods import Method
 from core.corrections.task import Task
 from core.errors import InputError
 from core.models.head import fit_probe
+from core.models.linear import Head
 from core.trials.paste import sample
 from core.trials.priors import PRIORS, encoded_views
 from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
@@ -150,6 +151,7 @@ def cotrained(task: Task, report: Reporter) -> Corrected:
     said = cotrain({name: views[name] for name in PRIORS}, labels, given)
     rows = np.flatnonzero(said.labels != NOBODY)
     probe = fit_probe(parent.features(done)[rows], said.labels[rows], len(head.bias))
+    _require_told_apart(parent.features(done) @ probe.weight.T + probe.bias, labels, given, head)
     found = towards(head, probe.weight, probe.bias, strength)
     new = rows[~given[rows]]
     facts = {
@@ -160,6 +162,16 @@ def cotrained(task: Task, report: Reporter) -> Corrected:
         "labels_right": float((said.labels[new] == labels[new]).mean()) if len(new) else 1.0,
     }
     return Corrected(found, facts=facts)
+
+
+def _require_told_apart(logits: FloatArray, labels: IntArray, given: BoolArray, head: Head) -> None:
+    """Raise InputError where a class is given to no image of those that take part."""
+    missing = set(np.unique(labels).tolist()) - set(logits.argmax(axis=1).tolist())
+    if missing:
+        raise InputError(
+            f"copriors learnt nothing of {head.outputs[min(missing)]!r} from {int(given.sum())} "
+            "labels: give more of them (--option labelled=0.5), or choose pclarc"
+        )
 
 
 def _drawn(parent: Audit, task: Task) -> list[str]:
@@ -174,8 +186,8 @@ COPRIORS = Method(
     strengths=(0.0, 1.0),
     published=1.0,
     source="Jain et al. 2022, section 5",
-    remark="Uses the labels of a part of the training images alone; for cues that are in the shape "
-    "or in the texture and not in both, and only as far as the rest of the training images has "
+    remark="Uses the labels of a part of the training images alone, dozens of every class; "
+    "for cues that are in the shape or in the texture and not in both, and only as far as the rest of the training images has "
     "the classes without them: where the cue goes with the class there as well, both heads hand it "
     "over. The encoder stays; the strength is the share of the way to the new head.",
     options={"labelled": LABELLED},

@@ -30,6 +30,9 @@ def test_each_part_is_offered_measured_and_drawn(
     where = {"audit": audit.id, "view": "priors"}
     app = healthy(opened("measures", **where, part="agreement"), "Measures")
     assert any("No cue is tagged as spurious yet" in text.value for text in app.markdown)
+    app = healthy(opened("measures", **where, part="evidence"), "Measures")
+    assert any("Evidence cannot be shared out" in text.value for text in app.markdown)
+    assert any("no masks of object parts" in text.value for text in app.markdown)
     store = TagStore.open(Workspace(audit.folder.parent.parent))
     label = audit.classes[1].label
     store.add("Ann", audit.id, CandidateKey(label, PCA, 0), Tag.SPURIOUS)

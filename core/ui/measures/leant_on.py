@@ -15,6 +15,7 @@ from core.audits.audit import Audit
 from core.measures.agreement_figures import CUE, LABEL, RANDOM
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import ON_DEMAND
+from core.measures.part_evidence import lacking
 from core.measures.prior_figures import conflicting
 from core.measures.registry import MEASURES
 from core.ui.frame import blocks, state, tagged, working
@@ -30,6 +31,7 @@ PARTS = {
     "priors": "Shape and texture",
     "agreement": "How easily cues are learnt",
     "universal": "The strongest patch",
+    "evidence": "Object parts",
 }
 OFFERED = {
     "priors": "Up to 60 training and 60 held-out images of 16 classes at most are shown as edges "
@@ -41,6 +43,8 @@ OFFERED = {
     "universal": "Of up to four classes, the tagged ones first, gradients on training images find "
     "the one patch and the one faint perturbation that turn most images into it. Minutes without a "
     "GPU; one class alone: python -m core measure AUDIT --what universal --class NAME.",
+    "evidence": "The map of each class, and of its tagged candidates, is shared out over the "
+    "annotated parts of the object.",
 }
 SHOWN = 24
 """Images that shape and texture tell different classes of, on one screen."""
@@ -56,6 +60,9 @@ def show(audit: Audit) -> pd.DataFrame | None:
     decisions = tagged.decisions(audit)
     if part == "agreement" and not decisions.spurious:
         blocks.no_cue("This tells how easily a network learns")
+        return None
+    if part == "evidence" and (why := lacking(audit)):
+        blocks.empty("Evidence cannot be shared out", f"{blocks.plain(why[0].upper() + why[1:])}.")
         return None
     demand = ON_DEMAND[part]
     request = MeasureRequest(audit.id, part)
@@ -198,6 +205,16 @@ def _universal(audit: Audit, table: pd.DataFrame) -> None:
     _said("universal_rate")
 
 
+def _evidence(audit: Audit, table: pd.DataFrame) -> None:
+    """The share of each part in the map of each class and of its tagged candidates."""
+    del audit
+    rows = table.assign(place=table["class_name"])
+    st.plotly_chart(
+        _dots(rows, "share of the positive map", [0, 1.02]), width="stretch", key="evidence"
+    )
+    _said("part_evidence")
+
+
 def _dots(
     rows: pd.DataFrame, title: str, ends: list[float] | None, *, zero: bool = False
 ) -> go.Figure:
@@ -243,5 +260,5 @@ def _said(name: str) -> None:
 
 
 _DRAWN: dict[str, Callable[[Audit, pd.DataFrame], None]] = {
-    **{"priors": _priors, "agreement": _agreement, "universal": _universal},
+    **{"priors": _priors, "agreement": _agreement, "universal": _universal, "evidence": _evidence},
 }

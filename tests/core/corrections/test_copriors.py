@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core.audits.audit import Audit
-from core.corrections.copriors import NOBODY, cotrain, first_labels
+from core.corrections import copriors
+from core.corrections.copriors import NOBODY, Said, cotrain, first_labels
+from core.errors import InputError
 from core.models.head import fit_probe
 from core.storage.workspace import Workspace
 from core.trials.priors import SHAPE, TEXTURE
@@ -65,3 +67,17 @@ def test_it_is_a_correction_that_leaves_the_encoder(workspace: Workspace, parent
     assert (audit.features(ids) == parent.features(ids)).all()
     held = audit.images[audit.held_out]
     assert (held["prediction"] == [audit.head.index(x) for x in held["label"]]).mean() > 0.6
+
+
+@pytest.mark.usefixtures("unfitted_folds")
+def test_a_class_that_nothing_was_learnt_of_is_refused(
+    workspace: Workspace, parent: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_class(views: dict, labels: np.ndarray, given: np.ndarray) -> Said:
+        known = np.where(np.arange(len(labels)) < len(labels) - 4, 0, labels)
+        known[[int(np.flatnonzero(labels == k)[0]) for k in np.unique(labels)]] = np.unique(labels)
+        return Said(known, ({"labelled": 1.0, "agree": 1.0},))
+
+    monkeypatch.setattr(copriors, "cotrain", one_class)
+    with pytest.raises(InputError, match="copriors learnt nothing of 'pond' from [0-9]+ labels"):
+        run(workspace, parent, "copriors", **QUICK)
