@@ -191,7 +191,7 @@ def of_finding(finding: Finding) -> list[Sentence]:
         said.append(_gap(finding))
     elif finding.verdict is Verdict.HARMED:
         said.append(Sentence(_few(finding)))
-    said += [_sufficiency(finding), *_affected(finding)]
+    said += [_sufficiency(finding), *_enough(finding), *_affected(finding)]
     return said
 
 
@@ -242,6 +242,25 @@ def _sufficiency(finding: Finding) -> Sentence:
     if not finding.triggers:
         end = " That the cue alone triggers the class cannot be told from the control."
     return Sentence(text + end, (flip, control))
+
+
+def _enough(finding: Finding) -> list[Sentence]:
+    """How little of an image is enough, and where that lies; nothing where it was not measured."""
+    found = {number.measure: number for number in finding.others}
+    size, edge, on_cue = (found.get(f"subset_{part}") for part in ("size", "border", "on_cue"))
+    if size is None:
+        return []
+    text = f"“{finding.name}” is recognised from at most {percent(size.value)} of the image"
+    if edge is not None:
+        text += f", {percent(edge.value)} of it at the border"
+    if on_cue is not None:
+        told = "that this is the tagged cue cannot be told from chance"
+        if on_cue.low > 0:
+            told = "it lies on the tagged cue more than by chance"
+        elif on_cue.high < 0:
+            told = "it lies off the tagged cue more than by chance"
+        text += f"; {told}"
+    return [Sentence(f"{text}.", _known((size, edge, on_cue)))]
 
 
 def _affected(finding: Finding) -> list[Sentence]:

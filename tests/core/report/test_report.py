@@ -132,10 +132,14 @@ def test_every_picture_has_words(html: str) -> None:
 def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) -> None:
     (finding,) = report.sections[0].findings
     text = " ".join(Page(html).text.split())
+    said = " ".join(sentence.text for sentence in words.of_finding(finding))
+    assert "is recognised from at most" in said
+    assert "on the tagged cue" in said or "the tagged cue cannot" in said
     for sentence in words.of_finding(finding):
         assert " ".join(sentence.text.split()) in text
         for number in sentence.numbers:
-            assert f"{number.measure} = {words.figure(number)} {words.interval(number)}" in text
+            name = number.measure + (f" ({number.subject})" if number.subject else "")
+            assert f"{name} = {words.figure(number)} {words.interval(number)}" in text
 
 
 def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
