@@ -187,8 +187,9 @@ COPRIORS = Method(
     published=1.0,
     source="Jain et al. 2022, section 5",
     remark="Uses the labels of a part of the training images alone, dozens of every class; "
-    "for cues that are in the shape or in the texture and not in both, and only as far as the rest of the training images has "
-    "the classes without them: where the cue goes with the class there as well, both heads hand it "
-    "over. The encoder stays; the strength is the share of the way to the new head.",
+    "for cues that are in the shape or in the texture and not in both, and only as far as the rest "
+    "of the training images has the classes without them: where the cue goes with the class there "
+    "as well, both heads hand it over. The encoder stays; the strength is the share of the way to "
+    "the new head.",
     options={"labelled": LABELLED},
 )
