@@ -376,6 +376,13 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
 
 def _slices(audit: Audit, found: pd.DataFrame) -> None:
     """Of every class the group that errs most."""
+    if found.empty:
+        blocks.empty(
+            "Too few errors for a slice",
+            "No class has enough wrong held-out images to find a group on half of them and to "
+            "judge it on the other half.",
+        )
+        return
     sure = found[found["certain"]]
     st.markdown(
         f"**{len(sure):d} of {len(found):d} classes with enough errors have a group that errs more "
