@@ -71,7 +71,10 @@ def _best(scope: Scope, label: str) -> Sample | str | None:
 
 def _border(scope: Scope, label: str) -> Sample | str | None:
     table = _table(scope, label)
-    table = table[table["right"] & table["border"].notna()]
+    right, table = table["right"].sum(), table[table["right"] & table["border"].notna()]
+    if len(table) < FEWEST <= right:
+        filled = f"{right - len(table)} of {right} right images"
+        return f"the fill alone is enough for {filled}: nothing of them is needed at any place"
     note = "the border, one patch wide, is 27 % of the image"
     return _sample(scope, table, table["border"].to_numpy(np.float64), note)
 
@@ -93,6 +96,8 @@ def _cue(scope: Scope, label: str) -> Sample | str | None:
 def _recognised(scope: Scope, label: str, bounds: Bounds) -> str:
     """A size in words."""
     name = scope.owner.class_facts(label).name
+    if bounds[0] == 0:
+        return f"the fill alone is given {name}: how little is enough cannot be told"
     return f"{name} is recognised from at most {100 * bounds[0]:.1f} % of the image"
 
 
@@ -192,6 +197,7 @@ BORDER = Measure(
     sample=_border,
     estimate=StudentMean((0.0, 1.0)),
     reading=_edged,
+    lacking="of every tagged class fewer than two right images need anything but the fill",
 )
 CUE = Measure(
     "subset_on_cue",

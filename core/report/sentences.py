@@ -250,6 +250,9 @@ def _enough(finding: Finding) -> list[Sentence]:
     size, edge, on_cue = (found.get(f"subset_{part}") for part in ("size", "border", "on_cue"))
     if size is None:
         return []
+    if size.value == 0:
+        text = f"What images are filled with is given “{finding.name}” by itself: how little of one"
+        return [Sentence(f"{text} is enough cannot be told.", (size,))]
     text = f"“{finding.name}” is recognised from at most {percent(size.value)} of the image"
     if edge is not None:
         text += f", {percent(edge.value)} of it at the border"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from core.audits.audit import Audit
 from core.data.masks import mask_on_grid
 from core.explain.fills import WORDS
 from core.measures.stored import measured
+from core.measures.subset_figures import BORDER
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.trials.encoder import Seen
@@ -27,6 +30,9 @@ from core.trials.subset_trial import (
     where,
 )
 from tests.core.conftest import load_white_box, unmeasured, workspace_of
+
+if TYPE_CHECKING:
+    from core.measures.scope import Scope
 
 
 def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
@@ -106,3 +112,15 @@ def test_subsets_that_lie_anywhere_are_seldom_said_to_be_in_one_place() -> None:
     assert (one.place, one.images) == ((3, 5), 16)
     assert one.p < 1e-6
     assert most_often(made_up(np.ones((4, SIDE * SIDE), bool))).p == 1
+
+
+def test_classes_whose_fill_is_enough_have_no_border() -> None:
+    """A subset without a patch lies nowhere: that is said, in the table and in the comparison."""
+    table = pd.DataFrame({"right": [True] * 3 + [False], "border": [np.nan, np.nan, 0.5, 0.2]})
+    scope = cast("Scope", SimpleNamespace(outcomes=SimpleNamespace(subsets=lambda label: table)))
+    assert BORDER.samples(scope, "leaf") == (
+        "the fill alone is enough for 2 of 3 right images: nothing of them is needed at any place"
+    )
+    table = table.iloc[2:]
+    assert BORDER.samples(scope, "leaf") == []
+    assert "fewer than two right images need anything but the fill" in BORDER.lacking
