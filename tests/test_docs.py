@@ -88,3 +88,10 @@ def test_the_page_on_why_asks_for_what_there_is() -> None:
 
 def test_every_group_is_explained() -> None:
     assert set(re.findall(r"^\| `(spurioscope\.\w+)` \|", PAGE, re.M)) == set(plugins.GROUPS)
+
+
+def test_no_page_has_the_marks_of_a_conflict() -> None:
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    marked = re.compile(r"^(<{7} .*|={7}|>{7} .*)$", re.M)
+    assert len(pages) > 10
+    assert [page.name for page in pages if marked.search(page.read_text(encoding="utf-8"))] == []
