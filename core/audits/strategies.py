@@ -52,6 +52,7 @@ def discover(
             for done, label in enumerate(labels):
                 report(Progress("Comparing explanations", done, len(labels), "classes"))
                 _of_class(audit, label, asked)
+            report(Progress("Comparing explanations", len(labels), len(labels), "classes"))
         finally:
             _gather(audit)
     return ranking(Audit(audit.folder))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from core.types import Reporter, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
+    from core.audits.image_concepts import References
     from core.candidates.key import CandidateKey
 
 RELMAX, EXAMPLES = "relmax", 8
@@ -134,12 +137,30 @@ def _pictures(
     return Answer(result, "\n".join(map(one_line, lines)) or "no candidate to draw")
 
 
+def _write_references(audit: Audit, key: CandidateKey, seen: References, out: Path) -> None:
+    """Ids and figures of a candidate's reference images, and either list as a strip of photos."""
+    import numpy as np
+
+    from core.errors import UnreadableImageError
+    from core.explain.overlays import png
+
+    start = f"{RELMAX}-{audit.class_facts(key.label).class_idx}-{key.short}"
+    arrays = {name: np.array(found) for name, found in asdict(seen).items()}
+    write_bytes(out / f"{start}.npz", as_npz(arrays))
+    for name in ("by_relevance", "by_activation"):
+        with contextlib.suppress(UnreadableImageError):
+            photos = [audit.pixels(image_id) for image_id in getattr(seen, name)]
+            if photos:
+                strip = np.concatenate(photos, axis=1)
+                opaque = np.full((*strip.shape[:2], 1), 255, np.uint8)
+                picture = png(np.concatenate([strip, opaque], axis=2))
+                write_bytes(out / f"{start}-{name}.png", picture)
+
+
 def _references(
     audit: Audit, labels: Sequence[str], request: DiscoverRequest, report: Reporter
 ) -> Answer:
     """Images that stand for the leading candidates of every class, by relevance and activation."""
-    from dataclasses import asdict
-
     from core.audits.image_concepts import references
     from core.audits.looks import leading_keys
     from core.candidates.kinds import KINDS
@@ -155,5 +176,7 @@ def _references(
         found.append({"key": str(key), **asdict(seen)})
         lines.append(f"{key}: by relevance {', '.join(seen.by_relevance) or 'none'}")
         lines.append(f"{key}: by activation {', '.join(seen.by_activation) or 'none'}")
+        if request.out:
+            _write_references(audit, key, seen, request.out)
     result = {"audit": audit.id, "method": request.method, "references": found}
     return Answer(result, "\n".join(map(one_line, lines)) or "no candidate to look at")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,16 +167,24 @@ def test_where_a_map_is_in_words(place: tuple[int, int], words: str) -> None:
     assert area_words(np.ones((3, 3))) == "100 %, middle"
 
 
-def test_the_command_lists_reference_images(
-    tiny_audit: Audit, capsys: pytest.CaptureFixture[str]
+def test_the_command_lists_and_exports_reference_images(
+    tiny_audit: Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = tiny_audit.classes[0]
     ask = ["discover", tiny_audit.id, "--method", "relmax", "--class", facts.name, "--kind", "pca"]
     root = str(tiny_audit.folder.parents[1])
-    assert main([*ask, "--count", "2", "--json", "--workspace", root]) == 0
+    out = tmp_path / "out"
+    more = ["--count", "2", "--out", str(out), "--json", "--workspace", root]
+    assert main([*ask, *more]) == 0
     found = json.loads(capsys.readouterr().out)["references"]
     assert [one["key"] for one in found] == [f"{facts.label}/pca-0", f"{facts.label}/pca-1"]
     for one in found:
         seen = references(tiny_audit, CandidateKey.parse(one["key"]), 8)
         assert one["by_relevance"] == list(seen.by_relevance)
         assert one["by_activation"] == list(seen.by_activation)
+        start = f"relmax-{facts.class_idx}-{CandidateKey.parse(one['key']).short}"
+        assert np.load(out / f"{start}.npz")["by_activation"].tolist() == one["by_activation"]
+        with Image.open(out / f"{start}-by_activation.png") as strip:
+            first = tiny_audit.pixels(one["by_activation"][0])
+            assert strip.size == (len(one["by_activation"]) * first.shape[1], first.shape[0])
+            assert (np.asarray(strip)[:, : first.shape[1], :3] == first).all()
