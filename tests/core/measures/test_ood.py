@@ -49,6 +49,10 @@ def test_a_set_is_told_from_the_others(audit: Audit) -> None:
     assert row["low"] <= row["value"] <= row["high"]
     chance = table.loc[table["measure"] == "ood_aupr", "note"].iloc[0]
     assert f"chance {len(train) / len(positive):.3f}" in chance
+    other = rows_of(audit, against="train", typical_of="patch=True")
+    same = (table["value"] == other["value"]).to_numpy()
+    by = table["subject"].str.partition(": ")[0]
+    assert set(by[~same]) == {"knn", "typicality"}  # which alone look at known images
 
 
 def test_images_without_the_cue_look_anomalous_beside_a_control(audit: Audit) -> None:
