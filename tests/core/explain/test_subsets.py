@@ -214,6 +214,10 @@ def test_the_method_says_what_it_saw(question: Question) -> None:
     whole_class = SIS.explain(replace(question, settings={**question.settings, "tau": 0.99}))
     assert whole_class.facts["size"] == -1
     assert whole_class.words.startswith("no subset: the whole image gives output 0")
+    wrong = int(logits.argmin())
+    unlikely = SIS.explain(replace(question, class_idx=wrong))
+    given = model.output_names[int(logits.argmax())]
+    assert f"the model gives this image {given}, not " in " ".join(unlikely.notes)
     own = np.arange(3)
     both = SIS.explain(replace(question, more=[(model, own)]))
     assert both.arrays["confidence"] == pytest.approx(said.arrays["confidence"], abs=1e-6)
