@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,27 +112,27 @@ def _leans(scope: Scope, label: str, bounds: Bounds) -> str:
     return "what is enough avoids the cue" if high < 0 else "no more on the cue than by chance"
 
 
-def _everywhere(*, right: bool) -> Callable[[Scope], Rows]:
+def _everywhere(
+    own: Callable[[], Measure], column: str, chosen: Callable[[pd.DataFrame], pd.Series]
+) -> Callable[[Scope], Rows]:
     """The row of the model: over the classes that were looked at, tagged and drawn ones."""
 
     def rows(scope: Scope) -> Rows:
         tables = [scope.outcomes.subsets(label) for label in scope.outcomes.subset_labels]
-        known = [t[t["right"] == right]["size"].to_numpy(np.float64) for t in tables if
+        known = [t.loc[chosen(t), column].dropna().to_numpy(np.float64) for t in tables if
                  t is not None]  # fmt: skip
         values = [each for each in known if len(each)]
         if not values or sum(map(len, values)) < FEWEST:
             return []
-        whole = np.concatenate(values)
-        measure = RIGHT if right else WRONG
-        interval = bootstrapped(lambda weights: weighted_share(whole, weights), [*map(len, values)])
+        measure = own()
         note = f"images of {len(values)} classes, the tagged ones and some drawn beside them"
         return [
             row(
                 EVERYWHERE,
                 measure,
-                float(whole.mean()),
-                interval=interval,
-                n=len(whole),
+                float(np.concatenate(values).mean()),
+                interval=_ends(measure, values),
+                n=sum(map(len, values)),
                 subject=ON,
                 split=trial_split(scope.audit),
                 note=note,
@@ -142,13 +142,25 @@ def _everywhere(*, right: bool) -> Callable[[Scope], Rows]:
     return rows
 
 
+def _ends(measure: Measure, values: Sequence[FloatArray]) -> tuple[float, float]:
+    """Interval of a mean over images of several classes; Wilson's of hits, else by bootstrap."""
+    whole = np.concatenate(values)
+    if isinstance(measure.estimate, Proportion):
+        return measure.estimate.of(whole)[1:]
+    return bootstrapped(lambda weights: weighted_share(whole, weights), [*map(len, values)])
+
+
+def _right(table: pd.DataFrame) -> pd.Series:
+    return table["right"].astype(bool)
+
+
 _CARTER = "Carter et al. 2021, section 3"
 _SIZE = (
     "Share of an image that is enough for nine tenths of the confidence in its class, the rest "
     "filled; the search is greedy, so that a smaller part may do: {}. Small: the model is sure of "
     "an image from very little of it."
 )
-RIGHT = Measure(
+RIGHT: Measure = Measure(
     "subset_size",
     "How little is enough",
     _SIZE.format("mean over images that are right"),
@@ -159,9 +171,9 @@ RIGHT = Measure(
     sample=_sizes(right=True),
     estimate=StudentMean((0.0, 1.0)),
     reading=_recognised,
-    everywhere=_everywhere(right=True),
+    everywhere=_everywhere(lambda: RIGHT, "size", _right),
 )
-WRONG = Measure(
+WRONG: Measure = Measure(
     "subset_size_wrong",
     "How little is enough, wrong images",
     _SIZE.format("mean over images that are wrong, of the class that they are given"),
@@ -171,9 +183,9 @@ WRONG = Measure(
     needs=(SUBSETS,),
     sample=_sizes(right=False),
     estimate=StudentMean((0.0, 1.0)),
-    everywhere=_everywhere(right=False),
+    everywhere=_everywhere(lambda: WRONG, "size", lambda table: ~_right(table)),
 )
-ON_BEST = Measure(
+ON_BEST: Measure = Measure(
     "subset_accuracy",
     "Accuracy on the best 5 %",
     "Accuracy of the model on the twentieth of an image's patches that went last, the rest filled.",
@@ -184,8 +196,9 @@ ON_BEST = Measure(
     needs=(SUBSETS,),
     sample=_best,
     estimate=Proportion(),
+    everywhere=_everywhere(lambda: ON_BEST, "best", lambda table: table["drawn"].astype(bool)),
 )
-BORDER = Measure(
+BORDER: Measure = Measure(
     "subset_border",
     "Share of it at the border",
     "Share of what is enough that lies in the outermost patches, mean over right images.",
@@ -197,6 +210,7 @@ BORDER = Measure(
     sample=_border,
     estimate=StudentMean((0.0, 1.0)),
     reading=_edged,
+    everywhere=_everywhere(lambda: BORDER, "border", _right),
     lacking="of every tagged class fewer than two right images need anything but the fill",
 )
 CUE = Measure(

@@ -64,7 +64,16 @@ def test_the_figures_of_a_class(planted: Audit, tmp_path: Path) -> None:
     assert -1 <= row["low"] < row["high"] <= 1
     assert row["value"] == pytest.approx((cue["inside"] - cue["area"]).mean())
     assert {"pond", "sky"} <= set(outcomes.subset_labels)
-    assert table.loc[("", "subset_size")]["n"] >= len(right)
+    whole = pd.concat([outcomes.subsets(label) for label in outcomes.subset_labels])
+    of_model = {
+        "subset_size": whole.loc[whole["right"], "size"],
+        "subset_accuracy": whole.loc[whole["drawn"], "best"].astype(float),
+        "subset_border": whole.loc[whole["right"], "border"].dropna(),
+    }
+    for name, values in of_model.items():
+        row = table.loc[("", name)]
+        assert (row["n"], row["value"]) == (len(values), pytest.approx(values.mean()))
+        assert row["low"] <= row["value"] <= row["high"]
 
 
 def test_a_subset_on_the_cue_is_seen_to_be_there(planted: Audit) -> None:
