@@ -12,6 +12,8 @@ from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.audits.audit import Audit
 
 SHOWN = 10
@@ -109,19 +111,27 @@ def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, l
 def _slices(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
     from core.quality.error_slices import error_slices
 
-    found = error_slices(audit, report)
-    sure = int(found["certain"].sum())
-    said = [f"slices: {sure} of {len(found)} classes have a group that errs more than the rest"]
+    return _errs("slices", error_slices(audit, report), "have a group")
+
+
+def _combinations(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.quality.error_slices import attribute_slices
+
+    return _errs("combinations", attribute_slices(audit, report), "have a group by attributes")
+
+
+def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
+    sure = found[found["certain"]]
+    said = [f"{name}: {len(sure)} of {len(found)} classes {has} that errs more than the rest"]
     said += [
         f"  {row.label}: {row.n} images, {100 * row.errs:.0f} % wrong, rest {100 * row.rest:.0f} %"
         f"{f' ({row.words})' if row.words else ''}"
-        for row in found[found["certain"]].head(SHOWN).itertuples()
+        for row in sure.head(SHOWN).itertuples()
     ]
     return records(found), said
 
 
 def _counted(readings: list[str]) -> str:
-
     called = {word: readings.count(word) for word in dict.fromkeys(readings) if word}
     some = ", ".join(
         f"{n} {'' if word == 'shortcut' else 'only '}{word}" for word, n in called.items()
@@ -132,4 +142,5 @@ def _counted(readings: list[str]) -> str:
 LOOKS: dict[str, Look] = {
     **{"labels": _labels, "copies": _copies},
     **{"shortcuts": _shortcuts, "attributes": _attributes, "slices": _slices},
+    "combinations": _combinations,
 }

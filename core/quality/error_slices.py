@@ -1,10 +1,14 @@
 """Groups of wrong images that share something: of every class the one that errs most, in words.
 
 Found on half of the held-out images and judged on the other (:mod:`core.statistics.slices`), so
-that a class without such a group is told from one with it.
+that a class without such a group is told from one with it. A group is looked for among features,
+and among the values of at most two attributes at once; saved groups are attributes, too.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +19,9 @@ from core.audits.kept import Kept
 from core.candidates.linear_kinds import PCA
 from core.explain.embedding import chance_reach, contrast
 from core.statistics.ranks import aurocs
-from core.statistics.slices import worst_slice
+from core.statistics.slices import Slice, worst_combination, worst_slice
 from core.tags.suggested import described, words_of
-from core.types import BoolArray, Progress, Reporter
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
 
 COLUMNS = (
     *("label", "errs", "rest", "low", "high", "certain", "n", "judged"),
@@ -29,54 +33,107 @@ of the group in both halves, and in the judging half; the number of the componen
 apart most, whether the group shows more or less of it, and its AUROC; words of the data that hold
 of the group more than by chance; its images, wrong ones first."""
 
+COMBINATION = (
+    *("label", "errs", "rest", "low", "high", "certain", "n", "judged"),
+    *("words", "image_ids"),
+)
+"""The same of a group by attributes; its words are the one or two values that make it."""
+
 WORDS = 3
 
 
-def _slices(audit: Audit, report: Reporter) -> pd.DataFrame:
-    audit = described(audit, report)
+class _Held(NamedTuple):
+    """The held-out images of a class."""
+
+    label: str
+    ids: list[str]
+    wrong: BoolArray
+    alpha: FloatArray
+    """(n, m) of its components, and their"""
+    numbers: IntArray
+
+
+def _each(
+    audit: Audit,
+    report: Reporter,
+    row_of: Callable[[Audit, _Held], dict[str, object] | None],
+    columns: tuple[str, ...],
+) -> pd.DataFrame:
+    """A row of every class with enough errors."""
     rows = []
     for done, facts in enumerate(audit.classes):
         report(Progress("Looking for slices", done, len(audit.classes), "classes"))
-        if (row := _of_class(audit, audit.class_arrays(facts.class_idx))) is not None:
+        held = _held(audit, audit.class_arrays(facts.class_idx))
+        if held.ids and (row := row_of(audit, held)) is not None:
             rows.append(row)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(columns))
     order = ["certain", "low", "errs"]
     return table.sort_values(order, ascending=False, ignore_index=True, kind="stable")
+
+
+def _slices(audit: Audit, report: Reporter) -> pd.DataFrame:
+    return _each(described(audit, report), report, _by_features, COLUMNS)
+
+
+def _combinations(audit: Audit, report: Reporter) -> pd.DataFrame:
+    return _each(audit, report, _by_attributes, COMBINATION)
 
 
 error_slices = Kept("slices", COLUMNS, _slices)
 """The group that errs most, of every class with enough errors; certain ones first."""
 
+attribute_slices = Kept("combinations", COMBINATION, _combinations, grouped=True)
+"""The same by the values of one attribute, or of two."""
 
-def _of_class(audit: Audit, arrays: ClassArrays) -> dict[str, object] | None:
+
+def _held(audit: Audit, arrays: ClassArrays) -> _Held:
     ids = np.asarray(arrays.image_ids, str)
     rows = audit.images.index.get_indexer(ids)
     held = audit.held_out[rows]
-    ids, alpha = ids[held], np.asarray(arrays.of_kind(PCA).alpha)[held]
     wrong = ~audit.images["fair"].to_numpy(bool)[rows][held]
-    if not len(ids):
-        return None
-    found = worst_slice(audit.features(ids.tolist()), wrong, tests=len(audit.classes))
+    pca = arrays.of_kind(PCA)
+    return _Held(arrays.label, ids[held].tolist(), wrong, np.asarray(pca.alpha)[held], pca.numbers)
+
+
+def _by_features(audit: Audit, held: _Held) -> dict[str, object] | None:
+    found = worst_slice(audit.features(held.ids), held.wrong, tests=len(audit.classes))
     if found is None:
         return None
-    inside = found.inside
-    apart = contrast(alpha, inside)
+    apart = contrast(held.alpha, found.inside)
     first = None if apart.empty else apart.iloc[0]
     return {
-        **{"label": arrays.label, "errs": found.rate, "rest": found.rest},
-        **{"low": found.low, "high": found.high, "certain": found.low > 0},
-        **{"n": int(inside.sum()), "judged": int((inside & found.judged).sum())},
-        "component": -1 if first is None else int(arrays.of_kind(PCA).numbers[int(first["row"])]),
+        **_row(held, found),
+        "component": -1 if first is None else int(held.numbers[int(first["row"])]),
         "shows": "" if first is None else str(first["direction"]),
         "auroc": float("nan") if first is None else float(first["auroc"]),
-        "words": _words(audit, ids, inside),
-        "image_ids": ids[inside][np.argsort(~wrong[inside], kind="stable")].tolist(),
+        "words": _words(audit, held.ids, found.inside),
     }
 
 
-def _words(audit: Audit, ids: np.ndarray, inside: BoolArray) -> str:
+def _by_attributes(audit: Audit, held: _Held) -> dict[str, object] | None:
+    said = words_of(audit, held.ids)
+    known = np.array([route == "attribute" for route in said.routes], bool)
+    found = worst_combination(said.holds[:, known], held.wrong, tests=len(audit.classes))
+    if found is None:
+        return None
+    texts = np.asarray(said.texts, object)[known]
+    return {**_row(held, found[0]), "words": " and ".join(texts[list(found[1])])}
+
+
+def _row(held: _Held, found: Slice) -> dict[str, object]:
+    inside = found.inside
+    first = np.argsort(~held.wrong[inside], kind="stable")
+    return {
+        **{"label": held.label, "errs": found.rate, "rest": found.rest},
+        **{"low": found.low, "high": found.high, "certain": found.low > 0},
+        **{"n": int(inside.sum()), "judged": int((inside & found.judged).sum())},
+        "image_ids": np.asarray(held.ids, str)[inside][first].tolist(),
+    }
+
+
+def _words(audit: Audit, ids: list[str], inside: BoolArray) -> str:
     """What holds of the group beyond chance, most telling first."""
-    words = words_of(audit, ids.tolist())
+    words = words_of(audit, ids)
     n_in, n_out = int(inside.sum()), int((~inside).sum())
     if not words.texts or not n_in or not n_out:
         return ""

@@ -27,6 +27,10 @@ WRONG = 4
 """errors in the half that groups are found in; fewer: nothing is looked for."""
 
 
+FEWEST = 8
+"""Images on either side of a statement, in the half that groups are found in."""
+
+
 class Slice(NamedTuple):
     """The group of a class that errs most."""
 
@@ -55,8 +59,8 @@ def worst_slice(
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
-    judged = np.random.default_rng(seed).permutation(len(wrong)) % 2 == 1
-    if min(judged.sum(), (~judged).sum()) < LEAST or wrong[~judged].sum() < WRONG:
+    judged = _halves(wrong, seed)
+    if judged is None:
         return None
     axes = min(AXES, int((~judged).sum()) - 1, features.shape[1])
     fit = PCA(axes, whiten=True, random_state=seed).fit(features[~judged])
@@ -68,6 +72,55 @@ def worst_slice(
     rates = [_rate(wrong, (group == g) & ~judged) for g in range(GROUPS)]
     inside = group == int(np.nanargmax(rates))
     return _judged(inside, judged, wrong, tests)
+
+
+def worst_combination(
+    holds: BoolArray, wrong: BoolArray, *, tests: int = 1, seed: int = 0
+) -> tuple[Slice, tuple[int, ...]] | None:
+    """What one statement, or two at once, hold of and that errs most beyond chance.
+
+    Parameters
+    ----------
+    holds : (n, m), which of m statements hold of an image; wrong : (n,).
+    tests : classes that are looked at.
+
+    Returns
+    -------
+    The group and the columns of its statements; None where any of it is too little.
+    """
+    judged = _halves(wrong, seed)
+    if judged is None or not holds.shape[1]:
+        return None
+    beyond = _beyond_chance(holds[~judged].astype(np.float64), wrong[~judged])
+    if np.isneginf(beyond).all():
+        return None
+    alone = np.diagonal(beyond).max()
+    first, second = divmod(int(np.triu(beyond).argmax()), len(beyond))
+    if beyond[first, second] <= alone:  # one statement says as much as two
+        first = second = int(np.diagonal(beyond).argmax())
+    found = _judged(holds[:, first] & holds[:, second], judged, wrong, tests)
+    return None if found is None else (found, tuple(sorted({first, second})))
+
+
+def _beyond_chance(holds: FloatArray, wrong: BoolArray) -> FloatArray:
+    """(m, m) by how many standard errors each pair errs more than the rest; alone on the diagonal.
+
+    Of the difference of two proportions, pooled; -inf where a side has too few images.
+    """
+    n, errors = holds.T @ holds, (holds * wrong[:, None]).T @ holds
+    others, share = len(wrong) - n, wrong.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = errors / n - (wrong.sum() - errors) / others
+        found = apart / np.sqrt(share * (1 - share) * (1 / n + 1 / others))
+    known = (n >= FEWEST) & (others >= FEWEST) & np.isfinite(found)
+    return np.where(known, found, -np.inf)
+
+
+def _halves(wrong: BoolArray, seed: int) -> BoolArray | None:
+    """(n,) the half that judges; None where images or errors are too few."""
+    judged = np.random.default_rng(seed).permutation(len(wrong)) % 2 == 1
+    enough = min(judged.sum(), (~judged).sum()) >= LEAST and wrong[~judged].sum() >= WRONG
+    return judged if enough else None
 
 
 def _nearest(means: FloatArray, variances: FloatArray, places: FloatArray) -> np.ndarray:

@@ -11,6 +11,7 @@ from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.quality.cheap_shortcuts import cheap_shortcuts
 from core.quality.decodable import decodable
+from core.quality.error_slices import COMBINATION
 from core.quality.label_problems import COLUMNS
 from core.quality.near_duplicates import near_duplicates
 from core.storage.workspace import Workspace
@@ -99,6 +100,12 @@ def test_slices_say_where_a_class_errs(
     assert "60 % wrong, the rest of the class 10 %" in said
     assert "shows less of component 2" in said
     assert [p["image_id"] for p in gallery(app)["pictures"]] == ids
+    by = table[list(COMBINATION)].assign(words="snow: 1 and site: *a*")
+    monkeypatch.setattr(data, "_known", lambda *_: by)
+    app = healthy(opened("data", audit=audit.id, look_at="combinations"), "Data")
+    assert any("one value of an attribute, or two at once, errs" in m.value for m in app.markdown)
+    assert any(r"In words: snow: 1 and site: \*a\*" in m.value for m in app.markdown)
+    assert any("errs by construction" in c.value for c in app.caption)
 
 
 def test_a_group_is_saved_and_sliced_by(

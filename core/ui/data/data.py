@@ -18,7 +18,7 @@ from core.measures.decimals import p_value
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import decodable
-from core.quality.error_slices import error_slices
+from core.quality.error_slices import attribute_slices, error_slices
 from core.quality.label_problems import (
     accuracy,
     along_tenths,
@@ -45,6 +45,7 @@ VIEWS = {
     "shortcuts": "What tells the label",
     "attributes": "Attributes in the features",
     "slices": "Error slices",
+    "combinations": "Slices by attributes",
     GROUPS: "Saved groups",
 }
 EXAMPLES = 4
@@ -93,6 +94,8 @@ OFFERED = {
     "copies": "Images are compared by a perceptual hash of their files and by their features.",
     "slices": "Half of each class's held-out images say which group errs most, the other half how "
     "often it does.",
+    "combinations": "The same by the values of one attribute, or of two at once; saved groups are "
+    "attributes.",
     "attributes": "A linear probe is asked for every value of an attribute, out of fold.",
     "shortcuts": "Each property of pixels, files and attributes is asked for the label, and for "
     "the model's errors within a class.",
@@ -351,10 +354,7 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
 def _attributes(audit: Audit, found: pd.DataFrame) -> None:
     """How well features tell each attribute."""
     if found.empty:
-        blocks.empty(
-            "No attribute to ask for",
-            "A manifest may have columns beside path, label and split: what is seen, and where.",
-        )
+        _without_attributes()
         return
     st.markdown(
         "What a linear probe reads off the features is **there for the head to use**; whether it "
@@ -376,6 +376,28 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
 
 def _slices(audit: Audit, found: pd.DataFrame) -> None:
     """Of every class the group that errs most."""
+    _erring(audit, found, "slices", "a group")
+
+
+def _combinations(audit: Audit, found: pd.DataFrame) -> None:
+    """The same by values of one attribute, or of two."""
+    if not audit.summary.attributes:
+        _without_attributes("Saved groups are attributes, too.")
+        return
+    _erring(audit, found, "combinations", "one value of an attribute, or two at once,")
+    st.caption("A group that somebody saved for its errors errs by construction.")
+
+
+def _without_attributes(more: str = "") -> None:
+    blocks.empty(
+        "No attribute to ask for",
+        "A manifest may have columns beside path, label and split: what is seen, and where. "
+        f"{more}".strip(),
+    )
+
+
+def _erring(audit: Audit, found: pd.DataFrame, view: str, has: str) -> None:
+    """A group of every class, how much more it errs, and its images."""
     if found.empty:
         blocks.empty(
             "Too few errors for a slice",
@@ -383,27 +405,26 @@ def _slices(audit: Audit, found: pd.DataFrame) -> None:
             "judge it on the other half.",
         )
         return
-    sure = found[found["certain"]]
     st.markdown(
-        f"**{len(sure):d} of {len(found):d} classes with enough errors have a group that errs more "
-        "than the rest of the class.** Found on half of the held-out images, judged on the other "
-        "half; intervals hold for all classes at once."
+        f"**In {found['certain'].sum():d} of {len(found):d} classes with enough errors {has} errs "
+        "more than the rest of the class.** Found on half of the held-out images, judged on the "
+        "other half; intervals hold for all classes at once."
     )
     names = blocks.class_names(audit)
-    shown = found.head(SLICES)
-    for row in shown.itertuples():
+    for row in found.head(SLICES).itertuples():
         st.subheader(blocks.plain(names.get(row.label, row.label)))
         sign = ":material/warning:" if row.certain else ":material/help:"
         st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
         cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
-        clicked = gallery(cells, key=f"slice-{row.label}", size=110, label=f"Slice of {row.label}")
-        save_group(audit, list(row.image_ids), f"Error slice of {row.label}", f"slice-{row.label}")
+        key, title = f"{view}-{row.label}", f"{VIEWS[view]}: {row.label}"
+        clicked = gallery(cells, key=key, size=110, label=title)
+        save_group(audit, list(row.image_ids), title, key)
         if clicked:
             state.go("pages/image.py", image=clicked, explain=row.label)
     if len(found) > SLICES:
         st.caption(f"{SLICES} of {len(found):,} classes; all of them in the file.")
     listed = found["image_ids"].map(" ".join)
-    _file(audit, "slices", lambda: found.assign(image_ids=listed))
+    _file(audit, view, lambda: found.assign(image_ids=listed))
 
 
 def _said(audit: Audit, row: Any) -> str:
@@ -413,7 +434,7 @@ def _said(audit: Audit, row: Any) -> str:
         f"{100 * row.rest:.0f} % (difference {blocks.interval(100 * row.low, 100 * row.high)} "
         f"points; {row.judged:d} images judge)"
     )
-    if row.component >= 0:
+    if getattr(row, "component", -1) >= 0:
         called = tagged.names(audit).written(CandidateKey(row.label, PCA, row.component))
         said += f". It {row.shows} of {called} (AUROC {row.auroc:.2f})"
     return f"{said}. In words: {row.words}." if row.words else f"{said}."
@@ -444,5 +465,6 @@ DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
     "shortcuts": (cheap_shortcuts, _shortcuts),
     "attributes": (decodable, _attributes),
     "slices": (error_slices, _slices),
+    "combinations": (attribute_slices, _combinations),
 }
 """What every view shows, and how."""

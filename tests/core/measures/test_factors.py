@@ -73,6 +73,17 @@ def test_half_of_the_images_are_of_the_class_asked_about(masked, monkeypatch):
     assert factors(masked).n == 4
 
 
+def test_a_trimap_means_the_object_that_a_plain_mask_means(masked, folder):
+    """1 is the object, 2 the background, 3 the border: not all of it is inside."""
+    plain = factors(masked).effects
+    trimap = np.full((64, 64), 2, np.uint8)
+    trimap[15:33, 15:33] = 3
+    trimap[16:32, 16:32] = 1
+    Image.fromarray(trimap).save(folder / "mask.png")
+    again = factors(Audit(masked.folder)).effects
+    assert (again.main, again.cells) == (plain.main, plain.cells)
+
+
 def test_without_masks_it_says_what_is_missing(folder, workspace, capsys):
     run_audit(tiny_request(folder), workspace)
     assert main(["factors", "tiny", "--workspace", str(workspace.root)]) == 2

@@ -232,3 +232,10 @@ def test_what_only_stands_for_a_checkpoint_is_named(
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=what):
         read_contents(tmp_path / "a.pth")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_program_is_named(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "a.pt"))
+    with pytest.raises(CheckpointError, match=r"is a program \(TorchScript .*state_dict"):
+        read_contents(tmp_path / "a.pt")

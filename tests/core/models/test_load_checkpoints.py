@@ -141,10 +141,11 @@ def test_a_network_for_grey_images(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_an_encoder_without_a_classifier_gets_a_head_to_fit(tmp_path: Path) -> None:
-    network = timm.create_model("test_vit", num_classes=0)
+@pytest.mark.parametrize("kind", ["test_vit", "eva02_tiny_patch14_224"])
+def test_an_encoder_without_a_classifier_gets_a_head_to_fit(tmp_path: Path, kind: str) -> None:
+    network = timm.create_model(kind, num_classes=0)
     torch.save(network.state_dict(), tmp_path / "a.pth")
-    model = load_model("timm:test_vit", checkpoint=tmp_path / "a.pth")
+    model = load_model(f"timm:{kind}", checkpoint=tmp_path / "a.pth")
     assert not model.head_trained
     batch = photos(model)
     features = model.encode(batch).features.numpy()

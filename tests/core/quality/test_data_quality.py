@@ -16,8 +16,9 @@ from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
+from core.quality.data_request import PARTS
 from core.quality.decodable import decodable
-from core.quality.error_slices import error_slices
+from core.quality.error_slices import attribute_slices, error_slices
 from core.quality.label_problems import (
     BY_FOLD,
     BY_HEAD,
@@ -214,6 +215,10 @@ def test_a_group_that_errs_is_said_in_words(workspace: Workspace, tmp_path: Path
     assert found.at["blue", "words"].startswith("site: site of red")
     assert found.at["red", "errs"] > 0.8
     assert found.at["red", "rest"] == 0
+    by = attribute_slices(audit).set_index("label")
+    assert by["certain"].all()
+    assert by["words"].to_dict() == {"blue": "site: site of red", "red": "site: site of blue"}
+    assert set(by.at["red", "image_ids"]) >= set(found.at["red", "image_ids"])
 
 
 def test_the_command_says_all_of_it(
@@ -222,7 +227,7 @@ def test_the_command_says_all_of_it(
     at = ["--workspace", str(workspace.root)]
     assert main(["data", "tiny", "--json", *at]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) >= {"audit", "labels", "copies", "shortcuts", "attributes", "slices"}
+    assert set(found) == {"audit", *PARTS}
     assert found["labels"]["looked_at"] == 64
     assert len(found["labels"]["problems"]) == 3
     assert main(["data", "tiny", "--what", "copies", *at]) == 0

@@ -9,7 +9,7 @@ from core.audits.audit import Audit
 from core.errors import InputError, WorkspaceError
 from core.measures.scope import has
 from core.quality.decodable import decodable
-from core.quality.error_slices import error_slices
+from core.quality.error_slices import attribute_slices, error_slices
 from core.report.boxes import labelled_images
 from core.storage.workspace import Workspace
 from core.tags.database import GROUP_EVENTS
@@ -73,6 +73,7 @@ def test_a_group_is_an_attribute(groups: SavedGroups, audit: Audit, workspace: W
     assert type(open_with_groups(workspace, audit.id)) is Audit
     ids = audit.images.index[[0, 2, 5]].tolist()
     slices, copies = error_slices.path(audit), decodable.path(audit)
+    by_attributes = attribute_slices.path(audit)
     group = groups.add("ann", audit, "snow", ids)
     opened = open_with_groups(workspace, audit.id)
     assert opened.summary.attributes == (*audit.summary.attributes, "group snow")
@@ -81,6 +82,7 @@ def test_a_group_is_an_attribute(groups: SavedGroups, audit: Audit, workspace: W
     assert opened.of_data.summary.attributes == audit.summary.attributes
     assert error_slices.path(opened) == slices  # not of groups, so it is not made again
     assert decodable.path(opened) != copies
+    assert attribute_slices.path(opened) != by_attributes
     manifest = manifest_of(opened, group)
     assert manifest["path"].tolist() == [str(audit.path(i)) for i in ids]
     assert "group snow" not in manifest
