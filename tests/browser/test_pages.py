@@ -10,6 +10,9 @@ import pytest
 
 from core.audits.audit import Audit
 from core.audits.explained import explain
+from core.audits.looks import draw, leading_keys
+from core.audits.strategies import discover
+from core.candidates.cluster_search import Asked
 from core.explain.explainer import Explanation
 from core.storage.workspace import Workspace
 from core.ui.frame.pictures import asked_of
@@ -25,7 +28,16 @@ pytest.importorskip("axe_playwright_python", reason="pip install -r requirements
 SUBSETS = "subsets"
 """View of the page Measures."""
 
-URLS = [*(entry[3] for entries in PAGES.values() for entry in entries), SUBSETS]
+EXPLAINED = {
+    "strategies": "components?kind=cluster&strategies=1",
+    "looks": "components?looks=1",
+    "methods": "image?methods=1&beside=exact,lrp&look=colour",
+    "concepts": "image?concepts=1&look=colour",
+    "spectral": "map?projection=spectral-psi",
+}
+"""Views of why an image is decided as it is."""
+
+URLS = [*(entry[3] for entries in PAGES.values() for entry in entries), SUBSETS, *EXPLAINED]
 GRAVE = ("serious", "critical")
 PAINTED = """() => [...document.querySelectorAll("*")].every((node) => {
   const gallery = node.shadowRoot?.querySelector(".gallery");
@@ -85,6 +97,12 @@ def view(url: str, audited: Path) -> str:
         ((_, said),) = explain(audit, asked_of(audit, facts.class_idx, "auto"), [image_id])
         assert isinstance(said, Explanation)
         return f"image?audit={audit.id}&image={image_id}&explain={facts.label}&enough=1"
+    if url in EXPLAINED:
+        label, image_id = audit.classes[0].label, str(audit.images.index[0])
+        discover(audit, [label], Asked(("psi",), 2))
+        draw(audit, leading_keys(audit, label, "pca", 1), "npfv")
+        of = f"&audit={audit.id}&class={label}&image={image_id}&explain={label}"
+        return f"{EXPLAINED[url]}{of}&scope=psi:{label}"
     if url == SUBSETS:
         return f"measures?audit={audit.id}&view={SUBSETS}"
     return f"{url}?audit={audit.id}"
