@@ -382,17 +382,17 @@ def _slices(audit: Audit, found: pd.DataFrame) -> None:
 def _combinations(audit: Audit, found: pd.DataFrame) -> None:
     """The same by values of one attribute, or of two."""
     if not audit.summary.attributes:
-        _without_attributes("Saved groups are attributes, too.")
+        _without_attributes()
         return
     _erring(audit, found, "combinations", "one value of an attribute, or two at once,")
     st.caption("A group that somebody saved for its errors errs by construction.")
 
 
-def _without_attributes(more: str = "") -> None:
+def _without_attributes() -> None:
     blocks.empty(
         "No attribute to ask for",
         "A manifest may have columns beside path, label and split: what is seen, and where. "
-        f"{more}".strip(),
+        "Saved groups are attributes, too.",
     )
 
 
@@ -406,9 +406,9 @@ def _erring(audit: Audit, found: pd.DataFrame, view: str, has: str) -> None:
         )
         return
     st.markdown(
-        f"**In {found['certain'].sum():d} of {len(found):d} classes with enough errors {has} errs "
-        "more than the rest of the class.** Found on half of the held-out images, judged on the "
-        "other half; intervals hold for all classes at once."
+        f"**In {found['certain'].sum():d} of {len(found):d} classes with enough errors "
+        f"{blocks.plain(has)} errs more than the rest of the class.** Found on half of the "
+        "held-out images, judged on the other half; intervals hold for all classes at once."
     )
     names = blocks.class_names(audit)
     for row in found.head(SLICES).itertuples():
