@@ -20,6 +20,7 @@ from core.candidates.clusters import Centre, HeatmapCluster, PsiCluster, margin_
 from core.candidates.kinds import Found
 from core.candidates.search import ClassFeatures, ClassImages, measured
 from core.errors import InputError
+from core.explain.heatmaps import half_maximum
 from core.types import FloatArray
 
 SIDE, D = 8, 6
@@ -144,6 +145,20 @@ def test_a_region_is_inside_the_places_of_the_mean_overlay(rng: np.random.Genera
     margin = margin_maps(images.maps(np.arange(160))[0:160], images.margin.weight)
     expected = margin * one.places * found.alpha[:, cued][:, None, None]
     np.testing.assert_allclose(heat, expected, atol=1e-5)
+
+
+def test_the_region_of_a_cue_that_moves_is_where_it_is(rng: np.random.Generator) -> None:
+    """Of channels it is that of what the cluster has more of than the class."""
+    images, shows = planted(rng, moves=True)
+    found, (space,) = found_in(images, PSI, clusters=2)
+    cued = int(np.bincount(space.labels[shows]).argmax())
+    mine = np.flatnonzero(shows & (space.labels == cued))
+    maps = images.maps(mine)[0 : len(mine)]
+    regions = [half_maximum(heat) for heat in CLUSTERS.candidate(stored(found), cued).heatmap(maps)]
+    assert len(mine) > 30
+    for region, given in zip(regions, maps, strict=True):
+        assert region.any()
+        assert (given[PATCH][region] > 0).all()
 
 
 def test_slopes_are_those_of_small_changes(rng: np.random.Generator) -> None:

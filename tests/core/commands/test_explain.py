@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -73,7 +76,7 @@ def test_an_image_that_is_gone_is_left_out_and_the_rest_goes_on(
 
 
 def test_several_models_are_explained_together_where_they_see_alike(mine: Workspace) -> None:
-    from core.audits.explained import Asked, explain
+    from core.audits.explained import Asked, _outputs, explain
 
     audit = Audit.open(mine, "tiny")
     label, image_id = audit.classes[0].label, audit.images.index[0]
@@ -81,6 +84,15 @@ def test_several_models_are_explained_together_where_they_see_alike(mine: Worksp
     ((_, alone),) = explain(audit, Asked.of("sis", label, given=given), [image_id])
     ((_, both),) = explain(audit, Asked.of("sis", label, given=given, also=[audit]), [image_id])
     assert both.arrays["confidence"] == pytest.approx(alone.arrays["confidence"], abs=1e-6)
+    cut = replace(audit.preprocess, crop_pct=0.5)
+    other = cast("Audit", SimpleNamespace(id="other", name="other", preprocess=cut))
+    with pytest.raises(InputError, match="'tiny' and 'other' see images at another size or cut"):
+        _outputs(audit, other)
+    own = audit.head.outputs
+    fewer = SimpleNamespace(outputs=own[1:], index=lambda x: -1 if x == own[0] else own.index(x))
+    other = cast("Audit", SimpleNamespace(name="few", preprocess=audit.preprocess, head=fewer))
+    with pytest.raises(InputError, match=f"'few' has no output '{own[0]}' as 'tiny' has"):
+        _outputs(audit, other)
     with pytest.raises(InputError, match="there is no method 'magic'; choose sis"):
         Asked.of("magic", label)
 

@@ -221,6 +221,9 @@ def test_the_method_says_what_it_saw(question: Question) -> None:
     own = np.arange(3)
     both = SIS.explain(replace(question, more=[(model, own)]))
     assert both.arrays["confidence"] == pytest.approx(said.arrays["confidence"], abs=1e-6)
+    mixed = SIS.explain(replace(question, more=[(model, own[::-1].copy())]))
+    odds = np.exp(logits) / np.exp(logits).sum()
+    assert mixed.arrays["confidence"][0] == pytest.approx((odds[0] + odds[2]) / 2, abs=1e-6)
     every = replace(question, settings={**question.settings, "exact": True, "grid": 3})
     assert len(SIS.explain(every).arrays["removed"]) == 9
     coarse = SIS.explain(replace(question, settings={**question.settings, "search": "coarse"}))
