@@ -121,6 +121,8 @@ def _combinations(audit: Audit, _: Workspace, report: Reporter) -> tuple[object,
 
 
 def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
+    if found.empty:
+        return [], [f"{name}: no class has enough errors, with enough to set them against"]
     sure = found[found["certain"]]
     said = [f"{name}: {len(sure)} of {len(found)} classes {has} that errs more than the rest"]
     said += [

@@ -106,6 +106,10 @@ def test_slices_say_where_a_class_errs(
     assert any("one value of an attribute, or two at once, errs" in m.value for m in app.markdown)
     assert any(r"In words: snow: 1 and site: \*a\*" in m.value for m in app.markdown)
     assert any("errs by construction" in c.value for c in app.caption)
+    monkeypatch.setattr(data, "_known", lambda *_: by.head(0))
+    for view, why in (("attributes", "at least 10 images have it"), ("slices", "No class has")):
+        app = healthy(opened("data", audit=audit.id, look_at=view), "Data")
+        assert any(why in m.value for m in app.markdown)
 
 
 def test_a_group_is_saved_and_sliced_by(

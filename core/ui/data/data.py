@@ -17,7 +17,7 @@ from core.errors import SpurioscopeError
 from core.measures.decimals import p_value
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
-from core.quality.decodable import decodable
+from core.quality.decodable import LEAST, VALUES, decodable
 from core.quality.error_slices import attribute_slices, error_slices
 from core.quality.label_problems import (
     accuracy,
@@ -127,7 +127,10 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
     _since_parent(audit, found)
     _deciles(audit, found, verdicts)
     if doubtful.empty:
-        blocks.empty("No label is doubted", "What the heads say agrees with the labels.")
+        blocks.empty(
+            "No label is doubted",
+            "Where a head says another class, it is less sure than of that class's own images.",
+        )
     else:
         _queue(audit, found, doubtful, said)
         save_group(audit, doubtful["image_id"].tolist(), "Labels that are doubted", "doubted")
@@ -353,6 +356,13 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
 
 def _attributes(audit: Audit, found: pd.DataFrame) -> None:
     """How well features tell each attribute."""
+    if found.empty and audit.summary.attributes:
+        blocks.empty(
+            "No value to ask for",
+            f"A value is asked for where at least {LEAST:d} images have it and {LEAST:d} do not, "
+            f"of attributes with at most {VALUES:d} values.",
+        )
+        return
     if found.empty:
         _without_attributes()
         return
@@ -401,8 +411,8 @@ def _erring(audit: Audit, found: pd.DataFrame, view: str, has: str) -> None:
     if found.empty:
         blocks.empty(
             "Too few errors for a slice",
-            "No class has enough wrong held-out images to find a group on half of them and to "
-            "judge it on the other half.",
+            "No class has enough wrong held-out images, with enough to set them against, to find a "
+            "group on half of them and to judge it on the other half.",
         )
         return
     st.markdown(

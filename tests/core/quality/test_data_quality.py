@@ -230,6 +230,9 @@ def test_the_command_says_all_of_it(
     assert set(found) == {"audit", *PARTS}
     assert found["labels"]["looked_at"] == 64
     assert len(found["labels"]["problems"]) == 3
+    assert found["slices"] == found["combinations"] == []
+    assert main(["data", "tiny", "--what", "combinations", *at]) == 0
+    assert "combinations: no class has enough errors" in capsys.readouterr().out
     assert main(["data", "tiny", "--what", "copies", *at]) == 0
     said = capsys.readouterr().out
     assert "1 of them in two splits" in said
