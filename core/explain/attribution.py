@@ -8,12 +8,14 @@ LRP sum to it; no other does. Another package adds one by :func:`register`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.errors import ModelError
 from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question
 from core.explain.faithfulness import best, composed, order_of
 from core.explain.fills import WORDS, Given, filled
@@ -86,6 +88,8 @@ def attribute(model: Model, pixels: np.ndarray, direction: FloatArray, method: s
     ------
     InputError
         If the method is unknown, or cannot explain this architecture.
+    ModelError
+        If it takes gradients and the network has none here.
     """
     import torch
 
@@ -93,8 +97,33 @@ def attribute(model: Model, pixels: np.ndarray, direction: FloatArray, method: s
 
     chosen = ATTRIBUTIONS.chosen(method)
     image = model.normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None])
-    with exclusive(model.network):
-        return np.asarray(chosen.explain(model, image, direction), np.float32)
+    with exclusive(model.network), taking_gradients(chosen.title):
+        found = np.asarray(chosen.explain(model, image, direction), np.float32)
+    if not np.isfinite(found).all():
+        raise ModelError(f"{chosen.title} is not finite at the network's precision: {WITHOUT}")
+    return found
+
+
+WITHOUT = "use the exact map or occlusion, which need no gradients"
+
+
+@contextmanager
+def taking_gradients(title: str) -> Iterator[None]:
+    """Says in a sentence that a network has no gradients on its device at its precision.
+
+    Raises
+    ------
+    ModelError
+        In place of what torch says; ``title`` is what was to be made of them.
+    """
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        line = str(error).strip().partition("\n")[0][:120]
+        raise ModelError(
+            f"{title} cannot be made of this network on its device at its precision "
+            f"({line}): {WITHOUT}"
+        ) from error
 
 
 def functional(model: Model, direction: FloatArray) -> Callable[[Tensor], Tensor]:

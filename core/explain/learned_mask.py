@@ -45,7 +45,10 @@ def learned_mask(model: Model, image: Tensor, direction: FloatArray) -> FloatArr
         shown = interpolate(mask, size, mode="bilinear", align_corners=False)
         fill, none = fills[step % 2], without[step % 2]
         has = (whole - none).clamp(min=least)
-        kept = (score(shown * image + (1 - shown) * fill)[0] - none) / has
+        seen = score(shown * image + (1 - shown) * fill)[0]
+        if not seen.requires_grad:  # what is left of the loss would take everything away
+            raise NotImplementedError("no gradient reaches the mask")
+        kept = (seen - none) / has
         rough = sum(mask.diff(dim=axis).abs().mean() for axis in (2, 3))
         loss = -kept.clamp(max=1) + SIZE * mask.mean() + ROUGH * rough
         (state.grad,) = torch.autograd.grad(loss, state)

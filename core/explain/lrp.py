@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import InputError
-from core.explain.attribution import Attribution, by_pixel
+from core.explain.attribution import Attribution, by_pixel, taking_gradients
 from core.types import FloatArray
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def relevance(model: Model, image: Tensor, weight: FloatArray) -> Relevance:
     from core.explain.relevance import Rules
 
     pixels = image.detach().clone().requires_grad_()
-    with torch.enable_grad(), Rules() as rules:
+    with taking_gradients("LRP"), torch.enable_grad(), Rules() as rules:
         found = model.features_of(pixels) if weight.ndim == 1 else model.maps_of(pixels)
         given = found * torch.from_numpy(np.asarray(weight, np.float32)).to(found.device)
         if weight.ndim == 3:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.errors import InputError
+from core.errors import InputError, ModelError
 from core.explain.attribution import ATTRIBUTIONS, attribute
 from core.explain.lrp import relevance
 from core.explain.relevance import Rules
@@ -169,6 +169,32 @@ def test_what_has_no_rule_is_declined_in_a_sentence(pixels: np.ndarray) -> None:
     model = made(Odd)
     with pytest.raises(InputError, match="no rule for: .*Use integrated gradients"):
         attribute(model, pixels, np.ones(12), "lrp")
+
+
+class Closed(TinyNet):
+    """Without gradients, as some networks are at some precision on some device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.fc(F.relu(self.conv(x)).mean((2, 3)))
+
+
+def test_a_network_without_gradients_is_named(pixels: np.ndarray) -> None:
+    model = made(Closed)
+    with pytest.raises(InputError, match="no layer with positions"):
+        attribute(model, pixels, np.ones(12), "grad_cam")
+    for method in set(ATTRIBUTIONS) - {"exact", "occlusion", "grad_cam"}:
+        with pytest.raises(ModelError, match=r"on its device .* use the exact map or occlusion"):
+            attribute(model, pixels, np.ones(12), method)
+    assert attribute(model, pixels, np.ones(12), "occlusion").any()
+    image, direction, _ = prepared(model, pixels)
+    with pytest.raises(ModelError, match="LRP cannot be made of this network"):
+        relevance(model, image, direction)
+
+
+def test_what_is_not_finite_is_no_map(gated: Model, pixels: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="Saliency is not finite at the network's precision"):
+        attribute(gated, pixels, np.full(12, np.inf), "saliency")
 
 
 def test_the_exact_map_averages_to_the_number(gated: Model, pixels: np.ndarray) -> None:
