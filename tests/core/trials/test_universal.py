@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,12 +13,12 @@ from core.audits.audit import Audit
 from core.errors import InputError, ModelError
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import ON_DEMAND
-from core.measures.universal_figures import CONTROL, WORDS, labels_asked
+from core.measures.universal_figures import CONTROL, WORDS, class_rows, labels_asked
 from core.tags.decisions import decided
 from core.tags.log import TagStore
 from core.trials import universal
 from core.trials.leaning import leaning, measure_leaning
-from core.trials.universal import KINDS, REACH, changed, control_of, learn, universal_of
+from core.trials.universal import COLUMNS, KINDS, REACH, changed, control_of, learn, universal_of
 from core.types import silent
 from tests.core.conftest import load_white_box, unmeasured, workspace_of
 
@@ -97,3 +98,19 @@ def test_bad_requests_and_networks_without_gradients_are_refused(
     monkeypatch.setattr(type(model), "scores", lambda *_: torch.zeros(4, 3))
     with pytest.raises(ModelError, match="no gradients on its device at its precision"):
         learn(model, [np.zeros((32, 32, 3), np.uint8)] * 4, 0, "patch", report=silent)
+
+
+def test_what_images_become_is_told(planted: Audit) -> None:
+    """Of ten that were pond seven turn to leaf by the patch, two to sky; none by its control."""
+    leaf, pond, sky = (planted.head.index(name) for name in ("leaf", "pond", "sky"))
+    as_it_is = [pond] * 10
+    found = pd.DataFrame(dict.fromkeys(COLUMNS[2:], as_it_is))
+    found["patch"] = [leaf] * 7 + [sky] * 2 + [pond]
+    decisions = decided(planted, TagStore.open(workspace_of(planted)))
+    rows = {row["subject"]: row for row in class_rows(planted, decisions, "leaf", found)}
+    told = rows[WORDS["patch"]]
+    assert (told["value"], told["n"], told["reading"]) == (0.7, 10, "a shortcut of the network")
+    assert told["note"].startswith("9 of 10 change, 7 of them to leaf")
+    control = rows[CONTROL.format("patch")]
+    assert control["value"] == 0
+    assert control["note"].startswith("no image is given another class")
