@@ -1,4 +1,4 @@
-"""``list`` names the class that every audit puts first, as ``show`` does."""
+"""``list`` names the class that every audit puts first, as ``show`` does; parts by number."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.__main__ import main
 from core.audits.audit import Audit
+from core.candidates.key import CandidateKey
+from core.candidates.part_kind import PART
 from core.storage.files import remove, write_json
+from core.tags.log import TagStore
 from core.trials.leaning import measure_leaning
 from tests.core.conftest import unmeasured, workspace_of
 
@@ -37,6 +41,22 @@ def test_it_is_the_first_class_of_show(own: Audit, capsys: pytest.CaptureFixture
     assert main(["list"]) == 0
     text = capsys.readouterr().out
     assert f"first: {shown[0]['name']}, its {shown[0]['by']} alone turns" in text
+
+
+def test_a_part_is_tagged_and_drawn_by_its_number(
+    own: Audit, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    facts = own.classes[0]
+    arrays, of = own.class_arrays(facts.class_idx), ["--class", facts.label, "--part", "1"]
+    tag = ["tags", "add", own.name, *of, "--tag", "spurious", "--called", "snow"]
+    said(capsys, *tag, "--annotator", "ann")
+    (event,) = TagStore.open(workspace_of(own)).current(own.id, "ann")
+    assert (event.key, event.called) == (CandidateKey(facts.label, PART, 1), "snow")
+    ids, out = list(arrays.image_ids[:2]), tmp_path / "h.npz"
+    said(capsys, "export", own.name, "heatmaps", *of, "--images", ",".join(ids), "--out", str(out))
+    with np.load(out) as found:
+        expected = own.heatmaps(arrays.candidate(PART, 1), ids)
+        np.testing.assert_allclose(found["maps"], expected, atol=1e-5)
 
 
 def test_before_any_trial_it_says_so(own: Audit, capsys: pytest.CaptureFixture[str]) -> None:
