@@ -43,8 +43,9 @@ MEASURED = 20
 """Classes that are computed; all are alike."""
 
 _CLASSES = """
-import resource, sys, time
+import sys, time
 import numpy as np
+from benchmarks.measure import peak_memory
 from core.candidates.pca import class_pca
 rng = np.random.default_rng(0)
 n, d, classes = map(int, sys.argv[1:])
@@ -56,7 +57,7 @@ for _ in range(classes):
     began = time.perf_counter()
     bound = max(bound, class_pca(features, rng.normal(size=d), 64).bound)
     seconds += time.perf_counter() - began
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, bound)
+print(seconds, peak_memory() / 2**30, bound)
 """
 
 

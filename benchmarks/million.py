@@ -7,7 +7,6 @@ Features are generated (:mod:`benchmarks.generated`), fewer of them than a real 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.clicks import browser, server
 from benchmarks.generated import NAME
-from benchmarks.measure import Line
+from benchmarks.measure import Line, peak_memory
 from benchmarks.scale import listening, opening
 
 CLASSES, PER_CLASS, WIDTH = 100, 10_000, 64
@@ -66,5 +65,5 @@ def mapped(folder: str) -> tuple[float, float, int, int]:
     began = time.perf_counter()
     found = compute_map(audit, umap=False)
     taken = time.perf_counter() - began
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    held = peak_memory() / 1e9
     return taken, held, len(found.pca), len(found.sample)

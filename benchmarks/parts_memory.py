@@ -8,7 +8,6 @@ a thousand classes would take is what a class takes, a thousand times: extrapola
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Line
+from benchmarks.measure import Line, peak_memory
 from benchmarks.parts import parts_timed
 from core.types import Progress
 
@@ -41,7 +40,7 @@ def run() -> list[Line]:
 
         def report(progress: Progress) -> None:
             if progress.unit == "classes":
-                peaks[progress.done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+                peaks[progress.done] = peak_memory() / 1e9
 
         with parts_timed(found=True) as times:
             analyse(subject, model, report)  # type: ignore[arg-type]

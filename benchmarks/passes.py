@@ -156,13 +156,14 @@ def speed(folder: Path) -> list[Line]:
 
 
 _AUDIT = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.measure import peak_memory
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
 from core.storage.workspace import Workspace
 run_audit(AuditRequest(sys.argv[1], sys.argv[3], head="fit"), Workspace(Path(sys.argv[2])))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_memory() / 2**20)
 """
 
 
