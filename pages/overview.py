@@ -29,7 +29,7 @@ def classes() -> None:
     overview_leans.first_cards(audit, tagged.leaned_on(audit))
     chosen = overview.class_table(audit)
     overview.scatter(audit)
-    state.publish(["audit", "q", "sort", "only", "plot", *look.PARAMETERS])
+    state.publish(["audit", "from", "q", "sort", "only", "plot", *look.PARAMETERS])
     if chosen is not None:
         state.go("pages/components.py", **{"class": chosen, "page": ""})
 

@@ -172,6 +172,22 @@ def test_what_classes_lean_on_is_asked_about(tried: Audit, opened: Open) -> None
     ][:3]
 
 
+def test_every_class_that_leans_is_asked_about(
+    tried: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.ui.overview.leans.SHOWN", 1)
+    leaning = [one for one in leaned_on(tried) if one.block != "rest"]
+    assert len(leaning) > 1
+    for place, one in enumerate(leaning, 1):
+        app = healthy(opened("overview", audit=tried.id, **{"from": str(place)}), "first")
+        assert [card["title"] for card in gallery(app)["cards"]] == [
+            f"{one.facts.name}: {one.key.title}"
+        ]
+    (asked,) = app.number_input
+    assert (asked.value, asked.max) == (len(leaning), len(leaning))
+    assert f"of {len(leaning)} that lean on something" in asked.label
+
+
 def test_before_anything_is_tried_the_page_says_so(audit: Audit, opened: Open) -> None:
     app = healthy(opened("overview", audit=audit.id), "first")
     assert any("3 of 3 classes were not tried yet" in text.value for text in app.info)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN, TOP = 3, 5
-"""Classes with cards, and images on each."""
+"""Classes with cards at once, and images on each."""
 
 ENDS = ("lowers the margin", "raises it")
 QUESTION = "Should this matter? core: yes, spurious: no"
@@ -77,12 +77,13 @@ def offer_trials(audit: Audit) -> None:
 
 
 def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
-    """The strongest candidates with their overlays, and whether they should matter."""
-    keys = [one.key for one in found if one.key and one.block != "rest"][:SHOWN]
-    if not keys:
+    """Candidates of some classes with their overlays, and whether they should matter."""
+    every = [one for one in found if one.key and one.block != "rest"]
+    if not every:
         return
-    said_names = tagged.names(audit)
-    first = tuple(one for one in found if one.key in keys)
+    said_names, start = tagged.names(audit), _start(len(every))
+    first = tuple(every[start : start + SHOWN])
+    keys = [one.key for one in first if one.key]
     look.style()
     how = look.now(audit)
     built = [
@@ -118,6 +119,14 @@ def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
         name, image_id = clicked
         key = names[name]
         state.go("pages/image.py", image=image_id, component=key.short, explain=key.label)
+
+
+def _start(classes: int) -> int:
+    """Place of the first class with a card; where there are more than are shown, it is asked."""
+    if classes <= SHOWN:
+        return 0
+    label = f"Cards from class number (of {classes:,} that lean on something)"
+    return state.number(st.number_input, label, "from", 1, classes, 1, step=SHOWN, width=420) - 1
 
 
 def _offer_pixels(audit: Audit, found: tuple[LeanedOn, ...], names: Names) -> None:
