@@ -7,4 +7,8 @@ One folder per noun; imports go down this list and never up. The ground (``types
 Streamlit.
 """
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any other package imports ONNX Runtime
+
 __version__ = "0.1.0"

@@ -165,7 +165,7 @@ def _same(ours: Tensor | None, theirs: Tensor | None) -> bool:
 
 
 def _runtime() -> Any:
-    """The package, which is told first to send nothing."""
+    """The package, which is told to send nothing when ``core`` is imported, and here."""
     os.environ[SILENCE] = "1"
     import onnxruntime
 

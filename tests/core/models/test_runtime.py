@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,15 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(graphs, "_exported", counted)
     return seen
+
+
+def test_its_telemetry_is_off_before_anything_is_loaded() -> None:
+    code = (
+        f"import core, os, sys; print(os.environ['{graphs.SILENCE}'], 'onnxruntime' in sys.modules)"
+    )
+    without = {name: value for name, value in os.environ.items() if name != graphs.SILENCE}
+    done = subprocess.run([sys.executable, "-c", code], env=without, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "False"]
 
 
 def some(rng: np.random.Generator, n: int) -> torch.Tensor:
