@@ -175,10 +175,11 @@ def _slope(
             rest = torch.arange(scores.shape[1], device=scores.device) != output
             odds = scores[:, output] - scores[:, rest].logsumexp(1)
             (slope,) = torch.autograd.grad(odds.mean(), value)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:  # memory that runs out is one, too: what torch says is named
+        line = str(error).strip().partition("\n")[0][:120]
         raise ModelError(
-            "the network has no gradients on its device at its precision, and a universal patch "
-            "is found by them: audit in fp32"
+            f"the network has no gradients on its device at its precision ({line}), and a "
+            "universal patch is found by them: audit in fp32"
         ) from error
     return torch.nan_to_num(slope)
 
