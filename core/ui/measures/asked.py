@@ -10,11 +10,14 @@ from core.audits.audit import Audit
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import ON_DEMAND
 from core.ui.frame import blocks, tagged, working
+from core.ui.kit.palette import CLASSES, NEUTRAL
 from core.ui.kit.text import drawn
-from core.ui.measures.figures import interval
+from core.ui.measures.figures import finished, interval
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
 
 
 def known_or_offer(audit: Audit, request: MeasureRequest, text: str) -> pd.DataFrame | None:
@@ -50,3 +53,36 @@ def points(rows: pd.DataFrame, x: list[str], name: str, colour: str, symbol: str
         customdata=rows["n"].tolist(),
         hovertemplate="%{x}: %{y:.3f}, n = %{customdata}<extra>%{fullData.name}</extra>",
     )
+
+
+def dots(
+    rows: pd.DataFrame, title: str, ends: list[float] | None = None, *, zero: bool = False
+) -> go.Figure:
+    """Values with their intervals, a line of dots per ``place``, a symbol per subject."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for place, (subject, part) in enumerate(rows.groupby("subject", sort=False)):
+        figure.add_trace(
+            go.Scatter(
+                x=part["value"].tolist(),
+                y=[drawn(name) for name in part["place"]],
+                name=drawn(subject),
+                mode="markers",
+                orientation="h",
+                error_x=interval(part),
+                marker={
+                    "size": 10,
+                    "symbol": SYMBOLS[place % len(SYMBOLS)],
+                    "color": CLASSES[place % len(CLASSES)],
+                },
+                hovertemplate="%{y}: %{x:.2f}<extra>%{fullData.name}</extra>",
+            )
+        )
+    if zero:
+        figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
+    figure.update_layout(scattermode="group", scattergap=0.4)  # none lies on another
+    figure.update_xaxes(title=title, range=ends, zeroline=False)
+    figure.update_yaxes(autorange="reversed", zeroline=False)
+    lines = rows["place"].nunique() * rows["subject"].nunique()
+    return finished(figure, height=170 + 16 * lines)

@@ -22,6 +22,7 @@ from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.gallery import gallery
 from core.ui.kit.palette import CLASSES, NEUTRAL
 from core.ui.kit.text import drawn
+from core.ui.measures.asked import SYMBOLS, dots
 from core.ui.measures.figures import finished, interval
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ OFFERED = {
 }
 SHOWN = 24
 """Images that shape and texture tell different classes of, on one screen."""
-
-SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
 
 
 def show(audit: Audit) -> pd.DataFrame | None:
@@ -95,14 +94,14 @@ def _priors(audit: Audit, table: pd.DataFrame) -> None:
     heads = accuracy[accuracy["subject"].str.startswith("head")]
     heads = heads.assign(place=heads["class_name"].replace("", "all classes"))
     st.plotly_chart(
-        _dots(heads, "accuracy among these classes", [0, 1.02]), width="stretch", key="priors"
+        dots(heads, "accuracy among these classes", [0, 1.02]), width="stretch", key="priors"
     )
     _said("prior_accuracy")
     gaps = table[table["measure"] == "prior_gap"]
     if len(gaps):
         st.markdown("**Accuracy where images show most of the cue minus where they show least**")
         st.plotly_chart(
-            _dots(gaps.assign(place=gaps["class_name"]), "percentage points", None, zero=True),
+            dots(gaps.assign(place=gaps["class_name"]), "percentage points", None, zero=True),
             width="stretch",
             key="prior-gaps",
         )
@@ -195,7 +194,7 @@ def _universal(audit: Audit, table: pd.DataFrame) -> None:
     del audit
     rows = table.assign(place=table["class_name"])
     st.plotly_chart(
-        _dots(rows, "share of other classes' images turned", [0, 1.02]),
+        dots(rows, "share of other classes' images turned", [0, 1.02]),
         width="stretch",
         key="universal",
     )
@@ -210,42 +209,9 @@ def _evidence(audit: Audit, table: pd.DataFrame) -> None:
     del audit
     rows = table.assign(place=table["class_name"])
     st.plotly_chart(
-        _dots(rows, "share of the positive map", [0, 1.02]), width="stretch", key="evidence"
+        dots(rows, "share of the positive map", [0, 1.02]), width="stretch", key="evidence"
     )
     _said("part_evidence")
-
-
-def _dots(
-    rows: pd.DataFrame, title: str, ends: list[float] | None, *, zero: bool = False
-) -> go.Figure:
-    """Values with their intervals, a line of dots per ``place``, a symbol per subject."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for place, (subject, part) in enumerate(rows.groupby("subject", sort=False)):
-        figure.add_trace(
-            go.Scatter(
-                x=part["value"],
-                y=[drawn(name) for name in part["place"]],
-                name=drawn(subject),
-                mode="markers",
-                orientation="h",
-                error_x=interval(part),
-                marker={
-                    "size": 10,
-                    "symbol": SYMBOLS[place % len(SYMBOLS)],
-                    "color": CLASSES[place % len(CLASSES)],
-                },
-                hovertemplate="%{y}: %{x:.2f}<extra>%{fullData.name}</extra>",
-            )
-        )
-    if zero:
-        figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
-    figure.update_layout(scattermode="group", scattergap=0.4)  # none lies on another
-    figure.update_xaxes(title=title, range=ends, zeroline=False)
-    figure.update_yaxes(autorange="reversed", zeroline=False)
-    lines = rows["place"].nunique() * rows["subject"].nunique()
-    return finished(figure, height=170 + 16 * lines)
 
 
 def _percent(found: pd.Series | dict[str, object]) -> str:

@@ -16,14 +16,10 @@ from core.measures.measure_requests import MeasureRequest
 from core.measures.registry import MEASURES
 from core.measures.set_figures import CUE_SHIFT, DROP, ORIGINAL, SET_GAP, SETS
 from core.ui.frame import blocks, tagged, working
-from core.ui.kit.palette import CLASSES, NEUTRAL
-from core.ui.kit.text import drawn
-from core.ui.measures.figures import finished, interval
+from core.ui.measures.asked import dots
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-SYMBOLS = ("circle", "diamond", "square", "x", "triangle-up", "cross", "star")
+    pass
 
 
 def show(audit: Audit) -> pd.DataFrame | None:
@@ -68,8 +64,8 @@ def _drawn(table: pd.DataFrame) -> None:
             st.markdown("\n".join(f"- {blocks.plain(text)}" for text in notes))
     rows = table[(table["label"] == "") & table["measure"].isin(["accuracy", ORIGINAL.name])]
     words = {"accuracy": "the set", ORIGINAL.name: "own held-out images of its classes"}
-    rows = rows.assign(place=rows["subject"], what=rows["measure"].map(words))
-    st.plotly_chart(_dots(rows, "accuracy", ends=[0, 1.02]), width="stretch", key="sets")
+    rows = rows.assign(place=rows["subject"], subject=rows["measure"].map(words))
+    st.plotly_chart(dots(rows, "accuracy", [0, 1.02]), width="stretch", key="sets")
     for row in table[table["measure"] == DROP.name].to_dict("records"):
         st.markdown(
             f"**{blocks.plain(row['subject'])}**: the audit's own images minus the set, "
@@ -84,43 +80,13 @@ def _drawn(table: pd.DataFrame) -> None:
         of = table[(table["measure"] == measure.name) & (table["label"] != "")]
         if len(of):
             st.markdown(f"**{title}**")
-            shown = of.assign(place=of["class_name"], what=of["subject"])
+            shown = of.assign(place=of["class_name"])
             st.plotly_chart(
-                _dots(shown, measure.unit or "standard deviations", zero=True),
+                dots(shown, measure.unit or "standard deviations", zero=True),
                 width="stretch",
                 key=measure.name,
             )
             _said(measure.name)
-
-
-def _dots(
-    rows: pd.DataFrame, title: str, *, ends: list[float] | None = None, zero: bool = False
-) -> go.Figure:
-    """Values with their intervals: a line of dots per ``place``, a symbol per ``what``."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for place, (what, part) in enumerate(rows.groupby("what", sort=False)):
-        figure.add_trace(
-            go.Scatter(
-                x=part["value"].tolist(),
-                y=[drawn(name) for name in part["place"]],
-                name=drawn(what),
-                mode="markers",
-                error_x=interval(part),
-                marker={
-                    "size": 10,
-                    "symbol": SYMBOLS[place % len(SYMBOLS)],
-                    "color": CLASSES[place % len(CLASSES)],
-                },
-                hovertemplate="%{y}: %{x:.3f}<extra>%{fullData.name}</extra>",
-            )
-        )
-    if zero:
-        figure.add_vline(x=0, line_width=1, line_color=NEUTRAL)
-    figure.update_xaxes(title=title, range=ends, zeroline=False)
-    figure.update_yaxes(autorange="reversed", zeroline=False)
-    return finished(figure, height=170 + 42 * rows["place"].nunique())
 
 
 def _said(name: str) -> None:
