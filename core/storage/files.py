@@ -49,6 +49,7 @@ __all__ = [
     "disk_errors",
     "dumps",
     "is_locked",
+    "is_sealed",
     "locked",
     "make_folder",
     "plain",
@@ -78,19 +79,30 @@ MEND = "run the same audit or mitigate command again to mend it"
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk."""
+def replacing_folder(path: Path, *, sealed: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk.
+
+    Parameters
+    ----------
+    sealed : digests of its files go with it, written last (:func:`is_sealed`), wherever it lies;
+        by default where it is one of an audit.
+    """
     with disk_errors(path):
         make_folder(path.parent)
         temporary = temporary_beside(path)
         temporary.mkdir()
         try:
             yield temporary
-            if digests.audit_of(path):
+            if sealed or digests.audit_of(path):
                 digests.seal(temporary)
             seal_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a folder holds digests of its files, which are written after all of them."""
+    return (folder / digests.NAME).exists()
 
 
 def seal_folder(temporary: Path, path: Path) -> None:
