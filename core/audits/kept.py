@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
 from core.storage.files import read_frame, there, write_frame
 from core.storage.layout import AuditFiles
@@ -37,6 +38,8 @@ class Kept:
     """What else it depends on."""
     grouped: bool = False
     """Whether groups that people saved are attributes to it; a new one then computes it again."""
+    kinds: tuple[str, ...] = ()
+    """Of candidates it is made of; found anew, it is computed again."""
 
     def __call__(self, audit: Audit, report: Reporter = silent) -> pd.DataFrame:
         """The table; a workspace that only shows keeps nothing."""
@@ -60,7 +63,9 @@ class Kept:
         return self.place(audit.files, self.name, fingerprint(self._depends(audit)))
 
     def _depends(self, audit: Audit) -> dict[str, object]:
-        of = {"audit": audit.manifest.fingerprint, "head": audit.head_key}
+        of: dict[str, object] = {"audit": audit.manifest.fingerprint, "head": audit.head_key}
+        if self.kinds:
+            of["found"] = found_in(audit.files, self.kinds)
         return {**of, "version": self.version, "images": images_key(audit), **self.also}
 
 

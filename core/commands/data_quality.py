@@ -120,6 +120,15 @@ def _combinations(audit: Audit, _: Workspace, report: Reporter) -> tuple[object,
     return _errs("combinations", attribute_slices(audit, report), "have a group by attributes")
 
 
+def _strategies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
+    from core.candidates.cluster_kind import CLUSTER
+    from core.quality.error_slices import strategy_slices
+
+    if not (audit.candidates["kind"] == CLUSTER).any():
+        return [], ["strategies: none found yet; find some: python -m core discover AUDIT"]
+    return _errs("strategies", strategy_slices(audit, report), "have a cluster of explanations")
+
+
 def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
     if found.empty:
         return [], [f"{name}: no class has enough errors, with enough to set them against"]
@@ -144,5 +153,5 @@ def _counted(readings: list[str]) -> str:
 LOOKS: dict[str, Look] = {
     **{"labels": _labels, "copies": _copies},
     **{"shortcuts": _shortcuts, "attributes": _attributes, "slices": _slices},
-    "combinations": _combinations,
+    **{"combinations": _combinations, "strategies": _strategies},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from core.errors import InputError
 from core.jobs.options import Request, given, option
 
-PARTS = ("labels", "copies", "shortcuts", "attributes", "slices", "combinations")
+PARTS = ("labels", "copies", "shortcuts", "attributes", "slices", "combinations", "strategies")
 """What is looked at."""
 
 

@@ -2,7 +2,8 @@
 
 Found on half of the held-out images and judged on the other (:mod:`core.statistics.slices`), so
 that a class without such a group is told from one with it. A group is looked for among features,
-and among the values of at most two attributes at once; saved groups are attributes, too.
+among the values of at most two attributes at once (saved groups are attributes, too), and among
+the strategies of a class: the clusters of its explanations (spectral relevance analysis).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.class_arrays import ClassArrays
 from core.audits.kept import Kept
+from core.audits.strategies import strategies
+from core.candidates.cluster_kind import CLUSTER
 from core.candidates.linear_kinds import PCA
 from core.explain.embedding import chance_reach, contrast
 from core.statistics.ranks import aurocs
@@ -39,6 +42,10 @@ COMBINATION = (
 )
 """The same of a group by attributes; its words are the one or two values that make it."""
 
+STRATEGY = (*COMBINATION, "number", "space")
+"""The same of one cluster of explanations: its number, what explanations were compared by (of
+:data:`core.candidates.cluster_kind.SPACES`); its words are of the data."""
+
 WORDS = 3
 
 
@@ -46,6 +53,7 @@ class _Held(NamedTuple):
     """The held-out images of a class."""
 
     label: str
+    class_idx: int
     ids: list[str]
     wrong: BoolArray
     alpha: FloatArray
@@ -79,11 +87,20 @@ def _combinations(audit: Audit, report: Reporter) -> pd.DataFrame:
     return _each(audit, report, _by_attributes, COMBINATION)
 
 
+def _clusters(audit: Audit, report: Reporter) -> pd.DataFrame:
+    if not (audit.candidates["kind"] == CLUSTER).any():
+        return pd.DataFrame(columns=list(STRATEGY))
+    return _each(described(audit, report), report, _by_strategies, STRATEGY)
+
+
 error_slices = Kept("slices", COLUMNS, _slices)
 """The group that errs most, of every class with enough errors; certain ones first."""
 
 attribute_slices = Kept("combinations", COMBINATION, _combinations, grouped=True)
 """The same by the values of one attribute, or of two."""
+
+strategy_slices = Kept("strategies", STRATEGY, _clusters, kinds=(CLUSTER,))
+"""The same by clusters of explanations; empty where nobody looked for any."""
 
 
 def _held(audit: Audit, arrays: ClassArrays) -> _Held:
@@ -92,7 +109,8 @@ def _held(audit: Audit, arrays: ClassArrays) -> _Held:
     held = audit.held_out[rows]
     wrong = ~audit.images["fair"].to_numpy(bool)[rows][held]
     pca = arrays.of_kind(PCA)
-    return _Held(arrays.label, ids[held].tolist(), wrong, np.asarray(pca.alpha)[held], pca.numbers)
+    alpha = np.asarray(pca.alpha)[held]
+    return _Held(arrays.label, arrays.class_idx, ids[held].tolist(), wrong, alpha, pca.numbers)
 
 
 def _by_features(audit: Audit, held: _Held) -> dict[str, object] | None:
@@ -118,6 +136,20 @@ def _by_attributes(audit: Audit, held: _Held) -> dict[str, object] | None:
         return None
     texts = np.asarray(said.texts, object)[known]
     return {**_row(held, found[0]), "words": " and ".join(texts[list(found[1])])}
+
+
+def _by_strategies(audit: Audit, held: _Held) -> dict[str, object] | None:
+    listed = strategies(audit, held.class_idx)
+    holds = np.array([np.isin(held.ids, one.members) for one in listed], bool)
+    tests = len(audit.classes)
+    found = worst_combination(
+        holds.reshape(-1, len(held.ids)).T, held.wrong, tests=tests, pairs=False
+    )
+    if found is None:
+        return None
+    group, (column,) = found
+    mine, words = listed[column], _words(audit, held.ids, group.inside)
+    return {**_row(held, group), "words": words, "number": mine.key.number, "space": mine.space}
 
 
 def _row(held: _Held, found: Slice) -> dict[str, object]:

@@ -75,7 +75,7 @@ def worst_slice(
 
 
 def worst_combination(
-    holds: BoolArray, wrong: BoolArray, *, tests: int = 1, seed: int = 0
+    holds: BoolArray, wrong: BoolArray, *, tests: int = 1, seed: int = 0, pairs: bool = True
 ) -> tuple[Slice, tuple[int, ...]] | None:
     """What one statement, or two at once, hold of and that errs most beyond chance.
 
@@ -83,6 +83,7 @@ def worst_combination(
     ----------
     holds : (n, m), which of m statements hold of an image; wrong : (n,).
     tests : classes that are looked at.
+    pairs : whether two statements at once are a group, too.
 
     Returns
     -------
@@ -92,11 +93,11 @@ def worst_combination(
     if judged is None or not holds.shape[1]:
         return None
     beyond = _beyond_chance(holds[~judged].astype(np.float64), wrong[~judged])
-    if np.isneginf(beyond).all():
+    if np.isneginf(beyond if pairs else np.diagonal(beyond)).all():
         return None
     alone = np.diagonal(beyond).max()
     first, second = divmod(int(np.triu(beyond).argmax()), len(beyond))
-    if beyond[first, second] <= alone:  # one statement says as much as two
+    if not pairs or beyond[first, second] <= alone:  # one statement says as much as two
         first = second = int(np.diagonal(beyond).argmax())
     found = _judged(holds[:, first] & holds[:, second], judged, wrong, tests)
     return None if found is None else (found, tuple(sorted({first, second})))

@@ -40,6 +40,10 @@ def test_what_is_not_looked_at_is_offered(
 ) -> None:
     started = []
     monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
+    app = healthy(opened("data", audit=audit.id, look_at="strategies"), "Data")
+    app.button(key="run-discover").click().run()
+    assert started.pop() == ["discover", audit.id]
+    monkeypatch.setattr("core.ui.data.slices.lacks_strategies", lambda _: False)
     for view in DRAWN:
         app = healthy(opened("data", audit=audit.id, look_at=view), "Data")
         app.button(key=f"run-data-{view}").click().run()
@@ -106,6 +110,11 @@ def test_slices_say_where_a_class_errs(
     assert any("one value of an attribute, or two at once, errs" in m.value for m in app.markdown)
     assert any(r"In words: snow: 1 and site: \*a\*" in m.value for m in app.markdown)
     assert any("errs by construction" in c.value for c in app.caption)
+    grouped = by.assign(words="", number=2, space="heatmap")
+    monkeypatch.setattr(data, "_known", lambda *_: grouped)
+    monkeypatch.setattr("core.ui.data.slices.lacks_strategies", lambda _: False)
+    app = healthy(opened("data", audit=audit.id, look_at="strategies"), "Data")
+    assert any("They are cluster 3, by places." in m.value for m in app.markdown)
     monkeypatch.setattr(data, "_known", lambda *_: by.head(0))
     for view, why in (("attributes", "at least 10 images have it"), ("slices", "No class has")):
         app = healthy(opened("data", audit=audit.id, look_at=view), "Data")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.kept import Kept
-from core.candidates.key import CandidateKey
-from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
 from core.measures.decimals import p_value
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import LEAST, VALUES, decodable
-from core.quality.error_slices import attribute_slices, error_slices
+from core.quality.error_slices import attribute_slices, error_slices, strategy_slices
 from core.quality.label_problems import (
     accuracy,
     along_tenths,
@@ -29,10 +26,11 @@ from core.quality.label_problems import (
 )
 from core.quality.near_duplicates import near_duplicates, shared_values
 from core.storage.files import there
-from core.storage.spreadsheet import csv_bytes
 from core.tags.decisions import tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
+from core.ui.data import slices
 from core.ui.data.groups import CHOSEN, groups
+from core.ui.data.slices import hand_out, without_attributes
 from core.ui.frame import blocks, cards, opened, state, tagged, working
 from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import gallery
@@ -46,10 +44,10 @@ VIEWS = {
     "attributes": "Attributes in the features",
     "slices": "Error slices",
     "combinations": "Slices by attributes",
+    "strategies": "Slices by strategies",
     GROUPS: "Saved groups",
 }
 EXAMPLES = 4
-SLICES, IN_SLICE = 10, 12
 COPIES = 60
 AT_ONCE = 50
 """Classes with tagged cues up to which images are placed along them while the page opens."""
@@ -96,6 +94,7 @@ OFFERED = {
     "often it does.",
     "combinations": "The same by the values of one attribute, or of two at once; saved groups are "
     "attributes.",
+    "strategies": "The same by clusters of the explanations of a class (SpRAy).",
     "attributes": "A linear probe is asked for every value of an attribute, out of fold.",
     "shortcuts": "Each property of pixels, files and attributes is asked for the label, and for "
     "the model's errors within a class.",
@@ -103,6 +102,8 @@ OFFERED = {
 
 
 def _offer(audit: Audit, view: str) -> None:
+    if view == "strategies" and slices.lacks_strategies(audit):
+        return
     blocks.empty("Not looked at yet", f"{OFFERED[view]} Seconds for a few thousand images.")
     title = f"{audit.name}: {VIEWS[view].lower()}"
     request = DataRequest(audit.id, (view,))
@@ -136,7 +137,7 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
         save_group(audit, doubtful["image_id"].tolist(), "Labels that are doubted", "doubted")
     if len(verdicts):
         st.caption("What was decided, as a manifest for the next audit:")
-        _file(audit, "labels", lambda: manifest_of(audit, verdicts))
+        hand_out(audit, "labels", lambda: manifest_of(audit, verdicts))
 
 
 def _since_parent(audit: Audit, found: pd.DataFrame) -> None:
@@ -324,7 +325,7 @@ def _copies(audit: Audit, found: pd.DataFrame) -> None:
     )
     if len(found) > COPIES:
         st.caption(f"The first {COPIES} of {len(found):,} images; all of them in the file.")
-    _file(audit, "copies", lambda: found)
+    hand_out(audit, "copies", lambda: found)
     if clicked:
         state.go("pages/image.py", image=clicked)
 
@@ -351,7 +352,7 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
             }
         ).set_index("property")
     )
-    _file(audit, "shortcuts", lambda: found)
+    hand_out(audit, "shortcuts", lambda: found)
 
 
 def _attributes(audit: Audit, found: pd.DataFrame) -> None:
@@ -364,7 +365,7 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
         )
         return
     if found.empty:
-        _without_attributes()
+        without_attributes()
         return
     st.markdown(
         "What a linear probe reads off the features is **there for the head to use**; whether it "
@@ -381,73 +382,7 @@ def _attributes(audit: Audit, found: pd.DataFrame) -> None:
             }
         ).set_index("attribute")
     )
-    _file(audit, "attributes", lambda: found)
-
-
-def _slices(audit: Audit, found: pd.DataFrame) -> None:
-    """Of every class the group that errs most."""
-    _erring(audit, found, "slices", "a group")
-
-
-def _combinations(audit: Audit, found: pd.DataFrame) -> None:
-    """The same by values of one attribute, or of two."""
-    if not audit.summary.attributes:
-        _without_attributes()
-        return
-    _erring(audit, found, "combinations", "one value of an attribute, or two at once,")
-    st.caption("A group that somebody saved for its errors errs by construction.")
-
-
-def _without_attributes() -> None:
-    blocks.empty(
-        "No attribute to ask for",
-        "A manifest may have columns beside path, label and split: what is seen, and where. "
-        "Saved groups are attributes, too.",
-    )
-
-
-def _erring(audit: Audit, found: pd.DataFrame, view: str, has: str) -> None:
-    """A group of every class, how much more it errs, and its images."""
-    if found.empty:
-        blocks.empty(
-            "Too few errors for a slice",
-            "No class has enough wrong held-out images, with enough to set them against, to find a "
-            "group on half of them and to judge it on the other half.",
-        )
-        return
-    st.markdown(
-        f"**In {found['certain'].sum():d} of {len(found):d} classes with enough errors "
-        f"{blocks.plain(has)} errs more than the rest of the class.** Found on half of the "
-        "held-out images, judged on the other half; intervals hold for all classes at once."
-    )
-    names = blocks.class_names(audit)
-    for row in found.head(SLICES).itertuples():
-        st.subheader(blocks.plain(names.get(row.label, row.label)))
-        sign = ":material/warning:" if row.certain else ":material/help:"
-        st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
-        cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
-        key, title = f"{view}-{row.label}", f"{VIEWS[view]}: {row.label}"
-        clicked = gallery(cells, key=key, size=110, label=title)
-        save_group(audit, list(row.image_ids), title, key)
-        if clicked:
-            state.go("pages/image.py", image=clicked, explain=row.label)
-    if len(found) > SLICES:
-        st.caption(f"{SLICES} of {len(found):,} classes; all of them in the file.")
-    listed = found["image_ids"].map(" ".join)
-    _file(audit, view, lambda: found.assign(image_ids=listed))
-
-
-def _said(audit: Audit, row: Any) -> str:
-    """A slice in a sentence or two."""
-    said = (
-        f"{row.n:d} images: {100 * row.errs:.0f} % wrong, the rest of the class "
-        f"{100 * row.rest:.0f} % (difference {blocks.interval(100 * row.low, 100 * row.high)} "
-        f"points; {row.judged:d} images judge)"
-    )
-    if getattr(row, "component", -1) >= 0:
-        called = tagged.names(audit).written(CandidateKey(row.label, PCA, row.component))
-        said += f". It {row.shows} of {called} (AUROC {row.auroc:.2f})"
-    return f"{said}. In words: {row.words}." if row.words else f"{said}."
+    hand_out(audit, "attributes", lambda: found)
 
 
 def _areas(found: pd.DataFrame, *columns: str) -> list[str]:
@@ -458,23 +393,13 @@ def _areas(found: pd.DataFrame, *columns: str) -> list[str]:
     ]
 
 
-def _file(audit: Audit, name: str, table: Callable[[], pd.DataFrame]) -> None:
-    """A button that makes a table and hands it out."""
-    st.download_button(
-        "Download as CSV",
-        lambda: csv_bytes(table()),
-        file_name=f"{audit.name}-{name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
-
-
 DRAWN: dict[str, tuple[Kept, Callable[[Audit, pd.DataFrame], None]]] = {
     "labels": (label_problems, _labels),
     "copies": (near_duplicates, _copies),
     "shortcuts": (cheap_shortcuts, _shortcuts),
     "attributes": (decodable, _attributes),
-    "slices": (error_slices, _slices),
-    "combinations": (attribute_slices, _combinations),
+    "slices": (error_slices, slices.by_features),
+    "combinations": (attribute_slices, slices.by_attributes),
+    "strategies": (strategy_slices, slices.by_strategies),
 }
 """What every view shows, and how."""

@@ -13,12 +13,14 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.audits.strategies import discover, strategies
+from core.candidates.cluster_search import Asked
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
 from core.quality.data_request import PARTS
 from core.quality.decodable import decodable
-from core.quality.error_slices import attribute_slices, error_slices
+from core.quality.error_slices import attribute_slices, error_slices, strategy_slices
 from core.quality.label_problems import (
     BY_FOLD,
     BY_HEAD,
@@ -221,6 +223,23 @@ def test_a_group_that_errs_is_said_in_words(workspace: Workspace, tmp_path: Path
     assert set(by.at["red", "image_ids"]) >= set(found.at["red", "image_ids"])
 
 
+def test_a_strategy_that_errs_is_found_among_clusters(workspace: Workspace) -> None:
+    audit = Audit.open(workspace, "cue")
+    assert strategy_slices(audit).empty  # nobody looked for any
+    before = strategy_slices.path(audit)
+    discover(audit, ["red"], Asked(("psi",), 2))
+    audit = Audit.open(workspace, "cue")
+    assert strategy_slices.path(audit) != before
+    (row,) = strategy_slices(audit).itertuples()
+    one = next(s for s in strategies(audit, 1) if s.key.number == row.number)
+    held = audit.images.index[audit.held_out]
+    assert (row.label, row.space, row.certain) == ("red", "psi", True)
+    assert set(row.image_ids) == set(one.members) & set(held)
+    assert row.errs > 0.8
+    assert row.rest < 0.1
+    assert row.words.startswith("site: site of blue")
+
+
 def test_the_command_says_all_of_it(
     audit: Audit, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,7 +249,9 @@ def test_the_command_says_all_of_it(
     assert set(found) == {"audit", *PARTS}
     assert found["labels"]["looked_at"] == 64
     assert len(found["labels"]["problems"]) == 3
-    assert found["slices"] == found["combinations"] == []
+    assert found["slices"] == found["combinations"] == found["strategies"] == []
+    assert main(["data", "tiny", "--what", "strategies", *at]) == 0
+    assert "strategies: none found yet" in capsys.readouterr().out
     assert main(["data", "tiny", "--what", "combinations", *at]) == 0
     assert "combinations: no class has enough errors" in capsys.readouterr().out
     assert main(["data", "tiny", "--what", "copies", *at]) == 0

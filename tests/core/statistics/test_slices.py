@@ -66,3 +66,11 @@ def test_few_images_or_errors_say_nothing(rng: np.random.Generator) -> None:
     features = rng.normal(size=(60, 8))
     assert worst_slice(features, np.zeros(60, bool)) is None
     assert worst_slice(features[:30], rng.random(30) < 0.5) is None
+
+
+def test_one_statement_alone_where_pairs_are_none(rng: np.random.Generator) -> None:
+    holds = rng.random((400, 12)) < 0.5
+    wrong = rng.random(400) < np.where(holds[:, 3] & holds[:, 7], 0.7, 0.05)
+    found = worst_combination(holds, wrong, pairs=False)
+    assert found is not None
+    assert found[1] in ((3,), (7,))
