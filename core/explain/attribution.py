@@ -8,10 +8,10 @@ LRP sum to it; no other does. Another package adds one by :func:`register`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
     from core.models.model import Model
 
-Explain = Callable[["Model", "Tensor", FloatArray], FloatArray]
+
+class Map(NamedTuple):
+    """A map with what has to be known of it."""
+
+    values: FloatArray
+    """(h, w)."""
+    facts: Mapping[str, object]
+    """As a JSON document can hold them."""
+    notes: Sequence[str]
+
+
+Explain = Callable[["Model", "Tensor", FloatArray], FloatArray | Map]
 """``explain(model, image, direction)``: a normalised image (1, 3, H, W) on the model's device and
 the functional (D,) to a map (h, w), positive where the image raises the target. It has the network
 to itself while it runs."""
@@ -46,6 +57,8 @@ class Attribution:
     explain: Explain
     masks: str = ""
     """With what it covers parts of the image; empty where it covers none."""
+    version: int = 1
+    """Another one explains again what is stored."""
 
 
 ATTRIBUTIONS: Registry[Attribution] = Registry(
@@ -73,6 +86,11 @@ def register(new: Attribution) -> Attribution:
 
 
 def attribute(model: Model, pixels: np.ndarray, direction: FloatArray, method: str) -> FloatArray:
+    """The map of :func:`attributed` alone, (h, w) float32."""
+    return attributed(model, pixels, direction, method).values
+
+
+def attributed(model: Model, pixels: np.ndarray, direction: FloatArray, method: str) -> Map:
     """Attribution map (h, w) float32 of one image; positive: raises the target.
 
     Captum hooks into the network and holds several passes in memory, so one map at a time is
@@ -98,10 +116,12 @@ def attribute(model: Model, pixels: np.ndarray, direction: FloatArray, method: s
     chosen = ATTRIBUTIONS.chosen(method)
     image = model.normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None])
     with exclusive(model.network), taking_gradients(chosen.title):
-        found = np.asarray(chosen.explain(model, image, direction), np.float32)
+        made = chosen.explain(model, image, direction)
+    said = made if isinstance(made, Map) else Map(made, {}, ())
+    found = np.asarray(said.values, np.float32)
     if not np.isfinite(found).all():
         raise ModelError(f"{chosen.title} is not finite at the network's precision: {WITHOUT}")
-    return found
+    return said._replace(values=found)
 
 
 WITHOUT = "use the exact map or occlusion, which need no gradients"
@@ -158,24 +178,24 @@ def as_explainer(attribution: Attribution) -> Explainer:
         source=attribution.source,
         explain=lambda question: explained(question, attribution.name),
         pictures=pictures,
-        version=2 if attribution.masks else 1,
+        version=attribution.version,
     )
 
 
 def explained(question: Question, name: str) -> Explanation:
     """The map of a candidate's alpha, or of the class's logit, of one image."""
     start = time.perf_counter()
-    found = attribute(question.model, question.pixels, question.direction, name)
-    seconds = time.perf_counter() - start
+    said = attributed(question.model, question.pixels, question.direction, name)
+    found, seconds = said.values, time.perf_counter() - start
     number = float(question.direction @ features(question))
     whole, mean = (float(of(found, dtype=np.float64)) for of in (np.sum, np.mean))
     facts: dict[str, object] = {"number": number, "sum": whole, "seconds": seconds}
-    facts |= {"mean": mean, "rows": len(found)}
+    facts |= {"mean": mean, "rows": len(found), **said.facts}
     words = (
         f"{ATTRIBUTIONS[name].title} of {number:+.3f}: sum {whole:+.3f}, mean "
         f"{mean:+.3f}, {found.shape[0]} x {found.shape[1]}, {seconds:.1f} s"
     )
-    notes = []
+    notes = list(said.notes)
     if masks := ATTRIBUTIONS[name].masks:
         covered = lost_by_fill(question, found)
         spread = float(np.std(list(covered.values())))

@@ -39,9 +39,9 @@ def crp(question: Question) -> Explanation:
 
 def _candidate(question: Question) -> Explanation:
     found = relevance(question.model, _image(question), masked(question))
-    facts = {"number": found.number, "sum": _sum(found.pixels), "kept": found.kept}
+    facts = {"number": found.number, "sum": _sum(found.pixels), **found.facts}
     words = f"{found.number:+.3f} handed down to the pixels{_less(found.kept)}"
-    return Explanation({"map": found.pixels}, facts, words)
+    return Explanation({"map": found.pixels}, facts, words, found.notes)
 
 
 def masked(question: Question) -> FloatArray:
@@ -69,9 +69,10 @@ def _channels(question: Question) -> Explanation:
     if question.model.map_kind != "none":
         arrays["maps"] = weight[order, None, None] * _maps(question)[order]
     facts: dict[str, object] = {"number": whole.number, "sum": _sum(whole.pixels)}
-    facts |= {"kept": whole.kept, "concepts": _table(arrays)}
+    facts |= {**whole.facts, "concepts": _table(arrays)}
     told = ", ".join(f"channel {c} {given[c]:+.3f}" for c in order)
-    return Explanation(arrays, facts, f"{whole.number:+.3f}, of it {told}{_less(whole.kept)}")
+    words = f"{whole.number:+.3f}, of it {told}{_less(whole.kept)}"
+    return Explanation(arrays, facts, words, whole.notes)
 
 
 def _table(arrays: Mapping[str, np.ndarray]) -> list[dict[str, object]]:
@@ -176,7 +177,7 @@ CRP = Explainer(
     source="Achtibat et al. 2023",
     explain=crp,
     pictures=pictures,
-    version=2,
+    version=3,
     settings={
         "count": Setting(SHOWN, "channels that are told of", low=1, high=64),
         "channel": Setting(-1, "one channel alone", low=-1),

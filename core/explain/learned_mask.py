@@ -65,4 +65,5 @@ LEARNED_MASK = Attribution(
     source="Gupta et al. 2022, the simple method",
     explain=learned_mask,
     masks="the model's mean colour and the image blurred in turn",
+    version=2,
 )

@@ -8,13 +8,14 @@ a partition sum to the map of the whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import InputError
-from core.explain.attribution import Attribution, by_pixel, taking_gradients
+from core.explain.attribution import Attribution, Map, by_pixel, taking_gradients
 from core.types import FloatArray
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ class Relevance:
     """What class tokens and position vectors have of it."""
     number: float
     """What was handed down."""
+    without: Sequence[str]
+    """Operations on the way that have no rule and keep their derivative, by torch's name."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What has to be known of it, for a document."""
+        return {"kept": self.kept, "without_rule": list(self.without)}
+
+    @property
+    def notes(self) -> list[str]:
+        """Which operations fell back on their derivative, in words."""
+        if not self.without:
+            return []
+        have = "has" if len(self.without) == 1 else "have"
+        names = ", ".join(self.without)
+        return [f"{names} {have} no rule of relevance propagation: the derivative stands in"]
 
 
 def relevance(model: Model, image: Tensor, weight: FloatArray) -> Relevance:
@@ -70,7 +87,7 @@ def relevance(model: Model, image: Tensor, weight: FloatArray) -> Relevance:
         if slope is not None
     ]
     kept = float(sum(share.sum() for share in shares[1:]))
-    made = Relevance(by_pixel(shares[0]), kept, given.sum().item())
+    made = Relevance(by_pixel(shares[0]), kept, given.sum().item(), sorted(rules.without))
     _check(model, made, given.abs().sum().item())
     return made
 
@@ -85,9 +102,10 @@ def _check(model: Model, made: Relevance, size: float) -> None:
         )
 
 
-def lrp(model: Model, image: Tensor, direction: FloatArray) -> FloatArray:
+def lrp(model: Model, image: Tensor, direction: FloatArray) -> Map:
     """Relevance of every pixel, (H, W) of the encoder's input."""
-    return relevance(model, image, direction).pixels
+    found = relevance(model, image, direction)
+    return Map(found.pixels, found.facts, found.notes)
 
 
 LRP = Attribution(
@@ -98,4 +116,5 @@ LRP = Attribution(
     "the number, less what constants of the network (a class token, vectors of positions) keep.",
     source="Bach et al. 2015; rules of core/explain/relevance.py",
     explain=lrp,
+    version=2,
 )

@@ -39,4 +39,5 @@ OCCLUSION = Attribution(
     source="Zeiler & Fergus 2014",
     explain=occlusion,
     masks="the model's mean colour",
+    version=2,
 )

@@ -17,7 +17,8 @@ What gets the relevance R of an output y = sum of z_j (+ constants, which get no
 * activations: their input, all of it; gates (sigmoid, softmax): none, they are constants, so that
   attention hands relevance to the values it averages; a product of two branches: half to each;
 * the statistics of a norm are constants; what is linear otherwise (means, maxima, slices, joins)
-  keeps its own derivative, which conserves.
+  keeps its own derivative, which conserves (``KEPT``);
+* what has no rule falls back on its derivative, too, and is named (``Rules.without``).
 
 A class token, and a position's own vector, keep what they are given (``Rules.constants``).
 Sources: Bach et al. 2015 (epsilon), Montavon et al. 2019 (gamma, flat, folding), Ali et al. 2022
@@ -179,6 +180,8 @@ class Rules(TorchFunctionMode):
         super().__init__()
         self.constants: list[Tensor] = []
         """Class tokens and vectors of positions: leaves of the graph that are given relevance."""
+        self.without: set[str] = set()
+        """Operations without a rule that relevance went through, by torch's name."""
         self._first = True
 
     def __torch_function__(
@@ -188,11 +191,20 @@ class Rules(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        named = kwargs or {}
-        rule = RULES.get(getattr(func, "__name__", ""))
+        named, name = kwargs or {}, getattr(func, "__name__", "")
+        rule = RULES.get(name)
         if rule is None or not seen([*args, *named.values()]):
-            return func(*args, **named)
+            found = func(*args, **named)
+            if name not in KEPT:
+                self._watch(name, found)
+            return found
         return rule(self, func, *args, **named)
+
+    def _watch(self, name: str, found: Any) -> None:
+        """Remember an operation once relevance goes through what it made."""
+        for each in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(each, Tensor) and each.requires_grad and each.grad_fn is not None:
+                each.register_hook(lambda _: self.without.add(name))  # type: ignore[no-untyped-call]
 
     def conv(
         self,
@@ -398,3 +410,18 @@ RULES: dict[str, Callable[..., Any]] = {
     "multi_head_attention_forward": Rules.heads,
 }
 """By the name of torch's function; any other keeps its derivative."""
+
+KEPT = frozenset(
+    (
+        *("mean", "sum", "sub", "__sub__", "__rsub__", "__isub__", "rsub", "neg", "__neg__"),
+        *("max", "amax", "maximum", "min", "amin", "minimum", "where", "interpolate"),
+        *("avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "pad"),
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "roll", "flip"),
+        *("view", "reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim"),
+        *("squeeze", "unsqueeze", "expand", "expand_as", "repeat", "contiguous", "clone", "stack"),
+        *("split", "chunk", "unbind", "narrow", "select", "index_select", "gather", "tile"),
+        *("__getitem__", "__get__", "to", "float", "half", "type", "type_as", "unfold", "fold"),
+        *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "t", "double", "bfloat16"),
+    )
+)
+"""Linear, or of one input at a place: their derivative is their rule, it conserves."""

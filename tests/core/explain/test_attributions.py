@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import InputError, ModelError
-from core.explain.attribution import ATTRIBUTIONS, attribute
+from core.explain.attribution import ATTRIBUTIONS, attribute, attributed
 from core.explain.lrp import relevance
 from core.explain.relevance import Rules
 from core.models.model import Model
@@ -169,6 +169,25 @@ def test_what_has_no_rule_is_declined_in_a_sentence(pixels: np.ndarray) -> None:
     model = made(Odd)
     with pytest.raises(InputError, match="no rule for: .*Use integrated gradients"):
         attribute(model, pixels, np.ones(12), "lrp")
+
+
+def test_operations_without_a_rule_are_named_where_relevance_goes_through_them(
+    gated: Model, pixels: np.ndarray
+) -> None:
+    class Folded(TinyNet):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            gate = torch.sigmoid(torch.exp(y))  # a constant: what is in it is given nothing
+            return self.fc((torch.abs(y) * gate).mean((2, 3)))
+
+    model = made(Folded)
+    image, direction, _ = prepared(model, pixels)
+    assert relevance(model, image, direction).without == ["abs"]
+    said = attributed(model, pixels, direction, "lrp")
+    assert said.facts["without_rule"] == ["abs"]
+    assert said.notes == ["abs has no rule of relevance propagation: the derivative stands in"]
+    assert attributed(gated, pixels, np.ones(12), "lrp").facts["without_rule"] == []
+    assert attributed(model, pixels, direction, "saliency").notes == ()
 
 
 class Closed(TinyNet):
