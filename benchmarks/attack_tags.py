@@ -28,6 +28,7 @@ from pyarrow import ArrowException
 from benchmarks.attacked import Attack
 from benchmarks.generated import make
 from benchmarks.measure import Line
+from core.audits.audit_requests import SynthRequest
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError
@@ -353,7 +354,7 @@ def _write(path: Path, rows: list[dict[str, Any]], rng: Random) -> None:
 def prepare(folder: Path) -> Bench:
     """A generated audit of three classes with tags of five people, of which some say more."""
     workspace = Workspace(folder / "workspace")
-    audit = make(workspace, classes=3, per_class=12, width=8)
+    audit = make(workspace, SynthRequest(images=36, classes=3, dim=8))
     store, label = TagStore.open(workspace), audit.classes[0].label
     store.add(
         "Zoë",

@@ -29,6 +29,7 @@ GIGABYTES = 1.5
 def run() -> list[Line]:
     """Generate, compute the map in a process of its own, and open its page several times."""
     from benchmarks.generated import make
+    from core.audits.audit_requests import SynthRequest
     from core.storage.workspace import Workspace
 
     with ExitStack() as stack:
@@ -36,7 +37,8 @@ def run() -> list[Line]:
         folder = kept or stack.enter_context(tempfile.TemporaryDirectory())
         workspace = Workspace(Path(folder))
         if not workspace.named(NAME):
-            make(workspace, classes=CLASSES, per_class=PER_CLASS, width=WIDTH)
+            images = CLASSES * PER_CLASS
+            make(workspace, SynthRequest(images, CLASSES, WIDTH, NAME))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             taken, held, placed, shown = pool.submit(mapped, folder).result()
         with server(folder) as url, browser() as page:

@@ -1,6 +1,6 @@
 """Parts of classes as large as those of ImageNet, from stored maps: seconds and memory.
 
-Features and maps are generated (:mod:`benchmarks.generated`), as wide as the packaged encoder's;
+Features and maps are drawn (:mod:`core.audits.synthetic`), as wide as the packaged encoder's;
 written by one process, so that the memory of the one that is measured is that of the analysis. What
 a thousand classes would take is what a class takes, a thousand times: extrapolated, not measured.
 """
@@ -13,7 +13,6 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Line, peak_memory
@@ -35,7 +34,7 @@ def run() -> list[Line]:
 
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            subject, model = pool.submit(written, folder).result()
+            subject = pool.submit(written, folder).result()
         peaks = dict[int, float]()
 
         def report(progress: Progress) -> None:
@@ -43,7 +42,7 @@ def run() -> list[Line]:
                 peaks[progress.done] = peak_memory() / 1e9
 
         with parts_timed(found=True) as times:
-            analyse(subject, model, report)  # type: ignore[arg-type]
+            analyse(subject, None, report)
         stored = sum(shard.files.maps.stat().st_size for shard in subject.store.shards) / 1e9
     wall, cpu = (statistics.median(getattr(t, clock) for t in times) for clock in ("wall", "cpu"))
     ratio = peaks[CLASSES] / peaks[FEW]
@@ -62,10 +61,16 @@ def run() -> list[Line]:
     ]
 
 
-def written(folder: str) -> tuple[Subject, SimpleNamespace]:
+def written(folder: str) -> Subject:
     """The audit as the pass leaves it, all its maps kept."""
-    from benchmarks.generated import features_of, model_of
+    from core.audits.audit_requests import SynthRequest
+    from core.audits.synthetic import features_of, manifest_of
+    from core.storage.files import write_json
     from core.storage.workspace import Workspace
 
-    model, images = model_of(CLASSES, WIDTH), CLASSES * PER_CLASS
-    return features_of(Workspace(Path(folder)), model, PER_CLASS, room=images), model
+    images, workspace = CLASSES * PER_CLASS, Workspace(Path(folder))
+    request = SynthRequest(images=images, classes=CLASSES, dim=WIDTH, maps=images)
+    manifest = manifest_of(request, workspace)
+    files = workspace.files(manifest.id)
+    write_json(files.manifest, manifest)
+    return features_of(files.folder, manifest, request.spectra, request.maps)

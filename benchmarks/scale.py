@@ -41,6 +41,9 @@ PATHS = {"overview": ""}
 FEW = 10
 """Classes of the audit that the large one's page is set against."""
 
+WIDTH = 1280
+"""Features of an image."""
+
 PARTS, MAPPED = 4, 6
 """Parts of a class, and training images of it whose maps are kept."""
 
@@ -78,13 +81,15 @@ def generated(workspace: Workspace, name: str, classes: int) -> Audit:
     """The audit of a workspace with its map and figures of trials, made where it is not there."""
     from benchmarks.generated import make, try_candidates
     from core.audits.audit import Audit
+    from core.audits.audit_requests import SynthRequest
     from core.audits.map import compute_map
     from core.features.sample import POOL
 
     if workspace.named(name):
         return Audit.open(workspace, name)
     room = max(classes * MAPPED + POOL, 3 * POOL)
-    audit = make(workspace, classes=classes, per_class=PER_CLASS, room=room, parts=PARTS, name=name)
+    size = {"images": classes * PER_CLASS, "classes": classes, "dim": WIDTH}
+    audit = make(workspace, SynthRequest(**size, name=name, maps=room, parts=PARTS))
     compute_map(audit, umap=False)
     try_candidates(audit)
     return audit

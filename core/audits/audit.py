@@ -20,6 +20,7 @@ from core.candidates.part_kind import ApproximatePart
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.shards import FeatureStore, stored_values
+from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import (
@@ -92,6 +93,11 @@ class Audit:
     def root(self) -> Path:
         """Folder that image paths start from."""
         return Path(self.manifest.data.root)
+
+    @cached_property
+    def drawn(self) -> Spectra | None:
+        """What draws its images and maps, where nothing was decoded (:func:`run_synth`)."""
+        return Spectra.of_source(self.manifest.data.source)
 
     @property
     def exact_maps(self) -> bool:
@@ -271,6 +277,8 @@ class Audit:
         from core.data.decode import large_alone, read_image
         from core.data.foreign import read_foreign
 
+        if self.drawn:
+            return self.drawn.picture(int(self.path(image_id).stem, 16))
         path = self._there(image_id)
         if self._uploaded(image_id):
             return read_foreign(path, self.preprocess.black_and_white).image
@@ -310,6 +318,10 @@ class Audit:
         from core.models.device import choose_device
         from core.models.load import load_model
 
+        if self.drawn:
+            raise InputError(
+                f"audit {self.name!r} is of drawn features: it has no network; choose one of images"
+            )
         facts, compute = self.manifest.model, self.manifest.compute
         checkpoint = self.folder / facts.checkpoint if facts.checkpoint else None
         model = load_model(facts.name, checkpoint=checkpoint, reading=self.manifest.reading)
@@ -354,6 +366,8 @@ class Audit:
             return stored_values(read_array(files.maps))
         if self.store.has_maps(image_ids):
             return self.store.maps(image_ids)
+        if self.drawn:
+            return self.drawn.maps([int(i, 16) for i in image_ids], self.features(image_ids))
         from core.features.extract import encode_padded
 
         model = model or self.load_model()
@@ -447,7 +461,7 @@ class Audit:
         if not self.exact_maps:
             return False
         uploaded = len(image_ids) == 1 and self._uploaded(image_ids[0]) is not None
-        return uploaded or self.store.has_maps(image_ids)
+        return uploaded or self.drawn is not None or self.store.has_maps(image_ids)
 
     def heatmaps(
         self,

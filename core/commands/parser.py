@@ -14,6 +14,7 @@ from core.audits.audit_requests import (
     PartsRequest,
     SearchRequest,
     SuggestRequest,
+    SynthRequest,
 )
 from core.commands import approximate as parts_commands
 from core.commands import audits as audit_commands
@@ -31,6 +32,7 @@ from core.commands import measures as measure_commands
 from core.commands import reports as report_commands
 from core.commands import searching as search_commands
 from core.commands import suggest as suggest_commands
+from core.commands import synth as synth_commands
 from core.commands import tags as tag_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
 from core.corrections.generator_request import GeneratorRequest
@@ -87,6 +89,12 @@ COMMANDS = {
             "prepare a demo audit that needs no data of your own",
             audit_commands.demo,
             DemoRequest.add_arguments,
+        ),
+        Command(
+            "synth",
+            "write an audit of drawn features with planted cues, of any size: nothing is decoded",
+            synth_commands.run,
+            SynthRequest.add_arguments,
         ),
         Command("list", "the audits of the workspace", audit_commands.list_audits),
         Command("show", "what an audit found", audit_commands.show, audit_commands.add_show),

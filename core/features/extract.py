@@ -22,17 +22,15 @@ from core.data.preprocess import as_seen
 from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
 from core.features.feed import Feed, Pending, replicas
-from core.features.shards import FeatureStore, Shard, storable, stored_values
+from core.features.shards import FeatureStore, Shard, storable, stored_values, write_shard
 from core.storage.files import (
     read_array,
     read_frame,
     remove,
     remove_unfinished,
-    replacing_folder,
     write_array,
     write_frame,
 )
-from core.storage.layout import ShardFiles
 from core.types import BoolArray, IntArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -151,15 +149,9 @@ class _Writer:
         rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
         rows.insert(0, "image_id", self.shard.plan["image_id"])
         rows["readable"] = rows["reason"] == ""
-        with replacing_folder(self.shard.files.folder) as temporary:
-            files = ShardFiles(temporary)
-            write_array(files.features, np.concatenate(self.features))
-            if self.maps:
-                write_array(files.maps, np.concatenate(self.maps))
-                if not self.kept.all():
-                    write_array(files.mapped, np.flatnonzero(self.kept))
-            write_frame(files.rows, rows, "snappy")
-            write_frame(files.properties, _table(self.properties), "snappy")
+        maps = np.concatenate(self.maps) if self.maps else None
+        features, properties = np.concatenate(self.features), _table(self.properties)
+        write_shard(self.shard, rows, features, maps, self.kept, properties)
 
 
 def _table(properties: Sequence[Properties]) -> pd.DataFrame:

@@ -35,8 +35,10 @@ from core.storage.files import (
     read_frame,
     read_frames,
     remove,
+    replacing_folder,
     sync,
     there,
+    write_array,
     write_frame,
 )
 from core.storage.layout import AuditFiles, ShardFiles
@@ -248,7 +250,7 @@ class FeatureStore:
 
     def features(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Features (n, D) float32 of the given images."""
-        return self._gather(ids, "features")
+        return stored_values(self._gather(ids, "features"))
 
     def has_maps(self, ids: Sequence[str]) -> bool:
         """Whether the pooled-layer maps of all these images are on disk."""
@@ -282,6 +284,33 @@ class FeatureStore:
             remove(shard.files.mapped)
 
 
+def write_shard(
+    shard: Shard,
+    rows: pd.DataFrame,
+    features: NDArray[Any],
+    maps: NDArray[Any] | None,
+    kept: BoolArray,
+    properties: pd.DataFrame | None = None,
+) -> None:
+    """Write what the pass says of a shard, flush to the disk, rename.
+
+    Parameters
+    ----------
+    rows : ROW_COLUMNS; features (n, D); maps of those ``kept`` (n,), None: of none.
+    properties : what the images look like; None: nobody looked.
+    """
+    with replacing_folder(shard.files.folder) as temporary:
+        files = ShardFiles(temporary)
+        write_array(files.features, features)
+        if maps is not None:
+            write_array(files.maps, maps)
+            if not kept.all():
+                write_array(files.mapped, np.flatnonzero(kept))
+        write_frame(files.rows, rows, "snappy")
+        if properties is not None:
+            write_frame(files.properties, properties, "snappy")
+
+
 def _places(shard: Shard, rows: IntArray) -> IntArray:
     """Where rows of a shard stand among those whose maps are stored."""
     kept = shard.mapped
@@ -307,4 +336,4 @@ def stored_values(array: NDArray[Any]) -> NDArray[np.float32]:
     """The values behind :func:`storable`'s bits, as float32; needs no torch."""
     if array.dtype == np.uint16:
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32)
+    return array.astype(np.float32, copy=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.generated import ASKED, PEOPLE, make, try_candidates
+from core.audits.audit_requests import SynthRequest
 from core.audits.map import compute_map
 from core.measures.stored import known
 from core.statistics.intervals import auroc
@@ -19,7 +20,8 @@ from core.trials.leaning import leaning
 
 
 def test_a_generated_audit(workspace: Workspace) -> None:
-    audit = make(workspace, classes=4, per_class=120, width=90, room=60, parts=2)
+    request = SynthRequest(images=480, classes=4, dim=90, maps=60, parts=2)
+    audit = make(workspace, request)
     assert len(audit.images) == 480
     assert [facts.n_components for facts in audit.classes] == [64] * 4
     assert audit.summary.accuracy > 0.5
@@ -28,9 +30,9 @@ def test_a_generated_audit(workspace: Workspace) -> None:
     assert len(decided(audit, store).spurious) == 4
     assert compute_map(audit, umap=False).facts.n == 480
     assert "spurious_gap" in set(known(audit, decided(audit, store))["measure"])
-    arrays = audit.class_arrays(0)  # the strongest component leans to the cue
+    arrays = audit.class_arrays(0)  # one of the strongest components is the cue
     cue = audit.images.loc[arrays.image_ids, "cue"].to_numpy() == 1
-    assert auroc(np.asarray(arrays.alpha[:, 0]), cue) > 0.6
+    assert max(auroc(np.asarray(arrays.alpha[:, c]), cue) for c in range(5)) > 0.9
     kept = audit.store.mapped(arrays.image_ids)
     ids = [name for name, has in zip(arrays.image_ids, kept, strict=True) if has]
     means = audit.store.maps(ids).mean(axis=(2, 3))
@@ -42,7 +44,7 @@ def test_a_generated_audit(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_a_quarter_of_the_largest(workspace: Workspace) -> None:
-    audit = make(workspace, classes=250, per_class=100, width=256)
+    audit = make(workspace, SynthRequest(images=25_000, classes=250, dim=256))
     table = known(audit, decided(audit, TagStore.open(workspace)))
     assert (table["measure"] == "spurious_gap").sum() > 240
     assert compute_map(audit, umap=False).facts.shown == 25_000
