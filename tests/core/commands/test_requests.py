@@ -22,6 +22,7 @@ from core.audits.audit_requests import (
     PartsRequest,
     SearchRequest,
     SuggestRequest,
+    SynthRequest,
 )
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
@@ -78,6 +79,17 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     GeneratorRequest: {
         **{"audit": ODD, "settings": ("wildlife", "-odd"), "steps": (1, 4000), "seed": (3,)},
         **{"out": PATHS, "images": (1, 500), "textures": ("made",)},
+    },
+    SynthRequest: {
+        "images": (500, 1_280_000),
+        "classes": (2, 7),
+        "dim": (2, 2048),
+        "name": ("n", "a b"),
+        "out": (Path("w"), Path("/a b")),
+        "components": (1, 65),
+        "maps": (5, 10**7),
+        "parts": (1, 9),
+        "seed": (7,),
     },
     DemoRequest: {"name": ("solar", "compare")},
     PartsRequest: {"audit": ODD, "class_name": ODD, "number": (1, 12)},
