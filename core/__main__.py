@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with _terminated_like_interrupted():
-            workspace = Workspace.default(options.workspace, options.database)
+            workspace = Workspace.default(options.workspace, options.database, options.local)
             result, text = run(options, workspace)
     except SpurioscopeError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)

@@ -14,7 +14,6 @@ Every result carries the key of what it was computed from, so only what changed 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -200,7 +199,7 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
     """Analyse every class that has an output and a training image; returns their facts."""
     files, head = subject.files, predicted.head
     if files.classes.exists() and not _same_key(files.classes_key, subject.key):
-        shutil.rmtree(files.classes)
+        remove(files.classes)
     write_json(files.classes_key, subject.key)
     wanted = [
         name for name in sorted(set(subject.labels[subject.fitting])) if head.index(name) >= 0

@@ -8,7 +8,6 @@ shard, a class, the head. A damaged plan is made again from its shards, which ho
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +29,8 @@ from core.storage.files import (
     read_frames,
     read_json,
     read_value,
+    remove,
+    set_aside,
     write_frame,
 )
 from core.storage.layout import (
@@ -77,20 +78,23 @@ class Verified:
         return f"no digests stored: {n} files could only be checked for readability" if n else ""
 
 
-def verify(folder: Path, report: Reporter = silent, *, again: bool = True) -> Verified:
+def verify(
+    folder: Path, report: Reporter = silent, *, again: bool = True, far: bool = True
+) -> Verified:
     """Read every stored file of an audit and compare it with its digest.
 
     Parameters
     ----------
     folder : of the audit.
     again : read also what this process has compared before.
+    far : read also what is only in a bucket so far; else its size is compared.
     """
     found = Verified()
     paths = list(_stored(folder))
     for done, path in enumerate(paths):
         report(Progress(STAGE, done, len(paths), "files"))
         name = path.relative_to(folder).as_posix()
-        words = _fault(path, again)
+        words = _fault(path, again, far)
         if words:
             found.damaged[name] = words
         elif path.name != digests.NAME and not digests.is_known(path):
@@ -108,7 +112,7 @@ def require_sound(folder: Path, report: Reporter = silent) -> None:
 
     What this process has compared wholly before, and was not written since, is not read again.
     """
-    found = verify(folder, report, again=False).damaged
+    found = verify(folder, report, again=False, far=False).damaged
     if found:
         name, words = next(iter(found.items()))
         others = f", and {len(found) - 1} more files are damaged" if len(found) > 1 else ""
@@ -129,10 +133,10 @@ def _stored(folder: Path) -> Iterator[Path]:
         yield from (here / file for file in sorted(there) if not file.endswith(ASIDE))
 
 
-def _fault(path: Path, again: bool) -> str:
+def _fault(path: Path, again: bool, far: bool = True) -> str:
     if path.name == digests.NAME:
         return "is damaged itself"
-    found = digests.fault(path, wholly=True, again=again)
+    found = digests.fault(path, wholly=True, again=again, far=far)
     if found or digests.is_known(path):
         return found
     try:
@@ -176,7 +180,7 @@ def mend(folder: Path, report: Reporter = silent) -> list[str]:
     Files without a digest, of earlier versions, get one if they can be read, so that damage from
     now on is noticed.
     """
-    damaged = dict(verify(folder, report).damaged)
+    damaged = dict(verify(folder, report, far=False).damaged)
     with disk_errors(folder):
         for name in damaged:
             _set_aside(folder, Path(name))
@@ -202,15 +206,11 @@ def _set_aside(folder: Path, name: Path) -> None:
     if part == SETS and len(name.parts) > 2:  # laid out as an audit is
         _set_aside(folder / SETS / name.parts[1], Path(*name.parts[2:]))
     elif len(name.parts) == 3 or part == HEAD:  # folders that are complete or not there
-        shutil.rmtree(path.parent, ignore_errors=True)
+        remove(path.parent)
     elif part == CARRIED and path.exists():
-        digests.forget(path)
-        os.replace(path, path.with_name(path.name + ASIDE))
-    elif part not in (PLAN, CLASSES):  # the digests of those are needed to make them again
-        digests.forget(path)
-        path.unlink(missing_ok=True)
-    elif path.name == digests.NAME:
-        path.unlink()
+        set_aside(path, path.name + ASIDE)
+    elif part not in (PLAN, CLASSES) or path.name == digests.NAME:
+        remove(path)  # the digests of those are needed to make them again
 
 
 def remake_plans(folder: Path, table: ImageTable, damaged: Sequence[str]) -> None:

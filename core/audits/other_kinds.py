@@ -7,7 +7,6 @@ from changes; kinds that are found only where somebody asks are taken away then.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 
@@ -17,7 +16,7 @@ from core.audits.class_files import OWN, named_table, write_kind
 from core.candidates.kinds import KINDS, CandidateKind, Found
 from core.candidates.search import ClassImages, measured
 from core.errors import WorkspaceError
-from core.storage.files import read_array, read_frame, read_json, there, write_json
+from core.storage.files import read_array, read_frame, read_json, remove, there, write_json
 from core.storage.layout import AuditFiles, KindFiles
 from core.storage.workspace import fingerprint
 
@@ -42,7 +41,7 @@ def renew(files: AuditFiles, key: str, counts: Mapping[str, int]) -> None:
     for kind in searched():
         if (stored := _stored_key(files, kind)) != (wanted := _key(kind, key, counts)):
             for folder in files.found.glob(f"{kind.name}-*"):
-                shutil.rmtree(folder)
+                remove(folder)
             if stored:
                 write_json(files.found_anew, {**found_anew(files), kind.name: wanted})
             write_json(files.kind_key(kind.name), wanted)
@@ -105,7 +104,7 @@ def of_class(
             if is_found_in(stored, read):
                 tables.append(read_frame(stored.candidates))
             else:
-                shutil.rmtree(stored.folder)
+                remove(stored.folder)
     return tables
 
 

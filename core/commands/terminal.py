@@ -49,7 +49,14 @@ def common_options() -> Parser:
     common.add_argument(
         "--workspace",
         metavar="DIR",
-        help="where audits live (default: $SPURIOSCOPE_WORKSPACE, else ./workspace)",
+        help="where audits live, a folder or s3://BUCKET/PREFIX (gs://, az://) (default: "
+        "$SPURIOSCOPE_WORKSPACE, else ./workspace)",
+    )
+    common.add_argument(
+        "--local",
+        metavar="DIR",
+        help="for a workspace in a bucket: the folder of this machine for jobs, copies and, "
+        "without --database, tags (default: $SPURIOSCOPE_LOCAL)",
     )
     common.add_argument(
         "--database",

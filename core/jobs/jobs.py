@@ -153,7 +153,7 @@ def start(workspace: Workspace, arguments: Sequence[str], title: str) -> Job:
         with _held(folder, job_id) as lock:
             facts = {"id": job_id, "title": title, "arguments": list(arguments)}
             write_json(folder / f"{job_id}.json", {**facts, "started": time.time()})
-            where = ["--workspace", str(workspace.root), "--job", job_id]
+            where = [*workspace.arguments, "--job", job_id]
             end = [*arguments, "--"].index("--")  # what follows it is no option
             command = [*COMMAND, *arguments[:end], *where, *arguments[end:]]
             _launch(folder, job_id, [str(slots), *command], lock)

@@ -21,10 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from core.storage import mirror
 from core.storage.disk import replacing
-from core.storage.layout import MANIFEST
+from core.storage.layout import DIGESTS, MANIFEST
 
-NAME = "digests.json"
+NAME = DIGESTS
 
 LOCK = ".digests.lock"
 """In the audit's folder; held while a file and its digest are written."""
@@ -76,6 +77,7 @@ def known(folder: Path) -> Mapping[str, tuple[Digest, ...]]:
         If they are damaged themselves.
     """
     path = folder / NAME
+    mirror.bring([path])
     try:
         stat = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -112,15 +114,20 @@ _sound: dict[str, tuple[tuple[int, int, int], bool]] = {}
 """Files that this process has compared: their state on disk, and whether wholly."""
 
 
-def fault(path: Path, *, wholly: bool = False, again: bool = False) -> str:
+def fault(path: Path, *, wholly: bool = False, again: bool = False, far: bool = True) -> str:
     """What is wrong with a file, in words; empty where its digest is right, or there is none.
 
     Parameters
     ----------
     wholly : compare all of it, whatever its size.
     again : read it even if this process has compared it before.
+    far : fetch it where it is only in a bucket so far; else only its size is compared there.
     """
+    if far:
+        mirror.bring([path])
     found = _fault(path, wholly, again)
+    if found and far:
+        mirror.renew(path)
     return found and _fault(path, wholly, again)  # another process may just have replaced it
 
 
@@ -131,6 +138,8 @@ def _fault(path: Path, wholly: bool, again: bool) -> str:
             return ""
         stat = path.stat()
         state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if stat.st_mtime_ns < 0:
+            return _another_size(stat.st_size, expected)
         wholly = wholly or stat.st_size <= SMALL
         before = _sound.get(str(path))
         if not again and before is not None and before[0] == state and before[1] >= wholly:
@@ -150,9 +159,9 @@ def _fault(path: Path, wholly: bool, again: bool) -> str:
 
 
 def _difference(path: Path, size: int, expected: tuple[Digest, ...], wholly: bool) -> str:
+    if found := _another_size(size, expected):
+        return found
     same = [digest for digest in expected if digest.size == size]
-    if not same:
-        return f"is damaged: it has {size:,} bytes instead of {expected[0].size:,}"
     if wholly:
         good = digest_of(path) in same
     else:
@@ -160,6 +169,12 @@ def _difference(path: Path, size: int, expected: tuple[Digest, ...], wholly: boo
             start = _hash(file.read(BLOCK)).hexdigest()
         good = start in {digest.start for digest in same}
     return "" if good else "is damaged: it no longer holds what was written"
+
+
+def _another_size(size: int, expected: tuple[Digest, ...]) -> str:
+    if size in {digest.size for digest in expected}:
+        return ""
+    return f"is damaged: it has {size:,} bytes instead of {expected[0].size:,}"
 
 
 def would_be(path: Path, content: bytes) -> bool:
@@ -185,7 +200,7 @@ def audit_of(path: Path) -> Path | None:
 def put(temporary: Path, path: Path) -> None:
     """Give a complete file its final name, and keep its digest if it belongs to an audit."""
     if audit_of(path) is None and not (path.parent / NAME).exists():
-        os.replace(temporary, path)
+        _name(temporary, path)
         return
     new = digest_of(temporary)
     with _alone(path):
@@ -193,9 +208,15 @@ def put(temporary: Path, path: Path) -> None:
         before = digests.get(path.name, ())
         if before and before != (new,):  # until it has its name, both are right
             _write(path.parent, {**digests, path.name: (new, *before)[:3]})
-        os.replace(temporary, path)
+        _name(temporary, path)
         if before != (new,):
             _write(path.parent, {**digests, path.name: (new,)})
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Give a complete file its final name, which it has in its bucket first."""
+    mirror.publish(temporary, path)
+    os.replace(temporary, path)
 
 
 def seal(folder: Path) -> None:
@@ -205,6 +226,8 @@ def seal(folder: Path) -> None:
 
 def adopt(paths: Sequence[Path]) -> None:
     """Keep the digests of files of one folder that have none, as they are."""
+    for path in paths:
+        mirror.publish(path, path)
     new = {path.name: (digest_of(path),) for path in paths}
     with _alone(paths[0]):
         _write(paths[0].parent, {**_known_or_none(paths[0].parent), **new})
@@ -239,7 +262,7 @@ def _known_or_none(folder: Path) -> dict[str, tuple[Digest, ...]]:
 
 
 def _write(folder: Path, digests: Mapping[str, tuple[Digest, ...]]) -> None:
-    with replacing(folder / NAME) as temporary:
+    with replacing(folder / NAME, put=_name) as temporary:
         temporary.write_text(f"{json.dumps(digests, indent=1, sort_keys=True)}\n", "utf-8")
     _read.cache_clear()  # a file may be replaced twice within a tick of the clock
 
@@ -251,4 +274,5 @@ def _alone(path: Path) -> Iterator[None]:
 
     lock = (audit_of(path) or path.parent) / LOCK
     with FileLock(lock, poll_interval=0.005, fallback_to_soft=False):
+        mirror.renew(path.parent / NAME)
         yield

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.errors import WorkspaceError
-from core.storage import digests
+from core.storage import digests, mirror
 from core.storage.disk import (
     ELSEWHERE,
     disk_errors,
@@ -64,6 +64,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "seal_folder",
+    "set_aside",
     "sync",
     "temporary_beside",
     "there",
@@ -110,6 +111,10 @@ def seal_folder(temporary: Path, path: Path) -> None:
     for file in temporary.iterdir():
         sync(file)
     sync(temporary)
+    if not mirror.publish_folder(temporary, path):
+        shutil.rmtree(temporary)
+        mirror.refresh(path)
+        return
     if path.exists():
         shutil.rmtree(path)
     os.replace(temporary, path)
@@ -167,11 +172,21 @@ def there(path: Path) -> bool:
 def remove(path: Path) -> None:
     """Delete a file or a folder of an audit on purpose: nobody misses it afterwards."""
     with disk_errors(path):
+        mirror.withdraw(path)
         if path.is_dir():
             shutil.rmtree(path)
             return
         digests.forget(path)
         path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path, name: str) -> None:
+    """Give a file of an audit a name that nothing reads, and keep it."""
+    aside = path.with_name(name)
+    digests.forget(path)
+    mirror.publish(path, aside)
+    mirror.withdraw(path)
+    os.replace(path, aside)
 
 
 def read_json(path: Path, shape: Shape = object) -> Any:
@@ -331,6 +346,7 @@ def read_frames(
     from pyarrow import parquet
 
     tables = []
+    mirror.bring(paths)
     for path in paths:
         with _sound(path, _NO_TABLE, pyarrow.ArrowException):
             tables.append(parquet.ParquetFile(path).read(use_threads=False))

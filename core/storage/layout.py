@@ -31,6 +31,9 @@ ON_DEMAND = (
 )
 """Folders of what is computed where it is asked for."""
 
+DIGESTS = "digests.json"
+"""Digests of the files of a folder; written last, it says that they are whole."""
+
 PICTURES = "pictures"
 """Folder of what can be drawn again at any time."""
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from core.config import FORMAT
 from core.errors import WorkspaceError
+from core.storage import mirror
 from core.storage.audit_manifest import Manifest
+from core.storage.bucket import Bucket, is_address
 from core.storage.files import (
     ELSEWHERE,
     MEND,
@@ -31,6 +33,9 @@ from core.storage.json_values import JsonValue, Mismatch
 from core.storage.layout import MANIFEST as MANIFEST_FILE
 from core.storage.layout import AuditFiles
 from core.storage.roles import refuse_unless_may_run
+
+BOUND = "bucket.json"
+"""Says in a local folder which bucket it goes with."""
 
 NAME = re.compile(r"[^\x00-\x1f/\\]{1,120}")
 
@@ -95,18 +100,40 @@ class Workspace:
         self.root = root.expanduser().absolute()
         self.database = database
         """URL of the database that holds the tags; None: a file of the workspace."""
+        self._mirror = mirror.rooted_at(self.root)
+        if self._mirror is None and (address := bound_to(self.root)):
+            raise WorkspaceError(
+                f"{self.root} holds what this machine keeps of {address}; give --workspace "
+                f"{address} --local {self.root}"
+            )
 
     @classmethod
-    def default(cls, root: str | Path | None = None, database: str | None = None) -> Workspace:
-        """The given folder and database, else those that the environment names.
+    def default(
+        cls,
+        root: str | Path | None = None,
+        database: str | None = None,
+        local: str | Path | None = None,
+    ) -> Workspace:
+        """The given folder or bucket and database, else those that the environment names.
 
         ``$SPURIOSCOPE_WORKSPACE``, else ``./workspace``; ``$SPURIOSCOPE_DATABASE``, else a file of
-        the workspace.
+        the workspace; for what cannot be in a bucket ``$SPURIOSCOPE_LOCAL``.
         """
-        return cls(
-            Path(root or os.environ.get("SPURIOSCOPE_WORKSPACE") or "workspace"),
-            database or os.environ.get("SPURIOSCOPE_DATABASE") or None,
-        )
+        root = root or os.environ.get("SPURIOSCOPE_WORKSPACE") or "workspace"
+        if is_address(root):
+            root = local_side(str(root), local or os.environ.get("SPURIOSCOPE_LOCAL"))
+        return cls(Path(root), database or os.environ.get("SPURIOSCOPE_DATABASE") or None)
+
+    @property
+    def place(self) -> str:
+        """Where its audits are: the folder, or the address of the bucket."""
+        return str(self._mirror.bucket if self._mirror else self.root)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options that name it on a command line; the database is named by the environment."""
+        local = ["--local", str(self.root)] if self._mirror else []
+        return ["--workspace", self.place, *local]
 
     @property
     def audits(self) -> Path:
@@ -115,6 +142,8 @@ class Workspace:
 
     def folder(self, audit_id: str) -> Path:
         """Folder of one audit."""
+        if self._mirror:
+            self._mirror.refresh(audit_id)
         return self.audits / audit_id
 
     def files(self, audit_id: str) -> AuditFiles:
@@ -146,6 +175,8 @@ class Workspace:
 
     def _read_manifests(self) -> tuple[list[Manifest], dict[str, str]]:
         found, damaged = [], {}
+        if self._mirror:
+            self._mirror.refresh()
         with disk_errors(self.audits):
             paths = sorted(self.audits.glob(f"[!.]*/{MANIFEST_FILE}"))
         for path in paths:
@@ -182,7 +213,7 @@ class Workspace:
             what = "matches several audits" if matches else "names no audit"
             hidden = len(self.unreadable())
             more = f"; {hidden} more cannot be read: {MEND}" if hidden else ""
-            raise WorkspaceError(f"{audit!r} {what} in {self.root}; audits there: {names}{more}")
+            raise WorkspaceError(f"{audit!r} {what} in {self.place}; audits there: {names}{more}")
         return matches[0]
 
     def named(self, name: str) -> Manifest | None:
@@ -232,9 +263,48 @@ class Workspace:
         folder = self.folder(manifest.id)
         busy = f"audit {manifest.name!r} is being computed; cancel it first"
         with locked(AuditFiles(folder).lock, busy), disk_errors(folder):
+            mirror.withdraw(folder)
             os.replace(folder, temporary_beside(folder))
         remove_unfinished(self.audits)
         return manifest
+
+
+def bound_to(root: Path) -> str:
+    """Address of the bucket that a folder keeps copies of; empty for any other folder."""
+    path = root / BOUND
+    return str(read_json(path, {"workspace": str})["workspace"]) if path.exists() else ""
+
+
+def local_side(address: str, folder: str | Path | None) -> Path:
+    """The folder of this machine that goes with a workspace in a bucket.
+
+    Raises
+    ------
+    InputError
+        If the address is none, or no folder is given.
+    WorkspaceError
+        If the folder goes with another workspace, or the bucket cannot be reached.
+    """
+    bucket = Bucket.of(address)
+    if not folder:
+        raise WorkspaceError(
+            f"{bucket} is a bucket: jobs, copies of what is read and, without --database URL, tags "
+            "need a folder of this machine; give --local DIR (or $SPURIOSCOPE_LOCAL), and keep it "
+            "where no database is given: the tags are in it"
+        )
+    root = Path(folder).expanduser().absolute()
+    if mirror.rooted_at(root, bucket):
+        return root
+    bound = bound_to(root)
+    if bound not in ("", str(bucket)) or (not bound and (root / mirror.AUDITS).exists()):
+        raise WorkspaceError(
+            f"{root} holds audits of {bound or 'its own'}; give an empty folder with --local DIR"
+        )
+    bucket.require()
+    if not bound:
+        write_json(root / BOUND, {"workspace": str(bucket)})
+    mirror.attach(root, bucket)
+    return root
 
 
 def check_name(name: str) -> str:

@@ -1,0 +1,153 @@
+"""Workspaces in a bucket: the same bytes as on a disk, whoever is killed, wherever it is opened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import core.features.shards
+import core.storage.disk
+import core.storage.files
+from core.__main__ import main
+from core.audits.audit import Audit
+from core.audits.run import run_audit
+from core.errors import WorkspaceError
+from core.storage import mirror
+from core.storage.bucket import DRIVERS, Bucket
+from core.storage.mirror import is_far
+from core.storage.workspace import Workspace
+from tests.conftest import draw_folder, tiny_request
+
+SECRET = "planted-secret-3f9c"
+KEY = "AKIAPLANTED77"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mirror of another test, shards of four images, and no waiting for the disk."""
+    monkeypatch.setattr(mirror, "_mirrors", {})
+    for module in (core.storage.disk, core.storage.files, core.features.shards):
+        monkeypatch.setattr(module, "sync", lambda path: None)
+    monkeypatch.setattr(core.features.shards, "SHARD_SIZE", 4)
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket in the memory of this process."""
+    fsspec = pytest.importorskip("fsspec", reason="no fsspec")
+    monkeypatch.setitem(DRIVERS, "memory", "fsspec")
+    memory = fsspec.filesystem("memory", use_listings_cache=False)
+    memory.mkdir("/bucket")
+    yield "memory://bucket/team"
+    memory.rm("/bucket", recursive=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of an S3 server on loopback."""
+    pytest.importorskip("s3fs", reason="no s3fs")
+    moto = pytest.importorskip("moto.server", reason="no moto")
+    found = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    found.start()
+    yield "http://{}:{}".format(*found.get_host_and_port())
+    found.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket of it, with planted credentials in the environment."""
+    import s3fs
+
+    for name, value in {
+        **{"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+        **{"AWS_ENDPOINT_URL": server, "AWS_DEFAULT_REGION": "us-east-1"},
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    there = s3fs.S3FileSystem(use_listings_cache=False)
+    name = f"bucket-{os.urandom(4).hex()}"
+    there.mkdir(name)
+    return f"s3://{name}/team"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return draw_folder(tmp_path / "data", np.random.default_rng(0))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of an audit but what says when it was made, fetched where it is far."""
+    names = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    kept = {
+        name: path
+        for name, path in names.items()
+        if not path.name.startswith(".") and name not in ("lock", "manifest.json", "digests.json")
+    }
+    mirror.bring(kept.values())
+    return {name: path.read_bytes() for name, path in kept.items()}
+
+
+def at(address: str, local: Path) -> Workspace:
+    return Workspace.default(address, local=local)
+
+
+def test_s3_holds_the_same_bytes_and_no_secret(
+    s3: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = run_audit(tiny_request(data), Workspace(tmp_path / "plain"))
+    where = ["--workspace", s3, "--local"]
+    assert main([*tiny_request(data).arguments(), *where, str(tmp_path / "one")]) == 0
+    assert main(["list", "--json", *where, str(tmp_path / "two")]) == 0
+    assert main(["show", "tiny", *where, str(tmp_path / "two")]) == 0
+    said = capsys.readouterr()
+    assert "tiny" in said.out
+    opened = Audit.open(at(s3, tmp_path / "two"), "tiny")
+    far = [p for p in opened.folder.rglob("*.npy") if is_far(p)]
+    assert far  # opening an audit reads only a part of it
+    assert content(plain.folder).items() <= content(opened.folder).items()
+    assert not [p for p in far if is_far(p)]
+    with pytest.raises(WorkspaceError, match="refuses access"):
+        os.environ["AWS_SECRET_ACCESS_KEY"] = ""
+        _forget_drivers()
+        Bucket.of(s3).require()
+    everything = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
+    everything += [said.out.encode(), said.err.encode()]
+    assert not [text for text in everything if SECRET.encode() in text or KEY.encode() in text]
+
+
+def _forget_drivers() -> None:
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+class Killed(BaseException):
+    """What stands for the end of a process."""
+
+
+@pytest.mark.parametrize("after", [1, 9, 20, 60])
+def test_killed_at_any_write_it_is_resumed_elsewhere(
+    address: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """The disk of the first machine is lost with it."""
+    plain = run_audit(tiny_request(data), Workspace(tmp_path / "plain"))
+    store, left = Bucket.store, [after]
+
+    def dies(self: Bucket, source: Path, name: str) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return store(self, source, name)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Bucket, "store", dies)
+        run_audit(tiny_request(data), at(address, tmp_path / "one"))
+    shutil.rmtree(tmp_path / "one")
+    mirror._mirrors.clear()
+    again = run_audit(tiny_request(data), at(address, tmp_path / "two"))
+    assert content(again.folder) == content(plain.folder)
