@@ -36,7 +36,6 @@ def speed(folder: Path) -> list[Line]:
     from core.data.open import open_data
     from core.features.extract import encode_padded, extract, prepare
     from core.features.shards import FeatureStore
-    from core.models import graph
     from core.models.load import load_model
     from core.types import silent
 
@@ -56,10 +55,6 @@ def speed(folder: Path) -> list[Line]:
         for _ in range(4):
             encode_padded(model, batch, BATCH)
 
-    spinning = load_model(MODEL).to("cpu", "fp32").use_runtime("onnx")
-    graph.SPINS = True
-    spinning.encode(torch.from_numpy(batch))
-    graph.SPINS = False
     onnx = load_model(MODEL).to("cpu", "fp32").use_runtime("onnx")
     onnx.encode(torch.from_numpy(batch))
 
@@ -98,7 +93,7 @@ def speed(folder: Path) -> list[Line]:
         return (time.perf_counter() - began) / (4 * BATCH)
 
     t_decode, t_forward, t_pass, t_published, t_graph, t_pass_graph = [], [], [], [], [], []
-    t_fewer, t_spinning = [], []
+    t_fewer = []
     for turn in range(3):
         t_decode.append(fastest(decode, 1) / (4 * BATCH))
         t_forward.append(fastest(forward, 1) / (4 * BATCH))
@@ -107,7 +102,6 @@ def speed(folder: Path) -> list[Line]:
         t_graph.append(fastest(forward_by_graph, 1) / (4 * BATCH))
         t_pass_graph.append(whole(f"graph{turn}", onnx))
         t_fewer.append(whole(f"fewer{turn}", onnx, max(1, cores - 1)))
-        t_spinning.append(whole(f"spinning{turn}", spinning))
     d, f, p = (float(np.median(t)) for t in (t_decode, t_forward, t_pass))
     by_graph, pass_graph = float(np.median(t_graph)), float(np.median(t_pass_graph))
     bound_graph = 1 / (by_graph + d / cores)
@@ -143,12 +137,6 @@ def speed(folder: Path) -> list[Line]:
         Line(
             f"its pass with {max(1, cores - 1)} decoding threads over {cores + 1}",
             pass_graph / float(np.median(t_fewer)),
-            "",
-            "x",
-        ),
-        Line(
-            "its pass with threads that spin over threads that sleep",
-            pass_graph / float(np.median(t_spinning)),
             "",
             "x",
         ),

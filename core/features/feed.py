@@ -3,13 +3,15 @@
 To a GPU images travel as bytes, through pinned memory and on a stream of their own, and are
 normalised there; results come back the same way. The next batch is handed over before the results
 of the last are waited for, so that the GPU never waits, and several GPUs take turns. On a CPU
-nothing travels. Where memory runs out a batch is run in halves.
+nothing travels; a graph is given the next batch while cores still finish the last. Where memory
+runs out a batch is run in halves.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,6 +58,12 @@ class Here:
         return tensor.cpu
 
 
+class Beside(Here):
+    """The same for a graph, whose cores take images of two batches."""
+
+    ahead = 1
+
+
 class Pinned:
     """To and from a CUDA device, beside what it computes."""
 
@@ -96,15 +104,16 @@ class Pinned:
 
 def transfers_of(model: Model) -> Transfers:
     """How a model's images come to it."""
-    return Pinned(model.device) if model.device.startswith("cuda") else Here()
+    if model.device.startswith("cuda"):
+        return Pinned(model.device)
+    return Beside() if model.runtime == "onnx" else Here()
 
 
 @dataclass(frozen=True)
 class Pending:
     """What a batch will say."""
 
-    features: Callable[[], Tensor]
-    maps: Callable[[], Tensor] | None
+    encoded: Callable[[], Encoded]
     count: int
     """Images of it that are no padding."""
 
@@ -112,8 +121,9 @@ class Pending:
         """Features and maps on the CPU, once they are there."""
         from core.models.model import Encoded
 
-        maps = self.maps()[: self.count] if self.maps else None
-        return Encoded(self.features()[: self.count], maps)
+        found = self.encoded()
+        maps = None if found.maps is None else found.maps[: self.count]
+        return Encoded(found.features[: self.count], maps)
 
 
 class Feed:
@@ -138,6 +148,7 @@ class Feed:
         self.pieces = 1
         """In how many parts a batch is run, since memory ran out."""
         self._turn = 0
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="feed")
 
     def put(self, pixels: np.ndarray) -> Pending:
         """Hand over up to ``size`` images (n, h, w, 3) uint8."""
@@ -147,9 +158,12 @@ class Feed:
         batch[: len(pixels)] = pixels
         model, transfers = self.models[self._turn], self.transfers[self._turn]
         self._turn = (self._turn + 1) % len(self.models)
-        found = self._encoded(model, transfers, torch.from_numpy(batch))
-        maps = None if found.maps is None else transfers.fetch(found.maps)
-        return Pending(transfers.fetch(found.features), maps, len(pixels))
+        whole = torch.from_numpy(batch)
+        if isinstance(transfers, Beside):
+            later = self._threads.submit(self._encoded, model, transfers, whole)
+            return Pending(lambda: later.result(), len(pixels))
+        found = self._encoded(model, transfers, whole)
+        return Pending(_returning(transfers, found), len(pixels))
 
     def _encoded(self, model: Model, transfers: Transfers, batch: Tensor) -> Encoded:
         while True:
@@ -162,6 +176,13 @@ class Feed:
                     raise
             self.pieces *= 2
             _free()
+
+
+def _returning(transfers: Transfers, found: Encoded) -> Callable[[], Encoded]:
+    """Begin to bring results back; what is returned waits until they are there."""
+    features = transfers.fetch(found.features)
+    maps = None if found.maps is None else transfers.fetch(found.maps)
+    return lambda: type(found)(features(), maps and maps())
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:

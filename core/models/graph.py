@@ -1,9 +1,11 @@
 """A network as a graph that ONNX Runtime runs: images in, features and maps out.
 
 The forward pass that a model makes by torch is exported once, with the preprocessing that torch
-does on the device, and computes the same numbers to the rounding of fp32. What needs gradients
-has no use for it. Graphs are kept in the user's own cache (:mod:`core.storage.own_cache`) and are
-read from nowhere else.
+does on the device, and computes the same numbers to the rounding of fp32. Every image goes through
+it alone, on a core of its own: that keeps what a layer writes in the core's cache, no core waits
+for another, and an image's numbers depend neither on its batch nor on the number of cores. What
+needs gradients has no use for it. Graphs are kept in the user's own cache
+(:mod:`core.storage.own_cache`) and are read from nowhere else.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,9 +37,6 @@ PACKAGES = ("onnx", "onnxruntime")
 PROBE = 1e-4
 """Largest difference from torch, relative to the largest entry, that a graph is believed with."""
 
-SPINS = False
-"""Whether its threads keep a core while they wait for one another; decoding wants it, too."""
-
 SILENCE = "ORT_DISABLE_TELEMETRY"
 """Official builds of ONNX Runtime send what they are used for unless this is set before it is
 imported (its Privacy.md); nothing is sent from here."""
@@ -46,29 +47,39 @@ class NoGraphError(ModelError):
 
 
 class Graph:
-    """An exported network, ready to run in many threads. It is never changed, so never copied."""
+    """An exported network, ready to run in many threads. It is never changed, so never copied.
+
+    Parameters
+    ----------
+    threads : images that are computed at a time.
+    """
 
     def __init__(self, content: bytes, threads: int) -> None:
         runtime = _runtime()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.log_severity_level = 4  # it says what it thinks on standard error
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(SPINS)))
         self._session = runtime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]
         )
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="graph")
 
     def __deepcopy__(self, _: object) -> Graph:
         return self
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (B, D) and maps (B, D, h, w), where there are any, of uint8 (B, h, w, 3)."""
+        images = batch.numpy()
         try:
-            found = self._session.run(None, {"images": batch.numpy()})
+            found = list(self._threads.map(self._run, np.split(images, len(images))))
         except _runtime_errors() as error:
             raise ModelError(f"ONNX Runtime: {_line(error)}") from error
-        tensors = [torch.from_numpy(array) for array in found]
+        tensors = [torch.from_numpy(np.concatenate(each)) for each in zip(*found, strict=True)]
         return tensors[0], tensors[1] if len(tensors) > 1 else None
+
+    def _run(self, image: np.ndarray) -> list[np.ndarray]:
+        found: list[np.ndarray] = self._session.run(None, {"images": image})
+        return found
 
 
 class _Whole(nn.Module):

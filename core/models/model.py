@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -27,6 +28,9 @@ DTYPES: dict[str, torch.dtype] = {
     **{"fp16": torch.float16, "bf16": torch.bfloat16},
 }
 """Of the weights and activations."""
+
+MAKING = threading.Lock()
+"""Held while a graph is made: an exporter changes the network that it looks at."""
 
 ROUNDED = ("fp16", "bf16")
 """Those whose weights are no longer what was loaded."""
@@ -168,11 +172,12 @@ class Model:
         NoGraphError
             If ONNX Runtime cannot run it here.
         """
-        if self._graph is None:
-            try:
-                self._graph = graph_of(self)
-            except NoGraphError as error:
-                self._graph = error
+        with MAKING:
+            if self._graph is None:
+                try:
+                    self._graph = graph_of(self)
+                except NoGraphError as error:
+                    self._graph = error
         if isinstance(self._graph, NoGraphError):
             raise self._graph
         return self._graph

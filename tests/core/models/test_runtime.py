@@ -18,6 +18,7 @@ from core.audits import arithmetic
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import ModelError, WorkspaceError
+from core.features.feed import Feed
 from core.measures.shared_images import shared_images
 from core.models import graph as graphs
 from core.models.graph import NoGraphError, graph_key
@@ -84,6 +85,22 @@ def test_a_graph_says_what_torch_says(rng: np.random.Generator) -> None:
     assert torch.equal(copied.encode(images).features, found.features)
     assert model.to("cpu", "bf16").runtime == "eager"  # a graph computes in fp32
     assert model.use_runtime("onnx").runtime == "eager"
+
+
+def test_an_image_says_the_same_on_any_number_of_cores_and_in_any_batch(
+    rng: np.random.Generator,
+) -> None:
+    model, images = load_tiny().to("cpu"), some(rng, 9)
+    content = graphs._exported(model)
+    alone, several = graphs.Graph(content, 1), graphs.Graph(content, 4)
+    exact = alone(images)
+    feed = Feed([model.use_runtime("onnx")], 4)
+    assert feed.ahead == 1
+    pending = [feed.put(images[start : start + 4].numpy()) for start in (0, 4, 8)]
+    found = [each.result() for each in pending]
+    for number, name in enumerate(("features", "maps")):
+        assert torch.equal(several(images.flip(0))[number].flip(0), exact[number])
+        assert torch.equal(torch.cat([getattr(each, name) for each in found]), exact[number])
 
 
 def test_what_needs_gradients_runs_by_torch(rng: np.random.Generator) -> None:
