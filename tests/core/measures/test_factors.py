@@ -7,15 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError
-from core.measures.factors import factor_table, factors, lacking, stored_factors
+from core.measures.factors import COMPOSED, factor_table, factors, lacking, stored_factors
 from core.storage.files import read_json, write_json
+from core.types import Preprocess
 from tests.conftest import tiny_request
+from tests.tiny import named
 
 
 @pytest.fixture
@@ -82,6 +86,54 @@ def test_a_trimap_means_the_object_that_a_plain_mask_means(masked, folder):
     Image.fromarray(trimap).save(folder / "mask.png")
     again = factors(Audit(masked.folder)).effects
     assert (again.main, again.cells) == (plain.main, plain.cells)
+
+
+class MeanColour(nn.Module):
+    """The mean of every channel is its feature, and those of red and blue are the logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1, bias=False)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(3, 2, bias=False)
+        self.conv.weight.data = torch.eye(3)[..., None, None]
+        self.fc.weight.data = torch.eye(3)[[2, 0]]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(self.conv(images)).flatten(1))
+
+
+WHOLE = Preprocess((40, 40), 1.0, "bilinear", (0.0,) * 3, (1.0,) * 3)
+named("mean-colour", MeanColour, WHOLE)
+
+
+def draw_trimap(path, large):
+    """An object of .72 or .20 of the picture, of 1, in a border of 3, on 2."""
+    first, last = (3, 37) if large else (11, 29)
+    trimap = np.full((40, 40), 2, np.uint8)
+    trimap[first - 2 : last + 2, first - 2 : last + 2] = 3
+    trimap[first:last, first:last] = 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(trimap).save(path)
+
+
+def test_trimaps_beside_the_images_give_what_the_model_decides_by(tmp_path, workspace, capsys):
+    """By the mean colour the larger of object and background decides: objects are in 6 of 15."""
+    for split, label, i in ((s, c, i) for s in ("train", "test") for c in "rb" for i in range(15)):
+        place = tmp_path / "data" / split / label
+        draw_trimap(place / "trimaps" / f"{i:02d}.png", large=i < 6)
+        colour = (200, 0, 0) if label == "r" else (0, 0, 200)
+        Image.new("RGB", (40, 40), colour).save(place / f"{i:02d}.png")
+    request = tiny_request(tmp_path / "data", model="tiny:mean-colour", name="trimaps", head="auto")
+    run_audit(request, workspace)
+    capsys.readouterr()
+    assert main(["factors", "trimaps", "--json", "--workspace", str(workspace.root)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 30
+    assert found["main"] == pytest.approx({"shape": 0, "texture": 0.4, "background": 0.6}, abs=0.1)
+    rows = {r["subject"]: r["value"] for r in found["measures"] if r["measure"] == COMPOSED.name}
+    assert rows["shape + texture"] == pytest.approx(0.4)
+    assert rows["shape + background"] == pytest.approx(0.6)
 
 
 def test_without_masks_it_says_what_is_missing(folder, workspace, capsys):
