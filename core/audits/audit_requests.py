@@ -294,6 +294,15 @@ class MapRequest(Request):
 
 
 @dataclass(frozen=True)
+class TrialsRequest(Request):
+    """``trials``: what the leading candidates of the classes do in the maps."""
+
+    command = "trials"
+
+    audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+
+
+@dataclass(frozen=True)
 class ConfirmRequest(Request):
     """``confirm``: what a candidate does, repeated in pixels."""
 

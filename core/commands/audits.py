@@ -22,6 +22,7 @@ from core.commands.terminal import (
     candidate_words,
     named_candidate,
 )
+from core.commands.trials import leave_the_rest, try_at_once
 from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import DataFacts, Manifest
 from core.storage.files import MEND, is_locked, read_value
@@ -127,17 +128,17 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
 
 def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
     from core.audits.set_pass import add_sets
-    from core.trials.leaning import measure_leaning
 
     began = time.perf_counter()
     check_set_names(list(request.also))
     done = _done(request, workspace, terminal)
-    measure_leaning(done, terminal)  # the pages work meanwhile
+    try_at_once(done, workspace, terminal, passed=time.perf_counter() - began)
     add_sets(done, request.also, workspace, workers=request.workers, report=terminal)
+    left = leave_the_rest(done, workspace, terminal)
     seconds = time.perf_counter() - began
     answer = _shown(done.manifest, done, workspace)
-    result = {**answer.document, "seconds": round(seconds, 2)}
-    return Answer(result, f"{answer.text}\nfinished in {seconds:.1f} s")
+    result = {**answer.document, **left.document, "seconds": round(seconds, 2)}
+    return Answer(result, f"{answer.text}{left.text}\nfinished in {seconds:.1f} s")
 
 
 def _done(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Audit:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.commands.terminal import Answer, Terminal, records
+from core.commands.trials import leave_the_rest, try_at_once
 from core.corrections.mitigate_request import MitigateRequest
 from core.measures.decimals import figure, interval
 from core.storage.workspace import Workspace
@@ -35,12 +37,12 @@ def add_export(command: argparse.ArgumentParser) -> None:
 def mitigate(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) -> Answer:
     """``mitigate``: a derived audit, and the table before and after."""
     from core.corrections.mitigation import run_mitigation
-    from core.trials.leaning import measure_leaning
 
-    request = MitigateRequest.from_options(options)
+    request, began = MitigateRequest.from_options(options), time.perf_counter()
     audit = run_mitigation(request, workspace, report=terminal, started=terminal.started)
-    measure_leaning(audit, terminal)
-    return _described(audit, workspace)
+    try_at_once(audit, workspace, terminal, passed=time.perf_counter() - began)
+    answer, left = _described(audit, workspace), leave_the_rest(audit, workspace, terminal)
+    return Answer({**answer.document, **left.document}, answer.text + left.text)
 
 
 def _described(audit: Audit, workspace: Workspace) -> Answer:

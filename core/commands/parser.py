@@ -15,6 +15,7 @@ from core.audits.audit_requests import (
     SearchRequest,
     SuggestRequest,
     SynthRequest,
+    TrialsRequest,
 )
 from core.commands import approximate as parts_commands
 from core.commands import audits as audit_commands
@@ -34,6 +35,7 @@ from core.commands import searching as search_commands
 from core.commands import suggest as suggest_commands
 from core.commands import synth as synth_commands
 from core.commands import tags as tag_commands
+from core.commands import trials as trial_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
@@ -170,6 +172,12 @@ COMMANDS = {
             "strategies of classes: clusters of explanations, and how far they stand apart",
             discover_commands.run,
             DiscoverRequest.add_arguments,
+        ),
+        Command(
+            "trials",
+            "what leading candidates do in the maps: what an audit left to a job",
+            trial_commands.run,
+            TrialsRequest.add_arguments,
         ),
         Command(
             "confirm",

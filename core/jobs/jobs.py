@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from core.errors import InputError, JobError, WorkspaceError
+from core.jobs.options import Request
 from core.storage.files import disk_errors, is_locked, locked, read_json, read_value, write_json
 from core.storage.json_values import JsonValue
 from core.storage.roles import refuse_unless_may_run
@@ -364,6 +365,11 @@ def jobs(workspace: Workspace) -> list[Job]:
         with contextlib.suppress(WorkspaceError, KeyError, TypeError, ValueError):
             found.append(read(workspace, job_id))
     return sorted(found, key=lambda job: (_place(job.id), job.started, job.id), reverse=True)
+
+
+def newest(workspace: Workspace, request: Request) -> Job | None:
+    """The newest job that does exactly this."""
+    return next((job for job in jobs(workspace) if request.is_asked_by(job.arguments)), None)
 
 
 def cancel(workspace: Workspace, job_id: str) -> None:

@@ -6,6 +6,7 @@ which candidates, and how sure one may be after looking at all of them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property, lru_cache
@@ -174,10 +175,16 @@ def missing(audit: Audit) -> list[AuditedClass]:
     return sorted(lacking, key=lambda facts: -(facts.top_gap or 0))
 
 
-def measure_leaning(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
+def measure_leaning(
+    audit: Audit, report: Reporter = silent, *, seconds: float = np.inf
+) -> pd.DataFrame:
     """Try what was not tried yet, class by class; returns :func:`leaning`.
 
     No image is decoded and no network is run. What was stopped goes on.
+
+    Parameters
+    ----------
+    seconds : no class is begun after so many; the others stay :func:`missing`.
 
     Raises
     ------
@@ -187,9 +194,11 @@ def measure_leaning(audit: Audit, report: Reporter = silent) -> pd.DataFrame:
     key = trial_key(audit)
     busy = f"audit {audit.name!r} is being tried by another process; wait for it"
     with locked(audit.files.outcomes_lock, busy):
-        lacking = missing(audit)
+        lacking, began = missing(audit), time.monotonic()
         trial = Trial(audit) if lacking else None
         for done, facts in enumerate(lacking):
+            if time.monotonic() - began >= seconds:
+                return leaning(audit)
             report(Progress("Trying candidates in the maps", done, len(lacking), "classes"))
             assert trial is not None
             write_frame(audit.files.outcome(NAME, key, facts.class_idx), trial.of_class(facts))

@@ -12,12 +12,6 @@ from core.jobs.options import Request
 from core.ui.frame import blocks, opened
 
 
-def newest(request: Request) -> jobs.Job | None:
-    """The newest job that does exactly this."""
-    known = jobs.jobs(opened.workspace())
-    return next((job for job in known if request.is_asked_by(job.arguments)), None)
-
-
 def offer(
     request: Request,
     title: str,
@@ -39,7 +33,7 @@ def offer(
     words : on the button.
     before : called before the job is started.
     """
-    job = newest(request)
+    job = jobs.newest(opened.workspace(), request)
     if job is not None and job.active:
         blocks.part(_watch, run_every=1.0)(job.id)
         return

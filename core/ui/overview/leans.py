@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import AuditRequest, ConfirmRequest
+from core.audits.audit_requests import ConfirmRequest, TrialsRequest
 from core.errors import WorkspaceError
 from core.tags.called import Names
 from core.tags.log import TagStore
@@ -64,16 +64,15 @@ def offer_trials(audit: Audit) -> None:
         return
     st.info(
         f"{len(missing(audit)):,} of {len(audit.classes):,} classes were not tried yet: the "
-        "audit's own run goes on with them, and the same audit command does it again.",
+        "audit's own run goes on with them, then a job that it starts; every page works meanwhile.",
         icon=":material/hourglass_empty:",
     )
-    if audit.manifest.mitigation is None:
-        working.offer(
-            AuditRequest.again(audit.manifest),
-            f"{audit.name}: what candidates do",
-            "Try what candidates do in the maps",
-            key="try",
-        )
+    working.offer(
+        TrialsRequest(audit.id),
+        f"{audit.name}: what candidates do",
+        "Try what candidates do in the maps",
+        key="try",
+    )
 
 
 def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:

@@ -23,6 +23,7 @@ from core.audits.audit_requests import (
     SearchRequest,
     SuggestRequest,
     SynthRequest,
+    TrialsRequest,
 )
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
@@ -105,6 +106,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "seed": (7,),
         "out": PATHS,
     },
+    TrialsRequest: {"audit": ODD},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
     ExplainRequest: {

@@ -178,17 +178,23 @@ def drawn(root: Path, tells: bool) -> Path:
     return root / "manifest.csv"
 
 
+@pytest.fixture(scope="module")
+def cue(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """A model that goes by the colour of the site, where the site tells most labels."""
+    data = drawn(tmp_path_factory.mktemp("quality-cue"), tells=True)
+    return run_audit(tiny_request(data, name="cue"), workspace)
+
+
 def test_what_tells_the_label_and_the_errors_is_a_shortcut(
-    workspace: Workspace, tmp_path: Path
+    cue: Audit, workspace: Workspace, tmp_path: Path
 ) -> None:
-    run_audit(tiny_request(drawn(tmp_path / "cue", tells=True), name="cue"), workspace)
-    found = cheap_shortcuts(Audit.open(workspace, "cue")).set_index("property")
+    found = cheap_shortcuts(cue).set_index("property")
     assert found.at["site", "reading"] == SHORTCUT
     assert found["explained"].max() == found.at["site", "explained"]
     assert found.at["site", "accuracy"] == pytest.approx(0.7)
     assert found.at["site", "worst"] == "blue: 100 % at site of red, 0 % at site of blue"
     run_audit(tiny_request(drawn(tmp_path / "none", tells=False), name="none"), workspace)
-    (told,) = decodable(Audit.open(workspace, "cue")).itertuples()
+    (told,) = decodable(cue).itertuples()
     assert (told.attribute, told.value, told.n) == ("site", "site of red", 80)
     assert told.auroc > 0.95
     assert told.within > 0.95
@@ -209,15 +215,14 @@ def test_a_class_without_errors_has_no_slice(audit: Audit) -> None:
     assert error_slices(audit).empty
 
 
-def test_a_group_that_errs_is_said_in_words(workspace: Workspace, tmp_path: Path) -> None:
-    audit = Audit.open(workspace, "cue")  # of either class, the images of the other's colour
-    found = error_slices(audit).set_index("label")
+def test_a_group_that_errs_is_said_in_words(cue: Audit) -> None:
+    found = error_slices(cue).set_index("label")  # of either class, those of the other's colour
     assert found["certain"].all()
     assert sorted(found.index) == ["blue", "red"]
     assert found.at["blue", "words"].startswith("site: site of red")
     assert found.at["red", "errs"] > 0.8
     assert found.at["red", "rest"] == 0
-    by = attribute_slices(audit).set_index("label")
+    by = attribute_slices(cue).set_index("label")
     assert by["certain"].all()
     assert by["words"].to_dict() == {"blue": "site: site of red", "red": "site: site of blue"}
     assert set(by.at["red", "image_ids"]) >= set(found.at["red", "image_ids"])
