@@ -12,7 +12,7 @@ state.publish(["audit"])
 if table.empty:
     blocks.empty(
         "Nobody has tagged anything yet",
-        "Tag candidates on the page **Tagging**, or import tags: `python -m core tags import`.",
+        "Tag candidates on the page **Tagging**, or read tags from a file there.",
         icon=":material/group:",
         page="pages/tagging.py",
         link="Tag candidates",

@@ -11,4 +11,6 @@ st.caption(
     "the object (**spurious**)? Every button names its key: arrows go back and on, U undoes. Most "
     "important first; every tag is saved at once."
 )
-tagging.annotate(shell.current_audit())
+audit = shell.current_audit()
+tagging.annotate(audit)
+tagging.bring(audit)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.candidates.key import CandidateKey, keys_in
-from core.candidates.kinds import KINDS
 from core.commands.terminal import (
     Answer,
     candidate_options,
@@ -163,28 +162,21 @@ def read(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Ans
     """``tags import``."""
     from pathlib import Path
 
-    from core.tags.exchange import read_tags
+    from core.tags.exchange import take_in
     from core.tags.log import TagStore
 
-    imported = read_tags(
-        Path(options.file),
-        outputs=audit.head.outputs,
-        n_features=audit.head.weight.shape[1],
-        annotator=options.annotator,
-        sizes={
-            facts.label: {kind: audit.count(facts, kind) for kind in KINDS}
-            for facts in audit.classes
-        },
-    )
-    added = TagStore.open(workspace).add_many(audit.id, imported.rows)
+    store, file = TagStore.open(workspace), Path(options.file)
+    imported, added = take_in(audit, store, file, options.annotator)
     result = {
         "audit": audit.id,
         "format": imported.format,
         "rows": len(imported.rows),
         "added": added,
         "warnings": list(imported.warnings),
+        **({"notes": list(imported.notes)} if imported.notes else {}),
     }
     lines = [f"{added} new tags of {len(imported.rows)} in {options.file}"]
+    lines += [f"note: {note}" for note in imported.notes]
     return Answer(result, "\n".join([*lines, *(f"warning: {w}" for w in imported.warnings)]))
 
 

@@ -67,6 +67,7 @@ def read_manifest(file: Path, *, root: Path | None = None, target: str = "") -> 
         none of the files exists below the root. The message names rows and remedy.
     """
     frame, notes = with_our_names(_load(file))
+    notes += () if _is_parquet(file) else form_of(file).notes
     frame, order, said = _one_label(file, frame, target)
     notes += said
     _need_columns(file, frame)
@@ -121,8 +122,12 @@ def _own_order(labels: pd.Series[Any]) -> tuple[str, ...]:
     return tuple(map(str, labels.dtype.categories))
 
 
+def _is_parquet(file: Path) -> bool:
+    return file.suffix.lower() == ".parquet"
+
+
 def _load(file: Path) -> pd.DataFrame:
-    parquet = file.suffix.lower() == ".parquet"
+    parquet = _is_parquet(file)
     reader: Callable[[Path], Any] = pd.read_parquet if parquet else _load_csv
     try:
         frame: pd.DataFrame = reader(file)

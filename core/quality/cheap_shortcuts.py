@@ -109,7 +109,12 @@ def _number(name: str, of: str, column: pd.Series) -> Iterator[Property]:
 
 def _range(values: FloatArray) -> str:
     known = values[np.isfinite(values)]
-    return f"{known.min():.2g} to {known.max():.2g}" if len(known) else "unknown"
+    return f"{_short(known.min())} to {_short(known.max())}" if len(known) else "unknown"
+
+
+def _short(value: float) -> str:
+    """A number of two figures, written out: 16,000, not 1.6e+04."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _word(name: str, of: str, column: pd.Series) -> Iterator[Property]:

@@ -93,9 +93,17 @@ class Form(NamedTuple):
     separator: str
     decimal: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as in a plain CSV file, in a sentence."""
+        if self.separator == ",":
+            return ()
+        comma = " and commas as decimal marks" if self.decimal == "," else ""
+        return (f"{SEPARATORS[self.separator]} are read as what stands between cells{comma}.",)
 
-SEPARATORS = (",", ";", "\t")
-"""What stands between the cells of a table that is text."""
+
+SEPARATORS = {",": "Commas", ";": "Semicolons", "\t": "Tabs"}
+"""What stands between the cells of a table that is text, and what it is called."""
 
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """First bytes of text as Excel writes it where it says Unicode."""

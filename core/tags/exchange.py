@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from core.tags.votes import ADJUDICATION, GOLD, answers
 from core.types import Subtype, Tag
 
 if TYPE_CHECKING:
-    from core.tags.log import TagEvent
+    from core.audits.audit import Audit
+    from core.tags.log import TagEvent, TagStore
 
 OURS = [
     *("label", "kind", "component", "annotator", "tag", "subtype", "confidence", "reason", "at"),
@@ -65,6 +67,8 @@ class Imported:
     warnings: tuple[str, ...]
     format: str
     """``ours``, ``workers`` or ``classes``."""
+    notes: tuple[str, ...] = ()
+    """How the file was read, where that is not plain."""
 
 
 def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> int:
@@ -85,7 +89,7 @@ def export_tags(events: Sequence[TagEvent], out: Path, *, annotators: bool) -> i
         names = sorted(set(table["annotator"]) - {GOLD, ADJUDICATION})
         hidden = {n: f"person {i + 1}" for i, n in enumerate(names)}
         table["annotator"] = [hidden.get(name, name) for name in table["annotator"]]
-    if out.suffix not in (".json", ".csv", ".parquet"):
+    if out.suffix not in ENDINGS:
         raise InputError(f"--out {out}: the name must end in .json, .csv or .parquet")
     with exported(out) as temporary:
         if out.suffix == ".parquet":
@@ -122,18 +126,71 @@ def read_tags(
         If the file cannot be read, its columns are unknown, or a class, feature or answer in it
         does not exist; the message names the first such row.
     """
-    content = _load(path)
+    content, notes = _load(path)
     if isinstance(content, Mapping):
         return _checked(path, _from_classes(path, content, outputs, annotator), sizes)
     if set(WORKERS[1:6]) <= set(content.columns):
-        return _from_workers(path, content, outputs, n_features, annotator)
+        found = _from_workers(path, content, outputs, n_features, annotator)
+        return replace(found, notes=notes)
     if {"label", "kind", "component", "tag"} <= set(content.columns):
         found = _from_ours(path, content, outputs, n_features, annotator)
-        return _checked(path, found, sizes)
+        return replace(_checked(path, found, sizes), notes=notes)
     raise InputError(
         f"{path}: columns {', '.join(map(_header, content.columns[:8]))} are no known table "
         f"of tags; needed are {', '.join(OURS[:5])} or {', '.join(WORKERS[:6])}"
     )
+
+
+def take_in(
+    audit: Audit, store: TagStore, path: Path, annotator: str, *, alone: bool = False
+) -> tuple[Imported, int]:
+    """Read a file of tags of an audit and append them; how many were new.
+
+    Parameters
+    ----------
+    annotator : who is noted where the file names nobody.
+    alone : refuse tags of anybody else.
+
+    Raises
+    ------
+    InputError
+        Like :func:`read_tags`, or for tags of others; nothing was appended.
+    WorkspaceError
+        If this process may not tag.
+    """
+    classes = {f.label: {kind: audit.count(f, kind) for kind in KINDS} for f in audit.classes}
+    read = read_tags(
+        path,
+        outputs=audit.head.outputs,
+        n_features=audit.head.weight.shape[1],
+        annotator=annotator,
+        sizes=classes,
+    )
+    others = {row.annotator for row in read.rows} - {annotator}
+    if alone and others:
+        raise InputError(
+            f"{path} has tags of {one_line(min(others))}, and you are signed in as {annotator}: "
+            "leave them out, or let who keeps the workspace read them with tags import"
+        )
+    return read, store.add_many(audit.id, read.rows)
+
+
+def take_in_upload(
+    audit: Audit, store: TagStore, name: str, content: bytes, annotator: str, *, alone: bool
+) -> tuple[Imported, int]:
+    """The same of what a page was given; its messages name the file as its owner does."""
+    suffix = Path(name).suffix.lower()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"tags{suffix if suffix in ENDINGS else '.json'}"
+        path.write_bytes(content)
+        try:
+            return take_in(audit, store, path, annotator, alone=alone)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), one_line(name))) from error
+
+
+ENDINGS = (".json", ".csv", ".parquet")
+"""Of the names of files of tags."""
 
 
 def _checked(
@@ -151,13 +208,17 @@ def _checked(
     return found
 
 
-def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+def _load(path: Path) -> tuple[pd.DataFrame | Mapping[str, Any], tuple[str, ...]]:
+    """What a file holds, and how it was read."""
     suffix = path.suffix.lower()
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; a file of tags is needed")
-        if suffix in (".parquet", ".csv"):
-            return _plain(path, _load_parquet(path) if suffix == ".parquet" else _load_csv(path))
+        if suffix == ".parquet":
+            return _plain(path, _load_parquet(path)), ()
+        if suffix == ".csv":
+            table, notes = _load_csv(path)
+            return _plain(path, table), notes
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:
         why = os.strerror(error.errno).lower() if error.errno else "damaged"
@@ -174,9 +235,9 @@ def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
         if not all(isinstance(row, dict) for row in content["tags"]):
             raise InputError(f'{path}: "tags" must be a list of objects, one per answer')
         rows = [{k: _text(v) for k, v in row.items()} for row in content["tags"]]
-        return pd.DataFrame(rows, columns=None if rows else OURS, dtype=object)
+        return pd.DataFrame(rows, columns=None if rows else OURS, dtype=object), ()
     if isinstance(content, dict):
-        return content
+        return content, ()
     raise InputError(f'{path}: expected {{"tags": […]}} or {{"class": [components]}}')
 
 
@@ -195,8 +256,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _load_csv(path: Path) -> pd.DataFrame:
-    """A CSV file; "NA" may be a person's name, or what somebody wrote."""
+def _load_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A CSV file, and how it was read; "NA" may be a person's name, or what somebody wrote."""
     texts = ("label", "annotator", "reason", "at", "called", "WorkerId", "Answer.reasons")
     form = form_of(path)
     table = pd.read_csv(
@@ -208,8 +269,10 @@ def _load_csv(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values=[""],
     )
-    table = _without_empty_rows(table)
-    return table.assign(**{t: table[t].map(unguarded) for t in texts if t in table})
+    kept = _without_empty_rows(table)
+    empty = len(table) - len(kept)
+    notes = (*form.notes, *([f"{empty:,} empty rows are left out."] if empty else []))
+    return kept.assign(**{t: kept[t].map(unguarded) for t in texts if t in kept}), notes
 
 
 def _without_empty_rows(table: pd.DataFrame) -> pd.DataFrame:

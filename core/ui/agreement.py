@@ -17,6 +17,7 @@ from core.types import Tag
 from core.ui.frame import blocks, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit import signs
+from core.ui.kit.columns import filled
 
 FIGURES = {
     "fleiss_kappa": ("Fleiss' kappa, all answers", help_on("Fleiss' kappa")),
@@ -59,7 +60,7 @@ def persons(table: pd.DataFrame) -> None:
     """Statistics per person, and kappa of every two."""
     st.subheader("People")
     st.dataframe(
-        _percent(people(table)),
+        filled(_percent(people(table))),
         hide_index=True,
         width="stretch",
         placeholder="",

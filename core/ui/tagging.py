@@ -16,13 +16,26 @@ from core.candidates.key import CandidateKey, keys_in
 from core.candidates.kinds import KINDS, found_kinds
 from core.errors import InputError, WorkspaceError
 from core.tags.called import NAMELESS
+from core.tags.exchange import ENDINGS, take_in_upload
 from core.tags.log import TagEvent, TagStore
 from core.tags.people import LONGEST_CALLED
 from core.tags.queue import mixed, tagging_queue
 from core.tags.votes import GOLD, count_votes
 from core.trials.leaning import with_leaning
 from core.types import Subtype, Tag
-from core.ui.frame import blocks, cards, hints, look, opened, pictures, state, tag_keys, tagged
+from core.ui.frame import (
+    access,
+    blocks,
+    cards,
+    hints,
+    look,
+    opened,
+    pictures,
+    state,
+    tag_keys,
+    tagged,
+    uploads,
+)
 from core.ui.frame.words import help_on
 from core.ui.kit import signs
 from core.ui.kit.gallery import gallery
@@ -325,6 +338,35 @@ def show_others(audit: Audit, key: CandidateKey) -> None:
     shown = table[["annotator", "tag", "called", "subtype", "confidence", "reason", "at"]]
     shown = pd.DataFrame(shown).assign(tag=shown["tag"].map(signs.cell))
     st.dataframe(shown, hide_index=True, width="stretch", column_config=SAID)
+
+
+@blocks.part
+def bring(audit: Audit) -> None:
+    """Read tags that were said elsewhere, and say how the file was read."""
+    if blocks.read_only():
+        return
+    with st.expander("Read tags from a file", icon=":material/upload_file:"):
+        file = st.file_uploader(
+            "CSV, JSON or Parquet",
+            type=[ending[1:] for ending in ENDINGS],
+            help="What `tags export` writes, also after a spreadsheet has saved it, and answers of "
+            "crowd workers. A row that is wrong is named and nothing is read; a file read twice "
+            "changes nothing. Rows that name nobody are yours.",
+        )
+        if file is None:
+            return
+        read, added = take_in_upload(
+            audit,
+            TagStore.open(opened.workspace()),
+            file.name,
+            uploads.taken(file),
+            cards.annotator(),
+            alone=access.account() is not None,
+        )
+        said = f"{added:,} new tags of {len(read.rows):,} in {file.name}."
+        st.success(blocks.plain(said), icon=":material/check:")
+        for text in (*read.notes, *read.warnings):
+            st.info(blocks.plain(text), icon=":material/info:")
 
 
 def preload(audit: Audit, key: CandidateKey) -> None:

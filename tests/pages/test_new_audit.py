@@ -3,17 +3,20 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from core.audits.audit_requests import AuditRequest
+from core.audits.run import run_audit
 from core.errors import JobError
 from core.jobs import jobs
 from core.storage.guard import CONFINED
 from core.storage.workspace import Workspace
 from core.types import Progress
 from core.ui.new_audit import queue
+from tests.conftest import draw, tiny_request
 from tests.pages.conftest import Open, healthy
 
 
@@ -257,6 +260,39 @@ def test_what_an_audit_assumes_is_shown_and_can_be_said(
     assert (asked.mean, asked.std, asked.colours) == ((124, 117, 104), (58,), "bgr")
     assert asked.reading is not None
     assert asked.reading.mean == (124 / 255, 117 / 255, 104 / 255)
+
+
+def test_what_was_understood_of_a_table_is_on_the_pages(
+    workspace: Workspace, opened: Open, tmp_path: Path
+) -> None:
+    """As Excel saves what Windows, and the authors of a benchmark, write."""
+    rows = ["img_filename;y;place;split;height"]
+    for i in range(8):
+        draw(tmp_path / "im" / f"{i}.jpg", (9, 99, 199), np.random.default_rng(i))
+        mark = "\\" if i % 2 else "/"
+        rows.append(
+            f"im{mark}{i}.jpg;{i % 2};{'land' if i < 4 else 'sea'};{[0, 0, 1, 2][i // 2]};1,5"
+        )
+    rows += ["im/0.jpg;1;land;0;1,5", ";;;;", ";;;;"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    app = opened("new")
+    next(t for t in app.text_input if t.label == "Images").set_value(str(tmp_path / "metadata.csv"))
+    press(app, "Check")
+    assert not app.error
+    understood = [
+        "Columns of the manifest are read so: img_filename as path, y as label.",
+        "Semicolons are read as what stands between cells and commas as decimal marks.",
+        "2 empty rows of the manifest are left out.",
+        "Splits of the manifest are read so: 0 as train, 1 as val, 2 as test.",
+        "Backslashes of 4 paths are read as slashes.",
+        "1 images are listed with two labels, of which the first counts: im/0.jpg.",
+    ]
+    said = [info.value.replace("\\", "") for info in app.info]
+    assert [text for text in understood if text not in said] == []
+    request = tiny_request(tmp_path / "metadata.csv", model="tiny:page-0", name="birds")
+    audit = run_audit(request, workspace)
+    said = [info.value.replace("\\", "") for info in opened("overview", audit=audit.id).info]
+    assert [text for text in understood if text not in said] == []
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,31 @@ def test_what_cannot_be_saved_is_a_sentence(
     assert [t.value for t in app.toast] == ["the disk is full"]
 
 
+def test_tags_are_read_from_a_file_of_a_spreadsheet(
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bring(name: str, text: str) -> AppTest:
+        app = opened("tagging", audit=audit.id)
+        return app.get("file_uploader")[0].upload(name, text.encode("utf-8-sig"), "text/csv").run()
+
+    head = "label;kind;component;annotator;tag;reason"
+    rows = ["eel;pca;0;ann;spurious;sea", "cat;pca;1;;core;", ";;;;;", ";;;;;"]
+    app = healthy(bring("from *Excel*.csv", "\r\n".join([head, *rows])), "Tagging")
+    assert [plain("2 new tags of 2 in from *Excel*.csv.")] == [s.value for s in app.success]
+    assert [info.value for info in app.info] == [
+        "Semicolons are read as what stands between cells.",
+        "2 empty rows are left out.",
+    ]
+    said = {e.annotator: (e.label, e.tag) for e in TagStore.open(workspace).current(audit.id)}
+    assert said == {"ann": ("eel", Tag.SPURIOUS), "anonymous": ("cat", Tag.CORE)}
+    app = bring("t.csv", f"{head}\neel;pca;99;ann;core;")
+    assert "t.csv, entry 1: pca 99 of class 'eel' does not exist" in app.error[0].value
+    monkeypatch.setattr("core.ui.frame.access.account", lambda: "ben")
+    app = bring("t.csv", f"{head}\neel;pca;1;ann;core;")
+    assert "has tags of ann, and you are signed in as ben:" in app.error[0].value
+    assert len(TagStore.open(workspace).current(audit.id)) == 2
+
+
 def test_people_are_named_as_they_are_called(
     audit: Audit, workspace: Workspace, opened: Open
 ) -> None:

@@ -13,6 +13,7 @@ from core.ui.compare import compare
 from core.ui.compare.figures import class_heat
 from core.ui.frame import state
 from core.ui.frame.blocks import empty, plain
+from core.ui.kit.columns import filled
 
 PARAMETERS = ["of", "of_model"]
 PAGES = {TAGGED: "ranking", WIDEST: "components", ACCURACY: "image"}
@@ -90,8 +91,8 @@ def _alike(context: Context, names: dict[str, str], kind: str) -> None:
             "models": f"{names[c.first]} and {names[c.second]}",
             "classes": c.n,
             "Pearson": c.pearson,
-            "low": c.low,
-            "high": c.high,
+            "from": c.low,
+            "to": c.high,
             "Spearman": c.spearman,
             "reading": c.reading,
         }
@@ -102,11 +103,10 @@ def _alike(context: Context, names: dict[str, str], kind: str) -> None:
         return
     number = {
         name: st.column_config.NumberColumn(format="%.2f")
-        for name in ("Pearson", "low", "high", "Spearman")
+        for name in ("Pearson", "from", "to", "Spearman")
     }
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, width="stretch", placeholder="", column_config=number
-    )
+    table = filled(pd.DataFrame(rows))
+    st.dataframe(table, hide_index=True, width="stretch", placeholder="", column_config=number)
     st.caption(
         "Models that lean on cues in the same classes have it from the data they share. Gaps of "
         "few images are noisy, which pulls correlations towards zero."

@@ -89,12 +89,18 @@ def _chosen_line(table: pd.DataFrame) -> Line:
     return published_line(table, x, up.selectbox("Its column up", columns, index=1))
 
 
+ENDS = ("from", "to")
+"""What columns of the ends of a 95 % interval are called, behind that of the figure."""
+
+
 def _numbers(found: Robustness) -> None:
     """The same in numbers."""
     ends = [[name, f"{name}_low", f"{name}_high"] for name in ("x", "y")]
-    points = found.points.drop(columns="audit")
+    points = found.points[["name", *ends[0], "n_x", *ends[1], "n_y", *RHO, "in_line"]].copy()
     points[[*ends[0], *ends[1]]] *= 100
-    rho = f"%+.{places(points[RHO[1]], points[RHO[2]], POINTS)}f points"
+    decimals = places(points[RHO[1]], points[RHO[2]], POINTS)
+    points[[*RHO]] = points[[*RHO]].round(decimals) + 0.0  # no minus before nothing
+    rho = f"%+.{decimals}f points"
     st.dataframe(
         points,
         hide_index=True,
@@ -102,18 +108,21 @@ def _numbers(found: Robustness) -> None:
         placeholder="",
         column_config={
             **{
-                name: percent(decimals=places(points[low], points[high], POINTS))
-                for own, low, high in ends
-                for name in (own, low, high)
+                name: percent(title, places(points[low], points[high], POINTS))
+                for way, (own, low, high) in zip(("Across", "Up"), ends, strict=True)
+                for title, name in zip((way, *ENDS), (own, low, high), strict=True)
             },
+            **{name: st.column_config.NumberColumn("images") for name in ("n_x", "n_y")},
+            "name": "Model",
+            "in_line": "In the line",
             "rho": st.column_config.NumberColumn(
-                "effective robustness",
+                "Effective robustness",
                 format=rho,
                 help="Accuracy up minus what the line gives for the accuracy across.",
             ),
             **{
-                name: st.column_config.NumberColumn(f"its {end} end", format=rho)
-                for name, end in zip(RHO[1:], ("lower", "upper"), strict=True)
+                name: st.column_config.NumberColumn(end, format=rho)
+                for name, end in zip(RHO[1:], ENDS, strict=True)
             },
         },
     )

@@ -13,6 +13,7 @@ from core.tags.log import TagStore
 from core.ui.frame import opened, state
 from core.ui.frame.blocks import empty, plain, read_only, say
 from core.ui.frame.words import help_on
+from core.ui.kit.columns import filled
 
 PARAMETERS = ["source"]
 
@@ -87,7 +88,7 @@ def _one(source: Audit, target: Audit, store: TagStore) -> None:
     ]
     number = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
-        pd.DataFrame(rows),
+        filled(pd.DataFrame(rows)),
         hide_index=True,
         width="stretch",
         placeholder="",

@@ -11,7 +11,8 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.audits.kept import Kept
 from core.errors import SpurioscopeError
-from core.measures.decimals import p_value
+from core.measures.decimals import p_value, places
+from core.measures.measure import POINTS
 from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
 from core.quality.data_request import DataRequest
 from core.quality.decodable import LEAST, VALUES, decodable
@@ -173,14 +174,15 @@ def _deciles(audit: Audit, found: pd.DataFrame, verdicts: pd.DataFrame) -> None:
     if table.empty:
         st.caption("No image of these classes is among those that were looked at.")
         return
+    decimals = places(100 * table["low"], 100 * table["high"], POINTS)
     blocks.table(
         pd.DataFrame(
             {
                 "cues shown": [_place(int(d)) for d in table["decile"]],
                 "images": table["n"].astype(str),
-                "doubted": [f"{100 * v:.1f} %" for v in table["share"]],
+                "doubted": [f"{100 * v:.{decimals}f} %" for v in table["share"]],
                 "95 % interval, of all rows": [
-                    f"{100 * low:.1f} to {100 * high:.1f} %"
+                    f"{100 * low:.{decimals}f} to {100 * high:.{decimals}f} %"
                     for low, high in zip(table["low"], table["high"], strict=True)
                 ],
                 "of those looked at, wrong": [
@@ -346,8 +348,8 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
                 "reading": found["reading"].replace("", "nothing beyond chance"),
                 "right, alone": [f"{100 * v:.0f} %" for v in found["accuracy"]],
                 "right, by chance": [f"{100 * v:.0f} %" for v in found["chance"]],
-                "of errors within classes": [f"{100 * v:.1f} %" for v in found["explained"]],
-                "of shuffled errors": [f"{100 * v:.1f} %" for v in found["chance_explained"]],
+                "of errors within classes": [f"{100 * v:.0f} %" for v in found["explained"]],
+                "of shuffled errors": [f"{100 * v:.0f} %" for v in found["chance_explained"]],
                 "errors differ most in": found["worst"],
             }
         ).set_index("property")

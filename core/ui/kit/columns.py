@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def filled(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without the columns that say nothing in any row."""
+    known = table.replace("", None).notna().any()
+    return table.loc[:, known]
 
 
 def percent(title: str | None = None, decimals: int = 0, **more: Any) -> Any:

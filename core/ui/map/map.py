@@ -14,6 +14,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
+from core.jobs import jobs
 from core.types import FloatArray
 from core.ui.frame import blocks, likeness, look, opened, pictures, state, tagged, working
 from core.ui.frame.words import help_on
@@ -102,7 +103,7 @@ def offer(audit: Audit, scope: str, found: ImageMap | None) -> None:
         return
     label = None if scope == ALL else scope.removeprefix(OF_CLASS)
     wanted = MapRequest(audit.id, label)
-    if found is None and (working.newest(wanted) is None):
+    if found is None and jobs.newest(opened.workspace(), wanted) is None:
         blocks.empty(
             "No map yet",
             "The map of this many images is computed in a process of its own. The audit stays "

@@ -191,13 +191,19 @@ def _row_html(row: dict[str, Any]) -> str:
         decimals.interval(low, high, unit),
     )
     texts = (
-        *(row["class_name"] or "all classes", row["measure"].replace("_", " "), row["subject"]),
+        *(row["class_name"] or "all classes", row["measure"].replace("_", " "), _subject(row)),
         *(f"{value} points" if unit == POINTS else value, interval),
         *(f"{row['n']:,}", row["split"], row["reading"]),
     )
     cells = "".join(f'<td style="{_CELL}">{html(text)}</td>' for text in texts)
     lines = "\n".join(map(html, meaning_of(row, value, interval).splitlines()))
     return f'<tr title="{lines}">{cells}</tr>'
+
+
+def _subject(row: dict[str, Any]) -> str:
+    """What a row is of; measures named in it are written as in their column."""
+    parts = str(row["subject"]).split(", ")
+    return ", ".join(part.replace("_", " ") if part in MEASURES else part for part in parts)
 
 
 def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:

@@ -20,6 +20,7 @@ from core.ui.frame import cards, look, opened, pictures, state, tagged, working
 from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only
 from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
+from core.ui.kit.columns import filled
 from core.ui.kit.gallery import Card
 from core.ui.kit.gallery import cards as draw_cards
 
@@ -220,15 +221,14 @@ FIRST = ("picture", "class", "by", "lean", "accuracy")
 """Columns that stand in sight in a narrow window."""
 
 COLUMNS = [
-    *(*FIRST, "put_in", "control", "per_area", "taken"),
-    *("gap", "gap_control", "images", "interval", "meaning"),
+    *(*FIRST, "interval", "put_in", "control", "per_area", "taken"),
+    *("gap", "gap_control", "images", "meaning"),
 ]
 
 
 def columns_of(table: pd.DataFrame) -> list[str]:
     """The columns with anything in them: nothing is known yet of classes that were not tried."""
-    known = table[COLUMNS].replace("", None).notna().any()
-    return [name for name in COLUMNS if known[name]]
+    return list(filled(table[COLUMNS]))
 
 
 def configuration() -> dict[str, Any]:
@@ -241,17 +241,17 @@ def configuration() -> dict[str, Any]:
 
     return {
         "picture": st.column_config.ImageColumn("", width=62, pinned=True),
-        "class": text("Class", width=146, pinned=True),
-        "by": text("Leans on", width=110, help=help_on("leaned on", "part")),
+        "class": text("Class", width=126, pinned=True),
+        "by": text("Leans on", width=106, help=help_on("leaned on", "part")),
         "lean": number("Lean", "%+.2f", 60, "lean"),
-        "accuracy": number("Accuracy", percent, 80, "accuracy"),
-        "put_in": number("Put in", percent, 68, "put in"),
-        "control": number("Control", percent, 74),
-        "per_area": number("Per area", "%.1f", 78, "put in"),
-        "taken": number("Taken away", percent, 96, "taken away"),
-        "gap": number("Gap, points", "%+.0f", 96, "accuracy gap"),
+        "accuracy": number("Accuracy", percent, 78, "accuracy"),
+        "put_in": number("Put in", percent, 60, "put in"),
+        "control": number("Control", percent, 68),
+        "per_area": number("Per area", "%.1f", 72, "put in"),
+        "taken": number("Taken away", percent, 90, "taken away"),
+        "gap": number("Gap, points", "%+.0f", 90, "accuracy gap"),
         "gap_control": number("Random directions", "%+.0f", 138, "above its control"),
-        "images": number("Images", "%d", 72),
-        "interval": text("Interval of the lean", width=138),
+        "images": number("Images", "%d", 64),
+        "interval": text("Its interval", width=104, help="95 % interval of the lean."),
         "meaning": text("Definition", width="large"),
     }

@@ -282,3 +282,6 @@ def test_tables_as_spreadsheets_save_them(tmp_path: Path, separator: str, encodi
     found = read_tags(tmp_path / "t.csv", outputs=["wolf"], n_features=9, annotator="me")
     (row,) = found.rows
     assert (row.label, row.component, row.annotator, row.confidence) == ("wolf", 3, "ann", 4)
+    marks = {";": "Semicolons", "\t": "Tabs"}.get(separator)
+    said = [f"{marks} are read as what stands between cells."] if marks else []
+    assert list(found.notes) == [*said, "3 empty rows are left out."]
