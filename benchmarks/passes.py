@@ -37,7 +37,6 @@ def speed(folder: Path) -> list[Line]:
     from core.features.extract import encode_padded, extract, prepare
     from core.features.shards import FeatureStore
     from core.models.load import load_model
-    from core.types import silent
 
     cores = len(os.sched_getaffinity(0))
     table = open_data(str(photos(folder / "photos", IMAGES)), workspace=folder)
@@ -69,11 +68,11 @@ def speed(folder: Path) -> list[Line]:
         extract(
             network,
             table.root,
-            store,
+            store.shards,
             batch_size=BATCH,
             workers=workers,
             keep_maps=True,
-            report=silent,
+            advanced=lambda _: None,
         )
         return (time.perf_counter() - began) / IMAGES
 

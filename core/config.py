@@ -6,6 +6,13 @@ FORMAT = 1
 SHARD_SIZE = 256
 """Images per shard: what a killed run repeats at most."""
 
+SHARDS = 256
+"""Shards of a plan beyond which they are made larger."""
+
+LARGEST_SHARD = 4096
+"""Images per shard at most: 1.28 million are 313 folders instead of 5,000, and what a lost worker
+repeats is a minute of a processor, a second of a GPU."""
+
 COMPONENTS = 64
 """Components kept per class. Of the 322 published spurious components, 31 % have index 10 or more
 and the largest is 49 (Neuhaus et al. 2023, their released labels)."""

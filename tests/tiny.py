@@ -3,7 +3,8 @@
 ``tiny:NAME`` is a network that a module of tests has named (:func:`named`), as ``timm:NAME`` is one
 of timm.
 
-``python -m tests.tiny audit …`` is the command line with ``tiny:net``; ``python -m tests.tiny
+``python -m tests.tiny audit …`` is the command line with ``tiny:net``, which pauses before every
+batch for ``$TINY_PAUSE`` seconds; ``python -m tests.tiny
 serve`` reads one JSON object per line (``arguments``; ``pause`` before every batch, seconds;
 ``output``, a file name to which ``.out`` and ``.err`` are added), answers with the number of a
 forked process that runs it, and then with its exit code.
@@ -115,4 +116,5 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:]))
+    pauses = float(os.environ.get("TINY_PAUSE", "0"))
+    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:], pauses))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -315,23 +314,15 @@ class Audit:
         ----------
         exported : as it is, on the CPU in fp32.
         """
+        from core.audits.shard_work import network_of
         from core.models.device import choose_device
-        from core.models.load import load_model
 
         if self.drawn:
             raise InputError(
                 f"audit {self.name!r} is of drawn features: it has no network; choose one of images"
             )
-        facts, compute = self.manifest.model, self.manifest.compute
-        checkpoint = self.folder / facts.checkpoint if facts.checkpoint else None
-        model = load_model(facts.name, checkpoint=checkpoint, reading=self.manifest.reading)
-        if model.weights_hash != (facts.weights or self.manifest.parts.weights):
-            raise WorkspaceError(
-                f"the weights of {facts.name} are not those of audit {self.name!r}; restore "
-                "them, or run the audit again under another name"
-            )
-        own = self.preprocess
-        model.preprocess = replace(model.preprocess, levels=own.levels, shrink=own.shrink)
+        compute = self.manifest.compute
+        model = network_of(self.folder, self.manifest)
         model.use_head(self.head)
         if exported:
             return model

@@ -13,6 +13,7 @@ from core.audits.reading_options import ReadingOptions, options_of
 from core.config import COMPONENTS
 from core.errors import InputError
 from core.features.spectra import Spectra
+from core.jobs.engine import ENGINES, Engine, Starting
 from core.jobs.options import Request, given, option, written
 from core.models.precision import PRECISIONS
 from core.models.runtime import RUNTIMES
@@ -25,8 +26,8 @@ Arithmetic = Precision | Literal["auto"]
 ARITHMETICS: tuple[Arithmetic, ...] = ("auto", *PRECISIONS)
 """What can be asked for; auto takes the fastest that moves no figure."""
 
-Engine = Runtime | Literal["auto"]
-ENGINES: tuple[Engine, ...] = ("auto", *RUNTIMES)
+RuntimeChoice = Runtime | Literal["auto"]
+RUNTIME_CHOICES: tuple[RuntimeChoice, ...] = ("auto", *RUNTIMES)
 
 
 def pairs_of(flag: str, texts: Sequence[str]) -> dict[str, str]:
@@ -85,11 +86,11 @@ class AuditRequest(Request, ReadingOptions):
     )
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: Arithmetic = option("auto", choices=ARITHMETICS)
-    runtime: Engine = option(
+    runtime: RuntimeChoice = option(
         "auto",
         "what runs the network: torch (eager) or ONNX Runtime, which computes the same to rounding "
         "(default: the faster where it pays)",
-        choices=ENGINES,
+        choices=RUNTIME_CHOICES,
     )
     shrink: bool = option(
         False,
@@ -97,7 +98,21 @@ class AuditRequest(Request, ReadingOptions):
         "the same figures; what it does to a sample is said",
     )
     batch_size: int | None = option(None, type=int, metavar="N")
-    workers: int | None = option(None, "decoding threads", type=int, metavar="N")
+    engine: str = option(
+        "local",
+        "who computes: local (this process), or processes (several, which further machines join "
+        "by the command work)",
+        metavar="NAME",
+    )
+    workers: int | None = option(
+        None, "decoding threads; of other engines the workers", type=int, metavar="N"
+    )
+    threads: int | None = option(
+        None,
+        "threads of a worker's forward passes; others round otherwise, so an audit keeps its own",
+        type=int,
+        metavar="N",
+    )
     limit_per_class: int | None = option(None, type=int, metavar="N")
     also: Mapping[str, str] = option(
         {},
@@ -116,6 +131,7 @@ class AuditRequest(Request, ReadingOptions):
             ("--components", self.components),
             ("--batch-size", self.batch_size),
             ("--workers", self.workers),
+            ("--threads", self.threads),
             ("--limit-per-class", self.limit_per_class),
         ):
             if value is not None and value < 1:
@@ -125,7 +141,8 @@ class AuditRequest(Request, ReadingOptions):
         for flag, word, known in (
             ("--head", self.head, ("auto", "keep", "fit")),
             ("--precision", self.precision, ARITHMETICS),
-            ("--runtime", self.runtime, ENGINES),
+            ("--runtime", self.runtime, RUNTIME_CHOICES),
+            ("--engine", self.engine, tuple(ENGINES)),
         ):
             if word not in known:
                 raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")
@@ -169,6 +186,15 @@ class AuditRequest(Request, ReadingOptions):
             limit_per_class=of.limit_per_class,
             **options_of(facts.reading),
         )
+
+    def started_engine(self) -> Engine:
+        """Who computes what is missing; it is to be closed."""
+        return ENGINES[self.engine].start(Starting(self.workers))
+
+    @property
+    def decoding_threads(self) -> int | None:
+        """Of this process; None: by its cores."""
+        return self.workers if self.engine == "local" else None
 
     def counts(self, old: Manifest | None) -> Mapping[str, int] | None:
         """Candidates of a class that are asked for, by kind; what is not said stays as it was."""

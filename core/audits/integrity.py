@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from core.audits.audit_summary import Summary
 from core.data.decode import file_digest
 from core.errors import WorkspaceError
-from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, mapped
+from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, mapped, with_slices
 from core.storage import digests
 from core.storage.files import (
     MEND,
@@ -157,8 +157,11 @@ def _missing(folder: Path) -> Iterator[str]:
     """Folders and files that a finished audit has; their digests may be gone with them."""
     files = AuditFiles(folder)
     try:
-        classes = read_value(files.summary, Summary).classes
         shards = FeatureStore(folder).shards
+        for shard in shards:
+            if shard.files.folder.exists() and not shard.finished:  # without its digests
+                yield (shard.files.folder / digests.NAME).relative_to(folder).as_posix()
+        classes = read_value(files.summary, Summary).classes
     except WorkspaceError:
         return  # never finished, or damaged, which is said already
     paths = [files.images, files.predictions, files.head.facts, files.classes_key]
@@ -255,6 +258,7 @@ def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.Data
     plan["bytes"], plan["modified"] = [s[0] for s in stats], [s[1] for s in stats]
     kept = np.concatenate([mapped(*shard) for shard in zip(shards, lengths, strict=True)])
     forms = [plan] if kept.all() or not kept.any() else [plan, plan.assign(**{KEPT: kept})]
+    forms += [with_slices(form, lengths) for form in forms]
     for form in forms:
         if digests.would_be(path, as_parquet(form)):
             return form

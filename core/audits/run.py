@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.head_outputs import matched, narrowed
 from core.audits.integrity import file_state, is_analysis, mend, remake_plans
+from core.audits.shard_work import ShardWork
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
@@ -32,9 +34,12 @@ from core.data.open import open_data
 from core.data.regions import in_pixels, region_notes
 from core.data.table import some
 from core.errors import DataError, InputError, ModelError, WorkspaceError
-from core.features.extract import NOT_FINITE, cores, extract, keep_maps, keep_properties
+from core.features.extract import NOT_FINITE, cores, keep_maps, keep_properties
 from core.features.sample import sampled
 from core.features.shards import KEPT, PLAN_COLUMNS, FeatureStore
+from core.jobs.engine import Engine, Local
+from core.jobs.sharing import held
+from core.jobs.work import LAPSE
 from core.storage.audit_manifest import (
     DataFacts,
     HeadChoice,
@@ -83,21 +88,52 @@ def run_audit(
     workspace.require_writable()
     report(Progress("Reading the list of images", 0, 0))
     table = _open_table(request, workspace, report)
+    from core.models.device import threads
+
     report(Progress("Loading the model", 0, 0))
-    manifest, model = _prepare(request, workspace, table)
-    files = workspace.files(manifest.id)
-    busy = (
-        f"audit {manifest.name!r} is being computed by another process; watch or cancel it on "
-        "the page New audit, or wait"
-    )
-    with locked(files.lock, busy):
-        named = workspace.named(manifest.name)
-        if named is not None and named.id != manifest.id:
-            raise WorkspaceError(busy)  # another process began it since we looked
-        write_json(files.manifest, manifest)
-        started(manifest.id)
-        compute(files.folder, manifest, table, model, report, workers=request.workers)
+    with threads(_threads(request, workspace.named(request.default_name))):
+        manifest, model = _prepare(request, workspace, table)
+        files = workspace.files(manifest.id)
+        busy = (
+            f"audit {manifest.name!r} is being computed by another process; watch or cancel it on "
+            "the page New audit, or wait"
+        )
+        with locked(files.lock, busy), closing(request.started_engine()) as engine:
+            named = workspace.named(manifest.name)
+            if named is not None and named.id != manifest.id:
+                raise WorkspaceError(busy)  # another process began it since we looked
+            write_json(files.manifest, manifest)
+            started(manifest.id)
+            decoding = request.decoding_threads
+            compute(files.folder, manifest, table, model, report, engine, workers=decoding)
     return Audit(files.folder)
+
+
+FEW_THREADS = 4
+"""Of a worker on a CPU where nobody says how many workers there are."""
+
+
+def _threads(request: AuditRequest, old: Manifest | None) -> int:
+    """Threads of a worker's forward passes; 0 for as many as torch takes.
+
+    Raises
+    ------
+    WorkspaceError
+        If the audit is computed with others.
+    """
+    import torch
+
+    kept, asked = old.compute.threads if old else 0, request.threads or 0
+    if kept and asked and kept != asked:
+        raise WorkspaceError(
+            f"audit {request.default_name!r} is computed with {kept} threads a worker, not "
+            f"{asked}, and other counts round otherwise: leave out --threads, or choose another "
+            "--name"
+        )
+    if kept or asked or request.engine == "local":
+        return kept or asked
+    own = torch.get_num_threads()
+    return max(1, own // request.workers if request.workers else min(own, FEW_THREADS))
 
 
 def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
@@ -133,6 +169,8 @@ def _prepare(
     request: AuditRequest, workspace: Workspace, table: ImageTable
 ) -> tuple[Manifest, Model]:
     """The audit's manifest, old or new, and the model on its device at its precision."""
+    import torch
+
     from core.models.load import load_model
 
     reading = request.reading
@@ -143,6 +181,8 @@ def _prepare(
     model.preprocess = _with_shrinking(model.preprocess, request, old)
     head, reason = choose_head(request.head, table, model, reading, said)
     compute = choose_compute(request, old, model, table, keep_head=head == "keep")
+    if old is None or request.threads or request.engine != "local":
+        compute = replace(compute, threads=torch.get_num_threads())
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(
         data=table.source,
@@ -242,13 +282,21 @@ def compute(
     table: ImageTable,
     model: Model,
     report: Reporter,
+    engine: Engine | None = None,
     *,
     workers: int | None = None,
 ) -> None:
-    """The pass over what is missing or damaged, then the analysis."""
+    """The pass over what is missing or damaged, then the analysis.
+
+    Parameters
+    ----------
+    engine : who computes the pass; by default this process, with so many decoding ``workers``.
+    """
     files = AuditFiles(folder)
-    for part in (folder, files.plans, files.shards, files.classes):
+    for part in (folder, files.plans, files.classes):
         remove_unfinished(part)
+    if not held(files.engine, LAPSE):
+        remove_unfinished(files.shards)
     damaged = mend(folder, report)
     remake_plans(folder, table, damaged)
     store, before = FeatureStore(folder), manifest.state
@@ -268,7 +316,11 @@ def compute(
         require(manifest.compute, manifest.name)
         require_runtime(model, manifest.compute, manifest.name)
         manifest = set_state(folder, manifest, "running")
-        extract(model, table.root, store, keep_maps=_keeps_all(store, size), **how)
+        keeps = _keeps_all(store, size)
+        by = manifest.compute
+        work = ShardWork(folder, store, table.root, model, by, keeps, workers)
+        (engine or Local()).run(work, report)
+        store.forget_rows()
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
         keep_maps(model, table.root, store, unmapped, **how)
     keep_properties(table.root, store, model.preprocess, workers=how["workers"], report=report)

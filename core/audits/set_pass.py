@@ -15,15 +15,25 @@ from core.audits.evaluation_set import EvaluationSet, SetFacts, evaluation_sets
 from core.audits.integrity import mend, remake_plans
 from core.audits.run import joined, plan_of, with_free_names
 from core.audits.set_labels import Meant, better_read, meant, outputs_of, refuse_strangers
+from core.audits.shard_work import ShardWork
 from core.data.named_sets import KnownSet, known_set, restricted_as
 from core.data.open import canonical, open_data
 from core.data.table import some
 from core.errors import DataError, InputError
-from core.features.extract import cores, extract
 from core.features.shards import FeatureStore
-from core.models.device import require
-from core.storage.files import locked, read_value, remove, write_frame, write_json
-from core.storage.layout import SetFiles
+from core.jobs.engine import Engine, Local
+from core.jobs.sharing import held
+from core.jobs.work import LAPSE
+from core.models.device import require, threads
+from core.storage.files import (
+    locked,
+    read_value,
+    remove,
+    remove_unfinished,
+    write_frame,
+    write_json,
+)
+from core.storage.layout import AuditFiles, SetFiles
 from core.storage.workspace import Workspace
 from core.types import TRAIN, ImageTable, Progress, Reporter, silent
 
@@ -36,6 +46,7 @@ def add_sets(
     asked: Mapping[str, str],
     workspace: Workspace,
     *,
+    engine: Engine | None = None,
     workers: int | None = None,
     report: Reporter = silent,
 ) -> dict[str, EvaluationSet]:
@@ -43,6 +54,7 @@ def add_sets(
 
     Parameters
     ----------
+    engine : who computes their features; by default this process.
     asked : DATA argument by name. Sets that are there and were damaged are computed again.
 
     Raises
@@ -56,10 +68,11 @@ def add_sets(
     wanted = {**_unfinished(audit), **{name: canonical(data) for name, data in asked.items()}}
     if wanted:
         busy = f"audit {audit.name!r} is being computed by another process; wait for it"
-        with locked(audit.files.lock, busy):
+        with locked(audit.files.lock, busy), threads(audit.manifest.compute.threads):
             model: Model | None = None
+            by = engine or Local()
             for name, source in wanted.items():
-                model = _add(audit, name, source, workspace, model, workers, report)
+                model = _add(audit, name, source, workspace, model, by, workers, report)
     return evaluation_sets(audit)
 
 
@@ -78,6 +91,7 @@ def _add(
     source: str,
     workspace: Workspace,
     model: Model | None,
+    engine: Engine,
     workers: int | None,
     report: Reporter,
 ) -> Model:
@@ -95,7 +109,7 @@ def _add(
         classes = sorted(facts.label for facts in audit.classes)
         found = meant(table.labels, audit.head, own, classes)
         refuse_strangers(name, table.labels, audit.head, found)
-    store = _computed(audit, files, table, model, workers, report)
+    store = _computed(audit, files, table, model, engine, workers, report)
     facts = _facts(audit, name, table, known, found, own)
     _write(audit, files, table, store, facts, found)
     return model
@@ -130,11 +144,14 @@ def _computed(
     files: SetFiles,
     table: ImageTable,
     model: Model,
+    engine: Engine,
     workers: int | None,
     report: Reporter,
 ) -> FeatureStore:
     """Features of every image that has none yet, as the audit's own were computed."""
     if files.folder.exists():
+        if not held(audit.files.engine, LAPSE):
+            remove_unfinished(AuditFiles(files.folder).shards)
         remake_plans(files.folder, table, mend(files.folder, report))
     store, compute = FeatureStore(files.folder), audit.manifest.compute
     if len(plan := plan_of(table, store)):
@@ -142,15 +159,9 @@ def _computed(
         store.extend(plan)
     if store.missing:
         require(compute, audit.name)
-        extract(
-            model,
-            table.root,
-            store,
-            batch_size=compute.batch_size,
-            workers=workers or min(16, cores() + 1),
-            keep_maps=False,
-            report=report,
-        )
+        work = ShardWork(audit.folder, store, table.root, model, compute, False, workers)
+        engine.run(work, report)
+        store.forget_rows()
     return store
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,7 +134,9 @@ def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Ans
     check_set_names(list(request.also))
     done = _done(request, workspace, terminal)
     try_at_once(done, workspace, terminal, passed=time.perf_counter() - began)
-    add_sets(done, request.also, workspace, workers=request.workers, report=terminal)
+    with closing(request.started_engine()) as engine:
+        decoding = request.decoding_threads
+        add_sets(done, request.also, workspace, engine=engine, workers=decoding, report=terminal)
     left = leave_the_rest(done, workspace, terminal)
     seconds = time.perf_counter() - began
     answer = _shown(done.manifest, done, workspace)

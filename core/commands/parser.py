@@ -36,6 +36,7 @@ from core.commands import suggest as suggest_commands
 from core.commands import synth as synth_commands
 from core.commands import tags as tag_commands
 from core.commands import trials as trial_commands
+from core.commands import workers as worker_commands
 from core.commands.terminal import Answer, Parser, Terminal, common_options
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
@@ -97,6 +98,12 @@ COMMANDS = {
             "write an audit of drawn features with planted cues, of any size: nothing is decoded",
             synth_commands.run,
             SynthRequest.add_arguments,
+        ),
+        Command(
+            "work",
+            "take part in an audit that is being computed, from this or another machine",
+            worker_commands.run,
+            worker_commands.add,
         ),
         Command("list", "the audits of the workspace", audit_commands.list_audits),
         Command("show", "what an audit found", audit_commands.show, audit_commands.add_show),

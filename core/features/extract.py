@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,7 +28,6 @@ from core.storage.files import (
     read_array,
     read_frame,
     remove,
-    remove_unfinished,
     write_array,
     write_frame,
 )
@@ -161,14 +161,16 @@ def _table(properties: Sequence[Properties]) -> pd.DataFrame:
 def extract(
     model: Model,
     root: Path,
-    store: FeatureStore,
+    shards: Iterable[Shard],
     *,
     batch_size: int,
     workers: int,
     keep_maps: bool,
-    report: Reporter,
+    advanced: Callable[[int], None],
 ) -> None:
-    """Compute every missing shard of the store.
+    """Compute shards; the next is asked for when the last images of one are being decoded.
+
+    No batch holds images of two, so that what one says depends on no other.
 
     Parameters
     ----------
@@ -177,42 +179,37 @@ def extract(
     workers : decoding threads.
     keep_maps : whether the pooled-layer maps are written beside the features, where a plan does
         not say whose.
+    advanced : called with how many images were computed since.
 
     Raises
     ------
     WorkspaceError
         If the disk is full or not writable; finished shards stay.
     """
-    remove_unfinished(store.files.shards)
-    shards = store.missing
-    total = sum(len(shard.plan) for shard in store.shards)
-    done = total - sum(len(shard.plan) for shard in shards)
-    paths = (root / path for shard in shards for path in shard.plan["path"])
+    ahead, asked = tee(shards)
+    paths = (root / path for shard in ahead for path in shard.plan["path"])
     images = in_order(
         lambda path: looked_at(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
     )
-    report(Progress("Reading images", done, total))
     feed = Feed(replicas(model), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
         writing: Future[None] | None = None
-        for writer, batch, found in _fed(feed, shards, keep_maps, images):
+        for writer, batch, found in _fed(feed, asked, keep_maps, images):
             writer.add(batch, found.result())
-            done += len(batch)
-            report(Progress("Reading images", done, total))
+            advanced(len(batch))
             if writer.is_full:
                 if writing is not None:
                     writing.result()
                 writing = disk.submit(writer.finish)
         if writing is not None:
             writing.result()
-    store.__dict__.pop("rows", None)
 
 
 Fed = tuple[_Writer, list[Prepared], Pending]
 
 
 def _fed(
-    feed: Feed, shards: Sequence[Shard], keep_maps: bool, images: Iterator[Prepared]
+    feed: Feed, shards: Iterable[Shard], keep_maps: bool, images: Iterator[Prepared]
 ) -> Iterator[Fed]:
     """Every batch with what it says and the writer of its shard, some handed over beforehand."""
     waiting: deque[Fed] = deque()

@@ -2,8 +2,8 @@
 
 ::
 
-    plan/000.parquet              the images of the first run, in order of computation, and whose
-                                  maps are kept where not all are
+    plan/000.parquet              the images of the first run, in order of computation, each with
+                                  the number of its shard, and whose maps are kept where not all
     plan/001.parquet              images that came later, or whose bytes changed
     shards/000-00012/features.npy (n, D) float32
                      maps.npy     (n, D, h, w) at the run's precision, where they are kept
@@ -12,7 +12,9 @@
                      properties.parquet  what the images look like, in the same order
 
 A shard is a fixed slice of its plan and appears in one step, so a run that was stopped goes on
-from the last finished shard and ends with the same bytes. bfloat16, which NumPy lacks, is stored
+from the last finished shard and ends with the same bytes. It is believed only with the digests of
+its files, which are written last; plans of earlier versions, which number no shards, had some
+without. bfloat16, which NumPy lacks, is stored
 as its bits in uint16.
 """
 
@@ -21,16 +23,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.config import SHARD_SIZE
+from core.config import LARGEST_SHARD, SHARD_SIZE, SHARDS
 from core.data.properties import COLUMNS, NUMBERS
 from core.storage.files import (
     damaged,
     disk_errors,
+    is_sealed,
     read_array,
     read_frame,
     read_frames,
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
 
 MAPS = "maps"
 PLAN_COLUMNS = ["image_id", "path", "bytes", "modified"]
+SLICE = "shard"
+"""Column of a plan: the number of the shard of an image; audits of earlier versions have none."""
 KEPT = "maps"
 """Column of a plan: whether the maps of an image are kept; only where those of some are."""
 ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
@@ -62,12 +68,18 @@ class Shard:
 
     files: ShardFiles
     plan: pd.DataFrame
-    """The images of this shard (PLAN_COLUMNS, and KEPT where the plan has it), in order."""
+    """The images of this shard (PLAN_COLUMNS, and what else the plan has), in order."""
+
+    @property
+    def name(self) -> str:
+        """As its folder is called, and who computes it calls it."""
+        return self.files.folder.name
 
     @property
     def finished(self) -> bool:
-        """Whether its results are on disk."""
-        return self.files.folder.exists()
+        """Whether its results are on disk, all of them."""
+        folder = self.files.folder
+        return is_sealed(folder) if SLICE in self.plan else folder.exists()
 
     def kept(self, otherwise: bool) -> BoolArray:
         """(n,) whose maps are to be kept: those that the plan says, where it says any."""
@@ -98,6 +110,38 @@ def mapped(files: ShardFiles, length: int) -> BoolArray:
         found[:] = False
         found[rows] = True
     return found
+
+
+def size_of_shards(images: int) -> int:
+    """Images of a shard of a plan: more where there are many, so that shards stay hundreds."""
+    size = SHARD_SIZE
+    while size < LARGEST_SHARD and images > size * SHARDS:
+        size *= 2
+    return size
+
+
+def with_slices(plan: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
+    """A plan with the number of every image's shard.
+
+    Parameters
+    ----------
+    lengths : of the shards, the last of them of all that follow, too.
+    """
+    rest = max(len(plan) - sum(lengths), 0)
+    every = [*lengths, *[lengths[-1]] * -(-rest // lengths[-1])]
+    numbers = np.repeat(np.arange(len(every), dtype=np.int32), every)
+    return plan.assign(**{SLICE: numbers[: len(plan)]})
+
+
+def _borders(path: Path, plan: pd.DataFrame) -> list[int]:
+    """Rows where the shards of a plan begin, and where the last ends."""
+    if SLICE not in plan:
+        return [*range(0, len(plan), SHARD_SIZE), len(plan)]
+    numbers = plan[SLICE].to_numpy()
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    if not np.array_equal(numbers[starts], np.arange(len(starts))):
+        raise damaged(path, "numbers its shards in another order than they stand in")
+    return [*starts.tolist(), len(plan)]
 
 
 class StoredMaps:
@@ -135,8 +179,8 @@ class FeatureStore:
         found = []
         for path in self.files.every_plan():
             plan = read_frame(path, needed=PLAN_COLUMNS)
-            for number, start in enumerate(range(0, len(plan), SHARD_SIZE)):
-                part = plan.iloc[start : start + SHARD_SIZE].reset_index(drop=True)
+            for number, (start, end) in enumerate(pairwise(_borders(path, plan))):
+                part = plan.iloc[start:end].reset_index(drop=True)
                 found.append(Shard(self.files.shard(path.stem, number), part))
         return found
 
@@ -144,7 +188,8 @@ class FeatureStore:
         """Add a plan of images (PLAN_COLUMNS, and KEPT where some maps are kept) to compute."""
         number = len(self.files.every_plan())
         columns = [*PLAN_COLUMNS, KEPT] if KEPT in plan else PLAN_COLUMNS
-        write_frame(self.files.plan(f"{number:03d}"), plan[columns])
+        numbered = with_slices(plan[columns], [size_of_shards(len(plan))])
+        write_frame(self.files.plan(f"{number:03d}"), numbered)
         with disk_errors(self.files.folder):
             for folder in (self.files.plans, self.files.folder):
                 sync(folder)  # shards must never outlive the plan that they are slices of
@@ -188,6 +233,10 @@ class FeatureStore:
         rows["shard"] = np.repeat(finished, lengths)
         rows["row"] = np.concatenate([np.arange(length) for length in lengths])
         return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
+
+    def forget_rows(self) -> None:
+        """Look at what is computed again, since there is more."""
+        self.__dict__.pop("rows", None)
 
     @cached_property
     def properties(self) -> pd.DataFrame:
@@ -299,7 +348,7 @@ def write_shard(
     rows : ROW_COLUMNS; features (n, D); maps of those ``kept`` (n,), None: of none.
     properties : what the images look like; None: nobody looked.
     """
-    with replacing_folder(shard.files.folder) as temporary:
+    with replacing_folder(shard.files.folder, sealed=True) as temporary:
         files = ShardFiles(temporary)
         write_array(files.features, features)
         if maps is not None:

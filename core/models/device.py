@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,43 @@ def reuse_memory() -> bool:
     except (AttributeError, OSError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Have torch compute with so many threads during the block; 0: with as many as it does.
+
+    Sums of a different number of threads are rounded otherwise.
+
+    Raises
+    ------
+    ModelError
+        If it cannot.
+    """
+    before = torch.get_num_threads()
+    use_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def use_threads(count: int) -> None:
+    """Have torch compute with so many threads from now on.
+
+    Raises
+    ------
+    ModelError
+        If it cannot.
+    """
+    torch.set_num_threads(count)
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    if torch.get_num_threads() != count or (limit.isdecimal() and int(limit) < count):
+        raise ModelError(
+            f"an audit is computed with {count} threads a worker, and this process may have only "
+            f"{limit or torch.get_num_threads()}; others round otherwise: allow them "
+            "(OMP_THREAD_LIMIT), or compute it where they are allowed"
+        )
 
 
 def available_devices() -> list[str]:

@@ -141,6 +141,8 @@ class Compute(JsonValue):
     """What decoding large JPEGs at a fraction of their size did to a sample, in words."""
     compared: Mapping[str, Any] | None = later(None)
     """What ONNX Runtime did to a sample (:class:`core.models.runtime.Compared`)."""
+    threads: int = later(0)
+    """Of a worker's forward passes; 0: nobody wrote it down."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def replacing_folder(path: Path, *, sealed: bool = False) -> Iterator[Path]:
             yield temporary
             if sealed or digests.audit_of(path):
                 digests.seal(temporary)
-            seal_folder(temporary, path)
+            if not (sealed and is_sealed(path)):  # another process wrote the same meanwhile
+                seal_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

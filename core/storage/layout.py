@@ -177,6 +177,15 @@ class GeneratorFiles(Files):
     weights = Inside("generator.safetensors", Path)
 
 
+class EngineFiles(Files):
+    """What those who compute one audit together say to each other, while they do."""
+
+    order = Inside("order.json", Path)
+    """What is to be computed."""
+    leases = Inside("leases", Path)
+    """Who computes which part of it."""
+
+
 class AuditFiles(Files):
     """Every file of one audit, by its folder."""
 
@@ -192,6 +201,7 @@ class AuditFiles(Files):
     lock = Inside("lock", Path)
     """Held while the audit is computed."""
     head = Inside(HEAD, HeadFiles)
+    engine = Inside(".engine", EngineFiles)
     plans = Inside(PLAN, Path)
     shards = Inside(SHARDS, Path)
     classes = Inside(CLASSES, Path)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.audits.audit_requests import (
     ARITHMETICS,
-    ENGINES,
+    RUNTIME_CHOICES,
     AuditRequest,
     check_set_names,
     pairs_of,
@@ -109,7 +109,7 @@ def _settings() -> dict[str, Any]:
         "batch_size": three.number_input("Batch size", 1, value=None),
         "runtime": two.selectbox(
             "Runtime",
-            ENGINES,
+            RUNTIME_CHOICES,
             help="Automatic: ONNX Runtime where a pass is long, it is faster and computes the same "
             "on a sample; torch (eager) elsewhere.",
         ),

@@ -73,6 +73,8 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "runtime": ("eager", "onnx"),
         "shrink": (True,),
         "batch_size": (1, 256),
+        "engine": ("processes",),
+        "threads": (2,),
         "workers": (3,),
         "limit_per_class": (7,),
         "also": ({"v2": "/a b/c=d"}, {"a": "hf:x?y=z", "b-2": "-odd"}),

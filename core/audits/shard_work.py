@@ -1,0 +1,148 @@
+"""The shards of a pass as work that any engine can hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import WorkspaceError
+from core.features.extract import cores, extract
+from core.features.shards import FeatureStore, Shard
+from core.jobs.work import Advanced, Order
+from core.storage.audit_manifest import Compute, Manifest
+from core.storage.digests import digest_of
+from core.storage.layout import AuditFiles
+from core.storage.workspace import fingerprint, read_manifest
+
+if TYPE_CHECKING:
+    from core.models.model import Model
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """The shards of an audit, or of a set of images that was added to it."""
+
+    folder: Path
+    """Of the audit."""
+    store: FeatureStore
+    root: Path
+    """Folder that the paths of its plans start from."""
+    model: Model
+    """On its device, at its precision."""
+    compute_by: Compute
+    keep_maps: bool
+    """Whether maps are kept where a plan does not say whose."""
+    workers: int | None = None
+    """Decoding threads; None: by the cores."""
+
+    stage = "Reading images"
+    unit = "images"
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether it is a GPU that computes."""
+        return self.compute_by.device.startswith("cuda")
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """Images of every shard."""
+        return {name: len(shard.plan) for name, shard in self._shards.items()}
+
+    @cached_property
+    def _shards(self) -> Mapping[str, Shard]:
+        return {shard.name: shard for shard in self.store.shards}
+
+    def is_done(self, name: str) -> bool:
+        """Whether a shard is stored whole."""
+        return self._shards[name].finished
+
+    def compute(self, names: Iterable[str], advanced: Advanced) -> None:
+        """Compute shards."""
+        from core.models.device import threads
+
+        with threads(self.compute_by.threads):
+            extract(
+                self.model,
+                self.root,
+                (self._shards[name] for name in names),
+                batch_size=self.compute_by.batch_size,
+                workers=self.workers or min(16, cores() + 1),
+                keep_maps=self.keep_maps,
+                advanced=advanced,
+            )
+
+    def order(self) -> Order:
+        """What another process makes the same work of."""
+        from importlib.metadata import version
+
+        below = self.store.files.folder.relative_to(self.folder).as_posix()
+        details = {
+            "below": below,
+            "root": str(self.root),
+            "keep_maps": self.keep_maps,
+            "plans": plan_key(self.store.files),
+        }
+        place = f"{__name__}:{ordered.__name__}"
+        return Order(place, details, self.compute_by.threads, version("torch"))
+
+
+def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
+    """The work of an order, in another process than that which wrote it.
+
+    Parameters
+    ----------
+    decoding : threads; None: by the cores.
+
+    Raises
+    ------
+    WorkspaceError, ModelError
+        If the plan is another, or this machine would compute otherwise.
+    """
+    from core.models.device import choose_device, require, use_threads
+    from core.models.runtime import require_runtime
+
+    said, manifest = order.details, read_manifest(folder)
+    store, compute = FeatureStore(folder / str(said["below"])), manifest.compute
+    if plan_key(store.files) != said["plans"]:
+        raise WorkspaceError(
+            f"the images of audit {manifest.name!r} are planned otherwise since its workers were "
+            "asked for; run the same audit command again"
+        )
+    use_threads(order.threads)
+    require(compute, manifest.name)
+    model = network_of(folder, manifest)
+    model.to(choose_device(compute.device), compute.precision)
+    require_runtime(model, compute, manifest.name)
+    model.use_runtime(compute.runtime)
+    root, keep_maps = Path(str(said["root"])), bool(said["keep_maps"])
+    return ShardWork(folder, store, root, model, compute, keep_maps, decoding)
+
+
+def plan_key(files: AuditFiles) -> str:
+    """Changes with what is planned."""
+    return fingerprint({path.name: digest_of(path).whole for path in files.every_plan()})
+
+
+def network_of(folder: Path, manifest: Manifest) -> Model:
+    """The network of an audit as it was loaded, on the CPU, with its own head.
+
+    Raises
+    ------
+    WorkspaceError
+        If its weights are others by now.
+    """
+    from core.models.load import load_model
+
+    facts, own = manifest.model, manifest.preprocess
+    checkpoint = folder / facts.checkpoint if facts.checkpoint else None
+    model = load_model(facts.name, checkpoint=checkpoint, reading=manifest.reading)
+    if model.weights_hash != (facts.weights or manifest.parts.weights):
+        raise WorkspaceError(
+            f"the weights of {facts.name} are not those of audit {manifest.name!r}; restore "
+            "them, or run the audit again under another name"
+        )
+    model.preprocess = replace(model.preprocess, levels=own.levels, shrink=own.shrink)
+    return model
