@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from core.types import BoolArray, FloatArray
+from core.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+LEVELS = np.arange(256)
 
 STEP = 4
 """Every so many rows and columns a pixel is asked for its colour."""
@@ -50,14 +54,23 @@ def properties_of(pixels: NDArray[np.uint8]) -> Properties:
     ----------
     pixels : (h, w, 3).
     """
-    levels = np.asarray(Image.fromarray(pixels).convert("L"))
+    luma = Image.fromarray(pixels).convert("L")
+    levels = np.asarray(luma)
+    brightness, contrast = _moments(np.array(luma.histogram()))
     return Properties(
-        float(levels.mean()) / 255,
-        float(levels.std()) / 255,
+        brightness,
+        contrast,
         float(_laplacian(levels.astype(np.float32)).std()) / 255,
         _border(levels),
-        COLOURS[int(np.bincount(_colours(pixels[::STEP, ::STEP]).ravel()).argmax())],
+        COLOURS[int(_counts(pixels[::STEP, ::STEP]).argmax())],
     )
+
+
+def _moments(counts: IntArray) -> tuple[float, float]:
+    """Mean and standard deviation of levels in [0, 1], from how many pixels have each (256,)."""
+    pixels = int(counts.sum())
+    first, second = int(counts @ LEVELS), int(counts @ LEVELS**2)
+    return first / pixels / 255, math.sqrt(pixels * second - first**2) / pixels / 255
 
 
 def _laplacian(luma: FloatArray) -> FloatArray:
@@ -65,8 +78,9 @@ def _laplacian(luma: FloatArray) -> FloatArray:
     inner = luma[1:-1, 1:-1]
     if not inner.size:
         return np.zeros(1)
-    around = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-    found: FloatArray = around - 4 * inner
+    found: FloatArray = luma[:-2, 1:-1] + luma[2:, 1:-1]
+    for each in (luma[1:-1, :-2], luma[1:-1, 2:], -4 * inner):
+        found += each
     return found
 
 
@@ -104,17 +118,48 @@ HUES = (
 BLACK, WHITE, DULL = 0.2, 0.85, 0.15
 """Largest value of black, smallest of white, largest saturation of both and of grey."""
 
+DARK, BRIGHT, PALE = 0.6, 0.7, 0.5
+"""Largest value of brown; smallest value and largest saturation of a red that is called pink."""
 
-def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Number of the colour of every pixel (h, w, 3) among COLOURS, by hue, saturation, value."""
-    hsv = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("HSV"))
-    hue, saturation, value = np.moveaxis(hsv.astype(np.float32) / 255, -1, 0)
+
+def _colour(hue: FloatArray, saturation: FloatArray, value: FloatArray) -> IntArray:
+    """Number of a colour among COLOURS; hue in degrees, the others in [0, 1], of one shape."""
     bounds = [bound for bound, _ in HUES[:-1]]
     named = np.array([COLOURS.index(word) for _, word in HUES])
-    found = named[np.searchsorted(bounds, 360 * hue, side="right")]
+    found = named[np.searchsorted(bounds, hue, side="right")]
     of = COLOURS.index
-    found = np.where((found == of("orange")) & (value < 0.6), of("brown"), found)
-    found = np.where((found == of("red")) & (saturation < 0.5) & (value > 0.7), of("pink"), found)
+    found = np.where((found == of("orange")) & (value < DARK), of("brown"), found)
+    pink = (found == of("red")) & (saturation < PALE) & (value > BRIGHT)
+    found = np.where(pink, of("pink"), found)
     pale = np.where(value > WHITE, of("white"), of("grey"))
     found = np.where(saturation < DULL, pale, found)
     return np.where(value < BLACK, of("black"), found)
+
+
+@cache
+def _codes() -> tuple[list[NDArray[np.uint8]], IntArray]:
+    """What a byte of hue, of saturation and of value adds to a code; the colour of every code.
+
+    Only a few intervals of bytes differ, so that a pixel takes three look-ups instead of the rules.
+    """
+    bytes_ = np.arange(256).astype(np.float32) / 255
+    s = v = bytes_
+    hues = np.searchsorted([bound for bound, _ in HUES[:-1]], 360 * bytes_, side="right")
+    intervals = [hues, 0 + (s >= DULL) + (s >= PALE), 0 + (v >= BLACK) + (v >= DARK)]
+    intervals[2] = intervals[2] + (v > BRIGHT) + (v > WHITE)
+    first = [np.unique(each, return_index=True)[1] for each in intervals]
+    h, s, v = np.meshgrid(*(bytes_[each] for each in first), indexing="ij")
+    steps = (h.shape[1] * h.shape[2], h.shape[2], 1)
+    added = [(n * each).astype(np.uint8) for n, each in zip(steps, intervals, strict=True)]
+    return added, _colour(360 * h, s, v).ravel()
+
+
+def _counts(pixels: NDArray[np.uint8]) -> FloatArray:
+    """How many pixels (h, w, 3) have each of COLOURS, by hue, saturation and value."""
+    hsv = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("HSV"))
+    added, colours = _codes()
+    code = added[0][hsv[..., 0]]
+    for axis in (1, 2):
+        code += added[axis][hsv[..., axis]]
+    of_code = np.bincount(code.ravel(), minlength=len(colours))
+    return np.bincount(colours, weights=of_code, minlength=len(COLOURS))
