@@ -25,7 +25,7 @@ BoolArray = NDArray[np.bool_]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 """Arithmetic of a network (:data:`core.models.precision.PRECISIONS`)."""
 
-Runtime = Literal["eager", "onnx"]
+Runtime = Literal["eager", "onnx", "compiled"]
 """What runs forward passes without gradients (:data:`core.models.runtime.RUNTIMES`)."""
 
 TRAIN = "train"

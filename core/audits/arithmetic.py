@@ -22,8 +22,8 @@ from core.models.precision import (
 )
 from core.models.runtime import (
     FEWEST,
+    FROM,
     LONG,
-    PAYS,
     SIZES,
     compared,
     fastest,
@@ -142,24 +142,33 @@ def _with_runtime(
     chosen = replace(chosen, runtime="eager", runtime_reason="", compared=None)
     if request.runtime == "eager":
         return replace(chosen, runtime_reason="chosen by the user")
-    if chosen.device != "cpu" or chosen.precision != "fp32":
-        if request.runtime == "onnx":
-            raise ModelError(
-                "--runtime onnx computes in fp32 on the cpu: leave it out, or add --device cpu "
-                "--precision fp32"
-            )
-        return chosen
+    other = _other(chosen, request)
+    if chosen.precision != "fp32" or (other == "onnx" and chosen.device != "cpu"):
+        if request.runtime == "auto":
+            return chosen
+        where = " on the cpu" if other == "onnx" else ""
+        raise ModelError(
+            f"--runtime {other} computes in fp32{where}: leave it out, or add "
+            f"{'--device cpu ' if where else ''}--precision fp32"
+        )
     images = len(table.frame)
     seconds = 0.0
     if request.runtime == "auto":
         seconds = _expected_seconds(model, table) if images >= FEWEST else 0.0
-        if seconds < PAYS:
+        if seconds < FROM[other]:
             return replace(chosen, runtime_reason="a pass so short that no other pays")
-    if reason := why_not(model):
-        if request.runtime == "onnx":
-            raise ModelError(f"--runtime onnx does not run {model.name}: {reason}")
-        return replace(chosen, runtime_reason=f"ONNX Runtime does not run it: {reason}")
-    return _measured(chosen, request, model, table, seconds, keep_head=keep_head)
+    if reason := why_not(model, other):
+        if request.runtime == other:
+            raise ModelError(f"--runtime {other} does not run {model.name}: {reason}")
+        return replace(chosen, runtime_reason=f"{RUNTIME_TITLES[other]} does not run it: {reason}")
+    return _measured(chosen, request, other, model, table, seconds, keep_head=keep_head)
+
+
+def _other(chosen: Compute, request: AuditRequest) -> Runtime:
+    """The runtime that is asked for, or that is tried on a device."""
+    if request.runtime != "auto":
+        return request.runtime
+    return "onnx" if chosen.device == "cpu" else "compiled"
 
 
 def _expected_seconds(model: Model, table: ImageTable) -> float:
@@ -170,13 +179,14 @@ def _expected_seconds(model: Model, table: ImageTable) -> float:
 def _measured(
     chosen: Compute,
     request: AuditRequest,
+    other: Runtime,
     model: Model,
     table: ImageTable,
     seconds: float,
     *,
     keep_head: bool,
 ) -> Compute:
-    """With ONNX Runtime where it holds and is asked for or faster, in the best batches."""
+    """With another runtime where it holds and is asked for or faster, in the best batches."""
     from core.models.device import own_decisions
 
     batch, labels = _sample(table, model)
@@ -186,18 +196,19 @@ def _measured(
         batch,
         lambda exact: own if keep_head else nearest_mean(exact, labels),
         chosen.batch_size,
+        other,
     )
     chosen = replace(chosen, compared=asdict(found))
     if not found.holds:
-        if request.runtime == "onnx":
-            raise ModelError(f"--runtime onnx: {found.sentence}; leave it out")
+        if request.runtime == other:
+            raise ModelError(f"--runtime {other}: {found.sentence}; leave it out")
         return replace(chosen, runtime_reason=found.sentence)
-    if request.runtime == "onnx":
+    if request.runtime == other:
         reason = f"chosen by the user; {found.sentence}"
-        return replace(chosen, runtime="onnx", runtime_reason=reason)
+        return replace(chosen, runtime=other, runtime_reason=reason)
+    one = request.batch_size or chosen.device != "cpu"
     sizes: dict[Runtime, tuple[int, ...]] = {
-        runtime: (chosen.batch_size,) if request.batch_size else each
-        for runtime, each in SIZES.items()
+        runtime: (chosen.batch_size,) if one else SIZES[runtime] for runtime in ("eager", other)
     }
     rates = speeds(model, batch, sizes, 3 if seconds > LONG else 1)
     runtime, size = fastest(rates, ("eager", chosen.batch_size))

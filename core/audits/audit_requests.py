@@ -88,8 +88,9 @@ class AuditRequest(Request, ReadingOptions):
     precision: Arithmetic = option("auto", choices=ARITHMETICS)
     runtime: RuntimeChoice = option(
         "auto",
-        "what runs the network: torch (eager) or ONNX Runtime, which computes the same to rounding "
-        "(default: the faster where it pays)",
+        "what runs the network: torch (eager), ONNX Runtime on a CPU (onnx) or what torch's "
+        "compiler makes (compiled), which compute the same to rounding (default: the faster where "
+        "it pays)",
         choices=RUNTIME_CHOICES,
     )
     shrink: bool = option(

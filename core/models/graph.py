@@ -43,7 +43,7 @@ imported (its Privacy.md); nothing is sent from here."""
 
 
 class NoGraphError(ModelError):
-    """Why ONNX Runtime cannot run a network; whoever asked runs it by torch."""
+    """Why another program cannot run a network; whoever asked runs it by torch."""
 
 
 class Graph:
@@ -73,7 +73,7 @@ class Graph:
         try:
             found = list(self._threads.map(self._run, np.split(images, len(images))))
         except _runtime_errors() as error:
-            raise ModelError(f"ONNX Runtime: {_line(error)}") from error
+            raise ModelError(f"ONNX Runtime: {line_of(error)}") from error
         tensors = [torch.from_numpy(np.concatenate(each)) for each in zip(*found, strict=True)]
         return tensors[0], tensors[1] if len(tensors) > 1 else None
 
@@ -82,7 +82,7 @@ class Graph:
         return found
 
 
-class _Whole(nn.Module):
+class Whole(nn.Module):
     """What :meth:`core.models.model.Model.encode` does, as a module."""
 
     def __init__(self, model: Model) -> None:
@@ -90,6 +90,7 @@ class _Whole(nn.Module):
         self.network, self._encoder = model.network, model
 
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Features, and maps where there are any, of uint8 images (B, h, w, 3)."""
         pixels = batch.permute(0, 3, 1, 2).float() / 255
         found = self._encoder.encode_with_slope(self._encoder.normalised(pixels))
         return (found.features,) if found.maps is None else (found.features, found.maps)
@@ -128,7 +129,7 @@ def graph_key(model: Model) -> str:
 
 def _exported(model: Model) -> bytes:
     """The forward pass as ONNX, for batches of any size."""
-    whole = _Whole(model).eval()  # the exporter puts a module back into the mode it found it in
+    whole = Whole(model).eval()  # the exporter puts a module back into the mode it found it in
     height, width = model.preprocess.input_size
     out, names = io.BytesIO(), ["features", "maps"][: 1 + (model.trace.maps is not None)]
     example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
@@ -145,7 +146,7 @@ def _exported(model: Model) -> bytes:
                 dynamic_axes={name: {0: "n"} for name in ("images", *names)},
             )
     except (*FORWARD_ERRORS, ImportError, OSError, MemoryError) as error:
-        raise NoGraphError(_line(error)) from error
+        raise NoGraphError(line_of(error)) from error
     return out.getvalue()
 
 
@@ -160,14 +161,15 @@ def _believed(model: Model, content: bytes) -> tuple[Graph, bytes]:
         for batch in (images, images[:1]):
             exact = model.encode_by_torch(batch)
             pairs = zip(graph(batch), (exact.features, exact.maps), strict=True)
-            if not all(_same(ours, theirs) for ours, theirs in pairs):
+            if not all(same(ours, theirs) for ours, theirs in pairs):
                 raise NoGraphError("its graph computes something else")
     except errors as error:
-        raise NoGraphError(_line(error)) from error
+        raise NoGraphError(line_of(error)) from error
     return graph, content
 
 
-def _same(ours: Tensor | None, theirs: Tensor | None) -> bool:
+def same(ours: Tensor | None, theirs: Tensor | None) -> bool:
+    """Whether two programs compute the same to the rounding of fp32."""
     if ours is None or theirs is None:
         return ours is theirs
     return ours.shape == theirs.shape and bool(
@@ -193,5 +195,6 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     return tuple(each for each in found if issubclass(each, Exception))
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """The first line of what another program says."""
     return "".join(str(error).splitlines()[:1])[:160] or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from core.models.compiled import Compiled, compiled_of
 from core.models.device import arithmetic
 from core.models.graph import Graph, NoGraphError, graph_of
 from core.models.linear import Correction, Head
@@ -31,6 +32,12 @@ DTYPES: dict[str, torch.dtype] = {
 
 MAKING = threading.Lock()
 """Held while a graph is made: an exporter changes the network that it looks at."""
+
+Program = Graph | Compiled
+PROGRAMS: Mapping[Runtime, Callable[[Model], Program]] = {
+    "onnx": lambda model: graph_of(model),
+    "compiled": lambda model: compiled_of(model),
+}
 
 ROUNDED = ("fp16", "bf16")
 """Those whose weights are no longer what was loaded."""
@@ -111,7 +118,7 @@ class Model:
         self.device = "cpu"
         self.precision: Precision = "fp32"
         self.runtime: Runtime = "eager"
-        self._graph: Graph | NoGraphError | None = None
+        self._programs: dict[Runtime, Program | NoGraphError] = {}
 
     @property
     def map_kind(self) -> MapKind:
@@ -152,6 +159,8 @@ class Model:
             )
         self.network.to(device=device, dtype=DTYPES[precision])
         self.network.to(memory_format=torch.channels_last)
+        if device != self.device:
+            self._programs.pop("compiled", None)
         self.device, self.precision, self.runtime = device, precision, "eager"
         return self
 
@@ -160,27 +169,28 @@ class Model:
 
         A graph is made when the first image comes; where there can be none, torch runs them.
         """
-        exact = self.device == "cpu" and self.precision == "fp32"
-        self.runtime = runtime if exact else "eager"
+        here = runtime == "compiled" or self.device == "cpu"
+        self.runtime = runtime if here and self.precision == "fp32" else "eager"
         return self
 
-    def graph(self) -> Graph:
-        """The network as a graph, made once.
+    def program(self, runtime: Runtime) -> Program:
+        """What runs the network in place of torch, made once for a device.
 
         Raises
         ------
         NoGraphError
-            If ONNX Runtime cannot run it here.
+            If it cannot run it here.
         """
         with MAKING:
-            if self._graph is None:
+            if runtime not in self._programs:
                 try:
-                    self._graph = graph_of(self)
+                    self._programs[runtime] = PROGRAMS[runtime](self)
                 except NoGraphError as error:
-                    self._graph = error
-        if isinstance(self._graph, NoGraphError):
-            raise self._graph
-        return self._graph
+                    self._programs[runtime] = error
+        found = self._programs[runtime]
+        if isinstance(found, NoGraphError):
+            raise found
+        return found
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Normalised images (B, 3, h, w) float32 on the model's device, from uint8 (B, h, w, 3).
@@ -212,10 +222,10 @@ class Model:
 
     def encode(self, batch: Tensor) -> Encoded:
         """Features and maps of uint8 images (B, h, w, 3), by one forward pass of its runtime."""
-        if self.runtime == "onnx":
+        if self.runtime != "eager":
             self._check(batch)
             with contextlib.suppress(NoGraphError):
-                return Encoded(*self.graph()(batch))
+                return Encoded(*self.program(self.runtime)(batch))
         return self.encode_by_torch(batch)
 
     def encode_by_torch(self, batch: Tensor) -> Encoded:

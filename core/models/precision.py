@@ -19,7 +19,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
 """``tf32``: fp32 whose products a GPU rounds to ten bits; ``fp16``, ten bits and no number above
 65,504, and ``bf16``, seven bits: all of the network in it."""
 
-RUNTIME_TITLES: Mapping[str, str] = {"eager": "torch", "onnx": "ONNX Runtime"}
+RUNTIME_TITLES: Mapping[str, str] = {
+    "eager": "torch",
+    "onnx": "ONNX Runtime",
+    "compiled": "torch's compiler",
+}
 """What runs a network, in words."""
 
 SAMPLE = 64

@@ -1,7 +1,8 @@
-"""What runs the forward pass: torch, or ONNX Runtime where it computes the same and is faster.
+"""What runs the forward pass: torch, or another program that computes the same and is faster.
 
-Both compute in fp32 and differ by its rounding. The other runtime is taken by itself only where
-its graph was held against torch on a sample of the training images, and measured to be faster.
+On a CPU that is ONNX Runtime, on a GPU what torch's compiler makes. All compute in fp32 and differ
+by its rounding. Another one is taken by itself only where it was held against torch on a sample of
+the training images, and measured to be faster.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import ModelError
-from core.models.precision import Decide, tried
+from core.models.precision import RUNTIME_TITLES, Decide, tried
 from core.storage.audit_manifest import Compute
 from core.types import FloatArray, Runtime
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.models.model import Encoded, Model
 
-RUNTIMES: tuple[Runtime, ...] = ("eager", "onnx")
+RUNTIMES: tuple[Runtime, ...] = ("eager", "onnx", "compiled")
 
 AGREES = 1e-4
 """Largest distance from torch, relative to the deviation, of the features and maps of any image of
@@ -44,7 +45,10 @@ FASTER = 1.05
 
 SIZES: Mapping[Runtime, tuple[int, ...]] = {"eager": (32, 16, 8), "onnx": (32,)}
 """Batches that are tried on a CPU: larger ones leave its caches. A graph takes images one by one,
-whatever the batch."""
+whatever the batch. Elsewhere the batch is what memory holds."""
+
+FROM: Mapping[Runtime, float] = {"onnx": PAYS, "compiled": 3 * LONG}
+"""Seconds of forward passes by torch from which another runtime is tried."""
 
 TIMED = 32
 """Images of one measurement."""
@@ -52,7 +56,7 @@ TIMED = 32
 
 @dataclass(frozen=True)
 class Compared:
-    """What ONNX Runtime did to a sample of images, against torch."""
+    """What another runtime did to a sample of images, against torch."""
 
     images: int
     distance: float
@@ -61,6 +65,7 @@ class Compared:
     """The same of the maps; 0 where there are none."""
     differing: int
     """Images that are decided otherwise."""
+    runtime: Runtime = "onnx"
 
     @property
     def holds(self) -> bool:
@@ -71,16 +76,20 @@ class Compared:
     def sentence(self) -> str:
         """What it does, in words."""
         return (
-            f"ONNX Runtime moves the features of {self.images} sample images by "
+            f"{RUNTIME_TITLES[self.runtime]} moves the features of {self.images} sample images by "
             f"{self.distance:.1g} of their deviation and their maps by {self.maps:.1g} (at most "
             f"{AGREES:g} is taken) and changes {self.differing} of {self.images} decisions"
         )
 
 
 def compared(
-    model: Model, batch: Tensor, deciding: Callable[[FloatArray], Decide], size: int
+    model: Model,
+    batch: Tensor,
+    deciding: Callable[[FloatArray], Decide],
+    size: int,
+    runtime: Runtime = "onnx",
 ) -> Compared:
-    """Hold the graph of a model against torch.
+    """Hold another runtime of a model against torch.
 
     Parameters
     ----------
@@ -92,14 +101,14 @@ def compared(
     NoGraphError
         If there is none.
     """
-    graph = model.graph()
+    program = model.program(runtime)
     exact, maps = _arrays(model.encode_by_torch(part) for part in _parts(batch, size))
-    ours, our_maps = _arrays(graph(part) for part in _parts(batch, size))
+    ours, our_maps = _arrays(program(part) for part in _parts(batch, size))
     features = tried("fp32", exact, ours, deciding(exact))
     apart = 0.0
     if maps is not None and our_maps is not None:
         apart = tried("fp32", maps, our_maps, lambda each: np.zeros(len(each), np.int64)).distance
-    return Compared(len(batch), features.distance, apart, features.differing)
+    return Compared(len(batch), features.distance, apart, features.differing, runtime)
 
 
 def _arrays(encoded: Iterator[Any]) -> tuple[FloatArray, FloatArray | None]:
@@ -113,7 +122,7 @@ def _arrays(encoded: Iterator[Any]) -> tuple[FloatArray, FloatArray | None]:
 
 def _pair(encoded: Encoded | tuple[Tensor, Tensor | None]) -> tuple[FloatArray, FloatArray | None]:
     features, maps = encoded if isinstance(encoded, tuple) else (encoded.features, encoded.maps)
-    return features.numpy(), None if maps is None else maps.flatten(1).numpy()
+    return features.cpu().numpy(), None if maps is None else maps.flatten(1).cpu().numpy()
 
 
 def _parts(batch: Tensor, size: int) -> Iterator[Tensor]:
@@ -124,9 +133,9 @@ def speeds(
     model: Model, batch: Tensor, sizes: Mapping[Runtime, Sequence[int]], turns: int
 ) -> dict[tuple[Runtime, int], float]:
     """Images per second of runtimes in batches of some sizes, the best of several turns."""
-    graph, images = model.graph(), batch[:TIMED]
+    images = batch[:TIMED] if model.device == "cpu" else batch
     run: dict[Runtime, Callable[[Tensor], object]]
-    run = {"eager": model.encode_by_torch, "onnx": graph}
+    run = {r: model.encode_by_torch if r == "eager" else model.program(r) for r in sizes}
     found: dict[tuple[Runtime, int], float] = {}
     for _ in range(turns):
         for runtime, each in sizes.items():
@@ -140,7 +149,16 @@ def _seconds(run: Callable[[Tensor], object], images: Tensor, size: int) -> floa
     began = time.perf_counter()
     for part in _parts(images, size):
         run(part)
+    _wait()
     return max(time.perf_counter() - began, 1e-9)
+
+
+def _wait() -> None:
+    """Until a GPU has done what it was given."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def seconds_by_torch(model: Model, batch: Tensor, images: int) -> float:
@@ -163,20 +181,21 @@ def require_runtime(model: Model, compute: Compute, name: str) -> None:
     Raises
     ------
     ModelError
-        If it is ONNX Runtime, which cannot run the network here.
+        If that cannot run the network here.
     """
-    if compute.runtime == "onnx" and (reason := why_not(model)):
+    runtime = compute.runtime
+    if runtime != "eager" and (reason := why_not(model, runtime)):
         raise ModelError(
-            f"audit {name!r} is computed by ONNX Runtime, which does not run {model.name} here "
-            f"({reason}), and the last bits of two runtimes must not be mixed: make it run, or "
-            "start another audit with --runtime eager and another --name"
+            f"audit {name!r} is computed by {RUNTIME_TITLES[runtime]}, which does not run "
+            f"{model.name} here ({reason}), and the last bits of two runtimes must not be mixed: "
+            "make it run, or start another audit with --runtime eager and another --name"
         )
 
 
-def why_not(model: Model) -> str:
-    """Why ONNX Runtime does not run a model here; empty where it does."""
+def why_not(model: Model, runtime: Runtime = "onnx") -> str:
+    """Why another runtime does not run a model here; empty where it does."""
     try:
-        model.graph()
+        model.program(runtime)
     except ModelError as error:
         return str(error)
     return ""

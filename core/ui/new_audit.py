@@ -110,8 +110,8 @@ def _settings() -> dict[str, Any]:
         "runtime": two.selectbox(
             "Runtime",
             RUNTIME_CHOICES,
-            help="Automatic: ONNX Runtime where a pass is long, it is faster and computes the same "
-            "on a sample; torch (eager) elsewhere.",
+            help="Automatic: ONNX Runtime, on a GPU what torch's compiler makes, where a pass is "
+            "long, it is faster and computes the same on a sample; torch (eager) elsewhere.",
         ),
         "shrink": three.checkbox(
             "Decode large JPEGs smaller",

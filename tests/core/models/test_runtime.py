@@ -108,7 +108,7 @@ def test_what_needs_gradients_runs_by_torch(rng: np.random.Generator) -> None:
     images = model.normalise(some(rng, 2)).requires_grad_()
     model.features_of(images).sum().backward()
     assert images.grad is not None
-    assert model._graph is None
+    assert model._programs == {}
 
 
 def test_a_graph_is_exported_once_and_read_from_the_own_cache_alone(
@@ -120,10 +120,10 @@ def test_a_graph_is_exported_once_and_read_from_the_own_cache_alone(
     (kept,) = cache.iterdir()
     assert kept.name.startswith(graph_key(load_tiny()))
     kept.write_bytes(kept.read_bytes()[:-1])  # damaged
-    load_tiny().graph()
+    load_tiny().program("onnx")
     (kept,) = cache.iterdir()
     cache.chmod(0o777)  # somebody else may have written it
-    load_tiny().graph()
+    load_tiny().program("onnx")
     assert exports == ["tiny:net"] * 3
     other = load_tiny()
     other.network.get_parameter("conv.bias").add_(1)
@@ -161,7 +161,7 @@ def test_what_cannot_be_a_graph_runs_by_torch(rng: np.random.Generator) -> None:
     exact = model.encode(images).features
     assert torch.equal(model.use_runtime("onnx").encode(images).features, exact)
     with pytest.raises(NoGraphError):
-        model.graph()
+        model.program("onnx")
 
 
 def test_a_graph_of_another_network_is_not_believed(
@@ -172,10 +172,10 @@ def test_a_graph_of_another_network_is_not_believed(
     content = graphs._exported(other)
     monkeypatch.setattr(graphs, "_exported", lambda _: content)
     with pytest.raises(NoGraphError, match="computes something else"):
-        load_tiny().graph()
+        load_tiny().program("onnx")
     monkeypatch.setattr(graphs, "_exported", lambda _: b"no graph")
     with pytest.raises(NoGraphError):
-        load_tiny().graph()
+        load_tiny().program("onnx")
 
 
 def test_a_graph_is_held_against_torch_on_a_sample(rng: np.random.Generator) -> None:
@@ -208,7 +208,7 @@ def test_only_what_is_faster_by_enough_is_taken() -> None:
 def pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another runtime pays for every pass, and is faster, in batches of 8."""
     monkeypatch.setattr(arithmetic, "FEWEST", 1)
-    monkeypatch.setattr(arithmetic, "PAYS", 0.0)
+    monkeypatch.setattr(arithmetic, "FROM", {"onnx": 0.0, "compiled": 0.0})
     rates = {("eager", 32): 100.0, ("onnx", 32): 130.0, ("onnx", 8): 140.0}
     monkeypatch.setattr(arithmetic, "speeds", lambda *_: rates)
 
