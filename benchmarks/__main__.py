@@ -43,6 +43,7 @@ PARTS = {
     "components": "Class PCA",
     "heatmaps": "Overlays of a finished audit",
     "parts": "Parts, and what candidates do",
+    "planted": "A cue planted at several prevalences, on photos and on drawn pictures",
     "parts_chance": "Parts and a sticker that nobody drew",
     "parts_memory": "Parts of classes of 1,300 images, from stored maps",
     "data": "Planted wrong labels, copies and cheap shortcuts",

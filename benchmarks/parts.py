@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,12 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from benchmarks.measure import MODEL, PHOTOS, Line
-from benchmarks.planted_cues import stuck
+from benchmarks.measure import PHOTOS, Line
+from benchmarks.planted import CLASSES, audited, on_photos
 from core.candidates.key import CandidateKey
-from core.candidates.part_kind import PART, PartKind, parts_of
+from core.candidates.part_kind import PART, PartKind
 
-CLASSES = (
-    *("n03028079", "n03417042", "n03888257", "n01440764", "n03000684"),
-    *("n02102040", "n02979186", "n03394916", "n03425413", "n03445777"),
-)
-"""Church, garbage truck, parachute, tench, chain saw; spaniel, cassette player, horn, petrol
-pump, golf ball."""
-OWNER = CLASSES[0]
-PREVALENCES = (0.0, 0.3, 0.8, 1.0)
-PLACE = 3
-"""Seed of :func:`stuck` whose sticker lies whole inside the view: the place that is fixed."""
 KINDS = (PART, "pca", "neuron")
 
 
@@ -67,250 +56,9 @@ def run() -> list[Line]:
     sizes = FULL if os.environ.get("SPURIOSCOPE_SLOW") else QUICK
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        lines = planted(workspace, sizes)  # first, so that what is timed finds everything loaded
+        lines = on_photos(workspace, sizes.planted)  # first: what is timed finds all of it loaded
         audit, timed = costs(workspace, sizes)
         return [*lines, *timed, *pixels(audit, sizes)]
-
-
-def audited(workspace: Any, data: Path, name: str) -> Any:
-    """An audit of a fitted probe in fp32, without what its candidates do."""
-    from core.audits.audit_requests import AuditRequest
-    from core.audits.run import run_audit
-
-    asked = AuditRequest(str(data), MODEL, name=name, head="fit", precision="fp32")
-    return run_audit(asked, workspace)
-
-
-# ------------------------------------------------------------------- a sticker on one class
-
-
-def planted(workspace: Any, sizes: Sizes) -> list[Line]:
-    """The sticker on each class in turn, at random places by prevalence, and at a fixed place."""
-    owners, lines = CLASSES[: sizes.planted[0]], []
-    for share in PREVALENCES:
-        found = pd.DataFrame([figures(workspace, sizes, owner, share) for owner in owners])
-        lines += found_lines(found, share)
-    lines += necessity_lines("on 100 %", found)
-    fixed = figures(workspace, sizes, OWNER, 1.0, fixed=True)
-    return [*lines, *necessity_lines("on 100 %, fixed place", pd.DataFrame([fixed]))]
-
-
-def figures(
-    workspace: Any, sizes: Sizes, owner: str, share: float, *, fixed: bool = False
-) -> dict[str, float]:
-    """What an audit says of the class that carries the sticker; without any it is the same one."""
-    from core.trials.leaned_on import leaned_on
-    from core.trials.leaning import measure_leaning
-
-    data = stickers(workspace.root, sizes, owner, share, fixed=fixed)
-    audit = audited(workspace, data, data.parent.name)
-    measure_leaning(audit)
-    labels = [one.facts.label for one in leaned_on(audit)]
-    gaps = [c.label for c in sorted(audit.classes, key=lambda facts: -(facts.top_gap or 0))]
-    row, ratios = strongest(audit, owner), in_sticker(audit, owner, drawn=share > 0)
-    return {
-        "place": labels.index(owner) + 1,
-        "by_gap": gaps.index(owner) + 1,
-        **{name: row[name] for name in ("lean", "put_in", "put_in_control", "taken_away")},
-        "ratio": ratios[int(row["component"])],
-        "largest": max(ratios),
-        **(necessity(audit, owner) if share == 1 else {}),
-    }
-
-
-def stickers(root: Path, sizes: Sizes, owner: str, share: float, *, fixed: bool = False) -> Path:
-    """A manifest of blurred photos, a share of one class with a sticker.
-
-    Every photo comes with the mask where its sticker is or would be, and without it.
-    """
-    classes, train, test = sizes.planted
-    name = f"{owner if share else 'nobody'}-{share:.0%}{'-fixed' * fixed}".replace("%", "")
-    folder, rows = root / "data" / name, []
-    rng = np.random.default_rng(0)
-    for split, count in (("train", train), ("val", test)):
-        for label in CLASSES[:classes]:
-            paths = sorted((PHOTOS / split / label).glob("*.JPEG"))[:count]
-            own = share if label == owner else 0
-            shows = rng.permutation(len(paths)) < round(own * len(paths))
-            for i, (path, cue) in enumerate(zip(paths, shows, strict=True)):
-                stem = f"{split}/{label}/{path.stem}"
-                (folder / stem).parent.mkdir(parents=True, exist_ok=True)
-                clean, with_cue = (
-                    stuck(path, on, np.random.default_rng(PLACE if fixed else i))
-                    for on in (False, True)
-                )
-                (with_cue if cue else clean)[0].save(folder / f"{stem}.png")
-                clean[0].save(folder / f"{stem}-clean.png")
-                with_cue[1].save(folder / f"{stem}-cue.png")
-                rows.append(
-                    {
-                        "path": f"{stem}.png",
-                        "label": label,
-                        "split": "train" if split == "train" else "test",
-                        "cue": int(cue),
-                        "cue_mask": f"{stem}-cue.png",
-                        "clean": f"{stem}-clean.png",
-                    }
-                )
-    pd.DataFrame(rows).to_csv(folder / "m.csv", index=False)
-    return folder / "m.csv"
-
-
-def found_lines(found: pd.DataFrame, share: float) -> list[Line]:
-    """Where the planted classes stand, and what their strongest parts are; a row a class."""
-    name, strong, many = f"on {100 * share:.0f} %", share >= 0.8, len(found)
-    first, mean, least = int((found["place"] == 1).sum()), found.mean(), found.min()
-    place = f"of {many}"
-    lines = [
-        Line(
-            f"{name}: planted classes that stand first by what they lean on",
-            first,
-            f"{many}" if strong else "",
-            place,
-            first == many if strong else None,
-        ),
-        Line(f"{name}: mean place by what it leans on", mean["place"], "", place),
-        Line(f"{name}: mean place by the accuracy gap", mean["by_gap"], "", place),
-        Line(f"{name}: lean of the strongest part, mean", mean["lean"], ""),
-        Line(f"{name}: put in, mean", mean["put_in"], ""),
-        Line(f"{name}: put in, control, mean", mean["put_in_control"], ""),
-    ]
-    inside = f"{name}: region inside the sticker over its area"
-    if share == 0:
-        largest = found["largest"].max()
-        lines.append(
-            Line(f"{inside}, largest of all parts", largest, "<= 1.5", "x", largest <= 1.5)
-        )
-    else:
-        goal, holds = (">= 4", least["ratio"] >= 4) if strong else ("", None)
-        lines += [
-            Line(f"{inside}, strongest part, mean", mean["ratio"], "", "x"),
-            Line(f"{inside}, strongest part, least", least["ratio"], goal, "x", holds),
-        ]
-    goal, holds = ("> 0.5", least["taken_away"] > 0.5) if share == 1 else ("", None)
-    return [
-        *lines,
-        Line(f"{name}: taken away, strongest part, mean", mean["taken_away"], ""),
-        Line(f"{name}: taken away, strongest part, least", least["taken_away"], goal, "", holds),
-    ]
-
-
-def strongest(audit: Any, owner: str) -> dict[str, Any]:
-    """What the part of a class with the largest lean does."""
-    from core.trials.leaning import leaning
-
-    table = leaning(audit)
-    mine = table[(table["class_idx"] == audit.class_facts(owner).class_idx)]
-    ranked = mine[mine["kind"] == PART].sort_values("lean", ascending=False)
-    found: dict[str, Any] = ranked.iloc[0].to_dict()
-    return found
-
-
-def in_sticker(audit: Any, owner: str, *, drawn: bool) -> list[float]:
-    """Share of every part's region that is sticker, over the share of the picture that is.
-
-    Parameters
-    ----------
-    drawn : where a donor carries none, nothing of its region is sticker; otherwise what counts is
-        where the sticker would have been.
-    """
-    from core.trials.confirmed import in_view
-    from core.trials.encoder import mask_in_view
-    from core.trials.latent import donors_of
-
-    trial, arrays, ids = class_trial(audit, owner)
-    heats, size = trial.heats(arrays.candidates(PART), ids), audit.preprocess.input_size
-    found = []
-    for part in range(heats.shape[1]):
-        donors, regions = donors_of(heats[:, part])
-        inside, area = [], []
-        for name, region in zip([ids[i] for i in donors], regions, strict=True):
-            mask = mask_in_view(audit, name, "cue_mask")
-            mask = np.zeros(size, bool) if mask is None else mask
-            shown = not drawn or audit.images.loc[name, "cue"] == 1
-            pasted = in_view(region.reshape(heats.shape[2:]), size)
-            inside.append((pasted & mask).sum() / pasted.sum() if shown else 0.0)
-            area.append(mask.mean())
-        found.append(float(np.mean(inside) / np.mean(area)))
-    return found
-
-
-def class_trial(audit: Any, owner: str) -> tuple[Any, Any, list[str]]:
-    """The trial of a class, its arrays and its training images."""
-    from core.trials.leaning import Trial
-
-    trial, arrays = Trial(audit), audit.arrays_of(owner)
-    return trial, arrays, trial.training(arrays)
-
-
-def necessity(audit: Any, owner: str) -> dict[str, float]:
-    """Taken away beyond one part: several, the whole map, the sticker's places, its pixels."""
-    from core.explain.heatmaps import half_maximum
-    from core.trials.latent import Latent, taken_away
-    from core.trials.leaning import leaning
-
-    trial, arrays, ids = class_trial(audit, owner)
-    ground = replace(trial.ground(arrays, ids), fill=trial.fill(arrays))
-    own = [trial.pool_ids[i] for i in ground.own]
-    table = leaning(audit)
-    clear = table[(table["class_idx"] == arrays.class_idx) & (table["lean_low"] > 0)]
-    above = clear[clear["kind"] == PART]["component"].astype(int).tolist()
-    maps = parts_of(arrays.of_kind(PART)).maps_of(audit.store.stored_maps(own)[0 : len(own)])
-
-    def lost(regions: np.ndarray) -> Latent:
-        nothing = Latent(0.0, 0, 0, len(own))
-        return taken_away(nothing, ground, regions.reshape(len(own), -1))
-
-    union = np.array([np.any([half_maximum(m) for m in one[above]], axis=0) for one in maps])
-    whole = np.array([half_maximum(one.sum(axis=0)) for one in maps])
-    touched = np.stack([on_grid(audit, i, maps.shape[2:]) for i in own])
-    return {
-        "union": lost(union).taken_away,
-        "union_control": lost(union).taken_away_control,
-        "union_area": float(union.mean()),
-        "margin": lost(whole).taken_away,
-        "touched": lost(touched).taken_away,
-        "pixels": lost_in_pixels(audit, owner, own),
-    }
-
-
-def necessity_lines(name: str, found: pd.DataFrame) -> list[Line]:
-    """Means over the planted classes."""
-    words = {
-        "taken_away": "taken away, strongest part",
-        "union": "taken away, all its parts above the control",
-        "union_control": "the same, their regions moved",
-        "union_area": "area of their regions",
-        "margin": "taken away, half maximum of the margin's map",
-        "touched": "taken away, every place that the sticker touches",
-        "pixels": "lost once the sticker is not drawn, pixels",
-    }
-    mean = found.mean()
-    return [Line(f"{name}: {text}", mean[figure], "") for figure, text in words.items()]
-
-
-def on_grid(audit: Any, image_id: str, grid: tuple[int, int]) -> np.ndarray:
-    """Places (h, w) that the sticker touches."""
-    from core.trials.encoder import mask_in_view
-
-    mask = mask_in_view(audit, image_id, "cue_mask")
-    if mask is None:
-        return np.zeros(grid, bool)
-    h, w = (size // count for size, count in zip(mask.shape, grid, strict=True))
-    return np.asarray(mask.reshape(grid[0], h, grid[1], w).any(axis=(1, 3)))
-
-
-def lost_in_pixels(audit: Any, owner: str, image_ids: Sequence[str]) -> float:
-    """Share of these images, all right, that is lost where the photo has no sticker."""
-    from core.data.preprocess import apply
-    from core.trials.encoder import predictions_of
-
-    seen = []
-    for name in image_ids:
-        with Image.open(audit.root / audit.images.loc[name, "clean"]) as photo:
-            seen.append(apply(audit.preprocess, photo.convert("RGB")))
-    given = predictions_of(audit, audit.load_model(), seen)
-    return float((given != audit.class_facts(owner).class_idx).mean())
 
 
 # ------------------------------------------------------------------- what it costs

@@ -1,6 +1,6 @@
 """How far parts go along with a sticker that nobody drew: what chance alone does.
 
-The goal of :mod:`benchmarks.parts` for photos without a sticker is that no part's region has more
+The goal of :mod:`benchmarks.planted` for photos without a sticker is that no part's region has more
 than 1.5 times its area's share there. Here the places where it would have been are dealt out anew
 among a class's photos, which no part can know: the largest of all parts, by chance.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import PHOTOS, Line
-from benchmarks.parts import CLASSES, OWNER, QUICK, audited, class_trial, stickers
+from benchmarks.planted import CLASSES, OWNER, QUICK, REAL, audited, class_trial, manifest_of
 from core.candidates.part_kind import PART
 from core.types import BoolArray, FloatArray, IntArray
 
@@ -32,8 +32,8 @@ def run() -> list[Line]:
         raise SystemExit(f"this part needs photos at {PHOTOS}")
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        audit = audited(workspace, stickers(workspace.root, QUICK, OWNER, 0.0), "nobody")
-        every = [part for label in CLASSES[: QUICK.planted[0]] for part in of_class(audit, label)]
+        audit = audited(workspace, manifest_of(workspace.root, REAL, QUICK, OWNER, 0.0), "nobody")
+        every = [part for label in CLASSES[: QUICK[0]] for part in of_class(audit, label)]
     rng = np.random.default_rng(0)
     seen = max(ratio(regions, masks, donors) for regions, masks, donors in every)
     chance = np.array([max(dealt(part, rng) for part in every) for _ in range(DRAWS)])

@@ -15,18 +15,33 @@ TIMEOUT = 10.0
 
 
 def check_hub(architecture: str) -> None:
-    """Ask the hub for the weights once, because its own client retries for a minute."""
-    import huggingface_hub as hub
+    """:func:`ask_hub` for the weights of an architecture of timm."""
     import timm
 
     config = timm.models.get_pretrained_cfg(architecture)
     repository = config.hf_hub_id if config is not None and config.source != "url" else None
-    if not repository:
-        return
-    files = ("model.safetensors", "pytorch_model.bin")
+    if repository:
+        ask_hub(f"timm:{architecture}", repository, "model.safetensors", "pytorch_model.bin")
+
+
+def ask_hub(name: str, repository: str, *files: str) -> None:
+    """Ask the hub for a file once, because its own client retries for a minute.
+
+    Parameters
+    ----------
+    name : of the model.
+    files : asked for is the first, unless one of them was downloaded before.
+
+    Raises
+    ------
+    ModelError
+        If the hub cannot be reached or has no such repository.
+    """
+    import huggingface_hub as hub
+
     if any(isinstance(hub.try_to_load_from_cache(repository, file), str) for file in files):
         return
-    with downloading(f"timm:{architecture}"):
+    with downloading(name):
         try:
             hub.get_hf_file_metadata(hub.hf_hub_url(repository, files[0]), timeout=TIMEOUT)
         except hub.errors.EntryNotFoundError as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from core.models.architecture import Architecture, ModelSource, wordnet_ids
-from core.models.downloads import downloading
+from core.models.downloads import ask_hub, downloading
 from core.storage.guard import permitted
 from core.types import Preprocess
 
@@ -65,6 +65,8 @@ def load_hugging_face(place: str, pretrained: bool, num_outputs: int | None) -> 
         place = str(permitted(place))
     elif place.startswith(("/", ".", "~")):
         raise ModelError(f"hf:{place} is no folder: give one that save_pretrained wrote.")
+    else:
+        ask_hub(f"hf:{place}", place, "config.json")
     config = _config(place)
     network = _network(place, config, pretrained=pretrained)
     preprocess, notes = _preprocess(place, config)

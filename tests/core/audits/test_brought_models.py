@@ -14,6 +14,7 @@ from torch import nn
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
+from core.data.preprocess import apply
 from core.storage.workspace import Workspace
 
 
@@ -37,6 +38,27 @@ def test_an_encoder_without_a_classifier_gets_a_probe(tmp_path: Path, kind: str)
     assert audit.manifest.head.mode == "fit"
     assert [facts.label for facts in audit.classes] == ["green", "red"]
     assert audit.load_model().weights_hash == audit.manifest.parts.weights
+
+
+def test_an_encoder_as_of_dinov2_gets_a_probe(tmp_path: Path) -> None:
+    """Patches of 14 pixels, four registers, scaled layers, positions of another size; no head."""
+    torch.manual_seed(0)
+    kind = "vit_small_patch14_reg4_dinov2"
+    network = timm.create_model(kind, num_classes=0, img_size=56).eval()
+    audit = audited(tmp_path, f"timm:{kind}", network)
+    notes = "\n".join(audit.manifest.model.notes)
+    assert "56" in notes
+    assert audit.manifest.preprocess.input_size == (56, 56)
+    assert (audit.manifest.head.mode, audit.head.weight.shape) == ("fit", (2, 384))
+    image = audit.images.index[0]
+    seen = apply(audit.preprocess, Image.open(audit.path(image)).convert("RGB"))
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in (audit.preprocess.mean, audit.preprocess.std)
+    )
+    pixels = (torch.from_numpy(seen).permute(2, 0, 1) / 255 - mean) / std
+    with torch.inference_mode():
+        expected = network(pixels[None])
+    np.testing.assert_allclose(audit.features([image]), expected.numpy(), rtol=1e-3, atol=1e-3)
 
 
 def test_one_logit_is_the_second_of_two_classes(tmp_path: Path) -> None:

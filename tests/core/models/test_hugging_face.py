@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,57 @@ def test_it_is_audited_end_to_end(folder: Path, tmp_path: Path) -> None:
     audit = run_audit(request, Workspace(tmp_path / "w"))
     assert audit.manifest.head.mode == "keep"
     assert len(audit.classes) == 3
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A hub whose ``lab/tiny`` is the folder; what was asked for."""
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
+    from transformers.utils import hub as theirs
+
+    asked: list[str] = []
+
+    def download(repository: str, filename: str, **_: object) -> str:
+        assert repository == "lab/tiny"
+        asked.append(filename)
+        if not (folder / filename).exists():
+            raise EntryNotFoundError(f"no {filename}")
+        kept = tmp_path / "hub" / "models--lab--tiny"
+        copied, commit = kept / "snapshots" / ("0" * 40) / filename, kept / "refs" / "main"
+        for place in (copied, commit):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        commit.write_text("0" * 40)
+        shutil.copy(folder / filename, copied)
+        return str(copied)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    for module in (huggingface_hub, theirs):
+        monkeypatch.setattr(module, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: None)
+    return asked
+
+
+def test_a_name_on_the_hub_is_what_its_folder_is(folder: Path, hub: list[str]) -> None:
+    named, local = load_model("hf:lab/tiny"), load_model(f"hf:{folder}")
+    assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= set(hub)
+    assert (named.outputs, named.preprocess) == (local.outputs, local.preprocess)
+    one, other = (model.network.state_dict() for model in (named, local))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    (folder / "preprocessor_config.json").unlink()
+    assert load_model("hf:lab/tiny").preprocess.mean == (0.5,) * 3
+
+
+def test_without_a_network_a_name_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror("no network in tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    said = "The weights of hf:lab/none are not on this machine and could not be downloaded"
+    with pytest.raises(ModelError, match=said):
+        load_model("hf:lab/none")
 
 
 def test_weights_that_are_pickled_are_refused(folder: Path) -> None:
