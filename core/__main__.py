@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.commands import plugins
 from core.commands.parser import COMMANDS, add_commands, run
+from core.data.far_images import allow
 from core.errors import SpurioscopeError
 from core.storage.files import dumps
 from core.storage.workspace import Workspace
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with _terminated_like_interrupted():
+            allow(options.allow_images)
             workspace = Workspace.default(options.workspace, options.database, options.local)
             result, text = run(options, workspace)
     except SpurioscopeError as error:

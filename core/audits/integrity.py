@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from core.audits.audit_summary import Summary
 from core.data.decode import file_digest
+from core.data.far_images import UNKNOWN_FILE, states
 from core.errors import WorkspaceError
 from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, mapped, with_slices
 from core.storage import digests
@@ -55,9 +56,6 @@ STAGE = "Checking what is stored"
 
 ASIDE = ".damaged"
 """Ending of what is set aside since no run can compute it again."""
-
-UNKNOWN_FILE = (-1, 0)
-"""Size and time of an image that was changed since; the next plan looks at it again."""
 
 
 @dataclass
@@ -254,7 +252,7 @@ def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.Data
     rows, lengths = read_frames([shard.rows for shard in shards], ROW_COLUMNS)
     paths = table.frame.set_index("image_id")["path"].reindex(rows["image_id"]).fillna("")
     plan = pd.DataFrame({"image_id": rows["image_id"], "path": paths.to_numpy()})
-    stats = [file_state(table.root / name) for name in plan["path"]]
+    stats = states([table.root / name for name in plan["path"]])
     plan["bytes"], plan["modified"] = [s[0] for s in stats], [s[1] for s in stats]
     kept = np.concatenate([mapped(*shard) for shard in zip(shards, lengths, strict=True)])
     forms = [plan] if kept.all() or not kept.any() else [plan, plan.assign(**{KEPT: kept})]
@@ -268,12 +266,3 @@ def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.Data
     ]
     forms[-1].loc[changed, ["bytes", "modified"]] = UNKNOWN_FILE
     return forms[-1]
-
-
-def file_state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change of a file; (-1, 0) if it cannot be asked."""
-    try:
-        found = path.stat()
-    except OSError:
-        return UNKNOWN_FILE
-    return found.st_size, found.st_mtime_ns

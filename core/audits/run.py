@@ -24,11 +24,12 @@ from core.audits.arithmetic import choose_compute
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.head_outputs import matched, narrowed
-from core.audits.integrity import file_state, is_analysis, mend, remake_plans
+from core.audits.integrity import is_analysis, mend, remake_plans
 from core.audits.shard_work import ShardWork
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
+from core.data.far_images import states
 from core.data.levels import levels_of
 from core.data.open import open_data
 from core.data.regions import in_pixels, region_notes
@@ -435,7 +436,7 @@ def _unmapped(table: ImageTable, store: FeatureStore, size: int) -> list[str]:
 def plan_of(table: ImageTable, store: FeatureStore) -> pd.DataFrame:
     """The images that are not computed yet, or whose bytes changed since (PLAN_COLUMNS)."""
     rows = table.frame[["image_id", "path"]].copy()
-    stats = [file_state(table.root / path) for path in rows["path"]]
+    stats = states([table.root / path for path in rows["path"]])
     rows["bytes"], rows["modified"] = [s[0] for s in stats], [s[1] for s in stats]
     new = ~rows["image_id"].isin(store.planned.index)
     known = rows[~new]

@@ -59,6 +59,14 @@ def common_options() -> Parser:
         "without --database, tags (default: $SPURIOSCOPE_LOCAL)",
     )
     common.add_argument(
+        "--allow-images",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="let manifests name images below s3://BUCKET (gs://, az://, https://HOST); may be "
+        "given several times (default: $SPURIOSCOPE_IMAGES)",
+    )
+    common.add_argument(
         "--database",
         metavar="URL",
         help="where tags live, for a team (default: $SPURIOSCOPE_DATABASE, else a file of the "

@@ -8,8 +8,6 @@ written into the audit's folder and the pass runs as for any audit. The manifest
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,13 +31,13 @@ from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.documents import IMAGES
 from core.storage.files import (
     disk_errors,
+    link,
+    link_tree,
     locked,
-    make_folder,
     read_array,
     read_frame,
     remove,
     remove_unfinished,
-    temporary_beside,
     there,
     write_json,
 )
@@ -264,29 +262,6 @@ def _reuse(parent: Audit, folder: Path, manifest: Manifest, report: Reporter) ->
     table, rows = image_table(parent)
     analyse(Subject(manifest, table, rows, FeatureStore(folder)), None, report)
     set_state(folder, manifest, "finished")
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Hard links to every finished file below a folder."""
-    for path in sorted(source.rglob("*")):
-        inside = path.relative_to(source)
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            link(path, target / inside)
-
-
-def link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none; the file is never changed in place."""
-    with disk_errors(target):
-        make_folder(target.parent)
-        temporary = temporary_beside(target)
-        try:
-            try:
-                os.link(source, temporary)
-            except OSError:
-                shutil.copyfile(source, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)  # also where both names were one file already
 
 
 def _encode(

@@ -9,8 +9,8 @@ from core.audits.class_files import carry_direction
 from core.audits.other_kinds import asked, searched
 from core.candidates.linear_kinds import CARRIED, PCA
 from core.corrections.corrected import facts_of
-from core.corrections.derived import link_tree
 from core.statistics.intervals import correlation
+from core.storage.files import link_tree
 from core.tags.decisions import linear_piece, values_of
 from core.tags.entries import NewTag
 from core.tags.log import TagEvent, TagStore

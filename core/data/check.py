@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from core.data.decode import large_alone, read_image
+from core.data.decode import file_digest, large_alone, read_image
+from core.data.far_images import address_of, states
 from core.data.levels import in_bits, levels_of
 from core.data.regions import region_notes
 from core.errors import UnreadableImageError
@@ -93,7 +93,7 @@ def _decode(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, str], ..
 
 
 def _duplicates(root: Path, paths: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], bool]:
-    sizes = _grouped({path: _size(root / path) for path in paths[:SIZED]})
+    sizes = _grouped(_sizes(root, paths[:SIZED]))
     candidates = [path for group in sizes for path in group]
     digests = _grouped({path: _digest(root / path) for path in candidates[:HASHED]})
     complete = len(paths) <= SIZED and len(candidates) <= HASHED
@@ -109,15 +109,15 @@ def _grouped(keys: Mapping[str, object]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
+def _sizes(root: Path, paths: Sequence[str]) -> dict[str, int | None]:
+    found = states([root / path for path in paths])
+    return {path: size if size >= 0 else None for path, (size, _) in zip(paths, found, strict=True)}
 
 
-def _digest(path: Path) -> bytes | None:
+def _digest(path: Path) -> bytes | str | None:
     digest = blake2b(digest_size=16)
+    if address_of(path):
+        return file_digest(path) or None
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-import os
 import re
 import shutil
 import stat
@@ -22,6 +21,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.config import MAX_PIXELS
 from core.data.depth import Levels, eight_bits, is_deep
+from core.data.far_images import address_of, far_bytes, is_there, readable
 from core.data.optional_formats import opened_by_package
 from core.errors import UnreadableImageError
 
@@ -207,10 +207,10 @@ def upright_size(path: Path) -> tuple[int, int]:
     UnreadableImageError
         If there is none to read.
     """
-    if not os.path.isfile(path):
+    if not is_there(path):
         raise UnreadableImageError("the file does not exist")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(readable(path, MAX_BYTES), formats=FORMATS) as image:
             turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
             return (image.height, image.width) if turned else (image.width, image.height)
     except UnidentifiedImageError:
@@ -232,7 +232,10 @@ def copy_upright(source: Path, target: Path) -> None:
         If one that must be turned cannot be decoded.
     """
     if not _is_turned(source):
-        shutil.copyfile(source, target)
+        if address_of(source):
+            target.write_bytes(read_bytes(source))
+        else:
+            shutil.copyfile(source, target)
         return
     image, _ = read_upright(source)
     kept = {name: image.info[name] for name in ("icc_profile", "dpi") if name in image.info}
@@ -246,7 +249,7 @@ def copy_upright(source: Path, target: Path) -> None:
 def _is_turned(path: Path) -> bool:
     """Whether the metadata of an image say that it is to be turned or mirrored."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(readable(path, MAX_BYTES), formats=FORMATS) as image:
             return image.getexif().get(ORIENTATION, 1) in range(2, 9)
     except DECODER_ERRORS:
         return False
@@ -276,10 +279,10 @@ _large = threading.Lock()
 
 def _declared(path: Path) -> int:
     """Pixels that the header declares; 0 where there is none to read."""
-    if not os.path.isfile(path):  # opening a pipe would wait for its other end
+    if not is_there(path):  # opening a pipe would wait for its other end
         return 0
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(readable(path, MAX_BYTES), formats=FORMATS) as image:
             return image.width * image.height
     except DECODER_ERRORS:
         return 0
@@ -306,19 +309,23 @@ def read_bytes(path: Path) -> bytes:
         If it cannot be read, is empty, or too large for an image.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError("it is not a file")
-        if status.st_size > MAX_BYTES:
-            raise UnreadableImageError(
-                f"the file has {status.st_size:,} bytes, too many for an image"
-            )
-        data = path.read_bytes()
+        data = far_bytes(path, MAX_BYTES) if address_of(path) else _file_bytes(path)
     except (OSError, ValueError, MemoryError) as error:
         raise UnreadableImageError(_file_reason(error)) from error
     if not data:
         raise UnreadableImageError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise UnreadableImageError(f"the file has more than {MAX_BYTES:,} bytes")
     return data
+
+
+def _file_bytes(path: Path) -> bytes:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImageError("it is not a file")
+    if status.st_size > MAX_BYTES:
+        raise UnreadableImageError(f"the file has {status.st_size:,} bytes, too many for an image")
+    return path.read_bytes()
 
 
 def _file_reason(error: Exception) -> str:

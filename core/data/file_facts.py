@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from core.config import MAX_PIXELS
-from core.data.decode import DECODER_ERRORS, FORMATS
+from core.data.decode import DECODER_ERRORS, FORMATS, MAX_BYTES
+from core.data.far_images import readable
 from core.types import FloatArray
 
 MAKE, MODEL = 0x010F, 0x0110
@@ -50,8 +51,10 @@ def file_facts(path: Path) -> FileFacts:
     """The facts of a file; of one that is gone or damaged as many as there are. Thread-safe."""
     facts = UNKNOWN._replace(name_pattern=name_pattern(path.name))
     try:
-        facts = facts._replace(file_bytes=float(path.stat().st_size))
-        with Image.open(path, formats=FORMATS) as image:
+        content = readable(path, MAX_BYTES)
+        size = len(content.getvalue()) if isinstance(content, BytesIO) else path.stat().st_size
+        facts = facts._replace(file_bytes=float(size))
+        with Image.open(content, formats=FORMATS) as image:
             tables = getattr(image, "quantization", None)
             exif = image.getexif()
             facts = facts._replace(

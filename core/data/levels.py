@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
-from core.data.decode import DECODER_ERRORS, FORMATS, opened, read_bytes
+from core.data.decode import DECODER_ERRORS, FORMATS, MAX_BYTES, opened, read_bytes
 from core.data.depth import Levels, extremes, is_deep
+from core.data.far_images import readable
 from core.data.optional_formats import kind_of_file
 from core.errors import UnreadableImageError
 
@@ -58,7 +59,7 @@ def _deep_extremes(path: Path) -> Levels | None:
 def _may_be_deep(path: Path) -> bool:
     """Whether an image holds more than 8 bits, by its header; a package's own may always."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(readable(path, MAX_BYTES), formats=FORMATS) as image:
             return is_deep(image)
     except UnidentifiedImageError:
         return kind_of_file(read_bytes(path)) is not None

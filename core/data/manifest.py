@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.column_names import ALIASES, split_cells, with_our_names
+from core.data.far_images import address_of, is_there, require_all_allowed
 from core.data.parquet_pictures import picture_column, read_pictures
 from core.data.several_labels import (
     against_rest,
@@ -26,6 +27,7 @@ from core.data.several_labels import (
 from core.data.source import NAME, Asked, Source
 from core.data.table import BOX, MASKS, Listing, mask_columns, part_masks, some
 from core.errors import DataError
+from core.storage.bucket import is_address
 from core.storage.class_list import classes_beside
 from core.storage.spreadsheet import Form, form_of
 from core.types import TRAIN
@@ -243,6 +245,8 @@ def _relative_paths(frame: pd.DataFrame, base: Path) -> list[str]:
 
     def tidy(text: str) -> str:
         nonlocal turned
+        if is_address(text):
+            return text
         if "\\" in text and os.sep == "/" and not os.path.exists(base / text):
             text = text.replace("\\", "/")
             turned += 1
@@ -278,7 +282,8 @@ def _probe(file: Path, frame: pd.DataFrame, base: Path) -> list[str]:
         raise DataError(f"{file} has a header but no rows; add one row per image")
     step = max(1, len(frame) // PROBED)
     paths = frame["path"].iloc[::step]
-    lacking = [path for path in paths if not os.path.exists(base / path)]
+    require_all_allowed(frame["path"])
+    lacking = [path for path in paths if not _exists(base / path)]
     if len(lacking) == len(paths):
         raise DataError(
             f"{file}: no file such as {paths.iloc[0]} exists below {base}; paths start from the "
@@ -287,6 +292,10 @@ def _probe(file: Path, frame: pd.DataFrame, base: Path) -> list[str]:
     if not lacking:
         return []
     return [f"Of {len(paths)} files looked at, {len(lacking)} are not there: {some(lacking)}."]
+
+
+def _exists(path: Path) -> bool:
+    return is_there(path) if address_of(path) else os.path.exists(path)
 
 
 def save_manifest(frame: pd.DataFrame, file: Path) -> Path:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from core.data.far_images import require_all_allowed
 from core.data.manifest import SUFFIXES
 from core.data.source import NAME, SOURCES, Asked, Source, forms, named, taking
 from core.data.table import Listing, build_table, mask_columns
 from core.errors import DataError, InputError
+from core.storage.bucket import is_address
 from core.storage.guard import confined, permitted, permitted_files
 from core.types import ImageTable, Reporter, silent
 
@@ -52,7 +54,9 @@ def open_data(
         listing = _of_path(source, moved).read(Asked(source, workspace, {}, moved, report))
     laid = workspace / "data"
     ours = known or listing.root.is_relative_to(laid)
-    permitted_files(listing.root, _files(listing), own=laid if ours else None)
+    require_all_allowed(_files(listing))
+    local = (name for name in _files(listing) if not is_address(name))
+    permitted_files(listing.root, local, own=laid if ours else None)
     return build_table(listing, source=source, limit_per_class=limit_per_class)
 
 

@@ -102,6 +102,12 @@ class Bucket:
         _require_driver(scheme)
         return cls(scheme, place)
 
+    @classmethod
+    def for_images(cls, scheme: str, place: str) -> Bucket:
+        """A bucket, or a host, that images are read from; its driver has to be installed."""
+        _require_driver(scheme)
+        return cls(scheme, place)
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.place}"
 
@@ -115,7 +121,8 @@ class Bucket:
 
     def full(self, name: str) -> str:
         """An object as its driver calls it."""
-        return f"{self.place}/{name}" if name else self.place
+        full = f"{self.place}/{name}" if name else self.place
+        return f"{self.scheme}://{full}" if self.scheme.startswith("http") else full
 
     def every(self, under: str = "", *, deep: bool = True) -> dict[str, Version]:
         """The objects below a name, by what follows it.
@@ -198,6 +205,10 @@ class Bucket:
                 found = self.driver.cat_file(self.full(name), start=start, end=stop)
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                if "range" not in str(error).lower():
+                    raise
+                return b""  # where nothing is, no range of it can be had
         return bytes(found)
 
     def store(self, source: Path, name: str) -> Version:
@@ -208,6 +219,11 @@ class Bucket:
         if found is None:
             raise WorkspaceError(f"{self}/{name} was deleted at the moment it was written")
         return found
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object to another name, without it coming here."""
+        with self.said():
+            self.driver.cp_file(self.full(source), self.full(target))
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in one step."""
@@ -271,11 +287,12 @@ def in_parallel(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
 
 
 def _require_driver(scheme: str) -> None:
-    package = DRIVERS[scheme]
-    if importlib.util.find_spec(package or "fsspec") is None:
+    package = DRIVERS.get(scheme, "aiohttp")
+    if any(importlib.util.find_spec(name) is None for name in ("fsspec", package)):
+        extra = scheme if scheme in DRIVERS else "s3"
         raise InputError(
-            f"{scheme}:// needs the package {package}: pip install 'spurioscope[{scheme}]', or "
-            f"pip install {package}"
+            f"{scheme}:// needs the package {package}: pip install 'spurioscope[{extra}]', or "
+            f"pip install fsspec {package}"
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.errors import WorkspaceError
 from core.storage import digests, mirror
+from core.storage.bucket import in_parallel
 from core.storage.disk import (
     ELSEWHERE,
     disk_errors,
@@ -49,6 +50,8 @@ __all__ = [
     "disk_errors",
     "dumps",
     "is_locked",
+    "link",
+    "link_tree",
     "is_sealed",
     "locked",
     "make_folder",
@@ -179,6 +182,36 @@ def remove(path: Path) -> None:
             return
         digests.forget(path)
         path.unlink(missing_ok=True)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Hard links to every finished file below a folder; digests, which are believed, come last."""
+    paths = [path for path in sorted(source.rglob("*")) if _is_finished(path, source)]
+    last = [path for path in paths if path.name == digests.NAME]
+    for some in ([path for path in paths if path not in last], last):
+        in_parallel(lambda path: link(path, target / path.relative_to(source)), some)
+
+
+def _is_finished(path: Path, below: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+    return path.is_file() and not hidden
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none; the file is never changed in place."""
+    with disk_errors(target):
+        make_folder(target.parent)
+        if mirror.copied(source, target):
+            return
+        temporary = temporary_beside(target)
+        try:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)  # also where both names were one file already
 
 
 def set_aside(path: Path, name: str) -> None:

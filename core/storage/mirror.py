@@ -36,7 +36,7 @@ SMALL = 2**16
 FRESH = 15.0
 """Seconds for which this process takes what it saw of an audit for what there is."""
 
-SLACK = 1.0
+SLACK = 0.05
 """Seconds by which the clock of the disk may lag behind that of this process."""
 
 _mirrors: dict[str, Mirror] = {}
@@ -86,12 +86,13 @@ class Mirror:
         make_folder(self.audits)
         begun = time.time()
         names = self.bucket.folders(AUDITS)
-        in_parallel(lambda name: self._take(self.audits / name, deep=False), names)
+        there = in_parallel(lambda name: self._take(self.audits / name, deep=False), names)
+        kept = {name for name, found in zip(names, there, strict=True) if MANIFEST in found}
         for folder in self.audits.iterdir():
-            if folder.name not in names and not folder.name.startswith("."):
+            if folder.name not in kept and not folder.name.startswith("."):
                 self._let_go(folder, {}, begun)
 
-    def _take(self, folder: Path, *, deep: bool) -> None:
+    def _take(self, folder: Path, *, deep: bool) -> dict[str, Version]:
         """A file for every object below a folder, and none for those that are gone."""
         begun = time.time()
         found = self.bucket.every(self.name(folder), deep=deep)
@@ -101,6 +102,7 @@ class Mirror:
                 _place(folder / name, version, begun)
             if deep:
                 self._let_go(folder, believed, begun)
+        return believed
 
     def _let_go(self, folder: Path, found: Mapping[str, Version], begun: float) -> None:
         """Delete here what the bucket no longer has, and folders that nothing is left in."""
@@ -197,6 +199,14 @@ class Mirror:
             os.utime(temporary / DIGESTS, ns=(time.time_ns(), _stamp(version)))
         return True
 
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy an object to another name; what was read of it is not read again."""
+        name = self.name(target)
+        self.bucket.copy(self.name(source), name)
+        version = self.bucket.version(name)
+        if version is not None:
+            _place(target, version, time.time() + 2 * SLACK)
+
     def withdraw(self, path: Path) -> None:
         """Delete a file, or all that is below a folder, whose digests go first."""
         name = self.name(path)
@@ -263,6 +273,14 @@ def publish(temporary: Path, path: Path) -> None:
     """Store a complete file that is about to get its name."""
     if mirror := mirror_of(path):
         mirror.publish(temporary, path)
+
+
+def copied(source: Path, target: Path) -> bool:
+    """Copy a file within a bucket; False where it lies on the disk alone."""
+    mirror = mirror_of(target)
+    if mirror is not None:
+        mirror.copy(source, target)
+    return mirror is not None
 
 
 def publish_folder(temporary: Path, path: Path) -> bool:

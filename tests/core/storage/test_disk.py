@@ -17,10 +17,10 @@ import pytest
 from core.audits.export import write_features, write_table
 from core.audits.map import compute_map
 from core.audits.run import run_audit
-from core.corrections.derived import link
 from core.errors import WorkspaceError
 from core.storage import disk
 from core.storage import files as store
+from core.storage.files import link
 from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
 from tests.core.audits.test_run import content

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +18,18 @@ import core.storage.files
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
+from core.errors import InputError, WorkspaceError
 from core.storage import mirror
 from core.storage.bucket import DRIVERS, Bucket
-from core.storage.mirror import is_far
+from core.storage.files import (
+    read_array,
+    read_json,
+    remove,
+    replacing_folder,
+    write_array,
+    write_json,
+)
+from core.storage.mirror import SLACK, is_far
 from core.storage.workspace import Workspace
 from tests.conftest import draw_folder, tiny_request
 
@@ -142,3 +153,108 @@ def test_killed_at_any_write_it_is_resumed_elsewhere(
     mirror._mirrors.clear()
     again = run_audit(tiny_request(data), at(address, tmp_path / "two"))
     assert content(again.folder) == content(plain.folder)
+
+
+def test_a_shard_is_the_one_that_was_there_first_and_none_without_its_marker(
+    address: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run_audit(tiny_request(data), at(address, tmp_path / "one"))
+    two = Audit.open(at(address, tmp_path / "two"), "tiny")
+    stored, order = [], []
+    create = Bucket.create
+    monkeypatch.setattr(Bucket, "create", lambda *asked: order.append(asked[1]) or create(*asked))
+    store = Bucket.store
+    monkeypatch.setattr(Bucket, "store", lambda *asked: order.append(asked[2]) or store(*asked))
+    shard = one.files.shard("000", 77).folder
+    for audit, value in ((one, 1.0), (two, 2.0)):
+        with replacing_folder(audit.files.shard("000", 77).folder) as temporary:
+            write_array(temporary / "features.npy", np.full(4, value))
+        stored.append(read_array(audit.files.shard("000", 77).features))
+    assert np.array_equal(stored[0], stored[1])
+    assert [name.rpartition("/")[2] for name in order] == ["features.npy", "digests.json"]
+    mirror.mirror_of(shard).bucket.delete([f"audits/{one.id}/shards/000-00077/digests.json"])
+    three = Audit.open(at(address, tmp_path / "three"), "tiny")
+    assert not three.files.shard("000", 77).folder.exists()
+    mirror.refresh(shard)
+    assert [s.folder.name for s in three.files.every_shard()] == [
+        s.folder.name for s in one.files.every_shard() if s.number != 77
+    ]
+
+
+def test_what_another_machine_changed_is_seen_and_read_again(
+    address: str, data: Path, tmp_path: Path
+) -> None:
+    one, two = at(address, tmp_path / "one"), at(address, tmp_path / "two")
+    run_audit(tiny_request(data), one)
+    path, there = (Audit.open(w, "tiny").files.outcome("noise", "k") for w in (one, two))
+    write_json(path.with_suffix(".json"), {"n": 1})
+    time.sleep(2 * SLACK)
+    mirror.refresh(there)
+    assert read_json(there.with_suffix(".json")) == {"n": 1}
+    write_json(path.with_suffix(".json"), {"n": 22})
+    time.sleep(2 * SLACK)
+    mirror.refresh(there)
+    assert read_json(there.with_suffix(".json")) == {"n": 22}
+    remove(path.with_suffix(".json"))
+    time.sleep(2 * SLACK)
+    mirror.refresh(there)
+    assert not there.with_suffix(".json").exists()
+    one.delete("tiny")
+    time.sleep(2 * SLACK)
+    mirror.rooted_at(two.root).refresh(now=True)
+    assert two.manifests() == []
+    assert Bucket.of(address).every("audits") == {}
+
+
+def test_the_copies_keep_within_their_budget(address: str, data: Path, tmp_path: Path) -> None:
+    run_audit(tiny_request(data), at(address, tmp_path / "one"))
+    opened = Audit.open(at(address, tmp_path / "two"), "tiny")
+    large = [s.maps for s in opened.files.every_shard()]
+    held = mirror.rooted_at(tmp_path / "two")
+    first = read_array(large[0], mapped=True)
+    before = np.array(first)
+    held._held, held.budget = None, sum(p.stat().st_size for p, _ in held._here())
+    mirror.bring([large[1]])
+    assert is_far(large[0])
+    assert not is_far(large[1])
+    assert np.array_equal(first, before)  # who has it open keeps it
+    assert np.array_equal(read_array(large[0]), before)
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        (f"s3://{KEY}:{SECRET}@bucket/team", "credentials are given by the environment alone"),
+        ("ftp://bucket/team", "named by one of s3://, gs://, az://"),
+        ("s3://", "names no bucket"),
+        ("s3://bucket/../other", "names no bucket"),
+        ("gs://bucket/team", "pip install 'spurioscope\\[gs\\]'"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_repeated(
+    address: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gcsfs" else 1)
+    with pytest.raises(InputError, match=what) as error:
+        Workspace.default(address, local=tmp_path)
+    assert SECRET not in str(error.value)
+
+
+def test_the_local_folder_goes_with_one_bucket(
+    address: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPURIOSCOPE_LOCAL", raising=False)
+    with pytest.raises(WorkspaceError, match=r"without --database URL, tags.*give --local DIR"):
+        Workspace.default(address)
+    (tmp_path / "plain" / "audits").mkdir(parents=True)
+    with pytest.raises(WorkspaceError, match="holds audits of its own"):
+        Workspace.default(address, local=tmp_path / "plain")
+    at(address, tmp_path / "one")
+    with pytest.raises(WorkspaceError, match=f"holds audits of {address}"):
+        Workspace.default(f"{address}-2", local=tmp_path / "one")
+    mirror._mirrors.clear()
+    with pytest.raises(WorkspaceError, match=f"give --workspace {address} --local"):
+        Workspace(tmp_path / "one")
+    gone = address.replace("bucket", "gone")
+    with pytest.raises(WorkspaceError, match="there is no bucket memory://gone"):
+        Workspace.default(gone, local=tmp_path / "two")

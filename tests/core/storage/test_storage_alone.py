@@ -37,7 +37,6 @@ THEIRS = {
     "core/commands/reports.py": "the report that --out names",
     "core/corrections/audit_generator.py": "the images that --out names",
     "core/corrections/card.py": "the card beside an exported model",
-    "core/corrections/derived.py": "a hard link of a file of ours, copied where there are none",
     "core/corrections/package.py": "an exported model",
     "core/data/check.py": "images that a visitor points at",
     "core/data/copies.py": "images of a library, exported once, and the notes on them",
