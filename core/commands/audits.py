@@ -235,8 +235,8 @@ def list_audits(_: argparse.Namespace, workspace: Workspace, report: Reporter = 
         lines.append(f"{_list_line(manifest, summary)}{words}")
     hidden = workspace.unreadable()
     lines += [f"{audit}  {reason}" for audit, reason in hidden.items()]
-    empty = f"no audits in {workspace.root}; start with: python -m core demo"
-    result = {"workspace": str(workspace.root), "audits": rows, "unreadable": hidden}
+    empty = f"no audits in {workspace.place}; start with: python -m core demo"
+    result = {"workspace": workspace.place, "audits": rows, "unreadable": hidden}
     return Answer(result, "\n".join(lines) or empty)
 
 

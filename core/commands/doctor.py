@@ -31,6 +31,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     optional |= dict.fromkeys(("onnx", "onnxruntime"), "audit --runtime onnx, export-model")
     optional |= {"onnxscript": "export-model --format onnx"}
     optional |= {"mlflow": "log --to mlflow", "wandb": "log --to wandb"}
+    optional |= {"s3fs": "s3://", "gcsfs": "gs://", "adlfs": "az://"}
     missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}
     device = choose_device("auto")
     there = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())
@@ -42,7 +43,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         "bf16": supports_bf16(device),
         "cores": cores(),
         "memory_free_gib": round(psutil.virtual_memory().available / 2**30, 1),
-        "workspace": str(workspace.root),
+        "workspace": workspace.place,
         "disk_free_gib": round(shutil.disk_usage(there).free / 2**30, 1),
         "packaged_models": _packaged(),
         "missing_optional": missing,

@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.errors import WorkspaceError
-from core.storage import digests, mirror
+from core.storage import digests, disk, leases, mirror
 from core.storage.bucket import in_parallel
 from core.storage.disk import (
     ELSEWHERE,
     disk_errors,
-    is_locked,
     is_temporary,
-    locked,
     make_folder,
     remove_unfinished,
     replacing,
@@ -80,6 +78,24 @@ __all__ = [
 Value = TypeVar("Value", bound=JsonValue)
 
 MEND = "run the same audit or mitigate command again to mend it"
+
+
+@contextlib.contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Hold ``path`` for this process alone, whatever machines there are.
+
+    Raises
+    ------
+    WorkspaceError
+        With ``message`` if another process holds it.
+    """
+    with disk.locked(path, message), leases.alone(path, message):
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds ``path``; asking takes it from nobody."""
+    return disk.is_locked(path) or leases.is_held_elsewhere(path)
 
 
 @contextlib.contextmanager

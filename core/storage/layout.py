@@ -34,6 +34,9 @@ ON_DEMAND = (
 DIGESTS = "digests.json"
 """Digests of the files of a folder; written last, it says that they are whole."""
 
+ENGINE = ".engine"
+"""Folder of what those who compute an audit say to each other; gone when they are done."""
+
 PICTURES = "pictures"
 """Folder of what can be drawn again at any time."""
 

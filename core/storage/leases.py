@@ -6,23 +6,29 @@ of machines may be hours apart. One that is old enough has lapsed, and the next 
 next file of the same name; nothing is deleted or renamed, so that two that see it lapse at once
 never both hold it.
 
-A store of objects needs four things for this: to make an object only where there is none
-(``If-None-Match: *``), to write one, to list them with the times that the server set, and to
-delete them.
+In a bucket it is the server that decides who made an object (``If-None-Match: *``), and whose clock
+counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from core.errors import WorkspaceError
 from core.storage.disk import disk_errors, make_folder, temporary_beside
+from core.storage.layout import ENGINE
+from core.storage.mirror import mirror_of
 
 
 def make_alone(path: Path, content: bytes) -> bool:
     """Make a file where there is none, with its content; whether it was this call that made it."""
+    if (there := mirror_of(path)) and not there.bucket.create(there.name(path), content):
+        return False
     with disk_errors(path):
         make_folder(path.parent)
         try:
@@ -36,12 +42,23 @@ def make_alone(path: Path, content: bytes) -> bool:
 
 def renew(path: Path) -> None:
     """Make a file as new as the clock of its file system says that it is now."""
+    if there := mirror_of(path):
+        there.bucket.write(there.name(path), path.read_bytes())
     with disk_errors(path):
         os.utime(path)  # without a time: it is the file system that sets it
 
 
+def release(path: Path) -> None:
+    """Give a lease back."""
+    if there := mirror_of(path):
+        there.bucket.delete([there.name(path)])
+    path.unlink(missing_ok=True)
+
+
 def ages(folder: Path) -> dict[str, float]:
     """Seconds since every file of a folder was written or renewed, by the folder's own clock."""
+    if there := mirror_of(folder):
+        return there.ages(folder)
     probe = temporary_beside(folder / "clock")
     with disk_errors(folder):
         make_folder(folder)
@@ -88,3 +105,68 @@ def newest(folder: Path) -> dict[str, tuple[Lease, float]]:
         if lease.name not in found or found[lease.name][0].turn < lease.turn:
             found[lease.name] = (lease, age)
     return found
+
+
+LAPSE = 120.0
+"""Seconds without a sign of life after which what another machine holds counts as given up."""
+
+PULSE = 10.0
+"""Seconds between two signs of life."""
+
+
+def _locks(path: Path) -> Path:
+    return path.parent / ENGINE / "locks"
+
+
+def _other(path: Path, lease: Lease, age: float) -> bool:
+    """Whether a machine that may be alive, and is not this one, holds a lease."""
+    there, file = mirror_of(path), _locks(path) / lease.file_name
+    return there is not None and age < LAPSE and file.read_bytes() != there.token
+
+
+def is_held_elsewhere(path: Path) -> bool:
+    """Whether a process of another machine holds a lock of an audit in a bucket."""
+    found = newest(_locks(path)).get(path.name) if mirror_of(path) else None
+    return found is not None and _other(path, *found)
+
+
+@contextlib.contextmanager
+def alone(path: Path, message: str) -> Iterator[None]:
+    """Hold a lock among machines, too, where an audit lies in a bucket.
+
+    Whoever calls this holds it among the processes of this machine, so that what this machine left
+    is nobody's any more.
+
+    Raises
+    ------
+    WorkspaceError
+        With ``message`` if another machine holds it.
+    """
+    there = mirror_of(path)
+    if there is None:
+        yield
+        return
+    found = newest(_locks(path)).get(path.name)
+    if found is not None and _other(path, *found):
+        raise WorkspaceError(message)
+    own = _locks(path) / Lease(path.name, found[0].turn + 1 if found else 0).file_name
+    if not make_alone(own, there.token):
+        raise WorkspaceError(message)
+    if found is not None:
+        release(_locks(path) / found[0].file_name)
+    over = threading.Event()
+    pulse = threading.Thread(target=_live, args=(own, over), daemon=True)
+    pulse.start()
+    try:
+        with there.owned(path.parent):
+            yield
+    finally:
+        over.set()
+        pulse.join()
+        release(own)
+
+
+def _live(own: Path, over: threading.Event) -> None:
+    while not over.wait(PULSE):
+        with contextlib.suppress(OSError, WorkspaceError):  # the bucket may be back in time
+            renew(own)

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from core.config import MIRROR_BUDGET
+from core.errors import WorkspaceError
 from core.storage.bucket import Bucket, Version, in_parallel
 from core.storage.disk import disk_errors, is_temporary, make_folder, temporary_beside
-from core.storage.layout import DIGESTS, MANIFEST, PICTURES, SHARDS
+from core.storage.layout import DIGESTS, ENGINE, MANIFEST, PICTURES, SHARDS
 
 AUDITS = "audits"
 """The only folder of a workspace that is in the bucket."""
@@ -34,12 +37,14 @@ SMALL = 2**16
 """Bytes up to which files of an audit are fetched as soon as it is opened, many at a time."""
 
 FRESH = 15.0
-"""Seconds for which this process takes what it saw of an audit for what there is."""
+"""Seconds after which this process looks again, in the background, what there is of an audit."""
 
 SLACK = 0.05
 """Seconds by which the clock of the disk may lag behind that of this process."""
 
-_mirrors: dict[str, Mirror] = {}
+INHERITED = "SPURIOSCOPE_MIRRORS"
+"""Holds the mirrors of the process that started this one: its folder and its address, a line each.
+"""
 
 
 class Mirror:
@@ -54,9 +59,18 @@ class Mirror:
     def __init__(self, root: Path, bucket: Bucket, budget: int = MIRROR_BUDGET) -> None:
         self.root, self.bucket, self.budget = root, bucket, budget
         self.audits = root / AUDITS
+        self._own: set[str] = set()
         self._seen: dict[str, float] = {}
         self._held: int | None = None
         self._guard = threading.RLock()
+
+    @cached_property
+    def token(self) -> bytes:
+        """What tells this machine's folder from those of others."""
+        path = self.root / "machine"
+        with contextlib.suppress(FileExistsError), path.open("xb") as file:
+            file.write(secrets.token_hex(16).encode())
+        return path.read_bytes()
 
     def name(self, path: Path) -> str:
         """The object that a file is a copy of."""
@@ -69,11 +83,34 @@ class Mirror:
 
         Parameters
         ----------
-        now : even where that was seen a moment ago.
+        now : wait for it, whenever that was seen last; else only the first time.
         """
+        seen = self._seen.get(audit_id)
+        if now or seen is None:
+            self._see(audit_id)
+        elif time.monotonic() - seen > FRESH and audit_id not in self._own:
+            self._seen[audit_id] = time.monotonic()
+            threading.Thread(target=self._see_later, args=(audit_id,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def owned(self, folder: Path) -> Iterator[None]:
+        """See what there is of an audit, which then nobody but this process writes to."""
+        if folder.parent != self.audits:
+            yield
+            return
+        self.refresh(folder.name, now=True)
+        self._own.add(folder.name)
+        try:
+            yield
+        finally:
+            self._own.discard(folder.name)
+
+    def _see_later(self, audit_id: str) -> None:
+        with contextlib.suppress(WorkspaceError):  # what is here can be read all the same
+            self._see(audit_id)
+
+    def _see(self, audit_id: str) -> None:
         with self._guard:
-            if not now and time.monotonic() - self._seen.get(audit_id, -FRESH) < FRESH:
-                return
             if audit_id:
                 self._take(self.audits / audit_id, deep=True)
                 self._bring_small(self.audits / audit_id)
@@ -172,6 +209,31 @@ class Mirror:
         files = [path for path in self.audits.rglob("*") if _is_shared(path) and path.is_file()]
         return [(p, status) for p in files if (status := p.stat()).st_mtime_ns >= 0]
 
+    def ages(self, folder: Path) -> dict[str, float]:
+        """Seconds since every object of a folder was written, by the clock of the server.
+
+        They are here, too, as they are now.
+        """
+        name = self.name(folder)
+        probe = f"{name}/{temporary_beside(folder / 'clock').name}"
+        self.bucket.write(probe, b"")
+        now = self.bucket.version(probe)
+        self.bucket.delete([probe])
+        found = self.bucket.every(name, deep=False)
+        paths = [folder / each for each in found if not each.startswith(".")]
+        for path in paths:
+            _place(path, found[path.name], time.time() + 2 * SLACK)
+        self.bring(paths)
+        return {p.name: now.changed - found[p.name].changed for p in paths} if now else {}
+
+    def look(self, path: Path) -> None:
+        """See one file as it is now."""
+        version = self.bucket.version(self.name(path))
+        if version is None:
+            path.unlink(missing_ok=True)
+        else:
+            _place(path, version, time.time() + 2 * SLACK)
+
     # ------------------------------------------------------------------ what is written
 
     def publish(self, temporary: Path, path: Path) -> None:
@@ -221,11 +283,22 @@ class Mirror:
 # ---------------------------------------------------------------------- asked by storage
 
 
+def _inherited() -> dict[str, Mirror]:
+    lines = os.environ.get(INHERITED, "").splitlines()
+    pairs = [line.rpartition(" ") for line in lines]
+    return {root: Mirror(Path(root), Bucket(*at.split("://", 1))) for root, _, at in pairs}
+
+
+_mirrors: dict[str, Mirror] = _inherited()
+
+
 def attach(root: Path, bucket: Bucket, budget: int = MIRROR_BUDGET) -> Mirror:
     """The mirror of a bucket in a folder, known to this process from now on."""
     mirror = _mirrors.get(str(root))
     if mirror is None or mirror.bucket != bucket:
         mirror = _mirrors[str(root)] = Mirror(root, bucket, budget)
+        lines = [f"{at} {each.bucket}" for at, each in _mirrors.items()]
+        os.environ[INHERITED] = "\n".join(lines)
     return mirror
 
 
@@ -243,7 +316,8 @@ def mirror_of(path: Path) -> Mirror | None:
     for root, mirror in _mirrors.items():
         start, name = f"{root}{os.sep}{AUDITS}{os.sep}", str(path)
         if name.startswith(start):
-            return None if f"{os.sep}." in name[len(start) - 1 :] else mirror
+            inside = name[len(start) - 1 :].replace(f"{os.sep}{ENGINE}", os.sep)
+            return None if f"{os.sep}." in inside else mirror
     return None
 
 
@@ -289,6 +363,12 @@ def publish_folder(temporary: Path, path: Path) -> bool:
     return mirror is None or mirror.publish_folder(temporary, path)
 
 
+def look(path: Path) -> None:
+    """See a file as it is now, where other machines may have written or deleted it."""
+    if mirror := mirror_of(path):
+        mirror.look(path)
+
+
 def withdraw(path: Path) -> None:
     """Delete in the bucket what is about to be deleted here."""
     if mirror := mirror_of(path):
@@ -309,7 +389,8 @@ def _is_whole(name: str, found: Mapping[str, Version]) -> bool:
 def _is_shared(path: Path) -> bool:
     """Whether a file is one that the bucket has, too: no lock, no picture, nothing unfinished."""
     name = path.name
-    hidden = name.startswith(".") or name == "lock" or name.endswith(".lock")
+    live = ENGINE in path.parts[-4:-1]
+    hidden = live or name.startswith(".") or name == "lock" or name.endswith(".lock")
     return not hidden and not is_temporary(path.parent) and PICTURES not in path.parts[-4:-1]
 
 

@@ -32,10 +32,9 @@ def _load() -> None:
     from core.ui.frame import opened, shell
     from core.ui.overview import overview
 
-    audits = opened.finished_audits()
     # whatever is damaged is said on the page that needs it
     with contextlib.suppress(SpurioscopeError, OSError, ValueError):
-        if audits:
+        if audits := opened.finished_audits():
             overview.prepare(opened.open_audit(audits[0].id))
     if FIRST.wait(PATIENCE):
         time.sleep(1.0)  # its pictures are still being fetched

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 from streamlit.runtime.secrets import secrets_singleton
 
+from core.errors import SpurioscopeError
 from core.storage.guard import CONFINED, folders
 from core.storage.roles import role
 from core.storage.workspace import Workspace
@@ -193,8 +194,21 @@ async def announced(_: Any) -> AsyncIterator[None]:
     address = "localhost" if _address() in {*WILDCARDS, "localhost"} else _address()
     base = str(config.get_option("server.baseUrlPath") or "").strip("/")
     url = f"http://{address}:{config.get_option('server.port')}/{base}"
-    say(f"Spurioscope at {url} (workspace {Workspace.default().root}): {sentence()}.")
+    try:
+        workspace = Workspace.default()
+    except SpurioscopeError as error:  # before anybody has opened a page
+        say(f"cannot start: {error}")
+        raise SystemExit(error.exit_code) from None
+    say(f"Spurioscope at {url} (workspace {workspace.place}): {sentence()}.{kept(workspace)}")
     yield
+
+
+def kept(workspace: Workspace) -> str:
+    """Where tags are kept that cannot be in the bucket of a workspace; empty without one."""
+    if workspace.place == str(workspace.root):
+        return ""
+    tags = "in the database" if workspace.database else f"in {workspace.root}, on this machine only"
+    return f" Tags are kept {tags}; jobs and copies of what is read in {workspace.root}."
 
 
 def say(line: str) -> None:

@@ -19,9 +19,12 @@ from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError, WorkspaceError
-from core.storage import mirror
-from core.storage.bucket import DRIVERS, Bucket
+from core.storage import leases, mirror
+from core.storage.bucket import DRIVERS, Bucket, Version
 from core.storage.files import (
+    is_locked,
+    link_tree,
+    locked,
     read_array,
     read_json,
     remove,
@@ -41,6 +44,7 @@ KEY = "AKIAPLANTED77"
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mirror of another test, shards of four images, and no waiting for the disk."""
     monkeypatch.setattr(mirror, "_mirrors", {})
+    monkeypatch.setenv(mirror.INHERITED, "")
     for module in (core.storage.disk, core.storage.files, core.features.shards):
         monkeypatch.setattr(module, "sync", lambda path: None)
     monkeypatch.setattr(core.features.shards, "SHARD_SIZE", 4)
@@ -258,3 +262,78 @@ def test_the_local_folder_goes_with_one_bucket(
     gone = address.replace("bucket", "gone")
     with pytest.raises(WorkspaceError, match="there is no bucket memory://gone"):
         Workspace.default(gone, local=tmp_path / "two")
+
+
+def test_two_clusters_do_not_compute_one_audit(
+    address: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their clocks say; what a machine left that died lapses, or is its own again."""
+    one, two = at(address, tmp_path / "one"), at(address, tmp_path / "two")
+    audit = run_audit(tiny_request(data), one)
+    there = two.files(audit.id)
+    with locked(audit.files.lock, "busy"):
+        assert is_locked(there.lock)
+        with pytest.raises(WorkspaceError, match="is being computed by another process"):
+            run_audit(tiny_request(data), two)
+    assert not is_locked(there.lock)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "release", lambda path: None)
+        with locked(audit.files.lock, "busy"):
+            pass  # and it dies without giving it back
+    assert is_locked(there.lock)
+    with locked(audit.files.lock, "busy"):
+        assert is_locked(there.lock)
+    monkeypatch.setattr(leases, "LAPSE", 0.0)
+    with locked(there.lock, "busy"):
+        pass
+    assert not any("locks" in name for name in one._mirror.bucket.every("audits"))
+
+
+def test_a_process_that_is_started_knows_the_mirrors(address: str, tmp_path: Path) -> None:
+    at(address, tmp_path / "one")
+    held = mirror._inherited()[str(tmp_path / "one")]
+    assert (held.root, str(held.bucket)) == (tmp_path / "one", address)
+
+
+def test_a_bucket_that_vanishes_is_a_sentence_and_loses_nothing(
+    address: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is here is read all the same; a pass that was stopped goes on afterwards."""
+    one, store, left = at(address, tmp_path / "one"), Bucket.store, [30]
+
+    def unplugged(self: Bucket, source: Path, name: str) -> Version:
+        left[0] -= 1
+        with self.said():
+            if left[0] < 0:
+                raise ConnectionError(f"{SECRET}: no route to host")
+        return store(self, source, name)
+
+    monkeypatch.setattr(Bucket, "store", unplugged)
+    with pytest.raises(WorkspaceError, match=r"cannot be reached \(ConnectionError\)") as error:
+        run_audit(tiny_request(data), one)
+    assert SECRET not in str(error.value)
+    monkeypatch.setattr(Bucket, "store", store)
+    plain = run_audit(tiny_request(data), Workspace(tmp_path / "plain"))
+    audit = run_audit(tiny_request(data), one)
+    assert content(audit.folder) == content(plain.folder)
+    monkeypatch.setattr(Bucket, "driver", property(lambda self: 1 / 0))
+    monkeypatch.setattr(mirror, "FRESH", 0.0)
+    assert [m.name for m in one.manifests()] == ["tiny"]
+    assert len(Audit.open(one, "tiny").classes) == len(plain.classes)
+
+
+def test_a_derived_audit_is_copied_within_the_bucket(
+    address: str, data: Path, tmp_path: Path
+) -> None:
+    audit = run_audit(tiny_request(data), at(address, tmp_path / "one"))
+    two = Audit.open(at(address, tmp_path / "two"), "tiny")
+    other = two.folder.with_name("ffff")
+    link_tree(two.files.shards, other / "shards")
+    shards = [s.folder.name for s in audit.files.every_shard()]
+    copied = sorted((other / "shards").iterdir())
+    assert [path.name for path in copied] == shards
+    assert is_far(copied[0] / "maps.npy")
+    assert is_far(two.files.every_shard()[0].maps)  # and nothing came here for it
+    assert np.array_equal(
+        read_array(copied[0] / "features.npy"), read_array(audit.files.every_shard()[0].features)
+    )
