@@ -24,6 +24,7 @@ from core.models.linear import Head, head_key, read_head
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import (
     damaged,
+    here,
     read_array,
     read_bytes,
     read_frame,
@@ -260,7 +261,7 @@ class Audit:
             If the audit holds no such image.
         """
         if files := self._uploaded(image_id):
-            return files.image
+            return here(files.image)
         if image_id not in self.images.index:
             raise InputError(f"audit {self.name!r} holds no image {image_id!r}")
         return self.root / str(self.images.at[image_id, "path"])

@@ -14,6 +14,7 @@ from core.features.shards import FeatureStore, Shard
 from core.jobs.work import Advanced, Order
 from core.storage.audit_manifest import Compute, Manifest
 from core.storage.digests import digest_of
+from core.storage.files import here
 from core.storage.layout import AuditFiles
 from core.storage.workspace import fingerprint, read_manifest
 
@@ -137,7 +138,7 @@ def network_of(folder: Path, manifest: Manifest) -> Model:
     from core.models.load import load_model
 
     facts, own = manifest.model, manifest.preprocess
-    checkpoint = folder / facts.checkpoint if facts.checkpoint else None
+    checkpoint = here(folder / facts.checkpoint) if facts.checkpoint else None
     model = load_model(facts.name, checkpoint=checkpoint, reading=manifest.reading)
     if model.weights_hash != (facts.weights or manifest.parts.weights):
         raise WorkspaceError(

@@ -11,9 +11,10 @@ from core.errors import WorkspaceError
 from core.jobs.engine import PAUSE
 from core.jobs.sharing import Sharing
 from core.jobs.work import Advanced, Order, missing
-from core.storage.files import read_value
+from core.storage.files import read_value, seen
 from core.storage.layout import AuditFiles
 from core.storage.leases import ages
+from core.storage.mirror import refresh
 
 
 def serve(
@@ -49,6 +50,7 @@ def serve(
             continue
         if sharing is None or sharing.order != order:
             _require_threads(order, threads, folder)
+            refresh(files.manifest)
             sharing = Sharing(files.engine, order.work(folder, decoding), order, goes_on)
         here = sharing.compute(advanced)
         computed += here
@@ -65,7 +67,7 @@ def serve(
 
 def _goes_on(files: AuditFiles, parent: int | None) -> Callable[[], bool]:
     """Whether there is still somebody who wants the work done."""
-    return lambda: files.engine.order.exists() and parent in (None, os.getppid())
+    return lambda: seen(files.engine.order) and parent in (None, os.getppid())
 
 
 def _order(files: AuditFiles) -> Order | None:

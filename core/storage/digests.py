@@ -53,6 +53,7 @@ class Digest(NamedTuple):
 
 def digest_of(path: Path) -> Digest:
     """Read a whole file."""
+    mirror.bring([path])
     whole, size, start = _hash(b""), 0, ""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

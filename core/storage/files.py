@@ -47,6 +47,7 @@ __all__ = [
     "damaged",
     "disk_errors",
     "dumps",
+    "here",
     "is_locked",
     "link",
     "link_tree",
@@ -65,6 +66,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "seal_folder",
+    "seen",
     "set_aside",
     "sync",
     "temporary_beside",
@@ -123,7 +125,19 @@ def replacing_folder(path: Path, *, sealed: bool = False) -> Iterator[Path]:
 
 def is_sealed(folder: Path) -> bool:
     """Whether a folder holds digests of its files, which are written after all of them."""
-    return (folder / digests.NAME).exists()
+    return (folder / digests.NAME).exists() or mirror.is_sealed(folder)
+
+
+def here(path: Path) -> Path:
+    """A file that another library opens by its path, where it is only in a bucket so far, too."""
+    mirror.bring([path])
+    return path
+
+
+def seen(path: Path) -> bool:
+    """Whether a file is there at this moment, where another machine may write or delete it."""
+    mirror.look(path)
+    return path.exists()
 
 
 def seal_folder(temporary: Path, path: Path) -> None:

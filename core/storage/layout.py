@@ -204,7 +204,7 @@ class AuditFiles(Files):
     lock = Inside("lock", Path)
     """Held while the audit is computed."""
     head = Inside(HEAD, HeadFiles)
-    engine = Inside(".engine", EngineFiles)
+    engine = Inside(ENGINE, EngineFiles)
     plans = Inside(PLAN, Path)
     shards = Inside(SHARDS, Path)
     classes = Inside(CLASSES, Path)

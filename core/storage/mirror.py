@@ -39,6 +39,9 @@ SMALL = 2**16
 FRESH = 15.0
 """Seconds after which this process looks again, in the background, what there is of an audit."""
 
+LOOK = 2.0
+"""Seconds for which this process takes what it saw of the shards of others for what there is."""
+
 SLACK = 0.05
 """Seconds by which the clock of the disk may lag behind that of this process."""
 
@@ -62,6 +65,8 @@ class Mirror:
         self._own: set[str] = set()
         self._seen: dict[str, float] = {}
         self._held: int | None = None
+        self._markers: dict[Path, tuple[float, dict[str, Version]]] = {}
+        """What was seen below folders of shards, and until when that counts."""
         self._guard = threading.RLock()
 
     @cached_property
@@ -226,6 +231,26 @@ class Mirror:
         self.bring(paths)
         return {p.name: now.changed - found[p.name].changed for p in paths} if now else {}
 
+    def sealed(self, folder: Path) -> bool:
+        """Whether the bucket has the digests of a folder, which is here, too, then.
+
+        The folder around it is listed, since others of it are asked for at the same time.
+        """
+        around = folder.parent
+        with self._guard:
+            seen, found = self._markers.get(around, (0.0, {}))
+            if time.monotonic() > seen:
+                begun = time.monotonic()
+                found = self.bucket.every(self.name(around))
+                took = time.monotonic() - begun
+                self._markers[around] = (begun + took + max(LOOK, 5 * took), found)
+        if f"{folder.name}/{DIGESTS}" not in found:
+            return False
+        for name, version in found.items():
+            if name.startswith(f"{folder.name}/"):
+                _place(around / name, version, time.time())
+        return True
+
     def look(self, path: Path) -> None:
         """See one file as it is now."""
         version = self.bucket.version(self.name(path))
@@ -272,6 +297,7 @@ class Mirror:
     def withdraw(self, path: Path) -> None:
         """Delete a file, or all that is below a folder, whose digests go first."""
         name = self.name(path)
+        self._markers.clear()
         below = [f"{name}/{inside}" for inside in self.bucket.every(name)]
         believed = [inside for inside in below if inside.endswith((f"/{DIGESTS}", f"/{MANIFEST}"))]
         self.bucket.delete(believed)
@@ -361,6 +387,12 @@ def publish_folder(temporary: Path, path: Path) -> bool:
     """Store a complete folder that is about to get its name; False where another was first."""
     mirror = mirror_of(path)
     return mirror is None or mirror.publish_folder(temporary, path)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the bucket has the digests of a folder."""
+    mirror = mirror_of(folder)
+    return mirror is not None and mirror.sealed(folder)
 
 
 def look(path: Path) -> None:

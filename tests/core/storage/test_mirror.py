@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError, WorkspaceError
+from core.jobs.engine import ENGINES, Crowd, EngineKind
+from core.jobs.work import Order, Work
+from core.jobs.worker import serve
 from core.storage import leases, mirror
 from core.storage.bucket import DRIVERS, Bucket, Version
 from core.storage.files import (
@@ -351,3 +355,33 @@ def test_a_derived_audit_is_copied_within_the_bucket(
     assert is_far(copied[0] / "maps.npy")
     assert is_far(opened.files.every_shard()[0].maps)  # and nothing came here for it
     assert np.array_equal(read_array(copied[0] / "maps.npy"), read_array(shards[0].maps))
+
+
+def test_another_machine_computes_the_shards(
+    address: str, data: Path, plain: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked, takes leases and is seen to be done through the bucket alone."""
+    one, two = at(address, tmp_path / "one"), at(address, tmp_path / "two")
+    computed: list[int] = []
+
+    class Elsewhere(Crowd):
+        def begin(self, work: Work, order: Order) -> None:
+            folder = two.folder(work.folder.name)
+            self.worker = threading.Thread(
+                target=lambda: computed.append(serve(folder, advanced=int, wait=30.0))
+            )
+            self.worker.start()
+
+        def look(self, left: int) -> None:
+            assert self.worker.is_alive() or computed
+
+        def end(self) -> None:
+            self.worker.join()
+
+    kind = EngineKind("elsewhere", "", lambda _: Elsewhere())
+    monkeypatch.setattr(ENGINES, "_found", {**ENGINES, "elsewhere": kind})
+    monkeypatch.setattr(mirror, "LOOK", 0.2)
+    audit = run_audit(tiny_request(data, engine="elsewhere"), one)
+    assert computed == [len(plain.store.shards)]
+    assert content(audit.folder) == content(plain.folder)
+    assert not any(".engine" in name for name in one._mirror.bucket.every("audits"))
