@@ -27,8 +27,8 @@ from core.storage.mirror import mirror_of
 
 def make_alone(path: Path, content: bytes) -> bool:
     """Make a file where there is none, with its content; whether it was this call that made it."""
-    if (there := mirror_of(path)) and not there.bucket.create(there.name(path), content):
-        return False
+    if there := mirror_of(path):
+        return there.bucket.create(there.name(path), content) and there.look(path)
     with disk_errors(path):
         make_folder(path.parent)
         try:

@@ -229,6 +229,8 @@ class Mirror:
         for path in paths:
             _place(path, found[path.name], time.time() + 2 * SLACK)
         self.bring(paths)
+        for path in set(folder.glob("[!.]*")) - set(paths):
+            path.unlink(missing_ok=True)
         return {p.name: now.changed - found[p.name].changed for p in paths} if now else {}
 
     def sealed(self, folder: Path) -> bool:
@@ -251,13 +253,15 @@ class Mirror:
                 _place(around / name, version, time.time())
         return True
 
-    def look(self, path: Path) -> None:
-        """See one file as it is now."""
+    def look(self, path: Path) -> bool:
+        """See one file as it is now; whether there is one."""
         version = self.bucket.version(self.name(path))
         if version is None:
             path.unlink(missing_ok=True)
-        else:
-            _place(path, version, time.time() + 2 * SLACK)
+            return False
+        _place(path, version, time.time() + 2 * SLACK)
+        self.bring([path])
+        return True
 
     # ------------------------------------------------------------------ what is written
 
