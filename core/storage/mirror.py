@@ -229,7 +229,7 @@ class Mirror:
         for path in paths:
             _place(path, found[path.name], time.time() + 2 * SLACK)
         self.bring(paths)
-        for path in set(folder.glob("[!.]*")) - set(paths):
+        for path in set(filter(Path.is_file, folder.glob("[!.]*"))) - set(paths):
             path.unlink(missing_ok=True)
         return {p.name: now.changed - found[p.name].changed for p in paths} if now else {}
 
