@@ -28,11 +28,11 @@ def photos_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     monkeypatch.delenv(ALLOWED, raising=False)
     memory = fsspec.filesystem("memory", use_listings_cache=False)
     data = draw_folder(tmp_path / "data", np.random.default_rng(0))
-    memory.put(str(data), "/photos/", recursive=True)
-    rows = [
-        (f"memory://photos/data/{path.relative_to(data).as_posix()}", path.parent.name)
-        for path in sorted(data.rglob("*.png"))
-    ]
+    rows = []
+    for path in sorted(path for path in data.rglob("*") if path.is_file()):
+        name = f"photos/data/{path.relative_to(data).as_posix()}"
+        memory.pipe_file(f"/{name}", path.read_bytes())
+        rows.append((f"memory://{name}", path.parent.name))
     pd.DataFrame(rows, columns=["path", "label"]).to_csv(tmp_path / "far.csv", index=False)
     yield data
     memory.rm("/photos", recursive=True)
