@@ -70,7 +70,7 @@ def test_a_link_falls_back_to_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refused(*_: Any) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr("core.corrections.derived.os.link", refused)
+    monkeypatch.setattr("core.storage.files.os.link", refused)
     (tmp_path / "a").write_text("words")
     link(tmp_path / "a", tmp_path / "b" / "c")
     assert (tmp_path / "b" / "c").read_text() == "words"
