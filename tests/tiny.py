@@ -75,21 +75,27 @@ def load_tiny(name: str = "tiny:net") -> Model:
     return Model(name, TinyNet(), HALF)
 
 
-def main(arguments: list[str], pause: float = 0.0) -> int:
+def main(arguments: list[str], pause: float | None = 0.0) -> int:
     """The command line with the tiny model, small shards and an encoder that pauses."""
     import core.audits.analysis
     import core.features.shards
     from core.__main__ import main as command_line
 
     core.audits.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
+    slowly(pause)
+    return command_line(arguments)
+
+
+def slowly(pause: float | None = None) -> None:
+    """Have an encoder pause before every batch, seconds; by default ``$TINY_PAUSE``."""
+    seconds = float(os.environ.get("TINY_PAUSE", "0")) if pause is None else pause
     encode = Model.encode
 
     def slow(self, batch):
-        time.sleep(pause)
+        time.sleep(seconds)
         return encode(self, batch)
 
     Model.encode = slow
-    return command_line(arguments)
 
 
 def serve() -> None:
@@ -116,5 +122,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    pauses = float(os.environ.get("TINY_PAUSE", "0"))
-    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:], pauses))
+    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:], None))

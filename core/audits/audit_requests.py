@@ -101,13 +101,14 @@ class AuditRequest(Request, ReadingOptions):
     batch_size: int | None = option(None, type=int, metavar="N")
     engine: str = option(
         "local",
-        "who computes: local (this process), or processes (several, which further machines join "
-        "by the command work)",
+        "who computes: local (this process), processes (several, which further machines join by "
+        "the command work), or ray",
         metavar="NAME",
     )
     workers: int | None = option(
         None, "decoding threads; of other engines the workers", type=int, metavar="N"
     )
+    address: str | None = option(None, "of a cluster of Ray (default: one is started here)")
     threads: int | None = option(
         None,
         "threads of a worker's forward passes; others round otherwise, so an audit keeps its own",
@@ -189,8 +190,18 @@ class AuditRequest(Request, ReadingOptions):
         )
 
     def started_engine(self) -> Engine:
-        """Who computes what is missing; it is to be closed."""
-        return ENGINES[self.engine].start(Starting(self.workers))
+        """Who computes what is missing; it is to be closed.
+
+        Raises
+        ------
+        InputError
+            If it takes no address.
+        """
+        if self.address is not None and self.engine != "ray":
+            raise InputError(
+                f"--address {self.address}: only --engine ray has clusters; leave it out"
+            )
+        return ENGINES[self.engine].start(Starting(self.workers, self.address))
 
     @property
     def decoding_threads(self) -> int | None:

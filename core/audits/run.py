@@ -25,7 +25,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.head_outputs import matched, narrowed
 from core.audits.integrity import is_analysis, mend, remake_plans
-from core.audits.shard_work import ShardWork
+from core.audits.shard_work import ShardWork, compute_shards
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
 from core.data.decode import file_digest
@@ -87,6 +87,7 @@ def run_audit(
         audit is being computed by another process, or the disk is full.
     """
     workspace.require_writable()
+    by = request.started_engine()
     report(Progress("Reading the list of images", 0, 0))
     table = _open_table(request, workspace, report)
     from core.models.device import threads
@@ -99,7 +100,7 @@ def run_audit(
             f"audit {manifest.name!r} is being computed by another process; watch or cancel it on "
             "the page New audit, or wait"
         )
-        with locked(files.lock, busy), closing(request.started_engine()) as engine:
+        with locked(files.lock, busy), closing(by) as engine:
             named = workspace.named(manifest.name)
             if named is not None and named.id != manifest.id:
                 raise WorkspaceError(busy)  # another process began it since we looked
@@ -320,8 +321,7 @@ def compute(
         keeps = _keeps_all(store, size)
         by = manifest.compute
         work = ShardWork(folder, store, table.root, model, by, keeps, workers)
-        (engine or Local()).run(work, report)
-        store.forget_rows()
+        compute_shards(work, engine or Local(), report)
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
         keep_maps(model, table.root, store, unmapped, **how)
     keep_properties(table.root, store, model.preprocess, workers=how["workers"], report=report)

@@ -15,7 +15,7 @@ from core.audits.evaluation_set import EvaluationSet, SetFacts, evaluation_sets
 from core.audits.integrity import mend, remake_plans
 from core.audits.run import joined, plan_of, with_free_names
 from core.audits.set_labels import Meant, better_read, meant, outputs_of, refuse_strangers
-from core.audits.shard_work import ShardWork
+from core.audits.shard_work import ShardWork, compute_shards
 from core.data.named_sets import KnownSet, known_set, restricted_as
 from core.data.open import canonical, open_data
 from core.data.table import some
@@ -160,8 +160,7 @@ def _computed(
     if store.missing:
         require(compute, audit.name)
         work = ShardWork(audit.folder, store, table.root, model, compute, False, workers)
-        engine.run(work, report)
-        store.forget_rows()
+        compute_shards(work, engine, report)
     return store
 
 

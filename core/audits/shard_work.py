@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from core.errors import WorkspaceError
 from core.features.extract import cores, extract
 from core.features.shards import FeatureStore, Shard
+from core.jobs.engine import Engine
 from core.jobs.work import Advanced, Order
 from core.storage.audit_manifest import Compute, Manifest
 from core.storage.digests import digest_of
-from core.storage.files import here
+from core.storage.files import here, remove_unfinished
 from core.storage.layout import AuditFiles
 from core.storage.workspace import fingerprint, read_manifest
+from core.types import Reporter
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -88,6 +90,13 @@ class ShardWork:
         }
         place = f"{__name__}:{ordered.__name__}"
         return Order(place, details, self.compute_by.threads, version("torch"))
+
+
+def compute_shards(work: ShardWork, engine: Engine, report: Reporter) -> None:
+    """Have an engine compute what is missing, and take away what workers that died left."""
+    engine.run(work, report)
+    remove_unfinished(work.store.files.shards)
+    work.store.forget_rows()
 
 
 def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:

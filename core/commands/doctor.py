@@ -32,6 +32,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
     optional |= {"onnxscript": "export-model --format onnx"}
     optional |= {"mlflow": "log --to mlflow", "wandb": "log --to wandb"}
     optional |= {"s3fs": "s3://", "gcsfs": "gs://", "adlfs": "az://"}
+    optional |= {"ray": "audit --engine ray"}
     missing = {n: use for n, use in optional.items() if util.find_spec(n) is None}
     device = choose_device("auto")
     there = next(p for p in (workspace.root, *workspace.root.parents) if p.exists())

@@ -155,5 +155,6 @@ ENGINES: Registry[EngineKind] = Registry(
     [
         "core.jobs.engine:LOCAL",
         "core.jobs.processes:PROCESSES",
+        "core.jobs.ray_engine:RAY",
     ],
 )

@@ -26,7 +26,7 @@ from core.storage.leases import Lease, make_alone, newest, renew
 PULSE = 1 / 12
 """Share of the time after which a lease lapses that passes between two signs of life."""
 
-LOSSES = 5
+LOSSES = 8
 """Times that a unit may be lost with its worker before it is given up: it takes them along."""
 
 
@@ -68,12 +68,13 @@ def _lives(pid: int) -> bool:
 
 def held(files: EngineFiles, lapse: float) -> bool:
     """Whether anybody who may be alive holds a unit."""
-    return any(not _is_free(files.leases, *each, lapse) for each in newest(files.leases).values())
+    known = newest(files.leases) if files.leases.exists() else {}
+    return any(not _is_free(files.leases, *each, lapse) for each in known.values())
 
 
 def forget_leases(files: EngineFiles, lapse: float) -> None:
     """Begin afresh, unless somebody may still be computing."""
-    if files.leases.exists() and not held(files, lapse):
+    if not held(files, lapse):
         remove(files.leases)
 
 

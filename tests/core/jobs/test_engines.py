@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from core.audits.run import run_audit
-from core.jobs import processes
+from core.jobs import processes, ray_engine
+from core.storage.leases import newest
 from core.storage.workspace import Workspace
 from core.types import Progress
-from tests.conftest import tiny_request
+from tests.conftest import ROOT, tiny_request
 from tests.core.audits.test_run import content
 
 
@@ -52,6 +57,58 @@ class Kills:
         if begun and self.left and alive and self.random.random() < 0.5:
             os.kill(self.random.choice(alive).pid, signal.SIGKILL)
             self.left -= 1
+
+
+@pytest.mark.slow
+def test_ray_stores_the_same_bytes_whatever_dies(
+    folder: Path,
+    workspace: Workspace,
+    undisturbed: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ray", reason="pip install ray")
+    monkeypatch.setattr(ray_engine, "PREPARE", "tests.tiny:slowly")
+    monkeypatch.setenv("TINY_PAUSE", "0.3")
+    killed: list[int] = []
+    heard: set[str] = set()
+
+    def report(progress: Progress) -> None:
+        started = psutil.Process().children(recursive=True)
+        if progress.stage == "Reading images" and progress.done and not killed:
+            members = [each.pid for each in started if "Member" in each.name()]
+            heard.update(ray_engine.heard_elsewhere())
+            killed.append(members[0])
+            os.kill(members[0], signal.SIGKILL)
+
+    request = tiny_request(folder, engine="ray", threads=1)
+    audit = run_audit(request, workspace, report=report)
+    assert len(killed) == 1
+    assert content(audit.folder) == undisturbed
+    assert not heard
+    assert not [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+
+
+@pytest.mark.slow
+def test_a_further_process_takes_part(
+    folder: Path, workspace: Workspace, undisturbed: dict[str, object], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("TINY_PAUSE", "0.5")
+    command = [*processes.COMMAND, "work", "tiny", "--workspace", str(workspace.root), "--json"]
+    joined = subprocess.Popen([*command, "--wait", "60"], stdout=subprocess.PIPE, cwd=ROOT)
+    held: dict[str, int] = {}
+
+    def report(progress: Progress) -> None:
+        if progress.stage == "Reading images" and progress.done == progress.total:
+            (manifest,) = workspace.manifests()
+            found = newest(workspace.files(manifest.id).engine.leases)
+            held.update({name: lease.turn for name, (lease, _) in found.items()})
+
+    audit = run_audit(tiny_request(folder, engine="processes", workers=1), workspace, report=report)
+    said, _ = joined.communicate(timeout=60)
+    assert joined.returncode == 0
+    assert 0 < json.loads(said)["computed"] < 9
+    assert list(held.values()) == [0] * 9  # every shard was taken once
+    assert content(audit.folder) == undisturbed
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
