@@ -12,7 +12,7 @@ from core.errors import WorkspaceError
 from core.features.extract import cores, extract
 from core.features.shards import FeatureStore, Shard
 from core.jobs.engine import Engine
-from core.jobs.work import Advanced, Order
+from core.jobs.work import Advanced, Order, WorkKind
 from core.storage.audit_manifest import Compute, Manifest
 from core.storage.digests import digest_of
 from core.storage.files import here, remove_unfinished
@@ -88,8 +88,7 @@ class ShardWork:
             "keep_maps": self.keep_maps,
             "plans": plan_key(self.store.files),
         }
-        place = f"{__name__}:{ordered.__name__}"
-        return Order(place, details, self.compute_by.threads, version("torch"))
+        return Order(SHARDS.name, details, self.compute_by.threads, version("torch"))
 
 
 def compute_shards(work: ShardWork, engine: Engine, report: Reporter) -> None:
@@ -129,6 +128,9 @@ def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
     model.use_runtime(compute.runtime)
     root, keep_maps = Path(str(said["root"])), bool(said["keep_maps"])
     return ShardWork(folder, store, root, model, compute, keep_maps, decoding)
+
+
+SHARDS = WorkKind("shards", ordered)
 
 
 def plan_key(files: AuditFiles) -> str:

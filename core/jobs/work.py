@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Protocol
 
 import core
 from core.errors import WorkspaceError
 from core.storage.json_values import JsonValue
+from core.types import Registry
 
 LAPSE = 120.0
 """Seconds without a sign of life after which what a worker holds is computed by another one. Longer
@@ -70,8 +70,8 @@ def missing(work: Work) -> list[str]:
 class Order(JsonValue):
     """What workers are asked to compute, and what they have to have in common with who asks."""
 
-    place: str
-    """``module:function`` that makes the work of the audit's folder and this order."""
+    kind: str
+    """Name among :data:`WORKS`: a file never says what code is run."""
     details: Mapping[str, object]
     """What that function needs to know."""
     threads: int
@@ -96,9 +96,12 @@ class Order(JsonValue):
         ------
         WorkspaceError
             If another version of this program, or of torch, asks.
+        InputError
+            If there is no such work.
         """
         from importlib.metadata import version
 
+        kind = WORKS.chosen(self.kind)
         for what, theirs, ours in (
             ("Spurioscope", self.code, core.__version__),
             ("torch", self.torch, version("torch")),
@@ -108,5 +111,16 @@ class Order(JsonValue):
                     f"the pass of {folder.name} is computed by {what} {theirs}, this is {ours}, "
                     "and the last bits of two versions must not be mixed: install the same one"
                 )
-        made: Work = resolve_name(self.place)(folder, self, decoding)
-        return made
+        return kind.make(folder, self, decoding)
+
+
+@dataclass(frozen=True)
+class WorkKind:
+    """A work that another process can be asked for."""
+
+    name: str
+    make: Callable[[Path, Order, int | None], Work]
+    """Of the audit's folder, the order, and threads that read images."""
+
+
+WORKS: Registry[WorkKind] = Registry("work", ["core.audits.shard_work:SHARDS"])
