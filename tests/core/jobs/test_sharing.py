@@ -19,13 +19,13 @@ from core.errors import InputError, JobError, WorkspaceError
 from core.jobs import ray_engine, sharing
 from core.jobs.engine import Local
 from core.jobs.sharing import Holder, Sharing, forget_leases, held
-from core.jobs.work import Advanced, Order, missing
+from core.jobs.work import WORKS, Advanced, Order, WorkKind, missing
 from core.jobs.worker import serve
 from core.storage.files import as_bytes, write_json
 from core.storage.layout import AuditFiles
 from core.storage.leases import make_alone
 
-ORDER = Order(f"{__name__}:units", {}, 2, "any")
+ORDER = Order("files", {}, 2, "any")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ class Units:
 
 def units(folder: Path, order: Order, decoding: int | None) -> Units:
     return Units(folder)
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A work that this process knows; a file names no code."""
+    monkeypatch.setattr(WORKS, "_found", {**WORKS, "files": WorkKind("files", units)})
 
 
 @pytest.fixture
