@@ -109,16 +109,7 @@ def _curve(name: str, found: Forecasts, split: str) -> Iterator[dict[str, object
 
 def _at_temperature(known: Said, groups: Sequence[Condition], found: Cooled) -> Rows:
     """The temperature, and what it does to images that it was not fitted on."""
-    rows = [
-        row(
-            EVERYWHERE,
-            TEMPERATURE,
-            found.value,
-            interval=(found.low, found.high),
-            n=found.n,
-            split=found.on,
-        )
-    ]
+    rows = [temperature_row(found)]
     judged = np.isfinite(found.of_images)
     every = forecasts(known.logits[judged], known.labels[judged], found.of_images[judged])
     place = np.cumsum(judged) - 1
@@ -129,6 +120,12 @@ def _at_temperature(known: Said, groups: Sequence[Condition], found: Cooled) -> 
             same = calibration_rows(at, every.of(mine), known.split)
             rows += [each for each in same if each["measure"] != ACCURACY.name]
     return rows
+
+
+def temperature_row(found: Cooled) -> dict[str, object]:
+    """The temperature itself."""
+    ends = (found.low, found.high)
+    return row(EVERYWHERE, TEMPERATURE, found.value, interval=ends, n=found.n, split=found.on)
 
 
 AT = ", at the temperature"

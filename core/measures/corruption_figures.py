@@ -2,7 +2,8 @@
 
 What a model loses as pictures get worse says little by itself. Set against the cue it says whether
 the cue carries the model through: then the gap between images with most and with least of it grows.
-Which images those are is decided on the pictures as they were.
+Which images those are is decided on the pictures as they were. So is the temperature, fitted on
+images as they are: what it leaves of overconfidence grows with severity (Ovadia et al. 2019).
 """
 
 from __future__ import annotations
@@ -17,17 +18,29 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.folds import unseen_logits
 from core.data.corruptions import CORRUPTIONS, SEVERITIES
-from core.measures.accuracy import ACCURACY
-from core.measures.calibrated import BRIER, NLL, OVERCONFIDENCE, calibration_rows
+from core.errors import InputError
+from core.measures.accuracy import ACCURACY, CALIBRATION
+from core.measures.calibrated import (
+    AT,
+    BRIER,
+    CONFIDENCE,
+    NLL,
+    OVERCONFIDENCE,
+    calibration_rows,
+    temperature_row,
+)
 from core.measures.conditions import ALL, SPLIT, Condition, conditions
 from core.measures.measure import POINTS, Measure, Rows
 from core.measures.on_demand import OnDemand
 from core.measures.rows import EVERYWHERE, corrected, row
+from core.measures.unseen import cooled
+from core.measures.unseen import said as said_of_held_out
+from core.statistics.calibration import calibration_interval
 from core.statistics.estimates import Bounds, Gap, StudentMean
 from core.statistics.forecasts import Forecasts, forecasts
 from core.statistics.intervals import combined, mean_interval, side_size
 from core.tags.decisions import Decisions, spuriosity_of
-from core.trials.corrupted import VERSION, corrupted, drawn
+from core.trials.corrupted import COOLED, VERSION, corrupted, drawn
 from core.trials.encoder import trial_split
 from core.types import FloatArray, IntArray, Progress, Reporter
 
@@ -54,6 +67,8 @@ class Seen:
     clean: Forecasts
     at: Mapping[str, Mapping[int, Forecasts]]
     """By kind and severity, (n,) each as ``ids``."""
+    ends: str = ""
+    """What names of groups of these end with."""
 
     def mean(self, severity: int) -> Forecasts:
         """Means over the kinds (n,), the share of them that an image is right in among these."""
@@ -61,86 +76,147 @@ class Seen:
         return Forecasts(*(np.mean(part, axis=0) for part in zip(*parts, strict=True)))
 
 
-def seen(audit: Audit, decisions: Decisions, report: Reporter) -> Seen:
-    """The images that are drawn, as the model sees them; computed where it is missing."""
+def seen(
+    audit: Audit, decisions: Decisions, heat: Mapping[str, float], report: Reporter
+) -> list[Seen]:
+    """The images that are drawn, as the model sees them; computed where it is missing.
+
+    And, once more, those with a temperature, at it; only where some have one.
+
+    Raises
+    ------
+    InputError
+        If no image can be read.
+    """
     part, further = drawn(audit, decisions)
-    tables = corrupted(audit, [*part, *further], report)
+    tables = corrupted(audit, [*part, *further], heat, report)
     readable = set.intersection(*(set(table["image_id"]) for table in tables.values()))
     ids = [image_id for image_id in (*part, *further) if image_id in readable]
+    if not ids:
+        raise InputError(
+            f"none of the {len(part):,} held-out images of audit {audit.name!r} can be read any "
+            f"more: put them back to {audit.root}"
+        )
+    plain = _seen(audit, ids, set(part), tables, None)
+    cool = [image_id for image_id in ids if image_id in heat]
+    return [plain, _seen(audit, cool, set(part), tables, heat)] if cool else [plain]
+
+
+def _seen(
+    audit: Audit,
+    ids: list[str],
+    part: set[str],
+    tables: Mapping[str, pd.DataFrame],
+    heat: Mapping[str, float] | None,
+) -> Seen:
+    """Some images as they are, or at their temperatures."""
     labels = audit.images.loc[ids, "label"]
     truth = np.array([audit.head.index(label) for label in labels], np.int64)
+    at = np.ones(len(ids)) if heat is None else np.array([heat[image_id] for image_id in ids])
+    called = {} if heat is None else COOLED
     return Seen(
         audit,
         ids,
-        len(readable & set(part)),
-        forecasts(unseen_logits(audit, ids), truth),
-        {name: _by_severity(table, ids) for name, table in tables.items()},
+        len(part.intersection(ids)),
+        forecasts(unseen_logits(audit, ids), truth, at),
+        {name: _by_severity(table, ids, called) for name, table in tables.items()},
+        "" if heat is None else AT,
     )
 
 
-def _by_severity(table: pd.DataFrame, ids: list[str]) -> dict[int, Forecasts]:
+def _by_severity(
+    table: pd.DataFrame, ids: list[str], called: Mapping[str, str]
+) -> dict[int, Forecasts]:
     found = {}
     for severity, rows in table.groupby("severity"):
         rows = rows.drop_duplicates("image_id").set_index("image_id").loc[ids]
-        columns = (rows[name].to_numpy() for name in Forecasts._fields)
+        columns = (rows[called.get(name, name)].to_numpy() for name in Forecasts._fields)
         found[int(severity)] = Forecasts(*columns)
     return found
 
 
 def _rows(audit: Audit, decisions: Decisions, request: MeasureRequest, report: Reporter) -> Rows:
     del request
-    found = seen(audit, decisions, report)
+    drawn(audit, decisions)  # says why there is nothing to corrupt
+    asked = said_of_held_out(audit)
+    found = cooled(audit, asked)
+    at = found.of_images if found else np.full(len(asked.ids), np.nan)
+    heat = {i: float(t) for i, t in zip(asked.ids, at, strict=True) if np.isfinite(t)}
+    plain, *cool = seen(audit, decisions, heat, report)
     report(Progress("Measuring along the corruptions", 0, 0))
-    return [*_calibrated(found), *_means(found, decisions), *_gaps(found, decisions)]
+    rows = [*_calibrated(plain), *_means(plain, decisions), *_gaps(plain, decisions)]
+    for each in cool:
+        rows += [row for row in _calibrated(each) if row["measure"] != ACCURACY.name]
+        rows += _of_severities(each)
+    return rows if found is None else [*rows, temperature_row(found)]
 
 
 def _calibrated(found: Seen) -> Iterator[dict[str, object]]:
     """Accuracy and calibration of the images that stand for all, kind by kind."""
     rows, split = np.arange(found.drawn), trial_split(found.audit)
-    yield from calibration_rows(Condition(ALL, CLEAN, rows, 1), found.clean.of(rows), split)
-    for kind, at in found.at.items():
-        for severity, said in at.items():
-            condition = Condition(ALL, subject(kind, severity), rows, 1)
-            yield from calibration_rows(condition, said.of(rows), split)
+    each = [(CLEAN, found.clean)]
+    each += [(subject(k, s), said) for k, at in found.at.items() for s, said in at.items()]
+    for name, said in each:
+        condition = Condition(ALL, f"{name}{found.ends}", rows, 1)
+        yield from calibration_rows(condition, said.of(rows), split)
 
 
 def _means(found: Seen, decisions: Decisions) -> Iterator[dict[str, object]]:
     """The mean over all kinds, of all images and of every group of them."""
     part = found.ids[: found.drawn]
-    for condition in conditions(found.audit, decisions, part):
-        if condition.kind == SPLIT:
+    yield from _of_severities(found, with_accuracy=True)
+    for group in conditions(found.audit, decisions, part):
+        if group.kind in (ALL, SPLIT):
             continue
-        for severity in (0, *SEVERITIES) if condition.kind != ALL else SEVERITIES:
-            said = found.mean(severity).of(condition.rows)
-            name = subject(EVERY, severity)
-            name = name if condition.kind == ALL else f"{name}, {condition.name}"
-            yield from _of_means(found.audit, name, said, condition)
+        for severity in (0, *SEVERITIES):
+            right = found.mean(severity).right[group.rows].astype(np.float64)
+            bounds = StudentMean((0.0, 1.0)).of(right, group.tests)
+            name, note = (
+                f"{subject(EVERY, severity)}, {group.name}",
+                corrected(group.tests, "groups"),
+            )
+            yield _mean_row(found, ACCURACY, name, bounds, len(right), note)
 
 
-def _of_means(
-    audit: Audit, name: str, said: Forecasts, condition: Condition
-) -> Iterator[dict[str, object]]:
+def _of_severities(found: Seen, *, with_accuracy: bool = False) -> Iterator[dict[str, object]]:
+    """Mean over all kinds and all images, of every severity."""
     share = StudentMean((0.0, 1.0))
-    figures: list[tuple[Measure, Bounds]] = [
-        (ACCURACY, share.of(said.right.astype(np.float64), condition.tests)),
-    ]
-    if condition.kind == ALL:
-        figures += [
-            (OVERCONFIDENCE, StudentMean((-100, 100)).of(100 * (said.confidence - said.right))),
-            (NLL, StudentMean((0.0, float("inf"))).of(-said.log_probability)),
-            (BRIER, StudentMean((0.0, 2.0)).of(said.brier)),
+    for severity in SEVERITIES:
+        of = found.mean(severity).of(np.arange(found.drawn))
+        figures: list[tuple[Measure, Bounds]] = [
+            (CONFIDENCE, share.of(of.confidence)),
+            (OVERCONFIDENCE, StudentMean((-100, 100)).of(100 * (of.confidence - of.right))),
+            (NLL, StudentMean((0.0, float("inf"))).of(-of.log_probability)),
+            (BRIER, StudentMean((0.0, 2.0)).of(of.brier)),
         ]
-    for measure, (value, low, high) in figures:
-        yield row(
-            EVERYWHERE,
-            measure,
-            value,
-            interval=(low, high),
-            n=len(said.right),
-            subject=name,
-            split=trial_split(audit),
-            note=corrected(condition.tests, "groups") or "mean over kinds, image by image",
-        )
+        if with_accuracy:
+            figures.insert(0, (ACCURACY, share.of(of.right.astype(np.float64))))
+        figures.append((CALIBRATION, (_mean_error(found, severity), float("nan"), float("nan"))))
+        name = f"{subject(EVERY, severity)}{found.ends}"
+        for measure, bounds in figures:
+            yield _mean_row(found, measure, name, bounds, found.drawn, "")
+
+
+def _mean_error(found: Seen, severity: int) -> float:
+    """Mean over kinds of the calibration error at a severity; kinds share images: no interval."""
+    rows = np.arange(found.drawn)
+    of = [at[severity].of(rows) for at in found.at.values()]
+    return float(np.mean([calibration_interval(s.confidence, s.right)[0] for s in of]))
+
+
+def _mean_row(
+    found: Seen, measure: Measure, name: str, bounds: Bounds, n: int, note: str
+) -> dict[str, object]:
+    return row(
+        EVERYWHERE,
+        measure,
+        bounds[0],
+        interval=bounds[1:],
+        n=n,
+        subject=name,
+        split=trial_split(found.audit),
+        note=note or "mean over kinds, image by image",
+    )
 
 
 def _gaps(found: Seen, decisions: Decisions) -> Iterator[dict[str, object]]:

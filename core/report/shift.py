@@ -306,10 +306,19 @@ def corruptions(evidence: Evidence) -> Sentence | None:
         f"{percent(after.value)} right at the highest severity, {percent(before.value)} of the "
         "same ones as they were"
     )
+    numbers = [before, after]
+    sure, cool = (number(table, OVERCONFIDENCE, f"{worst}{ends}") for ends in ("", AT))
+    if sure is not None and cool is not None:
+        text += (
+            f"; confidence is {sure.value:+.0f}\u00a0points from accuracy there, "
+            f"{cool.value:+.0f} at the temperature of images as they were"
+        )
+        numbers += [sure, cool]
     change, gap = number(table, GAP_CHANGE, worst), number(table, CORRUPTED_GAP, worst)
-    if change is None or gap is None:
-        return Sentence(f"{text}.", (before, after))
-    return Sentence(f"{text}; {_gap_words(change)}.", (before, after, gap, change))
+    if change is not None and gap is not None:
+        text += f"; {_gap_words(change)}"
+        numbers += [gap, change]
+    return Sentence(f"{text}.", tuple(numbers))
 
 
 def _gap_words(change: Number) -> str:

@@ -5,12 +5,13 @@
     outcomes/corrupted_fog-4f0c….parquet    what the model says of every image at every severity
 
 Nothing of it depends on tags: those only say which images are asked about, and images that were
-asked about before are not again.
+asked about before are not again. What a temperature makes of them is kept beside, since logits are
+not: an image has the one that it was corrupted with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,11 @@ SEED = 0
 PER_IMAGE = 0.03
 """Seconds to corrupt an image and to run a small network on it, without a GPU: for expectations."""
 
-VERSION = 1
-TABLE = ["image_id", "severity", *COLUMNS]
+VERSION = 2
+COOLED = {name: f"cooled_{name}" for name in COLUMNS if name != "right"}
+"""What a temperature changes, and how it is called at the temperature."""
+
+TABLE = ["image_id", "severity", *COLUMNS, *COOLED.values()]
 
 
 def drawn(audit: Audit, decisions: Decisions) -> tuple[list[str], list[str]]:
@@ -95,12 +99,19 @@ def _missing(audit: Audit, kind: Corruption, image_ids: Sequence[str]) -> list[s
 
 
 def corrupted(
-    audit: Audit, image_ids: Sequence[str], report: Reporter = silent
+    audit: Audit,
+    image_ids: Sequence[str],
+    temperatures: Mapping[str, float],
+    report: Reporter = silent,
 ) -> dict[str, pd.DataFrame]:
     """What the model says of images under every corruption (TABLE), by its name.
 
     Computed where it is missing, kind by kind, so that what was stopped goes on. Images that cannot
     be read any more have no rows.
+
+    Parameters
+    ----------
+    temperatures : of images, fitted on others; what it makes of one without is NaN.
     """
     wanted = list(CORRUPTIONS.values())
     model: Model | None = None
@@ -111,7 +122,7 @@ def corrupted(
             continue
         with locked(audit.files.outcomes_lock, busy):
             model = model or audit.load_model()
-            new = _made(audit, kind, left, model, report, (place, len(wanted)))
+            new = _made(audit, kind, left, temperatures, model, report, (place, len(wanted)))
             known = _known(audit, kind)
             both = pd.concat([known, new], ignore_index=True) if len(known) else new
             write_frame(path_of(audit, kind), both)
@@ -123,6 +134,7 @@ def _made(
     audit: Audit,
     kind: Corruption,
     image_ids: Sequence[str],
+    temperatures: Mapping[str, float],
     model: Model,
     report: Reporter,
     place: tuple[int, int],
@@ -153,15 +165,23 @@ def _made(
     if not keys:
         return pd.DataFrame(columns=TABLE)
     ids, severities = ([key[i] for key in keys] for i in (0, 1))
-    said = _forecasts(audit, [str(i) for i in ids], np.stack(features))
-    return pd.DataFrame({"image_id": ids, "severity": severities, **said._asdict()})
+    heat = np.array([temperatures.get(str(i), np.nan) for i in ids])
+    said, cooled = _forecasts(audit, [str(i) for i in ids], np.stack(features), heat)
+    at = {name: getattr(cooled, of) for of, name in COOLED.items()}
+    return pd.DataFrame({"image_id": ids, "severity": severities, **said._asdict(), **at})
 
 
-def _forecasts(audit: Audit, image_ids: Sequence[str], features: FloatArray) -> Forecasts:
-    """What the head says, out of fold where it was fitted on all images and the folds are known."""
+def _forecasts(
+    audit: Audit, image_ids: Sequence[str], features: FloatArray, heat: FloatArray
+) -> tuple[Forecasts, Forecasts]:
+    """What the head says, as it is and at temperatures (n,).
+
+    Out of fold where it was fitted on all images and the folds are known.
+    """
     logits = audit.head.logits(features)
     heads = fold_heads(audit) if fitted_on_all(audit) else None
     if heads is not None:
         logits = logits + heads.change(image_ids, features)
     labels = audit.images.loc[list(image_ids), "label"]
-    return forecasts(logits, np.array([audit.head.index(label) for label in labels], np.int64))
+    truth = np.array([audit.head.index(label) for label in labels], np.int64)
+    return forecasts(logits, truth), forecasts(logits, truth, heat)

@@ -14,6 +14,7 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.data.corruptions import CORRUPTIONS
 from core.jobs import jobs
+from core.measures.calibrated import CALIBRATED
 from core.measures.corruption_figures import CORRUPTED
 from core.measures.measure_requests import MeasureRequest
 from core.measures.set_figures import SETS
@@ -79,12 +80,17 @@ def test_corruptions_are_offered_with_their_time_and_drawn(
     with monkeypatch.context() as patch:
         patch.setattr("core.trials.corrupted.CORRUPTIONS", some)
         CORRUPTED.table(audit, tagged(audit), request)
-    for part, lines in (("accuracy", 3), ("corrupted_gap", 3), ("nll", 3)):
+    for part, lines in (("accuracy", 3), ("corrupted_gap", 3), ("nll", 4)):
         app = healthy(opened("measures", **where, part=part), "Measures")
         (chart,) = app.get("plotly_chart")
         traces = json.loads(chart.proto.spec)["data"]
         assert [len(trace["x"]) for trace in traces] == [6] * lines
-    assert traces[-1]["name"] == "every kind"
+    assert [t["name"] for t in traces[-2:]] == ["every kind", "every kind, at the temperature"]
+    CALIBRATED.table(audit, tagged(audit), MeasureRequest(audit.id, "calibration"))
+    where = {"audit": audit.id, "view": "calibration", "along": "severity of corruption"}
+    app = healthy(opened("measures", **where), "Measures")
+    lines = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    assert [line["x"] for line in lines] == [list("012345")] * 3
 
 
 def test_the_form_of_an_audit_takes_further_sets(

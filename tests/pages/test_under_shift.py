@@ -46,6 +46,16 @@ def test_figures_and_tables(audit: Audit, opened: Open) -> None:
     bins = table[table["measure"] == "bin_accuracy"]
     shown = bins["subject"].str.startswith("all")
     assert sum(curve[0]["customdata"]) == bins.loc[shown, "n"].sum() == audit.held_out.sum()
+    app = healthy(opened("measures", audit=audit.id, view="calibration", along="snow"), "Measures")
+    line = json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]
+    by = table[table["measure"] == "accuracy"].set_index("subject")["value"]
+    assert dict(zip(line["x"], line["y"], strict=True)) == pytest.approx(
+        {"0": by["snow=0"], "1": by["snow=1"]}
+    )
+    app.selectbox(key="w_along").set_value("severity of corruption").run()
+    assert any(
+        "the view Corruptions offers it" in c.value for c in healthy(app, "Measures").caption
+    )
     OOD.table(audit, found, MeasureRequest(audit.id, "ood"))
     app = healthy(opened("measures", audit=audit.id, view="ood"), "Measures")
     lines = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]

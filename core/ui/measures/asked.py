@@ -44,7 +44,7 @@ def points(rows: pd.DataFrame, x: list[str], name: str, colour: str, symbol: str
 
     return go.Scatter(
         x=[drawn(text) for text in x],
-        y=rows["value"],
+        y=rows["value"].tolist(),
         mode="lines+markers",
         name=drawn(name),
         line={"width": 1, "color": colour},

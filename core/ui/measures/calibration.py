@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.data.corruptions import SEVERITIES
 from core.measures import decimals
 from core.measures.calibrated import AT, BIN, LEAST_CUE, MOST_CUE
-from core.measures.conditions import ALL, CUE, CUES
+from core.measures.conditions import ALL, CUE, CUES, SPLIT
+from core.measures.corruption_figures import CLEAN, CORRUPTED, EVERY, subject
 from core.measures.measure_requests import MeasureRequest
 from core.measures.registry import MEASURES
-from core.ui.frame import blocks, opened, state
+from core.ui.frame import blocks, opened, state, tagged
 from core.ui.kit.palette import ACCURACY, LOWERS, NEUTRAL, RAISES
 from core.ui.measures.asked import known_or_offer, points
 from core.ui.measures.figures import finished, interval
@@ -52,7 +55,7 @@ def show(audit: Audit) -> pd.DataFrame | None:
     _numbers(table)
     left, right = st.columns(2)
     with left:
-        _by_cue(table)
+        _along(audit, table)
     with right:
         _reliability(table)
     _temperature(table)
@@ -99,23 +102,61 @@ def _ends(row: pd.Series) -> str:
     return decimals.interval(row["low"], row["high"], row["unit"])
 
 
-def _by_cue(table: pd.DataFrame) -> None:
-    """Accuracy and confidence along the tenths of the cue."""
-    subjects = [f"{CUE} {name}" for name in CUES]
-    found = table[table["subject"].isin(subjects)]
-    st.markdown("**By how much of the tagged cues an image shows**")
-    if found.empty:
-        st.caption("Tag a cue as spurious to see who is told with too much confidence.")
+SEVERITY = "severity of corruption"
+
+SAID = {
+    CUE: "Tenths of each class by spuriosity, all classes with tagged cues together. Intervals of "
+    "the accuracy hold for all tenths at once.",
+    SEVERITY: "Mean over all kinds of corruption; 0: the images as they were. The temperature is "
+    "fitted on images as they were. Intervals of the accuracy hold each by itself.",
+}
+"""What groups are, where that needs words, and what their intervals hold for."""
+
+LACKS = {
+    CUE: "Tag a cue as spurious to see who is told with too much confidence.",
+    SEVERITY: "Not measured with these tags yet: the view Corruptions offers it.",
+}
+"""What to do where there is no such group."""
+
+
+def _along(audit: Audit, table: pd.DataFrame) -> None:
+    """Accuracy and confidence by the tenths of the cue, by attribute, by split, by severity."""
+    of = {CUE: "how much of the tagged cues an image shows", SPLIT: "split"}
+    of |= {name: blocks.plain(name) for name in audit.summary.attributes}
+    kinds = {kind: words for kind, words in of.items() if kind == CUE or groups_of(table, kind)}
+    kinds[SEVERITY] = SEVERITY
+    kind = state.choose(st.selectbox, "Accuracy and confidence by", "along", kinds)
+    names = groups_of(table, kind)
+    if kind == SEVERITY:
+        table = _of_severities(audit)
+        names = (
+            {} if table is None else {"0": CLEAN} | {str(s): subject(EVERY, s) for s in SEVERITIES}
+        )
+    if table is None or not names:
+        st.caption(LACKS[kind])
         return
-    st.plotly_chart(by_cue_figure(table), width="stretch", key="calibration-cue")
-    st.caption(
-        "Tenths of each class by spuriosity, all classes with tagged cues together. Intervals of "
-        "the accuracy hold for all tenths at once; the confidence of these images is known."
-    )
+    st.plotly_chart(along_figure(table, names), width="stretch", key=f"calibration-{kind}")
+    held = "Intervals of the accuracy hold for all of these groups at once."
+    st.caption(f"{SAID.get(kind, held)} The confidence of these images is known.")
 
 
-def by_cue_figure(table: pd.DataFrame) -> go.Figure:
-    """Accuracy, confidence and confidence at the temperature by tenth of the cue."""
+def groups_of(table: pd.DataFrame, kind: str) -> dict[str, str]:
+    """Subjects of the groups of a kind, by their names."""
+    start = f"{kind} " if kind in (CUE, SPLIT) else f"{kind}="
+    if kind == CUE:
+        there = set(table["subject"])
+        return {name: f"{start}{name}" for name in CUES if f"{start}{name}" in there}
+    subjects = table.loc[table["measure"] == "accuracy", "subject"].unique()
+    return {each.removeprefix(start): each for each in subjects if each.startswith(start)}
+
+
+def _of_severities(audit: Audit) -> pd.DataFrame | None:
+    request = MeasureRequest(audit.id, CORRUPTED.name)
+    return CORRUPTED.known(audit, tagged.decisions(audit), request)
+
+
+def along_figure(table: pd.DataFrame, names: Mapping[str, str]) -> go.Figure:
+    """Accuracy, confidence and confidence at the temperature, of groups by their names."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -126,11 +167,12 @@ def by_cue_figure(table: pd.DataFrame) -> go.Figure:
     )
     for measure, ends, name, colour, symbol in lines:
         rows = table[table["measure"] == measure].set_index("subject")
-        there = [each for each in CUES if f"{CUE} {each}{ends}" in rows.index]
+        there = [each for each, of in names.items() if f"{of}{ends}" in rows.index]
         if there:
-            mine = rows.loc[[f"{CUE} {each}{ends}" for each in there]]
+            mine = rows.loc[[f"{names[each]}{ends}" for each in there]]
             trace = points(mine, there, name, colour, symbol)
             figure.add_trace(trace if name == "accuracy" else trace.update(error_y=None))
+    figure.update_xaxes(type="category")
     figure.update_yaxes(range=[0, 1.02], title="share")
     return finished(figure, height=380)
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.data.corruptions import CORRUPTIONS, SEVERITIES
+from core.measures.calibrated import AT
 from core.measures.corruption_figures import CLEAN, CORRUPTED, EVERY, GAP_CHANGE, subject
 from core.measures.measure import POINTS
 from core.measures.measure_requests import MeasureRequest
@@ -29,6 +30,10 @@ FIGURES = {
     "brier": "Brier score",
     "calibration_error": "Calibration error",
 }
+
+
+COOLS = ("overconfidence", "nll", "brier", "calibration_error")
+COOL = " The temperature is fitted on images as they were."
 
 
 def show(audit: Audit) -> pd.DataFrame | None:
@@ -61,7 +66,7 @@ def show(audit: Audit) -> pd.DataFrame | None:
     st.plotly_chart(curves(table, name), width="stretch", key=f"corruptions-{name}")
     meaning = MEASURES[name]
     source = f" Source: {blocks.plain(meaning.source)}." if meaning.source else ""
-    st.caption(f"{blocks.plain(meaning.meaning)}{source}")
+    st.caption(f"{blocks.plain(meaning.meaning)}{source}{COOL if name in COOLS else ''}")
     _change(table)
     return table
 
@@ -78,28 +83,42 @@ def _change(table: pd.DataFrame) -> None:
         )
 
 
+def along(rows: pd.DataFrame, kind: str, ends: str = "") -> pd.DataFrame:
+    """Rows of one kind by their severity, 0: as the images were.
+
+    Parameters
+    ----------
+    rows : of one measure, by subject. ends : what subjects end with, such as AT.
+    """
+    names = {0: f"{CLEAN}{ends}", **{s: f"{subject(kind, s)}{ends}" for s in SEVERITIES}}
+    there = {severity: name for severity, name in names.items() if name in rows.index}
+    return rows.loc[list(there.values())].set_axis(list(there), axis=0)
+
+
 def curves(table: pd.DataFrame, name: str) -> go.Figure:
     """A figure along the severities, a thin line per kind and the mean of all with intervals."""
     import plotly.graph_objects as go
 
     rows = table[table["measure"] == name].set_index("subject")
     figure, dashes = go.Figure(), ("solid", "dash", "dot", "dashdot")
-    for place, (kind, corruption) in enumerate({**CORRUPTIONS, EVERY: None}.items()):
-        names = [n for n in (CLEAN, *(subject(kind, s) for s in SEVERITIES)) if n in rows.index]
-        part = rows.loc[names]
+    words = {kind: corruption.words for kind, corruption in CORRUPTIONS.items()}
+    cooled = f"{EVERY}{AT}"
+    for place, (kind, title) in enumerate({**words, EVERY: EVERY, cooled: cooled}.items()):
+        part = along(rows, *((EVERY, AT) if kind == cooled else (kind, "")))
         if len(part) < 2:
             continue
-        whole = corruption is None
+        whole = kind in (EVERY, cooled)
+        style = dashes[place // len(CLASSES) % len(dashes)]
         figure.add_trace(
             go.Scatter(
-                x=[0 if n == CLEAN else int(n.rpartition(" ")[2]) for n in names],
+                x=part.index.tolist(),
                 y=part["value"],
-                name=EVERY if corruption is None else corruption.words,
+                name=title,
                 mode="lines+markers",
                 error_y=interval(part) if whole else None,
                 line={
                     "width": 4 if whole else 1.5,
-                    "dash": "solid" if whole else dashes[place // len(CLASSES) % len(dashes)],
+                    "dash": {EVERY: "solid", cooled: "dot"}.get(kind, style),
                     "color": NEUTRAL if whole else CLASSES[place % len(CLASSES)],
                 },
             )

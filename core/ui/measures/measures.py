@@ -21,7 +21,10 @@ from core.ui.kit.text import html
 from core.ui.measures import calibration, corruptions, factors, leant_on, ood, sets, subsets
 from core.ui.measures import figures as measure_figures
 
-PARAMETERS = ["audit", "view", "part", "with", "set", "what", "classes", "order", "rows", "of"]
+PARAMETERS = [
+    *("audit", "view", "part", "with", "along", "set"),
+    *("what", "classes", "order", "rows", "of"),
+]
 DECIDES, LEANS_ON, SURE, ODD = "factors", "priors", "calibration", "ood"
 ENOUGH = "subsets"
 VIEWS = {

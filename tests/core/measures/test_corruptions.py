@@ -11,8 +11,10 @@ import pytest
 import core.trials.corrupted
 from core.audits.audit import Audit
 from core.data.corruptions import CORRUPTIONS, SEVERITIES, Corruption
+from core.errors import InputError, UnreadableImageError
 from core.measures.corruption_figures import CORRUPTED
 from core.measures.measure_requests import MeasureRequest
+from core.measures.unseen import cooled, said
 from core.report.document import compose, render
 from core.report.material import gather
 from core.tags.decisions import Decisions, decided
@@ -92,6 +94,7 @@ def test_figures_are_those_of_a_slow_replica(audit: Audit) -> None:
         audit.head.index(label) for label in held["label"]
     ]
     assert value(table, "accuracy", "contrast 3")["value"] == pytest.approx(right.mean())
+    _check_temperature(audit, table, audit.head.logits(features), ids)
     kinds = [
         value(table, "accuracy", f"{name} 3")["value"] for name in ("gaussian_noise", "contrast")
     ]
@@ -112,21 +115,52 @@ def test_figures_are_those_of_a_slow_replica(audit: Audit) -> None:
     assert (table["subject"] == "every kind 0, patch=True").sum() == 0
     found = render(compose([gather(audit, workspace_of(audit), with_model=False)]))
     assert "at the highest severity" in found
+    assert "at the temperature of images as they were" in found
+
+
+def _check_temperature(
+    audit: Audit, table: pd.DataFrame, logits: np.ndarray, ids: list[str]
+) -> None:
+    """One temperature, fitted on images as they were, on corrupted ones."""
+    import torch
+
+    found = cooled(audit, said(audit))
+    assert found is not None
+    (row,) = table[table["measure"] == "temperature"].to_dict("records")
+    assert (row["value"], row["split"]) == (found.value, found.on)
+    heat = dict(zip(said(audit).ids, found.of_images, strict=True))
+    at = torch.from_numpy(logits / np.array([heat[i] for i in ids])[:, None])
+    truth = torch.tensor([audit.head.index(label) for label in audit.images.loc[ids, "label"]])
+    nll = float(torch.nn.functional.cross_entropy(at, truth))
+    name = "contrast 3, at the temperature"
+    assert value(table, "nll", name)["value"] == pytest.approx(nll)
+    sure = float(at.softmax(dim=1).max(dim=1).values.mean())
+    assert value(table, "confidence", name)["value"] == pytest.approx(sure)
+    every = [
+        value(table, "nll", f"{n} 3, at the temperature")["value"]
+        for n in ("gaussian_noise", "contrast")
+    ]
+    assert value(table, "nll", "every kind 3, at the temperature")["value"] == pytest.approx(
+        np.mean(every)
+    )
+    assert not (
+        (table["measure"] == "accuracy") & table["subject"].str.endswith("temperature")
+    ).any()
 
 
 def test_what_was_corrupted_is_not_again(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = drawn(audit, tags(audit))[0]
-    first = corrupted(audit, ids[:30])
+    first = corrupted(audit, ids[:30], {})
     kept = path_of(audit, CORRUPTIONS["contrast"]).read_bytes()
     made = list[int]()
     real = core.trials.corrupted._made
     monkeypatch.setattr(
         core.trials.corrupted, "_made", lambda *a: made.append(len(a[2])) or real(*a)
     )
-    corrupted(audit, ids[:30])
+    corrupted(audit, ids[:30], {})
     assert made == []
     assert path_of(audit, CORRUPTIONS["contrast"]).read_bytes() == kept
-    more = corrupted(audit, ids[:40])
+    more = corrupted(audit, ids[:40], {})
     assert made == [10, 10]
     same = more["contrast"][more["contrast"]["image_id"].isin(ids[:30])]
     pd.testing.assert_frame_equal(
@@ -135,7 +169,6 @@ def test_what_was_corrupted_is_not_again(audit: Audit, monkeypatch: pytest.Monke
 
 
 def test_an_image_that_is_gone_ends_nothing(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.errors import UnreadableImageError
     from core.trials.encoder import Seen
 
     ids = drawn(audit, tags(audit))[0][:6]
@@ -147,8 +180,15 @@ def test_an_image_that_is_gone_ends_nothing(audit: Audit, monkeypatch: pytest.Mo
         return real(self, image_id)
 
     monkeypatch.setattr(Seen, "picture", picture)
-    found = corrupted(audit, ids)
+    found = corrupted(audit, ids, {ids[0]: 2.0})
     assert sorted(set(found["contrast"]["image_id"])) == sorted({*ids} - {ids[2]})
+    cold = found["contrast"].set_index("image_id")["cooled_confidence"].notna()
+    assert cold.groupby(level=0).all()[ids[0]]
+    assert cold.sum() == 5  # the others have no temperature
+    gone = {"fog": found["contrast"][:0]}
+    monkeypatch.setattr("core.measures.corruption_figures.corrupted", lambda *_: gone)
+    with pytest.raises(InputError, match="can be read any more: put them back to"):
+        CORRUPTED.table(audit, tags(audit), REQUEST)
 
 
 def test_the_sample_has_room_for_tagged_classes(
