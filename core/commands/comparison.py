@@ -261,12 +261,13 @@ def cell_text(cell: Cell, unit: str) -> str:
 def _robustness_lines(found: Robustness) -> list[str]:
     lines = [f"\nEffective robustness: x = {found.x}, y = {found.y}"]
     for row in found.points.to_dict("records"):
-        rho = _rho(row) if row["rho"] == row["rho"] else ""
-        lines.append(f"  {row['name']:<28.28} x {row['x']:.3f}  y {row['y']:.3f}{rho}")
+        drop = _points(row, "drop", "lost from x to y") if "drop" in row else ""
+        rho = _points(row, "rho", "off the line") if row["rho"] == row["rho"] else ""
+        lines.append(f"  {row['name']:<28.28} x {row['x']:.3f}  y {row['y']:.3f}{drop}{rho}")
     return [*lines, f"  {found.note}"] if found.note else lines
 
 
-def _rho(row: Mapping[Hashable, Any]) -> str:
-    """How far a model is from the line, with the interval."""
-    rho, low, high = (f"{row[name]:+.1f}" for name in ("rho", "rho_low", "rho_high"))
-    return f"  {rho} points [{low}, {high}] off the line"
+def _points(row: Mapping[Hashable, Any], of: str, words: str) -> str:
+    """How far a model is from the line, or how much it loses, with the interval."""
+    value, low, high = (f"{row[name]:+.1f}" for name in (of, f"{of}_low", f"{of}_high"))
+    return f"  {value} points [{low}, {high}] {words}"

@@ -12,7 +12,7 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.cells import Context
 from core.measures.groups import MANY_VALUES
-from core.statistics.intervals import clopper_pearson
+from core.statistics.intervals import clopper_pearson, combined, share
 from core.statistics.robustness import FEWEST, Line, fit_line, robustness_interval
 from core.types import FloatArray
 
@@ -31,7 +31,7 @@ PUBLISHED = (
     "images as the axes"
 )
 
-RHO = ["rho", "rho_low", "rho_high"]
+RHO, DROP = ["rho", "rho_low", "rho_high"], ["drop", "drop_low", "drop_high"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Robustness:
     points: pd.DataFrame
     """One row per model that has both accuracies (COLUMNS): accuracies in [0, 1] with
     Clopper-Pearson intervals, images behind them, ``rho`` the distance from the line in percentage
-    points with its interval (NaN without a line), ``in_line`` whether the line was fitted on it."""
+    points with its interval (NaN without a line), ``in_line`` whether the line was fitted on it,
+    and, where both hold other images, ``drop``: what is lost from x to y in points (DROP)."""
     line: Line | None
     note: str
     """Why there is no line, or what to think of it."""
@@ -105,8 +106,11 @@ def robustness(
         table[f"{axis}_low"], table[f"{axis}_high"] = clopper_pearson(right, n)
     line = published or _line(table[table["in_line"]])
     table[RHO] = _rho(table, line)
+    columns = COLUMNS
+    if x != y and (x.startswith(SET) or y.startswith(SET)):
+        table[DROP], columns = _drop(table), [*COLUMNS, *DROP]
     note = PUBLISHED if published else _note(table, line)
-    return Robustness(x, y, table[COLUMNS], line, note)
+    return Robustness(x, y, table[columns], line, note)
 
 
 def _hits(context: Context, audit: Audit, axis: str) -> tuple[float, int]:
@@ -170,6 +174,20 @@ def _rho(table: pd.DataFrame, line: Line | None) -> FloatArray:
         return np.full((len(table), len(RHO)), np.nan)
     points = zip(*(table[c].to_list() for c in ("x", "y", "n_x", "n_y")), strict=True)
     return np.array([robustness_interval(line, *point) for point in points])
+
+
+def _drop(table: pd.DataFrame) -> FloatArray:
+    """(m, 3) points that are lost from x to y, with their interval, as of two samples of images.
+
+    Square-and-add of Wilson's intervals (Newcombe 1998, method 10). An evaluation set shares no
+    image with another one, nor with the audits' own; other axes may.
+    """
+    sides = [
+        [(p, *share(p * n, n)) for p, n in zip(table[a], table[f"n_{a}"], strict=True)]
+        for a in ("x", "y")
+    ]
+    found = [combined(*pair, signs=(1, -1)) for pair in zip(*sides, strict=True)]
+    return 100 * np.array(found).reshape(-1, len(DROP))
 
 
 def _line(table: pd.DataFrame) -> Line | None:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.measures.cells import Context
 from core.measures.decimals import places
-from core.measures.effective_robustness import RHO, Robustness, axes, robustness
+from core.measures.effective_robustness import DROP, RHO, Robustness, axes, robustness
 from core.measures.measure import POINTS
 from core.measures.published_line import published_line, published_table
 from core.statistics.robustness import Line
@@ -96,11 +96,16 @@ ENDS = ("from", "to")
 def _numbers(found: Robustness) -> None:
     """The same in numbers."""
     ends = [[name, f"{name}_low", f"{name}_high"] for name in ("x", "y")]
-    points = found.points[["name", *ends[0], "n_x", *ends[1], "n_y", *RHO, "in_line"]].copy()
+    drop = [name for name in DROP if name in found.points]
+    order = ["name", *ends[0], "n_x", *ends[1], "n_y", *RHO, *drop, "in_line"]
+    points = found.points[order].copy()
     points[[*ends[0], *ends[1]]] *= 100
-    decimals = places(points[RHO[1]], points[RHO[2]], POINTS)
-    points[[*RHO]] = points[[*RHO]].round(decimals) + 0.0  # no minus before nothing
-    rho = f"%+.{decimals}f points"
+    shown = {}
+    for of in (RHO, DROP):
+        if of[0] in points:
+            decimals = places(points[of[1]], points[of[2]], POINTS)
+            points[[*of]] = points[[*of]].round(decimals) + 0.0  # no minus before nothing
+            shown[of[0]] = f"%+.{decimals}f points"
     st.dataframe(
         points,
         hide_index=True,
@@ -117,12 +122,18 @@ def _numbers(found: Robustness) -> None:
             "in_line": "In the line",
             "rho": st.column_config.NumberColumn(
                 "Effective robustness",
-                format=rho,
+                format=shown["rho"],
                 help="Accuracy up minus what the line gives for the accuracy across.",
             ),
+            "drop": st.column_config.NumberColumn(
+                "Drop",
+                format=shown.get("drop"),
+                help="Accuracy across minus accuracy up, of two samples of images (Newcombe 1998).",
+            ),
             **{
-                name: st.column_config.NumberColumn(end, format=rho)
-                for name, end in zip(RHO[1:], ENDS, strict=True)
+                name: st.column_config.NumberColumn(end, format=shown.get(of[0]))
+                for of in (RHO, DROP)
+                for name, end in zip(of[1:], ENDS, strict=True)
             },
         },
     )

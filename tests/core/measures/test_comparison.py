@@ -27,6 +27,7 @@ from core.measures.components import counterparts, logit_terms, margin_terms
 from core.measures.effective_robustness import HIGH, LOW, axes, robustness
 from core.measures.published_line import published_line, published_table
 from core.measures.scores import NEEDS_CUES, score_path
+from core.measures.set_figures import accuracy_drop
 from core.measures.several_audits import compare, compared, measure_missing, open_context
 from core.measures.shared_images import shared_images
 from core.statistics.intervals import auroc
@@ -363,8 +364,11 @@ def test_robustness_between_a_set_and_its_original(wired: Workspace, tmp_path: P
     table = pd.read_csv(one.root / "m.csv").query("split == 'test'")
     table["path"] = [str(one.root / path) for path in table["path"]]
     table[["path", "label", "split"]].to_csv(tmp_path / "m.csv", index=False)
+    bare = table[~table["patch"].astype(bool)][["path", "label", "split"]]
+    bare.to_csv(tmp_path / "bare.csv", index=False)
     for audit in (one, two):
-        add_sets(audit, {"copy": str(tmp_path / "m.csv")}, wired)
+        sets = {name: str(tmp_path / f"{name}.csv") for name in ("m", "bare")}
+        add_sets(audit, {"copy": sets["m"], "bare": sets["bare"]}, wired)
     context = open_context([one, two], wired)
     asked = ("evaluation set copy", "own images of the classes of copy")
     assert tuple(axes(context)[-2:]) == asked
@@ -372,6 +376,14 @@ def test_robustness_between_a_set_and_its_original(wired: Workspace, tmp_path: P
     assert found.points["x"].tolist() == found.points["y"].tolist()
     assert found.points["n_x"].tolist() == [len(context.shared.held)] * 2
     assert found.points["x"].iloc[0] == pytest.approx(context.shared.correct(one).mean())
+    assert (found.points["drop"] == 0).all()
+    lost = robustness(context, "own images of the classes of bare", "evaluation set bare").points
+    known = accuracy_drop(context.sets["bare"][one.id])
+    assert known is not None
+    (row,) = lost[lost["audit"] == one.id][["drop", "drop_low", "drop_high"]].to_numpy()
+    assert row == pytest.approx(known[1])
+    assert row[0] < 0  # other classes are taken for the one with the patch
+    assert "drop" not in robustness(context, "all images", "patch = True").points
     csv = tmp_path / "top1.csv"
     pd.DataFrame({"m": list("abc"), "v": [50, 70, 0], "w": [50.0, 70.0, 3.0]}).to_csv(csv)
     with pytest.raises(InputError, match="2 published models have both 'v' and 'w'"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
-from core.audits.evaluation_set import evaluation_sets
+from core.audits.evaluation_set import evaluation_sets, remove_set
 from core.audits.set_pass import add_sets
 from core.corrections.mitigate_request import MitigateRequest
 from core.corrections.mitigation import run_mitigation
@@ -94,6 +94,28 @@ def test_a_set_without_the_cue_shows_less_of_it(audit: Audit, tmp_path: Path) ->
     assert "bare shows less of the tagged cues in leaf" in found
 
 
+def test_a_planted_drop_is_said_with_its_interval(audit: Audit, tmp_path: Path) -> None:
+    """Of a set made again where 60 images that it got right are of another class."""
+    manifest = listed(audit, tmp_path / "again")
+    table, held = pd.read_csv(manifest), audit.images[audit.held_out]
+    at = {str(audit.root / row.path): row for row in held.itertuples()}
+    rows = [i for i, path in enumerate(table["path"]) if at[path].correct][:60]
+    first, second = audit.head.outputs[:2]
+    table.loc[rows, "label"] = [second if table["label"][i] == first else first for i in rows]
+    table.to_csv(manifest, index=False)
+    add_sets(audit, {"again": str(tmp_path / "again" / "m.csv")}, workspace_of(audit))
+    found = SETS.table(audit, tags(audit), REQUEST)
+    drop = value(found, "accuracy_drop", "again")
+    assert drop["value"] == pytest.approx(100 * 60 / len(held))
+    assert 0 < drop["low"] < drop["value"] < drop["high"]
+    assert drop["reading"] == "lower"
+    said = render(compose([gather(audit, workspace_of(audit), with_model=False)]))
+    assert "On other sets of images: again" in said
+    assert f"{drop['value']:.0f}\u00a0points fewer than on the audit's own images" in (
+        said.replace("&nbsp;", "\u00a0").replace("&#39;", "'")
+    )
+
+
 def test_what_is_known_changes_with_the_sets(audit: Audit, tmp_path: Path) -> None:
     whole = listed(audit, tmp_path / "copy")
     add_sets(audit, {"one": str(whole)}, workspace_of(audit))
@@ -114,6 +136,8 @@ def test_a_corrected_model_is_judged_on_its_parent_s_sets(audit: Audit, tmp_path
     child = run_mitigation(request, workspace)
     before = sorted(path.name for path in child.folder.iterdir())
     add_sets(audit, {"copy": str(listed(audit, tmp_path / "copy"))}, workspace)
+    with pytest.raises(InputError, match="that of the audit that 'child' was made from"):
+        remove_set(child, "copy")
     one, own = evaluation_sets(child)["copy"], evaluation_sets(audit)["copy"]
     held = child.images[child.held_out]
     assert one.correct.mean() == held["correct"].mean()
