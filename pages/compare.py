@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.ui.compare import classes as compare_classes
 from core.ui.compare import compare
+from core.ui.compare import ensemble as compare_ensemble
 from core.ui.compare import image as compare_image
 from core.ui.compare import pair as compare_pair
 from core.ui.compare import robustness as compare_robustness
@@ -15,6 +16,7 @@ PARAMETERS = {
     "table": ["class"],
     "classes": [*compare_classes.PARAMETERS, "class"],
     "robustness": compare_robustness.PARAMETERS,
+    "ensemble": [],
     "tags": compare_tags.PARAMETERS,
     "pair": compare_pair.PARAMETERS,
     "image": compare_image.PARAMETERS,
@@ -47,6 +49,8 @@ def chosen() -> None:
         compare.summary(context)
         if view == "table":
             compare_table.show(context, compare.table_of(context, baseline), baseline)
+        elif view == "ensemble":
+            compare_ensemble.show(context, baseline)
         else:
             show = {
                 "classes": compare_classes,

@@ -171,8 +171,13 @@ def _turned(audit: Audit, facts: AuditedClass, sure: FloatArray) -> Rows:
 def _changes(audit: Audit, decisions: Decisions, alone: Said, together: Said) -> Rows:
     """What the mean of probabilities changes against the audit alone, on the same images."""
     before, after = (forecasts(each.logits, each.labels) for each in (alone, together))
+    return changes(list(conditions(audit, decisions, alone.ids)), before, after, alone.split)
+
+
+def changes(groups: Sequence[Condition], before: Forecasts, after: Forecasts, split: str) -> Rows:
+    """What an ensemble changes against a model alone, of every group of the same images."""
     rows = []
-    for group in conditions(audit, decisions, alone.ids):
+    for group in groups:
         one, other = before.of(group.rows), after.of(group.rows)
         for measure, bounds in _changed(one, other, group.tests):
             rows.append(
@@ -183,7 +188,7 @@ def _changes(audit: Audit, decisions: Decisions, alone: Said, together: Said) ->
                     interval=bounds[1:],
                     n=len(group.rows),
                     subject=group.name,
-                    split=alone.split,
+                    split=split,
                     note=corrected(group.tests, "groups"),
                 )
             )

@@ -71,14 +71,21 @@ def members_of(audit: Audit, names: Sequence[str]) -> list[Audit]:
 
 
 def ensemble(audit: Audit, members: Sequence[Audit]) -> tuple[Said, Said]:
-    """The audit alone, and the mean of all probabilities, on the images held out in all.
+    """The audit alone, and the mean of all probabilities, as :func:`each_and_mean`."""
+    alone, *_, together = each_and_mean([audit, *members])
+    return alone, together
+
+
+def each_and_mean(audits: Sequence[Audit]) -> list[Said]:
+    """Every model alone and, last, the mean of all probabilities, on the images held out in all.
 
     Raises
     ------
     InputError
         If they share no such image, or a member does not choose among the audit's classes.
     """
-    shared = shared_images([audit, *members])
+    audit, *members = audits
+    shared = shared_images(audits)
     ids, labels = _labelled(audit, shared.held.index.tolist())
     if not ids:
         raise InputError("no shared held-out image has a label among the outputs of the models")
@@ -92,7 +99,7 @@ def ensemble(audit: Audit, members: Sequence[Audit]) -> tuple[Said, Said]:
         order = [member.head.index(label) for label in audit.head.outputs]
         parts.append(unseen_logits(member, ids)[:, order])
     split = said_of(audit)
-    return Said(ids, parts[0], labels, split), Said(ids, mean_probability(parts), labels, split)
+    return [Said(ids, part, labels, split) for part in (*parts, mean_probability(parts))]
 
 
 class Cooled(NamedTuple):

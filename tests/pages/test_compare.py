@@ -119,6 +119,18 @@ def test_tagged_gaps_ask_for_tags(audit: Audit, opened: Open) -> None:
     assert any("No class is tagged" in text.value for text in app.markdown)
 
 
+def test_models_stand_beside_their_mean(
+    tagged: Audit, second: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.measures.conditions.LEAST", 1)
+    app = healthy(opened("compare", audit=tagged.id, view="ensemble"), TITLE)
+    alone, changes, *ends = (element.value for element in app.table)
+    assert list(alone.index) == ["mean of the 2", "first", "second"]
+    assert list(changes.index) == ["first", "second"]
+    assert len(ends) == 1  # of few images none is in the most tenth
+    assert len(app.get("plotly_chart")) == 1
+
+
 def test_robustness_between_groups(audit: Audit, opened: Open) -> None:
     app = healthy(
         opened("compare", audit=audit.id, view="robustness", x="snow = 0", y="snow = 1"), TITLE
@@ -214,7 +226,9 @@ def test_invalid_parameters_fall_back(audit: Audit, opened: Open) -> None:
     healthy(app, TITLE)
 
 
-@pytest.mark.parametrize("view", ["table", "classes", "robustness", "tags", "pair", "image", "x"])
+@pytest.mark.parametrize(
+    "view", ["table", "classes", "robustness", "ensemble", "tags", "pair", "image", "x"]
+)
 def test_every_view_opens(audit: Audit, opened: Open, view: str) -> None:
     app = healthy(opened("compare", audit=audit.id, view=view), TITLE)
     assert address(app)["view"] == (view if view != "x" else "table")

@@ -21,6 +21,7 @@ VIEWS = {
     "table": "Table",
     "classes": "Classes",
     "robustness": "Robustness",
+    "ensemble": "Ensemble",
     "tags": "Carry tags",
     "pair": "Two models",
     "image": "One image",
@@ -75,7 +76,7 @@ def choose_baseline(audits: list[Audit]) -> Audit:
 
 def context_of(audits: list[Audit]) -> Context:
     """What the figures are made of; kept as long as audits, tags and trials stay the same."""
-    return _context(_state(audits), audits)
+    return _context(state_of(audits), audits)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -84,7 +85,7 @@ def _context(state_of: str, _audits: list[Audit]) -> Context:
     return open_context(_audits, opened.workspace())
 
 
-def _state(audits: Sequence[Audit]) -> str:
+def state_of(audits: Sequence[Audit]) -> str:
     """Changes with the audits, their tags and their stored outcomes."""
     store, parts = TagStore.open(opened.workspace()), []
     for audit in audits:
@@ -97,7 +98,7 @@ def _state(audits: Sequence[Audit]) -> str:
 
 def table_of(context: Context, baseline: Audit) -> Table:
     """The table, made once."""
-    return _table(_state(context.audits), baseline.id, context)
+    return _table(state_of(context.audits), baseline.id, context)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -15,6 +15,7 @@ from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.calibrated import BIN, CALIBRATED, LEAST_CUE, MOST_CUE, PASTES, TURNED
 from core.measures.conditions import CUES
+from core.measures.ensembles import MEAN, ensembled
 from core.measures.measure_requests import MeasureRequest
 from core.measures.ood import OOD
 from core.measures.stored import make_outcomes
@@ -188,6 +189,12 @@ def test_an_ensemble_of_one_model_with_itself_changes_nothing(audit: Audit, tmp_
         assert "all" in set(changes["subject"])
         np.testing.assert_allclose(changes["value"], 0, atol=1e-12)
     assert value(table, "nll", "all") == pytest.approx(value(table_of(audit), "nll", "all"))
+    both = ensembled([audit, Audit(twin)], found).set_index(["model", "measure", "subject"])
+    for measure in ("accuracy", "calibration_error", "nll", "brier"):
+        for subject in ("all", "cue least tenth"):
+            each = [both.at[(m, measure, subject), "value"] for m in (audit.id, twin.name, MEAN)]
+            assert each == pytest.approx([value(table, measure, subject)] * 3)
+    assert both.at[(twin.name, "ensemble_accuracy", "all"), "value"] == 0
     other = shutil.copytree(audit.files.head.folder, tmp_path / "head")
     head = json.loads((other / "head.json").read_text())
     head["outputs"][0] = "cat"
