@@ -21,6 +21,7 @@ import pandas as pd
 
 from core.audits.analysis import scores_of
 from core.audits.audit import Audit
+from core.audits.audit_requests import check_set_names
 from core.audits.folds import unseen_logits
 from core.candidates.candidate import Functional, alphas_of
 from core.config import SHARD_SIZE
@@ -28,9 +29,10 @@ from core.data.named_sets import KNOWN, KnownSet
 from core.errors import InputError, SpurioscopeError, WorkspaceError
 from core.features.shards import FeatureStore
 from core.storage.documents import IMAGES
-from core.storage.files import read_frame, read_value, write_frame
+from core.storage.files import locked, read_frame, read_value, remove, write_frame
 from core.storage.json_values import JsonValue
 from core.storage.layout import SetFiles
+from core.storage.roles import refuse_unless_may_run
 from core.types import BoolArray, FloatArray, IntArray
 
 PREDICTED = ["image_id", "prediction", "confidence", "loss", "correct"]
@@ -216,3 +218,29 @@ def evaluation_set(audit: Audit, name: str) -> EvaluationSet:
             f"core audit --name {audit.name!r} --also {name}=DIR"
         )
     return sets[name]
+
+
+def remove_set(audit: Audit, name: str) -> None:
+    """Take a set away from an audit: its features, and what was said of them.
+
+    Its photos stay, and so do tags and tables that were measured.
+
+    Raises
+    ------
+    InputError
+        If the audit has no such set, or its parent has it.
+    WorkspaceError
+        If the audit is being computed right now.
+    """
+    refuse_unless_may_run()
+    check_set_names([name])
+    files = audit.files.evaluation_set(name)
+    if not files.folder.exists():
+        evaluation_set(audit, name)  # says which there are
+        raise InputError(
+            f"the set {name!r} is that of the audit that {audit.name!r} was made from: remove it "
+            "there"
+        )
+    with locked(audit.files.lock, f"audit {audit.name!r} is being computed; cancel it first"):
+        remove(files.facts)  # from here on it is none
+        remove(files.folder)

@@ -73,6 +73,9 @@ def add_rename(command: argparse.ArgumentParser) -> None:
 def add_delete(command: argparse.ArgumentParser) -> None:
     """The options of ``delete``."""
     command.add_argument("audit", metavar="AUDIT")
+    command.add_argument(
+        "--set", metavar="NAME", help="only this further set of its images, not the audit"
+    )
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
@@ -431,10 +434,25 @@ def rename(options: argparse.Namespace, workspace: Workspace, report: Reporter =
 
 def delete(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``delete``."""
+    if options.set is not None:
+        return _delete_set(options.audit, options.set, workspace)
     manifest = workspace.delete(options.audit)
     return Answer(
         {"id": manifest.id, "name": manifest.name, "deleted": True},
         f"deleted {manifest.name}; its tags stay in the database",
+    )
+
+
+def _delete_set(audit: str, name: str, workspace: Workspace) -> Answer:
+    """One of the sets that ``--also`` added."""
+    from core.audits.audit import Audit
+    from core.audits.evaluation_set import remove_set
+
+    found = Audit.open(workspace, audit)
+    remove_set(found, name)
+    return Answer(
+        {"id": found.id, "name": found.name, "set": name, "deleted": True},
+        f"deleted the set {name} of {found.name}; its photos, all tags and what was measured stay",
     )
 
 

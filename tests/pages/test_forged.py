@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from core.audits.audit import Audit
+from core.audits.evaluation_set import remove_set
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.errors import WorkspaceError
@@ -156,6 +157,7 @@ WORK: dict[str, Change] = {
     "resume": lambda w, a, s: jobs.resume(w, "1"),
     "rename": lambda w, a, s: w.rename("first", "third"),
     "delete": lambda w, a, s: w.delete("first"),
+    "remove set": lambda w, a, s: remove_set(a, "v2"),
 }
 
 

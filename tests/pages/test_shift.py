@@ -9,6 +9,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
+from core.audits.evaluation_set import evaluation_sets
 from core.audits.set_pass import add_sets
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
@@ -22,7 +23,7 @@ from core.storage.workspace import Workspace
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
 from core.types import Tag
-from tests.pages.conftest import Open, healthy
+from tests.pages.conftest import Open, galleries, gallery, healthy
 
 
 @pytest.fixture
@@ -65,6 +66,12 @@ def test_sets_are_added_measured_and_drawn(
     accuracy = table.query("measure == 'accuracy' and subject == 'again'")["value"].item()
     assert charts[0][0]["x"] == pytest.approx([accuracy])
     assert any("points [" in text.value for text in app.markdown)
+    store = TagStore.open(Workspace(audit.folder.parent.parent))
+    app.button(key="remove-set").click().run()
+    app = healthy(app, "Measures")
+    assert any("No further set of images yet" in text.value for text in app.markdown)
+    assert not evaluation_sets(audit)
+    assert store.current(audit.id)
 
 
 def test_corruptions_are_offered_with_their_time_and_drawn(
@@ -73,6 +80,11 @@ def test_corruptions_are_offered_with_their_time_and_drawn(
     where = {"audit": audit.id, "view": "corruptions"}
     app = healthy(opened("measures", **where), "Measures")
     assert any("min on one core without a GPU" in text.value for text in app.markdown)
+    assert not galleries(app)
+    app.toggle(key="w_looks").set_value(True).run()
+    cells = gallery(healthy(app, "Measures"))["pictures"]
+    assert [len(cells), len({cell["photo"] for cell in cells})] == [12 * 6, 12 * 5 + 1]
+    assert cells[5]["caption"] == "Gaussian noise 5"
     app.button(key="run-corruptions").click().run()
     request = MeasureRequest(audit.id, "corruptions")
     assert started == [request.arguments()]

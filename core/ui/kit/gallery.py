@@ -52,9 +52,9 @@ class Card:
     """Below the figure."""
 
 
-def inline(png: bytes) -> str:
+def inline(picture: bytes, kind: str = "png") -> str:
     """Address of a small picture that holds it itself: for what is drawn once and not kept."""
-    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
+    return f"data:image/{kind};base64,{b64encode(picture).decode('ascii')}"
 
 
 def gallery(

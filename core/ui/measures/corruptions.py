@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
 from core.audits.audit import Audit
 from core.data.corruptions import CORRUPTIONS, SEVERITIES
@@ -14,8 +18,9 @@ from core.measures.corruption_figures import CLEAN, CORRUPTED, EVERY, GAP_CHANGE
 from core.measures.measure import POINTS
 from core.measures.measure_requests import MeasureRequest
 from core.measures.registry import MEASURES
-from core.trials.corrupted import IMAGES, expected_minutes
+from core.trials.corrupted import IMAGES, SEED, drawn, expected_minutes
 from core.ui.frame import blocks, state, tagged, working
+from core.ui.kit.gallery import Picture, gallery, inline
 from core.ui.kit.palette import CLASSES, NEUTRAL
 from core.ui.measures.figures import finished, interval
 
@@ -32,6 +37,9 @@ FIGURES = {
 }
 
 
+QUALITY = 90
+"""Of the JPEGs that a page holds, which nobody measures anything on."""
+
 COOLS = ("overconfidence", "nll", "brier", "calibration_error")
 COOL = " The temperature is fitted on images as they were."
 
@@ -39,6 +47,7 @@ COOL = " The temperature is fitted on images as they were."
 def show(audit: Audit) -> pd.DataFrame | None:
     """Curves along the severities, or an offer to compute them; the table where there is one."""
     decisions, request = tagged.decisions(audit), MeasureRequest(audit.id, CORRUPTED.name)
+    _looks(audit)
     table = CORRUPTED.known(audit, decisions, request)
     if table is None:
         with blocks.sentences():
@@ -69,6 +78,40 @@ def show(audit: Audit) -> pd.DataFrame | None:
     st.caption(f"{blocks.plain(meaning.meaning)}{source}{COOL if name in COOLS else ''}")
     _change(table)
     return table
+
+
+def _looks(audit: Audit) -> None:
+    """What the corruptions do to an image, drawn where that is asked for and not kept."""
+    if not state.toggle("What they look like", "looks"):
+        return
+    with blocks.sentences():
+        image_id = drawn(audit, tagged.decisions(audit))[0][0]
+        cells = corrupted_cells(audit, image_id)
+        gallery(cells, key="corruptions", columns=1 + len(SEVERITIES), enlarge="", label="Kinds")
+        st.caption("One image as the model sees it, left as it was; then severities 1 to 5.")
+
+
+@lru_cache(maxsize=4)
+def corrupted_cells(audit: Audit, image_id: str) -> tuple[Picture, ...]:
+    """An image under every kind at every severity, a kind after the other."""
+    pixels, name = audit.pixels(image_id), audit.images.at[image_id, "path"]
+    return tuple(
+        Picture(
+            f"{kind.name}-{severity}",
+            inline(_jpeg(kind.of(pixels, severity, image_id, seed=SEED)), "jpeg"),
+            *(None, None),
+            f"{kind.words} {severity}" if severity else "as it was",
+            f"{name}: {kind.words}, severity {severity}",
+        )
+        for kind in CORRUPTIONS.values()
+        for severity in (0, *SEVERITIES)
+    )
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    written = BytesIO()
+    Image.fromarray(pixels).save(written, "JPEG", quality=QUALITY)
+    return written.getvalue()
 
 
 def _change(table: pd.DataFrame) -> None:

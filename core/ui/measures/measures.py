@@ -22,7 +22,7 @@ from core.ui.measures import calibration, corruptions, factors, leant_on, ood, s
 from core.ui.measures import figures as measure_figures
 
 PARAMETERS = [
-    *("audit", "view", "part", "with", "along", "set"),
+    *("audit", "view", "part", "with", "along", "set", "looks"),
     *("what", "classes", "order", "rows", "of"),
 ]
 DECIDES, LEANS_ON, SURE, ODD = "factors", "priors", "calibration", "ood"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
-from core.audits.evaluation_set import evaluation_sets
+from core.audits.evaluation_set import EvaluationSet, evaluation_sets, remove_set
 from core.data.named_sets import KNOWN
 from core.data.open import canonical
 from core.measures.measure_requests import MeasureRequest
@@ -17,9 +17,6 @@ from core.measures.registry import MEASURES
 from core.measures.set_figures import CUE_SHIFT, DROP, ORIGINAL, SET_GAP, SETS
 from core.ui.frame import blocks, tagged, working
 from core.ui.measures.asked import dots
-
-if TYPE_CHECKING:
-    pass
 
 
 def show(audit: Audit) -> pd.DataFrame | None:
@@ -53,6 +50,7 @@ def show(audit: Audit) -> pd.DataFrame | None:
     else:
         _drawn(table)
     _form(audit)
+    _removal(audit, sets)
     return table if table is None else table[table["measure"] != "note"]
 
 
@@ -92,6 +90,22 @@ def _drawn(table: pd.DataFrame) -> None:
 def _said(name: str) -> None:
     meaning = MEASURES[name]
     st.caption(f"{blocks.plain(meaning.meaning)} Source: {blocks.plain(meaning.source)}.")
+
+
+def _removal(audit: Audit, sets: Mapping[str, EvaluationSet]) -> None:
+    """A button that takes a set away again, once that is confirmed."""
+    if not blocks.may_run():
+        return
+    with st.popover("Remove a set", icon=":material/delete:"):
+        name = st.selectbox("Which", list(sets), key="remove-which", format_func=blocks.plain)
+        st.markdown(
+            f"Deletes what the model made of {len(sets[name].images):,} images. The photos, all "
+            "tags and the figures of this audit stay; add the set again to have it back."
+        )
+        if st.button("Delete the set", type="primary", key="remove-set"):
+            with blocks.sentences():
+                remove_set(audit, name)
+                st.rerun()
 
 
 def _form(audit: Audit) -> None:

@@ -210,6 +210,13 @@ def test_nothing_of_the_audit_changes(
     said(capsys, "audit", *new, "--also", f"more={extra}", *at)
     assert counts == {"decoded": 18, "encoded": 18}
     assert content(audit.folder) == after
+    gone = said(capsys, "delete", "a", "--set", "more", *at)
+    assert (gone["set"], gone["deleted"]) == ("more", True)
+    assert content(audit.folder) == before
+    assert said(capsys, "show", "a", *at) == shown
+    assert sum(path.is_file() for path in extra.rglob("*")) == 18
+    assert main(["delete", "a", "--set", "more", *at]) == 2
+    assert "has no set 'more'; it has: none" in capsys.readouterr().err
 
 
 def test_a_damaged_set_is_computed_again(
