@@ -140,9 +140,36 @@ def test_a_page_shuts_nobody_out(
     ]
     assert not said, "\n".join(said)
     if scheme == "light":
+        assert cut(visit) == []
         assert never_reached(visit) == []
         assert too_wide(visit) <= 1
     visit.clean()
+
+
+@pytest.mark.parametrize()
+def test_tables_of_views_fit(url: str, visits: dict[str, Watched], audited: Path) -> None:
+    visit, audit = visits["light"], Audit.open(Workspace(audited), "first")
+    visit.page.goto(f"{visit.address}/{url}&audit={audit.id}")
+    visit.page.locator("h1").first.wait_for()
+    visit.page.locator(TABLES).first.wait_for()
+    visit.settle()
+    assert cut(visit) == []
+    visit.clean()
+
+
+TABLES = '[data-testid="stDataFrame"], [data-testid="stTable"]'
+CUT = """(tables) => [...document.querySelectorAll(tables)].flatMap((table) => {
+  const inside = table.querySelector(".dvn-scroller") || table;
+  const heads = [...table.querySelectorAll("th")].map((head) => head.textContent.trim());
+  const raw = heads.filter((head) => head.includes("_"));
+  return inside.scrollWidth > inside.clientWidth + 1 ? [heads.join(", "), ...raw] : raw;
+})"""
+
+
+def cut(visit: Watched) -> list[str]:
+    """Tables of which a part is out of sight, and heads of columns that are no words."""
+    found: list[str] = visit.page.evaluate(CUT, TABLES)
+    return found
 
 
 def never_reached(visit: Watched) -> list[str]:

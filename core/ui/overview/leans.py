@@ -241,7 +241,7 @@ def configuration() -> dict[str, Any]:
 
     return {
         "picture": st.column_config.ImageColumn("", width=62, pinned=True),
-        "class": text("Class", width=126, pinned=True),
+        "class": text("Class", width=118, pinned=True),
         "by": text("Leans on", width=106, help=help_on("leaned on", "part")),
         "lean": number("Lean", "%+.2f", 60, "lean"),
         "accuracy": number("Accuracy", percent, 78, "accuracy"),
