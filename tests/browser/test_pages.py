@@ -146,7 +146,7 @@ def test_a_page_shuts_nobody_out(
     visit.clean()
 
 
-@pytest.mark.parametrize()
+@pytest.mark.parametrize("url", ["compare?view=tags", "compare?view=robustness"])
 def test_tables_of_views_fit(url: str, visits: dict[str, Watched], audited: Path) -> None:
     visit, audit = visits["light"], Audit.open(Workspace(audited), "first")
     visit.page.goto(f"{visit.address}/{url}&audit={audit.id}")

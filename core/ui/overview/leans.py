@@ -252,6 +252,6 @@ def configuration() -> dict[str, Any]:
         "gap": number("Gap, points", "%+.0f", 90, "accuracy gap"),
         "gap_control": number("Random directions", "%+.0f", 138, "above its control"),
         "images": number("Images", "%d", 64),
-        "interval": text("Its interval", width=104, help="95 % interval of the lean."),
+        "interval": text("Lean, interval", width=104, help="95 % interval of the lean."),
         "meaning": text("Definition", width="large"),
     }
