@@ -14,7 +14,7 @@ Every result carries the key of what it was computed from, so only what changed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,19 +65,26 @@ GIVEN = "given"
 """Entry of ``head.json`` for a head that was stored from outside: it is never fitted anew."""
 
 
-def analyse(subject: Subject, model: Model | None, report: Reporter) -> None:
+Share = Callable[[Subject, Predicted, Sequence[str]], None]
+"""Has others compute classes, by their labels, so that they are there when they are read."""
+
+
+def analyse(
+    subject: Subject, model: Model | None, report: Reporter, share: Share | None = None
+) -> None:
     """Compute everything of an audit that follows from its features.
 
     Parameters
     ----------
     model : None where a head was given (:data:`GIVEN`).
+    share : None: this process computes every class.
     """
     files = subject.files
     remove(files.summary)  # nobody reads half of two analyses
     fits = subject.manifest.head.mode == "fit"
     report(Progress("Fitting the head" if fits else "Predicting", 0, 0))
     predicted = _predict(subject, _head(subject, model))
-    classes = _classes(subject, predicted, report)
+    classes = _classes(subject, predicted, report, share)
     write_json(files.summary, summarise(subject, predicted, classes))
 
 
@@ -195,7 +202,9 @@ def scores_of(logits: FloatArray, truth: IntArray) -> pd.DataFrame:
     )
 
 
-def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[AuditedClass]:
+def _classes(
+    subject: Subject, predicted: Predicted, report: Reporter, share: Share | None
+) -> list[AuditedClass]:
     """Analyse every class that has an output and a training image; returns their facts."""
     files, head = subject.files, predicted.head
     if files.classes.exists() and not _same_key(files.classes_key, subject.key):
@@ -207,13 +216,15 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
     glosses = definitions(wanted) | meanings(subject)
     outputs = tuple(head.index(name) for name in wanted)
     other_kinds.renew(files, subject.maps_key, subject.counts)
+    if share is not None:
+        share(subject, predicted, wanted)
     facts, tables = [], []
     for number, name in enumerate(wanted):
         report(Progress("Finding components", number, len(wanted), "classes"))
         stored = files.of_class(head.index(name))
         if not stored.facts.exists():
-            _analyse_class(subject, predicted, name)
-        tables += _tables(subject, predicted, name, outputs)
+            analyse_class(subject, predicted, name)
+        tables += tables_of_class(subject, predicted, name, outputs)
         found = read_value(stored.facts, AuditedClass)
         facts.append(found.with_entries(definition=glosses.get(name, "")))
     report(Progress("Finding components", len(wanted), len(wanted), "classes"))
@@ -225,7 +236,7 @@ def _classes(subject: Subject, predicted: Predicted, report: Reporter) -> list[A
     return [with_widest_gap(found, table[owner == found.class_idx]) for found in facts]
 
 
-def _tables(
+def tables_of_class(
     subject: Subject, predicted: Predicted, label: str, classes: tuple[int, ...]
 ) -> list[pd.DataFrame]:
     """The candidates of a class, of every kind."""
@@ -304,7 +315,7 @@ def _images(
     )
 
 
-def _analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
+def analyse_class(subject: Subject, predicted: Predicted, label: str) -> None:
     """Everything about one class, in one atomic folder."""
     head, rows = predicted.head, np.flatnonzero(subject.labels == label)
     class_idx, ids = head.index(label), subject.readable["image_id"].iloc[rows].tolist()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from core.audits.analysis import analyse, is_current, require_two_classes
 from core.audits.arithmetic import choose_compute
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
+from core.audits.class_work import share_classes
 from core.audits.head_outputs import matched, narrowed
 from core.audits.integrity import is_analysis, mend, remake_plans
 from core.audits.shard_work import ShardWork, compute_shards
@@ -38,7 +40,7 @@ from core.errors import DataError, InputError, ModelError, WorkspaceError
 from core.features.extract import NOT_FINITE, cores, keep_maps, keep_properties
 from core.features.sample import sampled
 from core.features.shards import KEPT, PLAN_COLUMNS, FeatureStore
-from core.jobs.engine import Engine, Local
+from core.jobs.engine import Crowd, Engine, Local
 from core.jobs.sharing import held
 from core.jobs.work import LAPSE
 from core.storage.audit_manifest import (
@@ -335,7 +337,8 @@ def compute(
         return
     manifest = set_state(folder, manifest, "running")
     write_frame(files.images, frame)
-    analyse(subject, model, report)
+    share = partial(share_classes, engine, report) if isinstance(engine, Crowd) else None
+    analyse(subject, model, report, share)
     set_state(folder, manifest, "finished")
 
 

@@ -300,7 +300,7 @@ def _factors(sample: FloatArray, count: int, seed: int) -> tuple[FloatArray, flo
     """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     live = sample.any(axis=0)
     fit = NMF(count, init="nndsvda", random_state=seed)

@@ -123,4 +123,6 @@ class WorkKind:
     """Of the audit's folder, the order, and threads that read images."""
 
 
-WORKS: Registry[WorkKind] = Registry("work", ["core.audits.shard_work:SHARDS"])
+WORKS: Registry[WorkKind] = Registry(
+    "work", ["core.audits.shard_work:SHARDS", "core.audits.class_work:CLASSES"]
+)

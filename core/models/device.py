@@ -42,7 +42,7 @@ def reuse_memory() -> bool:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Have torch compute with so many threads during the block; 0: with as many as it does.
+    """Have torch and NumPy compute with so many threads in the block; 0: with as many as they do.
 
     Sums of a different number of threads are rounded otherwise.
 
@@ -51,10 +51,16 @@ def threads(count: int) -> Iterator[None]:
     ModelError
         If it cannot.
     """
-    before = torch.get_num_threads()
-    use_threads(count or before)
-    try:
+    if not count:
         yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    use_threads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

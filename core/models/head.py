@@ -346,7 +346,7 @@ def _root_mean_square(features: FloatArray, centre: NDArray[np.float64]) -> floa
 @contextmanager
 def _threads(limit: int | None) -> Iterator[None]:
     """Limit the threads of BLAS: for small products waiting for each other costs more."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=limit, user_api="blas"):
         yield
