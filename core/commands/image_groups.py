@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.terminal import Answer, common_options
+from core.data.far_images import full_name
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
@@ -138,7 +139,7 @@ def _from_file(file: Path, audit: Audit) -> list[str]:
     wanted = [line.strip() for line in lines if line.strip()]
     paths = audit.images["path"].astype(str)
     known = {path: image_id for image_id, path in paths.items()}
-    known |= {str(audit.root / path): image_id for image_id, path in paths.items()}
+    known |= {full_name(audit.root, path): image_id for image_id, path in paths.items()}
     known |= {str(image_id): image_id for image_id in audit.images.index}
     if lacking := [line for line in wanted if line not in known]:
         raise InputError(f"--images {file}: audit {audit.name!r} has no image {lacking[0]!r}")

@@ -45,6 +45,11 @@ def address_of(path: PurePath) -> str:
     return f"{found[1]}://{found[2]}" if found and known else ""
 
 
+def full_name(root: Path, path: str) -> str:
+    """How a manifest elsewhere names an image: its absolute path, or its address."""
+    return path if is_address(path) else str(root / path)
+
+
 def require_allowed(address: str) -> None:
     """Refuse an address that was not allowed at the start, or that may hold a secret.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from core.data.far_images import require_all_allowed
+from core.data.far_images import address_of, require_all_allowed
 from core.data.manifest import SUFFIXES
 from core.data.source import NAME, SOURCES, Asked, Source, forms, named, taking
 from core.data.table import Listing, build_table, mask_columns
@@ -128,7 +128,11 @@ def _parse(source: str) -> tuple[str, dict[str, str]]:
 
 def _of_path(source: str, moved: Path | None) -> Source:
     """What reads a path; a folder of images need not be there any more when it has moved."""
-    path = Path(source)
+    if address := address_of(path := Path(source)):
+        raise DataError(
+            f"{address} is in a bucket: give a manifest of this machine, .csv or .parquet, whose "
+            "column path holds such addresses, and allow them with --allow-images"
+        )
     if known := taking(path):
         return known
     if path.exists():

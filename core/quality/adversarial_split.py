@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.data.far_images import full_name
 from core.errors import InputError
 from core.statistics.gap_control import directions_like
 from core.statistics.learnability import fitted_head
@@ -93,7 +94,7 @@ def adversarial(audit: Audit, decisions: Decisions) -> pd.Series:
 def manifest_of_split(audit: Audit, train: pd.Series) -> pd.DataFrame:
     """The images as a manifest: ``path`` (absolute), ``label``, ``split`` and the attributes."""
     table = audit.images[["path", "label", "split", *audit.summary.attributes]].copy()
-    table["path"] = [str(audit.root / str(path)) for path in table["path"]]
+    table["path"] = [full_name(audit.root, str(path)) for path in table["path"]]
     table["split"] = np.where(train.loc[table.index], TRAIN, TEST)
     return table.reset_index(drop=True)
 

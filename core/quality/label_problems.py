@@ -16,6 +16,7 @@ from core.audits.audit import Audit
 from core.audits.folds import fitted_on_all, unseen_logits
 from core.audits.kept import Kept
 from core.audits.subject import fitting_rows
+from core.data.far_images import full_name
 from core.errors import ModelError
 from core.models.discriminant import held_out_logits
 from core.models.head import fit_probe
@@ -227,7 +228,7 @@ def manifest_of(audit: Audit, verdicts: pd.DataFrame) -> pd.DataFrame:
     their new label, excluded ones are left out.
     """
     table = audit.images[["path", "label", "split", *audit.summary.attributes]].copy()
-    table["path"] = [str(audit.root / str(path)) for path in table["path"]]
+    table["path"] = [full_name(audit.root, str(path)) for path in table["path"]]
     known = verdicts[verdicts["image_id"].isin(table.index)].set_index("image_id")
     changed = known.loc[known["verdict"] == RELABEL, "label"]
     table.loc[changed.index, "label"] = changed

@@ -148,7 +148,10 @@ def alone(path: Path, message: str) -> Iterator[None]:
         return
     found = newest(_locks(path)).get(path.name)
     if found is not None and _other(path, *found):
-        raise WorkspaceError(message)
+        raise WorkspaceError(
+            f"{message}; another machine holds it: if that machine is gone, ask again in "
+            f"{max(1, round(LAPSE - found[1]))} s"
+        )
     own = _locks(path) / Lease(path.name, found[0].turn + 1 if found else 0).file_name
     if not make_alone(own, there.token):
         raise WorkspaceError(message)

@@ -19,6 +19,7 @@ import pandas as pd
 from sqlalchemy import func, insert, inspect, select
 
 from core.audits.audit import Audit
+from core.data.far_images import full_name
 from core.errors import InputError, WorkspaceError
 from core.storage.workspace import Workspace
 from core.tags.database import GROUP_EVENTS, undecoded
@@ -229,5 +230,5 @@ def manifest_of(audit: Audit, group: SavedGroup) -> pd.DataFrame:
     plain = audit.of_data
     columns = ["path", "label", "split", *plain.summary.attributes]
     table = plain.images.loc[plain.images.index.isin(list(group.image_ids or ())), columns].copy()
-    table["path"] = [str(audit.root / str(path)) for path in table["path"]]
+    table["path"] = [full_name(audit.root, str(path)) for path in table["path"]]
     return table.reset_index(drop=True)

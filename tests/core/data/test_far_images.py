@@ -12,8 +12,9 @@ import pytest
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.data.decode import file_digest, read_image, upright_size
-from core.data.far_images import ALLOWED, address_of, allow, states
+from core.data.far_images import ALLOWED, address_of, allow, full_name, states
 from core.data.file_facts import file_facts
+from core.data.open import open_data
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.storage.bucket import DRIVERS, Bucket
 from core.storage.workspace import Workspace
@@ -70,6 +71,10 @@ def test_what_is_gone_is_one_image_and_what_is_refused_is_the_end(
         read_image(root / "memory://photos/none.png")
     assert file_digest(root / "memory://photos/none.png") == ""
     assert states([root / "memory://photos/none.png"]) == [(-1, 0)]
+    assert full_name(root, "memory://photos/x.png") == "memory://photos/x.png"
+    assert full_name(root, "x.png") == str(root / "x.png")
+    with pytest.raises(InputError, match="memory://photos/data is in a bucket: give a manifest"):
+        open_data("memory://photos/data", workspace=tmp_path)
     with pytest.raises(InputError, match="s3://other were not allowed"):
         read_image(root / "s3://other/x.png")
     with pytest.raises(InputError, match="signed addresses hold secrets") as error:

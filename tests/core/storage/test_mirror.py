@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -234,12 +235,21 @@ def test_what_another_machine_changed_is_seen_and_read_again(filled: str, tmp_pa
 def test_the_copies_keep_within_their_budget(
     filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
     monkeypatch.setattr(mirror, "SMALL", 2000)
     opened = Audit.open(at(filled, tmp_path / "one"), "tiny")
+    fetching = Bucket.of(filled).driver
     large = [s.maps for s in opened.files.every_shard()]
     assert all(map(is_far, large))
     first = read_array(large[0], mapped=True)
     before = np.array(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "get_file", refused)
+        with pytest.raises(WorkspaceError, match="is full"):
+            mirror.bring([large[1]])
+    assert is_far(large[1])
     mirror.rooted_at(tmp_path / "one").budget = 1
     mirror.bring([large[1]])
     assert [is_far(path) for path in large[:3]] == [True, False, True]
@@ -295,7 +305,7 @@ def test_two_clusters_do_not_compute_one_audit(
     there = two.files(audit.id)
     with locked(audit.files.lock, "busy"):
         assert is_locked(there.lock)
-        with pytest.raises(WorkspaceError, match="is being computed by another process"):
+        with pytest.raises(WorkspaceError, match=r"another machine holds it.*ask again in \d+ s"):
             run_audit(tiny_request(data), two)
     assert not is_locked(there.lock)
     with monkeypatch.context() as patch:
