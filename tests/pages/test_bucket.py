@@ -42,7 +42,7 @@ def test_the_app_opens_a_bucket_tags_here_and_asks_for_jobs_of_it(
     audit = held.open_audit(Audit.open(far, "first").id)
     maps = [shard.maps for shard in audit.files.every_shard()]
     assert all(map(is_far, maps))
-    healthy(opened("overview", audit=audit.id), "Overview")
+    healthy(opened("overview", audit=audit.id), "first")
     healthy(opened("components", audit=audit.id), "Components")
     candidate = held.class_arrays(audit, 0).candidate(PCA, 0)
     image = str(audit.images.index[0])
