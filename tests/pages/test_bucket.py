@@ -43,7 +43,7 @@ def test_the_app_opens_a_bucket_tags_here_and_asks_for_jobs_of_it(
     maps = [shard.maps for shard in audit.files.every_shard()]
     assert all(map(is_far, maps))
     healthy(opened("overview", audit=audit.id), "first")
-    healthy(opened("components", audit=audit.id), "Components")
+    healthy(opened("components", audit=audit.id), "Components of a class")
     candidate = held.class_arrays(audit, 0).candidate(PCA, 0)
     image = str(audit.images.index[0])
     url = pictures.heat_url(audit, candidate, image, scale=0.5)
