@@ -359,8 +359,12 @@ class ExplainRequest(Request):
 
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
     class_name: str = field(metadata=given("label, name or #index", "--class", metavar="NAME"))
-    method: str = option("sis", "one of those below", metavar="NAME")
-    candidate: str = option("", "a candidate by its key, part-0, instead of its number")
+    method: str = option(
+        "sis", "one of those below; several are separated by commas", metavar="NAME,NAME"
+    )
+    candidate: str = option(
+        "", "candidates by their keys, part-0,part-1, instead of one by its number"
+    )
     images: str = option(
         "", "these images (default: some of the class, drawn by the seed)", metavar="ID,ID"
     )
@@ -387,9 +391,24 @@ class ExplainRequest(Request):
             raise InputError(f"--count {self.count}: must be at least 1")
 
     @property
+    def methods(self) -> list[str]:
+        """Those that are named."""
+        return _separated(self.method) or [self.method]
+
+    @property
+    def candidates(self) -> list[str]:
+        """Those that are named by their keys; a key with its class is one, commas included."""
+        return [self.candidate] if "/" in self.candidate else _separated(self.candidate)
+
+    @property
     def image_ids(self) -> list[str]:
         """Those that are named."""
-        return [name.strip() for name in self.images.split(",") if name.strip()]
+        return _separated(self.images)
+
+
+def _separated(text: str) -> list[str]:
+    """Names that are separated by commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 TEXT_MODEL = (

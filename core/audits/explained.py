@@ -5,6 +5,7 @@
     explained/sis-00003-4f0c…/      a method, a class, and the key of everything else:
         explanation.json            what is said, and of what (candidate, image, settings, seed)
         order.npy …                 its arrays
+        refusal.json                instead of them: why there is nothing to say
 
 An explanation depends on one image, so that what was stopped goes on, and an image that cannot be
 read or has nothing to say is left out and named.
@@ -12,7 +13,8 @@ read or has nothing to say is left out and named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,9 @@ VERSION = 1
 
 FACTS: Shape = {"facts": dict, "words": str, "notes": [str], "arrays": [str]}
 """What is stored of an explanation beside its arrays."""
+
+Said = Explanation | SpurioscopeError
+"""An explanation, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,12 @@ class Asked:
         """The method."""
         return EXPLAINERS[self.method]
 
+    @property
+    def title(self) -> str:
+        """What by what, for people."""
+        of = self.candidate.title if self.candidate else self.label
+        return f"{self.explainer.title} of {of}"
+
 
 def stored(audit: Audit, asked: Asked, image_id: str = "") -> Explanation | None:
     """What is stored of an explanation; None where it was not made."""
@@ -99,14 +110,35 @@ def stored(audit: Audit, asked: Asked, image_id: str = "") -> Explanation | None
     return Explanation(arrays, told["facts"], told["words"], told["notes"])
 
 
+def refused(audit: Audit, asked: Asked, image_id: str = "") -> str:
+    """Why a method had nothing to say when it was last asked; empty where it had, or was not."""
+    path = _files(audit, asked, image_id).refusal
+    return str(read_json(path, {"words": str})["words"]) if path.exists() else ""
+
+
 def explain(
     audit: Audit,
     asked: Asked,
     image_ids: Sequence[str] = ("",),
     model: Model | None = None,
     report: Reporter = silent,
-) -> Iterator[tuple[str, Explanation | SpurioscopeError]]:
-    """Every image with its explanation, stored or made and stored now, or why there is none.
+) -> Iterator[tuple[str, Said]]:
+    """:func:`explain_each` of one question."""
+    for _, image_id, said in explain_each(audit, [asked], image_ids, model, report):
+        yield image_id, said
+
+
+def explain_each(
+    audit: Audit,
+    questions: Sequence[Asked],
+    image_ids: Sequence[str] = ("",),
+    model: Model | None = None,
+    report: Reporter = silent,
+) -> Iterator[tuple[Asked, str, Said]]:
+    """Every question of every image with what is said, stored or made and stored now.
+
+    Why there is nothing to say is kept for those who only look (:func:`refused`); here it is asked
+    again.
 
     Parameters
     ----------
@@ -118,28 +150,40 @@ def explain(
     InputError
         If the audits that are explained together do not see images alike, or have other classes.
     """
-    title, room = f"Explaining {asked.label}", _Room(audit, asked, model)
-    for done, image_id in enumerate(image_ids):
-        report(Progress(title, done, len(image_ids)))
-        found = stored(audit, asked, image_id)
-        if found is not None:
-            yield image_id, found
-            continue
-        try:
-            made = asked.explainer.explain(room.question(image_id, report))
-        except SpurioscopeError as error:
-            yield image_id, error
-            continue
-        _keep(audit, asked, image_id, made)
-        yield image_id, made
-    report(Progress(title, len(image_ids), len(image_ids)))
+    done, total = 0, len(questions) * len(image_ids)
+    unit = "images" if len(questions) == 1 else "maps"
+    for asked in questions:
+        room = _Room(audit, asked, model)
+        title = f"Explaining {asked.label}" if len(questions) == 1 else asked.title
+        for image_id in image_ids:
+            report(Progress(title, done, total, unit))
+            yield asked, image_id, stored(audit, asked, image_id) or _made(room, image_id, report)
+            done += 1
+        model = room.loaded
+    report(Progress(title, total, total, unit))
+
+
+def _made(room: _Room, image_id: str, report: Reporter) -> Said:
+    """What a method says of an image, stored before it is said."""
+    try:
+        question = room.question(image_id, report)
+    except SpurioscopeError as error:
+        return error
+    try:
+        made = room.asked.explainer.explain(question)
+    except SpurioscopeError as error:
+        words = str(error)
+        _keep(room, image_id, lambda files: write_json(files.refusal, {"words": words}))
+        return error
+    _keep(room, image_id, lambda files: _write(files, made, room.asked, image_id))
+    return made
 
 
 class _Room:
     """The models, loaded once, and what a question is made from."""
 
     def __init__(self, audit: Audit, asked: Asked, model: Model | None) -> None:
-        self.audit, self.asked, self._model = audit, asked, model
+        self.audit, self.asked, self.loaded = audit, asked, model
         self._more: list[tuple[Model, IntArray]] | None = None
         self.class_idx = audit.class_facts(asked.label).class_idx
         self.maps = [_outputs(audit, other) for other in asked.also]
@@ -169,8 +213,8 @@ class _Room:
     @property
     def model(self) -> Model:
         """The audit's, loaded where it is first needed."""
-        self._model = self._model or self.audit.load_model()
-        return self._model
+        self.loaded = self.loaded or self.audit.load_model()
+        return self.loaded
 
     @property
     def more(self) -> list[tuple[Model, IntArray]]:
@@ -275,21 +319,22 @@ def _found(audit: Audit, asked: Asked) -> Mapping[str, str]:
     return found_in(audit.files, {asked.candidate.kind}) if asked.candidate else {}
 
 
-def _keep(audit: Audit, asked: Asked, image_id: str, made: Explanation) -> None:
-    """Store an explanation, complete or not at all; not in a workspace that only shows."""
-    import contextlib
+def _keep(room: _Room, image_id: str, write: Callable[[ExplainedFiles], None]) -> None:
+    """Store what is said, complete or not at all; not in a workspace that only shows."""
+    with (
+        contextlib.suppress(WorkspaceError),
+        replacing_folder(_files(room.audit, room.asked, image_id).folder) as temporary,
+    ):
+        write(ExplainedFiles(temporary))
 
+
+def _write(files: ExplainedFiles, made: Explanation, asked: Asked, image_id: str) -> None:
     facts = {"facts": made.facts, "words": made.words, "notes": list(made.notes)}
     of = {"method": asked.method, "class": asked.label, "image_id": image_id, "seed": asked.seed}
     of |= {"candidate": asked.candidate and asked.candidate.short, "settings": asked.settings}
-    with (
-        contextlib.suppress(WorkspaceError),
-        replacing_folder(_files(audit, asked, image_id).folder) as temporary,
-    ):
-        files = ExplainedFiles(temporary)
-        for name, array in made.arrays.items():
-            write_array(files.array(name), array)
-        write_json(files.facts, {**facts, "arrays": list(made.arrays), "of": of})
+    for name, array in made.arrays.items():
+        write_array(files.array(name), array)
+    write_json(files.facts, {**facts, "arrays": list(made.arrays), "of": of})
 
 
 def drawn(audit: Audit, label: str, count: int, seed: int = 0) -> list[str]:

@@ -23,7 +23,10 @@ from core.statistics.seeds import image_seed
 from core.types import FloatArray
 
 POOL = 20000
-"""Images that are looked through for reference images; of more, a seeded sample."""
+"""Images that are looked through for reference images at most; of more, a seeded sample."""
+
+FEW = 4000
+"""Where it may take less than a second."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,18 @@ class References:
     looked_at: int
 
 
-def references(audit: Audit, key: CandidateKey, count: int) -> References:
+def references(audit: Audit, key: CandidateKey, count: int, among: int = POOL) -> References:
     """Reference images of a concept, of the data the audit was made of.
 
     Of a kind that needs maps only images whose maps are kept are looked at.
+
+    Parameters
+    ----------
+    among : images that are looked through, at most.
     """
     class_idx = audit.class_facts(key.label).class_idx
     candidate = audit.candidate(key)
-    ids = pool(audit)
+    ids = pool(audit, class_idx, among)
     shown, relevance_of, size, given = [], [], [], []
     for start in range(0, len(ids), BLOCK):
         block = ids[start : start + BLOCK]
@@ -148,13 +155,14 @@ def references(audit: Audit, key: CandidateKey, count: int) -> References:
     )
 
 
-def pool(audit: Audit) -> list[str]:
-    """Images that reference images are chosen from."""
+def pool(audit: Audit, class_idx: int, most: int) -> list[str]:
+    """Images that reference images are chosen from: those given the class before any others."""
     ids: list[str] = audit.images.index.tolist()
-    if len(ids) <= POOL:
+    if len(ids) <= most:
         return ids
-    rng = np.random.default_rng(image_seed(audit.id, 0))
-    return [ids[i] for i in np.sort(rng.choice(len(ids), POOL, replace=False))]
+    given = audit.images["prediction"].to_numpy() == class_idx
+    rank = np.random.default_rng(image_seed(audit.id, 0)).permutation(len(ids))
+    return [ids[i] for i in np.sort(np.lexsort((rank, ~given))[:most])]
 
 
 def kinds_of(audit: Audit, class_idx: int) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from core.audits.audit import Audit
-    from core.audits.explained import Asked
+    from core.audits.explained import Asked, Said
     from core.explain.explainer import Explanation
 
 Document = Mapping[str, object]
@@ -40,27 +40,57 @@ def methods_text() -> str:
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
-    """Explain what ``options`` name, unless it is stored; write it where they say."""
+    """Explain what ``options`` name, unless it is stored; write it where they say.
+
+    One method of one candidate has a document of its own; several have theirs as ``answers``.
+    """
     from core.audits.audit import Audit
-    from core.audits.explained import Asked, explain
-    from core.explain.explainer import Explanation
+    from core.audits.explained import Asked, explain_each
     from core.tags.people import one_line
 
     request = ExplainRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
-    facts = audit.class_facts(request.class_name)
+    label = audit.class_facts(request.class_name).label
     also = [Audit.open(workspace, name) for name in request.also]
-    key = _key(request, options, facts.label)
-    asked = Asked.of(request.method, facts.label, key, request.settings, request.seed, also)
-    ids = _ids(audit, request, asked)
-    told = list(explain(audit, asked, ids, report=report))
+    keys = _keys(request, options, label)
+    questions = [
+        Asked.of(method, label, key, request.settings, request.seed, also)
+        for method in request.methods
+        for key in keys
+    ]
+    told = list(explain_each(audit, questions, _ids(audit, request, questions), report=report))
+    answers, lines = list[Document](), list[str]()
+    for asked in questions:
+        mine = [(image_id, said) for of, image_id, said in told if of is asked]
+        out = request.out
+        if out and asked.candidate and len(keys) > 1:
+            out = out / asked.candidate.short
+        if len(questions) > 1:
+            lines.append(f"{asked.title}:")
+        answers.append(_answer(audit, asked, mine, out, lines))
+    text = "\n".join(map(one_line, lines)) or "no image to explain"
+    if len(answers) == 1:
+        return Answer(answers[0], text)
+    return Answer({"audit": audit.id, "class": label, "answers": answers}, text)
+
+
+def _answer(
+    audit: Audit,
+    asked: Asked,
+    told: Sequence[tuple[str, Said]],
+    out: Path | None,
+    lines: list[str],
+) -> Document:
+    """What one method says of one candidate or class; its lines for people are added."""
+    from core.explain.explainer import Explanation
+
     made = [(image_id, said) for image_id, said in told if isinstance(said, Explanation)]
-    out = request.out
     found = [_document(audit, asked, image_id, said, out) for image_id, said in made]
-    lines = [line for image_id, said in told for line in _lines(image_id, said)]
-    result: dict[str, object] = {"audit": audit.id, "class": facts.label, "method": asked.method}
-    result |= {"candidate": key and key.short, "settings": dict(asked.settings)}
-    result |= {"seed": asked.seed, "also": [each.id for each in also], "explained": found}
+    lines += [line for image_id, said in told for line in _lines(image_id, said)]
+    result: dict[str, object] = {"audit": audit.id, "class": asked.label, "method": asked.method}
+    result |= {"candidate": asked.candidate and asked.candidate.short}
+    result |= {"settings": dict(asked.settings), "seed": asked.seed}
+    result |= {"also": [each.id for each in asked.also], "explained": found}
     result["left_out"] = [
         {"image_id": image_id, "reason": str(said)}
         for image_id, said in told
@@ -72,31 +102,47 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         result["summary"] = _document(audit, asked, "", whole, out)
     if out:
         write_json(out / f"{asked.method}.json", result)
-    return Answer(result, "\n".join(map(one_line, lines)) or "no image to explain")
+    return result
 
 
-def _key(request: ExplainRequest, options: argparse.Namespace, label: str) -> CandidateKey | None:
-    """The candidate that is asked for, by its key or by its number, if there is one."""
+def _keys(
+    request: ExplainRequest, options: argparse.Namespace, label: str
+) -> Sequence[CandidateKey | None]:
+    """The candidates that are asked for, by their keys or by a number; None: the class itself."""
     named = named_candidate(options)
     if named is not None and request.candidate:
         raise InputError(f"explain takes one candidate: give one of {candidate_words()}")
-    if request.candidate:
-        return CandidateKey.parse(request.candidate, label=label)
-    return CandidateKey(label, *named) if named else None
+    if request.candidates:
+        return [CandidateKey.parse(text, label=label) for text in request.candidates]
+    return [CandidateKey(label, *named) if named else None]
 
 
-def _ids(audit: Audit, request: ExplainRequest, asked: Asked) -> list[str]:
-    """The images that are named, or some of the class; one empty text where it takes none."""
+def _ids(audit: Audit, request: ExplainRequest, questions: Sequence[Asked]) -> list[str]:
+    """The images that are named, or some of the class; one empty text where none are taken.
+
+    Raises
+    ------
+    InputError
+        If some of the methods explain images and others none.
+    """
     from core.audits.explained import drawn
 
-    if not asked.explainer.of_images:
+    taken = {asked.explainer.of_images for asked in questions}
+    if len(taken) > 1:
+        raise InputError(
+            f"--method {request.method}: some of these explain images and others a class or "
+            "candidate alone; ask for them one after the other"
+        )
+    if taken == {False}:
         return [""]
     for image_id in request.image_ids:
         audit.path(image_id)  # says which it does not hold
-    return request.image_ids or drawn(audit, asked.label, request.count, request.seed)
+    if request.image_ids or not questions:
+        return request.image_ids
+    return drawn(audit, questions[0].label, request.count, request.seed)
 
 
-def _lines(image_id: str, said: Explanation | SpurioscopeError) -> Sequence[str]:
+def _lines(image_id: str, said: Said) -> Sequence[str]:
     name = f"{image_id}: " if image_id else ""
     if isinstance(said, SpurioscopeError):
         return [f"{name}left out, {said}"]

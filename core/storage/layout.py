@@ -156,6 +156,7 @@ class ExplainedFiles(Files):
     """What a method says of an image, or of a candidate: arrays, and what is said of them."""
 
     facts = Inside("explanation.json", Path)
+    refusal = Inside("refusal.json", Path)
 
 
 class PastedFiles(Files):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import struct
 import zlib
 from urllib.parse import unquote
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.__main__ import main
 from core.audits.audit import Audit
+from core.jobs import jobs
+from core.models.load import load_model
 from core.storage.files import write_array
 from core.ui.frame import opened as opened_audits
 from core.ui.frame import pictures
@@ -191,17 +195,68 @@ def test_what_can_be_drawn(
     assert drawn in gallery(app)["pictures"][0]["overlay"]
 
 
-def test_other_methods_are_called_approximations(audit: Audit, opened: Open, image_id: str) -> None:
-    app = healthy(opened("image", audit=audit.id, image=image_id, method="occlusion"), "Image")
-    assert "/occlusion/" in gallery(app)["pictures"][0]["overlay"]
-    assert any("approximation" in caption.value for caption in app.caption)
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Command lines of jobs that pages start."""
+    found: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: found.append(arguments))
+    return found
+
+
+def run_jobs(
+    audit: Audit, started: list[list[str]], monkeypatch: pytest.MonkeyPatch, *, ends: int = 0
+) -> None:
+    """Do what the jobs would have done."""
+    loaded = load_model("tiny:page-0").use_head(audit.head)
+    with monkeypatch.context() as patch:
+        patch.setattr(Audit, "load_model", lambda _: loaded)
+        for arguments in started:
+            assert main([*arguments, "--workspace", str(audit.folder.parents[1])]) == ends
+    started.clear()
+
+
+def test_other_methods_are_jobs_and_called_approximations(
+    audit: Audit,
+    opened: Open,
+    image_id: str,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = {"audit": audit.id, "image": image_id, "method": "grad_cam", "component": "pca-0"}
+    app = healthy(opened("image", **view), "Image")
+    assert gallery(app)["pictures"][0]["overlay"] is None
+    (button,) = (b for b in app.button if b.label == "Make the map: Grad-CAM")
+    button.click().run()
+    assert started[0][:2] == ["explain", audit.id]
+    run_jobs(audit, started, monkeypatch)
+    app = healthy(opened("image", **view), "Image")
+    assert "/grad_cam/" in gallery(app)["pictures"][0]["overlay"]
+    assert any("Grad-CAM: an approximation that does not" in c.value for c in app.caption)
 
 
 def test_methods_stand_side_by_side_and_are_made_once(
-    audit: Audit, opened: Open, image_id: str, monkeypatch: pytest.MonkeyPatch
+    audit: Audit,
+    opened: Open,
+    image_id: str,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     view = {"methods": "1", "beside": "exact,lrp,occlusion", "component": "pca-0", "look": "colour"}
+    with monkeypatch.context() as patch:
+        patch.setattr(opened_audits, "model_of", lambda _: pytest.fail("that is a job"))
+        app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
+    (make,) = (b for b in app.button if b.label.startswith("Make the maps that are missing"))
+    assert make.label.endswith("Exact map, LRP, Occlusion")
+    make.click().run()
+    assert "exact,lrp,occlusion" in started[0]
+    with monkeypatch.context() as patch:  # stopped at the second one: the first is kept
+        patch.setattr("core.explain.lrp.relevance", lambda *_: signal.raise_signal(signal.SIGINT))
+        run_jobs(audit, list(started), monkeypatch, ends=130)
     app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
+    assert any(b.label.endswith("missing: LRP, Occlusion") for b in app.button)
+    run_jobs(audit, started, monkeypatch)
+    app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
+    assert not any(b.label.startswith("Make the maps") for b in app.button)
     shown = {p["image_id"]: p["overlay"] for p in gallery(app, 1)["pictures"]}
     assert list(shown) == ["exact", "lrp", "occlusion"]
     assert "/pca/0/lrp/" in shown["lrp"]
@@ -223,14 +278,26 @@ def test_methods_stand_side_by_side_and_are_made_once(
 
 
 def test_concepts_of_an_image_with_their_atlas_and_reference_images(
-    audit: Audit, opened: Open, image_id: str
+    audit: Audit,
+    opened: Open,
+    image_id: str,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = audit.head.weight[0] * audit.features([image_id])[0]
     best = np.argsort(-np.abs(given), kind="stable")[:6]
     first = next(c for c in best if given[c] > 0)
     view = {"concepts": "1", "concept_of": "neuron", "concept_pixels": "1", "look": "colour"}
-    view["concept"] = f"neuron-{first}"
-    app = healthy(opened("image", audit=audit.id, image=image_id, explain="cat", **view), "Image")
+    view |= {"concept": f"neuron-{first}", "audit": audit.id, "image": image_id, "explain": "cat"}
+    app = healthy(opened("image", **view), "Image")
+    assert all(f"/neuron/{c}/" in p["overlay"] for c, p in zip(best, cells(app, 2), strict=True))
+    assert not any("/crp/" in p["overlay"] for p in cells(app, 2))
+    (make,) = (b for b in app.button if b.label == "Hand these concepts down to the pixels")
+    make.click().run()
+    assert ",".join(f"neuron-{c}" for c in best) in started[0]
+    run_jobs(audit, started, monkeypatch)
+    app = healthy(opened("image", **view), "Image")
+    assert not any(b.label.startswith("Hand these") for b in app.button)
     table = app.dataframe[-1].value
     assert table.columns.tolist() == ["concept", "adds", "share", "where"]
     assert table["concept"].tolist() == [f"channel {c}" for c in best]
@@ -247,6 +314,12 @@ def test_concepts_of_an_image_with_their_atlas_and_reference_images(
     assert address(app)["concept"] == f"neuron-{first}"
     again = healthy(opened("image", **{**address(app), "concept_of": "part"}), "Image")
     assert again.dataframe[-1].value["concept"].str.startswith("part").all()
+
+
+def cells(app: object, place: int) -> list[dict[str, str]]:
+    """Pictures of a gallery of the page."""
+    found: list[dict[str, str]] = gallery(app, place)["pictures"]
+    return found
 
 
 def name_of(url: str) -> str:

@@ -38,7 +38,6 @@ from core.ui.kit.figures import histogram_svg
 
 if TYPE_CHECKING:
     from core.audits.explained import Asked
-    from core.explain.explainer import Explanation
 
 LARGE = 640
 PHOTO_SIZE = 320
@@ -375,14 +374,17 @@ def _attribution(audit: Audit, parts: list[str], _: Mapping[str, str]) -> bytes:
 
 
 def _attributed(audit: Audit, what: list[str], method: str, image_id: str) -> FloatArray:
-    """A gradient or perturbation map, on a grid that the eye can read."""
+    """A gradient or perturbation map as it was made, on a grid that the eye can read."""
+    from core.audits.explained import stored
     from core.explain.attribution import method_of
     from core.explain.heatmaps import readable
 
     label = audit.head.outputs[_number(what[0])]
     key = None if what[1:] == [LOGIT, "0"] else CandidateKey(label, what[1], _number(what[2]))
-    asked = method_asked(method_of(method), label, key)
-    return readable(explanation_of(audit, asked, image_id).arrays["map"])
+    said = stored(audit, method_asked(method_of(method), label, key), image_id)
+    if said is None:
+        raise InputError(f"image {image_id!r} is not explained by {method!r} yet")
+    return readable(said.arrays["map"])
 
 
 def method_asked(method: str, label: str, key: CandidateKey | None, **given: str) -> Asked:
@@ -390,19 +392,6 @@ def method_asked(method: str, label: str, key: CandidateKey | None, **given: str
     from core.audits.explained import Asked
 
     return Asked.of(method, label, key, given)
-
-
-def explanation_of(audit: Audit, asked: Asked, image_id: str) -> Explanation:
-    """What a method says of an image, stored, or made with the model that the process holds."""
-    from core.audits.explained import explain, stored
-
-    found = stored(audit, asked, image_id)
-    if found is None:
-        ((_, said),) = explain(audit, asked, [image_id], opened.model_of(audit))
-        if isinstance(said, SpurioscopeError):
-            raise said
-        found = said
-    return found
 
 
 def kept_url(audit: Audit, way: str, class_idx: int, image_id: str, count: int, look: Look) -> str:

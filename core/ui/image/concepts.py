@@ -10,16 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.image_concepts import Concept, References, concepts, kinds_of, references
+from core.audits.image_concepts import FEW, Concept, References, concepts, kinds_of, references
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import NEURON
-from core.errors import SpurioscopeError
 from core.explain.heatmaps import area_words
 from core.explain.overlays import CONCEPTS
 from core.tags.called import Names
-from core.ui.frame import look, opened, pictures, state
-from core.ui.frame.blocks import LIT, photos, plain, say
+from core.ui.frame import explanations, look, opened, pictures, state
+from core.ui.frame.blocks import LIT, photos, plain
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
 from core.ui.kit.text import html
@@ -111,9 +110,18 @@ def _pictures(
     deep: bool,
 ) -> None:
     """One picture a concept: the class through it alone."""
-    how, method = look.now(audit), pictures.EXACT
-    if deep and _propagated(audit, image_id, label, found):
-        method, how = "crp", how._replace(style="colour")  # pixels are too small to be lit
+    how, method, notes = look.now(audit), pictures.EXACT, dict[str, None]()
+    if deep:
+        questions = [pictures.method_asked("crp", label, c.key) for c in found]
+        said = explanations.told(audit, {str(q.candidate): q for q in questions}, image_id)
+        for why in dict.fromkeys(said.refused.values()):
+            st.warning(plain(why), icon=":material/info:")
+        if said.lacking:
+            words = "Hand these concepts down to the pixels"
+            explanations.offer(audit, questions, image_id, words, help="A second or two each")
+        if len(said.found) == len(found):
+            method, how = "crp", how._replace(style="colour")  # pixels are too small to be lit
+            notes = dict.fromkeys(note for one in said.found.values() for note in one.notes)
     cells = []
     for concept in found:
         scale = float(np.abs(concept.heatmap).max()) or 1.0
@@ -129,22 +137,8 @@ def _pictures(
         else "At the last maps, less the mean of the class for channels and components"
     )
     st.caption(f"{by}.{f' {LIT}.' if how.dims else ''}")
-
-
-def _propagated(audit: Audit, image_id: str, label: str, found: Sequence[Concept]) -> bool:
-    """Make the maps at the pixels; whether the network could be explained so."""
-    bar = st.progress(0.0)
-    try:
-        for done, concept in enumerate(found):
-            bar.progress(done / len(found), text=f"concept {done + 1} of {len(found)} …")
-            asked = pictures.method_asked("crp", label, concept.key)
-            pictures.explanation_of(audit, asked, image_id)
-    except SpurioscopeError as error:
-        say(error)
-        return False
-    finally:
-        bar.empty()
-    return True
+    for note in notes:
+        st.caption(plain(f"LRP: {note}."))
 
 
 def _references(audit: Audit, found: Sequence[Concept], titles: dict[str, str]) -> None:
@@ -172,4 +166,4 @@ def _row(audit: Audit, key: CandidateKey, words: str, badges: dict[str, str]) ->
 
 @lru_cache(maxsize=64)
 def _references_of(audit: Audit, key: CandidateKey) -> References:
-    return references(audit, key, EXAMPLES)
+    return references(audit, key, EXAMPLES, FEW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,23 @@ from core.candidates.linear_kinds import PCA
 from core.candidates.part_kind import PART, offset_of, parts_of
 from core.candidates.parts import margin_of
 from core.errors import SpurioscopeError
-from core.explain.attribution import ATTRIBUTIONS
+from core.explain.attribution import ATTRIBUTIONS, method_of
 from core.explain.heatmaps import energy_share
 from core.explain.single import Decomposition, logit_sum, margin_sum, switched_off
 from core.statistics.intervals import log_softmax
 from core.tags.called import Names
 from core.types import FloatArray
 from core.ui.components import class_parts
-from core.ui.frame import likeness, look, opened, pictures, state, tagged, uploads
+from core.ui.frame import (
+    explanations,
+    likeness,
+    look,
+    opened,
+    pictures,
+    state,
+    tagged,
+    uploads,
+)
 from core.ui.frame.blocks import (
     LIT,
     class_names,
@@ -40,6 +49,9 @@ from core.ui.frame.words import help_on
 from core.ui.image import concepts, enough, methods
 from core.ui.kit.columns import percent_bar
 from core.ui.kit.gallery import Picture, gallery
+
+if TYPE_CHECKING:
+    from core.audits.explained import Asked
 
 WHICH = {"all": "all images", "wrong": "wrong predictions", "right": "right predictions"}
 BROWSING = ["audit", "class", "which", "sheet"]
@@ -316,8 +328,14 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
         scale = float(np.abs(heat).max()) or 1.0
         if lowers := how.dims and how.parts == "both" and not (heat > 0).any():
             how = how._replace(parts="negative")
-    url = pictures.method_url(
-        audit, found.label, key, image_id, method, how, scale=scale, size=size
+    asked = pictures.method_asked(method_of(method), found.label, key)
+    said = explanations.told(audit, {method: asked} if heat is None else {}, image_id)
+    url = (
+        None
+        if heat is None and not said.found
+        else pictures.method_url(
+            audit, found.label, key, image_id, method, how, scale=scale, size=size
+        )
     )
     photo = pictures.photo_url(audit, image_id, pictures.LARGE)
     cell = Picture(image_id, photo, url, outline, name, f"{title}, {name}")
@@ -332,10 +350,7 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
         label="The image",
     )
     if heat is None:
-        st.caption(
-            f"{plain(ATTRIBUTIONS[method].title)}: an approximation that does not add up to the "
-            f"number, drawn on a scale of its own.{f' {LIT}.' if how.dims else ''}"
-        )
+        _approximated(audit, image_id, method, asked, said)
         return
     legend(how, scale)
     if lowers:
@@ -343,6 +358,21 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
     st.caption(_exactness(audit))
     if known:
         shares(audit, image_id, heat)
+
+
+def _approximated(
+    audit: Audit, image_id: str, method: str, asked: Asked, said: explanations.Told
+) -> None:
+    """What has to be known of a map that is not the exact one, or a job that makes it."""
+    title, lit = plain(ATTRIBUTIONS[method].title), f" {LIT}." if look.now(audit).dims else ""
+    if said.found:
+        sums = "sums" if method == "lrp" else "does not add up"
+        scale = "drawn on a scale of its own"
+        st.caption(f"{title}: an approximation that {sums} to the number, {scale}.{lit}")
+    for note in [*said.refused.values(), *(n for one in said.found.values() for n in one.notes)]:
+        st.caption(f"{title}: {plain(note)}.")
+    if said.lacking:
+        explanations.offer(audit, [asked], image_id, f"Make the map: {title}")
 
 
 def _chosen(audit: Audit, found: Explained) -> tuple[str, str]:

@@ -10,12 +10,11 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import ExplainRequest
 from core.audits.judged import IMAGES, judged
 from core.candidates.key import CandidateKey
-from core.errors import SpurioscopeError
-from core.explain.attribution import ATTRIBUTIONS
+from core.explain.attribution import ATTRIBUTIONS, method_of
 from core.explain.explainer import Explanation
 from core.explain.heatmaps import agreement
 from core.types import FloatArray
-from core.ui.frame import look, pictures, state, working
+from core.ui.frame import explanations, look, pictures, state, working
 from core.ui.frame.blocks import html_list, plain
 from core.ui.kit.gallery import Picture, gallery
 
@@ -25,6 +24,8 @@ PARAMETERS = (SWITCH, CHOSEN)
 
 FIRST = ("exact", "lrp", "integrated_gradients", "input_x_gradient")
 """Shown where none is chosen: a second or two each."""
+
+SECONDS = "A second or two each; occlusion and the learnt mask take up to half a minute"
 
 AGREEMENT = (
     "Agreement: rank correlation of two maps on the coarser of their grids; 1 is the same order "
@@ -46,7 +47,7 @@ TRUST = (
 
 
 def section(audit: Audit, image_id: str, label: str, what: str, logit: str) -> None:
-    """A switch, the choice of methods, their pictures and a table.
+    """A switch, the choice of methods, their pictures and a table, and a job for what is missing.
 
     Parameters
     ----------
@@ -58,14 +59,19 @@ def section(audit: Audit, image_id: str, label: str, what: str, logit: str) -> N
     words = ", ".join(titles[name] for name in FIRST)
     names = state.several("Methods", CHOSEN, titles, placeholder=words) or list(FIRST)
     key = None if what == logit else CandidateKey.parse(what, label=label)
-    found, failed = _explained(audit, image_id, label, key, names)
-    if failed:
-        st.html(html_list([f"{titles[name]}: {why}" for name, why in failed.items()]))
-    if found:
-        _show(audit, image_id, label, key, found)
-        maps = {name: said.arrays["map"] for name, said in found.items()}
-        st.dataframe(_table(found, agreements(maps)), width="stretch")
+    questions = {name: pictures.method_asked(method_of(name), label, key) for name in names}
+    said = explanations.told(audit, questions, image_id)
+    if said.refused:
+        st.html(html_list([f"{titles[name]}: {why}" for name, why in said.refused.items()]))
+    if said.found:
+        _show(audit, image_id, label, key, said.found)
+        maps = {name: one.arrays["map"] for name, one in said.found.items()}
+        st.dataframe(_table(said.found, agreements(maps)), width="stretch")
         st.caption(AGREEMENT)
+    if said.lacking:
+        lacking = plain(", ".join(titles[name] for name in said.lacking))
+        words = f"Make the maps that are missing: {lacking}"
+        explanations.offer(audit, list(questions.values()), image_id, words, help=SECONDS)
     _trust(audit, label)
 
 
@@ -98,25 +104,6 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
             title = ATTRIBUTIONS[row.method].title if row.method in ATTRIBUTIONS else row.method
             shown.setdefault(title, {})[row.figure.replace("_", " ")] = text
     return pd.DataFrame.from_dict(shown, orient="index").rename_axis("method")
-
-
-def _explained(
-    audit: Audit, image_id: str, label: str, key: CandidateKey | None, names: list[str]
-) -> tuple[dict[str, Explanation], dict[str, SpurioscopeError]]:
-    """What every method says, or why it says nothing; what is stored is not made again."""
-    from core.explain.attribution import method_of
-
-    found, failed = dict[str, Explanation](), dict[str, SpurioscopeError]()
-    bar = st.progress(0.0)
-    for done, name in enumerate(names):
-        bar.progress(done / len(names), text=f"{plain(ATTRIBUTIONS[name].title)} …")
-        try:
-            asked = pictures.method_asked(method_of(name), label, key)
-            found[name] = pictures.explanation_of(audit, asked, image_id)
-        except SpurioscopeError as error:
-            failed[name] = error
-    bar.empty()
-    return found, failed
 
 
 def _show(

@@ -119,3 +119,40 @@ def test_attributions_are_methods(
     if lost:
         assert facts["fill_sensitivity"] == pytest.approx(np.std(list(lost.values())))
         assert one["notes"][0].startswith("it masks with the model's mean colour; its best tenth")
+
+
+def test_several_methods_of_several_candidates_are_one_answer(
+    mine: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    label, image_id, out = audit.classes[0].label, audit.images.index[0], mine.root.parent / "out"
+    loads: list[Audit] = []
+    load = Audit.load_model
+    monkeypatch.setattr(Audit, "load_model", lambda a: (loads.append(a), load(a))[1])
+    ask = ["explain", "tiny", "--class", label, "--images", image_id, "--json", "--out", str(out)]
+    ask += ["--workspace", str(mine.root), "--method", "lrp,crp"]
+    assert main([*ask, "--candidate", "pca-0,part-0"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    pairs = [(one["method"], one["candidate"]) for one in said["answers"]]
+    assert pairs == [("lrp", "pca-0"), ("lrp", "part-0"), ("crp", "pca-0"), ("crp", "part-0")]
+    assert len(loads) == 1
+    for one in said["answers"]:
+        assert one == read_json(out / one["candidate"] / f"{one['method']}.json")
+        assert Path(one["explained"][0]["files"]["map"]).parent.name == one["candidate"]
+        assert one["explained"][0]["facts"]["without_rule"] == []
+    assert main([*ask[:-1], "crp,look", "--component", "0"]) == 2
+    assert "some of these explain images and others" in capsys.readouterr().err
+
+
+def test_why_there_is_nothing_to_say_is_kept_for_those_who_only_look(mine: Workspace) -> None:
+    from core.audits.explained import Asked, explain, refused, stored
+
+    audit = Audit.open(mine, "tiny")
+    image_id = audit.images.index[0]
+    asked = Asked.of("crp", audit.classes[0].label, given={"channel": "99"})
+    assert refused(audit, asked, image_id) == ""
+    ((_, why),) = explain(audit, asked, [image_id])
+    assert refused(audit, asked, image_id) == str(why)
+    assert "have 12 channels" in str(why)
+    assert stored(audit, asked, image_id) is None
+    assert main(["verify", "tiny", "--workspace", str(mine.root)]) == 0
