@@ -143,9 +143,9 @@ def _everywhere(
 
 
 def _ends(measure: Measure, values: Sequence[FloatArray]) -> tuple[float, float]:
-    """Interval of a mean over images of several classes; Wilson's of hits, else by bootstrap."""
+    """Interval of a mean over images of several classes; by bootstrap where a draw differs."""
     whole = np.concatenate(values)
-    if isinstance(measure.estimate, Proportion):
+    if isinstance(measure.estimate, Proportion) or np.ptp(whole) == 0:
         return measure.estimate.of(whole)[1:]
     return bootstrapped(lambda weights: weighted_share(whole, weights), [*map(len, values)])
 

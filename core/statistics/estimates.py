@@ -114,6 +114,9 @@ class Mean(Estimate):
 class StudentMean(Mean):
     """Mean of few values, with Student's interval: the bootstrap's is too narrow for a dozen.
 
+    Values that are all the same have no spread to reckon with: at most so many others are of
+    another value as Wilson's interval of none of n allows, and that is at one of the ends.
+
     Parameters
     ----------
     ends : what the values are between, and so the interval.
@@ -133,6 +136,9 @@ class StudentMean(Mean):
         if n < 2:
             return (float(values.mean()), float("nan"), float("nan")) if n else NOTHING
         mean, (lowest, highest) = float(values.mean()), self.ends
+        if np.ptp(values) == 0 and np.isfinite(self.ends).all():
+            _, others = share(0.0, n, tests)
+            return mean, mean - others * (mean - lowest), mean + others * (highest - mean)
         reach = float(t.isf((1 - CONFIDENCE) / (2 * tests), n - 1) * values.std(ddof=1) / n**0.5)
         return mean, max(mean - reach, lowest), min(mean + reach, highest)
 

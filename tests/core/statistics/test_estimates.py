@@ -86,6 +86,25 @@ def test_a_mean_of_few_has_students_interval(rng: np.random.Generator) -> None:
     assert np.isnan(StudentMean().of(values[9:])).all()
 
 
+def test_images_that_all_agree_do_not_prove_that_all_do() -> None:
+    """Wilson's bound of none of n is that of the others, which may be at either end."""
+    others = 3.841459 / (2 + 3.841459)
+    found = StudentMean((0.0, 1.0)).of(np.zeros(2))
+    assert found == pytest.approx((0.0, 0.0, others), abs=1e-6)
+    value, low, high = StudentMean((0.0, 1.0)).of(np.full(2, 0.25))
+    assert (value, low, high) == pytest.approx(
+        (0.25, 0.25 * (1 - others), 0.25 + 0.75 * others), abs=1e-6
+    )
+    same = np.linspace(0, 1, 200)
+    _, low, high = StudentMean((0.0, 1.0)).change(same, same)
+    assert -0.02 < low < 0 < high < 0.02
+    rng = np.random.default_rng(0)  # most values are 0: how often the interval holds the mean
+    draws = (rng.random((4000, 5)) < 0.1) * 1.0
+    held = [low <= 0.1 <= high for _, low, high in map(StudentMean((0.0, 1.0)).of, draws)]
+    assert np.mean(held) > 0.95
+
+
+
 def test_a_proportion_has_formulas(rng: np.random.Generator) -> None:
     before, after = hits(rng, 25), hits(rng, 25)
     before[4] = np.nan
