@@ -3,9 +3,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import signal
 import struct
 import zlib
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import numpy as np
@@ -250,7 +250,7 @@ def test_methods_stand_side_by_side_and_are_made_once(
     make.click().run()
     assert "exact,lrp,occlusion" in started[0]
     with monkeypatch.context() as patch:  # stopped at the second one: the first is kept
-        patch.setattr("core.explain.lrp.relevance", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr("core.explain.lrp.relevance", Mock(side_effect=KeyboardInterrupt))
         run_jobs(audit, list(started), monkeypatch, ends=130)
     app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
     assert any(b.label.endswith("missing: LRP, Occlusion") for b in app.button)
