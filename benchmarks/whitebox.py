@@ -217,7 +217,7 @@ def run() -> list[Line]:
         for name, head in heads.items():
             lines += compared(own, name, f.figures(head))
         lines += answers(own, f, heads)
-        lines.append(enough(own, f.head))
+        lines += enough(own, f.head)
     return lines
 
 
@@ -225,10 +225,12 @@ ASKED, BEST = 60, 0.05
 """Images with the patch that the last pixels are looked for in, and the share that is last."""
 
 
-def enough(own: float, head: Any) -> Line:
+def enough(own: float, head: Any) -> list[Line]:
     """How much of an image's last 5 % of pixels, by gradients, lies in the patch.
 
-    Filled as where nothing is chosen: with the flat fill that tells the network least.
+    Of 51 pixels 49, which is .96, fit into it; where the head weighs the class's own square more,
+    as few images had the patch, the last ones are of that, and they are counted, too. Filled as
+    where nothing is chosen: with the flat fill that tells the network least.
     """
     import torch
 
@@ -257,14 +259,21 @@ def enough(own: float, head: Any) -> Line:
 
     seen, hidden = (torch.from_numpy(part) for part in (images, fills[chosen]))
     orders = batched(odds, seen, hidden, grid((SIDE, SIDE), 0), step=16)
-    patch = np.zeros((SIDE, SIDE), bool)
-    patch[2:9, 2:9] = True
+    patch, square = np.zeros((2, SIDE, SIDE), bool)
+    patch[2:9, 2:9] = square[12:27, 12:27] = True
     best = round(BEST * SIDE * SIDE)
-    inside = float(np.mean([patch.ravel()[one.kept(best)].mean() for one in orders]))
+    inside, either = (
+        float(np.mean([place.ravel()[one.kept(best)].mean() for one in orders]))
+        for place in (patch, patch | square)
+    )
     size = np.mean([one.size(0.9 * one.confidence[0]) for one in orders]) / SIDE**2
     what = f"patch on {own:.0%} of class 0, filled with {chosen}: last 5 % inside the patch"
     target = f"{'>= 0.9; ' if own == 0.9 else ''}{size:.1%} of the image is enough"
-    return Line(what, inside, target, "", inside >= 0.9 if own == 0.9 else None)
+    there = f"patch on {own:.0%} of class 0: last 5 % inside the patch or the class's own square"
+    return [
+        Line(what, inside, target, "", inside >= 0.9 if own == 0.9 else None),
+        Line(there, either, ">= 0.98", "", either >= 0.98),
+    ]
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -60,9 +60,12 @@ def tagged_rows(scope: Scope, label: str, *, name: str) -> Rows | str | None:
 
 
 def _by_fill(name: str, found: Mapping[Any, Any]) -> str:
-    """What another fill changes of what is taken away, where it was tried."""
-    moved = found.get(FURTHER, float("nan")) if name == "taken_away" else float("nan")
-    return f"; filled from other images instead, {moved:.3f} away" if moved == moved else ""
+    """What other fills change of what is taken away, those that were tried."""
+    if name != "taken_away":
+        return ""
+    other, left_out = (found.get(column, float("nan")) for column in FURTHER)
+    said = f"; filled from other images instead, {other:.3f} away" if other == other else ""
+    return f"{said}; left out instead, {left_out:.3f} away" if left_out == left_out else said
 
 
 PUT_IN = Measure(

@@ -203,6 +203,9 @@ class Latent:
     """The same with the region moved at random."""
     fill_sensitivity: float = NAN
     """How far taken_away moves, in [0, 1], if another class's image fills the region."""
+    left_out_sensitivity: float = NAN
+    """How far it moves if the region is left out of the mean: as if the rest of the image, averaged,
+    filled it."""
 
     def at(self, level: float) -> Latent:
         """The same with the interval of the lean at another confidence level, (0, 1)."""
@@ -334,14 +337,18 @@ def taken_away(found: Latent, ground: Ground, regions: BoolArray) -> Latent:
     pool, (others, shifts) = ground.pool, ground.fillers
     read, sums = pool.read[ground.own], pool.sums[ground.own]
 
+    def changed(new_sums: FloatArray) -> BoolArray:
+        return np.asarray(pool.reader.given(new_sums, regions.shape[1]) != ground.output)
+
     def lost(places: BoolArray, filling: FloatArray) -> BoolArray:
-        changed = sums - _inside(read, places) + _inside(filling, places)
-        return np.asarray(pool.reader.given(changed, places.shape[1]) != ground.output)
+        return changed(sums - _inside(read, places) + _inside(filling, places))
 
     mean = np.broadcast_to(ground.fill.astype(np.float32), read.shape)
     by_mean = lost(regions, mean)
     by_other = lost(regions, pool.read[others]).mean() if len(others) else NAN
     moved = lost(_rolled(regions, shifts, ground.grid), mean)
+    kept = np.maximum((~regions).mean(axis=1, keepdims=True), 1 / regions.shape[1])
+    without = changed((sums - _inside(read, regions)) / kept)
     low, high = wilson(np.array(by_mean.sum()), len(regions), z=critical())
     return replace(
         found,
@@ -350,4 +357,5 @@ def taken_away(found: Latent, ground: Ground, regions: BoolArray) -> Latent:
         taken_away_high=float(high),
         taken_away_control=float(moved.mean()),
         fill_sensitivity=abs(float(by_mean.mean()) - float(by_other)),
+        left_out_sensitivity=abs(float(by_mean.mean()) - float(without.mean())),
     )

@@ -43,6 +43,8 @@ NAME = "latent"
 FIGURES = [field.name for field in fields(Latent)]
 KEYS = ["class_idx", "kind", "component"]
 COLUMNS = [*KEYS, *FIGURES]
+NEEDED = [name for name in COLUMNS if name != "left_out_sensitivity"]
+"""Those that earlier versions stored, too."""
 
 EXPORTED = [
     *("put_in", "put_in_low", "put_in_high", "put_in_control"),
@@ -64,11 +66,11 @@ def leaning(audit: Audit) -> pd.DataFrame:
     paths = [files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
     found = [path for path in ([whole] if there(whole) else paths) if there(path)]
     if found == [whole] and not there(more):
-        return read_frame(whole, needed=COLUMNS)
+        return read_frame(whole, needed=NEEDED)
     found += [more] if there(more) else []
     if not found:
         return pd.DataFrame(columns=COLUMNS)
-    return corrected_intervals(read_frames(found, COLUMNS)[0])
+    return corrected_intervals(read_frames(found, NEEDED)[0])
 
 
 def corrected_intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +213,7 @@ def measure_leaning(
 def _gather(audit: Audit, key: str) -> None:
     """One table, with the intervals that all its rows need, instead of one per class."""
     paths = [audit.files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
-    whole = corrected_intervals(read_frames(paths, COLUMNS)[0])
+    whole = corrected_intervals(read_frames(paths, NEEDED)[0])
     write_frame(audit.files.outcome(NAME, key), whole)
     for path in paths:
         remove(path)

@@ -39,9 +39,9 @@ donor, which verdicts are tested with; ``obstacle`` says why nothing was put in 
 where it was."""
 
 
-FURTHER = "fill_sensitivity"
-"""By how much "taken away" differs where the places are filled from another image, in [0, 1]; what
-earlier versions stored has no such column."""
+FURTHER = ("fill_sensitivity", "left_out_sensitivity")
+"""By how much "taken away" differs where the places are filled from another image, and where they
+are left out of the mean, in [0, 1]; what earlier versions stored may lack such a column."""
 
 
 def tagged_trial(
@@ -63,10 +63,10 @@ def tagged_trial(
             {
                 **dict(zip(KEYS, place, strict=True)),
                 **pixels.of(key, report),
-                **{name: known.get(name, float("nan")) for name in (*MAPS, FURTHER)},
+                **{name: known.get(name, float("nan")) for name in (*MAPS, *FURTHER)},
             }
         )
-    return pd.DataFrame(rows, columns=[*COLUMNS, FURTHER])
+    return pd.DataFrame(rows, columns=[*COLUMNS, *FURTHER])
 
 
 class _Pixels:

@@ -131,7 +131,7 @@ def check(some: Data) -> None:
 
     fill = some.train[1:].mean(axis=(0, 1, 3, 4))[:, None, None]
     by, moves = ground.fillers
-    lost = np.zeros((3, len(own_images)))
+    lost = np.zeros((4, len(own_images)))
     for row, image in enumerate(own_images):
         places = region(own_heat[row])
         moved = np.roll(places, moves[row], axis=(0, 1))
@@ -140,13 +140,15 @@ def check(some: Data) -> None:
                 np.where(places, fill, image),
                 np.where(moved, fill, image),
                 np.where(places, some.held[by[row]], image),
+                np.where(places, image[:, ~places].mean(axis=1)[:, None, None], image),
             )
         ):
             lost[which, row] = given(changed) != 0
-    away, moved_away, by_other = lost.mean(axis=1)
+    away, moved_away, by_other, left_out = lost.mean(axis=1)
     assert found.taken_away == pytest.approx(away)
     assert found.taken_away_control == pytest.approx(moved_away)
     assert found.fill_sensitivity == pytest.approx(abs(away - by_other))
+    assert found.left_out_sensitivity == pytest.approx(abs(away - left_out))
     low, high = wilson(lost[0].sum(), len(own_images), z=norm.ppf(0.975))
     assert (found.taken_away_low, found.taken_away_high) == pytest.approx((low, high))
 
@@ -161,7 +163,7 @@ def test_an_empty_region_turns_nothing(some: Data) -> None:
     assert not control.any()
     before = Latent(0.0, 5, len(ground.targets), len(ground.own))
     nothing = taken_away(before, ground, np.zeros((len(ground.own), H * W), bool))
-    assert nothing.taken_away == nothing.fill_sensitivity == 0
+    assert nothing.taken_away == nothing.fill_sensitivity == nothing.left_out_sensitivity == 0
 
 
 def test_the_whole_grid_is_the_donor(some: Data) -> None:
