@@ -204,8 +204,8 @@ class Latent:
     fill_sensitivity: float = NAN
     """How far taken_away moves, in [0, 1], if another class's image fills the region."""
     left_out_sensitivity: float = NAN
-    """How far it moves if the region is left out of the mean: as if the rest of the image, averaged,
-    filled it."""
+    """How far it moves if the region is left out of the mean: as if the mean of the rest of the
+    image filled it."""
 
     def at(self, level: float) -> Latent:
         """The same with the interval of the lean at another confidence level, (0, 1)."""

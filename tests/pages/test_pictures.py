@@ -13,7 +13,9 @@ from PIL import Image
 
 from core.audits.audit import Audit
 from core.audits.audited import AuditedClass
+from core.audits.explained import Asked, explain
 from core.candidates.linear_kinds import NEURON, PCA
+from core.models.load import load_model
 from core.ui.frame import opened, pictures
 from core.ui.kit import figures
 
@@ -41,6 +43,9 @@ def addresses(held: Audit) -> dict[str, Address]:
     image_id = str(held.images.index[0])
     outline = pictures.outline_url(held, image_id)
     assert outline is not None
+    model = load_model("tiny:page-0").use_head(held.head)
+    for key in (None, candidate.key):
+        list(explain(held, Asked.of("grad_cam", held.head.outputs[0], key), [image_id], model))
     urls = {
         "photo": pictures.photo_url(held, image_id),
         "heat": pictures.heat_url(held, candidate, image_id, scale=0.5),
@@ -68,6 +73,13 @@ def test_pictures_are_pictures(addresses: dict[str, Address], name: str) -> None
     assert image.width == image.height
     photo = name == "photo"
     assert (image.mode, content_type) == (("RGB", "image/jpeg") if photo else ("RGBA", "image/png"))
+
+
+def test_maps_that_nobody_made_are_not_made_behind_an_address(
+    addresses: dict[str, Address],
+) -> None:
+    kind, name, params = addresses["grad_cam"]
+    assert pictures.render(kind, name.replace("/grad_cam/", "/occlusion/"), params) is None
 
 
 def test_histogram_is_an_svg(addresses: dict[str, Address]) -> None:

@@ -104,7 +104,6 @@ def test_images_that_all_agree_do_not_prove_that_all_do() -> None:
     assert np.mean(held) > 0.95
 
 
-
 def test_a_proportion_has_formulas(rng: np.random.Generator) -> None:
     before, after = hits(rng, 25), hits(rng, 25)
     before[4] = np.nan
