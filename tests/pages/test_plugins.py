@@ -254,6 +254,12 @@ def test_an_attribution_is_chosen_on_image_and_drawn(
     (choice,) = [box for box in app.selectbox if box.label == "Method"]
     assert choice.options[-1] == "Slope times pixel"
     assert "What the number would lose if a pixel faded" in choice.help
+    assert any(b.label == "Make the map: Slope times pixel" for b in app.button)
+    ask = ["explain", audit.id, "--class", app.selectbox(key="w_explain").value]
+    ask += ["--candidate", app.selectbox(key="w_component").value, "--images", image_id]
+    ask += ["--method", "pixel_slope", "--workspace", str(audit.folder.parents[1])]
+    assert main(ask) == 0
+    app = healthy(opened("image", audit=audit.id, image=image_id, **view), "Image")
     assert any("Slope times pixel: an approximation" in c.value for c in app.caption)
     overlay = gallery(app)["pictures"][0]["overlay"]
     name = overlay.partition("/attribution/")[2].partition("?")[0]
