@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import ExplainRequest
-from core.ui.frame import working
+from core.ui.frame import blocks, working
 
 if TYPE_CHECKING:
     from core.audits.explained import Asked
@@ -40,7 +40,7 @@ def told(audit: Audit, questions: Mapping[str, Asked], image_id: str) -> Told:
 
 
 def offer(
-    audit: Audit, questions: Sequence[Asked], image_id: str, words: str, *, help: str | None = None
+    audit: Audit, questions: Sequence[Asked], image_id: str, words: str, help_text: str = ""
 ) -> None:
     """A button that asks all of them of an image as one job; what is stored is not asked again.
 
@@ -61,8 +61,8 @@ def offer(
     working.offer(
         request,
         f"Maps of an image of {audit.name}",
-        words,
+        blocks.plain(words),
         key=f"explain-{request.method}-{request.candidate}",
         icon=":material/travel_explore:",
-        help=help,
+        help=blocks.plain(help_text) or None,
     )

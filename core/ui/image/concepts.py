@@ -118,7 +118,7 @@ def _pictures(
             st.warning(plain(why), icon=":material/info:")
         if said.lacking:
             words = "Hand these concepts down to the pixels"
-            explanations.offer(audit, questions, image_id, words, help="A second or two each")
+            explanations.offer(audit, questions, image_id, words, "A second or two each")
         if len(said.found) == len(found):
             method, how = "crp", how._replace(style="colour")  # pixels are too small to be lit
             notes = dict.fromkeys(note for one in said.found.values() for note in one.notes)

@@ -372,7 +372,8 @@ def _approximated(
     for note in [*said.refused.values(), *(n for one in said.found.values() for n in one.notes)]:
         st.caption(f"{title}: {plain(note)}.")
     if said.lacking:
-        explanations.offer(audit, [asked], image_id, f"Make the map: {title}")
+        words = f"Make the map: {ATTRIBUTIONS[method].title}"
+        explanations.offer(audit, [asked], image_id, words)
 
 
 def _chosen(audit: Audit, found: Explained) -> tuple[str, str]:

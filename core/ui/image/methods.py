@@ -69,9 +69,9 @@ def section(audit: Audit, image_id: str, label: str, what: str, logit: str) -> N
         st.dataframe(_table(said.found, agreements(maps)), width="stretch")
         st.caption(AGREEMENT)
     if said.lacking:
-        lacking = plain(", ".join(titles[name] for name in said.lacking))
+        lacking = ", ".join(titles[name] for name in said.lacking)
         words = f"Make the maps that are missing: {lacking}"
-        explanations.offer(audit, list(questions.values()), image_id, words, help=SECONDS)
+        explanations.offer(audit, list(questions.values()), image_id, words, SECONDS)
     _trust(audit, label)
 
 
