@@ -21,7 +21,7 @@ class MeasureRequest(Request):
         "all",
         "gap, groups, noise, flip, lean, subsets, all; score, which needs --class and "
         "--cue-images; or what all leaves out: calibration, ood, sets, corruptions, priors, "
-        "agreement, universal, evidence, trust",
+        "agreement, universal, evidence, trust, remedies",
         metavar="PART",
     )
     threshold: int | None = option(None, "votes that decide a tag", type=int, metavar="N")
@@ -44,8 +44,8 @@ class MeasureRequest(Request):
 
     ensemble: Sequence[str] = option(
         (),
-        "for calibration: further audits of the same images and classes, whose probabilities are "
-        "averaged with this one's",
+        "for calibration and remedies: further audits of the same images and classes, whose "
+        "probabilities are averaged with this one's",
         metavar="AUDIT",
         nargs="+",
     )
@@ -56,8 +56,10 @@ class MeasureRequest(Request):
             raise InputError("measure --what score needs --class NAME and --cue-images DIR")
         if (self.against or self.typical_of) and self.what != "ood":
             raise InputError("--against and --typical-of belong to measure --what ood")
-        if self.ensemble and self.what != "calibration":
-            raise InputError("--ensemble belongs to measure --what calibration")
+        if self.ensemble and self.what not in ("calibration", "remedies"):
+            raise InputError("--ensemble belongs to measure --what calibration or remedies")
+        if self.what == "remedies" and not self.ensemble:
+            raise InputError("measure --what remedies needs --ensemble AUDIT: the other models")
         if self.what == "universal" and told == (True, False):
             return
         if any(told) and not (all(told) and self.what in ("score", "all")):

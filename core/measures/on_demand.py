@@ -118,6 +118,7 @@ OWN = (
     "core.measures.universal_figures:UNIVERSAL",
     "core.measures.part_evidence:EVIDENCE",
     "core.measures.heatmap_figures:HEATMAPS",
+    "core.measures.ensemble_subsets:REMEDIES",
 )
 """Where this project's own stand."""
 

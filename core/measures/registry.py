@@ -91,6 +91,7 @@ OWN = (
     *_in("calibrated", "RELIABILITY", "RESOLUTION", "UNCERTAINTY", "TEMPERATURE"),
     *_in("calibrated", "BIN_ACCURACY", "BIN_CONFIDENCE"),
     *_in("calibrated", "ENSEMBLE_ACCURACY", "ENSEMBLE_NLL", "ENSEMBLE_BRIER"),
+    *_in("ensemble_subsets", "SIZE", "CHANGE"),
     *_in("ood", "AUROC", "AUPR", "FPR", "LACKING", "LACKING_CONTROL", "PLACE", "PASTED"),
 )
 """Where this project's own stand."""

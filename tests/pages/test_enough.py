@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.explained import explain, stored
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
+from core.measures.ensemble_subsets import SIZE
+from core.measures.on_demand import OnDemand
+from core.measures.rows import as_table, row
 from core.models.load import load_model
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -71,6 +76,45 @@ def test_it_is_closed_offered_and_shown(
     missing = f"{audit.id}/{class_idx}/blur/{image_id}.png"
     assert pictures.render("kept", missing, {"groups": "1", "dims": "1", "v": "0"}) is None
     assert stored(audit, asked, image_id) is not None
+
+
+def test_several_models_are_asked_together(
+    audit: Audit, workspace: Workspace, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = Audit.open(workspace, "second").id
+    image_id = str(audit.images.index[2])
+    where = {"audit": audit.id, "image": image_id, "explain": audit.head.outputs[0]}
+    where |= {"enough": "1", "fill": "grey", "with": second}
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _, arguments, title: started.append(arguments))
+    app = healthy(opened("image", **where), "Image")
+    (button,) = (b for b in app.button if b.label == "Find out")
+    button.click().run()
+    assert started[0][started[0].index("--also") + 1] == second
+    assert main([*started[0], "--workspace", str(workspace.root)]) == 0
+    app = healthy(opened("image", **where), "Image")
+    assert address(app)["with"] == second
+    assert any("This model alone: not asked yet" in c.value for c in app.caption)
+    kept = unquote(gallery(app, 1)["pictures"][0]["overlay"])
+    name = f"{audit.id}/0/grey_{second}/{image_id}.png"
+    assert f"/kept/{name}" in kept
+    params = {"groups": "20", "dims": "1", "v": "0"}
+    assert pictures.render("kept", name, params) is not None
+    assert pictures.render("kept", name.replace(second, "../x"), params) is None
+
+    view = {"audit": audit.id, "view": "subsets", "with": second}
+    app = healthy(opened("measures", **view), "Measures")
+    app.button(key="run-remedies").click().run()
+    assert started[1] == ["measure", audit.id, "--what", "remedies", "--ensemble", second]
+    rows = [
+        row(audit.classes[0], SIZE, 0.2, interval=(0.1, 0.3), n=3, subject=who, split="test")
+        for who in ("together", "first alone")
+    ]
+    monkeypatch.setattr(OnDemand, "known", lambda *_: as_table(rows))
+    app = healthy(opened("measures", **view), "Measures")
+    (chart,) = app.get("plotly_chart")
+    traces = json.loads(chart.proto.spec)["data"]
+    assert [trace["name"] for trace in traces] == ["together", "first alone"]
 
 
 def test_where_it_lies_on_average_is_a_view_of_measures(

@@ -197,3 +197,11 @@ def finished_audits() -> list[Manifest]:
     """Manifests of the audits that can be opened, newest first."""
     found = workspace()
     return [m for m in found.manifests() if found.files(m.id).summary.exists()]
+
+
+def ensemble_members(audit: Audit) -> dict[str, str]:
+    """Names of finished audits of the same data with as many images and classes, by id."""
+    source, size = audit.manifest.data.source, (len(audit.images), len(audit.head.outputs))
+    others = [m.id for m in finished_audits() if m.id != audit.id and m.data.source == source]
+    same = map(open_audit, others)
+    return {e.id: e.name for e in same if (len(e.images), len(e.head.outputs)) == size}

@@ -39,6 +39,9 @@ from core.ui.kit.figures import histogram_svg
 if TYPE_CHECKING:
     from core.audits.explained import Asked
 
+ID = "[0-9a-f]{12}"
+"""Of an audit, in an address."""
+
 LARGE = 640
 PHOTO_SIZE = 320
 HEAT_SIZE = 160
@@ -233,7 +236,7 @@ def render(kind: str, name: str, params: Mapping[str, str]) -> tuple[bytes, str]
     """
     path, _, ending = name.rpartition(".")
     audit_id, *parts = path.split("/")
-    if (ending, set(params)) != _FORMS.get(kind) or not re.fullmatch(r"[0-9a-f]{12}", audit_id):
+    if (ending, set(params)) != _FORMS.get(kind) or not re.fullmatch(ID, audit_id):
         return None
     try:
         audit = opened.open_audit(audit_id)
@@ -407,17 +410,23 @@ def subset_settings(way: str) -> dict[str, str]:
 
     Parameters
     ----------
-    way : a fill or ``auto``; where every group is tried ``exact-`` and the fill.
+    way : a fill or ``auto``; where every group is tried ``exact-`` and the fill; then the ids of
+        the audits whose models are explained together with the audit's, after underscores.
     """
-    given = {"fill": way.removeprefix("exact-"), "relative": "true"}
-    return {**given, "exact": "true"} if way.startswith("exact-") else given
+    fill, *_ = way.split("_")
+    given = {"fill": fill.removeprefix("exact-"), "relative": "true"}
+    return {**given, "exact": "true"} if fill.startswith("exact-") else given
 
 
 def asked_of(audit: Audit, class_idx: int, way: str) -> Asked:
     """The same as a question."""
     from core.audits.explained import Asked
 
-    return Asked.of("sis", audit.head.outputs[class_idx], given=subset_settings(way))
+    _, *names = way.split("_")
+    if wrong := [name for name in names if not re.fullmatch(ID, name)]:
+        raise InputError(f"{wrong[0]!r} is no audit")
+    also = tuple(opened.open_audit(name) for name in names)
+    return Asked.of("sis", audit.head.outputs[class_idx], given=subset_settings(way), also=also)
 
 
 def _kept(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:

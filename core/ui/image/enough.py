@@ -9,7 +9,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.audits.audit_requests import ExplainRequest
 from core.explain.fills import AUTO, WORDS
-from core.ui.frame import blocks, look, pictures, state, working
+from core.ui.frame import blocks, look, opened, pictures, state, working
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.explain.explainer import Explanation
     from core.explain.subsets import Order
 
-SWITCH, FILL, EXACTLY, KEPT = "enough", "fill", "exactly", "kept"
+SWITCH, FILL, EXACTLY, KEPT, WITH = "enough", "fill", "exactly", "kept", "with"
 """Parameters of the address."""
 
 
@@ -34,13 +34,18 @@ def section(audit: Audit, image_id: str, class_idx: int) -> None:
         {AUTO: "what tells least", **WORDS},
         width="content",
     )
-    said = stored(audit, pictures.asked_of(audit, class_idx, fill), image_id)
+    others = opened.ensemble_members(audit)
+    chosen = state.several("Averaged with (an ensemble)", WITH, others) if others else []
+    way = "_".join([fill, *chosen])
+    said = stored(audit, pictures.asked_of(audit, class_idx, way), image_id)
     if said is None:
-        _offer(audit, image_id, class_idx, fill, "Find out", "Some hundred passes: some seconds")
+        _offer(audit, image_id, class_idx, way, "Find out", "Some hundred passes: some seconds")
         return
-    way, exactly = fill, said
+    if chosen:
+        _alone(audit, image_id, class_idx, fill)
+    exactly = said
     if state.toggle("Every patch tried at every step", EXACTLY):
-        way = f"exact-{fill}"
+        way = f"exact-{way}"
         found = stored(audit, pictures.asked_of(audit, class_idx, way), image_id)
         if found is None:
             seconds = said.facts["exact_seconds"]
@@ -52,13 +57,24 @@ def section(audit: Audit, image_id: str, class_idx: int) -> None:
     _shown(audit, image_id, class_idx, way, exactly)
 
 
+def _alone(audit: Audit, image_id: str, class_idx: int, fill: str) -> None:
+    """What is enough for the audit's own model, to hold that of the ensemble against."""
+    from core.audits.explained import stored
+
+    alone = stored(audit, pictures.asked_of(audit, class_idx, fill), image_id)
+    words = alone.words if alone else "not asked yet; take the other models out and ask"
+    st.caption(blocks.plain(f"This model alone: {words}. Below, all together."))
+
+
 def _offer(
     audit: Audit, image_id: str, class_idx: int, way: str, words: str, help_text: str
 ) -> None:
     label = audit.head.outputs[class_idx]
     settings = pictures.subset_settings(way)
     working.offer(
-        ExplainRequest(audit.id, label, images=image_id, settings=settings),
+        ExplainRequest(
+            audit.id, label, images=image_id, settings=settings, also=tuple(way.split("_")[1:])
+        ),
         "How little of an image is enough",
         blocks.plain(words),
         key=f"enough-{class_idx}-{way}-{image_id}",

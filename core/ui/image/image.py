@@ -63,6 +63,7 @@ EXPLAINING = [
         enough.FILL,
         enough.EXACTLY,
         enough.KEPT,
+        enough.WITH,
         *methods.PARAMETERS,
         *concepts.PARAMETERS,
     ),

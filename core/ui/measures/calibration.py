@@ -41,7 +41,7 @@ CURVES = {
 
 def show(audit: Audit) -> pd.DataFrame | None:
     """The stored figures, or an offer to measure them; of an ensemble where one is chosen."""
-    others = _members(audit)
+    others = opened.ensemble_members(audit)
     chosen = state.several("Averaged with (an ensemble)", "with", others) if others else []
     request = MeasureRequest(audit.id, "calibration", ensemble=tuple(chosen))
     table = known_or_offer(
@@ -62,22 +62,6 @@ def show(audit: Audit) -> pd.DataFrame | None:
     if chosen:
         _ensemble(table, len(chosen) + 1)
     return table
-
-
-def _members(audit: Audit) -> dict[str, str]:
-    """Finished audits with the same number of images and classes, by id."""
-    size = (len(audit.images), len(audit.head.outputs))
-    found = [m for m in opened.finished_audits() if m.id != audit.id]
-    same = {m.id: opened.open_audit(m.id) for m in found if m.data.source == _source(audit)}
-    return {
-        key: each.name
-        for key, each in same.items()
-        if (len(each.images), len(each.head.outputs)) == size
-    }
-
-
-def _source(audit: Audit) -> str:
-    return str(audit.manifest.data.source)
 
 
 def _numbers(table: pd.DataFrame) -> None:

@@ -12,8 +12,9 @@ from core.explain.overlays import heat_png
 from core.measures.measure_requests import MeasureRequest
 from core.trials.outcomes import Outcomes
 from core.trials.subset_trial import most_often, where
-from core.ui.frame import blocks, tagged, working
+from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.kit.gallery import Picture, gallery, inline
+from core.ui.measures.asked import dots, known_or_offer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +31,16 @@ READING = (
 
 
 def section(audit: Audit) -> pd.DataFrame | None:
-    """A map of every class that was looked at, and a button where there is none; no table."""
+    """A map of every class that was looked at, or a button; then what an ensemble does to it."""
+    _where(audit)
+    return _together(audit)
+
+
+def _where(audit: Audit) -> None:
     outcomes = Outcomes(audit, tagged.decisions(audit))
     if not outcomes.decisions.spurious:
         blocks.no_cue("What is enough is held against")
-        return None
+        return
     found = {label: outcomes.subsets(label) for label in outcomes.subset_labels}
     tables = {label: table for label, table in found.items() if table is not None and len(table)}
     if not tables:
@@ -46,13 +52,37 @@ def section(audit: Audit) -> pd.DataFrame | None:
             icon=":material/crop_free:",
             help="Some hundred passes for each of up to 16 images a class: minutes",
         )
-        return None
+        return
     cells = [_cell(audit, label, table) for label, table in tables.items()]
     gallery(cells, key="where-enough", size=SIZE, enlarge="", label="Where what is enough lies")
     for label, table in tables.items():
         st.markdown(f"- {blocks.plain(words(audit, label, table))}")
     st.caption(READING)
-    return None
+
+
+def _together(audit: Audit) -> pd.DataFrame | None:
+    """What the mean of several models' probabilities needs of an image; None where none is chosen.
+
+    The classes are the tagged ones, or some where nothing is tagged.
+    """
+    others = opened.ensemble_members(audit)
+    chosen = state.several("Averaged with (an ensemble)", "with", others) if others else []
+    if not chosen:
+        return None
+    request = MeasureRequest(audit.id, "remedies", ensemble=tuple(chosen))
+    table = known_or_offer(
+        audit,
+        request,
+        "The share that is enough for each model alone and for the mean of their probabilities, on "
+        "the same images. A remedy needs more of an image than each alone. Minutes.",
+    )
+    if table is None:
+        return None
+    sizes = table[table["measure"] == "ensemble_subset_size"]
+    rows = sizes.assign(place=sizes["class_name"].replace("", "all classes"))
+    figure = dots(rows, "share of an image that is enough", [0, 1.02])
+    st.plotly_chart(figure, width="stretch", key="remedies")
+    return table
 
 
 def _cell(audit: Audit, label: str, table: pd.DataFrame) -> Picture:
