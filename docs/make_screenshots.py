@@ -78,7 +78,9 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     command(workspace, "measure", first.name)
     command(workspace, "factors", first.name)
     command(workspace, "data", first.name)
-    command(workspace, "explain", first.name, "--class", "van", "--images", leading(first), *ENOUGH)
+    asked = ("explain", first.name, "--class", "van", "--images", leading(first))
+    command(workspace, *asked, *ENOUGH)
+    command(workspace, *asked, "--method", BESIDE, "--candidate", f"pca-{first_of(first)}")
     command(workspace, "discover", first.name, "--class", "van")
     command(workspace, "discover", first.name, "--class", "van", "--method", "look", "--count", "3")
     if workspace.named(CORRECTED) is None:
@@ -91,12 +93,24 @@ ENOUGH = ("--method", "sis", "--set", "relative=true")
 """As the page Image asks how little is enough."""
 
 
+BESIDE = "exact,lrp,ig,input_x_gradient"
+"""Methods that the page shows side by side where none is chosen."""
+
+
+def first_of(found: Audit) -> int:
+    """The component of the vans that the page shows first."""
+    return int(_best(found)["component"])
+
+
 def leading(found: Audit) -> str:
-    """The image that shows most of the first candidate of the vans."""
+    """The image that shows most of it."""
+    return str(_best(found)["top_image_ids"][0])
+
+
+def _best(found: Audit) -> Any:
     facts = next(c for c in found.classes if c.name == "van")
     table = found.candidates
-    best = table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
-    return str(best["top_image_ids"][0])
+    return table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
 
 
 def command(workspace: Workspace, *words: str) -> None:
@@ -120,15 +134,12 @@ def second_opinion(workspace: Workspace, found: Audit) -> None:
 
 def views(found: Audit, corrected: Audit) -> dict[str, str]:
     """Every page, with something on it; the views of a page beside each other."""
-    facts = next(c for c in found.classes if c.name == "van")
-    table = found.candidates
-    best = table[(table["class_idx"] == facts.class_idx) & (table["order"] == 0)].iloc[0]
     image = leading(found)
     more = {
         "components": "&class=van",
         "ranking": "&class=van",
         "map": "&colour=attribute:snow",
-        "image": f"&image={image}&component=pca-{best['component']}&explain=van",
+        "image": f"&image={image}&component=pca-{first_of(found)}&explain=van",
         "mitigate": f"&result={corrected.id}",
     }
     pages = [entry[3] for entries in PAGES.values() for entry in entries]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.audits.audit import Audit
-from core.audits.explained import explain
+from core.audits.explained import explain, explain_each
 from core.audits.looks import draw, leading_keys
 from core.audits.strategies import discover
 from core.candidates.cluster_search import Asked
+from core.candidates.key import CandidateKey
 from core.explain.explainer import Explanation
 from core.storage.workspace import Workspace
-from core.ui.frame.pictures import asked_of
+from core.ui.frame.pictures import asked_of, method_asked
 from core.ui.frame.shell import PAGES
 from tests.browser.conftest import Watched
 
@@ -28,10 +29,12 @@ pytest.importorskip("axe_playwright_python", reason="pip install -r requirements
 SUBSETS = "subsets"
 """View of the page Measures."""
 
+BESIDE = ("exact", "lrp")
+
 EXPLAINED = {
     "strategies": "components?kind=cluster&strategies=1",
     "looks": "components?looks=1",
-    "methods": "image?methods=1&beside=exact,lrp&look=colour",
+    "methods": "image?methods=1&beside=exact,lrp&look=colour&component=pca-0",
     "concepts": "image?concepts=1&look=colour",
     "spectral": "map?projection=spectral-psi",
 }
@@ -101,6 +104,8 @@ def view(url: str, audited: Path) -> str:
         label, image_id = audit.classes[0].label, str(audit.images.index[0])
         discover(audit, [label], Asked(("psi",), 2))
         draw(audit, leading_keys(audit, label, "pca", 1), "npfv")
+        maps = [method_asked(name, label, CandidateKey(label, "pca", 0)) for name in BESIDE]
+        list(explain_each(audit, maps, [image_id]))
         of = f"&audit={audit.id}&class={label}&image={image_id}&explain={label}"
         return f"{EXPLAINED[url]}{of}&scope=psi:{label}"
     if url == SUBSETS:
