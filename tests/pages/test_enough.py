@@ -135,15 +135,18 @@ def test_where_it_lies_on_average_is_a_view_of_measures(
             **{"border": [1.0] * 12, "fill": ["own"] * 12},
         }
     )
-    monkeypatch.setattr(Outcomes, "subsets", lambda _, of: table if of == label else None)
+    found = {facts.label: table for facts in audit.classes[:2]}
+    monkeypatch.setattr(Outcomes, "subsets", lambda _, of: found.get(of))
     app = healthy(opened("measures", audit=audit.id, view="subsets"), "Measures")
-    (said,) = (m.value for m in app.markdown if "row 1, column 1 of 14" in m.value)
+    said, other = (m.value for m in app.markdown if "row 1, column 1 of 14" in m.value)
+    assert other.startswith(f"- {plain(audit.classes[1].name)}: ")
     assert "1.0 % of an image on average, filled with the image's own mean colour" in plain(said)
     assert "100 % of it at the border; most often" in said
     assert "in 12 of 12 images, p" in said
     assert said.endswith("0.001")
-    (cell,) = gallery(app)["pictures"]
-    assert cell["caption"] == f"{audit.classes[0].name} · 12 images"
+    names = [facts.name for facts in audit.classes[:2]]
+    captions = [cell["caption"] for cell in gallery(app)["pictures"]]
+    assert captions == [f"{name} · 12 images" for name in names]
     assert address(app)["view"] == "subsets"
 
 
