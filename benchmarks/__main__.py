@@ -39,6 +39,7 @@ PARTS = {
     "prevalence": "Corrections over the prevalence of a cue",
     "heads": "Corrections of the head on 100,000 features",
     "passes": "The pass over the images",
+    "engines": "Several processes against one",
     "precision": "What a lower arithmetic does to the figures",
     "components": "Class PCA",
     "heatmaps": "Overlays of a finished audit",

