@@ -13,13 +13,16 @@ from PIL import Image
 
 from core.audits.audit_requests import AuditRequest
 from core.audits.run import run_audit
+from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.candidates.part_kind import PART
 from core.data.preprocess import apply
 from core.errors import CheckpointError, ModelError
 from core.models import squeezenet
 from core.models.array_pickle import read_arrays
 from core.models.load import load_model
 from core.storage.workspace import Workspace
+from core.tags.carry import QUALITY, match_parts
 from tests.pages.conftest import draw_data
 
 INSTALLED = importlib.util.find_spec(squeezenet.PACKAGE) is not None
@@ -173,3 +176,34 @@ def test_it_is_audited_with_exact_maps(tmp_path: Path) -> None:
     assert heats.shape == (4, 13, 13)
     assert heats.mean((1, 2)) == pytest.approx(audit.alpha(candidate, ids), abs=1e-3)
     assert audit.manifest.preprocess.colours == "bgr"
+
+
+@needs
+@pytest.mark.slow
+def test_parts_are_found_again_on_the_grid_of_another_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.pages.conftest.TEST", 24)
+    data, names = draw_data(tmp_path), ("efficientnet-lite0", "squeezenet1-1")
+    coarse, fine = (
+        run_audit(
+            AuditRequest(str(data), f"packaged:{name}", name=name, head="fit", workers=1, parts=4),
+            Workspace(tmp_path / "workspace"),
+        )
+        for name in names
+    )
+    label, ids = coarse.classes[0].label, coarse.images.index[:2].tolist()
+    grids = [audit.store.stored_maps(ids)[0:1].shape[2:] for audit in (coarse, fine)]
+    assert grids == [(7, 7), (13, 13)]
+    found = match_parts(coarse, fine, label)
+    assert sorted(found["part_a"]) == [0, 1, 2, 3]
+    assert ((found["quality"] >= QUALITY) == (found["refused"] == "")).all()
+    judged = coarse.images.query("split == 'test' and label == @label").index.tolist()
+    best = found.iloc[0]
+    maps = [
+        audit.heatmaps(audit.candidate(CandidateKey(label, PART, int(number))), judged)
+        for audit, number in ((coarse, best["part_a"]), (fine, best["part_b"]))
+    ]
+    pieces = np.kron(maps[1], np.ones((7, 7))).reshape(len(judged), 7, 13, 7, 13).mean(axis=(2, 4))
+    expected = np.corrcoef(maps[0].ravel(), pieces.ravel())[0, 1]
+    assert best["quality"] == pytest.approx(expected, abs=0.01)  # maps are kept as half floats
