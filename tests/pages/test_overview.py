@@ -6,6 +6,7 @@ import re
 import pytest
 
 from core.audits.audit import Audit
+from core.audits.audit_requests import AuditRequest
 from core.jobs import jobs
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
@@ -194,6 +195,18 @@ def test_before_anything_is_tried_the_page_says_so(audit: Audit, opened: Open) -
     assert app.button(key="try").label == "Try what candidates do in the maps"
     assert not {"lean", "put_in", "taken"} & set(app.dataframe[0].value)  # nothing is known of them
     assert app.dataframe[0].value["by"].tolist() == ["not tried yet"] * 3
+
+
+def test_an_audit_without_maps_gets_them_by_a_button(
+    audit: Audit, opened: Open, started: list[list[str]]
+) -> None:
+    audit.store.drop_maps()
+    app = healthy(opened("overview", audit=audit.id), "first")
+    assert any("no maps are kept; run the same audit again" in text.value for text in app.info)
+    assert not [button for button in app.button if button.key == "try"]
+    app.button(key="keep-maps").click().run()
+    (arguments,) = started
+    assert AuditRequest.parse(arguments) == AuditRequest.again(audit.manifest)
 
 
 def test_nothing_is_called_harmed_or_certain(tried: Audit, opened: Open) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import ConfirmRequest, TrialsRequest
+from core.audits.audit_requests import AuditRequest, ConfirmRequest, TrialsRequest
 from core.errors import WorkspaceError
 from core.tags.called import Names
 from core.tags.log import TagStore
@@ -17,7 +17,7 @@ from core.trials.leaned_on import LeanedOn
 from core.trials.leaning import is_possible, is_tried, missing
 from core.types import Tag
 from core.ui.frame import cards, look, opened, pictures, state, tagged, working
-from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only
+from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only, sentences
 from core.ui.frame.pictures import Look
 from core.ui.frame.words import help_on
 from core.ui.kit.columns import filled
@@ -62,6 +62,8 @@ def offer_trials(audit: Audit) -> None:
     if why := is_possible(audit):
         said = f"What candidates do in the maps could not be tried: {why}."
         st.info(plain(said), icon=":material/hourglass_empty:")
+        if audit.exact_maps and audit.manifest.mitigation is None:
+            _offer_maps(audit)
         return
     st.info(
         f"{len(missing(audit)):,} of {len(audit.classes):,} classes were not tried yet: the "
@@ -74,6 +76,17 @@ def offer_trials(audit: Audit) -> None:
         "Try what candidates do in the maps",
         key="try",
     )
+
+
+def _offer_maps(audit: Audit) -> None:
+    """The same audit once more, which keeps maps of a sample, finds parts and tries them."""
+    with sentences():
+        working.offer(
+            AuditRequest.again(audit.manifest),
+            f"{audit.name}: maps of a sample",
+            "Keep the maps of a sample, find parts and try them",
+            key="keep-maps",
+        )
 
 
 def first_cards(audit: Audit, found: tuple[LeanedOn, ...]) -> None:
