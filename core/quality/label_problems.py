@@ -21,7 +21,7 @@ from core.errors import ModelError
 from core.models.discriminant import held_out_logits
 from core.models.head import fit_probe
 from core.statistics.confident_learning import margins, problems
-from core.statistics.intervals import clopper_pearson
+from core.statistics.intervals import clopper_pearson, paired_change
 from core.storage.files import read_array, there
 from core.tags.decisions import TENTHS, Decisions, tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL
@@ -198,12 +198,39 @@ def changed(before: pd.DataFrame, after: pd.DataFrame) -> Change:
     """
     from scipy.stats import binomtest
 
-    keys = ["image_id", "label", "by"]
-    both = before[[*keys, "problem"]].merge(after[[*keys, "problem"]], on=keys)
-    was, now = (both[f"problem_{end}"].to_numpy(bool) for end in ("x", "y"))
+    both = _in_both(before, after)
+    was, now = (both[end].to_numpy(bool) for end in ("was", "now"))
     gone, came = int((was & ~now).sum()), int((~was & now).sum())
     p = float(binomtest(gone, gone + came).pvalue) if gone + came else 1.0
     return Change(len(both), int(was.sum()), int(now.sum()), gone, came, p)
+
+
+def _in_both(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Images that the same kind of head judges in both, and whether either doubts them."""
+    keys = ["image_id", "label", "by"]
+    was, now = (
+        table[[*keys, "problem"]].rename(columns={"problem": name})
+        for table, name in ((before, "was"), (after, "now"))
+    )
+    return was.merge(now, on=keys)
+
+
+def changed_along(tenths: pd.Series, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """The same by tenth of the cues of the model before (:func:`along_tenths`).
+
+    Columns: ``decile``, ``n``; ``was`` and ``now``, shares of doubted labels; ``change``, ``low``,
+    ``high`` in points, image by image (:func:`core.statistics.intervals.paired_change`), the
+    intervals corrected for ten tenths.
+    """
+    both = _in_both(before, after).assign(decile=lambda t: t["image_id"].map(tenths))
+    rows = []
+    for decile, mine in both.dropna(subset=["decile"]).groupby("decile"):
+        was, now = (mine[end].to_numpy(bool) for end in ("was", "now"))
+        change = paired_change(was, now, tests=TENTHS)
+        points = dict(zip(("change", "low", "high"), (100 * end for end in change), strict=True))
+        found = {"decile": int(decile), "n": len(mine), "was": was.mean(), "now": now.mean()}
+        rows.append({**found, **points})
+    return pd.DataFrame(rows, columns=["decile", "n", "was", "now", "change", "low", "high"])
 
 
 def _row(decile: int, rows: pd.DataFrame) -> dict[str, float]:

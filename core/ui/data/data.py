@@ -21,6 +21,7 @@ from core.quality.label_problems import (
     accuracy,
     along_tenths,
     changed,
+    changed_along,
     label_problems,
     manifest_of,
     wrong_labels,
@@ -156,6 +157,32 @@ def _since_parent(audit: Audit, found: pd.DataFrame) -> None:
         f"both judge are doubted**: {of.no_longer:,d} no longer, {of.newly:,d} newly "
         f"({p_value(of.p)}, sign test). Where the correction "
         "worked, doubts of images that lack the cue go."
+    )
+    _along_parent(opened.open_audit(made.parent), before, found)
+
+
+def _along_parent(parent: Audit, before: pd.DataFrame, found: pd.DataFrame) -> None:
+    """The same by how much of the cues tagged in the model before an image shows."""
+    if not 0 < len(tagged.decisions(parent).spurious) <= AT_ONCE:
+        return
+    table = changed_along(_tenths(parent, tagged.state(parent)), before, found)
+    if table.empty:
+        return
+    blocks.table(
+        pd.DataFrame(
+            {
+                "cues shown": [_place(int(d)) for d in table["decile"]],
+                "images": table["n"].astype(str),
+                "doubted before": [f"{100 * v:.1f} %" for v in table["was"]],
+                "doubted now": [f"{100 * v:.1f} %" for v in table["now"]],
+                "change, 95 % interval of all rows": [
+                    f"{change:+.1f} points {blocks.interval(low, high)}"
+                    for change, low, high in table[["change", "low", "high"]].itertuples(
+                        index=False
+                    )
+                ],
+            }
+        ).set_index("cues shown")
     )
 
 

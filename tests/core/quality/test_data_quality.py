@@ -26,6 +26,7 @@ from core.quality.label_problems import (
     BY_HEAD,
     by_decile,
     changed,
+    changed_along,
     label_problems,
     manifest_of,
     wrong_labels,
@@ -276,3 +277,10 @@ def test_doubts_before_and_after_a_correction() -> None:
     assert found[:5] == (8, 7, 1, 6, 0)
     assert found.p == pytest.approx(2 * 0.5**6)
     assert changed(before, before)[:6] == (9, 8, 8, 0, 0, 1.0)
+    tenths = pd.Series([1, 1, 1, 1, 1, 10, 10, None, 10], index=[f"i{place}" for place in range(9)])
+    along = changed_along(tenths, before, after).set_index("decile")
+    assert along["n"].to_dict() == {1: 5, 10: 2}  # another head judged the last one
+    assert along.loc[1, ["was", "now", "change"]].tolist() == [1, 0, -100]
+    assert along.loc[1, "low"] == -100 < along.loc[1, "high"] < 0
+    assert along.loc[10, ["was", "now", "change"]].tolist() == [0.5, 0, -50]
+    assert along.loc[10, "low"] < 0 < along.loc[10, "high"]
