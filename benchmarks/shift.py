@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks import leant
 from benchmarks.corrupted import corruptions
+from benchmarks.cotrained import cotraining
 from benchmarks.measure import PHOTOS, Line
 from benchmarks.planted_cues import STICKER_CLASSES, prepare
 from benchmarks.whitebox import encode, fitted, render
@@ -153,5 +154,11 @@ ODD = (
 )
 """Measure, what it is of, and that in words."""
 
-PARTS: tuple[Callable[[], Iterator[Line]], ...] = (patch, cues, corruptions, *leant.PARTS)
+PARTS: tuple[Callable[[], Iterator[Line]], ...] = (
+    patch,
+    cues,
+    corruptions,
+    *leant.PARTS,
+    cotraining,
+)
 """In the order of the table."""

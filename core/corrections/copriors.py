@@ -2,14 +2,15 @@
 
 Jain, Tsipras, Madry: Combining Diverse Feature Priors (ICML 2022), section 5. A few labels are
 given, of the other training images none; era by era each head labels those that it is surest of,
-and both are fitted again on what either said. A cue that is in one prior alone is wrong on images
-where the other prior is sure, as far as there are images without the cue among those. The head of
-the model is then fitted on the images with these labels.
+and is fitted again on what the *other* one said, never on its own labels: a head that goes by the
+cue would confirm itself. A cue that is in one prior alone is wrong on images where the other prior
+is sure, as far as there are images without the cue among those. The head of the model is then
+fitted on the images that are labelled, and that the two label alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ LABELLED = (0.25, 0.1, 0.5)
 LEAST = 2
 
 NOBODY = -1
-"""Label of an image that neither head has labelled."""
+"""Label of an image that neither head has labelled, or on which they differ."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class Said:
     """What two heads said of the images whose labels were not used."""
 
     labels: IntArray
-    """(n,) given labels, then the heads'; NOBODY of images that neither was sure of."""
+    """(n,) given labels, then the heads'; NOBODY of images that neither was sure of, or on which
+    they differ."""
     eras: tuple[Mapping[str, float], ...]
-    """Of every era: ``labelled``, the share of the images that had a label, and ``agree``, the
-    share of those labelled by both that were labelled alike (NaN of none)."""
+    """Of every era: ``labelled``, the share of the images with a label from anybody, and ``agree``,
+    the share of those labelled by both that were labelled alike (NaN of none)."""
 
 
 def cotrain(
@@ -58,7 +60,7 @@ def cotrain(
     """Label images era by era.
 
     In era e each head labels, of every class, the e / ``eras`` of an equal share of the images that
-    it is surest of; where both label an image the surer one is followed.
+    it is surest of; in the next one the other learns from these.
 
     Parameters
     ----------
@@ -68,23 +70,36 @@ def cotrain(
     """
     classes = int(labels[given].max()) + 1
     free = np.flatnonzero(~given)
-    known = np.where(given, labels, NOBODY)
+    base = np.where(given, labels, NOBODY)
+    learnt = {name: base.copy() for name in views}
     penalty = {name: fit_probe(x[given], labels[given], classes).C for name, x in views.items()}
     told = []
     for era in range(1, eras + 1):
         quota = -(-len(free) * era // (eras * classes))
         said = {
-            name: _surest(_sure(x, known, free, classes, penalty[name]), quota)
+            name: _surest(_sure(x, learnt[name], free, classes, penalty[name]), quota)
             for name, x in views.items()
         }
-        picked, sure = (np.stack([one[part] for one in said.values()]) for part in (0, 1))
-        best = picked[sure.argmax(axis=0), np.arange(len(free))]
-        known[free] = np.where((picked != NOBODY).any(axis=0), best, NOBODY)
-        both = (picked != NOBODY).all(axis=0)
+        for name in views:
+            learnt[name][free] = _alike([said[other] for other in said if other != name])
+        picked = list(said.values())
+        base[free] = _alike(picked)
+        both = np.all([one != NOBODY for one in picked], axis=0)
         same = (picked[0] == picked[-1])[both]
         agree = float(same.mean()) if len(same) else float("nan")
-        told.append({"labelled": float((known != NOBODY).mean()), "agree": agree})
-    return Said(known, tuple(told))
+        some = given.sum() + np.any([one != NOBODY for one in picked], axis=0).sum()
+        told.append({"labelled": float(some / len(labels)), "agree": agree})
+    return Said(base, tuple(told))
+
+
+def _alike(said: Sequence[IntArray]) -> IntArray:
+    """Labels (m,) of images that all who label them label alike; NOBODY of the others."""
+    every = np.stack(said)
+    highest = every.max(axis=0)
+    found: IntArray = np.where(
+        ((every == highest) | (every == NOBODY)).all(axis=0), highest, NOBODY
+    )
+    return found
 
 
 def _sure(
@@ -103,17 +118,14 @@ def _sure(
     return found
 
 
-def _surest(probability: FloatArray, quota: int) -> tuple[IntArray, FloatArray]:
-    """Labels (m,) of the images that are surest of each class, at most ``quota``, and how sure.
-
-    Of the others NOBODY, and 0.
-    """
+def _surest(probability: FloatArray, quota: int) -> IntArray:
+    """Labels (m,) of the images that are surest of each class, at most ``quota``; else NOBODY."""
     given, sure = probability.argmax(axis=1), probability.max(axis=1)
     labels = np.full(len(given), NOBODY, np.int64)
     for k in range(probability.shape[1]):
         mine = np.flatnonzero(given == k)
         labels[mine[np.argsort(-sure[mine], kind="stable")[:quota]]] = k
-    return labels, np.where(labels != NOBODY, sure, 0.0)
+    return labels
 
 
 def first_labels(labels: IntArray, share: float, *, seed: int = 0) -> BoolArray:

@@ -45,6 +45,8 @@ def test_labels_of_the_other_prior_undo_a_tint_that_does_not_go_along() -> None:
     shares = [era["labelled"] for era in said.eras]
     assert shares == sorted(shares)
     assert shares[-1] > 0.9
+    opposed = np.array([0, 1, NOBODY, 1]), np.array([1, 1, 0, NOBODY])
+    assert copriors._alike(opposed).tolist() == [NOBODY, 1, 0, 1]
     hidden = np.where(given, labels, 1 - labels)
     assert (cotrain(views, hidden, given).labels == said.labels).all()
 
