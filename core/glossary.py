@@ -73,6 +73,21 @@ _ALL = (
         "decides, but it is not counted as a vote.",
     ),
     Term(
+        "adversarial split",
+        "The images of an audit divided again so that a tagged cue goes with its class where a "
+        "model is trained, and not where it is tested. No pixel and no label is changed.",
+        source="Atanov et al. 2022, section 5",
+    ),
+    Term(
+        "agreement score",
+        "How alike two heads answer that were trained on disjoint images of one labelling: Cohen's "
+        "kappa on further images. A cue that is learnt from fewer images than its class is a "
+        "shortcut that a network finds first.",
+        "-1 to 1, 0 is chance",
+        "higher: easier to learn",
+        "Atanov et al. 2022, section 3",
+    ),
+    Term(
         "alpha",
         "What a component or neuron adds to the logit of the class on one image, compared with "
         "the mean over the class's training images.",
@@ -116,6 +131,13 @@ _ALL = (
         "distance away. A small cluster that stands apart is a strategy of its own.",
         "0 to 1",
         source="Lapuschkin et al. 2019",
+    ),
+    Term(
+        "co-training",
+        "A head on shape and a head on texture label images for each other, those first that they "
+        "are surest of. It undoes a cue that is in one of the two where images without a label "
+        "show the classes without it.",
+        source="Jain et al. 2022, section 5",
     ),
     Term(
         "Cohen's kappa",
@@ -166,6 +188,20 @@ _ALL = (
     ),
     Term("encoder", "The part of a model that turns an image into features."),
     Term(
+        "ensemble",
+        "Several models of the same classes that answer with the mean of their probabilities. "
+        "Models that lean on one cue err together where it is missing.",
+        source="Lakshminarayanan et al. 2017",
+    ),
+    Term(
+        "evidence on parts",
+        "Which share of the positive part of a class's map, or of a candidate's, lies on each "
+        "annotated part of the object, beside the area of that part.",
+        "share",
+        "above the area: more than an even map has there",
+        "Sitawarin et al. 2023",
+    ),
+    Term(
         "exact map",
         "Where in the image a component or neuron is: a map whose mean over all positions is "
         "exactly its alpha. Orange raises the logit, blue lowers it, strength is opacity, and the "
@@ -174,6 +210,12 @@ _ALL = (
         source=f"{_NEUHAUS}, section 3; {_SINGLA}, section 4",
     ),
     Term("feature", "One number that the encoder gives for an image, before the linear head."),
+    Term(
+        "feature prior",
+        "What a view of an image leaves to go by: shape in its edges, texture in its shuffled "
+        "patches. A cue that is in one of the two can be told from the other.",
+        source="Jain et al. 2022, section 3",
+    ),
     Term(
         "feature visualisation",
         "A picture that raises the alpha of a candidate as far as it goes. It shows what the "
@@ -298,6 +340,15 @@ _ALL = (
         "logit units",
     ),
     Term(
+        "severity",
+        "How far a picture is corrupted, by noise, blur, weather or compression, in five steps "
+        "from hardly to hardly recognisable. Strengths are this project's own, so that figures "
+        "compare with each other and with no published table.",
+        "1 to 5",
+        "higher: worse pictures",
+        "in the manner of Hendrycks & Dietterich 2019",
+    ),
+    Term(
         "soundness",
         "Whether the best pixels of a heatmap alone do not give a label more than the whole image "
         "gives it: the ratio of both probabilities, at most 1, of the worst of several labels.",
@@ -350,9 +401,25 @@ _ALL = (
         "higher: the class cannot do without it",
     ),
     Term(
+        "temperature",
+        "What logits are divided by so that a model is as sure as it is right. It changes no "
+        "prediction, and is one number for all images, with the cue or without it.",
+        direction="above 1 the model was too sure",
+        source="Guo et al. 2017, section 4.2",
+    ),
+    Term(
         "UMAP",
         "A map on which similar images are neighbours. Distances between far groups mean little.",
         source="McInnes et al. 2018",
+    ),
+    Term(
+        "universal patch",
+        "One small patch that gradients find, put anywhere into images of other classes so that as "
+        "many as possible become a class: the most that a shortcut of this size can do, whether or "
+        "not any image shows it.",
+        "share of images turned",
+        "higher: the class is easier to fake",
+        "Brown et al. 2017",
     ),
     Term("unsure", "Tag of a candidate that could not be told. It decides nothing."),
     Term(

@@ -77,16 +77,34 @@ def prepared(workspace: Workspace) -> tuple[Audit, Audit]:
     second_opinion(workspace, first)
     command(workspace, "measure", first.name)
     command(workspace, "factors", first.name)
+    further_set(workspace, first)
+    for what in UNDER_SHIFT:
+        command(workspace, "measure", first.name, "--what", what)
+    command(workspace, "discover", first.name)
+    command(workspace, "groups", "add", first.name, "--name", "snow", "--where", "snow=1")
     command(workspace, "data", first.name)
     asked = ("explain", first.name, "--class", "van", "--images", leading(first))
     command(workspace, *asked, *ENOUGH)
     command(workspace, *asked, "--method", BESIDE, "--candidate", f"pca-{first_of(first)}")
-    command(workspace, "discover", first.name, "--class", "van")
     command(workspace, "discover", first.name, "--class", "van", "--method", "look", "--count", "3")
     if workspace.named(CORRECTED) is None:
         command(workspace, "mitigate", first.name, "--method", "pclarc", "--name", CORRECTED)
     command(workspace, "compare", first.name, CORRECTED)
     return first, Audit.open(workspace, CORRECTED)
+
+
+UNDER_SHIFT = ("calibration", "ood", "sets", "priors", "agreement", "universal", "corruptions")
+"""What is measured where it is asked for; corruptions take minutes."""
+
+
+def further_set(workspace: Workspace, found: Audit) -> None:
+    """The held-out images without snow, once more, as a set of their own."""
+    images = found.images[found.held_out & (found.images["snow"].astype(str) == "0")]
+    table = images[["path", "label"]].assign(split="test")
+    table["path"] = [str(found.root / path) for path in table["path"]]
+    manifest = workspace.root / "without-snow.csv"
+    table.to_csv(manifest, index=False)
+    command(workspace, "audit", "--name", found.name, "--also", f"without-snow={manifest}")
 
 
 ENOUGH = ("--method", "sis", "--set", "relative=true")
@@ -152,6 +170,10 @@ def views(found: Audit, corrected: Audit) -> dict[str, str]:
     shown["components-looks"] = f"{shown['components']}&looks=1"
     shown["components-strategies"] = f"{shown['components']}&kind=cluster&strategies=1"
     shown["map-spectral"] = f"map?audit={found.id}&scope=psi:van&projection=spectral-psi"
+    shown["measures-calibration-severity"] = (
+        f"{shown['measures-calibration']}&along=severity of corruption"
+    )
+    shown["measures-corruptions-looks"] = f"{shown['measures-corruptions']}&looks=1"
     shown["compare-image"] += f"&image={image}"
     for section in ("methods", "concepts", "enough"):
         shown[f"image-{section}"] = f"{shown['image']}&{section}=1&look=colour"
