@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 
 from core.__main__ import main
 from core.audits.audit import Audit
@@ -203,6 +204,38 @@ def test_what_tells_the_label_and_the_errors_is_a_shortcut(
     even = cheap_shortcuts(Audit.open(workspace, "none"))
     assert not even["tells_label"].any()
     assert not set(even["reading"]) & {LABEL, SHORTCUT}
+
+
+def photographed(photos: Path, root: Path) -> Path:
+    """Real photos of two classes: one has a tint that training overstates, one is compressed.
+
+    The tint is on 95 of 100 training photos of its class and on half of all others; the quality
+    goes with the class everywhere, and independently of the tint.
+    """
+    rng = np.random.default_rng(0)
+    labels = sorted(path.name for path in (photos / "imagenette-mini/train").iterdir())[:2]
+    for split, share in (("train", 0.95), ("val", 0.5)):
+        for label in labels:
+            own = label == labels[0]
+            for path in sorted((photos / "imagenette-mini" / split / label).iterdir())[:60]:
+                with Image.open(path) as photo:
+                    image = ImageOps.fit(photo.convert("RGB"), (64, 64))
+                if rng.random() < (share if own else 1 - share):
+                    image = Image.blend(image, Image.new("RGB", image.size, (255, 90, 0)), 0.5)
+                out = root / split / label / f"{path.stem}.jpg"
+                out.parent.mkdir(parents=True, exist_ok=True)
+                image.save(out, quality=40 if (rng.random() < 0.9) == own else 92)
+    return root
+
+
+def test_real_photos_have_shortcuts_only_where_errors_are_told(
+    photos: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    run_audit(tiny_request(photographed(photos, tmp_path / "p"), name="photos"), workspace)
+    found = cheap_shortcuts(Audit.open(workspace, "photos")).set_index("property")
+    assert found.at["colour", "reading"] == SHORTCUT
+    assert found.at["jpeg quality", "reading"] == LABEL
+    assert (found["tells_label"] & found["tells_errors"] == (found["reading"] == SHORTCUT)).all()
 
 
 def test_chance_is_not_read_off_the_features(audit: Audit) -> None:
