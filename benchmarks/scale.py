@@ -2,9 +2,9 @@
 
 The features are generated (:mod:`benchmarks.generated`), and maps of a few images of every class,
 in which its parts are found; every class has tagged cues, and figures of what its candidates do
-that are drawn (a few classes are tried, for the time). The map is computed beforehand, as the app
-does in a job. ``SPURIOSCOPE_SCALED=DIR`` uses the audits of a workspace that a run has left there;
-is missing in it is made, and kept.
+that are drawn (a few classes are tried, for the time). The map and the doubted labels are computed
+beforehand, as the app does in jobs. ``SPURIOSCOPE_SCALED=DIR`` uses the audits of a workspace that
+a run has left there; what is missing in it is made, and kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ PAGES = {
     "overview": "classes painted",
     "ranking": "both ends painted",
     "map": "50,000 points painted",
+    "data": "first doubted label painted",
 }
 PATHS = {"overview": ""}
 """Addresses that are not the page's name: the first page has the bare one."""
@@ -84,14 +85,18 @@ def generated(workspace: Workspace, name: str, classes: int) -> Audit:
     from core.audits.audit_requests import SynthRequest
     from core.audits.map import compute_map
     from core.features.sample import POOL
+    from core.quality.label_problems import label_problems
 
     if workspace.named(name):
-        return Audit.open(workspace, name)
+        found = Audit.open(workspace, name)
+        label_problems(found)
+        return found
     room = max(classes * MAPPED + POOL, 3 * POOL)
     size = {"images": classes * PER_CLASS, "classes": classes, "dim": WIDTH}
     audit = make(workspace, SynthRequest(**size, name=name, maps=room, parts=PARTS))
     compute_map(audit, umap=False)
     try_candidates(audit)
+    label_problems(audit)
     return audit
 
 
@@ -198,5 +203,6 @@ _PAINTED = """(name) => {
     (e) => e.shadowRoot && e.shadowRoot.querySelector(what)).length;
   if (name === 'overview') return !!main.querySelector('[data-testid="stDataFrame"] canvas');
   if (name === 'map') return within('.scatter[data-painted]') === 1;
+  if (name === 'data') return within('.gallery[data-painted]') === 3;  // and two of its classes
   return within('.gallery[data-painted]') === 2;
 }"""
