@@ -18,6 +18,9 @@ from core.measures.set_figures import CUE_SHIFT, DROP, ORIGINAL, SET_GAP, SETS
 from core.ui.frame import blocks, tagged, working
 from core.ui.measures.asked import dots
 
+MOST = 40
+"""Classes that are drawn at a time."""
+
 
 def show(audit: Audit) -> pd.DataFrame | None:
     """Every set beside the audit's own images, and by the cues; the table where there is one."""
@@ -78,12 +81,15 @@ def _drawn(table: pd.DataFrame) -> None:
         of = table[(table["measure"] == measure.name) & (table["label"] != "")]
         if len(of):
             st.markdown(f"**{title}**")
-            shown = of.assign(place=of["class_name"])
+            far = of["value"].abs().sort_values(ascending=False, kind="stable").index[:MOST]
+            shown = of.loc[of.index.isin(far)].assign(place=lambda t: t["class_name"])
             st.plotly_chart(
                 dots(shown, measure.unit or "standard deviations", zero=True),
                 width="stretch",
                 key=measure.name,
             )
+            if len(of) > MOST:
+                st.caption(f"{MOST} of {len(of):,} classes, those farthest from 0.")
             _said(measure.name)
 
 
