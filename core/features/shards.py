@@ -38,6 +38,7 @@ from core.storage.files import (
     read_array,
     read_frame,
     read_frames,
+    read_rows,
     remove,
     replacing_folder,
     sync,
@@ -279,7 +280,7 @@ class FeatureStore:
             path, rows, length = shard.files.array(name), where[here, 1], len(shard.plan)
             if name == MAPS:
                 rows, length = _places(shard, rows), int(shard.mapped.sum())
-            array = read_array(path, mapped=True)
+            array = read_rows(path, len(rows))
             if len(array) != length:
                 raise damaged(path, "has another number of rows")
             if out is None:

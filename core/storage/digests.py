@@ -198,6 +198,12 @@ def audit_of(path: Path) -> Path | None:
     return None
 
 
+def begins_with(path: Path, start: bytes) -> bool:
+    """Whether a file is one that begins with this block, or with whatever where nobody knows."""
+    expected = known(path.parent).get(path.name, ())
+    return not expected or _hash(start[:BLOCK]).hexdigest() in {each.start for each in expected}
+
+
 def put(temporary: Path, path: Path) -> None:
     """Give a complete file its final name, and keep its digest if it belongs to an audit."""
     if audit_of(path) is None and not (path.parent / NAME).exists():

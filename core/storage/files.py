@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from core.storage.ranged import Ranged
+
 __all__ = [
     "ELSEWHERE",
     "MEND",
@@ -60,6 +62,7 @@ __all__ = [
     "read_frame",
     "read_frames",
     "read_json",
+    "read_rows",
     "read_value",
     "remove",
     "remove_unfinished",
@@ -347,6 +350,27 @@ def read_array(
     if ndim not in (None, array.ndim) or array.dtype.kind not in (kinds or array.dtype.kind):
         raise damaged(path, "holds an array of another form than expected")
     return array
+
+
+def read_rows(path: Path, rows: int) -> NDArray[Any] | Ranged:
+    """An array of which so many rows are going to be read, :func:`read_array` where it is mapped.
+
+    Of a large one that is only in a bucket few rows are read without the others.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing, damaged or of another form; the message names it.
+    """
+    from core.storage.ranged import LARGE, Ranged
+
+    there = mirror.mirror_of(path) if mirror.is_far(path) else None
+    if there is not None and path.stat().st_size >= LARGE:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # said when the whole is read
+            found = Ranged(path, there)
+            if not found.wants_all(rows):
+                return found
+    return read_array(path, mapped=True)
 
 
 def write_frame(

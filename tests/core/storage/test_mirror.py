@@ -24,7 +24,7 @@ from core.errors import InputError, WorkspaceError
 from core.jobs.engine import ENGINES, Crowd, EngineKind
 from core.jobs.work import Order, Work
 from core.jobs.worker import serve
-from core.storage import leases, mirror
+from core.storage import leases, mirror, ranged
 from core.storage.bucket import DRIVERS, Bucket, Version
 from core.storage.files import (
     is_locked,
@@ -395,3 +395,29 @@ def test_another_machine_computes_the_shards(
     assert computed == [len(plain.store.shards)]
     assert content(audit.folder) == content(plain.folder)
     assert not any(".engine" in name for name in one._mirror.bucket.every("audits"))
+
+
+def test_of_a_large_array_only_the_rows_that_are_wanted_come_here(
+    filled: str, plain: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "SMALL", 2000)
+    monkeypatch.setattr(ranged, "LARGE", 2000)
+    opened, asked = Audit.open(at(filled, tmp_path / "one"), "tiny"), []
+    read = Bucket.read
+    monkeypatch.setattr(Bucket, "read", lambda *a: asked.append(a[3] - a[2]) or read(*a))
+    first = opened.store.shards[0]
+    ids = first.plan["image_id"].tolist()
+    assert np.array_equal(opened.store.maps(ids[2:3]), plain.store.maps(ids[2:3]))
+    row = plain.store.maps(ids[:1]).nbytes
+    assert asked == [4096, row]
+    assert is_far(first.files.maps)
+    rows = ranged.Ranged(first.files.maps, mirror.mirror_of(first.files.maps))
+    whole = read_array(plain.store.shards[0].files.maps)
+    assert np.array_equal(rows[np.array([3, 0, 3])], whole[[3, 0, 3]])
+    assert np.array_equal(opened.store.maps(ids), plain.store.maps(ids))
+    assert not is_far(first.files.maps)
+    held = opened.store.shards[1].files.maps
+    there = mirror.mirror_of(held)
+    there.bucket.write(there.name(held), bytes(held.stat().st_size))
+    with pytest.raises(WorkspaceError, match="it no longer holds what was written"):
+        opened.store.maps(opened.store.shards[1].plan["image_id"].tolist()[:1])
