@@ -63,7 +63,8 @@ class ClassWork:
         files, output = self.subject.files, self.predicted.head.index(self._by_name[name])
         if not is_sealed(files.of_class(output).folder):
             return False
-        return all(there(files.of_kind(kind.name, output).facts) for kind in other_kinds.searched())
+        found = [files.of_kind(kind.name, output) for kind in other_kinds.searched()]
+        return all(there(kind.facts) or is_sealed(kind.folder) for kind in found)
 
     def compute(self, names: Iterable[str], advanced: Advanced) -> None:
         """Compute classes, with as many threads as the pass."""

@@ -376,11 +376,12 @@ def test_another_machine_computes_the_shards(
 
     class Elsewhere(Crowd):
         def begin(self, work: Work, order: Order) -> None:
-            folder = two.folder(work.folder.name)
-            self.worker = threading.Thread(
-                target=lambda: computed.append(serve(folder, advanced=int, wait=30.0))
-            )
-            self.worker.start()
+            if not hasattr(self, "worker"):
+                self.worker = threading.Thread(target=self.serve, args=(work.folder.name,))
+                self.worker.start()
+
+        def serve(self, audit_id: str) -> None:
+            computed.append(serve(two.folder(audit_id), advanced=int, wait=30.0))
 
         def look(self, left: int) -> None:
             assert self.worker.is_alive() or computed
@@ -392,7 +393,7 @@ def test_another_machine_computes_the_shards(
     monkeypatch.setattr(ENGINES, "_found", {**ENGINES, "elsewhere": kind})
     monkeypatch.setattr(mirror, "LOOK", 0.2)
     audit = run_audit(tiny_request(data, engine="elsewhere"), one)
-    assert computed == [len(plain.store.shards)]
+    assert computed == [len(plain.store.shards) + len(plain.classes)]
     assert content(audit.folder) == content(plain.folder)
     assert not any(".engine" in name for name in one._mirror.bucket.every("audits"))
 
