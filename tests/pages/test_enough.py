@@ -36,7 +36,7 @@ def test_it_is_closed_offered_and_shown(
     label = audit.head.outputs[class_idx]
     where = {"audit": audit.id, "image": image_id, "explain": label}
     with monkeypatch.context() as patch:
-        patch.setattr("core.audits.explained.stored", lambda *_: pytest.fail("it is closed"))
+        patch.setattr(pictures, "asked_of", lambda *_: pytest.fail("it is closed"))
         app = healthy(opened("image", **where), "Image")
     assert len(app.get("plotly_chart")) == 1
 
