@@ -12,27 +12,22 @@ import numpy as np
 from core.audits.audit_summary import Summary
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
+from core.audits.image_rows import read_images
 from core.audits.upload import is_taken_in, upload
 from core.candidates.candidate import Candidate, Functional
 from core.candidates.key import CandidateKey
 from core.candidates.part_kind import ApproximatePart
 from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
+from core.features.places import Places
 from core.features.shards import FeatureStore, stored_values
 from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
-from core.storage.documents import IMAGES, PREDICTED
-from core.storage.files import (
-    damaged,
-    here,
-    read_array,
-    read_bytes,
-    read_frame,
-    read_value,
-)
+from core.storage.columns import as_names
+from core.storage.files import here, read_array, read_bytes, read_frame, read_value
 from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.workspace import Workspace, read_manifest
-from core.types import FloatArray, Preprocess
+from core.types import FloatArray, IntArray, Preprocess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,18 +111,20 @@ class Audit:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """Every readable image with its prediction, indexed by ``image_id``.
+        """Every readable image with its prediction, indexed by ``image_id``."""
+        return read_images(self.files)
 
-        The table's columns, and ``prediction`` (output index), ``confidence``, ``loss``,
-        ``correct`` and ``fair`` (:func:`core.audits.analysis.analyse`).
-        """
-        images = read_frame(self.files.images, needed=IMAGES)
-        images = images[images["readable"].astype(bool)].set_index("image_id")
-        path = self.files.predictions
-        predictions = read_frame(path, needed=["image_id", *PREDICTED]).set_index("image_id")
-        if not images.index.equals(predictions.index):
-            raise damaged(path, "is of other images than images.parquet")
-        return images.join(predictions)
+    @cached_property
+    def _places(self) -> Places:
+        return Places(as_names(self.images.index))
+
+    def rows_of(self, image_ids: Sequence[str]) -> IntArray:
+        """Rows of ``images`` (n,) by ids, -1 where there is none; cheaper than its index."""
+        return self._places.of(image_ids)
+
+    def images_of(self, image_ids: Sequence[str]) -> pd.DataFrame:
+        """The rows themselves."""
+        return self.images.iloc[self.rows_of(image_ids)]
 
     @cached_property
     def properties(self) -> pd.DataFrame:
@@ -262,9 +259,9 @@ class Audit:
         """
         if files := self._uploaded(image_id):
             return here(files.image)
-        if image_id not in self.images.index:
+        if (row := self.rows_of([image_id])[0]) < 0:
             raise InputError(f"audit {self.name!r} holds no image {image_id!r}")
-        return self.root / str(self.images.at[image_id, "path"])
+        return self.root / str(self.images["path"].iat[row])
 
     def image(self, image_id: str) -> Image.Image:
         """The upright RGB image.
@@ -319,9 +316,7 @@ class Audit:
         from core.models.device import choose_device
 
         if self.drawn:
-            raise InputError(
-                f"audit {self.name!r} is of drawn features: it has no network; choose one of images"
-            )
+            raise InputError(f"audit {self.name!r} is of drawn features: it has no network to run")
         compute = self.manifest.compute
         model = network_of(self.folder, self.manifest)
         model.use_head(self.head)

@@ -56,7 +56,7 @@ def _of_class(
     nothing = np.full(len(arrays.image_ids), np.nan)
     stored = [arrays.alpha_of(key) for key in keys]
     alpha = np.stack([nothing if one is None else one for one in stored], axis=1)
-    rows = audit.images.index.get_indexer(arrays.image_ids)
+    rows = audit.rows_of(arrays.image_ids)
     components = np.asarray(arrays.alpha[:, : arrays.components], np.float64)
     logit = components.sum(axis=1) + np.asarray(arrays.residual, np.float64)
     correct, held = audit.images["fair"].to_numpy(bool)[rows], audit.held_out[rows]

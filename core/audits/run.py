@@ -399,7 +399,7 @@ def _keeps_all(store: FeatureStore, size: int, new: int = 0) -> bool:
     if not new and (begun := store.begun):
         return bool(begun.mapped.all())
     whole, to_come = (
-        size * (new + sum(len(shard.plan) for shard in shards))
+        size * (new + sum(len(shard) for shard in shards))
         for shards in (store.shards, store.missing)
     )
     return whole <= MAP_BUDGET and to_come <= _free(store)

@@ -13,7 +13,7 @@ from core.candidates.search import ClassFeatures, ClassImages
 def class_images(audit: Audit, arrays: ClassArrays) -> ClassImages:
     """All images of a class, every split; maps are those that are kept."""
     ids, class_idx = arrays.image_ids, arrays.class_idx
-    place = audit.images.index.get_indexer(ids)
+    place = audit.rows_of(ids)
     given = ClassFeatures(
         audit.features(ids),
         audit.head.weight[class_idx],

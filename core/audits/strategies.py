@@ -194,7 +194,7 @@ def strategies(audit: Audit, class_idx: int) -> list[Strategy]:
     """The clusters of a class, space by space, the largest first."""
     arrays = audit.class_arrays(class_idx)
     found, ids = arrays.of_kind(CLUSTER), np.array(arrays.image_ids)
-    place = audit.images.index.get_indexer(arrays.image_ids)
+    place = audit.rows_of(arrays.image_ids)
     held_out, right = audit.held_out[place], audit.images["fair"].to_numpy(bool)[place]
     listed = []
     for space in spaces_of(found):

@@ -170,13 +170,13 @@ def _draw(store: FeatureStore, spectra: Spectra, report: Reporter) -> None:
         report(Progress("Drawing features", done, spectra.images))
         if shard.files.folder in missing:
             _draw_shard(shard, done, spectra)
-        done += len(shard.plan)
+        done += len(shard)
     report(Progress("Drawing features", done, spectra.images))
-    store.__dict__.pop("rows", None)
+    store.forget_rows()
 
 
 def _draw_shard(shard: Shard, first: int, spectra: Spectra) -> None:
-    features, kept = spectra.features(first, len(shard.plan)).astype(STORED), shard.kept(False)
+    features, kept = spectra.features(first, len(shard)).astype(STORED), shard.kept(False)
     rows = pd.DataFrame({"image_id": shard.plan["image_id"], "digest": shard.plan["image_id"]})
     rows = rows.assign(width=SIDE, height=SIDE, reason="", readable=True)
     maps: FloatArray | None = None

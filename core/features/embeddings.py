@@ -45,13 +45,13 @@ class Embeddings:
 
     def of(self, ids: Sequence[str]) -> FloatArray:
         """Vectors (n, E) float32 of images; NaN where there are none."""
-        where = self.store.rows.loc[list(ids), ["shard", "row"]].to_numpy(np.int64)
+        where = self.store.where(ids)
         found: FloatArray | None = None
         for number in np.unique(where[:, 0]):
             here = where[:, 0] == number
             path = self._path(self.store.shards[number])
             array = read_array(path, mapped=True, ndim=2, kinds="f")
-            if len(array) != len(self.store.shards[number].plan):
+            if len(array) != len(self.store.shards[number]):
                 raise damaged(path, "has another number of rows")
             if found is None:
                 found = np.empty((len(where), array.shape[1]), np.float32)
@@ -80,7 +80,7 @@ def embed(
     busy = f"images of {store.files.folder} are being embedded by another process; wait for it"
     with locked(store.files.embeddings_lock, busy):
         lacking = found.missing
-        total, done = sum(len(shard.plan) for shard in lacking), 0
+        total, done = sum(len(shard) for shard in lacking), 0
         for shard in lacking:
             report(Progress("Embedding images", done, total))
             vectors = _of_shard(model, root, shard)

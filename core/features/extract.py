@@ -142,7 +142,7 @@ class _Writer:
     @property
     def is_full(self) -> bool:
         """Whether every image of the shard was added."""
-        return len(self.rows) == len(self.shard.plan)
+        return len(self.rows) == len(self.shard)
 
     def finish(self) -> None:
         """Write, flush to the disk, rename."""
@@ -215,8 +215,8 @@ def _fed(
     waiting: deque[Fed] = deque()
     for shard in shards:
         writer = _Writer(shard, shard.kept(keep_maps))
-        for start in range(0, len(shard.plan), feed.size):
-            size = min(feed.size, len(shard.plan) - start)
+        for start in range(0, len(shard), feed.size):
+            size = min(feed.size, len(shard) - start)
             batch = [next(images) for _ in range(size)]
             pixels = np.stack([image.pixels for image in batch])
             waiting.append((writer, batch, feed.put(pixels)))
@@ -305,7 +305,7 @@ def keep_properties(
     lacking = [shard for shard in store.shards if shard.finished and not shard.described]
     if not lacking:
         return
-    total, done = sum(len(shard.plan) for shard in lacking), 0
+    total, done = sum(len(shard) for shard in lacking), 0
     for shard in lacking:
         report(Progress("Looking at images", done, total))
         digests = read_frame(shard.files.rows, needed=["digest"])["digest"]

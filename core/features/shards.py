@@ -31,6 +31,8 @@ import numpy as np
 
 from core.config import LARGEST_SHARD, SHARD_SIZE, SHARDS
 from core.data.properties import COLUMNS, NUMBERS
+from core.features.places import Places
+from core.storage.columns import outline_of_frame, read_names
 from core.storage.files import (
     damaged,
     disk_errors,
@@ -63,13 +65,67 @@ KEPT = "maps"
 ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
 
 
+class Plan:
+    """A list of images to compute, read as far as it is asked for.
+
+    Parameters
+    ----------
+    path : its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The images (PLAN_COLUMNS, and KEPT where not all maps are kept), in order."""
+        return read_frame(self.path, needed=PLAN_COLUMNS)
+
+    @cached_property
+    def names(self) -> NDArray[Any]:
+        """(n,) their ids."""
+        return read_names(self.path, "image_id")
+
+    @cached_property
+    def outline(self) -> tuple[int, list[str]]:
+        """How many images there are, and what is said of them."""
+        return outline_of_frame(self.path)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it numbers its shards; those of earlier versions do not."""
+        return SLICE in self.outline[1]
+
+    @cached_property
+    def borders(self) -> list[int]:
+        """Rows where its shards begin, and where the last ends."""
+        length = self.outline[0]
+        if not self.numbered:
+            return [*range(0, length, SHARD_SIZE), length]
+        numbers = read_frame(self.path, [SLICE])[SLICE].to_numpy()
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        if not np.array_equal(numbers[starts], np.arange(len(starts))):
+            raise damaged(self.path, "numbers its shards in another order than they stand in")
+        return [*starts.tolist(), length]
+
+
 @dataclass(frozen=True)
 class Shard:
     """A fixed slice of a plan."""
 
     files: ShardFiles
-    plan: pd.DataFrame
-    """The images of this shard (PLAN_COLUMNS, and what else the plan has), in order."""
+    whole: Plan
+    """What it is a slice of."""
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        """The images of this shard (as of :class:`Plan`), in order."""
+        return self.whole.table.iloc[self.start : self.stop].reset_index(drop=True)
 
     @property
     def name(self) -> str:
@@ -80,18 +136,18 @@ class Shard:
     def finished(self) -> bool:
         """Whether its results are on disk, all of them."""
         folder = self.files.folder
-        return is_sealed(folder) if SLICE in self.plan else folder.exists()
+        return is_sealed(folder) if self.whole.numbered else folder.exists()
 
     def kept(self, otherwise: bool) -> BoolArray:
         """(n,) whose maps are to be kept: those that the plan says, where it says any."""
-        if KEPT in self.plan:
+        if KEPT in self.whole.outline[1]:
             return np.asarray(self.plan[KEPT].to_numpy(dtype=bool))
-        return np.full(len(self.plan), otherwise)
+        return np.full(len(self), otherwise)
 
     @property
     def mapped(self) -> BoolArray:
         """(n,) whose maps are stored."""
-        return mapped(self.files, len(self.plan))
+        return mapped(self.files, len(self))
 
     @property
     def described(self) -> bool:
@@ -134,17 +190,6 @@ def with_slices(plan: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
     return plan.assign(**{SLICE: numbers[: len(plan)]})
 
 
-def _borders(path: Path, plan: pd.DataFrame) -> list[int]:
-    """Rows where the shards of a plan begin, and where the last ends."""
-    if SLICE not in plan:
-        return [*range(0, len(plan), SHARD_SIZE), len(plan)]
-    numbers = plan[SLICE].to_numpy()
-    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-    if not np.array_equal(numbers[starts], np.arange(len(starts))):
-        raise damaged(path, "numbers its shards in another order than they stand in")
-    return [*starts.tolist(), len(plan)]
-
-
 class StoredMaps:
     """Maps of some images, read where they are looked at.
 
@@ -178,12 +223,15 @@ class FeatureStore:
     def shards(self) -> list[Shard]:
         """Every shard that is finished or to be computed, in order of computation."""
         found = []
-        for path in self.files.every_plan():
-            plan = read_frame(path, needed=PLAN_COLUMNS)
-            for number, (start, end) in enumerate(pairwise(_borders(path, plan))):
-                part = plan.iloc[start:end].reset_index(drop=True)
-                found.append(Shard(self.files.shard(path.stem, number), part))
+        for whole in self.plans:
+            for number, (start, stop) in enumerate(pairwise(whole.borders)):
+                found.append(Shard(self.files.shard(whole.path.stem, number), whole, start, stop))
         return found
+
+    @cached_property
+    def plans(self) -> list[Plan]:
+        """The lists of images, oldest first."""
+        return [Plan(path) for path in self.files.every_plan()]
 
     def extend(self, plan: pd.DataFrame) -> None:
         """Add a plan of images (PLAN_COLUMNS, and KEPT where some maps are kept) to compute."""
@@ -194,8 +242,8 @@ class FeatureStore:
         with disk_errors(self.files.folder):
             for folder in (self.files.plans, self.files.folder):
                 sync(folder)  # shards must never outlive the plan that they are slices of
-        self.__dict__.pop("shards", None)
-        self.__dict__.pop("planned", None)
+        for name in ("plans", "shards", "planned", "_places"):
+            self.__dict__.pop(name, None)
 
     @property
     def missing(self) -> list[Shard]:
@@ -214,7 +262,7 @@ class FeatureStore:
         """The newest planned entry of every image, indexed by ``image_id``."""
         import pandas as pd
 
-        frames = [shard.plan for shard in self.shards]
+        frames = [whole.table for whole in self.plans]
         plan = pd.concat(frames) if frames else pd.DataFrame(columns=PLAN_COLUMNS)
         return plan.drop_duplicates("image_id", keep="last").set_index("image_id")
 
@@ -237,7 +285,8 @@ class FeatureStore:
 
     def forget_rows(self) -> None:
         """Look at what is computed again, since there is more."""
-        self.__dict__.pop("rows", None)
+        for name in ("rows", "_places"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def properties(self) -> pd.DataFrame:
@@ -252,13 +301,25 @@ class FeatureStore:
             if (shard := self.shards[number]).described:
                 mine = self.rows[self.rows["shard"] == number]
                 table = read_frame(shard.files.properties, needed=COLUMNS)
-                if len(table) != len(shard.plan):
+                if len(table) != len(shard):
                     raise damaged(shard.files.properties, "has another number of rows")
                 tables.append(table.iloc[mine["row"]].set_axis(mine.index))
         found = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
         return found.reindex(self.rows.index).astype(dict.fromkeys(NUMBERS, float))
 
-    def _where(self, ids: Sequence[str]) -> IntArray:
+    @cached_property
+    def _places(self) -> tuple[Places, NDArray[np.int32]]:
+        """Where each planned image that is computed stands, newest last; shard and row of each."""
+        finished = [number for number, shard in enumerate(self.shards) if shard.finished]
+        of = [self.shards[number] for number in finished]
+        names = [shard.whole.names[shard.start : shard.stop] for shard in of]
+        lengths = [len(shard) for shard in of]
+        where = np.empty((sum(lengths), 2), np.int32)
+        where[:, 0] = np.repeat(finished, lengths)
+        where[:, 1] = np.concatenate([np.arange(n) for n in lengths]) if of else ()
+        return Places(np.concatenate(names) if names else np.zeros(0, "S1")), where
+
+    def where(self, ids: Sequence[str]) -> IntArray:
         """Shard and row (n, 2) of some images.
 
         Raises
@@ -266,18 +327,18 @@ class FeatureStore:
         WorkspaceError
             If one of them is in no finished shard.
         """
-        found = self.rows.reindex(list(ids))[["shard", "row"]]
-        if lacking := int(found["shard"].isna().sum()):
+        places, where = self._places
+        found = places.of(ids)
+        if lacking := int((found < 0).sum()):
             raise damaged(self.files.shards, f"lacks {lacking:,} images")
-        where: IntArray = found.to_numpy(dtype=np.int64)
-        return where
+        return where[found].astype(np.int64)
 
     def _gather(self, ids: Sequence[str], name: str) -> NDArray[Any]:
         """Rows of one array for ``ids``, in their order, touching each shard once."""
-        where = self._where(ids)
+        where = self.where(ids)
         out: NDArray[Any] | None = None
         for shard, here in self._by_shard(where):
-            path, rows, length = shard.files.array(name), where[here, 1], len(shard.plan)
+            path, rows, length = shard.files.array(name), where[here, 1], len(shard)
             if name == MAPS:
                 rows, length = _places(shard, rows), int(shard.mapped.sum())
             array = read_rows(path, len(rows))
@@ -313,7 +374,7 @@ class FeatureStore:
 
     def mapped(self, ids: Sequence[str]) -> BoolArray:
         """Whether the pooled-layer maps of each image are on disk, (n,)."""
-        where = self._where(ids)
+        where = self.where(ids)
         found = np.zeros(len(where), bool)
         for shard, here in self._by_shard(where):
             found[here] = shard.mapped[where[here, 1]]

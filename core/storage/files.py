@@ -268,7 +268,7 @@ def read_json(path: Path, shape: Shape = object) -> Any:
     WorkspaceError
         If the file is missing, damaged or of another shape; the message names it.
     """
-    with _sound(path, "is no JSON document"):
+    with sound(path, "is no JSON document"):
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     if found := mismatch(value, shape):
         raise damaged(path, f"holds something else than expected ({found})")
@@ -298,7 +298,7 @@ def read_bytes(path: Path) -> bytes:
     WorkspaceError
         If it is missing or damaged.
     """
-    with _sound(path, "cannot be read"):
+    with sound(path, "cannot be read"):
         return path.read_bytes()
 
 
@@ -341,7 +341,7 @@ def read_array(
     import numpy as np
 
     array: NDArray[Any]
-    with _sound(path, "is no array, or only a part of one"):
+    with sound(path, "is no array, or only a part of one"):
         if mapped:
             array = np.lib.format.open_memmap(path, mode="r")
         else:
@@ -406,9 +406,9 @@ def read_frame(
     import pandas as pd
     from pyarrow import ArrowException
 
-    with _sound(path, _NO_TABLE, ArrowException):
+    with sound(path, NO_TABLE, ArrowException):
         frame = pd.read_parquet(path, columns=columns)
-    _require(path, frame.columns, [*(columns or ()), *needed])
+    require_columns(path, frame.columns, [*(columns or ()), *needed])
     return frame
 
 
@@ -436,26 +436,27 @@ def read_frames(
     tables = []
     mirror.bring(paths)
     for path in paths:
-        with _sound(path, _NO_TABLE, pyarrow.ArrowException):
+        with sound(path, NO_TABLE, pyarrow.ArrowException):
             tables.append(parquet.ParquetFile(path).read(use_threads=False))
-        _require(path, tables[-1].column_names, needed)
+        require_columns(path, tables[-1].column_names, needed)
     other = "holds a table that does not go with the others"
-    with _sound(paths[0].parent, other, pyarrow.ArrowException):
+    with sound(paths[0].parent, other, pyarrow.ArrowException):
         whole = pyarrow.concat_tables(tables, promote_options="permissive")
         frame = whole.to_pandas(ignore_metadata=True)
     return frame, [len(table) for table in tables]
 
 
-_NO_TABLE = "is no table, or only a part of one"
+NO_TABLE = "is no table, or only a part of one"
 
 
-def _require(path: Path, columns: Iterable[str], needed: Sequence[str]) -> None:
+def require_columns(path: Path, columns: Iterable[str], needed: Sequence[str]) -> None:
+    """Raise WorkspaceError where a table lacks a column that it has to have."""
     if lacking := [name for name in needed if name not in set(columns)]:
         raise damaged(path, f"lacks the column {lacking[0]!r}")
 
 
 @contextlib.contextmanager
-def _sound(path: Path, otherwise: str, *also: type[Exception]) -> Iterator[None]:
+def sound(path: Path, otherwise: str, *also: type[Exception]) -> Iterator[None]:
     """Compare a file with its digest, and say in words of ours what its reader stumbles over.
 
     Raises

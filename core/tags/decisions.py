@@ -156,7 +156,7 @@ def spuriosity_of(audit: Audit, label: str, candidates: Sequence[Candidate]) -> 
     arrays = audit.class_arrays(facts.class_idx)
     values = values_of(audit, facts.label, candidates)
     scores = spuriosity(values, np.asarray(arrays.fitting, bool))
-    rows = audit.images.index.get_indexer(arrays.image_ids)
+    rows = audit.rows_of(arrays.image_ids)
     images = audit.images.iloc[rows]
     table = pd.DataFrame(
         {

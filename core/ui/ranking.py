@@ -33,7 +33,7 @@ SHOWN = 12
 def _ranked(audit: Audit, label: str, keys: tuple[CandidateKey, ...]) -> pd.DataFrame:
     table = spuriosity_of(audit, label, [opened.candidate(audit, key) for key in keys])
     table = table[table["spuriosity"].notna() | table["spuriosity"].isna().all()]
-    attributes = audit.images.loc[table["image_id"], list(audit.summary.attributes)]
+    attributes = audit.images_of(table["image_id"])[list(audit.summary.attributes)]
     return pd.concat([table, attributes.reset_index(drop=True)], axis=1)
 
 

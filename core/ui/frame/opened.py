@@ -174,7 +174,7 @@ def shown(audit: Audit, image_ids: Sequence[str]) -> dict[str, Shown]:
 def _shown(audit: Audit, image_ids: tuple[str, ...]) -> dict[str, Shown]:
     columns = ["path", "label", "prediction", "confidence", "correct", "digest"]
     names = audit.head.names
-    rows = audit.images.loc[list(image_ids), columns].itertuples(name=None)
+    rows = audit.images_of(image_ids)[columns].itertuples(name=None)
     return {
         image_id: Shown(path, label, names[predicted], float(sure), bool(correct), str(digest)[:12])
         for image_id, path, label, predicted, sure, correct, digest in rows
@@ -190,7 +190,7 @@ def display(audit: Audit) -> dict[str, str]:
 @lru_cache(maxsize=64)
 def class_images(audit: Audit, class_idx: int) -> pd.DataFrame:
     """The images of one class, in the order of its arrays."""
-    return audit.images.loc[class_arrays(audit, class_idx).image_ids]
+    return audit.images_of(class_arrays(audit, class_idx).image_ids)
 
 
 def finished_audits() -> list[Manifest]:

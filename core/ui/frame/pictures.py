@@ -284,8 +284,8 @@ def _version(audit: Audit) -> str:
 
 
 def _photo_version(audit: Audit, image_id: str) -> str:
-    known = image_id in audit.images.index
-    return str(audit.images.at[image_id, "digest"])[:12] if known else "0"
+    row = audit.rows_of([image_id])[0]
+    return str(audit.images["digest"].iat[row])[:12] if row >= 0 else "0"
 
 
 def _photo(audit: Audit, parts: list[str], params: Mapping[str, str]) -> bytes:
@@ -358,7 +358,7 @@ def masks_of(audit: Audit, image_id: str) -> dict[str, BoolArray]:
     """Masks (h, w) and box of an image in the encoder's view; only those that exist."""
     from core.data.masks import box_mask, crop_mask, read_mask
 
-    row = audit.images.loc[image_id]
+    row = audit.images_of([image_id]).iloc[0]
     size = (int(row["width"]), int(row["height"]))
     found: dict[str, BoolArray] = {}
     for name in ("object_mask", "cue_mask"):

@@ -155,9 +155,9 @@ def upload(audit: Audit) -> str | None:
 
 def facts(audit: Audit, image_id: str) -> tuple[str, str]:
     """Title and caption of an image."""
-    if image_id not in audit.images.index:
+    if audit.rows_of([image_id])[0] < 0:
         return "Uploaded image", "not part of the audit"
-    row = audit.images.loc[image_id]
+    row = audit.images_of([image_id]).iloc[0]
     label = opened.display(audit).get(row["label"], row["label"])
     attributes = [f"{name}: {row[name]}" for name in audit.summary.attributes]
     return label, " · ".join([str(row["path"]), f"split {row['split']}", *attributes])
@@ -253,9 +253,9 @@ def _plain_margin(audit: Audit, image_id: str, class_idx: int) -> Decomposition:
 def _suggested(audit: Audit, image_id: str, logits: FloatArray) -> str:
     """The predicted class where it was audited, else the image's own."""
     predicted = str(audit.head.outputs[int(logits.argmax())])
-    if predicted in class_names(audit) or image_id not in audit.images.index:
+    if predicted in class_names(audit) or audit.rows_of([image_id])[0] < 0:
         return predicted
-    return str(audit.images.at[image_id, "label"])
+    return str(audit.images_of([image_id])["label"].iat[0])
 
 
 def what_if(found: Explained) -> FloatArray | None:
@@ -318,7 +318,7 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
     key = None if what == LOGIT else CandidateKey.parse(what, label=found.label)
     name = _name(what, found)
     title, _ = facts(audit, image_id)
-    known = image_id in audit.images.index
+    known = audit.rows_of([image_id])[0] >= 0
     outline = pictures.outline_url(audit, image_id) if known and how.outlines else None
     heat, scale, lowers = None, 1.0, False
     if method == pictures.EXACT:

@@ -39,7 +39,7 @@ class View(NamedTuple):
 @lru_cache(maxsize=4)
 def drawn(audit: Audit, found: ImageMap) -> pd.DataFrame:
     """The drawn images with what is said about them, in the order of the map."""
-    rows = audit.images.loc[found.shown, ["label", "prediction", "correct"]]
+    rows = audit.images_of(found.shown)[["label", "prediction", "correct"]]
     names = opened.display(audit)
     predicted = np.asarray(audit.head.names, dtype=object)[rows["prediction"].to_numpy(np.int64)]
     return rows.assign(
@@ -89,7 +89,7 @@ def colours(audit: Audit, view: View, rows: pd.DataFrame) -> scales.Colours:
         return scales.diverging(_spuriosity(audit, view.found, cues), "Spuriosity")
     if view.colour.startswith(OF_ATTRIBUTE):
         name = view.colour.removeprefix(OF_ATTRIBUTE)
-        return scales.attribute(audit.images.loc[view.found.shown, name], name)
+        return scales.attribute(audit.images_of(view.found.shown)[name], name)
     if view.class_idx is not None and view.colour.startswith(spectral.OF_SPACE):
         found = spectral.clusters(audit, view.class_idx, view.colour, view.found.shown)
         return scales.categories(found, "Cluster", sorted({*found} - {"no cluster"}))

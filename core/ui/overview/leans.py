@@ -199,7 +199,7 @@ def rows(audit: Audit, found: tuple[LeanedOn, ...], first: dict[int, str]) -> pd
     """
     import pandas as pd
 
-    names, digests = tagged.names(audit), audit.images.loc[list(first.values()), "digest"]
+    names, digests = tagged.names(audit), audit.images_of(list(first.values()))["digest"]
     shown = {
         class_idx: pictures.photo_url(audit, image_id, 96, digest=digest[:12])
         for (class_idx, image_id), digest in zip(first.items(), digests.astype(str), strict=True)

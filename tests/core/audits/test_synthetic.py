@@ -87,7 +87,7 @@ def test_an_audit_of_drawn_features(workspace: Workspace, tmp_path: Path) -> Non
     assert np.abs(overlays.mean(axis=(1, 2)) - arrays.alpha[:3, 0]).max() < 0.01
     assert audit.image(ids[0]).size == (224, 224)
     assert audit.pixels(ids[0]).shape == (224, 224, 3)
-    with pytest.raises(InputError, match="has no network"):
+    with pytest.raises(InputError, match="has no network to run"):
         audit.load_model()
     for command in (["list"], ["show", "drawn"]):
         assert main([*command, "--workspace", str(workspace.root)]) == 0

@@ -1,0 +1,71 @@
+"""Single columns and outlines of large tables of ours, without a text of Python for every entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.storage.files import NO_TABLE, require_columns, sound
+
+
+def as_names(texts: Any) -> NDArray[Any]:
+    """Texts (n,) as bytes of one width, without making an object of each.
+
+    Parameters
+    ----------
+    texts : a sequence, or an array or a column of Arrow or pandas.
+    """
+    import pyarrow
+    from pyarrow import compute
+
+    found = pyarrow.array(texts, pyarrow.large_string())
+    widths = compute.unique(compute.binary_length(found)).to_pylist()
+    if len(widths) == 1 and (width := widths[0]):
+        same = found.cast(pyarrow.large_binary()).cast(pyarrow.binary(width))
+        values = np.frombuffer(same.buffers()[1], f"S{width}")
+        return values[same.offset : same.offset + len(same)]
+    return np.array([text.encode() for text in found.to_pylist()], "S")
+
+
+def read_names(path: Path, column: str) -> NDArray[Any]:
+    """One column of texts of a Parquet table of ours, (n,), as of :func:`as_names`.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing or damaged, or lacks the column; the message names it.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    with sound(path, NO_TABLE, pyarrow.ArrowException):
+        file = parquet.ParquetFile(path)
+        require_columns(path, file.schema_arrow.names, [column])
+        found = file.read([column], use_threads=False).column(0)
+        return as_names(found.cast(pyarrow.large_string()).combine_chunks())
+
+
+def hand_back_tables() -> None:
+    """Give the system back what reading large tables has freed."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
+
+
+def outline_of_frame(path: Path) -> tuple[int, list[str]]:
+    """Rows and columns of a Parquet table of ours, from its last bytes.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing or damaged; the message names it.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    with sound(path, NO_TABLE, pyarrow.ArrowException):
+        file = parquet.ParquetFile(path)
+        return int(file.metadata.num_rows), list(file.schema_arrow.names)

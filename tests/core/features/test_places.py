@@ -1,0 +1,38 @@
+"""Where images stand, by their ids: against a dictionary, and of several plans the newest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import WorkspaceError
+from core.features.places import Places
+from core.storage.columns import as_names, outline_of_frame, read_names
+from core.storage.files import write_frame
+
+
+@pytest.mark.parametrize("width", ["{:016x}", "{}", "é{}"], ids=["hex", "ragged", "not ASCII"])
+def test_places_are_those_of_a_dictionary(width: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = [width.format(int(number)) for number in rng.integers(0, 300, 400)]
+    slow = {name: place for place, name in enumerate(ids)}  # of equal names the last
+    places = Places(as_names(ids))
+    wanted = [*dict.fromkeys(ids), "nobody", "", width.format(10**6)]
+    assert places.of(wanted).tolist() == [slow.get(name, -1) for name in wanted]
+    assert places.of([]).tolist() == []
+    frame = pd.DataFrame({"image_id": ids, "other": 1})
+    write_frame(tmp_path / "t.parquet", frame)
+    assert read_names(tmp_path / "t.parquet", "image_id").tolist() == as_names(ids).tolist()
+    assert as_names(frame["image_id"].iloc[3:9]).tolist() == [name.encode() for name in ids[3:9]]
+    assert outline_of_frame(tmp_path / "t.parquet") == (400, ["image_id", "other"])
+    with pytest.raises(WorkspaceError, match=r"t\.parquet lacks the column 'none'"):
+        read_names(tmp_path / "t.parquet", "none")
+
+
+def test_without_names_there_is_no_place() -> None:
+    places = Places(as_names([]))
+    assert len(places) == 0
+    assert places.of(["a"]).tolist() == [-1]
