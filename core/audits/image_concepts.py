@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from core.candidates.kinds import KINDS
 from core.candidates.linear_kinds import NEURON, PCA
 from core.candidates.part_kind import Part
 from core.explain.crp import relmax, strongest
-from core.models.model import Model
 from core.statistics.seeds import image_seed
 from core.types import FloatArray
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 POOL = 20000
 """Images that are looked through for reference images at most; of more, a seeded sample."""

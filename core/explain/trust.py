@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from core.explain.faithfulness import SHARES, best, completeness, composed, orde
 from core.explain.fills import WORDS
 from core.explain.heatmaps import agreement, readable
 from core.explain.sis import fill_of, probabilities
-from core.models.model import Model
 from core.types import FloatArray
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 FILLED = ("mean", "blur", "other")
 """Fills that are averaged over."""

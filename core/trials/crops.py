@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,9 +17,11 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate
 from core.errors import InputError, UnreadableImageError
 from core.explain.heatmaps import half_maximum, upsample
-from core.models.model import Model
 from core.trials.encoder import Seen
 from core.types import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from core.models.model import Model
 
 IMAGES = 16
 """Images of either side, at most."""

@@ -20,7 +20,6 @@ from core.audits.kept import Kept
 from core.audits.subject import fitting_rows
 from core.errors import InputError, ModelError, UnreadableImageError
 from core.explain.sis import as_tensor
-from core.models.trace import exclusive
 from core.statistics.seeds import image_seed
 from core.storage.layout import AuditFiles
 from core.trials.encoder import Seen, predictions_of, trial_ids
@@ -167,6 +166,8 @@ def _slope(
 ) -> Tensor:
     """Gradient, at what is added, of the mean log-odds of an output."""
     import torch
+
+    from core.models.trace import exclusive
 
     value = added.clone().requires_grad_()
     try:

@@ -153,6 +153,10 @@ def test_every_page_is_registered() -> None:
         assert f"pages/{path.name}" in shell
 
 
+EVERY_PAGE = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in UI]
+"""Modules of the pages, and what they import where they show something that was found."""
+
+
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [
@@ -161,8 +165,12 @@ def test_every_page_is_registered() -> None:
             "core.ui.frame.shell, core.ui.overview.overview",
             "torch timm sklearn scipy.stats statsmodels captum",
         ),
+        (
+            ", ".join([*EVERY_PAGE, "core.trials.crop_words", "core.measures.universal_figures"]),
+            "torch timm captum",
+        ),
     ],
-    ids=["command line", "first page"],
+    ids=["command line", "first page", "every page"],
 )
 def test_what_starts_imports_nothing_heavy(modules: str, heavy: str) -> None:
     import subprocess
