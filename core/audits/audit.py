@@ -23,9 +23,9 @@ from core.features.places import Places
 from core.features.shards import FeatureStore, stored_values
 from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
-from core.storage.columns import as_names
 from core.storage.files import here, read_array, read_bytes, read_frame, read_value
 from core.storage.layout import AuditFiles, UploadFiles
+from core.storage.table_columns import as_names
 from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Preprocess
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.storage.columns import hand_back_tables
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import damaged, read_frame
 from core.storage.layout import AuditFiles
+from core.storage.table_columns import hand_back_tables
 
 if TYPE_CHECKING:
     import pandas as pd

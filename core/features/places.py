@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.storage.columns import as_names
+from core.storage.table_columns import as_names
 from core.types import IntArray
 
 

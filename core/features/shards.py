@@ -32,7 +32,6 @@ import numpy as np
 from core.config import LARGEST_SHARD, SHARD_SIZE, SHARDS
 from core.data.properties import COLUMNS, NUMBERS
 from core.features.places import Places
-from core.storage.columns import outline_of_frame, read_names
 from core.storage.files import (
     damaged,
     disk_errors,
@@ -49,6 +48,7 @@ from core.storage.files import (
     write_frame,
 )
 from core.storage.layout import AuditFiles, ShardFiles
+from core.storage.table_columns import outline_of_frame, read_names
 from core.types import BoolArray, IntArray
 
 if TYPE_CHECKING:

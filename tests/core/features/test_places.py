@@ -10,8 +10,8 @@ import pytest
 
 from core.errors import WorkspaceError
 from core.features.places import Places
-from core.storage.columns import as_names, outline_of_frame, read_names
 from core.storage.files import write_frame
+from core.storage.table_columns import as_names, outline_of_frame, read_names
 
 
 @pytest.mark.parametrize("width", ["{:016x}", "{}", "é{}"], ids=["hex", "ragged", "not ASCII"])
