@@ -22,6 +22,8 @@ def as_names(texts: Any) -> NDArray[Any]:
     from pyarrow import compute
 
     found = pyarrow.array(texts, pyarrow.large_string())
+    if isinstance(found, pyarrow.ChunkedArray):  # as pandas holds what it read of a large table
+        found = found.combine_chunks()
     widths = compute.unique(compute.binary_length(found)).to_pylist()
     if len(widths) == 1 and (width := widths[0]):
         same = found.cast(pyarrow.large_binary()).cast(pyarrow.binary(width))

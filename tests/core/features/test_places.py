@@ -28,6 +28,8 @@ def test_places_are_those_of_a_dictionary(width: str, tmp_path: Path) -> None:
     assert read_names(tmp_path / "t.parquet", "image_id").tolist() == as_names(ids).tolist()
     assert as_names(frame["image_id"].iloc[3:9]).tolist() == [name.encode() for name in ids[3:9]]
     assert outline_of_frame(tmp_path / "t.parquet") == (400, ["image_id", "other"])
+    halves = pd.concat([frame.iloc[:150], frame.iloc[150:]])["image_id"]  # held in two pieces
+    assert as_names(pd.Index(halves)).tolist() == as_names(ids).tolist()
     with pytest.raises(WorkspaceError, match=r"t\.parquet lacks the column 'none'"):
         read_names(tmp_path / "t.parquet", "none")
 
