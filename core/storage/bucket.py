@@ -263,11 +263,17 @@ class Bucket:
         except Exception as error:  # noqa: BLE001 - drivers have no error in common
             if isinstance(error, OSError) and (_is_taken(error) or _is_local(error)):
                 raise
+            if type(error).__name__ == "ResourceExistsError":  # as Azure says it
+                raise FileExistsError from None
             raise WorkspaceError(self._sentence(error)) from None
 
     def _sentence(self, error: Exception) -> str:
         kind, stays = type(error).__name__, "what is finished stays, and the same command goes on"
-        if kind in DENIED or {getattr(error, name, 0) for name in CODES} & {401, 403}:
+        if (
+            kind in DENIED
+            or str(error).startswith("Forbidden")
+            or {getattr(error, name, 0) for name in CODES} & {401, 403}
+        ):
             return (
                 f"{self} refuses access: the credentials in the environment are missing, wrong or "
                 f"expired ({kind}); {stays} once they are renewed"

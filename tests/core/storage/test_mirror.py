@@ -422,3 +422,23 @@ def test_of_a_large_array_only_the_rows_that_are_wanted_come_here(
     there.bucket.write(there.name(held), bytes(held.stat().st_size))
     with pytest.raises(WorkspaceError, match="it no longer holds what was written"):
         opened.store.maps(opened.store.shards[1].plan["image_id"].tolist()[:1])
+
+
+def test_what_drivers_raise_is_told_apart_and_not_repeated(address: str) -> None:
+    class ResourceExistsError(Exception):
+        pass
+
+    for error, what in (
+        (OSError(f"Forbidden: {SECRET}"), "refuses access"),
+        (PermissionError(SECRET), r"refuses access.*\(PermissionError\)"),
+        (TimeoutError(SECRET), r"cannot be reached \(TimeoutError\)"),
+    ):
+        with pytest.raises(WorkspaceError, match=what) as told, Bucket.of(address).said():
+            raise error
+        assert SECRET not in str(told.value)
+        assert told.value.__cause__ is None
+    with pytest.raises(FileExistsError), Bucket.of(address).said():
+        raise ResourceExistsError(SECRET)
+    bucket = Bucket.of(address)
+    assert [bucket.create("x", b"1"), bucket.create("x", b"2")] == [True, False]
+    assert bucket.read("x") == b"1"
