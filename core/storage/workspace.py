@@ -272,7 +272,7 @@ class Workspace:
 def bound_to(root: Path) -> str:
     """Address of the bucket that a folder keeps copies of; empty for any other folder."""
     path = root / BOUND
-    return str(read_json(path, {"workspace": str})["workspace"]) if path.exists() else ""
+    return str(read_json(path, {"workspace": str})["workspace"]) if os.path.exists(path) else ""
 
 
 def local_side(address: str, folder: str | Path | None) -> Path:
