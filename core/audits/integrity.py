@@ -43,6 +43,7 @@ from core.storage.layout import (
     PICTURES,
     PLAN,
     SETS,
+    SHARDS,
     AuditFiles,
     ShardFiles,
 )
@@ -172,7 +173,7 @@ def _missing(folder: Path) -> Iterator[str]:
 
 def is_analysis(name: str) -> bool:
     """Whether a stored file, by its path, is of the analysis: head, predictions, classes."""
-    return name.partition("/")[0] not in (*PASS, *ON_DEMAND)
+    return name.partition("/")[0].partition(".")[0] not in (*PASS, *ON_DEMAND)
 
 
 def mend(folder: Path, report: Reporter = silent) -> list[str]:
@@ -207,6 +208,8 @@ def _set_aside(folder: Path, name: Path) -> None:
     if part == SETS and len(name.parts) > 2:  # laid out as an audit is
         _set_aside(folder / SETS / name.parts[1], Path(*name.parts[2:]))
     elif len(name.parts) == 3 or part == HEAD:  # folders that are complete or not there
+        if part == SHARDS:
+            remove(AuditFiles(folder).shard_rows)
         remove(path.parent)
     elif part == CARRIED and path.exists():
         set_aside(path, path.name + ASIDE)

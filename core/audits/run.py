@@ -327,6 +327,7 @@ def compute(
     if is_at_home(manifest.compute) and (unmapped := _unmapped(table, store, size)):
         keep_maps(model, table.root, store, unmapped, **how)
     keep_properties(table.root, store, model.preprocess, workers=how["workers"], report=report)
+    store.consolidate()
     frame = joined(table, store)
     _require_readable(table, frame, manifest)
     frame = in_pixels(frame)

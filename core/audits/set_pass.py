@@ -161,6 +161,7 @@ def _computed(
         require(compute, audit.name)
         work = ShardWork(audit.folder, store, table.root, model, compute, False, workers)
         compute_shards(work, engine, report)
+    store.consolidate()
     return store
 
 

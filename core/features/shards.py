@@ -10,6 +10,7 @@
                      mapped.npy   rows whose maps these are, ascending; where not all
                      rows.parquet image_id, digest, width, height, readable, reason
                      properties.parquet  what the images look like, in the same order
+    shards.parquet                the rows of every shard, where there are many
 
 A shard is a fixed slice of its plan and appears in one step, so a run that was stopped goes on
 from the last finished shard and ends with the same bytes. It is believed only with the digests of
@@ -62,6 +63,8 @@ SLICE = "shard"
 """Column of a plan: the number of the shard of an image; audits of earlier versions have none."""
 KEPT = "maps"
 """Column of a plan: whether the maps of an image are kept; only where those of some are."""
+CONSOLIDATED = 64
+"""Shards from which on their rows stand in one table, too: fewer are opened as fast."""
 ROW_COLUMNS = ["image_id", "digest", "width", "height", "reason", "readable"]
 
 
@@ -190,6 +193,10 @@ def with_slices(plan: pd.DataFrame, lengths: Sequence[int]) -> pd.DataFrame:
     return plan.assign(**{SLICE: numbers[: len(plan)]})
 
 
+def _none_or_all(length: int, planned: int) -> bool:
+    return length in (0, planned)
+
+
 class StoredMaps:
     """Maps of some images, read where they are looked at.
 
@@ -242,13 +249,18 @@ class FeatureStore:
         with disk_errors(self.files.folder):
             for folder in (self.files.plans, self.files.folder):
                 sync(folder)  # shards must never outlive the plan that they are slices of
-        for name in ("plans", "shards", "planned", "_places"):
+        for name in ("plans", "shards", "planned", "_places", "_known"):
             self.__dict__.pop(name, None)
 
     @property
     def missing(self) -> list[Shard]:
         """The shards still to be computed."""
-        return [shard for shard in self.shards if not shard.finished]
+        return [self.shards[number] for number in self._beyond(finished=False)]
+
+    def _beyond(self, *, finished: bool) -> list[int]:
+        """Shards that the consolidated table does not hold, and whether they are finished."""
+        others = [number for number in range(len(self.shards)) if number not in self._known]
+        return [number for number in others if self.shards[number].finished == finished]
 
     @property
     def begun(self) -> Shard | None:
@@ -272,16 +284,54 @@ class FeatureStore:
 
         Columns: digest, width, height, readable, reason, shard (position in ``shards``), row.
         """
+        rows = self._every_row()
+        return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
+
+    def _every_row(self) -> pd.DataFrame:
+        """The rows of every finished shard, in order; only those not consolidated are visited."""
         import pandas as pd
 
-        finished = [number for number, shard in enumerate(self.shards) if shard.finished]
-        if not finished:
-            return pd.DataFrame(columns=[*ROW_COLUMNS, "shard", "row"]).set_index("image_id")
-        paths = [self.shards[number].files.rows for number in finished]
+        known, further = self._consolidated(), self._beyond(finished=True)
+        if not further:
+            return known
+        paths = [self.shards[number].files.rows for number in further]
         rows, lengths = read_frames(paths, ROW_COLUMNS)
-        rows["shard"] = np.repeat(finished, lengths)
+        rows["shard"] = np.repeat(further, lengths)
         rows["row"] = np.concatenate([np.arange(length) for length in lengths])
-        return rows.drop_duplicates("image_id", keep="last").set_index("image_id")
+        if known.empty:
+            return rows
+        both = pd.concat([known, rows], ignore_index=True)
+        return both.sort_values(["shard", "row"], kind="stable", ignore_index=True)
+
+    def _consolidated(self) -> pd.DataFrame:
+        """Rows of shards as one table, ROW_COLUMNS, shard and row; empty where there is none."""
+        import pandas as pd
+
+        columns = [*ROW_COLUMNS, "shard", "row"]
+        if self._known:
+            return read_frame(self.files.shard_rows, needed=columns)
+        return pd.DataFrame(columns=columns)
+
+    @cached_property
+    def _known(self) -> frozenset[int]:
+        """Shards that stand in that table, where it goes with the plans."""
+        if not there(self.files.shard_rows):
+            return frozenset()
+        found = read_frame(self.files.shard_rows, ["shard"])["shard"].to_numpy()
+        lengths = np.bincount(found, minlength=len(self.shards)).tolist()
+        planned = [len(shard) for shard in self.shards]
+        if len(lengths) == len(planned) and all(map(_none_or_all, lengths, planned)):
+            return frozenset(np.flatnonzero(lengths).tolist())
+        return frozenset()
+
+    def consolidate(self) -> None:
+        """Put what every shard says of its images into one table, once all are there.
+
+        Whoever opens an audit of many shards visits none of their folders then.
+        """
+        if len(self.shards) >= CONSOLIDATED and not self.missing and self._beyond(finished=True):
+            write_frame(self.files.shard_rows, self._every_row(), "snappy")
+            self.__dict__.pop("_known")
 
     def forget_rows(self) -> None:
         """Look at what is computed again, since there is more."""
@@ -310,7 +360,7 @@ class FeatureStore:
     @cached_property
     def _places(self) -> tuple[Places, NDArray[np.int32]]:
         """Where each planned image that is computed stands, newest last; shard and row of each."""
-        finished = [number for number, shard in enumerate(self.shards) if shard.finished]
+        finished = sorted([*self._known, *self._beyond(finished=True)])
         of = [self.shards[number] for number in finished]
         names = [shard.whole.names[shard.start : shard.stop] for shard in of]
         lengths = [len(shard) for shard in of]

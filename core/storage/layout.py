@@ -208,6 +208,8 @@ class AuditFiles(Files):
     engine = Inside(ENGINE, EngineFiles)
     plans = Inside(PLAN, Path)
     shards = Inside(SHARDS, Path)
+    shard_rows = Inside(f"{SHARDS}.parquet", Path)
+    """What all of them say of their images; only where there are many."""
     classes = Inside(CLASSES, Path)
     classes_key = Inside(f"{CLASSES}/key.json", Path)
     """What all classes were computed from."""
