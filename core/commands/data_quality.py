@@ -83,16 +83,18 @@ def _copies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[
 
 
 def _shortcuts(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
-    from core.quality.cheap_shortcuts import cheap_shortcuts
+    from core.quality.cheap_shortcuts import alone, cheap_shortcuts, together
 
-    found = cheap_shortcuts(audit, report)
+    every = cheap_shortcuts(audit, report)
+    found = alone(every)
     said = [f"properties: {_counted(found['reading'].tolist())}"]
+    said += [f"  {words}" for words in [together(every)] if words]
     said += [
         f"  {row.property}: {row.reading} (alone right in {row.accuracy:.2f}, by chance "
         f"{row.chance:.2f}{f'; errors in {row.worst}' if row.worst else ''})"
         for row in found[found["reading"] != ""].head(SHOWN).itertuples()
     ]
-    return records(found), said
+    return records(every), said
 
 
 def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:

@@ -6,7 +6,7 @@ other images is said. Chance is what the very same does of labels (or errors) th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -22,7 +22,11 @@ VALUES = 15
 """Values of a word that are bins of their own, the most frequent; all others share one."""
 
 FOLDS = 5
-SHUFFLES = 999
+SHUFFLES, FEWER = 999, 99
+"""Times that labels are shuffled; fewer where many properties are asked at once."""
+
+MOST = 2000
+"""Images that many properties are asked about at once, a fixed random part."""
 
 
 class Told(NamedTuple):
@@ -74,6 +78,35 @@ def label_told(bins: IntArray, labels: IntArray, *, seed: int = 0) -> Told:
     return _beside(accuracy, labels, lambda rng: rng.permutation(labels), seed)
 
 
+def all_told(every: Sequence[IntArray], labels: IntArray, *, seed: int = 0) -> Told:
+    """Accuracy of naive Bayes over several properties at once, of folds it was not fitted on.
+
+    In every bin of every property the labels of the other folds are counted, one added.
+
+    Parameters
+    ----------
+    every : (n,) bins from 0, at least one; labels : (n,) from 0.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST])
+    mine = labels[rows]
+    shown = np.concatenate([np.eye(int(b.max(initial=0)) + 1)[b[rows]] for b in every], axis=1)
+    folds = np.random.default_rng(seed).permutation(len(mine)) % FOLDS
+    classes = np.eye(int(labels.max(initial=0)) + 1)
+
+    def accuracy(said: IntArray) -> float:
+        right = 0
+        for fold in range(FOLDS):
+            fit, asked = folds != fold, folds == fold
+            given = classes[said[fit]]
+            n = given.sum(axis=0)
+            likely = np.log((given.T @ shown[fit] + 1) / (n[:, None] + 1))
+            scores = shown[asked] @ likely.T + np.log(n + 1e-3)
+            right += int((scores.argmax(axis=1) == said[asked]).sum())
+        return right / len(said)
+
+    return _beside(accuracy, mine, lambda rng: rng.permutation(mine), seed, FEWER)
+
+
 def errors_told(bins: IntArray, wrong: FloatArray, classes: IntArray, *, seed: int = 0) -> Told:
     """Share of the variance of errors within classes that bins explain, in [0, 1]; higher: more.
 
@@ -109,10 +142,11 @@ def _beside(
     values: Values,
     shuffled: Callable[[np.random.Generator], Values],
     seed: int,
+    times: int | None = None,
 ) -> Told:
     """The figure of values beside that of shuffled ones."""
-    rng = np.random.default_rng(seed + 1)
+    rng, times = np.random.default_rng(seed + 1), times or SHUFFLES
     found = figure(values)
-    others = np.array([figure(shuffled(rng)) for _ in range(SHUFFLES)])
+    others = np.array([figure(shuffled(rng)) for _ in range(times)])
     as_large = int((others >= found - 1e-12).sum())
-    return Told(found, float(others.mean()), (1 + as_large) / (1 + SHUFFLES))
+    return Told(found, float(others.mean()), (1 + as_large) / (1 + times))

@@ -84,7 +84,8 @@ def test_copies_and_properties(audit: Audit, opened: Open, monkeypatch: pytest.M
     assert any("snow" in m.value and "2 of 2 values" in m.value for m in app.markdown)
     assert (not copies.empty) == bool(galleries(app))
     app = healthy(opened("data", audit=audit.id, look_at="shortcuts"), "Data")
-    assert len(app.table[0].value) == len(told)
+    assert len(app.table[0].value) == len(told) - 1  # all together stand above it
+    assert any("together tell the label of" in m.value for m in app.markdown)
     assert "snow (attribute)" in app.table[0].value.index
     assert decodable(audit)["attribute"].tolist() == ["snow"]
     app = healthy(opened("data", audit=audit.id, look_at="attributes"), "Data")

@@ -13,7 +13,7 @@ from core.audits.kept import Kept
 from core.errors import SpurioscopeError
 from core.measures.decimals import p_value, places
 from core.measures.measure import POINTS
-from core.quality.cheap_shortcuts import SHORTCUT, cheap_shortcuts
+from core.quality.cheap_shortcuts import SHORTCUT, alone, cheap_shortcuts, together
 from core.quality.data_request import DataRequest
 from core.quality.decodable import LEAST, VALUES, decodable
 from core.quality.error_slices import attribute_slices, error_slices, strategy_slices
@@ -359,14 +359,17 @@ def _copies(audit: Audit, found: pd.DataFrame) -> None:
         state.go("pages/image.py", image=clicked)
 
 
-def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
-    """What each property tells alone."""
+def _shortcuts(audit: Audit, every: pd.DataFrame) -> None:
+    """What each property tells alone, and what all tell at once."""
+    found, words = alone(every), together(every)
     n = int((found["reading"] == SHORTCUT).sum())
     st.markdown(
         f"**{n:d} of {len(found):d} properties are shortcuts**: alone they tell the label, and "
         "within a class they tell where the model errs. Telling the label alone is no fault: sky "
         "is blue above what flies. Corrected over all rows."
     )
+    if words:
+        st.markdown(f"{blocks.plain(words[0].upper() + words[1:])}, cross-validated.")
     names = [f"{name} ({of})" for name, of in zip(found["property"], found["of"], strict=True)]
     blocks.table(
         pd.DataFrame(
@@ -381,7 +384,7 @@ def _shortcuts(audit: Audit, found: pd.DataFrame) -> None:
             }
         ).set_index("property")
     )
-    hand_out(audit, "shortcuts", lambda: found)
+    hand_out(audit, "shortcuts", lambda: every)
 
 
 def _attributes(audit: Audit, found: pd.DataFrame) -> None:

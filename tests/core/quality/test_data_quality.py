@@ -18,7 +18,7 @@ from core.audits.strategies import discover, strategies
 from core.candidates.cluster_search import Asked
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
-from core.quality.cheap_shortcuts import LABEL, SHORTCUT, cheap_shortcuts
+from core.quality.cheap_shortcuts import LABEL, SHORTCUT, TOGETHER, cheap_shortcuts
 from core.quality.data_request import PARTS
 from core.quality.decodable import decodable
 from core.quality.error_slices import attribute_slices, error_slices, strategy_slices
@@ -236,6 +236,9 @@ def test_real_photos_have_shortcuts_only_where_errors_are_told(
     assert found.at["colour", "reading"] == SHORTCUT
     assert found.at["jpeg quality", "reading"] == LABEL
     assert (found["tells_label"] & found["tells_errors"] == (found["reading"] == SHORTCUT)).all()
+    every = found.loc[TOGETHER]
+    assert (every["reading"], every["tells_errors"]) == (LABEL, False)
+    assert every["accuracy"] > every["chance"] + 0.2
 
 
 def test_chance_is_not_read_off_the_features(audit: Audit) -> None:

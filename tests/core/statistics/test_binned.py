@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.statistics import binned
-from core.statistics.binned import errors_told, label_told, number_bins, word_bins
+from core.statistics.binned import all_told, errors_told, label_told, number_bins, word_bins
 
 
 @pytest.fixture
@@ -73,3 +73,15 @@ def test_chance_is_called_as_often_as_it_may_be(rng: np.random.Generator, few: N
     assert (by_label <= 0.05).mean() <= 0.09
     assert (by_error <= 0.05).mean() <= 0.09
     assert 0.4 < by_error.mean() < 0.6
+
+
+def test_properties_together_tell_what_none_tells_alone(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 2, 600)
+    weak = [np.where(rng.random(600) < 0.7, labels, 1 - labels) for _ in range(7)]
+    found = all_told(weak, labels)
+    assert found.figure > max(label_told(one, labels).figure for one in weak) + 0.1
+    assert found.p == 0.01
+    assert abs(found.chance - 0.5) < 0.05
+    p = [all_told(weak, rng.permutation(labels), seed=seed).p for seed in range(20)]
+    assert sum(one <= 0.05 for one in p) <= 3
+    assert all_told([np.zeros(9, np.int64)], np.arange(9) % 3).figure <= 1
