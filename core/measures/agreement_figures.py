@@ -187,9 +187,15 @@ def _of_directions(audit: Audit, label: str, ranked: pd.Series) -> FloatArray:
 
 
 def _mean(scores: FloatArray, tests: int) -> Bounds:
-    """Mean over draws, with Student's interval; NaN where there was none."""
+    """Mean over draws, with Student's interval; NaN where there was none.
+
+    Draws that all say the same are no images that all agree: nothing is left open about draws.
+    """
     there = scores[~np.isnan(scores)]
-    return StudentMean((-1.0, 1.0)).of(there, tests) if len(there) > 1 else NOTHING
+    if len(there) < 2:
+        return NOTHING
+    value, low, high = StudentMean().of(there, tests)
+    return value, max(low, -1.0), min(high, 1.0)
 
 
 def _one_more(values: FloatArray, tests: int) -> Bounds:
