@@ -1,7 +1,9 @@
-"""Run every benchmark: ``python -m benchmarks [part …] [--write]``.
+"""Run every benchmark: ``python -m benchmarks --full`` or ``[part …] [--write]``.
 
-``--write`` puts the tables into docs/performance.md; ``--help`` names the parts. What needs a GPU
-is ``python -m benchmarks.device``.
+``--quick`` compares a few ratios with those recorded, in minutes (:mod:`benchmarks.quick`);
+``--targets`` prints the parts that have targets of size and speed as one table; ``--write`` puts
+tables into docs/performance.md; ``--help`` names the parts. What needs a GPU is ``python -m
+benchmarks.device``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -63,12 +66,19 @@ PARTS = {
     "tagging": "Sixty candidates tagged with the keyboard",
     "scale": "1,000 classes, 64 components, 100,000 images",
     "million": "The map of 1,000,000 images",
+    "synth": "Drawn audits of growing size",
+    "sizes": "Every page at 1.28 million images",
+    "paper": "Computed, not measured: one H100, eight, and a hundred million images",
 }
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
 OPTIONS = {"architectures": ("minutes", "seed"), "precision": ("images",)}
 """What parts may be told: how long they go on, from what on, and how many photos they read."""
+
+
+TARGETS = ("passes", "components", "heatmaps", "synth", "clicks", "scale", "sizes")
+"""Parts with targets of size and speed."""
 
 
 def in_own_process(part: str, options: Mapping[str, float]) -> list[Line]:
@@ -88,7 +98,34 @@ def measured() -> str:
     """When, and of which commit; other tables of the report may be older."""
     command = ["git", "-C", str(REPORT.parent), "rev-parse", "--short", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return f"Measured {date.today()}" + (f", commit {found}." if found else ".")
+    commit = f", commit {found}" if found else ""
+    return f"Made {date.today()}{commit}, on {machine()}."
+
+
+def machine() -> str:
+    """Processor, memory and versions that a table was made with."""
+    import psutil
+
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"(?m)^model name\s*: (.+)$", info)
+    processor = name[1] if name else platform.machine()
+    versions = [f"{one} {version(one)}" for one in ("numpy", "torch", "pandas", "streamlit")]
+    memory = psutil.virtual_memory().total / 2**30
+    of = [f"{os.cpu_count()} cores ({processor})", f"{memory:.0f} GiB", *versions]
+    return ", ".join([*of, f"Python {platform.python_version()}"])
+
+
+def targets() -> int:
+    """Print every line that has a target, of all parts that have some, as one table."""
+    head = ("part", *Line.head)
+    print(measured(), "", f"| {' | '.join(head)} |", "|---" * len(head) + "|", sep="\n")
+    missed = False
+    for part in TARGETS:
+        for line in in_own_process(part, {}):
+            if line.holds is not None:
+                print(f"| {part} {line.row()}", flush=True)
+                missed |= not line.holds
+    return int(missed)
 
 
 def main() -> int:
@@ -96,6 +133,10 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)} (default: all)")
     options.add_argument("--write", action="store_true")
+    options.add_argument("--quick", action="store_true", help="ratios against recorded.json")
+    options.add_argument("--record", action="store_true", help="with --quick: record them anew")
+    options.add_argument("--full", action="store_true", help="every part, the default")
+    options.add_argument("--targets", action="store_true", help="one table of what has a target")
     options.add_argument("--minutes", type=float, help="for architectures")
     options.add_argument("--seed", type=int, help="likewise")
     options.add_argument("--images", type=int, help="for precision (default: all)")
@@ -103,6 +144,12 @@ def main() -> int:
     if unknown := set(chosen.parts) - set(PARTS):
         print(f"unknown part {unknown}; choose from {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    if chosen.quick:
+        from benchmarks import quick
+
+        return quick.main(record=chosen.record)
+    if chosen.targets:
+        return targets()
     said = {name: value for name, value in vars(chosen).items() if value is not None}
     missed, tables = False, dict[str, str]()
     for part in chosen.parts or PARTS:
@@ -119,10 +166,11 @@ def main() -> int:
             "# Performance",
             "",
             "Written by `python -m benchmarks [part …] --write`: ratios of two things measured in "
-            "the same run, each part in a process of its own. Every table says when it was "
-            "measured.",
+            "the same run, each part in a process of its own. Every table says when, of which "
+            "commit and on which machine it was made; where it names no machine, it was on one "
+            "with 2 cores (x86_64) and Python 3.11.7.",
             "",
-            f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}.",
+            "What was computed and not measured stands in one section that says so in its title.",
             "",
         ]
         tables = {**kept(), **tables}  # another run may have written meanwhile

@@ -107,10 +107,10 @@ def _upload(url: str, audit_id: str, seeds: range) -> None:
 
 
 class Visitor:
-    """A session without a browser."""
+    """A session without a browser; ``query`` is what its address says after the question mark."""
 
-    def __init__(self, url: str) -> None:
-        self.url, self.socket = url, None
+    def __init__(self, url: str, query: str = "") -> None:
+        self.url, self.query, self.socket = url, query, None
 
     async def __aenter__(self) -> Visitor:
         from websockets.asyncio.client import connect
@@ -133,7 +133,7 @@ class Visitor:
         from streamlit.proto.BackMsg_pb2 import BackMsg
 
         message = BackMsg()
-        message.rerun_script.query_string = ""
+        message.rerun_script.query_string = self.query
         message.rerun_script.page_name = page
         began = last = time.perf_counter()
         await self.socket.send(message.SerializeToString())
