@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.audits.audit_requests import SET_NAME
 from core.errors import WorkspaceError
 from core.features.extract import cores, extract
 from core.features.shards import FeatureStore, Shard
@@ -16,7 +17,7 @@ from core.jobs.work import Advanced, Order, WorkKind
 from core.storage.audit_manifest import Compute, Manifest
 from core.storage.digests import digest_of
 from core.storage.files import here, remove_unfinished
-from core.storage.layout import AuditFiles
+from core.storage.layout import SETS, AuditFiles
 from core.storage.workspace import fingerprint, read_manifest
 from core.types import Reporter
 
@@ -114,7 +115,7 @@ def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
     from core.models.runtime import require_runtime
 
     said, manifest = order.details, read_manifest(folder)
-    store, compute = FeatureStore(folder / str(said["below"])), manifest.compute
+    store, compute = FeatureStore(_stored(folder, str(said["below"]))), manifest.compute
     if plan_key(store.files) != said["plans"]:
         raise WorkspaceError(
             f"the images of audit {manifest.name!r} are planned otherwise since its workers were "
@@ -128,6 +129,25 @@ def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
     model.use_runtime(compute.runtime)
     root, keep_maps = Path(str(said["root"])), bool(said["keep_maps"])
     return ShardWork(folder, store, root, model, compute, keep_maps, decoding)
+
+
+def _stored(folder: Path, below: str) -> Path:
+    """Where the shards of an order lie: in the audit's folder, or in that of one of its sets.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is another place: a file of an audit never leads a worker out of it.
+    """
+    within, _, name = below.partition("/")
+    if below == ".":
+        return folder
+    if within == SETS and SET_NAME.fullmatch(name):
+        return AuditFiles(folder).evaluation_set(name).folder
+    raise WorkspaceError(
+        f"audit {folder.name} asks its workers for shards in {below!r}, which is none of its sets; "
+        "run the same audit command again"
+    )
 
 
 SHARDS = WorkKind("shards", ordered)
