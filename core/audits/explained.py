@@ -14,7 +14,7 @@ read or has nothing to say is left out and named.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -199,8 +199,8 @@ class _Room:
             candidate,
             image_id,
             seed=image_seed(image_id, asked.seed) % 2**32,
-            others=lambda count: self._pixels(self._others(image_id, count)),
-            members=lambda count: self._pixels(self._members(count)),
+            others=lambda count: self._pixels(self._others(image_id), count),
+            members=lambda count: self._pixels(self._members(), count),
             report=lambda done, total: report(Progress(f"Explaining {asked.label}, passes of an "
                                                        "image", done, total, "passes")),
             more=self.more,
@@ -233,35 +233,35 @@ class _Room:
         found: FloatArray = slopes[0]
         return found
 
-    def _others(self, image_id: str, count: int) -> list[str]:
-        """Images of other classes, drawn by the image and the seed."""
+    def _others(self, image_id: str) -> Iterator[str]:
+        """Images of other classes, in an order drawn by the image and the seed."""
         images = self.audit.images
         pool = images.index[(images["label"] != self.asked.label).to_numpy(bool)].tolist()
         rng = np.random.default_rng(image_seed(image_id, self.asked.seed))
-        return [pool[i] for i in rng.permutation(len(pool))[:count]]
+        return (pool[i] for i in rng.permutation(len(pool)))
 
-    def _members(self, count: int) -> list[str]:
+    def _members(self) -> list[str]:
         """Training images of the class, those first that show most of the candidate."""
         arrays = self.audit.class_arrays(self.class_idx)
         fitting = np.flatnonzero(np.asarray(arrays.fitting, bool))
         ids = [arrays.image_ids[i] for i in fitting]
         if self.asked.candidate is None:
-            return ids[:count]
+            return ids
         alpha = arrays.alpha_of(self.asked.candidate)
         if alpha is None:
             candidate = self.audit.candidate(self.asked.candidate)
             alpha = self.audit.known_alpha(candidate, arrays.image_ids)
         order = np.argsort(-np.nan_to_num(alpha[fitting], nan=-np.inf), kind="stable")
-        return [ids[i] for i in order[:count]]
+        return [ids[i] for i in order]
 
-    def _pixels(self, image_ids: Sequence[str]) -> list[np.ndarray]:
-        """What the encoder sees of images; those that cannot be read are left out."""
-        found = []
+    def _pixels(self, image_ids: Iterable[str], count: int) -> list[np.ndarray]:
+        """What the encoder sees of the first so many images that can be read."""
+        found = list[np.ndarray]()
         for image_id in image_ids:
-            try:
+            if len(found) == count:
+                break
+            with contextlib.suppress(SpurioscopeError):
                 found.append(self.audit.pixels(image_id))
-            except SpurioscopeError:
-                continue
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
@@ -157,9 +157,20 @@ def _told(rows: Rows, train: BoolArray, asked: Asked) -> Told:
     centres = [Centre.of(given[found.labels == i]) for i in range(found.number)] if several else []
     if not several:
         labels[labels >= 0] = TOGETHER
-    note = "" if several else "its images are not told apart: one cluster holds all of them"
     cut = apart(given, seed=asked.seed)
+    note = "; ".join(_limits(len(fit), several, asked))
     return Told(labels, centres, mean, points, found.eigenvalues, cut, note)
+
+
+def _limits(images: int, several: bool, asked: Asked) -> Iterator[str]:
+    """What has to be known of groups that were looked for, in words."""
+    if images <= asked.neighbours:
+        yield (
+            f"only {images} training images: all others are neighbours of each, not the nearest "
+            f"{asked.neighbours}"
+        )
+    if not several:
+        yield "its images are not told apart: one cluster holds all of them"
 
 
 def _obstacle(rows: Rows, images: int, given: FloatArray) -> str:

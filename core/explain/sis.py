@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.errors import InputError
 from core.explain.explainer import Explainer, Explanation, Question, Setting
 from core.explain.fills import AUTO, FILLS, FLAT, WORDS, Given, filled, least_telling
 from core.explain.narrowing import narrowed
@@ -146,9 +147,21 @@ def different(fills: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 
 def fill_of(question: Question, name: str) -> FloatArray:
-    """What an image is masked with, (h, w, 3) in [0, 1]."""
+    """What an image is masked with, (h, w, 3) in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If it is an image of another class, and none can be read.
+    """
     mean = question.model.preprocess.mean
-    return filled(name, Given(question.pixels, mean, lambda: question.others(1)[0]))
+    return filled(name, Given(question.pixels, mean, lambda: _other(question)))
+
+
+def _other(question: Question) -> np.ndarray:
+    if found := question.others(1):
+        return found[0]
+    raise InputError("there is no image of another class to mask with that can be read")
 
 
 def probabilities(models: Sequence[tuple[Model, IntArray]], images: FloatArray) -> FloatArray:

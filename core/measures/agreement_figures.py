@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.audits.audit import Audit
 from core.config import CONFIDENCE
+from core.errors import InputError
 from core.measures.measure import PLAIN, POINTS, SHARE, Measure, Rows
 from core.measures.measure_requests import MeasureRequest
 from core.measures.on_demand import OnDemand
@@ -80,6 +81,11 @@ class Labelling(NamedTuple):
 
 def _rows(audit: Audit, decisions: Decisions, request: MeasureRequest, report: Reporter) -> Rows:
     del request
+    if len(audit.classes) < 2:
+        raise InputError(
+            f"audit {audit.name!r} has one class; how easily a cue is learnt is held against how "
+            "easily its class is told from others: audit two or more"
+        )
     ranked, rows = cues_shown(audit, decisions), Rows()
     for place, label in enumerate(ranked):
         report(Progress("Learning labellings", place, len(ranked), "classes"))

@@ -28,9 +28,14 @@ PENALTY = 10.0
 
 
 def fitted_head(features: FloatArray, labels: np.ndarray) -> Callable[[FloatArray], np.ndarray]:
-    """What a linear head says of features (m, D), fitted on (n, D) and labels (n,) of any type."""
+    """What a linear head says of features (m, D), fitted on (n, D) and labels (n,) of any type.
+
+    Where all labels are the same it says nothing else.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    if (labels == labels[0]).all():
+        return lambda asked: np.full(len(asked), labels[0])
     centre = np.mean(features, axis=0, dtype=np.float64)
     squares = np.sum((features - centre) ** 2, axis=1)
     scale = float(np.sqrt(squares.mean())) or 1.0

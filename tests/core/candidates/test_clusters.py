@@ -198,6 +198,7 @@ def test_a_class_that_cannot_be_told_apart_says_why(rng: np.random.Generator) ->
     little = images_of(rng.random((12, D, SIDE, SIDE)).astype(np.float32))
     _, (space,) = found_in(little, HEATMAP, clusters=2, neighbours=50)
     assert len(space.numbers) == 2
+    assert space.note.startswith("only 9 training images: all others are neighbours of each, not")
 
 
 @pytest.mark.parametrize(

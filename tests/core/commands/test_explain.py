@@ -14,7 +14,11 @@ import pytest
 
 from core.__main__ import main
 from core.audits.audit import Audit
-from core.errors import InputError
+from core.audits.explained import Asked, drawn, explain
+from core.candidates.key import CandidateKey
+from core.candidates.linear_kinds import PCA
+from core.errors import InputError, UnreadableImageError
+from core.explain.explainer import Explanation
 from core.storage.files import read_json
 from core.storage.workspace import Workspace
 
@@ -75,8 +79,40 @@ def test_an_image_that_is_gone_is_left_out_and_the_rest_goes_on(
     assert [one["image_id"] for one in said["explained"]] == [second]
 
 
+def test_images_that_go_along_are_the_next_that_can_be_read(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    label, seen = audit.classes[0].label, Audit.pixels
+    (image_id,) = drawn(audit, label, 1)
+    asked, lost = list[str](), set[str]()
+
+    def pixels(self: Audit, of: str) -> np.ndarray:
+        asked.append(of)
+        if of in lost:
+            raise UnreadableImageError(f"{of} is gone")
+        return seen(self, of)
+
+    def said(method: str, **given: str) -> str:
+        key = CandidateKey(label, PCA, 0) if method == "attack" else None
+        of = "" if method == "attack" else image_id
+        ((_, found),) = explain(audit, Asked.of(method, label, key, given), [of])
+        return found.words if isinstance(found, Explanation) else f"refused: {found}"
+
+    monkeypatch.setattr(Audit, "pixels", pixels)
+    assert "refused" not in said("sis", grid="4", k="4", fill="other")
+    first = asked[1]
+    lost.add(first)
+    asked.clear()
+    assert "refused" not in said("sis", grid="4", k="5", fill="other")
+    assert [asked[:2], len(asked)] == [[image_id, first], 3]
+    lost |= {*audit.images.index} - {image_id}
+    assert "no image of another class to mask with" in said("trust")
+    assert "no training image of the class of" in said("attack")
+
+
 def test_several_models_are_explained_together_where_they_see_alike(mine: Workspace) -> None:
-    from core.audits.explained import Asked, _outputs, explain
+    from core.audits.explained import _outputs
 
     audit = Audit.open(mine, "tiny")
     label, image_id = audit.classes[0].label, audit.images.index[0]
@@ -145,7 +181,7 @@ def test_several_methods_of_several_candidates_are_one_answer(
 
 
 def test_why_there_is_nothing_to_say_is_kept_for_those_who_only_look(mine: Workspace) -> None:
-    from core.audits.explained import Asked, explain, refused, stored
+    from core.audits.explained import refused, stored
 
     audit = Audit.open(mine, "tiny")
     image_id = audit.images.index[0]

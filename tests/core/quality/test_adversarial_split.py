@@ -82,3 +82,12 @@ def test_what_a_head_loses_in_the_split_and_how_easily_the_cue_is_learnt(planted
     (drop,) = table[table["measure"] == "adversarial_drop"].to_dict("records")
     assert drop["value"] == pytest.approx(100 * (found.split.mean() - found.control.mean()))
     assert drop["low"] < drop["value"] < drop["high"]
+
+
+def test_one_class_has_nothing_to_be_learnt_beside(
+    planted: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decisions = decided(planted, TagStore.open(workspace_of(planted)))
+    monkeypatch.setattr(Audit, "classes", planted.classes[:1])
+    with pytest.raises(InputError, match="has one class; how easily a cue is learnt is held"):
+        rows_of(planted, decisions, MeasureRequest(planted.name), silent)

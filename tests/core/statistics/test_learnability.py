@@ -24,6 +24,7 @@ def test_a_head_is_the_same_at_any_scale_and_place(rng: np.random.Generator) -> 
     plain = fitted_head(x, labels)(asked)
     assert set(plain) <= {"a", "b"}
     assert (fitted_head(70 * x + 3, labels)(70 * asked + 3) == plain).mean() > 0.9
+    assert set(fitted_head(x, np.full(40, "a"))(asked)) == {"a"}
 
 
 def test_the_easier_a_labelling_the_fewer_images_it_takes(rng: np.random.Generator) -> None:
