@@ -63,7 +63,8 @@ def try_candidates(audit: Audit, seed: int = 0) -> int:
         **{"put_in": control + lean, "put_in_control": control, "lean": lean, "error": error},
         **{"put_in_low": control + lean / 2, "put_in_high": np.minimum(control + 1.2 * lean, 1)},
         **{"taken_away": taken, "taken_away_low": taken / 2, "taken_away_high": taken + 0.2},
-        **{"p": 2 * t.sf(lean / error, 5), "taken_away_control": 0.05, "fill_sensitivity": 0.02},
+        **{"p": 2 * t.sf(lean / error, 5), "taken_away_control": 0.05},
+        **{"fill_sensitivity": 0.02, "left_out_sensitivity": 0.03},
     }
     table = corrected_intervals(rows.assign(lean_low=0.0, lean_high=0.0, **drawn)[COLUMNS])
     write_frame(audit.files.outcome(TRIALS, trial_key(audit)), table)

@@ -12,12 +12,14 @@ import pytest
 from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
+from core.audits.explained import explain
 from core.audits.run import run_audit
 from core.candidates.candidate import LinearFunctional
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, register
 from core.corrections.acted_on import cue_of
 from core.errors import InputError
+from core.explain.explainer import Explanation
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, linear_piece, spuriosity_of, values_of
 from core.tags.log import TagStore
@@ -120,6 +122,9 @@ def test_pictures_are_drawn(audit: Audit) -> None:
 
     candidate = audit.arrays_of("eel").candidate(NAME, 0)
     image = ids_of(audit, "eel")[3]
+    question = pictures.method_asked("occlusion", "eel", candidate.key)
+    ((_, said),) = explain(audit, question, [image])
+    assert isinstance(said, Explanation)
     for url in (
         pictures.heat_url(audit, candidate, image, scale=1.0),
         pictures.histogram_url(audit, candidate),

@@ -15,9 +15,11 @@ import torch
 from PIL import Image
 
 from core.audits.audit import Audit
+from core.audits.explained import explain
 from core.candidates.linear_kinds import PCA
 from core.errors import UnreadableImageError, WorkspaceError
-from core.explain.attribution import ATTRIBUTIONS, attribute
+from core.explain.attribution import ATTRIBUTIONS, attribute, method_of
+from core.explain.explainer import Explanation
 from core.models.load import load_model
 from core.models.model import Model
 from core.storage.files import read_array, read_json, write_json
@@ -101,21 +103,25 @@ def test_pictures_uploaded_at_once_keep_their_own_features(audit: Audit) -> None
 
 
 @pytest.mark.parametrize("method", list(ATTRIBUTIONS))
-def test_maps_asked_for_at_once_are_those_drawn_alone(
-    audit: Audit, tmp_path: Path, method: str
-) -> None:
-    shared = opened.open_audit(audit.id)
-    candidate = opened.class_arrays(shared, 0).candidate(PCA, 0)
-    asked = [
-        ("attribution", f"{audit.id}/0/pca/{candidate.key.number}/{method}/{image_id}.png")
-        for image_id in shared.images.index[:16]
-    ]
-    params = {"v": "1"}
+def test_maps_asked_for_at_once_are_those_drawn_alone(audit: Audit, method: str) -> None:
+    shared, model = opened.open_audit(audit.id), load_model("tiny:page-0")
+    key = opened.class_arrays(shared, 0).candidate(PCA, 0).key
+    ids = list(shared.images.index[:16])
+    question = pictures.method_asked(method_of(method), key.label, key)
+    params, name = {"v": "1"}, f"{audit.id}/0/pca/{key.number}/{method}"
+
+    def asked(image_id: str) -> bytes | None:
+        ((_, said),) = explain(shared, question, [image_id], model)
+        assert isinstance(said, Explanation)
+        return pictures.render("attribution", f"{name}/{image_id}.png", params)
+
+    assert pictures.render("attribution", f"{name}/{ids[0]}.png", params) is None  # not explained
     with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(lambda ask: pictures.render(*ask, params), asked))
+        together = list(pool.map(asked, ids))
     shutil.rmtree(audit.files.pictures)
+    shutil.rmtree(audit.files.explained)
     assert all(together)
-    assert together == [pictures.render(*ask, params) for ask in asked]
+    assert together == [asked(image_id) for image_id in ids]
 
 
 def test_approximate_maps_asked_for_at_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,9 @@ def test_a_text_is_searched_in_embeddings_that_are_kept(
 def test_images_that_are_gone_match_nothing(own: Audit, tmp_path: Path) -> None:
     model = TextImageModel(save_text_model(tmp_path / "model"))
     gone = own.images.index[3]
-    plans = own.store.shards
-    plans[0].plan.loc[plans[0].plan["image_id"] == gone, "path"] = "gone.jpg"
-    known = embed(model, own.root, own.store)
+    others = Path(shutil.copytree(own.root, tmp_path / "images"))
+    (others / own.images.loc[gone, "path"]).unlink()
+    known = embed(model, others, own.store)
     assert np.isnan(known.of([gone])).all()
     found = matching(own, model, "a text", 99)
     assert gone not in set(found["image_id"])

@@ -15,7 +15,7 @@ from core.jobs.work import WORKS, Order
 def test_a_file_never_says_what_code_is_run(tmp_path: Path) -> None:
     assert list(WORKS) == ["shards", "classes"]
     order = Order("os:system", {}, 1, "0")
-    with pytest.raises(InputError, match="no work 'os:system'; choose shards"):
+    with pytest.raises(InputError, match="no work 'os:system'; choose shards, classes"):
         order.work(tmp_path)
 
 
