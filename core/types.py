@@ -32,6 +32,18 @@ TRAIN = "train"
 """The one split name with a meaning: components and statistics are fitted on it."""
 
 
+def count_of(n: int, one: str, many: str | None = None) -> str:
+    """A count and what is counted, which agree: "1 image", "2,000 images", "1 class is tagged".
+
+    Parameters
+    ----------
+    n : the count.
+    one : what follows 1.
+    many : what follows any other count; by default ``one`` with an s.
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
 class Progress(NamedTuple):
     """One report of a long computation."""
 

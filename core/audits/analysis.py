@@ -56,7 +56,7 @@ from core.storage.files import (
 )
 from core.storage.layout import ClassFiles
 from core.storage.workspace import fingerprint
-from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter
+from core.types import FloatArray, ImageTable, IntArray, Progress, Reporter, count_of
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -410,7 +410,11 @@ def summarise(subject: Subject, predicted: Predicted, classes: Sequence[AuditedC
     notes = [*table.notes, *head_notes(subject), *_told_apart(subject, predicted)]
     if left_out := sorted(set(label) - audited):
         notes.append(
-            f"{len(left_out)} classes without a training image or an output were not audited: "
+            count_of(
+                len(left_out),
+                "class without a training image or an output was not audited: ",
+                "classes without a training image or an output were not audited: ",
+            )
             + ", ".join(left_out[:10])
         )
     duplicates, across = repeated_images(readable)

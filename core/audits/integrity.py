@@ -48,7 +48,7 @@ from core.storage.layout import (
     ShardFiles,
 )
 from core.storage.workspace import read_manifest
-from core.types import ImageTable, Progress, Reporter, silent
+from core.types import ImageTable, Progress, Reporter, count_of, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,11 @@ class Verified:
     def note(self) -> str:
         """What was not checked, in words; empty where all was."""
         n = len(self.unknown)
-        return f"no digests stored: {n} files could only be checked for readability" if n else ""
+        return (
+            f"no digests stored: {count_of(n, 'file')} could only be checked for readability"
+            if n
+            else ""
+        )
 
 
 def verify(
@@ -114,7 +118,8 @@ def require_sound(folder: Path, report: Reporter = silent) -> None:
     found = verify(folder, report, again=False, far=False).damaged
     if found:
         name, words = next(iter(found.items()))
-        others = f", and {len(found) - 1} more files are damaged" if len(found) > 1 else ""
+        more = count_of(len(found) - 1, "more file is", "more files are")
+        others = f", and {more} damaged" if len(found) > 1 else ""
         raise WorkspaceError(f"{folder / name} {words}{others}; {MEND}")
 
 

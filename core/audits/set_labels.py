@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.models.head import candidate_outputs, synonyms
 from core.models.linear import Head
 from core.models.output_order import BETTER, ERRORS
-from core.types import BoolArray, IntArray
+from core.types import BoolArray, IntArray, count_of
 
 IMAGENET, OUTPUTS, CLASSES, TEXT = (
     "as numbers of ImageNet's outputs",
@@ -59,8 +59,8 @@ def refuse_strangers(name: str, labels: Sequence[str], head: Head, found: Meant)
     """Raise InputError where no label of a set is an output of the head."""
     if not found.outputs:
         raise InputError(
-            f"{name}: none of its {len(labels)} labels is an output of the model: it has "
-            f"{some([repr(label) for label in labels])}, the model "
+            f"{name}: none of its {count_of(len(labels), 'label')} is an output of the model: it "
+            f"has {some([repr(label) for label in labels])}, the model "
             f"{some([repr(label) for label in head.outputs])}; call the folders by the model's "
             "classes, or give a manifest with these labels"
         )
@@ -88,9 +88,10 @@ def _left_out(labels: Sequence[str], found: Mapping[str, int]) -> list[str]:
     left = [repr(label) for label in labels if label not in found]
     if not left:
         return []
+    of = f"of {count_of(len(labels), 'label')}"
     return [
-        f"{len(left)} of {len(labels)} labels are no output of the model, or could be several: "
-        f"their images have no part in its accuracy: {some(left)}."
+        f"{count_of(len(left), f'{of} is', f'{of} are')} no output of the model, or could be "
+        f"several: images so labelled have no part in its accuracy: {some(left)}."
     ]
 
 

@@ -35,7 +35,7 @@ from core.storage.files import (
 )
 from core.storage.layout import AuditFiles, SetFiles
 from core.storage.workspace import Workspace
-from core.types import TRAIN, ImageTable, Progress, Reporter, silent
+from core.types import TRAIN, ImageTable, Progress, Reporter, count_of, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -218,7 +218,7 @@ def _write(
             "files"
         )
     lost = frame.loc[~frame["readable"].astype(bool), "path"].tolist()
-    notes = [f"{len(lost)} images cannot be read: {some(lost)}."] if lost else []
+    notes = [f"{count_of(len(lost), 'image')} cannot be read: {some(lost)}."] if lost else []
     write_frame(files.images, frame)
     for old in files.folder.glob(files.predictions("*").name):
         remove(old)

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from core.statistics.seeds import image_seed
-from core.types import FloatArray, IntArray
+from core.types import FloatArray, IntArray, count_of
 
 POSITIONS = 3000
 """Positions that the factors are found on, at most."""
@@ -227,10 +227,13 @@ def find_parts(
     dictionary, explained = _chosen(sample, count, seed)
     note = ""
     if count is not None and len(dictionary) < count:
-        note = (
-            f"{count} parts were asked for; the {len(sample)} positions looked at that add to the "
-            f"class's margin hold {len(dictionary)}"
+        asked = count_of(count, "part was", "parts were")
+        places = count_of(
+            len(sample),
+            "position looked at that adds to the class's margin holds",
+            "positions looked at that add to the class's margin hold",
         )
+        note = f"{asked} asked for; the {places} {len(dictionary)}"
     parts = Parts(weight, dictionary, explained, note)
     alpha = parts.alphas(maps)
     order = np.argsort(-alpha[:, :-1].sum(axis=0), kind="stable")

@@ -10,7 +10,7 @@ from core.candidates.key import CandidateKey
 from core.commands.terminal import Answer, candidate_options, candidate_words, named_candidate
 from core.errors import InputError
 from core.storage.workspace import Workspace
-from core.types import Reporter, silent
+from core.types import Reporter, count_of, silent
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     if not audit.exact_maps:
         lines.append("  regions are approximate: this architecture has no exact maps")
     if found.left_out:
-        lines.append(f"  {found.left_out} images cannot be read and are left out")
+        lines.append(f"  {count_of(found.left_out, 'image')} cannot be read: left out")
     return Answer({**result, **asdict(found)}, "\n".join(lines))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.commands.terminal import Answer, records
 from core.quality.data_request import DataRequest
 from core.storage.workspace import Workspace
-from core.types import Reporter, silent
+from core.types import Reporter, count_of, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def _copies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[
     found, shared = near_duplicates(audit, report), shared_values(audit)
     leaks = found[found["leak"]]["group"].nunique()
     n = found["group"].nunique()
-    said = [f"copies: {n} groups of images are one, {leaks} of them in two splits"]
+    said = [f"copies: {count_of(n, 'group')} of images that are one, {leaks} in two splits"]
     said += [
         f"  {row.attribute}: {row.in_two_splits} of {row.values} values are in two splits"
         for row in shared.itertuples()
@@ -101,7 +101,7 @@ def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, l
     from core.quality.decodable import decodable
 
     found = decodable(audit, report)
-    said = [f"attributes: {len(found)} values can be asked for"]
+    said = [f"attributes: {count_of(len(found), 'value')} can be asked for"]
     said += [
         f"  {row.attribute} = {row.value}: read off the features with AUROC {row.auroc:.2f} "
         f"[{row.low:.2f}, {row.high:.2f}], within classes {row.within:.2f}"
@@ -137,8 +137,8 @@ def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
     sure = found[found["certain"]]
     said = [f"{name}: {len(sure)} of {len(found)} classes {has} that errs more than the rest"]
     said += [
-        f"  {row.label}: {row.n} images, {100 * row.errs:.0f} % wrong, rest {100 * row.rest:.0f} %"
-        f"{f' ({row.words})' if row.words else ''}"
+        f"  {row.label}: {count_of(row.n, 'image')}, {100 * row.errs:.0f} % wrong, rest "
+        f"{100 * row.rest:.0f} %{f' ({row.words})' if row.words else ''}"
         for row in sure.head(SHOWN).itertuples()
     ]
     return records(found), said

@@ -10,7 +10,7 @@ from core.commands.terminal import Answer, common_options
 from core.data.far_images import full_name
 from core.errors import InputError
 from core.storage.workspace import Workspace
-from core.types import Reporter, silent
+from core.types import Reporter, count_of, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
@@ -110,8 +110,8 @@ def add(options: argparse.Namespace, audit: Audit, saved: SavedGroups) -> Answer
 
     ids, how = _chosen(options, audit)
     group = saved.add(options.annotator, audit, options.name, ids, how)
-    n = len(group.image_ids or ())
-    said = f"{n} images are the group {group.name!r}, the attribute {group.attribute!r}"
+    n = count_of(len(group.image_ids or ()), "image is", "images are")
+    said = f"{n} the group {group.name!r}, the attribute {group.attribute!r}"
     return Answer({"audit": audit.id, **_facts(group)}, one_line(said))
 
 
@@ -181,4 +181,4 @@ def export(options: argparse.Namespace, audit: Audit, saved: SavedGroups) -> Ans
         images = labelled_images(audit.of_data, list(group.image_ids or ()))
         n = write_images(audit, images, options.format, out)
     result = {"audit": audit.id, "name": group.name, "out": str(out), "images": n}
-    return Answer({**result, "format": options.format}, f"wrote {n} images: {out}")
+    return Answer({**result, "format": options.format}, f"wrote {count_of(n, 'image')}: {out}")

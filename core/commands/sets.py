@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from core.types import count_of
+
 if TYPE_CHECKING:
     from core.audits.evaluation_set import EvaluationSet
 
@@ -34,5 +36,5 @@ def set_lines(found: Mapping[str, Any]) -> list[str]:
         low, high = (100 * end for end in found["interval"])
         said = f"accuracy {100 * found['accuracy']:.1f} % [{low:.1f}, {high:.1f}]"
         said += f" of {found['judged']:,} with a class of the model"
-    line = f"  set {found['name']}: {found['images']:,} images, {said}"
+    line = f"  set {found['name']}: {count_of(found['images'], 'image')}, {said}"
     return [line, *(f"    note: {note}" for note in found["notes"])]

@@ -7,7 +7,7 @@ import argparse
 from core.commands.reports import add_rules, checked_rules
 from core.commands.terminal import Answer
 from core.storage.workspace import Workspace
-from core.types import Reporter, silent
+from core.types import Reporter, count_of, silent
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -47,5 +47,8 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     where = send(options.to, what, options.project)
     document = {"audit": audit.id, "to": options.to, "where": where, "checked": said["checked"]}
     document |= {"facts": what.facts, "figures": what.figures, "files": [*files]}
-    text = f"logged {len(what.figures)} figures and {len(files)} files of {audit.name}: {where}"
+    text = (
+        f"logged {count_of(len(what.figures), 'figure')} and {count_of(len(files), 'file')} of "
+        f"{audit.name}: {where}"
+    )
     return Answer(document, text)

@@ -13,7 +13,7 @@ from core.audits.audit_requests import TrialsRequest
 from core.commands.terminal import Answer
 from core.errors import SpurioscopeError
 from core.storage.workspace import Workspace
-from core.types import Reporter, silent
+from core.types import Reporter, count_of, silent
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
@@ -39,9 +39,10 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     table = measure_leaning(audit, report)
     classes, above = len(audit.classes), int((table["lean_low"] > 0).sum())
     said = (
-        f"{classes:,} classes of {audit.name}: {len(table):,} candidates were tried in the maps, "
-        f"{above:,} are above their control; python -m core show {audit.name} says what each "
-        "class leans on"
+        f"{count_of(classes, 'class', 'classes')} of {audit.name}: "
+        f"{count_of(len(table), 'candidate was', 'candidates were')} tried in the maps, "
+        f"{count_of(above, 'is above its', 'are above their')} control; python -m core show "
+        f"{audit.name} says what each class leans on"
     )
     found = {"audit": audit.id, "classes": classes, "candidates": len(table), "above": above}
     return Answer(found, said)

@@ -9,7 +9,7 @@ from core.commands.terminal import Answer
 from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import Manifest
 from core.storage.workspace import Workspace
-from core.types import Progress, Reporter, silent
+from core.types import Progress, Reporter, count_of, silent
 
 LOOKS = 1.0
 """Seconds between two looks for an audit that is yet to begin."""
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         decoding=options.workers,
         parent=options.parent,
     )
-    text = f"{manifest.name}: {units} shards computed here, {done:,} images"
+    text = f"{manifest.name}: {count_of(units, 'shard')} computed here, {count_of(done, 'image')}"
     return Answer({"id": manifest.id, "computed": units, "images": done}, text)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.candidates.candidate import alpha_along, functional
 from core.errors import InputError
 from core.statistics.order import falling
-from core.types import FloatArray, IntArray
+from core.types import FloatArray, IntArray, count_of
 
 SHOWN, HIDDEN, UNKNOWN = 1, 0, -1
 """Values of ``Evidence.present``."""
@@ -114,8 +114,9 @@ class Evidence:
         n, m = len(self.features), len(self.cues)
         if self.labels.shape != (n,) or self.present.shape != (n, m):
             raise InputError(
-                f"evidence of {n} images and {m} cues has labels {self.labels.shape} and "
-                f"pseudo-labels {self.present.shape}; give ({n},) and ({n}, {m})"
+                f"evidence of {count_of(n, 'image')} and {count_of(m, 'cue')} has labels "
+                f"{self.labels.shape} and pseudo-labels {self.present.shape}; give ({n},) and "
+                f"({n}, {m})"
             )
         if self.pairs is not None and (self.pairs.rows >= n).any():
             raise InputError(f"a pair names image {self.pairs.rows.max()} of {n}; count from 0")
@@ -187,7 +188,7 @@ def high_against_low(alpha: FloatArray, share: float = 0.25) -> NDArray[np.int8]
     if not 0 < share <= 0.5:
         raise InputError(f"share {share}: must be above 0 and at most 0.5")
     if n < 2:
-        raise InputError(f"a class of {n} images has no high and low side; add images")
+        raise InputError(f"a class of {count_of(n, 'image')} has no high and low side; add images")
     k = max(int(share * n), 1)
     order = falling(np.asarray(alpha, np.float64))
     found = np.full(n, UNKNOWN, np.int8)

@@ -21,6 +21,7 @@ from urllib.error import URLError
 from pyarrow import ArrowException
 
 from core.errors import DataError, SpurioscopeError, UnreadableImageError
+from core.types import count_of
 
 T = TypeVar("T")
 
@@ -151,4 +152,4 @@ class LeftOut:
 
 
 def _images(count: int, split: str) -> str:
-    return f"{count:,} {'image' if count == 1 else 'images'} of the split {split}"
+    return f"{count_of(count, 'image')} of the split {split}"

@@ -30,7 +30,7 @@ from core.errors import DataError
 from core.storage.bucket import is_address
 from core.storage.class_list import classes_beside
 from core.storage.spreadsheet import Form, form_of
-from core.types import TRAIN
+from core.types import TRAIN, count_of
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXT = ("path", "label", "split", *MASKS)
@@ -199,7 +199,9 @@ def _without_empty_rows(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not empty.any():
         return frame, []
     kept = frame[~empty].reset_index(drop=True)
-    return kept, [f"{int(empty.sum()):,} empty rows of the manifest are left out."]
+    return kept, [
+        f"{count_of(int(empty.sum()), 'empty row is', 'empty rows are')} left out of the manifest."
+    ]
 
 
 def _without_reserved(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -256,7 +258,7 @@ def _relative_paths(frame: pd.DataFrame, base: Path) -> list[str]:
 
     for name in ("path", *mask_columns(frame.columns)):
         frame[name] = frame[name].map(tidy)
-    return [f"Backslashes of {turned:,} paths are read as slashes."] if turned else []
+    return [f"Backslashes of {count_of(turned, 'path')} are read as slashes."] if turned else []
 
 
 def _check_boxes(file: Path, frame: pd.DataFrame) -> None:
@@ -291,7 +293,10 @@ def _probe(file: Path, frame: pd.DataFrame, base: Path) -> list[str]:
         )
     if not lacking:
         return []
-    return [f"Of {len(paths)} files looked at, {len(lacking)} are not there: {some(lacking)}."]
+    return [
+        f"Of {len(paths)} files looked at, {count_of(len(lacking), 'is', 'are')} not there: "
+        f"{some(lacking)}."
+    ]
 
 
 def _exists(path: Path) -> bool:

@@ -16,7 +16,7 @@ from core.data.source import Asked, Source
 from core.data.split_names import kind_of
 from core.data.table import Listing
 from core.errors import DataError
-from core.types import TRAIN, Reporter
+from core.types import TRAIN, Reporter, count_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,7 +183,8 @@ def _items(shard: Shard, number: int, shards: Sequence[Shard], notes: list[str])
                 left += 1
             row += 1
     if left:
-        notes.append(f"{left:,} rows of {shard.split} without a picture or a class are left out.")
+        rows = count_of(left, "row")
+        notes.append(f"{rows} of {shard.split} without a picture or a class: left out.")
 
 
 def _label(value: Any, classes: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from core.data.decode import upright_size
 from core.data.masks import box_mask, read_mask, rule_of
 from core.data.table import BOX, mask_columns
 from core.errors import DataError, UnreadableImageError
+from core.types import count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,7 @@ def _mask_notes(table: ImageTable, column: str) -> Iterator[str]:
     said = ", ".join(f"{n} {what}" for what, n in odd.items() if n)
     if said:
         reason = f" ({first})" if first else ""
-        yield f"Of {len(seen)} masks looked at ({column}), {said}{reason}."
+        yield f"Of {count_of(len(seen), 'mask')} looked at ({column}), {said}{reason}."
 
 
 def _box_notes(table: ImageTable) -> Iterator[str]:
@@ -105,7 +106,10 @@ def _box_notes(table: ImageTable) -> Iterator[str]:
         if (what := _box_problem(table.root / path, sides, shares=shares)) is not None:
             odd[what] += 1
     if said := ", ".join(f"{n} {what}" for what, n in odd.items()):
-        yield f"Of {len(seen)} boxes looked at, {said}: are they pixels of the upright image?"
+        yield (
+            f"Of {count_of(len(seen), 'box', 'boxes')} looked at, {said}: are they pixels of the "
+            "upright image?"
+        )
 
 
 def _box_problem(path: Path, sides: list[float], *, shares: bool) -> str | None:

@@ -17,7 +17,7 @@ import pandas as pd
 from core.data.split_names import kind_of
 from core.data.table import some
 from core.errors import DataError
-from core.types import BoolArray
+from core.types import BoolArray, count_of
 
 MARKS = ("|", ";", ",")
 """What stands between the labels of one cell, the most telling first."""
@@ -188,10 +188,11 @@ def _of_column(
         raise _unknown(file, target, classes)
     said = pd.to_numeric(frame[target]).fillna(ABSENT).to_numpy(np.float64)
     blank = int(frame[target].isna().sum())
-    notes = [f"{blank:,} empty cells of {target!r} are read as 0."] if blank else []
+    notes = [f"{count_of(blank, 'empty cell')} of {target!r} read as 0."] if blank else []
     if (said == UNCERTAIN).any() and (said == ABSENT).any():
         sure = said != UNCERTAIN
-        notes.append(f"{int((~sure).sum()):,} images are left out: -1 is read as uncertain.")
+        left = count_of(int((~sure).sum()), "image is", "images are")
+        notes.append(f"{left} left out: -1 is read as uncertain.")
         frame, said = frame[sure].reset_index(drop=True), said[sure]
     return frame.drop(columns=target), said == 1, classes, notes
 

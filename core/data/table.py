@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import DataError
-from core.types import TRAIN, ImageTable
+from core.types import TRAIN, ImageTable, count_of
 
 MASKS = ("object_mask", "cue_mask")
 BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -163,12 +163,13 @@ def _label_notes(frame: pd.DataFrame, repeated: tuple[tuple[str, ...], ...]) -> 
     differing = [path for path, detail in repeated if not detail.endswith(f" {known[path]}")]
     if differing:
         yield (
-            f"{len(differing):,} images are listed with two labels, of which the first counts: "
-            f"{some(differing)}."
+            f"{count_of(len(differing), 'image is', 'images are')} listed with two labels, of "
+            f"which the first counts: {some(differing)}."
         )
     elif repeated:
         paths = some([path for path, _ in repeated])
-        yield f"{len(repeated):,} rows name an image again and are left out: {paths}."
+        rows = count_of(len(repeated), "row names", "rows name")
+        yield f"{rows} an image again, left out: {paths}."
     train = frame["split"] == TRAIN
     strange = sorted(set(frame.loc[~train, "label"]) - set(frame.loc[train, "label"]))
     if train.any() and strange:

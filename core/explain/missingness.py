@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.explain.explainer import Explainer, Explanation, Question, Setting
 from core.explain.sis import as_tensor, fill_of, probabilities
 from core.explain.subsets import grid, mask_slopes, odds_of, painted
-from core.types import FloatArray, IntArray
+from core.types import FloatArray, IntArray, count_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -211,8 +211,8 @@ def summed_up(explanations: Sequence[Explanation]) -> Explanation:
         f"{name} {100 * row[half]:.0f} %" for name, row in zip(names, unchanged, strict=True)
     )
     words = (
-        f"{len(explanations)} images, half of each taken away: still given their class {each}; all "
-        f"fills agree on {100 * agree[half]:.0f} %"
+        f"{count_of(len(explanations), 'image')}, half of each taken away: still given their class "
+        f"{each}; all fills agree on {100 * agree[half]:.0f} %"
     )
     return Explanation({"class_entropy": entropy, "unchanged": unchanged}, facts, words)
 

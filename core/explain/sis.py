@@ -15,7 +15,7 @@ from core.explain.fills import AUTO, FILLS, FLAT, WORDS, Given, filled, least_te
 from core.explain.narrowing import narrowed
 from core.explain.subsets import MOST, Order, areas, batched, border, exact, grid, odds_of, painted
 from core.statistics.estimates import StudentMean
-from core.types import BoolArray, FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray, count_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,7 +271,7 @@ def summed_up(explanations: Sequence[Explanation]) -> Explanation:
     }
     where = np.mean([one.arrays["subset"] for one in explanations], axis=0)
     each = "; ".join(_side(name, bounds[name], len(sides[name])) for name in sides)
-    words = f"what is enough, {len(reached)} of {len(explanations)} images: {each}"
+    words = f"what is enough, {len(reached)} of {count_of(len(explanations), 'image')}: {each}"
     return Explanation({"where": where}, facts, words)
 
 

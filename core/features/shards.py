@@ -50,7 +50,7 @@ from core.storage.files import (
 )
 from core.storage.layout import AuditFiles, ShardFiles
 from core.storage.table_columns import outline_of_frame, read_names
-from core.types import BoolArray, IntArray
+from core.types import BoolArray, IntArray, count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -380,7 +380,7 @@ class FeatureStore:
         places, where = self._places
         found = places.of(ids)
         if lacking := int((found < 0).sum()):
-            raise damaged(self.files.shards, f"lacks {lacking:,} images")
+            raise damaged(self.files.shards, f"lacks {count_of(lacking, 'image')}")
         return where[found].astype(np.int64)
 
     def _gather(self, ids: Sequence[str], name: str) -> NDArray[Any]:
@@ -476,7 +476,7 @@ def _places(shard: Shard, rows: IntArray) -> IntArray:
     """Where rows of a shard stand among those whose maps are stored."""
     kept = shard.mapped
     if lacking := int((~kept[rows]).sum()):
-        raise damaged(shard.files.maps, f"lacks the maps of {lacking:,} images")
+        raise damaged(shard.files.maps, f"lacks the maps of {count_of(lacking, 'image')}")
     found: IntArray = np.cumsum(kept)[rows] - 1
     return found
 

@@ -20,7 +20,7 @@ from core.statistics.intervals import mean_interval
 from core.statistics.paired import Sampled, bootstrap_interval, resamples, weighted_gap
 from core.statistics.spuriosity import SpuriousGap, spurious_gap
 from core.tags.decisions import Decisions
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 
 NEEDS_TAGS = (
     "needs tags: no class has a candidate decided spurious in every tagged model; tag cues, or "
@@ -133,7 +133,8 @@ def mean_gap(context: Context, audit: Audit) -> Figure | str:
     bounds = np.array([(g.gap.gap, g.gap.low, g.gap.high) for g in gaps.values()])
     samples = np.mean([g.samples for g in gaps.values()], axis=0)
     n = sum(2 * g.gap.k for g in gaps.values())
-    note = f"{len(gaps)} of {len(context.shared.labels)} classes are tagged"
+    of = f"of {count_of(len(context.shared.labels), 'class', 'classes')}"
+    note = f"{count_of(len(gaps), f'{of} is', f'{of} are')} tagged"
     sampled = Sampled(float(bounds[:, 0].mean()), samples)
     return Figure(sampled, mean_interval(*bounds.T), n, note)
 

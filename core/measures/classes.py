@@ -10,7 +10,7 @@ import pandas as pd
 from core.config import CONFIDENCE
 from core.measures.cells import Context
 from core.statistics.intervals import share
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 
 TAGGED, WIDEST, ACCURACY = "tagged", "widest", "accuracy"
 KINDS = {
@@ -100,7 +100,7 @@ class Correlation(NamedTuple):
     def reading(self) -> str:
         """What it says, or that it is not certain."""
         if self.n < FEWEST or self.low != self.low:
-            return f"{self.n} classes are too few"
+            return count_of(self.n, "class is too few", "classes are too few")
         if self.low > 0:
             return "the same classes in both: rather the data than the model"
         return "not certain" if self.high >= 0 else "opposite classes"

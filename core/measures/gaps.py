@@ -12,14 +12,14 @@ from core.audits.audit import Audit
 from core.candidates.candidate import Candidate, alphas_of
 from core.measures.cells import mean_gap, worst_gap
 from core.measures.measure import EFFECT, ONE, POINTS, SEVERAL, Measure, Rows, Sample
-from core.measures.rows import EVERYWHERE, row
+from core.measures.rows import EVERYWHERE, of_classes, row
 from core.measures.scope import Scope
 from core.statistics.estimates import Bounds, Gap
 from core.statistics.gap_control import gap_control
 from core.statistics.intervals import mean_interval, share, side_size
 from core.statistics.spuriosity import reliability
 from core.tags.decisions import values_of
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 
 CHUNK = 4096
 """Images whose features are in memory at once."""
@@ -34,7 +34,9 @@ def gap_sample(scope: Scope, label: str) -> Sample | str:
     """Whether each image is predicted correctly, and its spuriosity."""
     table = scope.ranked(label)
     if len(table) < 2:
-        return f"{len(table)} images with a spuriosity on {scope.split}; a gap needs two"
+        return (
+            f"{count_of(len(table), 'image')} with a spuriosity on {scope.split}; a gap needs two"
+        )
     ids, k = table["image_id"].tolist(), side_size(len(table))
     values = np.column_stack([scope.correct(ids), table["spuriosity"]])
     note, tests = f"k = {k} of {len(ids)} images a side", len(scope.decisions.spurious)
@@ -137,7 +139,7 @@ def _mean_rows(scope: Scope) -> Rows:
             n=sum(sample.size or 0 for sample in found),
             split=scope.split,
             reading=reading(scope, "", (mean, low, high)),
-            note=f"mean of {len(found)} classes, n counts their images",
+            note=of_classes(len(found)),
         )
     ]
 

@@ -15,6 +15,7 @@ from core.statistics.estimates import RelativeSensitivity
 from core.trials.encoder import trial_split
 from core.trials.noised import TAGGED, NoiseTrial
 from core.trials.outcomes import MASKED, NOISE
+from core.types import count_of
 
 NEEDS_CORE = "needs tags: no candidate of these classes is decided core"
 NO_CORE = "no candidate is tagged core: no spurious accuracy, no relative core sensitivity"
@@ -56,7 +57,8 @@ def _by_fill(trial: NoiseTrial, region: str) -> str:
     each = ", ".join(
         f"{FILL_WORDS[name]} {100 * value:.0f} %" for name, (value, _) in found.items()
     )
-    return f"; by fill, on {n} images: {each} (standard deviation {100 * spread:.0f} points)"
+    every = count_of(n, "image")
+    return f"; by fill, on {every}: {each} (standard deviation {100 * spread:.0f} points)"
 
 
 FILL_WORDS = {"noise": "noise", "mean": "the model's mean colour", "blur": "blurred"}

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.measures.measure import ONE, Measure, Rows
 from core.measures.on_demand import ON_DEMAND
 from core.measures.registry import MEASURES
-from core.measures.rows import EVERYWHERE, note, row, row_of
+from core.measures.rows import EVERYWHERE, note, of_classes, row, row_of
 from core.measures.scope import Scope
 from core.tags.decisions import Decisions
 from core.trials.encoder import trial_split
@@ -140,7 +140,7 @@ def _means(rows: Rows, chosen: Sequence[Measure], split: str) -> Rows:
             subject=str(subject),
             n=int(part["n"].sum()),
             split=split,
-            note=f"mean of {len(part)} classes, n counts their images",
+            note=of_classes(len(part)),
         )
         for (name, subject), part in table.groupby(["measure", "subject"], sort=False)
     ]

@@ -33,7 +33,7 @@ from core.statistics.separation import auroc_interval
 from core.tags.decisions import Decisions, spuriosity_of
 from core.trials.pasted_composites import PLAIN as CLEAN
 from core.trials.pasted_composites import Composites, are_kept, held_out_composites
-from core.types import FloatArray, IntArray, Progress, Reporter
+from core.types import FloatArray, IntArray, Progress, Reporter, count_of
 
 if TYPE_CHECKING:
     from core.measures.measure_requests import MeasureRequest
@@ -130,7 +130,10 @@ def told_apart_of(anomalous: FloatArray, others: FloatArray) -> Told | None:
 def _told_rows(found: Anomalies, subject: str, told: Told | None) -> Rows:
     if told is None:
         return []
-    n, sizes = told.n_anomalous, f"{told.n_anomalous:,} images of it, {told.n_others:,} others"
+    n, sizes = (
+        told.n_anomalous,
+        f"{count_of(told.n_anomalous, 'image')} of it, {count_of(told.n_others, 'other')}",
+    )
     alarms = f"where {100 * DETECTED:.0f} % of the set are found; {sizes}"
     figures = {
         AUROC: (told.auroc, f"chance 0.5; {sizes}"),
@@ -190,7 +193,10 @@ def _by_cue(found: Anomalies, decisions: Decisions) -> Iterator[dict[str, object
     for score, classes in by_score.items():
         bounds = np.array([told for told, _, _ in classes])
         mean = (float(bounds[:, 0].mean()), *mean_interval(*bounds.T))
-        n, note = sum(n for *_, n in classes), f"mean of {len(classes)} classes"
+        n, note = (
+            sum(n for *_, n in classes),
+            f"mean of {count_of(len(classes), 'class', 'classes')}",
+        )
         control = float(np.mean([control for _, control, _ in classes]))
         yield _cue_row(found, EVERYWHERE, score, mean, n, note=note)
         yield _control_row(found, EVERYWHERE, score, control, n, note)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from core.audits.audited import AuditedClass
 from core.measures.measure import PLAIN, Measure, Sample
+from core.types import count_of
 
 if TYPE_CHECKING:
     from core.measures.scope import Scope
@@ -42,6 +43,11 @@ def row(
     numbers = (float(value), float(interval[0]), float(interval[1]), measure.unit, int(n))
     told = (measure.name, subject, *numbers, split, reading, measure.source, note)
     return dict(zip(COLUMNS, (facts.class_idx, facts.label, facts.name, *told), strict=True))
+
+
+def of_classes(n: int) -> str:
+    """What a mean over classes was taken of."""
+    return f"mean of {count_of(n, 'class', 'classes')}, n counts their images"
 
 
 def corrected(tests: int, what: str) -> str:

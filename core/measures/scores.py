@@ -39,7 +39,7 @@ from core.storage.guard import permitted, permitted_files
 from core.storage.workspace import fingerprint
 from core.trials.encoder import Encoder
 from core.trials.outcomes import base_key
-from core.types import FloatArray, Progress, Reporter, silent
+from core.types import FloatArray, Progress, Reporter, count_of, silent
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -108,8 +108,8 @@ def score(
     read, bad = table[table["reason"] == ""], table[table["reason"] != ""]
     if read.empty:
         raise DataError(
-            f"{cue_images}: none of {len(table)} files could be read ({bad['reason'].iloc[0]}); "
-            "give images that show the cue"
+            f"{cue_images}: none of {count_of(len(table), 'file')} could be read "
+            f"({bad['reason'].iloc[0]}); give images that show the cue"
         )
     p_in = own_probability(audit, facts.label, mine.index.tolist())
     p_cue = read["probability"].to_numpy()
@@ -274,7 +274,7 @@ def _score_rows(
     audit: Audit, facts: AuditedClass, s: SpuriousScore, own: float, cue: float
 ) -> Rows:
     split, n = said_of(audit), s.n_in + s.n_cue
-    said = f"{s.n_in} class images, {s.n_cue} cue-only"
+    said = f"{count_of(s.n_in, 'class image')}, {s.n_cue} cue-only"
     sides = (("class images", split, s.n_in, own, s.mean_p_in),
              ("cue-only images", "given", s.n_cue, cue, s.mean_p_cue))  # fmt: skip
     return [
@@ -363,7 +363,12 @@ def _score(context: Context, table: pd.DataFrame, labels: list[str], estimate: E
         samples.append(estimate.under(values, weights))
     every = np.array(bounds)
     sampled = Sampled(float(every[:, 0].mean()), np.mean(samples, axis=0))
-    return Figure(sampled, mean_interval(*every.T), n, f"{len(labels)} classes with cue images")
+    return Figure(
+        sampled,
+        mean_interval(*every.T),
+        n,
+        f"{count_of(len(labels), 'class', 'classes')} with cue images",
+    )
 
 
 def two_groups(first: FloatArray, second: FloatArray) -> FloatArray:

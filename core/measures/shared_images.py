@@ -15,7 +15,7 @@ from core.errors import InputError
 from core.models.precision import unlike
 from core.statistics.intervals import log_softmax
 from core.storage.files import read_array, there
-from core.types import BoolArray, FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray, count_of
 
 
 @dataclass(frozen=True)
@@ -103,20 +103,22 @@ def shared_images(audits: Sequence[Audit]) -> Shared:
         table = table.join(other.add_suffix("_other"), how="inner")
         same = (table["digest"] == table["digest_other"]) & (table["label"] == table["label_other"])
         if changed := int((~same).sum()):
-            notes.append(
-                f"{changed} images have another content or label in {audit.name!r}: left out"
-            )
+            n = count_of(changed, "image has", "images have")
+            notes.append(f"{n} another content or label in {audit.name!r}: left out")
         table["held_out"] &= table["held_out_other"]
         table = table[same].drop(columns=["digest_other", "label_other", "held_out_other"])
     if not table["held_out"].any():
         listed = ", ".join(repr(audit.name) for audit in audits)
         raise InputError(
-            f"the audits {listed} share {len(table)} images, none of them held out in all; audit "
-            "the same data with each model"
+            f"the audits {listed} share {count_of(len(table), 'image')}, none held out in all; "
+            "audit the same data with each model"
         )
     fewest = min(len(audit.images) for audit in audits)
     if len(table) < fewest:
-        notes.append(f"{len(table)} images are shared; the smallest audit has {fewest}")
+        notes.append(
+            f"{count_of(len(table), 'image is', 'images are')} shared; the smallest audit has "
+            f"{fewest}"
+        )
     table = table.drop(columns="digest").sort_index(kind="stable")
     return Shared(tuple(audits), table.sort_values("label", kind="stable"), tuple(notes))
 

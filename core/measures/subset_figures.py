@@ -15,7 +15,7 @@ from core.statistics.estimates import Bounds, Proportion, StudentMean
 from core.statistics.paired import weighted_share
 from core.trials.encoder import trial_split
 from core.trials.outcomes import ON_CUE, SUBSETS
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,8 @@ def _everywhere(
         if not values or sum(map(len, values)) < FEWEST:
             return []
         measure = own()
-        note = f"images of {len(values)} classes, the tagged ones and some drawn beside them"
+        of = count_of(len(values), "class", "classes")
+        note = f"images of {of}, the tagged ones and some drawn beside them"
         return [
             row(
                 EVERYWHERE,

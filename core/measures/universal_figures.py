@@ -18,7 +18,7 @@ from core.trials.encoder import trial_split
 from core.trials.leaning import leaning
 from core.trials.paste import sample
 from core.trials.universal import KINDS, SIDE, universal_of
-from core.types import Reporter
+from core.types import Reporter, count_of
 
 CLASSES = 4
 """Classes that are looked at where none is asked for: tagged ones first, then some drawn."""
@@ -133,7 +133,7 @@ def _candidates(audit: Audit, decisions: Decisions, label: str) -> Rows:
         found = table.iloc[place]
         note = f"in the maps; control {100 * found['put_in_control']:.0f} %"
         if place == first:
-            note += f"; the strongest of {len(table)} candidates"
+            note += f"; the strongest of {count_of(len(table), 'candidate')}"
         rows.append(
             row(
                 facts,

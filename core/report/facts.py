@@ -15,6 +15,7 @@ from core.models.precision import in_words
 from core.report.material import Evidence
 from core.report.sentences import percent
 from core.tags.agreement import agreement
+from core.types import count_of
 
 Facts = list[tuple[str, str]]
 
@@ -76,7 +77,8 @@ def data_card(evidence: Evidence) -> Facts:
         ("Masks", ", ".join(summary.masks) or "none"),
         (
             "Identical images",
-            f"{len(summary.duplicates)} groups, {len(summary.in_two_splits)} of them in two splits",
+            f"{count_of(len(summary.duplicates), 'group')}, {len(summary.in_two_splits)} of them "
+            "in two splits",
         ),
         *[("Note", str(note)) for note in summary.notes],
     ]

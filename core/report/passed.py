@@ -13,6 +13,7 @@ from core.report.findings import Finding, Verdict
 from core.report.sentences import Sentence
 from core.trials.confirmed import confirmed
 from core.trials.leaning import leaning
+from core.types import count_of
 
 IN_MAPS, IN_PIXELS = "Put into other classes' images in the maps", "Pasted as pixels"
 
@@ -40,10 +41,7 @@ def _at_rest(audit: Audit, table: pd.DataFrame, how: str, labels: Sequence[str])
     rest = (table["lean_low"] <= 0).to_numpy(bool)
     kept = table.groupby("class_idx")["lean_low"].max()
     still = [names[int(place)] for place in kept.index[np.asarray(kept <= 0)]]
+    of = f"of {count_of(len(table), 'candidate')}"
     whole = f"; none of {words.names(still)} is" if still else ""
-    return [
-        Sentence(
-            f"{how}, {rest.sum()} of {len(table)} candidates are not above their control, the same "
-            f"shape from elsewhere in the class{whole}."
-        )
-    ]
+    low = count_of(int(rest.sum()), f"{of} is not above its", f"{of} are not above their")
+    return [Sentence(f"{how}, {low} control, the same shape from elsewhere in the class{whole}.")]

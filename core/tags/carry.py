@@ -33,7 +33,7 @@ from core.tags.decisions import values_of
 from core.tags.log import TagEvent, TagStore, standing
 from core.tags.matched_parts import matched_part, matched_parts
 from core.tags.votes import answers, count_votes
-from core.types import BoolArray, FloatArray, IntArray, Subtype, Tag
+from core.types import BoolArray, FloatArray, IntArray, Subtype, Tag, count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,7 +382,8 @@ def _says(event: TagEvent | None, match: Match) -> bool:
 def _reason(source: Audit, match: Match) -> str:
     return (
         f"{match.title} of {match.label!r} in {source.name} ({source.id}): correlation "
-        f"{match.quality:.3f} on {match.n_judged} images that the match was not fitted on"
+        f"{match.quality:.3f} on {count_of(match.n_judged, 'image')} that the match was not "
+        "fitted on"
     )
 
 

@@ -53,6 +53,7 @@ from core.tags.address import EXAMPLE, POSTGRES, SQLITE, parse, place
 from core.tags.failures import RESTORE, told
 from core.tags.journal import check_journal
 from core.tags.people import LONGEST, LONGEST_CALLED
+from core.types import count_of
 
 _metadata = MetaData()
 
@@ -405,8 +406,8 @@ def check_file(connection: Connection) -> None:
         )
     if EVENTS.name in there and (n := _without_audit(connection)):
         raise WorkspaceError(
-            f"{where}: {n} entries belong to no audit (audit_id is no text); {RESTORE}, or delete "
-            f"these rows of the table {EVENTS.name}"
+            f"{where}: {count_of(n, 'entry belongs', 'entries belong')} to no audit (audit_id is "
+            f"no text); {RESTORE}, or delete these rows of the table {EVENTS.name}"
         )
 
 

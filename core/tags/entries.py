@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.candidates.key import CandidateKey
 from core.candidates.kinds import NAME
 from core.tags.people import LONGEST_CALLED, one_line
-from core.types import Subtype, Tag
+from core.types import Subtype, Tag, count_of
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def described(faults: Sequence[Fault]) -> str:
     """Which rows cannot be understood and why, as one clause."""
     n = len(faults)
     some = "; ".join(f"entry {ascii(fault.id)[:SHORT]}: {fault.why}" for fault in faults[:SHOWN])
-    text = f"{n} {'entry' if n == 1 else 'entries'} cannot be understood ({some}"
+    text = f"{count_of(n, 'entry', 'entries')} cannot be understood ({some}"
     if n > SHOWN:
         rest = ", ".join(ascii(fault.id)[:SHORT] for fault in faults[SHOWN:NAMED])
         text += f"; and {rest}" + (f" and {n - NAMED} more" if n > NAMED else "")

@@ -23,7 +23,7 @@ from core.tags.database import MOMENT
 from core.tags.entries import NewTag
 from core.tags.people import LONGEST_CALLED, one_line, spelled, storable
 from core.tags.votes import ADJUDICATION, GOLD, answers
-from core.types import Subtype, Tag
+from core.types import Subtype, Tag, count_of
 
 if TYPE_CHECKING:
     from core.audits.audit import Audit
@@ -271,7 +271,10 @@ def _load_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     )
     kept = _without_empty_rows(table)
     empty = len(table) - len(kept)
-    notes = (*form.notes, *([f"{empty:,} empty rows are left out."] if empty else []))
+    notes = (
+        *form.notes,
+        *([f"{count_of(empty, 'empty row is', 'empty rows are')} left out."] if empty else []),
+    )
     return kept.assign(**{t: kept[t].map(unguarded) for t in texts if t in kept}), notes
 
 
@@ -376,8 +379,8 @@ def _from_workers(
     if unclear.any():
         first = int(np.flatnonzero(unclear)[0])
         warnings += (
-            f"{int(unclear.sum())} rows have a confidence that is not 1, 2, 3, 4 or 5 and are "
-            f"taken without it, for example row {first + 2}: "
+            f"{count_of(int(unclear.sum()), 'row has', 'rows have')} a confidence that is not 1, "
+            f"2, 3, 4 or 5, which is left out, for example row {first + 2}: "
             f"{_shown(table['Answer.confidence'].iloc[first])}",
         )
     rows = []

@@ -33,7 +33,7 @@ from core.trials.encoder import Encoder, Seen
 from core.trials.latent import DONORS, FEWEST_DONORS, donors_of, obstacle_of, within
 from core.trials.leaning import KEYS, Trial, is_possible, trial_key
 from core.trials.paste import paste, sample
-from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, count_of, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,7 +336,8 @@ def turned_in_pixels(
     found = [patch_of(seen, pairs, row) for row in range(len(pairs.donors))]
     patches = [patch for patch in found if patch is not None]
     if len(patches) < FEWEST_DONORS:
-        few = f"{len(patches)} of {len(found)} donors can be read; {FEWEST_DONORS} are needed"
+        given = count_of(len(found), "donor")
+        few = f"{len(patches)} of {given} can be read; {FEWEST_DONORS} are needed"
         raise _refusal(pairs.candidate, f"images of {few}")
     features = _encoded(encoder, seen, patches, pairs.targets, report)
     sound = np.isfinite(features).all(axis=(0, 1, 3))

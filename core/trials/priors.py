@@ -28,7 +28,7 @@ from core.storage.layout import AuditFiles
 from core.tags.decisions import Decisions
 from core.trials.encoder import Encoder, Seen
 from core.trials.paste import sample
-from core.types import FloatArray, IntArray, Progress, Reporter
+from core.types import FloatArray, IntArray, Progress, Reporter, count_of
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -167,8 +167,8 @@ def _compute(audit: Audit, report: Reporter, *, labels: tuple[str, ...]) -> pd.D
     known = [label for label in labels if fitted[label] and held[label]]
     if len(known) < 2:
         raise InputError(
-            f"audit {audit.name!r} has {len(known)} classes with training and held-out images; "
-            "priors are told apart between two or more"
+            f"audit {audit.name!r} has {count_of(len(known), 'class', 'classes')} with training "
+            "and held-out images; priors are told apart between two or more"
         )
     report(Progress("Loading the model", 0, 0))
     model = audit.load_model()

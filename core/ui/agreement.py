@@ -13,7 +13,7 @@ from core.errors import WorkspaceError
 from core.tags.agreement import agreement, disagreements, pairs, people
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, OPEN, count_votes
-from core.types import Tag
+from core.types import Tag, count_of
 from core.ui.frame import blocks, opened, state, tagged
 from core.ui.frame.words import help_on
 from core.ui.kit import signs
@@ -50,9 +50,9 @@ def figures(table: pd.DataFrame) -> None:
         value = getattr(found, key)
         cell.metric(title, "–" if value is None else f"{value:.2f}", help=words, border=True)
     st.caption(
-        f"{found.answers:,d} answers by {found.annotators:,d} people on "
-        f"{found.candidates:,d} candidates; Fleiss' kappa over the "
-        f"{found.fleiss_candidates:,d} with {found.fleiss_answers:d} answers each"
+        f"{count_of(found.answers, 'answer')} by {count_of(found.annotators, 'person', 'people')} "
+        f"on {count_of(found.candidates, 'candidate')}; Fleiss' kappa over the "
+        f"{found.fleiss_candidates:,d} with {count_of(found.fleiss_answers, 'answer')} each"
     )
 
 

@@ -22,6 +22,7 @@ from core.data.source import SOURCES, named
 from core.errors import SpurioscopeError
 from core.jobs import jobs
 from core.storage.guard import permitted
+from core.types import count_of
 from core.ui.frame import opened
 from core.ui.frame.blocks import may_run, metrics, part, plain, say, sentences
 from core.ui.frame.words import help_on
@@ -233,7 +234,8 @@ def check_before(request: AuditRequest) -> bool:
         st.warning(plain(f"{path}: {reason}"), icon=":material/broken_image:")
     if found.duplicates:
         st.warning(
-            f"{len(found.duplicates)} groups of identical images", icon=":material/content_copy:"
+            f"{count_of(len(found.duplicates), 'group')} of identical images",
+            icon=":material/content_copy:",
         )
     for note in (*table.notes, *found.notes):
         st.info(plain(note), icon=":material/info:")

@@ -17,6 +17,7 @@ from core.statistics.spuriosity import spurious_gap
 from core.storage.spreadsheet import csv_bytes
 from core.tags.called import Names
 from core.tags.decisions import Decisions, spuriosity_of
+from core.types import count_of
 from core.ui.frame import blocks, look, opened, state
 from core.ui.frame.saving import save_group
 from core.ui.frame.words import help_on
@@ -195,7 +196,7 @@ def both_ends(audit: Audit, table: pd.DataFrame, candidate: Candidate, share: fl
     for column, (title, rows) in zip(st.columns(2, gap="large"), ends.items(), strict=True):
         with column:
             accuracy = 100 * rows["correct"].mean()
-            st.markdown(f"**{title}**: {len(rows)} images, accuracy {accuracy:.0f} %")
+            st.markdown(f"**{title}**: {count_of(len(rows), 'image')}, accuracy {accuracy:.0f} %")
             badges = {
                 i: f"{s:+.1f}" for i, s in zip(rows["image_id"], rows["spuriosity"], strict=True)
             }

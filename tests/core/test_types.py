@@ -1,4 +1,4 @@
-"""A registry: what is chosen by name."""
+"""A registry: what is chosen by name; counts that agree with what they count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from core.errors import InputError
-from core.types import Registry
+from core.types import Registry, count_of
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,9 @@ def test_what_was_registered_can_be_taken_back() -> None:
     assert list(other) == ["bowler", "beret"]
     assert Registry.journal[-1] == (known, "fez")
     Registry.take_back(before - 1)
+
+
+def test_a_count_agrees_with_what_is_counted() -> None:
+    assert [count_of(n, "image") for n in (0, 1, 2000)] == ["0 images", "1 image", "2,000 images"]
+    of = "of 3 classes is", "of 3 classes are"
+    assert [count_of(n, *of) for n in (1, 2)] == ["1 of 3 classes is", "2 of 3 classes are"]

@@ -161,7 +161,7 @@ def test_neurons_and_other_classes_can_be_asked_for(audit: Audit, opened: Open) 
 def test_too_few_on_either_side_is_a_sentence(audit: Audit, opened: Open, n: int) -> None:
     app = opened("map", audit=audit.id)
     healthy(select(app, ids_of(audit, "eel")[:n]), TITLE)
-    assert f"{n} images of eel are selected and {22 - n} are not" in words(app)
+    assert f"Of eel, {n} images are selected and {22 - n} are not" in words(app)
     assert "at least 3 on either side" in words(app)
     assert len(gallery(app)["pictures"]) == min(n, 12)
 

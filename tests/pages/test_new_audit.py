@@ -282,10 +282,10 @@ def test_what_was_understood_of_a_table_is_on_the_pages(
     understood = [
         "Columns of the manifest are read so: img_filename as path, y as label.",
         "Semicolons are read as what stands between cells and commas as decimal marks.",
-        "2 empty rows of the manifest are left out.",
+        "2 empty rows are left out of the manifest.",
         "Splits of the manifest are read so: 0 as train, 1 as val, 2 as test.",
         "Backslashes of 4 paths are read as slashes.",
-        "1 images are listed with two labels, of which the first counts: im/0.jpg.",
+        "1 image is listed with two labels, of which the first counts: im/0.jpg.",
     ]
     said = [info.value.replace("\\", "") for info in app.info]
     assert [text for text in understood if text not in said] == []

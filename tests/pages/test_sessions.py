@@ -152,7 +152,7 @@ def test_a_presentation_does_not_believe_an_old_upload(
     image_id = audit.upload(png(picture(1)), audit.load_model())
     write_json(audit.folder / "uploads" / image_id / "upload.json", {"version": 1})
     monkeypatch.setenv("SPURIOSCOPE_READONLY", "1")
-    with pytest.raises(WorkspaceError, match="lacks 1 images"):
+    with pytest.raises(WorkspaceError, match="lacks 1 image;"):
         audit.features([image_id])
 
 

@@ -13,6 +13,7 @@ from core.measures.cells import Context
 from core.measures.measure_requests import CompareRequest
 from core.measures.several_audits import Table, compare, open_context
 from core.tags.log import TagStore
+from core.types import count_of
 from core.ui.frame import opened, state, working
 from core.ui.frame.blocks import empty, plain
 from core.ui.frame.words import help_on
@@ -111,8 +112,8 @@ def summary(context: Context) -> None:
     """How many images stand behind everything below."""
     shared = context.shared
     st.caption(
-        f"{len(context.audits)} models on {len(shared.images):,} shared images, figures over the "
-        f"{len(shared.held):,} held out in all of them"
+        f"{len(context.audits)} models on {count_of(len(shared.images), 'shared image')}, figures "
+        f"over the {len(shared.held):,} held out in all of them"
     )
     for note in shared.notes:
         st.info(plain(note), icon=":material/info:")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 from core.ui.kit.palette import ACCURACY, CLASSES, DIVERGING, INK, NEUTRAL, PALE, PAPER
 from core.ui.kit.text import drawn
 
@@ -45,7 +45,7 @@ def class_heat(
     scale = DIVERGING if signed else pale
     words = [
         f"{drawn(name)}, {drawn(names[audit])}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]"
-        + f"<br>{n} images"
+        + f"<br>{count_of(n, 'image')}"
         + (f"<br>{drawn(subject)}" if subject else "")
         for name, audit, value, least, most, n, subject in zip(
             *(table[c] for c in ("class_name", "audit", "value", "low", "high", "n", "subject")),

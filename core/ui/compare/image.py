@@ -12,7 +12,7 @@ from core.candidates.linear_kinds import PCA
 from core.measures.components import Term, logit_terms, margin_terms
 from core.statistics.intervals import log_softmax
 from core.tags.called import Names
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 from core.ui.compare import pair as compare_pair
 from core.ui.compare.figures import terms_figure
 from core.ui.frame import look, opened, pictures, state, tagged
@@ -76,7 +76,7 @@ def _choose(a: Audit, b: Audit, images: pd.DataFrame) -> None:
     if differ.empty:
         empty("No image flips", "Both models say the same of every image of this class.")
         return
-    st.markdown(f"**{len(differ)} images that the models predict differently**")
+    st.markdown(f"**{count_of(len(differ), 'image')} that the models predict differently**")
     if clicked := compare_pair.pairs_gallery(a, b, differ.index[:24].tolist(), key="flip-choice"):
         state.put("image", clicked)
         st.rerun()
@@ -194,7 +194,7 @@ def _differences(
             *top,
             Term(explain, None, None, "others", sum(t.a for t in rest), sum(t.b for t in rest)),
         ]
-        labels = [*labels, f"{len(rest)} others"]
+        labels = [*labels, count_of(len(rest), "other")]
     st.plotly_chart(
         terms_figure(labels, [t.a for t in top], [t.b for t in top]), width="stretch", key="terms"
     )

@@ -18,6 +18,7 @@ from core.measures.components import match_components
 from core.measures.shared_images import both_predictions
 from core.tags.called import Names
 from core.tags.carry import match_parts
+from core.types import count_of
 from core.ui.frame import look, opened, state, tagged
 from core.ui.frame.blocks import metrics, overlay_scale, photos
 from core.ui.frame.cards import card_pictures
@@ -233,7 +234,7 @@ def flips(a: Audit, b: Audit, table: pd.DataFrame, label: str) -> str | None:
     if ids.empty:
         st.info(f"No image of this class is {FLIPS[which]}.")
         return None
-    st.caption(f"{len(ids)} of {len(rows)} images")
+    st.caption(f"{len(ids)} of {count_of(len(rows), 'image')}")
     return pairs_gallery(a, b, ids[:24].tolist(), key="flips")
 
 

@@ -10,6 +10,7 @@ from core.errors import SpurioscopeError
 from core.measures.cells import Context
 from core.tags.carry import QUALITY, carry_tags, match_tags
 from core.tags.log import TagStore
+from core.types import count_of
 from core.ui.frame import opened, state
 from core.ui.frame.blocks import empty, plain, read_only, say
 from core.ui.frame.words import help_on
@@ -54,7 +55,7 @@ def show(context: Context) -> None:
         f"{QUALITY:.2f} (half of the variance) it is refused."
     )
     if st.button(
-        f"Carry the tags over to {len(others)} models",
+        f"Carry the tags over to {count_of(len(others), 'model')}",
         type="primary",
         icon=":material/content_copy:",
         disabled=read_only(),

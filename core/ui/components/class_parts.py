@@ -11,6 +11,7 @@ from core.candidates.kinds import Found
 from core.candidates.part_kind import PART, is_approximate, parts_of
 from core.candidates.parts import FEWEST, MOST, rest_share
 from core.tags.log import TagStore
+from core.types import count_of
 from core.ui.frame import blocks, opened, state, working
 
 AGAIN = "run the same audit again, which keeps them where they fit"
@@ -55,8 +56,8 @@ def explained(audit: Audit, class_idx: int) -> str:
     parts = parts_of(found)
     values = np.column_stack([found.alpha, found.arrays["rest"]]).astype(np.float64)
     rest = rest_share(values[np.isfinite(values).all(axis=1) & np.asarray(arrays.fitting, bool)])
-    words = f"{number} {'part explains' if number == 1 else 'parts explain'} "
-    said = [f"{words}{100 * parts.explained:.0f} % of what places give to the class's margin"]
+    words = count_of(number, "part explains", "parts explain")
+    said = [f"{words} {100 * parts.explained:.0f} % of what places give to the class's margin"]
     if np.isfinite(rest):
         said.append(f"the rest holds {round(100 * rest)} % of the margin")
     return ". ".join(filter(None, ["; ".join(said), _roughly(found), parts.note])) + "."
@@ -116,7 +117,7 @@ def _choices(audit: Audit, class_idx: int, asked: int | None) -> dict[str, str]:
 def _offer(audit: Audit, number: int) -> None:
     """A button that finds so many parts of every class; 0: as many as the rule says."""
     request = AuditRequest.again(audit.manifest, parts=number)
-    words = f"{number} parts" if number else "parts by the rule"
+    words = count_of(number, "part") if number else "parts by the rule"
     working.offer(
         request, f"{audit.name}: {words}", f"Find {blocks.plain(words)} of every class", key="find"
     )

@@ -13,6 +13,7 @@ from core.audits.audited import AuditedClass
 from core.audits.strategies import Strategy, in_words, ranking, strategies
 from core.candidates.cluster_kind import CLUSTER, SPACES
 from core.explain.overlays import heat_png
+from core.types import count_of
 from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.gallery import Picture, gallery, inline
@@ -94,7 +95,7 @@ def _one(audit: Audit, one: Strategy) -> None:
         )
     st.markdown(
         f"**{blocks.plain(tagged.names(audit).heading(one.key))}**, by "
-        f"{blocks.plain(SPACES[one.space])}: {len(one.members):,} images, "
+        f"{blocks.plain(SPACES[one.space])}: {count_of(len(one.members), 'image')}, "
         f"{100 * one.share:.0f} % of those looked at · {blocks.plain(accuracy)}"
     )
     left, right = st.columns([1, 6], gap="small")

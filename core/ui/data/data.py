@@ -30,6 +30,7 @@ from core.quality.near_duplicates import near_duplicates, shared_values
 from core.storage.files import there
 from core.tags.decisions import tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL, ImageVerdict, ImageVerdicts, decided
+from core.types import count_of
 from core.ui.data import slices
 from core.ui.data.groups import CHOSEN, groups
 from core.ui.data.slices import hand_out, without_attributes
@@ -339,7 +340,8 @@ def _copies(audit: Audit, found: pd.DataFrame) -> None:
         st.markdown(
             f":material/call_split: **{blocks.plain(str(one.attribute))}**: "
             f"{one.in_two_splits:d} of {one.values:d} values stand in two splits "
-            f"({one.images:,d} images). A patient, site or camera should not; a colour may."
+            f"({count_of(one.images, 'image')}). A patient, site or camera should not; a colour "
+            "may."
         )
     if found.empty:
         blocks.empty("No copies", "No two images are alike beyond chance.")

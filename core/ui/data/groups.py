@@ -11,6 +11,7 @@ from core.audits.audit import Audit
 from core.errors import SpurioscopeError
 from core.storage.spreadsheet import csv_bytes
 from core.tags.saved_groups import SavedGroup, figures, manifest_of
+from core.types import count_of
 from core.ui.frame import blocks, cards, opened, state
 from core.ui.kit.gallery import gallery
 
@@ -32,7 +33,9 @@ def groups(audit: Audit) -> None:
             link="Open the map",
         )
         return
-    titles = {name: f"{name} ({len(g.image_ids or ()):,} images)" for name, g in saved.items()}
+    titles = {
+        name: f"{name} ({count_of(len(g.image_ids or ()), 'image')})" for name, g in saved.items()
+    }
     group = saved[state.choose(st.selectbox, "Group", CHOSEN, titles)]
     _figures(audit, group)
     _images(audit, group)

@@ -9,6 +9,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.errors import SpurioscopeError
 from core.tags.people import LONGEST_CALLED
+from core.types import count_of
 from core.ui.frame import blocks, cards, opened
 
 SAID = "group_said"
@@ -26,8 +27,8 @@ def save_group(audit: Audit, image_ids: Sequence[str], how: str, key: str) -> No
         st.toast(blocks.plain(said))
     if not image_ids or blocks.read_only():
         return
-    n, field = f"{len(image_ids):,}", f"group-name-{key}"
-    with st.popover(f"Save {n} images as a group", icon=":material/bookmark_add:"):
+    n, field = count_of(len(image_ids), "image"), f"group-name-{key}"
+    with st.popover(f"Save {n} as a group", icon=":material/bookmark_add:"):
         st.text_input(
             "Name of the group",
             key=field,
@@ -53,4 +54,5 @@ def _save(audit: Audit, image_ids: tuple[str, ...], how: str, field: str) -> Non
     except SpurioscopeError as error:
         st.session_state[SAID] = str(error)
         return
-    st.session_state[SAID] = f"{len(image_ids):,} images are the group {group.name!r}."
+    n = count_of(len(image_ids), "image is", "images are")
+    st.session_state[SAID] = f"{n} the group {group.name!r}."

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 from core.ui.kit.palette import CLASSES, DIVERGING, NEUTRAL, SEQUENTIAL
 
 OTHER = "other"
@@ -56,7 +56,7 @@ def categories(values: Sequence[object], title: str, order: Sequence[str] = ()) 
     ]
     if len(kept) < len(counts):
         rest = int((codes == len(kept)).sum())
-        entries.append((NEUTRAL, f"{len(counts) - len(kept)} others ({rest:,})"))
+        entries.append((NEUTRAL, f"{count_of(len(counts) - len(kept), 'other')} ({rest:,})"))
     palette = tuple(colour for colour, _ in entries)
     return Colours(title, codes, palette, tuple(entries))
 

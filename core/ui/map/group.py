@@ -15,6 +15,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.kinds import found_kinds
 from core.explain.embedding import SIDE, chance_reach, contrast
 from core.tags.called import Names
+from core.types import count_of
 from core.ui.frame import blocks, cards, likeness, look, opened, pictures, state, tagged
 from core.ui.frame.saving import save_group
 from core.ui.kit.gallery import Card, gallery
@@ -38,8 +39,8 @@ def group(audit: Audit, view: View, ids: Sequence[str]) -> None:
         for label, n in counts.head(8).items()
     ]
     if len(counts) > 8:
-        parts.append(f"{len(counts) - 8} more classes")
-    st.subheader(f"{len(ids):,} images selected")
+        parts.append(count_of(len(counts) - 8, "more class", "more classes"))
+    st.subheader(f"{count_of(len(ids), 'image')} selected")
     st.markdown(" · ".join(parts))
     save_group(audit, ids, "Selected on the map", "map")
     audited = blocks.class_names(audit)
@@ -72,8 +73,9 @@ def _apart(audit: Audit, label: str, inside: list[str], outside: list[str]) -> N
     name = blocks.plain(facts.name)
     if all(table.empty for table in tables.values()):
         st.info(
-            f"{len(inside)} images of {name} are selected and {len(outside)} are not: a comparison "
-            f"needs at least {SIDE} on either side."
+            f"Of {name}, {count_of(len(inside), 'image is', 'images are')} selected and "
+            f"{count_of(len(outside), 'is', 'are')} not: a comparison needs at least {SIDE} on "
+            "either side."
         )
         picked = gallery(blocks.photos(audit, inside[:PICTURES]), key="map-group", label="Selected")
         if picked:
@@ -151,10 +153,10 @@ def _caution(n_in: int, n_out: int, tests: int) -> str:
     """How the figures may be read."""
     reach = chance_reach(n_in, n_out, tests)
     return (
-        f"{n_in:,} images against the other {n_out:,} of the class that are drawn. AUROC 0.5 is no "
-        f"difference; for a group drawn by lot, the largest of {tests:d} would stay within "
-        f"0.5 ± {reach:.2f} in 95 of 100 cases. A group chosen by eye is not drawn by lot: read "
-        "this as a description of the group, not as a test."
+        f"{count_of(n_in, 'image')} against the other {n_out:,} of the class that are drawn. AUROC "
+        f"0.5 is no difference; for a group drawn by lot, the largest of {tests:d} would stay "
+        f"within 0.5 ± {reach:.2f} in 95 of 100 cases. A group chosen by eye is not drawn by lot: "
+        "read this as a description of the group, not as a test."
     )
 
 

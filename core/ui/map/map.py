@@ -15,7 +15,7 @@ from core.candidates.key import keys_in
 from core.errors import WorkspaceError
 from core.explain.embedding import FEWEST
 from core.jobs import jobs
-from core.types import FloatArray
+from core.types import FloatArray, count_of
 from core.ui.frame import blocks, likeness, look, opened, pictures, state, tagged, working
 from core.ui.frame.words import help_on
 from core.ui.kit.palette import CLASSES
@@ -206,7 +206,8 @@ def chart(audit: Audit, view: View) -> list[str]:
         shown,
         chosen=chosen,
         axes=_axes(view),
-        label=f"Map of {len(rows):,} images by {_projection(view)}, coloured by {shown.title}",
+        label=f"Map of {count_of(len(rows), 'image')} by {_projection(view)}, "
+        f"coloured by {shown.title}",
         revision=f"{token}/{view.projection}",
         key=CHART,
         photo=_photo(audit),
@@ -246,7 +247,7 @@ def _clear() -> None:
 def _below(audit: Audit, view: View, selected: int) -> None:
     """How many are drawn, what the projection is, and the button that clears the selection."""
     facts = view.found.facts
-    text = f"{facts.shown:,} of {facts.n:,} images shown"
+    text = f"{facts.shown:,} of {count_of(facts.n, 'image')} shown"
     if facts.shown < facts.n:
         text += " (a sample in which every class has its share)"
     if view.projection == "umap":
@@ -254,7 +255,9 @@ def _below(audit: Audit, view: View, selected: int) -> None:
     elif view.class_idx is not None and view.projection.startswith(spectral.OF_SPACE):
         text += " · the two eigenvectors that tell clusters apart"
         if lacking := spectral.lacking(audit, view.class_idx, view.projection):
-            text += f"; {lacking:,} images have no explanation of this kind and lie in the corner"
+            text += (
+                f"; in the corner: {count_of(lacking, 'image')} without an explanation of this kind"
+            )
     else:
         kept = _percent(sum(facts.shares))
         text += f" · PCA: these two components hold {kept} of the variance"

@@ -18,6 +18,7 @@ from core.measures.on_demand import ON_DEMAND
 from core.measures.part_evidence import lacking
 from core.measures.prior_figures import conflicting
 from core.measures.registry import MEASURES
+from core.types import count_of
 from core.ui.frame import blocks, state, tagged, working
 from core.ui.kit.gallery import gallery
 from core.ui.kit.palette import CLASSES, NEUTRAL
@@ -119,7 +120,9 @@ def _differ(audit: Audit) -> None:
     if found.empty:
         return
     names = blocks.class_names(audit)
-    st.markdown(f"**Where shape and texture differ** ({len(found):,} images, the surest first)")
+    st.markdown(
+        f"**Where shape and texture differ** ({count_of(len(found), 'image')}, the surest first)"
+    )
     shown = found.head(SHOWN)
     badges = {
         row.image_id: f"shape {names.get(str(row.shape_head), row.shape_head)} · "

@@ -15,6 +15,7 @@ from core.data.open import canonical
 from core.measures.measure_requests import MeasureRequest
 from core.measures.registry import MEASURES
 from core.measures.set_figures import CUE_SHIFT, DROP, ORIGINAL, SET_GAP, SETS
+from core.types import count_of
 from core.ui.frame import blocks, tagged, working
 from core.ui.measures.asked import dots
 
@@ -39,8 +40,9 @@ def show(audit: Audit) -> pd.DataFrame | None:
     if table is None:
         blocks.empty(
             "Not measured with these tags yet",
-            f"{sum(len(found.images) for found in sets.values()):,} images of {len(sets)} sets, by "
-            "their stored features: seconds, a minute for ImageNet's 1,000 classes.",
+            f"{count_of(sum(len(found.images) for found in sets.values()), 'image')} of "
+            f"{count_of(len(sets), 'set')}, by their stored features: seconds, a minute for "
+            "ImageNet's 1,000 classes.",
             icon=":material/travel_explore:",
         )
         working.offer(
@@ -105,8 +107,9 @@ def _removal(audit: Audit, sets: Mapping[str, EvaluationSet]) -> None:
     with st.popover("Remove a set", icon=":material/delete:"):
         name = st.selectbox("Which", list(sets), key="remove-which", format_func=blocks.plain)
         st.markdown(
-            f"Deletes what the model made of {len(sets[name].images):,} images. The photos, all "
-            "tags and the figures of this audit stay; add the set again to have it back."
+            f"Deletes what the model made of {count_of(len(sets[name].images), 'image')}. The "
+            "photos, all tags and the figures of this audit stay; add the set again to have it "
+            "back."
         )
         if st.button("Delete the set", type="primary", key="remove-set"):
             with blocks.sentences():

@@ -12,6 +12,7 @@ from core.explain.overlays import heat_png
 from core.measures.measure_requests import MeasureRequest
 from core.trials.outcomes import Outcomes
 from core.trials.subset_trial import most_often, where
+from core.types import count_of
 from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.kit.gallery import Picture, gallery, inline
 from core.ui.measures.asked import dots, known_or_offer
@@ -90,7 +91,7 @@ def _cell(audit: Audit, label: str, table: pd.DataFrame) -> Picture:
     shown = where(table)
     png = heat_png(shown, float(shown.max()) or 1.0, size=SIZE, parts="positive", contour=False)
     alt = f"Where what is enough lies in images of {name}"
-    return Picture(label, inline(png), None, None, f"{name} · {len(table)} images", alt)
+    return Picture(label, inline(png), None, None, f"{name} · {count_of(len(table), 'image')}", alt)
 
 
 def words(audit: Audit, label: str, table: pd.DataFrame) -> str:
@@ -104,5 +105,5 @@ def words(audit: Audit, label: str, table: pd.DataFrame) -> str:
     return (
         f"{name}: {100 * table['size'].mean():.1f} % of an image on average, filled with {fill}"
         f"{border}; most often row {row + 1}, column {column + 1} of 14, in {often.images} of "
-        f"{len(table)} images, {chance}"
+        f"{count_of(len(table), 'image')}, {chance}"
     )

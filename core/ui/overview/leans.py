@@ -15,7 +15,7 @@ from core.tags.called import Names
 from core.tags.log import TagStore
 from core.trials.leaned_on import LeanedOn
 from core.trials.leaning import is_possible, is_tried, missing
-from core.types import Tag
+from core.types import Tag, count_of
 from core.ui.frame import cards, look, opened, pictures, state, tagged, working
 from core.ui.frame.blocks import LIT, TAKE_APART, gap_text, plain, read_only, sentences
 from core.ui.frame.pictures import Look
@@ -65,8 +65,9 @@ def offer_trials(audit: Audit) -> None:
         if audit.exact_maps and audit.manifest.mitigation is None:
             _offer_maps(audit)
         return
+    of = f"of {count_of(len(audit.classes), 'class', 'classes')}"
     st.info(
-        f"{len(missing(audit)):,} of {len(audit.classes):,} classes were not tried yet: the "
+        f"{count_of(len(missing(audit)), f'{of} was', f'{of} were')} not tried yet: the "
         "audit's own run goes on with them, then a job that it starts; every page works meanwhile.",
         icon=":material/hourglass_empty:",
     )

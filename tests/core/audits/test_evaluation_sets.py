@@ -114,7 +114,7 @@ def test_imagenet_s_numbers_are_found_by_its_classes(
     assert sets["v2"].facts.known == "imagenetv2" or not sets["v2"].facts.known
     assert sets["v2"].correct.mean() == sets["ids"].correct.mean()
     assert (len(sets["v2"].images), sets["v2"].judged.sum()) == (66, 60)
-    assert "1 of 11 labels are no output" in sets["v2"].facts.notes[1]
+    assert "1 of 11 labels is no output" in sets["v2"].facts.notes[1]
     assert set(sets["words"].facts.outputs.values()) == {ids[0], ids[4]}
 
 
@@ -249,7 +249,7 @@ def test_what_cannot_be_a_set_is_refused(
     with pytest.raises(InputError, match=r"call a set by letters"):
         add_sets(audit, {"../x": str(extra)}, workspace)
     strangers = shutil.copytree(extra / "green", tmp_path / "s/green").parent
-    with pytest.raises(InputError, match=r"none of its 1 labels is an output.*'green'.*'blue'"):
+    with pytest.raises(InputError, match=r"none of its 1 label is an output.*'green'.*'blue'"):
         add_sets(audit, {"s": str(strangers)}, workspace)
     assert evaluation_sets(audit) == {}
     add_sets(audit, {"s": str(extra)}, workspace)

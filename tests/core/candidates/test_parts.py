@@ -205,7 +205,7 @@ def test_more_parts_than_positions(maps: FloatArray, weight: FloatArray) -> None
     few[:, :, 0, 1:] = 0
     parts, _ = find_parts(few, IDS[:1], weight, count=7)
     assert len(parts) == 1
-    assert parts.note.startswith("7 parts were asked for; the 1 positions")
+    assert parts.note.startswith("7 parts were asked for; the 1 position ")
     assert len(find_parts(few, IDS[:1], weight)[0]) == 1
 
 

@@ -89,7 +89,7 @@ def test_high_and_low_never_overlap(rng: np.random.Generator) -> None:
     [
         (np.zeros(9), 0.6, "share 0.6"),
         (np.zeros(9), 0.0, "share 0"),
-        (np.zeros(1), 0.2, "of 1 images"),
+        (np.zeros(1), 0.2, "of 1 image "),
     ],
 )
 def test_bad_sides_are_refused(alpha: np.ndarray, share: float, problem: str) -> None:

@@ -165,9 +165,9 @@ def test_what_was_understood_of_a_table_is_said(manifest):
     )
     assert "read so: img_filename as path, y as label." in notes
     assert "Splits of the manifest are read so: 0 as train, 1 as val." in notes
-    assert "1 empty rows" in notes
-    assert "Backslashes of 1 paths" in notes
-    assert "Of 3 files looked at, 1 are not there: x/no.jpg." in notes
+    assert "1 empty row is left out" in notes
+    assert "Backslashes of 1 path are" in notes
+    assert "Of 3 files looked at, 1 is not there: x/no.jpg." in notes
 
 
 def test_numbers_of_spreadsheets_are_numbers(manifest):
@@ -177,7 +177,7 @@ def test_numbers_of_spreadsheets_are_numbers(manifest):
 
 def test_two_labels_of_one_image_are_said(manifest):
     notes = manifest("path,label\nx/1.jpg,a\nx/1.jpg,b\nx/2.jpg,b\n").notes
-    assert any("1 images are listed with two labels, of which the first" in n for n in notes)
+    assert any("1 image is listed with two labels, of which the first" in n for n in notes)
 
 
 def test_text_as_excel_calls_unicode(tmp_path, listed):

@@ -116,4 +116,4 @@ def test_boxes_that_cannot_be_are_told(tmp_path: Path, box: tuple[float, ...], w
     names = ("x_min", "y_min", "x_max", "y_max")
     sides = {name: [side, np.nan] for name, side in zip(names, box, strict=True)}
     (note,) = region_notes(table(tmp_path, **sides))
-    assert f"Of 1 boxes looked at, {what}: are they pixels" in note
+    assert f"Of 1 box looked at, {what}: are they pixels" in note

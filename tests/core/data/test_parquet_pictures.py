@@ -89,7 +89,7 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
     assert found.order == ("owl", "cat")
     assert {
         "1 of 3 Parquet files of train are not there.",
-        "1 rows of test without a picture or a class are left out.",
+        "1 row of test without a picture or a class: left out.",
     } <= set(found.notes)
 
 

@@ -77,8 +77,8 @@ def test_what_nobody_could_tell_is_left_out(tmp_path: Path) -> None:
         ("4.jpg", "not ill"),
     ]
     assert {
-        "1 empty cells of 'ill' are read as 0.",
-        "1 images are left out: -1 is read as uncertain.",
+        "1 empty cell of 'ill' read as 0.",
+        "1 image is left out: -1 is read as uncertain.",
     } <= set(table.notes)
 
 

@@ -393,7 +393,7 @@ def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
         score(planted, "leaf", tmp_path / "empty")
     (tmp_path / "empty" / "a.png").write_bytes(b"x")
-    with pytest.raises(DataError, match="none of 1 files could be read"):
+    with pytest.raises(DataError, match="none of 1 file could be read"):
         score(planted, "leaf", tmp_path / "empty")
     options = command(MeasureRequest.add_arguments, [planted.name, "--what", "score"])
     with pytest.raises(InputError, match="needs --class NAME and --cue-images DIR"):

@@ -38,7 +38,7 @@ def test_candidates_that_do_nothing_are_counted(audit: Audit) -> None:
     assert f"{int((leaf['lean_low'] <= 0).sum())} of {len(leaf)} candidates" in said.text
     confirm(audit, [CandidateKey("leaf", NEURON, RED)])
     *_, pixels = passed(audit, [], labels)
-    assert pixels.text.startswith("Pasted as pixels, 0 of 1 candidates are not above")
+    assert pixels.text.startswith("Pasted as pixels, 0 of 1 candidate are not above")
 
 
 def test_classes_in_which_nothing_is_above_its_control_are_named(

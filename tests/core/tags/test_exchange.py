@@ -224,7 +224,7 @@ def test_a_confidence_that_is_none_is_said(tmp_path: Path) -> None:
     found = read(workers(tmp_path / "w.csv", [{"Answer.confidence": c} for c in (5, 9, None)]))
     assert [row.confidence for row in found.rows] == [5, None, None]
     (warning,) = found.warnings
-    assert warning.startswith("1 rows have a confidence that is not 1, 2, 3, 4 or 5")
+    assert warning.startswith("1 row has a confidence that is not 1, 2, 3, 4 or 5")
 
 
 def test_the_same_file_twice_changes_nothing(store: TagStore, tmp_path: Path) -> None:

@@ -83,5 +83,5 @@ def test_a_planted_colour_is_in_the_texture(
 
 
 def test_one_class_has_no_priors_to_tell_apart(planted: Audit) -> None:
-    with pytest.raises(InputError, match="1 classes with training and held-out images"):
+    with pytest.raises(InputError, match="1 class with training and held-out images"):
         priors_of(["leaf"]).compute(planted, lambda _: None)

@@ -296,6 +296,8 @@ class Reader:
             return self.safe(node.args[0], frames) or self.returned(node.args[0])
         if name in ("list", "tuple", "sorted", "str"):
             return self.safe(node.args[0], frames)
+        if name == "count_of":  # a number with a format, and words
+            return all(self.safe(words, frames) for words in node.args[1:])
         if isinstance(node.func, ast.Attribute) and name in ("join", "get", "capitalize", "rename"):
             texts = node.args if name == "join" else node.args[1:]
             of = node.func.value
