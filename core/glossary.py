@@ -415,7 +415,7 @@ _ALL = (
     Term(
         "universal patch",
         "One small patch that gradients find, put anywhere into images of other classes so that as "
-        "many as possible become a class: the most that a shortcut of this size can do, whether or "
+        "many as possible become a class: what a shortcut of this size can do at least, whether or "
         "not any image shows it.",
         "share of images turned",
         "higher: the class is easier to fake",

@@ -35,8 +35,8 @@ TURNED = Measure(
     "Share of other classes' held-out images that become the class with the one patch, or the one "
     "faint perturbation, that gradients on training images found for it; beside it a random one, "
     "and what the candidates of the class do when they are put in.",
-    direction="an upper bound: the strongest shortcut of this size, whether or not any image shows "
-    "it; far above its control the network has one",
+    direction="far above its control the network has a shortcut of this size, whether or not any "
+    "image shows it; near it gradients found none; a real cue may be larger and do more",
     better=-1,
     source="Brown et al. 2017; Moosavi-Dezfooli et al. 2017",
     views=(),

@@ -2,8 +2,9 @@
 
 Brown et al., Adversarial Patch (2017); Moosavi-Dezfooli et al., Universal Adversarial Perturbations
 (CVPR 2017), here targeted at a class and found by gradient steps on training images of the others.
-What real cues do stays below: this is the strongest shortcut that the network has for anything of
-that size. Control: random pixels as large, random signs as strong.
+A shortcut of that size can do this much at least, whether or not any image shows it: few steps may
+miss a stronger one, and a real cue may be larger. Control: random pixels as large, random signs as
+strong.
 """
 
 from __future__ import annotations
