@@ -97,7 +97,6 @@ def laplacian_vectors(
 
     Those of largest value of the normalised affinity: by magnitude, ones near -1 would come along.
     """
-    from scipy.linalg import eigh
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import eigsh
 
@@ -106,12 +105,28 @@ def laplacian_vectors(
     roots = 1 / np.sqrt(np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1e-300))
     scaled = diags_array(roots) @ graph @ diags_array(roots)
     if n <= DENSE:
-        values, vectors = eigh(scaled.toarray(), subset_by_index=[n - q, n - 1])
+        values, vectors = _largest(scaled.toarray(), q)
     else:
         start = np.random.default_rng(seed).random(n)
         values, vectors = eigsh(scaled, k=q, which="LA", v0=start)
     order = np.argsort(-values, kind="stable")
     return np.clip(1 - values[order], 0, 2), vectors[:, order]
+
+
+def _largest(matrix: FloatArray, q: int) -> tuple[FloatArray, FloatArray]:
+    """The q largest eigenvalues of a symmetric (n, n), ascending, and their vectors (n, q).
+
+    Where nearly all are equal, as of a graph of neighbours of everything, LAPACK may give up on a
+    part of them; then all are computed.
+    """
+    from scipy.linalg import LinAlgError, eigh
+
+    n = len(matrix)
+    try:
+        values, vectors = eigh(matrix, subset_by_index=[n - q, n - 1])
+    except LinAlgError:
+        values, vectors = eigh(matrix, driver="evd")
+    return values[-q:], vectors[:, -q:]
 
 
 def eigengap(eigenvalues: FloatArray, most: int = MOST) -> int:

@@ -60,6 +60,13 @@ def test_fewer_rows_than_neighbours_are_all_neighbours(n: int, rng: np.random.Ge
     assert laplacian_vectors(neighbour_graph(rng.normal(size=(n, 3))))[1].shape[1] <= n - 1
 
 
+def test_a_graph_of_neighbours_of_everything_is_one_piece(rng: np.random.Generator) -> None:
+    n = 240  # of which LAPACK gives up on a part of the eigenvalues
+    values, vectors = laplacian_vectors(neighbour_graph(rng.normal(size=(n, 6)), 999))
+    np.testing.assert_allclose(values, [0, *[1 + 1 / (n - 1)] * (len(values) - 1)], atol=1e-9)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), atol=1e-9)
+
+
 def test_equal_rows_are_one_group_and_few_repeated_ones_do_no_harm(
     rng: np.random.Generator,
 ) -> None:
