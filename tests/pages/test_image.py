@@ -346,6 +346,7 @@ def test_missing_mask_file_is_a_sentence(audit: Audit, opened: Open, image_id: s
         app = opened("image", audit=audit.id, image=image_id)
         assert not app.exception
         assert path.name in app.error[0].value.replace("\\", "")
+        assert "More like this" in {toggle.label for toggle in app.toggle}
     finally:
         hidden.rename(path)
 

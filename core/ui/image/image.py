@@ -44,6 +44,7 @@ from core.ui.frame.blocks import (
     plain,
     read_only,
     say,
+    sentences,
 )
 from core.ui.frame.words import help_on
 from core.ui.image import concepts, enough, methods
@@ -358,7 +359,8 @@ def _draw(audit: Audit, image_id: str, found: Explained, what: str, method: str)
         st.caption("It raises the logit nowhere in this image: lit is where it lowers it most.")
     st.caption(_exactness(audit))
     if known:
-        shares(audit, image_id, heat)
+        with sentences():
+            shares(audit, image_id, heat)
 
 
 def _approximated(
