@@ -153,7 +153,7 @@ def test_a_class_missing_in_train(
         draw(folder / f"test/green/{i}.png", (40, 220, 40), rng)
     audit = run_audit(tiny_request(folder), workspace)
     assert [facts.label for facts in audit.classes] == ["blue", "red"]
-    assert any("were not audited: green" in note for note in audit.summary.notes)
+    assert any("was not audited: green" in note for note in audit.summary.notes)
     green = audit.images.query("label == 'green'")
     assert green["loss"].isna().all()
     assert not green["correct"].any()

@@ -192,7 +192,7 @@ def test_verify(cli, there: Path, tmp_path: Path) -> None:
     assert "  head/weight.npy is damaged: it has 0 bytes instead of" in ran.out
     refused(
         cli("report", "tiny", "--quick", "--out", tmp_path / "r.html", at=tmp_path / "w"),
-        "predictions.parquet is missing, and 1 more files are damaged; run the same audit",
+        "predictions.parquet is missing, and 1 more file is damaged; run the same audit",
     )
     assert not (tmp_path / "r.html").exists()
 

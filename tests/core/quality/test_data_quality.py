@@ -298,7 +298,7 @@ def test_the_command_says_all_of_it(
     assert "combinations: no class has enough errors" in capsys.readouterr().out
     assert main(["data", "tiny", "--what", "copies", *at]) == 0
     said = capsys.readouterr().out
-    assert "1 of them in two splits" in said
+    assert "1 group of images that are one, 1 in two splits" in said
     assert "labels" not in said
 
 

@@ -286,7 +286,7 @@ def test_audits_of_other_images_say_so(proof: evidence.Evidence) -> None:
     found = beside([proof, replace(proof, audit=other)])
     assert found is not None
     assert not found.lines
-    assert "none of them held out in all" in found.notes[0]
+    assert "share 0 images, none held out in all" in found.notes[0]
 
 
 def test_unknown_class_is_named(proof: evidence.Evidence) -> None:
