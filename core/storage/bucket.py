@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -50,8 +52,14 @@ DENIED = {
 }
 """Errors of drivers about credentials."""
 
+GONE = {"ResourceNotFoundError"}
+"""Errors of drivers, beside FileNotFoundError, about what is not there."""
+
 CODES = ("code", "status", "status_code")
 """What drivers call the number of an answer of HTTP."""
+
+LOGGERS = ("fsspec", "s3fs", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure")
+"""Where drivers say what they were answered: a request, with what signs it, may be in it."""
 
 
 class Version(NamedTuple):
@@ -117,7 +125,9 @@ class Bucket:
         import fsspec
 
         with self.said():
-            return fsspec.filesystem(self.scheme, use_listings_cache=False)
+            found = fsspec.filesystem(self.scheme, use_listings_cache=False)
+            _hush()
+        return found
 
     def full(self, name: str) -> str:
         """An object as its driver calls it."""
@@ -144,11 +154,12 @@ class Bucket:
 
     def _found(self, under: str) -> list[Mapping[str, Any]]:
         with self.said():
-            try:
-                return list(self.driver.find(self.full(under), detail=True).values())
-            except FileNotFoundError:
+            found: object = None
+            with contextlib.suppress(FileNotFoundError):
+                found = self.driver.find(self.full(under), detail=True)
+            if not found:  # some drivers take a bucket that is gone for an empty one
                 self.require()
-                return []
+            return list(found.values()) if isinstance(found, dict) else []  # of a file a list
 
     def _ls(self, under: str) -> list[Mapping[str, Any]]:
         with self.said():
@@ -195,6 +206,7 @@ class Bucket:
                 self.driver.get_file(self.full(name), str(target))
             except FileNotFoundError:
                 target.unlink(missing_ok=True)
+                self.require()
                 return False
         return True
 
@@ -205,15 +217,15 @@ class Bucket:
                 found = self.driver.cat_file(self.full(name), start=start, end=stop)
             except FileNotFoundError:
                 return None
-            except OSError as error:
-                if "range" not in str(error).lower():
+            except Exception as error:
+                if not _is_beyond(error):
                     raise
                 return b""  # where nothing is, no range of it can be had
         return bytes(found)
 
     def store(self, source: Path, name: str) -> Version:
         """Copy a file to an object, in one step; returns what it is now."""
-        with self.said():
+        with self._writing():
             self.driver.put_file(str(source), self.full(name))
         found = self.version(name)
         if found is None:
@@ -227,7 +239,7 @@ class Bucket:
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in one step."""
-        with self.said():
+        with self._writing():
             self.driver.pipe_file(self.full(name), content)
 
     def create(self, name: str, content: bytes) -> bool:
@@ -236,7 +248,7 @@ class Bucket:
         The server decides between two that try at once (``If-None-Match: *``).
         """
         how = ONLY_NEW.get(self.scheme, {"mode": "create"})
-        with self.said():
+        with self._writing():
             try:
                 self.driver.pipe_file(self.full(name), content, **how)
             except FileExistsError:
@@ -254,6 +266,17 @@ class Bucket:
                 self.driver.rm([self.full(name) for name in names])
 
     @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say that the bucket is gone where an object cannot be made because something is."""
+        with self.said():
+            try:
+                yield
+            except Exception as error:
+                if isinstance(error, FileNotFoundError) or type(error).__name__ in GONE:
+                    self.require()
+                raise
+
+    @contextlib.contextmanager
     def said(self) -> Iterator[None]:
         """Turn what drivers raise into a sentence that repeats nothing of what they say."""
         try:
@@ -269,11 +292,7 @@ class Bucket:
 
     def _sentence(self, error: Exception) -> str:
         kind, stays = type(error).__name__, "what is finished stays, and the same command goes on"
-        if (
-            kind in DENIED
-            or str(error).startswith("Forbidden")
-            or {getattr(error, name, 0) for name in CODES} & {401, 403}
-        ):
+        if kind in DENIED or str(error).startswith("Forbidden") or _codes(error) & {401, 403}:
             return (
                 f"{self} refuses access: the credentials in the environment are missing, wrong or "
                 f"expired ({kind}); {stays} once they are renewed"
@@ -315,6 +334,25 @@ def _seconds(facts: Mapping[str, Any]) -> float:
     if isinstance(said, str):
         said = datetime.fromisoformat(said)
     return said.timestamp() if isinstance(said, datetime) else float(said)
+
+
+@cache
+def _hush() -> None:
+    """Let no driver write to the terminal or to a log, once all of them have set theirs up."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _codes(error: BaseException | None) -> set[object]:
+    """Numbers of the answers of HTTP behind an error."""
+    if error is None:
+        return set()
+    return {getattr(error, name, 0) for name in CODES} | _codes(error.__cause__)
+
+
+def _is_beyond(error: Exception) -> bool:
+    """Whether a driver says that a range lies behind the end of an object."""
+    return 416 in _codes(error) or (isinstance(error, OSError) and "range" in str(error).lower())
 
 
 def _is_taken(error: OSError) -> bool:

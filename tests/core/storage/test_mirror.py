@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib.util
-import os
 import shutil
 import threading
 import time
@@ -14,10 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import core.features.shards
-import core.storage.disk
-import core.storage.files
-from core.__main__ import main
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError, WorkspaceError
@@ -39,20 +34,12 @@ from core.storage.files import (
 )
 from core.storage.mirror import SLACK, is_far
 from core.storage.workspace import Workspace
-from tests.conftest import draw_folder, tiny_request
+from tests.conftest import tiny_request
+from tests.core.storage.servers import SECRETS, at, content
 
-SECRET = "planted-secret-3f9c"
-KEY = "AKIAPLANTED77"
+SECRET, KEY = SECRETS
 
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No mirror of another test, shards of four images, and no waiting for the disk."""
-    monkeypatch.setattr(mirror, "_mirrors", {})
-    monkeypatch.setenv(mirror.INHERITED, "")
-    for module in (core.storage.disk, core.storage.files, core.features.shards):
-        monkeypatch.setattr(module, "sync", lambda path: None)
-    monkeypatch.setattr(core.features.shards, "SHARD_SIZE", 4)
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.fixture
@@ -66,47 +53,6 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     memory.rm("/bucket", recursive=True)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of an S3 server on loopback."""
-    pytest.importorskip("s3fs", reason="no s3fs")
-    moto = pytest.importorskip("moto.server", reason="no moto")
-    found = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    found.start()
-    yield "http://{}:{}".format(*found.get_host_and_port())
-    found.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty bucket of it, with planted credentials in the environment."""
-    import s3fs
-
-    for name, value in {
-        **{"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
-        **{"AWS_ENDPOINT_URL": server, "AWS_DEFAULT_REGION": "us-east-1"},
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    there = s3fs.S3FileSystem(use_listings_cache=False)
-    name = f"bucket-{os.urandom(4).hex()}"
-    there.mkdir(name)
-    return f"s3://{name}/team"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_folder(tmp_path_factory.mktemp("far") / "data", np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def plain(data: Path) -> Audit:
-    """The audit on a disk, in shards of four images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core.features.shards, "SHARD_SIZE", 4)
-        return run_audit(tiny_request(data), Workspace(data.parent / "plain"))
-
-
 @pytest.fixture
 def filled(address: str, plain: Audit) -> str:
     """The bucket with a copy of it, made by another program."""
@@ -115,41 +61,6 @@ def filled(address: str, plain: Audit) -> str:
     memory = fsspec.filesystem("memory", use_listings_cache=False)
     memory.put(f"{plain.folder}/", f"/bucket/team/audits/{plain.id}/", recursive=True)
     return address
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of an audit but what says when it was made, fetched where it is far."""
-    names = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    kept = {
-        name: path
-        for name, path in names.items()
-        if not path.name.startswith(".") and name not in ("lock", "manifest.json", "digests.json")
-    }
-    mirror.bring(kept.values())
-    return {name: path.read_bytes() for name, path in kept.items()}
-
-
-def at(address: str, local: Path) -> Workspace:
-    return Workspace.default(address, local=local)
-
-
-def test_s3_holds_the_same_bytes_and_no_secret(
-    s3: str, data: Path, plain: Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    where = ["--workspace", s3, "--local"]
-    assert main([*tiny_request(data).arguments(), *where, str(tmp_path / "one")]) == 0
-    assert main(["list", "--json", *where, str(tmp_path / "two")]) == 0
-    assert main(["show", "tiny", *where, str(tmp_path / "two")]) == 0
-    said = capsys.readouterr()
-    assert "tiny" in said.out
-    opened = Audit.open(at(s3, tmp_path / "two"), "tiny")
-    far = [p for p in opened.folder.rglob("*.npy") if is_far(p)]
-    assert far  # opening an audit reads only a part of it
-    assert content(plain.folder).items() <= content(opened.folder).items()
-    assert not [p for p in far if is_far(p)]
-    everything = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
-    everything += [said.out.encode(), said.err.encode()]
-    assert not [text for text in everything if SECRET.encode() in text or KEY.encode() in text]
 
 
 class Killed(BaseException):
