@@ -147,7 +147,7 @@ def main() -> int:
     if chosen.quick:
         from benchmarks import quick
 
-        return quick.main(record=chosen.record)
+        return quick.in_one_thread(record=chosen.record)
     if chosen.targets:
         return targets()
     said = {name: value for name, value in vars(chosen).items() if value is not None}
