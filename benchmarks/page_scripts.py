@@ -11,10 +11,16 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[1]
 AGAIN = 5
 """Times that a page is run after it was opened."""
+FIRST = "overview"
+"""The page at the bare address."""
 
 
 def resident() -> float:
@@ -24,26 +30,41 @@ def resident() -> float:
 
 def measured(audit_id: str, page: str) -> tuple[float, float]:
     """Processor seconds of a page as it is opened and, in the middle, as it is run again."""
-    from streamlit.testing.v1 import AppTest
-
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    app = opened(audit_id, page)
     times = []
-    for turn in range(AGAIN + 1):
-        began = time.process_time()
-        if turn == 0 and page != "overview":
-            app.switch_page(f"pages/{page}.py")
+    for _ in range(AGAIN + 1):
         app.query_params["audit"] = audit_id  # a change of page forgets the address
+        began = time.process_time()
         app.run()
         times.append(time.process_time() - began)
-        assert app.query_params.get("audit", audit_id) in (audit_id, [audit_id])
         assert not app.exception, [each.value for each in app.exception]
+        assert app.query_params.get("audit") == audit_id, f"{page} shows another audit"
     return times[0], sorted(times[1:])[AGAIN // 2]
 
 
+def opened(audit_id: str, page: str) -> AppTest:
+    """A session about to open a page; it comes from the first one, whose run names all pages."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    app.query_params["audit"] = audit_id
+    if page != FIRST:
+        app.run()
+        app.switch_page(f"pages/{page}.py")
+    return app
+
+
 def every_page() -> list[str]:
-    """Every page that shows an audit, in the order of the files."""
+    """Every page that shows an audit: the first one, then in the order of the files."""
     names = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
-    return [name for name in names if name not in ("glossary", "new_audit")]
+    return [FIRST, *(name for name in names if name not in (FIRST, "glossary", "new_audit"))]
+
+
+def imported() -> None:
+    """What every page imports, without an audit."""
+    from streamlit.testing.v1 import AppTest
+
+    AppTest.from_file(str(ROOT / "pages" / "glossary.py"), default_timeout=600).run()
 
 
 def main(workspace: str, name: str, *pages: str) -> int:
@@ -53,7 +74,7 @@ def main(workspace: str, name: str, *pages: str) -> int:
 
     audit_id = Workspace(Path(workspace)).find(name).id
     before = resident()
-    measured(audit_id, "glossary")  # what every page imports, and the frame
+    imported()
     started = resident()
     found = {page: measured(audit_id, page) for page in pages or every_page()}
     memory = {"memory": resident(), "before": before, "started": started}

@@ -23,6 +23,7 @@ from core.features.places import Places
 from core.features.shards import FeatureStore, stored_values
 from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
+from core.storage import digests
 from core.storage.files import here, read_array, read_bytes, read_frame, read_value
 from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.table_columns import as_names
@@ -112,7 +113,13 @@ class Audit:
     @cached_property
     def images(self) -> pd.DataFrame:
         """Every readable image with its prediction, indexed by ``image_id``."""
+        self.images_digest  # noqa: B018  of what is read, should it be replaced meanwhile
         return read_images(self.files)
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Changes with the table of images; empty where an earlier version kept none."""
+        return digests.whole_of(self.files.images)
 
     @cached_property
     def _places(self) -> Places:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,10 +13,13 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
-from core.storage.files import read_frame, there, write_frame
+from core.storage.files import read_frame, read_json, there, write_frame, write_json
 from core.storage.layout import AuditFiles
 from core.storage.workspace import fingerprint
 from core.types import Reporter, silent
+
+MOST_KEYS = 32
+"""Keys of an audit that stay; of more, those that were made first go."""
 
 Compute = Callable[[Audit, Reporter], pd.DataFrame]
 
@@ -73,6 +76,26 @@ class Kept:
 def images_key(audit: Audit) -> str:
     """Changes with the images, their labels, splits and attributes."""
     columns = ["digest", "label", "split", *audit.summary.attributes]
-    told = audit.images.reindex(columns=columns).astype(str)
-    rows = pd.util.hash_pandas_object(told, index=True)
-    return fingerprint({"rows": rows.to_numpy().tobytes().hex()})
+    return key_with_rows(audit, {}, "rows", columns)
+
+
+def key_with_rows(
+    audit: Audit, depends: Mapping[str, object], name: str, columns: Sequence[str]
+) -> str:
+    """:func:`fingerprint` of some parts and, as the part ``name``, of columns of every image.
+
+    It is kept beside the audit: hashing a million images takes seconds. A table of images whose
+    digest is another one, or whose columns people added to, is hashed itself.
+    """
+    of = {**depends, "images": audit.images_digest, "columns": list(columns), "part": name}
+    place, known = audit.files.image_keys, fingerprint(of)
+    may_be_kept = bool(audit.images_digest) and audit.of_data is audit
+    kept = read_json(place, {}) if may_be_kept and there(place) else {}
+    if known not in kept:
+        told = audit.images.reindex(columns=[*columns]).astype(str)
+        rows = pd.util.hash_pandas_object(told, index=True).to_numpy().tobytes().hex()
+        kept = {**kept, known: fingerprint({**depends, name: rows})}
+        if may_be_kept:
+            with suppress(WorkspaceError):  # a workspace that only shows
+                write_json(place, dict(list(kept.items())[-MOST_KEYS:]))
+    return str(kept[known])

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.kept import key_with_rows
 from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
 from core.measures.one_audit import (
@@ -169,11 +170,7 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         "audit": audit.manifest.fingerprint,
         "predictions": audit.head_key,
     }
-    if part == "groups":
-        columns = audit.images[list(audit.summary.attributes)].astype(str)
-        rows = pd.util.hash_pandas_object(columns, index=True)
-        depends["attributes"] = rows.to_numpy().tobytes().hex()
-    else:
+    if part != "groups":
         depends |= {"spurious": decisions.spurious.plain, "core": decisions.core.plain}
         tagged = (decisions.spurious.keys_of, decisions.core.keys_of)
         kinds = {key.kind for of in tagged for keys in of.values() for key in keys}
@@ -190,7 +187,14 @@ def _path(audit: Audit, decisions: Decisions, part: str, sigmas: Sequence[float]
         depends["formula"] = MEASURES[part].version
     elif changed := {m.name: m.version for m in measured_in(part) if m.version > 1}:
         depends["formula"] = changed
-    return audit.files.measure(part, fingerprint(depends))
+    return audit.files.measure(part, _key(audit, part, depends))
+
+
+def _key(audit: Audit, part: str, depends: dict[str, object]) -> str:
+    """What a part depends on as the end of a name; groups, on the attributes of every image."""
+    if part != "groups":
+        return fingerprint(depends)
+    return key_with_rows(audit, depends, "attributes", audit.summary.attributes)
 
 
 def _read(

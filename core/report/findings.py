@@ -408,8 +408,11 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
     """Classes without a decided spurious cue, those with something to look at first."""
     wanted = labels(evidence.audit, classes)
     judged = {key for keys in evidence.decisions.core.keys_of.values() for key in keys}
+    table = evidence.audit.controlled
+    table = table[side_of_control(table) != 0]
+    of_class = dict(iter(table.groupby("class_idx")))
     found = [
-        _question(evidence.audit, facts, judged, evidence.decisions.names)
+        _question(of_class.get(facts.class_idx, table[:0]), facts, judged, evidence.decisions.names)
         for facts in evidence.audit.classes
         if facts.label in wanted and facts.label not in evidence.decisions.spurious
     ]
@@ -417,10 +420,9 @@ def questions(evidence: Evidence, classes: Sequence[str] = ()) -> list[Question]
 
 
 def _question(
-    audit: Audit, facts: AuditedClass, judged: set[CandidateKey], names: Names
+    table: pd.DataFrame, facts: AuditedClass, judged: set[CandidateKey], names: Names
 ) -> Question:
-    table = audit.controlled[audit.controlled["class_idx"] == facts.class_idx]
-    table = table[side_of_control(table) != 0]
+    """``table``: the class's candidates whose gap is above or below their control."""
     table = table[[key not in judged for key in keys_in(table, facts.label)]]
     if table.empty:
         nan = float("nan")

@@ -103,6 +103,15 @@ def _is_whole(digest: Digest) -> bool:
     return texts and isinstance(digest.size, int)
 
 
+def whole_of(path: Path) -> str:
+    """The digest of all of a file; empty where it is not known, or is about to change."""
+    try:
+        rows = known(path.parent).get(path.name, ())
+    except ValueError:
+        return ""
+    return rows[0].whole if len(rows) == 1 else ""
+
+
 def is_known(path: Path) -> bool:
     """Whether a digest says that there is such a file."""
     try:

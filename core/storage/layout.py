@@ -235,6 +235,8 @@ class AuditFiles(Files):
     """Held while outcomes are made."""
     explained = Inside(EXPLAINED, Path)
     quality = Inside(QUALITY, Path)
+    image_keys = Inside(f"{QUALITY}/keys.json", Path)
+    """Keys of tables that depend on every image, by what else these depend on."""
     sets = Inside(SETS, Path)
     uploads = Inside(UPLOADS, Path)
     pictures = Inside(PICTURES, Path)
