@@ -19,7 +19,7 @@ from core.audits.audit_summary import Summary
 from core.data.decode import file_digest
 from core.data.far_images import UNKNOWN_FILE, states
 from core.errors import WorkspaceError
-from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, mapped, with_slices
+from core.features.shards import KEPT, ROW_COLUMNS, FeatureStore, Shard, mapped, with_slices
 from core.storage import digests
 from core.storage.files import (
     MEND,
@@ -244,6 +244,24 @@ def remake_plans(folder: Path, table: ImageTable, damaged: Sequence[str]) -> Non
         path = files.plan(stem)
         if not path.exists() or stem in lost:
             write_frame(path, _plan_of(path, shards.get(stem, []), table))
+
+
+def remove_strangers(store: FeatureStore) -> int:
+    """Delete shards of other images than their plans say; returns how many there were.
+
+    A worker that outlived its audit may have stored them, whole as they are, in the next one of
+    the same name. Those that stand in the table of all shards were compared before.
+    """
+    shards = [store.shards[number] for number in store.beyond(finished=True)]
+    strangers = [shard for shard in shards if not _is_planned(shard)]
+    for shard in strangers:
+        remove(shard.files.folder)
+    return len(strangers)
+
+
+def _is_planned(shard: Shard) -> bool:
+    rows = read_frame(shard.files.rows, ["image_id"])
+    return bool(rows["image_id"].tolist() == shard.plan["image_id"].tolist())
 
 
 def _plan_of(path: Path, shards: list[ShardFiles], table: ImageTable) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from core.audits.audit import Audit
 from core.audits.audit_requests import AuditRequest
 from core.audits.class_work import share_classes
 from core.audits.head_outputs import matched, narrowed
-from core.audits.integrity import is_analysis, mend, remake_plans
+from core.audits.integrity import is_analysis, mend, remake_plans, remove_strangers
 from core.audits.shard_work import ShardWork, compute_shards
 from core.audits.subject import Subject, fitting_rows
 from core.config import FORMAT, MAP_BUDGET
@@ -308,6 +308,7 @@ def compute(
     plan = plan_of(table, store)
     if len(plan):
         store.extend(_with_sample(plan, table, store, size))
+    remove_strangers(store)
     how: dict[str, Any] = {
         "batch_size": manifest.compute.batch_size,
         "workers": workers or min(16, cores() + 1),

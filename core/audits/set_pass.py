@@ -12,7 +12,7 @@ import numpy as np
 from core.audits.audit import Audit
 from core.audits.audit_requests import check_set_names
 from core.audits.evaluation_set import EvaluationSet, SetFacts, evaluation_sets
-from core.audits.integrity import mend, remake_plans
+from core.audits.integrity import mend, remake_plans, remove_strangers
 from core.audits.run import joined, plan_of, with_free_names
 from core.audits.set_labels import Meant, better_read, meant, outputs_of, refuse_strangers
 from core.audits.shard_work import ShardWork, compute_shards
@@ -157,6 +157,7 @@ def _computed(
     if len(plan := plan_of(table, store)):
         remove(files.facts)
         store.extend(plan)
+    remove_strangers(store)
     if store.missing:
         require(compute, audit.name)
         work = ShardWork(audit.folder, store, table.root, model, compute, False, workers)

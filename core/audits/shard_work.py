@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import SET_NAME
+from core.audits.integrity import remove_strangers
 from core.errors import WorkspaceError
 from core.features.extract import cores, extract
 from core.features.shards import FeatureStore, Shard
@@ -19,7 +20,7 @@ from core.storage.digests import digest_of
 from core.storage.files import here, remove_unfinished
 from core.storage.layout import SETS, AuditFiles
 from core.storage.workspace import fingerprint, read_manifest
-from core.types import Reporter
+from core.types import Reporter, count_of
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -93,10 +94,22 @@ class ShardWork:
 
 
 def compute_shards(work: ShardWork, engine: Engine, report: Reporter) -> None:
-    """Have an engine compute what is missing, and take away what workers that died left."""
+    """Have an engine compute what is missing, and take away what workers that died left.
+
+    Raises
+    ------
+    WorkspaceError
+        If a worker that outlived an audit of the same name stored some of its shards meanwhile.
+    """
     engine.run(work, report)
     remove_unfinished(work.store.files.shards)
     work.store.forget_rows()
+    if strangers := remove_strangers(work.store):
+        raise WorkspaceError(
+            f"{count_of(strangers, 'shard')} of {work.folder.name} held other images than planned: "
+            "a worker of an audit that was deleted stored them; they were deleted, too, so end "
+            "that worker and run the same command again"
+        )
 
 
 def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:

@@ -255,9 +255,9 @@ class FeatureStore:
     @property
     def missing(self) -> list[Shard]:
         """The shards still to be computed."""
-        return [self.shards[number] for number in self._beyond(finished=False)]
+        return [self.shards[number] for number in self.beyond(finished=False)]
 
-    def _beyond(self, *, finished: bool) -> list[int]:
+    def beyond(self, *, finished: bool) -> list[int]:
         """Shards that the consolidated table does not hold, and whether they are finished."""
         others = [number for number in range(len(self.shards)) if number not in self._known]
         return [number for number in others if self.shards[number].finished == finished]
@@ -291,7 +291,7 @@ class FeatureStore:
         """The rows of every finished shard, in order; only those not consolidated are visited."""
         import pandas as pd
 
-        known, further = self._consolidated(), self._beyond(finished=True)
+        known, further = self._consolidated(), self.beyond(finished=True)
         if not further:
             return known
         paths = [self.shards[number].files.rows for number in further]
@@ -329,7 +329,7 @@ class FeatureStore:
 
         Whoever opens an audit of many shards visits none of their folders then.
         """
-        if len(self.shards) >= CONSOLIDATED and not self.missing and self._beyond(finished=True):
+        if len(self.shards) >= CONSOLIDATED and not self.missing and self.beyond(finished=True):
             write_frame(self.files.shard_rows, self._every_row(), "snappy")
             self.__dict__.pop("_known")
 
@@ -360,7 +360,7 @@ class FeatureStore:
     @cached_property
     def _places(self) -> tuple[Places, NDArray[np.int32]]:
         """Where each planned image that is computed stands, newest last; shard and row of each."""
-        finished = sorted([*self._known, *self._beyond(finished=True)])
+        finished = sorted([*self._known, *self.beyond(finished=True)])
         of = [self.shards[number] for number in finished]
         names = [shard.whole.names[shard.start : shard.stop] for shard in of]
         lengths = [len(shard) for shard in of]

@@ -47,7 +47,8 @@ class Local:
         if held(AuditFiles(work.folder).engine, LAPSE):
             raise WorkspaceError(
                 f"workers of another run still compute audit {work.folder.name}: end them, or "
-                "compute with them by --engine processes"
+                "compute with them by --engine processes; what a machine held that is gone is "
+                f"free {LAPSE:.0f} s after its last sign of life"
             )
         left, total = missing(work), sum(work.sizes.values())
         done = total - sum(work.sizes[name] for name in left)

@@ -25,7 +25,10 @@ from core.jobs.worker import serve
 PREPARE = "core.commands.plugins:load"
 """What a worker calls first: it makes known what other packages add."""
 
-HINT = "pip install 'ray>=2.40,<3' (extra ray)"
+OLDEST = 40
+"""Minor version of Ray 2 from which on it is known to do."""
+
+HINT = f"pip install 'ray>=2.{OLDEST},<3' (extra ray)"
 
 ENDS = 30.0
 """Seconds in which a worker ends that has nothing to do any more."""
@@ -91,8 +94,7 @@ class RayWorkers(Crowd):
                 )
         except (RuntimeError, ConnectionError, ValueError, OSError) as error:
             where = f"join the cluster of Ray at {self.address}" if self.address else "start Ray"
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise JobError(f"cannot {where}: {first}") from error
+            raise JobError(f"cannot {where}: {_in_a_line(error)}") from error
         if self.address is None and (heard := heard_elsewhere()):
             self._ray.shutdown()
             raise JobError(
@@ -123,6 +125,15 @@ class RayWorkers(Crowd):
                 self._ray.kill(member)
             self._ray.shutdown()
         self.members, self._said = [], []
+
+
+def _in_a_line(error: Exception) -> str:
+    """The first line of what Ray says, all of it where versions differ, and the remedy."""
+    said = str(error).strip()
+    first = next(iter(said.splitlines()), type(error).__name__)
+    if "ersion mismatch" in first:
+        return f"{' '.join(said.split())}; install the same versions here and there"
+    return f"{first}; see that it runs, or use --engine processes"
 
 
 @contextlib.contextmanager
@@ -164,8 +175,11 @@ def imported() -> Any:
         import ray
     except ImportError as error:
         raise JobError(f"--engine ray needs Ray, which is not installed: {HINT}") from error
-    if not version.startswith("2."):
-        raise JobError(f"--engine ray needs Ray 2, and Ray {version} is installed: {HINT}")
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if major != 2 or minor < OLDEST:
+        raise JobError(
+            f"--engine ray needs Ray 2.{OLDEST} to 2, and Ray {version} is installed: {HINT}"
+        )
     return ray
 
 

@@ -20,6 +20,7 @@ from core.audits.map import compute_map
 from core.audits.run import run_audit
 from core.errors import WorkspaceError
 from core.features.shards import PLAN_COLUMNS
+from core.jobs.engine import Local
 from core.storage import digests
 from core.storage.files import read_frame, read_json, write_frame
 from core.storage.workspace import Workspace
@@ -133,6 +134,29 @@ def test_a_plan_is_made_again_though_images_were_touched_or_changed(
     assert counts["encoded"] == 1
     run_audit(tiny_request(folder), workspace)
     assert counts["encoded"] == 1
+
+
+def test_a_shard_of_an_older_plan_is_not_believed(
+    audit: Audit, folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is whole: found there, or stored while others are computed."""
+    before = content(audit.folder)
+    first, second, _ = (shard.files.folder for shard in audit.store.shards)
+
+    def outlived() -> None:
+        shutil.rmtree(second, ignore_errors=True)
+        shutil.copytree(first, second)
+
+    outlived()
+    again = run_audit(tiny_request(folder), workspace)
+    assert content(again.folder) == before
+    shutil.rmtree(second)
+    monkeypatch.setattr(Local, "run", lambda *_: outlived())
+    with pytest.raises(WorkspaceError, match=r"1 shard of .* held other images than planned: a w"):
+        run_audit(tiny_request(folder), workspace)
+    assert not second.exists()
+    monkeypatch.undo()
+    assert content(run_audit(tiny_request(folder), workspace).folder) == before
 
 
 def test_a_plan_that_nobody_knows_is_refused(

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from core.audits.run import run_audit
+from core.errors import JobError
 from core.jobs import processes, ray_engine
 from core.storage.leases import newest
 from core.storage.workspace import Workspace
@@ -127,3 +128,21 @@ def test_processes_store_the_same_bytes_whatever_dies(
     assert report.left == 0
     assert len(report.started) > 2
     assert content(audit.folder) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_is_said_by_the_engine_and_the_audit_goes_on(
+    folder: Path, workspace: Workspace, undisturbed: dict[str, object], monkeypatch: Any
+) -> None:
+    """A worker may write 8 KiB a file, and the maps of a shard take more."""
+    limited = ("bash", "-c", f'ulimit -f 8; exec {sys.executable} -m tests.tiny "$@"', "worker")
+    request = tiny_request(folder, engine="processes", workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "COMMAND", limited)
+        with pytest.raises(JobError, match=r"gave up: .*everything finished so far is kept"):
+            run_audit(request, workspace)
+    (manifest,) = workspace.manifests()
+    files = workspace.files(manifest.id)
+    assert not list(files.shards.iterdir())
+    assert not files.engine.folder.exists()
+    assert content(run_audit(request, workspace).folder) == undisturbed

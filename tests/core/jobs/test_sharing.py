@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,7 +156,7 @@ def test_local_work_leaves_nothing_behind_and_waits_for_nobody(audit: Path) -> N
     assert not AuditFiles(audit).engine.folder.exists()
     (audit / "unit-4").unlink()
     lease(audit, "unit-4.0", ELSEWHERE)
-    with pytest.raises(WorkspaceError, match="workers of another run still compute audit abc"):
+    with pytest.raises(WorkspaceError, match="another run still compute audit abc.*120 s"):
         Local().run(mine, lambda _: None)
 
 
@@ -194,9 +195,39 @@ def test_ray_that_is_missing_or_other_is_a_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(JobError, match=r"needs Ray, which is not installed: pip install 'ray"):
         ray_engine.imported()
     monkeypatch.setitem(sys.modules, "ray", object())
-    monkeypatch.setattr(ray_engine.metadata, "version", lambda _: "3.1")
-    with pytest.raises(JobError, match=r"needs Ray 2, and Ray 3\.1 is installed: pip install"):
-        ray_engine.imported()
+    for other in ("3.1", "2.39.0", "1.13.0"):
+        monkeypatch.setattr(ray_engine.metadata, "version", lambda _, version=other: version)
+        with pytest.raises(
+            JobError, match=rf"needs Ray 2\.40 to 2, and Ray {other} is installed: pip install"
+        ):
+            ray_engine.imported()
+
+
+def test_a_cluster_of_another_version_or_gone_is_a_sentence(
+    audit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.9\nThis"
+    for error, what in (
+        (
+            RuntimeError(said),
+            r"join .*Ray at a:1: .*Ray: 2\.9\.0 Python: 3\.9 This; install the same",
+        ),
+        (
+            ConnectionError("nobody\nthere"),
+            r"Ray at a:1: nobody; see that it runs, or use --engine",
+        ),
+    ):
+
+        def refuses(*, error: Exception = error, **_: object) -> None:
+            raise error
+
+        ray = SimpleNamespace(init=refuses, is_initialized=lambda: False)
+        monkeypatch.setattr(ray_engine, "imported", lambda ray=ray: ray)
+        engine = ray_engine.RayWorkers(1, "a:1")
+        with pytest.raises(JobError, match=what):
+            engine.run(Units(audit), lambda _: None)
+        engine.close()
+        assert not AuditFiles(audit).engine.folder.exists()  # nobody is asked for anything any more
 
 
 def test_an_address_is_of_ray_alone() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import core.storage.bucket
 from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.errors import InputError, WorkspaceError
@@ -207,6 +208,14 @@ def test_the_local_folder_goes_with_one_bucket(
         Workspace.default(gone, local=tmp_path / "two")
 
 
+@pytest.fixture(params=[-3600, 3600], ids=["an hour late", "an hour early"])
+def apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the server and that of this machine differ."""
+    said = core.storage.bucket._seconds
+    monkeypatch.setattr("core.storage.bucket._seconds", lambda facts: said(facts) + request.param)
+
+
+@pytest.mark.usefixtures("apart")
 def test_two_clusters_do_not_compute_one_audit(
     filled: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +287,7 @@ def test_a_derived_audit_is_copied_within_the_bucket(
     assert np.array_equal(read_array(copied[0] / "maps.npy"), read_array(shards[0].maps))
 
 
+@pytest.mark.usefixtures("apart")
 def test_another_machine_computes_the_shards(
     address: str, data: Path, plain: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
