@@ -12,19 +12,18 @@ import numpy as np
 from core.audits.audit_summary import Summary
 from core.audits.audited import AuditedClass
 from core.audits.class_arrays import ClassArrays, ClassSizes, class_arrays
-from core.audits.image_rows import read_images
+from core.audits.image_rows import read_candidates, read_images
 from core.audits.upload import is_taken_in, upload
 from core.candidates.candidate import Candidate, Functional
 from core.candidates.key import CandidateKey
 from core.candidates.part_kind import ApproximatePart
-from core.candidates.search import COLUMNS
 from core.errors import InputError, UnreadableImageError, WorkspaceError
 from core.features.places import Places
 from core.features.shards import FeatureStore, stored_values
 from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
 from core.storage import digests
-from core.storage.files import here, read_array, read_bytes, read_frame, read_value
+from core.storage.files import here, read_array, read_bytes, read_value
 from core.storage.layout import AuditFiles, UploadFiles
 from core.storage.table_columns import as_names
 from core.storage.workspace import Workspace, read_manifest
@@ -152,7 +151,7 @@ class Audit:
     @cached_property
     def candidates(self) -> pd.DataFrame:
         """Every candidate of every class (:data:`core.candidates.search.COLUMNS`)."""
-        return read_frame(self.files.candidates, needed=COLUMNS)
+        return read_candidates(self.files)
 
     @cached_property
     def controlled(self) -> pd.DataFrame:

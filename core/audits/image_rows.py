@@ -1,13 +1,15 @@
-"""What an audit says of its images, as one table: read once, and held by every page."""
+"""What an audit says of its images and of its candidates: tables that every page holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.candidates.search import COLUMNS
+from core.data.decode import hand_back
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import damaged, read_frame
 from core.storage.layout import AuditFiles
-from core.storage.table_columns import hand_back_tables
+from core.storage.table_columns import choose_pool, hand_back_tables, read_with_lists
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,7 @@ def read_images(files: AuditFiles) -> pd.DataFrame:
     """
     import pandas as pd
 
+    choose_pool()
     images = read_frame(files.images, needed=IMAGES)
     if not (readable := images["readable"].astype(bool)).all():
         images = images[readable]
@@ -30,5 +33,19 @@ def read_images(files: AuditFiles) -> pd.DataFrame:
     if not images.index.equals(pd.Index(predictions.pop("image_id"))):
         raise damaged(files.predictions, "is of other images than images.parquet")
     found = pd.concat([images, predictions.set_axis(images.index)], axis=1)
-    hand_back_tables()
+    _hand_back()
     return found
+
+
+def read_candidates(files: AuditFiles) -> pd.DataFrame:
+    """Every candidate of every class (:data:`core.candidates.search.COLUMNS`)."""
+    choose_pool()
+    found = read_with_lists(files.candidates, "top_image_ids", COLUMNS)
+    _hand_back()
+    return found
+
+
+def _hand_back() -> None:
+    """Give the system back what reading has freed, of Arrow and of the C library."""
+    hand_back_tables()
+    hand_back()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.storage.files import NO_TABLE, require_columns, sound
+from core.storage.files import NO_TABLE, read_frame, require_columns, sound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def as_names(texts: Any) -> NDArray[Any]:
@@ -48,6 +53,42 @@ def read_names(path: Path, column: str) -> NDArray[Any]:
         require_columns(path, file.schema_arrow.names, [column])
         found = file.read([column], use_threads=False).column(0)
         return as_names(found.cast(pyarrow.large_string()).combine_chunks())
+
+
+def read_with_lists(path: Path, lists: str, needed: Sequence[str]) -> pd.DataFrame:
+    """A Parquet table of ours whose column of lists stays in Arrow: a list where one is asked for.
+
+    As Python's objects, ten names of each of a hundred thousand rows are hundreds of megabytes.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing or damaged, or lacks a column; the message names it.
+    """
+    import pandas as pd
+    import pyarrow
+    from pyarrow import parquet
+
+    _, names = outline_of_frame(path)
+    require_columns(path, names, needed)
+    found = read_frame(path, [name for name in names if name != lists])
+    with sound(path, NO_TABLE, pyarrow.ArrowException):
+        column = parquet.ParquetFile(path).read([lists], use_threads=False).column(0)
+    values = pd.arrays.ArrowExtensionArray(column)
+    return found.assign(**{lists: pd.Series(values, index=found.index)})[names]
+
+
+def choose_pool() -> None:
+    """Let Arrow keep nothing of what it frees: its own choice keeps a hundred megabytes and more.
+
+    Where Arrow was built without jemalloc its choice stays.
+    """
+    import pyarrow
+
+    with suppress(NotImplementedError):
+        pool = pyarrow.jemalloc_memory_pool()
+        pyarrow.jemalloc_set_decay_ms(0)
+        pyarrow.set_memory_pool(pool)
 
 
 def hand_back_tables() -> None:
