@@ -16,7 +16,7 @@ from core.jobs.engine import Engine
 from core.jobs.work import Advanced, Order, WorkKind
 from core.models.linear import read_head
 from core.storage.audit_manifest import Compute
-from core.storage.files import is_sealed, read_frame, there
+from core.storage.files import damaged, is_sealed, read_frame, there
 from core.storage.layout import AuditFiles
 from core.storage.workspace import read_manifest
 from core.types import ImageTable, Reporter
@@ -98,15 +98,22 @@ def share_classes(
 
 
 def ordered(folder: Path, order: Order, _: int | None) -> ClassWork:
-    """The work of an order, in another process than that which wrote it."""
+    """The work of an order, in another process than that which wrote it.
+
+    Raises
+    ------
+    WorkspaceError
+        If it does not say which classes.
+    """
     files, manifest = AuditFiles(folder), read_manifest(folder)
     images = read_frame(files.images)
     table = ImageTable(manifest.data.source, Path(manifest.data.root), images)
     subject = Subject(manifest, table, images, FeatureStore(folder))
     held_out = held_out_rows(folder, subject.fitting)
     predicted = Predicted(read_head(folder), read_frame(files.predictions), held_out)
-    labels = order.details["labels"]
-    assert isinstance(labels, list)  # as it was written
+    labels = order.details.get("labels")
+    if not isinstance(labels, list):
+        raise damaged(files.engine.order, "names no classes")
     return ClassWork(subject, predicted, [str(label) for label in labels])
 
 

@@ -16,8 +16,10 @@ from core.features.shards import FeatureStore, Shard
 from core.jobs.engine import Engine
 from core.jobs.work import Advanced, Order, WorkKind
 from core.storage.audit_manifest import Compute, Manifest
+from core.storage.bucket import is_address
 from core.storage.digests import digest_of
 from core.storage.files import here, remove_unfinished
+from core.storage.guard import confined, permitted_files
 from core.storage.layout import SETS, AuditFiles
 from core.storage.workspace import fingerprint, read_manifest
 from core.types import Reporter, count_of
@@ -121,8 +123,9 @@ def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
 
     Raises
     ------
-    WorkspaceError, ModelError
-        If the plan is another, or this machine would compute otherwise.
+    WorkspaceError, ModelError, InputError
+        If the plan is another, this machine would compute otherwise, or this process may not read
+        the images (:mod:`core.storage.guard`).
     """
     from core.models.device import choose_device, require, use_threads
     from core.models.runtime import require_runtime
@@ -134,14 +137,18 @@ def ordered(folder: Path, order: Order, decoding: int | None) -> ShardWork:
             f"the images of audit {manifest.name!r} are planned otherwise since its workers were "
             "asked for; run the same audit command again"
         )
+    root = Path(str(said["root"]))
+    if confined():  # whoever wrote the order
+        paths = store.planned["path"]
+        own = folder.parents[1] / "data"
+        permitted_files(root, (path for path in paths if not is_address(path)), own=own)
     use_threads(order.threads)
     require(compute, manifest.name)
     model = network_of(folder, manifest)
     model.to(choose_device(compute.device), compute.precision)
     require_runtime(model, compute, manifest.name)
     model.use_runtime(compute.runtime)
-    root, keep_maps = Path(str(said["root"])), bool(said["keep_maps"])
-    return ShardWork(folder, store, root, model, compute, keep_maps, decoding)
+    return ShardWork(folder, store, root, model, compute, bool(said["keep_maps"]), decoding)
 
 
 def _stored(folder: Path, below: str) -> Path:

@@ -124,5 +124,10 @@ class WorkKind:
 
 
 WORKS: Registry[WorkKind] = Registry(
-    "work", ["core.audits.shard_work:SHARDS", "core.audits.class_work:CLASSES"]
+    "work",
+    [
+        "core.audits.shard_work:SHARDS",
+        "core.audits.class_work:CLASSES",
+        "core.trials.trial_work:TRIALS",
+    ],
 )

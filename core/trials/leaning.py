@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -194,8 +195,7 @@ def measure_leaning(
         If another process does it.
     """
     key = trial_key(audit)
-    busy = f"audit {audit.name!r} is being tried by another process; wait for it"
-    with locked(audit.files.outcomes_lock, busy):
+    with locked(audit.files.outcomes_lock, busy(audit)), as_planned(audit):
         lacking, began = missing(audit), time.monotonic()
         trial = Trial(audit) if lacking else None
         for done, facts in enumerate(lacking):
@@ -206,11 +206,25 @@ def measure_leaning(
             write_frame(audit.files.outcome(NAME, key, facts.class_idx), trial.of_class(facts))
         if lacking:
             report(Progress("Trying candidates in the maps", len(lacking), len(lacking), "classes"))
-            _gather(audit, key)
+            gather(audit, key)
     return leaning(audit)
 
 
-def _gather(audit: Audit, key: str) -> None:
+def busy(audit: Audit) -> str:
+    """What somebody is told who wants what another process does."""
+    return f"audit {audit.name!r} is being tried by another process; wait for it"
+
+
+def as_planned(audit: Audit) -> AbstractContextManager[None]:
+    """Compute with as many threads as the audit's plan says, where it says any."""
+    if not (count := audit.manifest.compute.threads):
+        return nullcontext()
+    from core.models.device import threads
+
+    return threads(count)
+
+
+def gather(audit: Audit, key: str) -> None:
     """One table, with the intervals that all its rows need, instead of one per class."""
     paths = [audit.files.outcome(NAME, key, facts.class_idx) for facts in audit.classes]
     whole = corrected_intervals(read_frames(paths, NEEDED)[0])

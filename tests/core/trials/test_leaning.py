@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,15 @@ import pytest
 import core.trials.leaning as module
 from core.audits.audit import Audit
 from core.candidates.candidate import heatmaps_of
+from core.errors import WorkspaceError
+from core.jobs.engine import Crowd
+from core.jobs.work import Order, Work
+from core.jobs.worker import serve
 from core.statistics.multiplicity import corrected_level
 from core.storage.files import write_frame
 from core.trials.leaning import LEADING, is_possible, leaning, measure_leaning, missing
+from core.trials.trial_work import TrialWork, share_trials
+from core.types import silent
 
 
 @pytest.fixture
@@ -94,3 +103,44 @@ def test_maps_of_several_kinds_at_once_are_those_of_each(audit: Audit) -> None:
     together = heatmaps_of(some, maps)
     for i, candidate in enumerate(some):
         np.testing.assert_allclose(together[:, i], candidate.heatmap(maps), atol=1e-6)
+
+
+def test_an_engine_tries_each_class_once_and_stores_the_same_bytes(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = audit.files.outcome(module.NAME, module.trial_key(audit))
+    measure_leaning(audit)
+    before = whole.read_bytes()
+    shutil.rmtree(audit.files.outcomes)
+    tried, of_class = [], module.Trial.of_class
+    monkeypatch.setattr(
+        module.Trial, "of_class", lambda *of: tried.append(of[1].class_idx) or of_class(*of)
+    )
+
+    class Elsewhere(Crowd):
+        """A worker that knows nothing but the folder, and another beside it."""
+
+        def begin(self, work: Work, order: Order) -> None:
+            folder = (work.folder,)
+            self.workers = [
+                threading.Thread(target=serve, args=folder, kwargs={"advanced": int})
+                for _ in range(2)
+            ]
+            for worker in self.workers:
+                worker.start()
+
+        def look(self, left: int) -> None:
+            assert left
+
+        def end(self) -> None:
+            for worker in self.workers:
+                worker.join()
+
+    with closing(Elsewhere()) as engine:
+        share_trials(engine, audit, silent)
+        share_trials(engine, audit, silent)  # there is nothing left to try
+    assert sorted(tried) == [facts.class_idx for facts in audit.classes]
+    assert whole.read_bytes() == before
+    other = replace(TrialWork(audit).order(), details={"key": "another"})
+    with pytest.raises(WorkspaceError, match="has other candidates than those that its workers"):
+        other.work(audit.folder)
