@@ -30,33 +30,17 @@ def run() -> list[Line]:
         for workers in (1, 2):
             where = folder / f"processes{workers}"
             seconds, arrays = _audit(where, data, "processes", "--workers", str(workers))
+            name = f"processes, {workers} of one thread, over one process"
             found += [
-                Line(
-                    f"processes, {workers} of one thread, over one process",
-                    seconds / local,
-                    "",
-                    "x",
-                ),
-                Line(
-                    f"files that differ, {workers}",
-                    _differing(exact, arrays),
-                    "0",
-                    "",
-                    _differing(exact, arrays) == 0,
-                ),
+                Line(name, seconds / local, "", "x"),
+                _compared(f"files that differ, {workers}", exact, arrays),
             ]
         seconds, arrays = _audit(
             folder / "killed", data, "processes", "--workers", "2", kills=KILLS
         )
         found += [
             Line(f"{KILLS} workers killed, over one process", seconds / local, "", "x"),
-            Line(
-                "files that differ then",
-                _differing(exact, arrays),
-                "0",
-                "",
-                _differing(exact, arrays) == 0,
-            ),
+            _compared("files that differ then", exact, arrays),
         ]
     return found
 
@@ -97,5 +81,8 @@ def _kill(process: subprocess.Popen[bytes], where: Path, kills: int) -> None:
                 finished, kills = now, kills - 1
 
 
-def _differing(one: dict[str, bytes], other: dict[str, bytes]) -> int:
-    return sum(one.get(name) != other.get(name) for name in one.keys() | other.keys())
+def _compared(what: str, one: dict[str, bytes], other: dict[str, bytes]) -> Line:
+    """How many files differ, and which."""
+    names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    said = f"{what}: {', '.join(names[:5])}" if names else what
+    return Line(said, len(names), "0", "", not names)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from core.data.bucket_folder import is_bucket, permitted_folder, read_bucket_folder
 from core.data.far_images import address_of, require_all_allowed
 from core.data.manifest import SUFFIXES
 from core.data.source import NAME, SOURCES, Asked, Source, forms, named, taking
@@ -29,7 +30,8 @@ def open_data(
 
     Parameters
     ----------
-    source : a path, or ``word:NAME?key=value``, as one of :data:`core.data.source.SOURCES` reads.
+    source : a path, a folder in a bucket, or ``word:NAME?key=value``, as one of
+        :data:`core.data.source.SOURCES` reads.
     workspace : folder for what must be downloaded or rendered first.
     data_root : where the relative paths start from when the data has been moved.
     limit_per_class : at most this many images per split and label, those with the smallest ids.
@@ -46,7 +48,9 @@ def open_data(
     moved = _moved(data_root)
     source = canonical(source)
     known = named(source)
-    if known:
+    if is_bucket(source):
+        listing = read_bucket_folder(source, workspace.absolute())
+    elif known:
         name, options = _parse(source)
         listing = known.read(Asked(name, workspace, options, moved, report))
         listing = replace(listing, root=moved) if moved else listing
@@ -71,6 +75,8 @@ def canonical(source: str) -> str:
     DataError
         If it names a data set in no known form.
     """
+    if is_bucket(source):
+        return permitted_folder(source)
     known = named(source)
     if known is None:
         return str(permitted(source))
@@ -130,7 +136,7 @@ def _of_path(source: str, moved: Path | None) -> Source:
     """What reads a path; a folder of images need not be there any more when it has moved."""
     if address := address_of(path := Path(source)):
         raise DataError(
-            f"{address} is in a bucket: give a manifest of this machine, .csv or .parquet, whose "
+            f"{address} is no folder: give a manifest of this machine, .csv or .parquet, whose "
             "column path holds such addresses, and allow them with --allow-images"
         )
     if known := taking(path):

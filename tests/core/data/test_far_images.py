@@ -15,7 +15,7 @@ from core.data.decode import file_digest, read_image, upright_size
 from core.data.far_images import ALLOWED, address_of, allow, full_name, states
 from core.data.file_facts import file_facts
 from core.data.open import open_data
-from core.errors import InputError, UnreadableImageError, WorkspaceError
+from core.errors import DataError, InputError, UnreadableImageError, WorkspaceError
 from core.storage.bucket import DRIVERS, Bucket
 from core.storage.workspace import Workspace
 from tests.conftest import draw_folder, tiny_request
@@ -62,6 +62,47 @@ def test_an_audit_of_far_images_is_that_of_the_files(photos_far: Path, tmp_path:
     assert len(run_audit(asked, workspace).store.shards) == len(far.store.shards)
 
 
+def test_a_folder_in_a_bucket_is_listed_by_its_class_folders(
+    photos_far: Path, tmp_path: Path
+) -> None:
+    import fsspec
+
+    def listed(address: str) -> pd.DataFrame:
+        frame = open_data(address, workspace=tmp_path).frame
+        return frame.set_index("path")[["image_id", "label", "split"]].sort_index()
+
+    with pytest.raises(InputError, match=r"memory://photos were not allowed.*--allow-images"):
+        listed("memory://photos/data")
+    allow(["memory://photos"])
+    far, near = listed("memory://photos/data/"), listed(str(photos_far))
+    own = ["image_id", "label"]
+    assert far[own].equals(listed(str(tmp_path / "far.csv"))[own])
+    own = ["label", "split"]
+    assert far[own].to_numpy().tolist() == near[own].to_numpy().tolist()
+    memory = fsspec.filesystem("memory", use_listings_cache=False)
+    for name in (
+        "Train/cat/1.png",
+        "Train/cat/x/2.png",
+        "val/dog/3.png",
+        "val/dog/.4.png",
+        "a.txt",
+    ):
+        memory.pipe_file(f"/photos/split/{name}", b"")
+    found = listed("memory://photos/split")
+    assert found[["label", "split"]].to_numpy().tolist() == [
+        *([["cat", "train"]] * 2),
+        ["dog", "val"],
+    ]
+    notes = open_data("memory://photos/split", workspace=tmp_path).notes
+    assert notes[0] == "Left out, no image of a class folder: 2 objects."
+    with pytest.raises(DataError, match=r"memory://photos/split/val/dog has no image in a class f"):
+        listed("memory://photos/split/val/dog")
+    again = tiny_request("memory://photos/data", name="again")
+    whole = run_audit(again, Workspace(tmp_path / "workspace"))
+    assert len(whole.images) == len(listed("memory://photos/data"))
+    assert whole.manifest.data.source == "memory://photos/data"
+
+
 def test_what_is_gone_is_one_image_and_what_is_refused_is_the_end(
     photos_far: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,8 +114,6 @@ def test_what_is_gone_is_one_image_and_what_is_refused_is_the_end(
     assert states([root / "memory://photos/none.png"]) == [(-1, 0)]
     assert full_name(root, "memory://photos/x.png") == "memory://photos/x.png"
     assert full_name(root, "x.png") == str(root / "x.png")
-    with pytest.raises(InputError, match="memory://photos/data is in a bucket: give a manifest"):
-        open_data("memory://photos/data", workspace=tmp_path)
     with pytest.raises(InputError, match="s3://other were not allowed"):
         read_image(root / "s3://other/x.png")
     with pytest.raises(InputError, match="signed addresses hold secrets") as error:

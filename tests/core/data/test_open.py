@@ -127,7 +127,7 @@ def test_undecodable_names_are_noted_and_skipped(tmp_path, listed):
     ("source", "message"),
     [
         ("nowhere", r"'.*nowhere' does not exist; give a folder"),
-        ("s3://bucket", r"is in a bucket: give a manifest of this machine"),
+        ("https://host/photos", r"is no folder: give a manifest of this machine"),
         ("file.txt", r"file\.txt is neither a folder nor a manifest; give a folder"),
         ("void", r"void has no image in a class folder; expected CLASS/IMAGE"),
         ("nowhere.csv", r"nowhere\.csv' does not exist"),
