@@ -139,9 +139,9 @@ def flips(finding: Finding) -> Markup:
     """How many images of other classes become the class: with the cue, and with the control."""
     shown: list[tuple[str, Number]] = []
     for name, number in (("cue pasted", finding.flip), ("control region", finding.control)):
-        if number is not None:
+        if number is not None and number.n:
             shown.append((name, number))
-    front = [n for n in finding.others if n.measure == "flip_rate_object_in_front"]
+    front = [n for n in finding.others if n.measure == "flip_rate_object_in_front" and n.n]
     shown += [("cue behind the object", n) for n in front]
     if not shown:
         return Markup("")

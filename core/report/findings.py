@@ -132,8 +132,13 @@ class Finding:
 
     @property
     def too_few(self) -> bool:
-        """Whether a gap of WORTH points would have gone unnoticed."""
-        return self.detectable > WORTH
+        """Whether a gap of WORTH points would have gone unnoticed; one that was told did not."""
+        return self.detectable > WORTH and not self.told
+
+    @property
+    def told(self) -> bool:
+        """Whether the gap is told from zero, in either direction."""
+        return self.helps or self.confuses
 
     @property
     def lost(self) -> float:

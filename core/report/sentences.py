@@ -164,6 +164,11 @@ def _untried(finding: Finding) -> str:
         return "None is claimed before its cues are put into other classes' images with pixels."
     if by.obstacle:
         return f"Its cues were not put into images of other classes: {by.obstacle}."
+    if finding.told:
+        return (
+            "What its cues do is not told from their controls, the choice of them allowed for; a "
+            "gap is there, but a gap alone is no harm."
+        )
     return (
         "What its cues do is not told from their controls, or a gap alone is there: an observed "
         f"gap of {finding.detectable:.0f} points would have been told from zero."
@@ -303,7 +308,7 @@ def advice(finding: Finding) -> list[str]:
             "Put the cue into images of other classes before judging it: python -m core report "
             "without --quick."
         )
-    if finding.too_few and not (finding.helps or finding.confuses):
+    if finding.too_few:
         found.append(_wanted(finding))
     if finding.verdict is Verdict.HARMED:
         found.append("Then audit again with the same tags, and compare both reports.")

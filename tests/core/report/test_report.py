@@ -15,13 +15,13 @@ from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
 from core.errors import InputError
-from core.report import appendix, findings
+from core.report import appendix, charts, findings
 from core.report import material as evidence
 from core.report import prints as pictures
 from core.report import sentences as words
 from core.report.beside import beside
 from core.report.document import Report, compose, render
-from core.report.findings import Verdict
+from core.report.findings import Number, Verdict
 from core.statistics.intervals import critical, newcombe
 from core.tags.log import TagStore
 from core.types import Tag
@@ -139,7 +139,8 @@ def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) ->
         assert " ".join(sentence.text.split()) in text
         for number in sentence.numbers:
             name = number.measure + (f" ({number.subject})" if number.subject else "")
-            assert f"{name} = {words.figure(number)} {words.interval(number)}" in text
+            figure = f"{name} = {words.figure(number)} {words.interval(number)}".rstrip()
+            assert f"{figure}, n = {number.n}" in text
 
 
 def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
@@ -198,6 +199,21 @@ def test_a_gap_alone_is_no_harm(proof: evidence.Evidence) -> None:
     assert finding.helps
     assert finding.verdict is not Verdict.HARMED
     assert "Do not rely on" not in " ".join(words.advice(finding))
+    few = replace(finding, detectable=40.0)  # more than WORTH; and yet this one was told
+    assert few.verdict is Verdict.OPEN
+    assert words.verdict(few).text.endswith("a gap is there, but a gap alone is no harm.")
+    assert replace(few, helps=False).verdict is Verdict.TOO_FEW
+
+
+def test_a_figure_over_no_image_is_drawn_nowhere(proof: evidence.Evidence) -> None:
+    (finding,) = compose([proof]).sections[0].findings
+    nan = float("nan")
+    front = "flip_rate_object_in_front"
+    empty = Number(front, "", nan, nan, nan, "share", 0, "test", "")
+    drawn = charts.flips(replace(finding, others=(empty,)))
+    assert "cue pasted" in drawn
+    assert "nan" not in drawn
+    assert "object" not in drawn
 
 
 def test_too_little_data_is_said(proof: evidence.Evidence) -> None:
