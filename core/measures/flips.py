@@ -31,8 +31,11 @@ def turned(scope: Scope, label: str, *, version: str) -> Sample | str | None:
     assert found is not None
     if found.table.empty:
         return NO_CUE
-    ids = found.others(class_idx, version)["image_id"].tolist()
-    already = float((found.others(class_idx, version)["before"] == class_idx).mean())
+    asked = found.others(class_idx, version)
+    if asked.empty:  # no image of another class has such a version: a mask of its object
+        return NO_CUE if first else None
+    ids = asked["image_id"].tolist()
+    already = float((asked["before"] == class_idx).mean())
     return Sample(
         ids,
         of_sources(ids, found.turned(class_idx, version), found.sources),

@@ -99,11 +99,18 @@ def _controls(scope: Scope, label: str, *, name: str) -> Rows | str | None:
             n=sample.size or 0,
             subject=sample.subject,
             split=scope.split,
-            note=f"errors go along with the cue as with random directions: p {p:.3f}",
+            note=_alike(float(p)),
         )
         for sample, gap, p in zip(samples, beside.gap, beside.p, strict=True)
         if gap == gap
     ]
+
+
+def _alike(p: float) -> str:
+    """Whether errors go along with a cue as with its control; there may be no error to compare."""
+    if np.isnan(p):
+        return "every image is right, or every one wrong: no errors to compare"
+    return f"errors go along with the cue as with random directions: p {p:.3f}"
 
 
 def _logit_of(scope: Scope, label: str, ids: Sequence[str]) -> tuple[FloatArray, FloatArray]:

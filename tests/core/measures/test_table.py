@@ -7,6 +7,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,13 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands import measures as measure_commands
 from core.errors import DataError, InputError
+from core.measures.flips import turned
+from core.measures.gaps import _alike
+from core.measures.measure import Sample
 from core.measures.measure_requests import MeasureRequest, ScoreRequest
 from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS
+from core.measures.scope import Scope
 from core.measures.scores import score
 from core.measures.stored import measured
 from core.models.model import Model
@@ -141,6 +147,12 @@ def test_without_masks_overlays_are_pasted(planted: Audit) -> None:
     found = pasted(audit, spurious, model)
     assert found.kind == "overlays above half of their maximum"
     assert (found.table["in_front"] == -1).all()
+    made: Any = SimpleNamespace(pasted=lambda *_: found, number=lambda _: 0)
+    scope = Scope(audit, decided(planted, TagStore.open(workspace_of(planted))), made=made)
+    assert turned(scope, "leaf", version="in_front") is None  # no row over no image
+    after = turned(scope, "leaf", version="after")
+    assert isinstance(after, Sample)
+    assert len(after.ids) == 2 * N
     assert found.turned(0).mean() > found.turned(0, "control").mean() + 0.1
     cues = pasting.cues_of(audit, "leaf", spurious, model)
     assert np.mean([mask[:14, :14].sum() / mask.sum() for mask in cues.masks]) > 0.9
@@ -402,3 +414,8 @@ def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
         options = command(MeasureRequest.add_arguments, [planted.name, *more])
         with pytest.raises(InputError, match="belong together"):
             measure_commands.measure(options, where)
+
+
+def test_a_class_without_errors_has_none_to_compare() -> None:
+    assert _alike(float("nan")) == "every image is right, or every one wrong: no errors to compare"
+    assert _alike(0.25) == "errors go along with the cue as with random directions: p 0.250"
