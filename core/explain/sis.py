@@ -219,6 +219,12 @@ def words_of(facts: Mapping[str, object]) -> str:
             f"no subset: the whole image gives {name} {100 * _number(whole):.0f} %, below "
             f"{tau:.0f} %"
         )
+    if not size:
+        return (
+            f"nothing of the image is needed: {WORDS[str(facts['fill'])]} alone is given {name} "
+            f"with {100 * _number(facts['probability_of_fill']):.0f} %, so how little is enough "
+            "cannot be told"
+        )
     said = (
         f"{'' if facts['exact'] else 'at most '}{100 * _number(share):.1f} % of the image ({size} "
         f"of {facts['groups']} groups) are enough for {tau:.0f} % {name}, filled with "

@@ -12,7 +12,7 @@ from core.errors import InputError, ModelError
 from core.explain.explainer import EXPLAINERS, Question
 from core.explain.fills import FILLS, Given, filled, least_telling
 from core.explain.narrowing import narrowed
-from core.explain.sis import SIS
+from core.explain.sis import SIS, words_of
 from core.explain.subsets import Order, areas, batched, border, evenly, exact, grid
 from tests.tiny import SIZE, load_tiny
 
@@ -243,3 +243,15 @@ def test_what_a_setting_cannot_be_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=words):
             EXPLAINERS["sis"].read(given)
+
+
+def test_a_fill_that_is_enough_by_itself_is_no_subset_of_nothing() -> None:
+    facts = {"share": 0.0, "size": 0, "groups": 196, "probability": 0.99, "tau": 0.9}
+    facts |= {"output": "wolf", "fill": "black", "probability_of_fill": 0.97, "exact": False}
+    facts |= {"border_share": None, "border_area": 0.27}
+    assert words_of(facts) == (
+        "nothing of the image is needed: black alone is given wolf with 97 %, so how little is "
+        "enough cannot be told"
+    )
+    some = words_of(facts | {"share": 0.05, "size": 10})
+    assert some.startswith("at most 5.0 % of the image (10 of 196 groups) are enough for 90 % wolf")
