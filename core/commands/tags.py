@@ -123,7 +123,7 @@ def listed(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> A
     votes = count_votes(table, threshold=options.threshold)
     keys, called = keys_in(votes), names_of(log)
     votes["called"] = [called.of(key) or None for key in keys]
-    names = {facts.label: facts.name for facts in audit.classes}
+    names = audit.class_names
     lines = []
     for key, row in zip(keys, votes.to_dict("records"), strict=True):
         what = one_line(called.written(key))

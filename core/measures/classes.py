@@ -46,7 +46,7 @@ def class_table(context: Context, kind: str) -> pd.DataFrame:
 def _names(context: Context) -> dict[str, str]:
     names: dict[str, str] = {}
     for audit in context.audits:
-        names = {facts.label: facts.name for facts in audit.classes} | names
+        names = audit.class_names | names
     return names
 
 

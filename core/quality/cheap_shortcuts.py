@@ -7,7 +7,7 @@ shortcut is called only what tells the errors, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -57,12 +57,13 @@ def _shortcuts(audit: Audit, report: Reporter) -> pd.DataFrame:
     audit = described(audit, report)
     every = list(properties(audit, files_of(audit, report)))
     names = audit.images["label"].to_numpy(str)
+    called = audit.class_names
     held = audit.held_out
     wrong = 1.0 - audit.images["fair"].to_numpy(np.float64)
     rows = []
     for done, found in enumerate(every):
         report(Progress("Asking properties", done, len(every), "properties"))
-        rows.append(_row(found, names, wrong, held))
+        rows.append(_row(found, names, wrong, held, called))
     table = pd.DataFrame(rows)
     if table.empty:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -166,7 +167,11 @@ def _common(texts: np.ndarray) -> str:
 
 
 def _row(
-    found: Property, names: np.ndarray, wrong: FloatArray, held: BoolArray
+    found: Property,
+    names: np.ndarray,
+    wrong: FloatArray,
+    held: BoolArray,
+    called: Mapping[str, str],
 ) -> dict[str, object]:
     labels = np.unique(names, return_inverse=True)[1]
     told = label_told(found.bins, labels)
@@ -175,11 +180,17 @@ def _row(
         **{"property": found.name, "of": found.of},
         **{"accuracy": told.figure, "chance": told.chance, "p_label": told.p},
         **{"explained": errors.figure, "chance_explained": errors.chance, "p_errors": errors.p},
-        **{"worst": _worst(found, names, wrong, held), "n": len(labels)},
+        **{"worst": _worst(found, names, wrong, held, called), "n": len(labels)},
     }
 
 
-def _worst(found: Property, names: np.ndarray, wrong: FloatArray, held: BoolArray) -> str:
+def _worst(
+    found: Property,
+    names: np.ndarray,
+    wrong: FloatArray,
+    held: BoolArray,
+    called: Mapping[str, str],
+) -> str:
     """The class and bins between which errors differ most, of enough held-out images, in words."""
     table = pd.DataFrame({"bin": found.bins[held], "label": names[held], "wrong": wrong[held]})
     rates = table.groupby(["label", "bin"])["wrong"].agg(["mean", "size"])
@@ -196,4 +207,4 @@ def _worst(found: Property, names: np.ndarray, wrong: FloatArray, held: BoolArra
         f"{100 * row['mean', end]:.0f} % at {found.words[int(row['bin', end])]}"
         for end in ("last", "first")
     ]
-    return f"{label}: {said[0]}, {said[1]}"
+    return f"{called.get(label, label)}: {said[0]}, {said[1]}"

@@ -34,7 +34,7 @@ its normalised margin (lower: worse), whether it is a problem, and who says so."
 LARGEST = 2**29
 """Images times features times classes up to which a probe is fitted, in minutes on two cores."""
 
-BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe, out of fold"
+BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe that did not see it"
 
 
 class Judged(NamedTuple):

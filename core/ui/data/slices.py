@@ -87,11 +87,12 @@ def _erring(audit: Audit, found: pd.DataFrame, view: str, title: str, has: str) 
     )
     names = blocks.class_names(audit)
     for row in found.head(SLICES).itertuples():
-        st.subheader(blocks.plain(names.get(row.label, row.label)))
+        name = names.get(row.label, row.label)
+        st.subheader(blocks.plain(name))
         sign = ":material/warning:" if row.certain else ":material/help:"
         st.markdown(f"{sign} {blocks.plain(_said(audit, row))}")
         cells = blocks.photos(audit, list(row.image_ids)[:IN_SLICE])
-        key, called = f"{view}-{row.label}", f"{title}: {row.label}"
+        key, called = f"{view}-{row.label}", f"{title}: {name}"
         clicked = gallery(cells, key=key, size=110, label=called)
         save_group(audit, list(row.image_ids), called, key)
         if clicked:

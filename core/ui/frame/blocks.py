@@ -165,7 +165,7 @@ def kinds() -> dict[str, str]:
 
 def class_names(audit: Audit) -> dict[str, str]:
     """Label to displayed name of every audited class."""
-    return {facts.label: facts.name for facts in audit.classes}
+    return audit.class_names
 
 
 def photos(

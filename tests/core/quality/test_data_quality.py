@@ -18,6 +18,7 @@ from core.audits.strategies import discover, strategies
 from core.candidates.cluster_search import Asked
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.commands.data_quality import _counted
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, TOGETHER, cheap_shortcuts
 from core.quality.data_request import PARTS
 from core.quality.decodable import decodable
@@ -204,6 +205,19 @@ def test_what_tells_the_label_and_the_errors_is_a_shortcut(
     even = cheap_shortcuts(Audit.open(workspace, "none"))
     assert not even["tells_label"].any()
     assert not set(even["reading"]) & {LABEL, SHORTCUT}
+
+
+def test_classes_are_called_by_their_names(cue: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cue.__dict__, "class_names", {"blue": "a blue square"})
+    found = cheap_shortcuts.compute(cue, silent).set_index("property")
+    assert found.at["site", "worst"].startswith("a blue square: 100 % at")
+
+
+def test_properties_are_counted_in_grammar() -> None:
+    some = [LABEL, LABEL, SHORTCUT, "", "tells the errors"]
+    assert _counted(some) == "2 only tell the label, 1 shortcut, 1 only tells the errors"
+    assert _counted([SHORTCUT] * 2) == "2 shortcuts"
+    assert _counted([""] * 3) == "none of 3 tells the label or the errors"
 
 
 def photographed(photos: Path, root: Path) -> Path:
