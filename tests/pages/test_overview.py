@@ -13,6 +13,7 @@ from core.tags.log import TagStore
 from core.trials.leaned_on import leaned_on
 from core.trials.leaning import measure_leaning
 from core.types import Progress, Tag
+from core.ui.overview import leans
 from tests.pages.conftest import Open, address, gallery, healthy, send
 
 
@@ -214,3 +215,10 @@ def test_nothing_is_called_harmed_or_certain(tried: Audit, opened: Open) -> None
     said = " ".join(e.value for e in (*app.caption, *app.markdown, *app.info)).casefold()
     assert "harmed" not in said
     assert "certain" not in said
+
+
+def test_columns_of_a_finished_audit_stand_side_by_side() -> None:
+    """A window of 1,440 px leaves 1,008 to a table, 36 of them to its boxes."""
+    drawn = [column for column in leans.configuration().values() if column]
+    assert sum(column["width"] for column in drawn) <= 1008 - 36
+    assert set(leans.configuration()) - {"picture"} >= set(leans.COLUMNS) - {"picture"}

@@ -129,7 +129,6 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
         "images, and a model that leans on a cue doubts the images that lack it."
     )
     _since_parent(audit, found)
-    _deciles(audit, found, verdicts)
     if doubtful.empty:
         blocks.empty(
             "No label is doubted",
@@ -141,6 +140,7 @@ def _labels(audit: Audit, found: pd.DataFrame) -> None:
     if len(verdicts):
         st.caption("What was decided, as a manifest for the next audit:")
         hand_out(audit, "labels", lambda: manifest_of(audit, verdicts))
+    _deciles(audit, found, verdicts)
 
 
 def _since_parent(audit: Audit, found: pd.DataFrame) -> None:
