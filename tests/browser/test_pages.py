@@ -16,8 +16,11 @@ from core.candidates.cluster_search import Asked
 from core.candidates.key import CandidateKey
 from core.explain.explainer import Explanation
 from core.storage.workspace import Workspace
+from core.ui.compare import compare
+from core.ui.data import data
 from core.ui.frame.pictures import asked_of, method_asked
 from core.ui.frame.shell import PAGES
+from core.ui.measures import measures
 from tests.browser.conftest import Watched
 
 if TYPE_CHECKING:
@@ -26,8 +29,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 pytest.importorskip("axe_playwright_python", reason="pip install -r requirements-dev.txt")
 
-SUBSETS = "subsets"
-"""View of the page Measures."""
+VIEWS = {
+    f"{page}?{word}={name}": title
+    for page, word, views in (
+        ("measures", "view", measures.VIEWS),
+        ("compare", "view", compare.VIEWS),
+        ("data", "look_at", data.VIEWS),
+    )
+    for name, title in list(views.items())[1:]
+}
+"""Views beside the first one of a page: the address, and what is chosen there."""
 
 BESIDE = ("exact", "lrp")
 
@@ -40,7 +51,8 @@ EXPLAINED = {
 }
 """Views of why an image is decided as it is."""
 
-URLS = [*(entry[3] for entries in PAGES.values() for entry in entries), SUBSETS, *EXPLAINED]
+URLS = [*(entry[3] for entries in PAGES.values() for entry in entries), *VIEWS, *EXPLAINED]
+CHOSEN = '[role="radiogroup"] [aria-checked="true"]'
 GRAVE = ("serious", "critical")
 PAINTED = """() => [...document.querySelectorAll("*")].every((node) => {
   const gallery = node.shadowRoot?.querySelector(".gallery");
@@ -108,9 +120,7 @@ def view(url: str, audited: Path) -> str:
         list(explain_each(audit, maps, [image_id]))
         of = f"&audit={audit.id}&class={label}&image={image_id}&explain={label}"
         return f"{EXPLAINED[url]}{of}&scope=psi:{label}"
-    if url == SUBSETS:
-        return f"measures?audit={audit.id}&view={SUBSETS}"
-    return f"{url}?audit={audit.id}"
+    return f"{url}{'&' if url in VIEWS else '?'}audit={audit.id}"
 
 
 def arrive(visit: Watched, url: str, audited: Path) -> None:
@@ -121,6 +131,8 @@ def arrive(visit: Watched, url: str, audited: Path) -> None:
     visit.page.locator('ul[data-testid="stSidebarNavItems"][role="none"]').wait_for()
     visit.settle()
     visit.page.wait_for_function(PAINTED)
+    if url in VIEWS:
+        assert VIEWS[url] in visit.page.locator(CHOSEN).all_inner_texts()
 
 
 def violations(visit: Watched) -> list[dict[str, Any]]:
