@@ -60,30 +60,42 @@ class Kills:
             self.left -= 1
 
 
+def _name(process: psutil.Process) -> str:
+    """What a process is called; nothing where it has ended meanwhile."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kills", [10])
 def test_ray_stores_the_same_bytes_whatever_dies(
     folder: Path,
     workspace: Workspace,
     undisturbed: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
+    kills: int,
 ) -> None:
     pytest.importorskip("ray", reason="pip install ray")
     monkeypatch.setattr(ray_engine, "PREPARE", "tests.tiny:slowly")
-    monkeypatch.setenv("TINY_PAUSE", "0.3")
+    monkeypatch.setenv("TINY_PAUSE", "1")
     killed: list[int] = []
     heard: set[str] = set()
+    moments = random.Random(kills)
 
     def report(progress: Progress) -> None:
         started = psutil.Process().children(recursive=True)
-        if progress.stage == "Reading images" and progress.done and not killed:
-            members = [each.pid for each in started if "Member" in each.name()]
+        members = [each.pid for each in started if "Member" in _name(each)]
+        begun = progress.stage == "Reading images" and progress.done > 0
+        if begun and members and len(killed) < kills and moments.random() < 0.5:
             heard.update(ray_engine.heard_elsewhere())
-            killed.append(members[0])
-            os.kill(members[0], signal.SIGKILL)
+            killed.append(moments.choice(members))
+            os.kill(killed[-1], signal.SIGKILL)
 
     request = tiny_request(folder, engine="ray", threads=1)
     audit = run_audit(request, workspace, report=report)
-    assert len(killed) == 1
+    assert len(killed) == kills
     assert content(audit.folder) == undisturbed
     assert not heard
     assert not [each for each in psutil.Process().children(recursive=True) if each.is_running()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from core.audits.audit import Audit
 from core.audits.run import run_audit
 from core.candidates.key import CandidateKey
 from core.errors import WorkspaceError
+from core.jobs import processes, ray_engine
 from core.storage import mirror, ranged
 from core.storage.bucket import LOGGERS, Bucket, Version
 from core.storage.files import read_array, remove, replacing_folder, write_array
@@ -175,6 +177,30 @@ def test_credentials_that_expire_and_a_bucket_that_vanishes_lose_nothing(
     again = run_audit(tiny_request(data), at(address, tmp_path / "one"))
     assert content(again.folder) == content(plain.folder)
     assert not {record.name.split(".")[0] for record in caplog.records} & set(LOGGERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_workers_of_an_engine_store_the_same_bytes_in_a_bucket(
+    address: str,
+    data: Path,
+    plain: Audit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="pip install ray")
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.tiny"))
+    monkeypatch.setattr(ray_engine, "PREPARE", "tests.tiny:slowly")
+    monkeypatch.delattr("core.audits.analysis.analyse_class")  # this process computes nothing
+    request = tiny_request(data, engine=engine, workers=2, threads=1)
+    audit = run_audit(request, at(address, tmp_path / "one"))
+    assert content(audit.folder) == content(plain.folder)
+    mirror._mirrors.clear()
+    assert content(Audit.open(at(address, tmp_path / "two"), "tiny").folder) == content(
+        plain.folder
+    )
 
 
 def _after(number: int, happens: Any, store: Any, patch: pytest.MonkeyPatch) -> None:
