@@ -129,8 +129,20 @@ class Audit:
         return self._places.of(image_ids)
 
     def images_of(self, image_ids: Sequence[str]) -> pd.DataFrame:
-        """The rows themselves."""
-        return self.images.iloc[self.rows_of(image_ids)]
+        """The rows themselves.
+
+        ``images.loc`` makes a text of Python of every id first, and keeps them: a hundred
+        megabytes of a million images.
+
+        Raises
+        ------
+        KeyError
+            If the audit has no such image.
+        """
+        rows = self.rows_of(image_ids)
+        if len(rows) and rows.min() < 0:
+            raise KeyError(image_ids[int(rows.argmin())])
+        return self.images.iloc[rows]
 
     @cached_property
     def properties(self) -> pd.DataFrame:

@@ -142,7 +142,7 @@ def write_heatmaps(
     for image_id in ids:
         audit.path(image_id)
     maps = audit.heatmaps(arrays.candidate(kind, component), ids)
-    sizes = audit.images.loc[ids, ["width", "height"]].to_numpy()
+    sizes = audit.images_of(ids)[["width", "height"]].to_numpy()
     boxes = np.array([crop_box(audit.preprocess, int(w), int(h)) for w, h in sizes])
     with _npz(out) as file:
         for name, array in {"maps": maps, "image_id": np.array(ids), "crop_box": boxes}.items():

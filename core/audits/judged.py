@@ -83,7 +83,7 @@ def energy(audit: Audit, image_id: str, heatmap: np.ndarray) -> float:
     """
     from core.data.masks import crop_mask, mask_on_grid, read_mask
 
-    row = audit.images.loc[image_id]
+    row = audit.images_of([image_id]).iloc[0]
     for name in ("cue_mask", "object_mask"):
         if name not in audit.summary.masks or not row[name]:
             continue

@@ -36,7 +36,7 @@ class Condition(NamedTuple):
 
 def conditions(audit: Audit, decisions: Decisions, image_ids: Sequence[str]) -> Iterator[Condition]:
     """All of some images; by split; by tenth of their class's tagged cues; by attribute."""
-    images = audit.images.loc[list(image_ids)]
+    images = audit.images_of(list(image_ids))
     yield Condition(ALL, ALL, np.arange(len(images)), 1)
     splits = images["split"].astype(str)
     if splits.nunique() > 1:

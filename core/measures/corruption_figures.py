@@ -110,7 +110,7 @@ def _seen(
     heat: Mapping[str, float] | None,
 ) -> Seen:
     """Some images as they are, or at their temperatures."""
-    labels = audit.images.loc[ids, "label"]
+    labels = audit.images_of(ids)["label"]
     truth = np.array([audit.head.index(label) for label in labels], np.int64)
     at = np.ones(len(ids)) if heat is None else np.array([heat[image_id] for image_id in ids])
     called = {} if heat is None else COOLED

@@ -90,7 +90,7 @@ def of_tag(before: Scope, after: Scope, label: str) -> list[Group]:
     rows = seen.usable(facts.class_idx, "after") & before.among(seen.ids)
     if not rows.any():
         return []
-    ids, labels = list(before.held), owner.images.loc[before.held, "label"].to_numpy(object)
+    ids, labels = list(before.held), owner.images_of(before.held)["label"].to_numpy(object)
     pasted, plain = seen.pasted["after"][rows].astype(np.float64), seen.plain[rows]
     along = pasted.mean(axis=0) - plain.mean(axis=0)
     outputs = np.array([owner.head.index(name) for name in labels], np.int64)
@@ -202,7 +202,7 @@ def _attribute_ids(before: Scope) -> list[tuple[str, str, list[str]]]:
     """Name, label and held-out images of every group by the attribute."""
     assert before.attribute is not None
     shows = has(before.owner, before.attribute).loc[before.held]
-    labels = before.owner.images.loc[before.held, "label"]
+    labels = before.owner.images_of(before.held)["label"]
     found = []
     for facts in before.owner.classes:
         for side, word in ((True, "with"), (False, "without")):

@@ -181,7 +181,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
     if why := lacking(audit):
         raise InputError(why)
     label = None if class_name is None else audit.class_facts(class_name).label
-    images = audit.images.loc[_sampled(audit, label)]
+    images = audit.images_of(_sampled(audit, label))
     labels = np.array([audit.head.index(name) for name in images["label"]], np.int64)
     examples = read_examples(
         images.to_dict("records"), audit.root, audit.preprocess, labels, report=report
@@ -208,7 +208,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
 def _sampled(audit: Audit, label: str | None) -> list[str]:
     """Images to take apart: a random part of the held-out ones that the head has an output for."""
     known = audit.held_out & audit.images["label"].isin(audit.head.outputs).to_numpy(bool)
-    labels = audit.images.loc[known, "label"]
+    labels = audit.images_of(known)["label"]
     if label is None:
         return sample(labels.index.tolist(), IMAGES)
     mine = sample(labels.index[labels == label].tolist(), IMAGES // 2)

@@ -161,7 +161,7 @@ def _reliability_rows(scope: Scope) -> Rows:
         if label in decisions.spurious
         for candidate in found[label]
     ]
-    images = audit.images.loc[scope.held]
+    images = audit.images_of(scope.held)
     codes, labels = pd.factorize(images["label"])
     place = {label: code for code, label in enumerate(labels)}
     rows: Rows = []

@@ -31,7 +31,7 @@ def _group_rows(scope: Scope) -> Rows:
     attributes = scope.audit.summary.attributes
     if not attributes:
         return [note("the data has no attributes: groups need a manifest with further columns")]
-    images, rows = scope.audit.images.loc[scope.held], []
+    images, rows = scope.audit.images_of(scope.held), []
     for attribute in attributes:
         if images[attribute].nunique(dropna=False) > MANY_VALUES:
             rows.append(note(f"{attribute} has more than {MANY_VALUES} values: not grouped"))

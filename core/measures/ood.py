@@ -158,7 +158,7 @@ def _told_rows(found: Anomalies, subject: str, told: Told | None) -> Rows:
 
 def _tenth(found: Anomalies, name: str, rows: IntArray, tests: int) -> Rows:
     """Where the images of a tenth stand among those of their class, by every score."""
-    labels = found.audit.images.loc[found.images.ids, "label"]
+    labels = found.audit.images_of(found.images.ids)["label"]
     classes = pd.factorize(labels)[0]
     return [
         row(

@@ -86,7 +86,7 @@ class Scope:
 
     def mine(self, label: str = "") -> list[str]:
         """Those of a class; all of them without one."""
-        labels = self.owner.images.loc[self.held, "label"]
+        labels = self.owner.images_of(self.held)["label"]
         return list(self.held[(labels == label).to_numpy(bool)] if label else self.held)
 
     def correct(self, image_ids: Sequence[str]) -> FloatArray:

@@ -60,7 +60,7 @@ def said(audit: Audit) -> Said:
 def _labelled(audit: Audit, ids: Sequence[str]) -> tuple[list[str], IntArray]:
     """Those of some images whose label is an output, and these outputs."""
     places = {label: index for index, label in enumerate(audit.head.outputs)}
-    labels = audit.images.loc[list(ids), "label"].map(places).dropna()
+    labels = audit.images_of(list(ids))["label"].map(places).dropna()
     return labels.index.tolist(), labels.to_numpy(np.int64)
 
 
@@ -126,7 +126,7 @@ def cooled(audit: Audit, asked: Said, *, alone: bool = True) -> Cooled | None:
     ----------
     alone : whether it is the audit's own model that is asked, and no ensemble.
     """
-    splits = audit.images.loc[asked.ids, "split"].astype(str)
+    splits = audit.images_of(asked.ids)["split"].astype(str)
     own = splits.isin(VAL).to_numpy(bool)
     if FEWEST <= own.sum() < len(own):
         found = _fitted(asked.logits[own], asked.labels[own])

@@ -164,11 +164,11 @@ def _recognised(audit: Audit, label: str, ids: list[str], ranked: pd.Series) -> 
     order = ranked.sort_values(ascending=False, kind="stable").index
     half = len(order) // 2
     asked = order[half:].tolist()
-    others = audit.images.loc[ids, "label"]
+    others = audit.images_of(ids)["label"]
     others = others[others != label]
     rest = [i for i in others.index if image_seed(i, 3) % 2]
     fitted = [*order[:half], *rest]
-    labels = audit.images.loc[fitted, "label"].to_numpy(str)
+    labels = audit.images_of(fitted)["label"].to_numpy(str)
     said = fitted_head(audit.features(fitted), labels)(audit.features(asked))
     found: BoolArray = said == label
     return found

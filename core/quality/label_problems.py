@@ -83,7 +83,7 @@ def _out_of_fold(audit: Audit, image_ids: list[str]) -> FloatArray | None:
         return read_array(path, mapped=True).astype(np.float64)
     if audit.manifest.mitigation is not None:
         return None
-    labels = np.array([audit.head.index(v) for v in audit.images.loc[image_ids, "label"]], np.int64)
+    labels = np.array([audit.head.index(v) for v in audit.images_of(image_ids)["label"]], np.int64)
     outputs, known = np.unique(labels, return_inverse=True)
     if len(outputs) < 2:
         return None
@@ -109,7 +109,7 @@ def _of(audit: Audit, judged: Judged) -> pd.DataFrame:
     from scipy.special import softmax
 
     known = ~np.isnan(judged.logits).any(axis=1)
-    images = audit.images.loc[judged.image_ids].loc[known]
+    images = audit.images_of(judged.image_ids).loc[known]
     outputs = np.array([audit.head.index(label) for label in images["label"]], np.int64)
     classes, labels = np.unique(outputs, return_inverse=True)
     if len(classes) < 2:

@@ -126,7 +126,7 @@ def ranking(section: Section) -> pd.DataFrame:
     parts = []
     for finding in section.findings:
         table = spuriosity_of(section.evidence.audit, finding.label, finding.cues)
-        table.insert(1, "path", section.evidence.audit.images.loc[table["image_id"], "path"].array)
+        table.insert(1, "path", section.evidence.audit.images_of(table["image_id"])["path"].array)
         table.insert(0, "label", finding.label)
         k = finding.accuracy_high.n if finding.accuracy_high else 0
         held = table.index[table["held_out"] & table["spuriosity"].notna()]

@@ -97,7 +97,7 @@ def labelled_images(audit: Audit, image_ids: Sequence[str]) -> list[Labelled]:
 
 def _image(audit: Audit, label: str, row: pd.Series, cues: dict[str, list[Region]]) -> Labelled:
     image_id = row["image_id"]
-    image = audit.images.loc[image_id]
+    image = audit.images_of([image_id]).iloc[0]
     size = (int(image["width"]), int(image["height"]))
     own = object_box(audit, image, size)
     name = next((facts.name for facts in audit.classes if facts.label == label), label)
@@ -193,7 +193,7 @@ def _source_box(audit: Audit, image_id: str, heat: FloatArray) -> Box | None:
     view = around(largest_part(half_maximum(upsample(heat, audit.preprocess.input_size))))
     if view is None:
         return None
-    image = audit.images.loc[image_id]
+    image = audit.images_of([image_id]).iloc[0]
     width, height = int(image["width"]), int(image["height"])
     x0, y0, x1, y1 = crop_box(audit.preprocess, width, height)
     tall, wide = audit.preprocess.input_size

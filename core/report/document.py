@@ -318,7 +318,7 @@ def _finding(
         rows, missing = pictures.rows(evidence, finding, load, style)
         table = spuriosity_of(evidence.audit, finding.label, finding.cues)
         along = figures.along(finding, table)
-    paths = evidence.audit.images.loc[list(finding.affected[:LISTED]), "path"]
+    paths = evidence.audit.images_of(finding.affected[:LISTED])["path"]
     return ToldFinding(
         finding=finding,
         cue=words.cue(finding),

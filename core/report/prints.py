@@ -109,7 +109,7 @@ def _row(
         predicted = names.get(row["prediction"], row["prediction"])
         said = f"predicted {predicted}, {100 * row['confidence']:.0f} %"
         where = "" if heat is None else f", overlay strongest {region(heat.sum(axis=0))}"
-        path = audit.images.at[row["image_id"], "path"]
+        path = audit.images_of([row["image_id"]])["path"].iat[0]
         pictures.append(
             Picture(
                 uri=data_uri(draw(audit, row["image_id"], heat, scale, style)),

@@ -54,7 +54,7 @@ def plant_tags(audit: Audit, store: TagStore) -> None:
     for label, cue in cue_owners(audit).items():
         arrays = audit.arrays_of(label)
         first = _first(audit, arrays)
-        shown = audit.images.loc[arrays.image_ids, cue].to_numpy() == 1
+        shown = audit.images_of(arrays.image_ids)[cue].to_numpy() == 1
         areas = [auroc(np.asarray(arrays.alpha[:, c]), shown) for c in first["component"]]
         spurious = int(np.argmax(areas))
         on_object = np.array([_on_object(audit, arrays, row) for _, row in first.iterrows()])
@@ -82,7 +82,7 @@ def _on_object(audit: Audit, arrays: ClassArrays, row: pd.Series) -> float:
 
 
 def _inside(audit: Audit, image_id: str, heat: FloatArray) -> float:
-    image = audit.images.loc[image_id]
+    image = audit.images_of([image_id]).iloc[0]
     if not image["object_mask"]:
         return float("nan")
     size = (int(image["width"]), int(image["height"]))

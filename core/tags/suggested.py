@@ -210,7 +210,7 @@ def largest_of_others(figures: FloatArray) -> FloatArray:
 
 def words_of(audit: Audit, image_ids: Sequence[str]) -> Words:
     """Every word that holds of some of the images and not of all, from attributes and pixels."""
-    images = audit.images.loc[list(image_ids), list(audit.summary.attributes)]
+    images = audit.images_of(list(image_ids))[list(audit.summary.attributes)]
     found = [(text, "attribute", holds) for name in images for text, holds in _values(images[name])]
     if is_described(audit):
         pixels = audit.properties.loc[list(image_ids)]

@@ -182,6 +182,6 @@ def _forecasts(
     heads = fold_heads(audit) if fitted_on_all(audit) else None
     if heads is not None:
         logits = logits + heads.change(image_ids, features)
-    labels = audit.images.loc[list(image_ids), "label"]
+    labels = audit.images_of(list(image_ids))["label"]
     truth = np.array([audit.head.index(label) for label in labels], np.int64)
     return forecasts(logits, truth), forecasts(logits, truth, heat)

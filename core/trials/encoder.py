@@ -159,7 +159,7 @@ def regions(
 
 def mask_in_view(audit: Audit, image_id: str, column: str) -> BoolArray | None:
     """An image's mask as the encoder sees it; None where it has none inside the view."""
-    image = audit.images.loc[image_id]
+    image = audit.images_of([image_id]).iloc[0]
     if column not in image.index or not image[column]:
         return None
     size = (int(image["width"]), int(image["height"]))

@@ -277,7 +277,7 @@ class Trial:
     @cached_property
     def pool(self) -> Pool:
         """The same as the head reads them."""
-        labels = self.audit.images.loc[self.pool_ids, "label"]
+        labels = self.audit.images_of(self.pool_ids)["label"]
         place = [self.places.get(self.audit.head.index(label), -1) for label in labels]
         read = self.reader.read(self.maps(self.pool_ids))
         return Pool(self.reader, read, np.array(place, np.int64))

@@ -118,7 +118,7 @@ def noise_trial(
         if of_region:
             logits = audit.head.logits(np.stack(list(of_region.values())))
             hits[name][list(of_region)] = logits.argmax(axis=1) == class_idx
-    clean = (audit.images.loc[ids, "prediction"] == class_idx).to_numpy(dtype=np.float64)
+    clean = (audit.images_of(ids)["prediction"] == class_idx).to_numpy(dtype=np.float64)
     table = pd.DataFrame({"image_id": pd.Series(ids, dtype=str), "clean": clean, **hits})
     return NoiseTrial(table.assign(**{f"area_{name}": areas[name] for name in names}))
 

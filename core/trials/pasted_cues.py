@@ -108,10 +108,10 @@ def said(
     audit: Audit, ids: Sequence[str], kind: str, sources: int, features: Mapping[str, FloatArray]
 ) -> Pasted:
     """What the audit's head says of versions of images, by their features (T, D) per version."""
-    labels = audit.images.loc[list(ids), "label"].tolist()
+    labels = audit.images_of(list(ids))["label"].tolist()
     table = pd.DataFrame({"image_id": pd.Series(list(ids), dtype=str), "label": labels})
     table["truth"] = np.array([audit.head.index(name) for name in labels], np.int64)
-    table["before"] = audit.images.loc[list(ids), "prediction"].to_numpy(dtype=np.int64)
+    table["before"] = audit.images_of(list(ids))["prediction"].to_numpy(dtype=np.int64)
     for name, array in features.items():
         there = ~np.isnan(array[:, 0])
         now = np.full(len(ids), -1, np.int64)
@@ -179,7 +179,7 @@ def pastes(
     """
     if not ids:
         return
-    labels = audit.images.loc[list(ids), "label"].tolist()
+    labels = audit.images_of(list(ids))["label"].tolist()
     others = _others(ids, labels, seed=seed)
     picks = choose(ids, len(cues.masks), seed=seed)
 

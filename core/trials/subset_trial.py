@@ -53,7 +53,7 @@ def subset_ids(audit: Audit, label: str) -> tuple[list[str], list[str]]:
     """The random part of a class's held-out images, and further ones that the model has wrong."""
     ids = trial_ids(audit, inside=label)
     drawn = sample(ids, DRAWN)
-    right = audit.images.loc[ids, "correct"].to_numpy(bool)
+    right = audit.images_of(ids)["correct"].to_numpy(bool)
     rest = [i for i, correct in zip(ids, right, strict=True) if not correct and i not in drawn]
     return drawn, sample(rest, WRONG)
 

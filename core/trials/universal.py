@@ -84,7 +84,7 @@ def _compute(audit: Audit, report: Reporter, *, label: str) -> pd.DataFrame:
         raise InputError(
             f"audit {audit.name!r} has no images of classes other than {label!r} to turn into it"
         )
-    images = audit.images.loc[ids]
+    images = audit.images_of(ids)
     columns: dict[str, object] = {
         "image_id": ids,
         "truth": [audit.head.index(name) for name in images["label"]],

@@ -45,7 +45,7 @@ def watermark_trial(
     Columns: ``image_id``; output indices ``truth``, ``before`` and ``after``.
     """
     ids = trial_ids(audit, outside="")
-    images = audit.images.loc[ids]
+    images = audit.images_of(ids)
     return pd.DataFrame(
         {
             "image_id": pd.Series(ids, dtype=str),

@@ -37,7 +37,8 @@ MOST = 8
 @lru_cache(maxsize=64)
 def _shares(first: Audit, second: Audit) -> bool:
     """Whether two audits have an image in common."""
-    return not first.images.index.intersection(second.images.index).empty
+    few, many = sorted((first, second), key=lambda audit: len(audit.images))
+    return bool((many.rows_of(few.images.index) >= 0).any())
 
 
 def choose_models(audit: Audit) -> list[Audit]:

@@ -201,7 +201,8 @@ def side_by_side(a: Audit, b: Audit, in_a: CandidateKey, in_b: CandidateKey) -> 
     left = opened.arrays_of(a, in_a.label)
     chosen = look.now(a)
     first = card_pictures(a, left.candidate(in_a.kind, in_a.number), chosen, top=8, weakest=0)
-    first = tuple(p for p in first if p.image_id in b.images.index)
+    there = b.rows_of([p.image_id for p in first]) >= 0
+    first = tuple(p for p, seen in zip(first, there, strict=True) if seen)
     right = opened.arrays_of(b, in_b.label)
     candidate = right.candidate(in_b.kind, in_b.number)
     alpha = opened.alpha(b, candidate.key)

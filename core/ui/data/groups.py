@@ -65,7 +65,8 @@ def _figures(audit: Audit, group: SavedGroup) -> None:
 
 
 def _images(audit: Audit, group: SavedGroup) -> None:
-    ids = [image_id for image_id in group.image_ids or () if image_id in audit.images.index]
+    given = list(group.image_ids or ())
+    ids = [i for i, row in zip(given, audit.rows_of(given), strict=True) if row >= 0]
     clicked = gallery(blocks.photos(audit, ids[:SHOWN]), key="saved", size=110, label=group.name)
     if len(ids) > SHOWN:
         st.caption(f"The first {SHOWN} of {len(ids):,} images.")

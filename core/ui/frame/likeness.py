@@ -104,5 +104,5 @@ def _show(audit: Audit, found: pd.DataFrame, key: str, explain: str = "") -> Non
     save_group(audit, ids, how, key)
     picked = gallery(shown, key=key, size=140, label="Images that are alike, most alike first")
     if picked:
-        label = explain or str(audit.images.at[picked, "label"])
+        label = explain or str(audit.images_of([picked])["label"].iat[0])
         state.go("pages/image.py", image=picked, explain=label)

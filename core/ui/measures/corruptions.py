@@ -94,7 +94,7 @@ def _looks(audit: Audit) -> None:
 @lru_cache(maxsize=4)
 def corrupted_cells(audit: Audit, image_id: str) -> tuple[Picture, ...]:
     """An image under every kind at every severity, a kind after the other."""
-    pixels, name = audit.pixels(image_id), audit.images.at[image_id, "path"]
+    pixels, name = audit.pixels(image_id), audit.images_of([image_id])["path"].iat[0]
     return tuple(
         Picture(
             f"{kind.name}-{severity}",

@@ -304,7 +304,7 @@ def _explained(audit: Audit, image_ids: list[str], how: Look) -> tuple[Picture, 
     audited = {facts.class_idx for facts in audit.classes}
     found: list[Picture] = []
     for image_id in image_ids:
-        class_idx = int(audit.images.at[image_id, "prediction"])
+        class_idx = int(audit.images_of([image_id])["prediction"].iat[0])
         candidate, scale = None, 1.0
         if class_idx in audited:
             candidate = pictures.logit_of(audit, class_idx)
