@@ -208,7 +208,7 @@ def factors(audit: Audit, *, class_name: str | None = None, report: Reporter = s
 def _sampled(audit: Audit, label: str | None) -> list[str]:
     """Images to take apart: a random part of the held-out ones that the head has an output for."""
     known = audit.held_out & audit.images["label"].isin(audit.head.outputs).to_numpy(bool)
-    labels = audit.images_of(known)["label"]
+    labels = audit.images.loc[known, "label"]
     if label is None:
         return sample(labels.index.tolist(), IMAGES)
     mine = sample(labels.index[labels == label].tolist(), IMAGES // 2)

@@ -99,14 +99,14 @@ def shared_images(audits: Sequence[Audit]) -> Shared:
     table = first.images[names].assign(held_out=first.held_out)
     notes = [note for note in [unlike([audit.manifest for audit in audits])] if note]
     for audit in audits[1:]:
-        other = audit.images[["label", "digest"]].assign(held_out=audit.held_out)
-        table = table.join(other.add_suffix("_other"), how="inner")
-        same = (table["digest"] == table["digest_other"]) & (table["label"] == table["label_other"])
+        rows = audit.rows_of(table.index)
+        table, rows = table[rows >= 0], rows[rows >= 0]
+        other = audit.images[["label", "digest"]].iloc[rows]
+        same = np.all([table[of].to_numpy() == other[of].to_numpy() for of in other], axis=0)
         if changed := int((~same).sum()):
             n = count_of(changed, "image has", "images have")
             notes.append(f"{n} another content or label in {audit.name!r}: left out")
-        table["held_out"] &= table["held_out_other"]
-        table = table[same].drop(columns=["digest_other", "label_other", "held_out_other"])
+        table = table.assign(held_out=table["held_out"] & audit.held_out[rows])[same]
     if not table["held_out"].any():
         listed = ", ".join(repr(audit.name) for audit in audits)
         raise InputError(

@@ -199,15 +199,20 @@ def _known(evidence: Evidence, classes: Sequence[str]) -> list[str]:
     return found
 
 
-def render(report: Report, *, progress: Reporter = silent) -> str:
+def render(report: Report, *, checked: bool = False, progress: Reporter = silent) -> str:
     """The report as HTML.
+
+    Parameters
+    ----------
+    checked : whether the caller asks :func:`core.audits.integrity.require_sound` itself, before it
+        hands the report out.
 
     Raises
     ------
     WorkspaceError
         If something that an audit stores is damaged.
     """
-    for section in report.sections:
+    for section in () if checked else report.sections:
         require_sound(section.evidence.audit.folder, progress)
     environment = Environment(
         loader=PackageLoader("core.report", "."),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from functools import lru_cache
+from threading import Thread
 from urllib.parse import quote, unquote
 
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.audits.integrity import require_sound
 from core.explain.overlays import Style
 from core.measures.measure_requests import MeasureRequest
 from core.measures.one_audit import slow_parts
@@ -16,11 +20,14 @@ from core.measures.stored import is_stored
 from core.report import appendix
 from core.report import material as evidence
 from core.report.document import TITLE, Report, compose, render
+from core.types import Progress
 from core.ui.frame import blocks, look, opened, state, tagged, working
 from core.ui.measures import measures
 
 PARAMETERS = ["audit", "audits", "classes", "title", "author", *look.PARAMETERS]
 HEIGHT = 900
+PATIENCE = 0.3
+"""Seconds that the page waits for a check, which takes less where there are few images."""
 
 State = tuple[tuple[int, int, int], tuple[bool, ...]]
 
@@ -87,10 +94,66 @@ def show(audit: Audit) -> None:
     known = tuple(state_of(a) for a in audits)
     chosen = look.now(audit).style
     report, html = _written(tuple(audits), known, tuple(classes), title, author, chosen)
-    _downloads(report, html)
+    check = _check(tuple(audits), known)
+    wait([check.found], PATIENCE)
+    if check.found.done():
+        _require(check)
+        _downloads(report, html)
+    else:
+        blocks.part(_until_checked, run_every=1.0)(check)
     # the document forbids scripts and requests to itself (its Content-Security-Policy), so that
     # nothing in it reaches the app around it
     st.iframe(html, height=HEIGHT, alt=f"Preview of the report {report.title}")
+
+
+@dataclass
+class Check:
+    """Everything that some audits store, compared with its digests beside the page."""
+
+    found: Future[None]
+    now: Progress = Progress("Checking what is stored", 0, 0)
+    """How far it is."""
+
+
+@lru_cache(maxsize=4)
+def _check(audits: tuple[Audit, ...], known: tuple[State, ...]) -> Check:
+    """Begun when a report is first looked at: at a million images it reads gigabytes."""
+    del known  # part of the key only
+    check = Check(Future())
+
+    def report(now: Progress) -> None:
+        check.now = now
+
+    def run() -> None:
+        try:
+            for audit in audits:
+                require_sound(audit.folder, report)
+            check.found.set_result(None)
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            check.found.set_exception(error)
+
+    Thread(target=run, name="check", daemon=True).start()
+    return check
+
+
+def _require(check: Check) -> None:
+    """Raise what a finished check found; what is mended meanwhile is checked again."""
+    if check.found.exception():
+        _check.cache_clear()
+        _written.cache_clear()
+    check.found.result()
+
+
+def _until_checked(check: Check) -> None:
+    """How far a check is, in place of the files: none is handed out before its end."""
+    if check.found.done():
+        st.rerun()
+    done, total = check.now.done, check.now.total
+    st.progress(
+        done / max(total, 1),
+        text=f"Checking what is stored: {done:,d} of {total:,d} files. The report can be taken "
+        "away when all of them hold what was written.",
+    )
 
 
 def wait_for_gaps(audits: Sequence[Audit]) -> bool:
@@ -129,7 +192,7 @@ def _written(
     del known  # part of the key only
     gathered = [evidence.gather(a, opened.workspace(), with_model=False) for a in audits]
     report = compose(gathered, classes=classes, title=title, author=author, style=style)
-    return report, render(report)
+    return report, render(report, checked=True)  # by show
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from threading import Event
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -8,12 +10,14 @@ from streamlit.testing.v1 import AppTest
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
+from core.errors import WorkspaceError
 from core.jobs import jobs
 from core.measures.stored import measured
 from core.report import material as evidence
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
-from core.types import Tag
+from core.types import Progress, Reporter, Tag
+from core.ui import report as page
 from tests.pages.conftest import Open, address, healthy
 
 TITLE = "Report"
@@ -120,3 +124,40 @@ def test_read_only_measures_nothing(
     app = healthy(opened("report", audit=audit.id), TITLE)
     assert not [b for b in app.button if "Measure" in b.label]
     assert not list((audit.folder / "measures").glob("flip-*"))
+
+
+def test_no_file_is_handed_out_before_everything_stored_was_compared(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = Event()
+
+    def slow(folder: Path, progress: Reporter) -> None:
+        progress(Progress("Checking what is stored", 3, 8, "files"))
+        assert folder == audit.folder
+        assert may_end.wait(60)
+
+    monkeypatch.setattr(page, "require_sound", slow)
+    page._check.cache_clear()
+    app = healthy(opened("report", audit=audit.id), TITLE)
+    assert "nothing is claimed" in preview(app)
+    assert not app.get("download_button")
+    may_end.set()
+    app.run()
+    assert len(app.get("download_button")) == 3
+
+
+def test_what_is_damaged_is_said_until_it_is_mended(
+    audit: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(folder: Path, progress: Reporter) -> None:
+        raise WorkspaceError(f"{folder.name} is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "require_sound", damaged)
+        page._check.cache_clear()
+        app = opened("report", audit=audit.id)
+        assert "is damaged" in app.error[0].value
+        assert not app.get("download_button")
+    app.run()
+    assert not app.error
+    assert len(app.get("download_button")) == 3
