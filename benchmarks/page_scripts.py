@@ -67,6 +67,18 @@ def imported() -> None:
     AppTest.from_file(str(ROOT / "pages" / "glossary.py"), default_timeout=600).run()
 
 
+def held(audit_id: str) -> dict[str, float]:
+    """Bytes of what an opened audit holds, and of all that Arrow holds, tables of it included."""
+    import pyarrow
+
+    from core.ui.frame.opened import open_audit
+
+    audit = open_audit(audit_id)
+    tables = {"table of images": audit.images, "table of candidates": audit.controlled}
+    found = {name: float(table.memory_usage().sum()) for name, table in tables.items()}
+    return {**found, "Arrow, most of both": float(pyarrow.total_allocated_bytes())}
+
+
 def main(workspace: str, name: str, *pages: str) -> int:
     """Open pages of an audit by its name and print what they took."""
     os.environ["SPURIOSCOPE_WORKSPACE"] = workspace
@@ -78,7 +90,7 @@ def main(workspace: str, name: str, *pages: str) -> int:
     started = resident()
     found = {page: measured(audit_id, page) for page in pages or every_page()}
     memory = {"memory": resident(), "before": before, "started": started}
-    print(json.dumps({"pages": found, **memory}))
+    print(json.dumps({"pages": found, **memory, "held": held(audit_id)}))
     return 0
 
 
