@@ -187,6 +187,8 @@ def plain(value: Any) -> Any:
         value = value.to_json()
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
+    if getattr(value, "ndim", 0):  # an array, which is what a stored table holds of a list
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if hasattr(value, "item") and not isinstance(value, str):

@@ -279,6 +279,19 @@ def test_a_group_that_errs_is_said_in_words(cue: Audit) -> None:
     assert set(by.at["red", "image_ids"]) >= set(found.at["red", "image_ids"])
 
 
+def test_slices_are_one_document_when_read_again(
+    cue: Audit, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    computed = error_slices(cue).set_index("label")["image_ids"]
+    command = ["data", "cue", "--what", "slices", "--json", "--workspace", str(workspace.root)]
+    for _ in range(2):  # a list is an array in the table that was stored
+        assert main(command) == 0
+        rows = json.loads(capsys.readouterr().out)["slices"]
+        assert {row["label"]: row["image_ids"] for row in rows} == {
+            label: list(ids) for label, ids in computed.items()
+        }
+
+
 def test_a_strategy_that_errs_is_found_among_clusters(workspace: Workspace) -> None:
     audit = Audit.open(workspace, "cue")
     assert strategy_slices(audit).empty  # nobody looked for any

@@ -216,3 +216,12 @@ def test_many_tables_are_read_as_one_and_a_damaged_one_is_named(tmp_path: Path) 
         WorkspaceError, match=r"1\.parquet is no table, or only a part of one; run the same"
     ):
         read_frames(paths)
+
+
+def test_an_array_is_a_list_in_a_document_whatever_its_size() -> None:
+    given = {"none": np.array([]), "one": np.array(["a"]), "two": np.array([1.0, np.nan])}
+    given |= {"square": np.eye(2, dtype=np.int64), "number": np.float64(2)}
+    assert store.plain(given) == {
+        **{"none": [], "one": ["a"], "two": [1.0, None]},
+        **{"square": [[1, 0], [0, 1]], "number": 2.0},
+    }
