@@ -49,7 +49,8 @@ def run() -> list[Line]:
         found = {name: scripts(folder, name) for name in SIZES}
         with server(folder) as url:
             visited = asyncio.run(sessions(url, ids["big"]))
-    return [*page_lines(found), *visited]
+    width = workspace.find("big").model.n_features
+    return [Line("features of an image", width, ""), *page_lines(found), *visited]
 
 
 def made(workspace: Workspace, name: str) -> str:
