@@ -112,9 +112,9 @@ def _does(finding: Finding) -> list[str]:
         return []
     if not by.obstacle:
         found.append(
-            f"put into {by.targets} images of other classes with pixels, its cue turns "
-            f"{percent(by.put_in)} of them into it, the same shape from elsewhere in the class "
-            f"{percent(by.control)}"
+            f"put into {by.targets} images of other classes with pixels, its region, where its map "
+            f"exceeds half of its maximum, turns {percent(by.put_in)} of them into it, the same "
+            f"shape from elsewhere in the class {percent(by.control)}"
         )
     if by.takes:
         found.append(
@@ -239,9 +239,9 @@ def _sufficiency(finding: Finding) -> Sentence:
     if flip is None or control is None:
         return Sentence("Whether the cue alone is enough was not measured.")
     text = (
-        f"Pasted on {flip.n} held-out images of other classes, the cue turns "
-        f"{percent(flip.value)} of them into “{finding.name}”; a region of the same shape from "
-        f"the image's own class does so in {percent(control.value)}."
+        f"Pasted on {flip.n} held-out images of other classes, the cue, cut out of the training "
+        f"images that show it most, turns {percent(flip.value)} of them into “{finding.name}”; a "
+        f"region of the same shape from the image's own class does so in {percent(control.value)}."
     )
     end = " The cue alone triggers the class." if finding.triggers else ""
     if not finding.triggers:

@@ -380,14 +380,20 @@ def write_frame(
 ) -> None:
     """Write one table as Parquet; the same table gives the same bytes."""
     with _complete(path) as unfinished:
-        frame.to_parquet(unfinished, index=False, compression=compression)
+        _storable(frame).to_parquet(unfinished, index=False, compression=compression)
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:
     """What :func:`write_frame` writes."""
     buffer = BytesIO()
-    frame.to_parquet(buffer, index=False, compression="zstd")
+    _storable(frame).to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
+
+
+def _storable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without Arrow's lists, whose type pandas names in the file and cannot read."""
+    lists = [name for name, kind in frame.dtypes.items() if str(kind).startswith("list<")]
+    return frame.assign(**{str(name): frame[name].to_numpy(object) for name in lists})
 
 
 def read_frame(

@@ -50,20 +50,42 @@ def fingerprint(parts: Mapping[str, Any] | JsonValue) -> str:
 def differences(
     old: Mapping[str, Any] | JsonValue, new: Mapping[str, Any] | JsonValue
 ) -> list[str]:
-    """Which parts of two fingerprints differ, as ``part: old, now new``."""
+    """Which parts of two fingerprints differ, as ``part was …, now …``; of nested ones which."""
     was, now = plain(old), plain(new)
     return [
-        f"{part} was {_said(old, was, part)}, now {_said(new, now, part)}"
+        said
         for part in sorted({*was, *now})
         if was.get(part) != now.get(part)
+        for said in _differing(part, _value(old, was, part), _value(new, now, part))
     ]
 
 
-def _said(value: Mapping[str, Any] | JsonValue, written: Mapping[str, Any], part: str) -> str:
-    """A part in words; one that is not written is as it is without it being said."""
+def _differing(part: str, was: object, now: object) -> list[str]:
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        return [f"{part} was {_short(was)}, now {_short(now)}"]
+    changed = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+    return [
+        said for key in changed for said in _differing(f"{part} {key}", was.get(key), now.get(key))
+    ]
+
+
+def _short(value: object) -> str:
+    """A value to read: numbers to four digits, digests by their first twelve characters."""
+    match value:
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return f"[{', '.join(map(_short, value))}]"
+        case str() if len(value) >= 32 and set(value) <= set("0123456789abcdef"):
+            return value[:12]
+    return str(value)
+
+
+def _value(value: Mapping[str, Any] | JsonValue, written: Mapping[str, Any], part: str) -> object:
+    """A part; one that is not written is as it is without it being said."""
     entries = value.entries() if isinstance(value, JsonValue) else {}
     unsaid = entries[part].default if part in entries else None
-    return str(written.get(part, unsaid or None))
+    return written.get(part, unsaid or None)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey, keys_in
 from core.errors import WorkspaceError
-from core.tags.agreement import agreement, disagreements, pairs, people
+from core.tags.agreement import Agreement, agreement, disagreements, pairs, people
 from core.tags.log import TagStore
 from core.tags.votes import ADJUDICATION, OPEN, count_votes
 from core.types import Tag, count_of
@@ -51,9 +51,16 @@ def figures(table: pd.DataFrame) -> None:
         cell.metric(title, "–" if value is None else f"{value:.2f}", help=words, border=True)
     st.caption(
         f"{count_of(found.answers, 'answer')} by {count_of(found.annotators, 'person', 'people')} "
-        f"on {count_of(found.candidates, 'candidate')}; Fleiss' kappa over the "
-        f"{found.fleiss_candidates:,d} with {count_of(found.fleiss_answers, 'answer')} each"
+        f"on {count_of(found.candidates, 'candidate')}" + _fleiss(found)
     )
+
+
+def _fleiss(found: Agreement) -> str:
+    """What Fleiss' kappa is of; nothing where no candidate has answers of several people."""
+    if not found.fleiss_candidates:
+        return ""
+    each = count_of(found.fleiss_answers, "answer")
+    return f"; Fleiss' kappa over the {found.fleiss_candidates:,d} with {each} each"
 
 
 def persons(table: pd.DataFrame) -> None:

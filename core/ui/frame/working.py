@@ -68,7 +68,8 @@ def _watch(job_id: str) -> None:
 def show_progress(job: jobs.Job) -> None:
     """One job's progress with rate and time left, or its place in the queue."""
     if job.state == "waiting":
-        st.caption(f":material/hourglass_empty: Waiting, {job.before:d} before it")
+        before = f"{job.before:d} before it" if job.before else "the next in line"
+        st.caption(f":material/hourglass_empty: Waiting, {blocks.plain(before)}")
         return
     done, total = job.progress.done, job.progress.total
     text = blocks.plain(job.progress.stage)

@@ -355,5 +355,5 @@ def test_decoding_smaller_is_part_of_what_an_audit_is(
     assert not np.array_equal(again, plain.features([first])[0])
     draw(folder / "test" / "red" / "new.jpg", (255, 0, 0), rng, size=512)
     assert run_audit(tiny_request(folder), workspace).preprocess.shrink  # goes on as it began
-    with pytest.raises(WorkspaceError, match="preprocessing was"):
+    with pytest.raises(WorkspaceError, match="preprocessing shrink was None, now True"):
         run_audit(tiny_request(folder, name="plain", shrink=True), workspace)

@@ -17,6 +17,7 @@ import pytest
 from core.errors import WorkspaceError
 from core.storage import files as store
 from core.storage.files import read_frame, read_frames, read_json, write_frame, write_json
+from core.storage.table_columns import read_with_lists
 from core.storage.workspace import Workspace, check_name, differences, fingerprint
 from tests.core.run_fixture import manifest_facts
 
@@ -225,3 +226,21 @@ def test_an_array_is_a_list_in_a_document_whatever_its_size() -> None:
         **{"none": [], "one": ["a"], "two": [1.0, None]},
         **{"square": [[1, 0], [0, 1]], "number": 2.0},
     }
+
+
+def test_a_table_whose_lists_stayed_in_arrow_is_written_again(tmp_path: Path) -> None:
+    first, again = tmp_path / "first.parquet", tmp_path / "again.parquet"
+    write_frame(first, pd.DataFrame({"kind": ["a", "b"], "ids": [["x"], ["y", "z"]]}))
+    write_frame(again, read_with_lists(first, "ids", ["kind"]))
+    assert again.read_bytes() == first.read_bytes()
+    assert [list(ids) for ids in read_frame(again)["ids"]] == [["x"], ["y", "z"]]
+
+
+def test_what_differs_is_named_within_what_is_nested() -> None:
+    digest = "0123456789abcdef" * 2
+    old = {"reading": {"mean": [0.48500001, 0.4], "std": [1.0]}, "weights": digest}
+    new = {"reading": {"mean": [0.5, 0.4], "std": [1.0]}, "weights": digest[::-1]}
+    assert differences(old, new) == [
+        "reading mean was [0.485, 0.4], now [0.5, 0.4]",
+        "weights was 0123456789ab, now fedcba987654",
+    ]
