@@ -9,7 +9,12 @@ from core.data.decode import hand_back
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import damaged, read_frame
 from core.storage.layout import AuditFiles
-from core.storage.table_columns import choose_pool, hand_back_tables, read_with_lists
+from core.storage.table_columns import (
+    choose_pool,
+    hand_back_tables,
+    in_one_piece,
+    read_with_lists,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +30,7 @@ def read_images(files: AuditFiles) -> pd.DataFrame:
     import pandas as pd
 
     choose_pool()
-    images = read_frame(files.images, needed=IMAGES)
+    images = in_one_piece(read_frame(files.images, needed=IMAGES))
     if not (readable := images["readable"].astype(bool)).all():
         images = images[readable]
     images = images.set_index("image_id")

@@ -78,6 +78,22 @@ def read_with_lists(path: Path, lists: str, needed: Sequence[str]) -> pd.DataFra
     return found.assign(**{lists: pd.Series(values, index=found.index)})[names]
 
 
+def in_one_piece(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose columns of texts are one piece each: rows are taken several times as fast.
+
+    A large table is read in pieces, which Arrow puts together anew for every take. One column at a
+    time, so that only one stands twice.
+    """
+    import pandas as pd
+
+    pieces = dict[str, pd.Series]()
+    for name, column in frame.items():
+        if isinstance(held := column.array, pd.arrays.ArrowStringArray):
+            whole = held.__arrow_array__().combine_chunks()
+            pieces[str(name)] = pd.Series(type(held)(whole, dtype=held.dtype), index=frame.index)
+    return frame.assign(**pieces)
+
+
 def choose_pool() -> None:
     """Let Arrow keep nothing of what it frees: its own choice keeps a hundred megabytes and more.
 

@@ -17,7 +17,7 @@ import pytest
 from core.errors import WorkspaceError
 from core.storage import files as store
 from core.storage.files import read_frame, read_frames, read_json, write_frame, write_json
-from core.storage.table_columns import read_with_lists
+from core.storage.table_columns import in_one_piece, read_with_lists
 from core.storage.workspace import Workspace, check_name, differences, fingerprint
 from tests.core.run_fixture import manifest_facts
 
@@ -244,3 +244,12 @@ def test_what_differs_is_named_within_what_is_nested() -> None:
         "reading mean was [0.485, 0.4], now [0.5, 0.4]",
         "weights was 0123456789ab, now fedcba987654",
     ]
+
+
+def test_a_table_that_was_read_in_pieces_is_put_together(tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": ["a", "bc", None, "d"], "width": [1, 2, 3, 4]})
+    pieces = pd.concat([table[:2], table[2:]], ignore_index=True)
+    assert pieces["path"].array.__arrow_array__().num_chunks == 2
+    whole = in_one_piece(pieces)
+    assert whole["path"].array.__arrow_array__().num_chunks == 1
+    pd.testing.assert_frame_equal(whole, table)
