@@ -23,7 +23,7 @@ import numpy as np
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.errors import InputError, SpurioscopeError, WorkspaceError
-from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question, Value
+from core.explain.explainer import EXPLAINERS, Explainer, Explanation, Question, Value, spelt
 from core.statistics.seeds import image_seed
 from core.storage.documents import Shape
 from core.storage.files import (
@@ -81,12 +81,12 @@ class Asked:
         InputError
             If the method or a setting is unknown, or the method takes no such candidate or models.
         """
-        chosen = EXPLAINERS.chosen(method)
+        chosen = EXPLAINERS.chosen(spelt(method))
         if chosen.needs_candidate and candidate is None:
             raise InputError(f"method {method!r} explains a candidate: name one, as --component 0")
         if also and not chosen.several:
             raise InputError(f"method {method!r} explains one model at a time: leave out --also")
-        return cls(method, label, candidate, chosen.read(given or {}), seed, also)
+        return cls(chosen.name, label, candidate, chosen.read(given or {}), seed, also)
 
     @property
     def explainer(self) -> Explainer:

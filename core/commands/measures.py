@@ -10,6 +10,7 @@ from core.commands.terminal import Answer, records
 from core.measures.decimals import figure, interval
 from core.measures.measure import POINTS
 from core.measures.measure_requests import FactorsRequest, MeasureRequest, ScoreRequest
+from core.measures.registry import subject_in_words
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
@@ -111,7 +112,8 @@ def _text(table: pd.DataFrame) -> str:
             continue
         name = f"{row['class_name'] or 'all classes':<22.22} {row['measure']:<32}"
         said = "  ".join(part for part in (row["reading"], row["note"]) if part)
-        lines.append(f"{name} {row['subject']:<30} {_figure(row)}  {said}".rstrip())
+        of = subject_in_words(row["subject"])
+        lines.append(f"{name} {of:<30} {_figure(row)}  {said}".rstrip())
     return "\n".join(lines + notes)
 
 

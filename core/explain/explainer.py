@@ -187,6 +187,20 @@ EXPLAINERS: Registry[Explainer] = Registry(
 
 register = EXPLAINERS.register
 
+SPELT = {
+    **{"exact_map": "exact", "gradcam": "grad_cam", "integrated_gradients": "ig"},
+    **{"inputxgradient": "input_x_gradient", "shap_gradient": "gradient_shap"},
+    **{"guided_backprop": "guided_backpropagation"},
+}
+"""Other names that methods go by."""
+
+
+def spelt(method: str) -> str:
+    """The name of a method that is written in another common way, such as ``Guided-backprop``."""
+    plain = method.lower().replace("-", "_").replace(" ", "_")
+    found = SPELT.get(plain, plain)
+    return found if method not in EXPLAINERS and found in EXPLAINERS else method
+
 
 def listed() -> str:
     """Every method with its settings, for the help."""

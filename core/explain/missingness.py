@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,6 +116,24 @@ def _of(question: Question) -> Explanation:
     }
     facts = _facts(model, list(said), arrays)
     return Explanation(arrays, facts, _words(facts))
+
+
+def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
+    """``taken_away``: an image side by side as ever more of it goes, black where a patch is gone.
+
+    Several images together have none.
+    """
+    from core.explain.overlays import png
+
+    if "order" not in explanation.arrays:
+        return {}
+    order = explanation.arrays["order"]
+    groups = grid((pixels.shape[0], pixels.shape[1]), isqrt(len(order)))
+    shown = [
+        painted(pixels, np.zeros_like(pixels), _kept(order, round(share * len(order))), groups)
+        for share in SHARES
+    ]
+    return {"taken_away": png(np.concatenate(shown, axis=1).astype(np.uint8))}
 
 
 def _own(model: Model) -> IntArray:
@@ -224,6 +243,7 @@ MISSINGNESS = Explainer(
     "of transformers, with patches left out.",
     source="Jain, Salman et al. 2022, sections 3 and 4",
     explain=missingness,
+    pictures=pictures,
     summary=summed_up,
     settings={
         "order": Setting("random", "which patches go first", ("random", "most", "least")),

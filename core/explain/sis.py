@@ -302,6 +302,7 @@ def _side(name: str, bounds: tuple[float, float, float], n: int) -> str:
 def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
     """``subset``: the image, grey where it is not needed; ``order``: what went last is white.
 
+    An image without a subset has the order alone.
     Of several images ``where``: how often a patch is in the subset, white is always.
     """
     from PIL import Image
@@ -319,7 +320,8 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
     grey.save(buffer, "PNG")
     inside = enlarged(explanation.arrays["subset"], (pixels.shape[0], pixels.shape[1]))
     shown = np.where(inside[..., None], pixels, 128).astype(np.uint8)
-    return {"subset": png(shown), "order": buffer.getvalue()}
+    subset = {"subset": png(shown)} if inside.any() else {}
+    return {**subset, "order": buffer.getvalue()}
 
 
 def order_of(said: Explanation) -> Order:

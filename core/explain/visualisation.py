@@ -19,6 +19,7 @@ from core.explain.ascent import (
     regularised_visualisation,
     withstands,
 )
+from core.explain.attribution import taking_gradients
 from core.explain.explainer import Explainer, Explanation, Question, Setting
 from core.types import FloatArray
 
@@ -110,7 +111,8 @@ def _fit(question: Question, hill: Hill, size: tuple[int, int]) -> Explanation:
     members = [image.astype(np.float32) / 255 for image in question.members(ASKED)]
     kept, there = 0, 0
     if members:
-        kept, there = withstands(question.model, question.class_idx, np.stack(members))
+        with taking_gradients("A picture"):
+            kept, there = withstands(question.model, question.class_idx, np.stack(members))
     question = replace(question, settings={"objective": question.word("objective")})
     robust = there > 0 and 2 * kept >= there
     found = (_npfv if robust else _fourier)(question, hill, size)
@@ -125,7 +127,7 @@ def _said(question: Question, method: str, paths: Sequence[Path], how: str) -> E
     """A path of every picture as arrays and words."""
     last = np.stack([path.frames[-1] for path in paths])
     alpha = [float(path.alpha[-1]) for path in paths]
-    odds = _odds(question, last)
+    odds, best = _odds(question, last), int(np.argmax(alpha))
     arrays = {
         "pictures": _bytes(last),
         "frames": _bytes(paths[0].frames),
@@ -133,14 +135,14 @@ def _said(question: Question, method: str, paths: Sequence[Path], how: str) -> E
         "alpha": np.stack([path.alpha for path in paths]),
     }
     facts: dict[str, object] = {
-        **{"method": method, "how": how, "alpha": max(alpha), "alphas": alpha},
+        **{"method": method, "how": how, "alpha": alpha[best], "alphas": alpha},
         "alpha_first": [float(path.alpha[0]) for path in paths],
-        "probability": float(odds[int(np.argmax(alpha))]),
+        "probability": float(odds[best]),
         "seed": question.seed,
     }
     words = (
-        f"{how}: alpha {min(path.alpha[0] for path in paths):.2f} to {max(alpha):.2f}, the class "
-        f"has {100 * float(odds[int(np.argmax(alpha))]):.0f} % on the picture"
+        f"{how}: alpha {paths[best].alpha[0]:.2f} to {alpha[best]:.2f}, the class "
+        f"has {100 * float(odds[best]):.0f} % on the picture"
     )
     notes = ["a picture shows what raises alpha, not what images of the class look like"]
     return Explanation(arrays, facts, words, notes)

@@ -6,6 +6,7 @@ here; :func:`register` adds one from anywhere else, and every page, command and 
 
 from __future__ import annotations
 
+from core.data.corruptions import CORRUPTIONS
 from core.errors import InputError
 from core.measures.measure import Measure
 from core.types import Registry
@@ -103,3 +104,15 @@ MEASURES = Measures("measure", OWN, NAMES)
 """By name."""
 
 register = MEASURES.register
+
+
+def subject_in_words(subject: str) -> str:
+    """What a row is of, for people: measures and kinds of corruption that it names in words."""
+    return ", ".join(map(_in_words, subject.split(", ")))
+
+
+def _in_words(part: str) -> str:
+    kind, _, severity = part.rpartition(" ")
+    if kind in CORRUPTIONS:
+        return f"{CORRUPTIONS[kind].words} {severity}"
+    return part.replace("_", " ") if part in MEASURES else part

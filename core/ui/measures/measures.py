@@ -13,7 +13,7 @@ from core.measures.gaps import SPURIOUS_GAP
 from core.measures.measure import POINTS
 from core.measures.measure_requests import MeasureRequest
 from core.measures.one_audit import is_slow, parts, slow_parts, words
-from core.measures.registry import MEASURES
+from core.measures.registry import MEASURES, subject_in_words
 from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
 from core.ui.frame import blocks, state, tagged, working
@@ -29,10 +29,10 @@ DECIDES, LEANS_ON, SURE, ODD = "factors", "priors", "calibration", "ood"
 ENOUGH = "subsets"
 VIEWS = {
     "table": "Table",
-    "gaps": "Classes by gap",
-    "accuracy": "Gap against accuracy",
-    DECIDES: "What it decides by",
-    LEANS_ON: "What it leans on",
+    "gaps": "Gaps",
+    "accuracy": "By accuracy",
+    DECIDES: "Decides by",
+    LEANS_ON: "Leans on",
     SURE: "Calibration",
     ODD: "Out of distribution",
     "sets": "Other sets",
@@ -194,19 +194,14 @@ def _row_html(row: dict[str, Any]) -> str:
         decimals.interval(low, high, unit),
     )
     texts = (
-        *(row["class_name"] or "all classes", row["measure"].replace("_", " "), _subject(row)),
+        *(row["class_name"] or "all classes", row["measure"].replace("_", " ")),
+        subject_in_words(str(row["subject"])),
         *(f"{value} points" if unit == POINTS else value, interval),
         *(f"{row['n']:,}", row["split"], row["reading"]),
     )
     cells = "".join(f'<td style="{_CELL}">{html(text)}</td>' for text in texts)
     lines = "\n".join(map(html, meaning_of(row, value, interval).splitlines()))
     return f'<tr title="{lines}">{cells}</tr>'
-
-
-def _subject(row: dict[str, Any]) -> str:
-    """What a row is of; measures named in it are written as in their column."""
-    parts = str(row["subject"]).split(", ")
-    return ", ".join(part.replace("_", " ") if part in MEASURES else part for part in parts)
 
 
 def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:

@@ -129,6 +129,10 @@ def test_several_models_are_explained_together_where_they_see_alike(mine: Worksp
     other = cast("Audit", SimpleNamespace(name="few", preprocess=audit.preprocess, head=fewer))
     with pytest.raises(InputError, match=f"'few' has no output '{own[0]}' as 'tiny' has"):
         _outputs(audit, other)
+    spelt = ("guided_backprop", "Grad-CAM", "IG", "integrated_gradients", "InputxGradient")
+    assert [Asked.of(name, label).method for name in spelt] == [
+        *("guided_backpropagation", "grad_cam", "ig", "ig", "input_x_gradient")
+    ]
     with pytest.raises(InputError, match="there is no method 'magic'; choose sis"):
         Asked.of("magic", label)
 

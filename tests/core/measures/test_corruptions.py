@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from core.data.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from core.errors import InputError, UnreadableImageError
 from core.measures.corruption_figures import CORRUPTED
 from core.measures.measure_requests import MeasureRequest
+from core.measures.registry import subject_in_words
 from core.measures.unseen import cooled, said
 from core.report.document import compose, render
 from core.report.material import gather
@@ -166,6 +168,37 @@ def test_what_was_corrupted_is_not_again(audit: Audit, monkeypatch: pytest.Monke
     pd.testing.assert_frame_equal(
         same.reset_index(drop=True), first["contrast"].reset_index(drop=True)
     )
+
+
+def test_what_was_stopped_goes_on_with_the_kind_that_is_missing(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = core.trials.corrupted._made, list[str]()
+
+    def stopped(audit: Audit, kind: Corruption, *rest: Any) -> pd.DataFrame:
+        if made:
+            raise KeyboardInterrupt
+        made.append(kind.name)
+        return real(audit, kind, *rest)
+
+    monkeypatch.setattr(core.trials.corrupted, "_made", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        CORRUPTED.table(audit, tags(audit), REQUEST)
+    assert made == ["gaussian_noise"]
+    monkeypatch.setattr(
+        core.trials.corrupted, "_made", lambda *a: made.append(a[1].name) or real(*a)
+    )
+    CORRUPTED.table(audit, tags(audit), REQUEST)
+    assert made == ["gaussian_noise", "contrast"]
+    CORRUPTED.table(audit, tags(audit), REQUEST)
+    assert len(made) == 2
+
+
+def test_rows_name_a_kind_as_the_legend_does() -> None:
+    assert subject_in_words("gaussian_noise 1") == "Gaussian noise 1"
+    assert subject_in_words("jpeg 3, at the temperature") == "JPEG 3, at the temperature"
+    assert subject_in_words("every kind 5, cue most tenth") == "every kind 5, cue most tenth"
+    assert subject_in_words("spurious_gap, no corruption") == "spurious gap, no corruption"
 
 
 def test_an_image_that_is_gone_ends_nothing(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
