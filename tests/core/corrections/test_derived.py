@@ -84,7 +84,7 @@ def test_the_same_command_opens_what_is_there(
     monkeypatch.setattr("core.corrections.mitigation.derive", None)
     monkeypatch.setattr("core.corrections.mitigation.effects", None)
     assert run(workspace, parent, **QUICK).id == audit.id
-    with pytest.raises(WorkspaceError, match="'fixed' exists with other settings: mitigation method was"):
+    with pytest.raises(WorkspaceError, match="exists with other settings: mitigation method was"):
         run(workspace, parent, "spufix", **QUICK)
     with pytest.raises(InputError, match="is the audit itself"):
         run(workspace, parent, name=parent.name)
