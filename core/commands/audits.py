@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from core.audits.audit_requests import AuditRequest, DemoRequest, check_set_name
 from core.audits.audit_summary import Summary
 from core.candidates.kinds import found_kinds
 from core.candidates.linear_kinds import NEURON, PCA
+from core.commands.relocation import relocate
 from core.commands.sets import set_facts, set_lines
 from core.commands.terminal import (
     Answer,
@@ -25,9 +25,8 @@ from core.commands.terminal import (
 )
 from core.commands.trials import leave_the_rest, try_at_once
 from core.errors import InputError, WorkspaceError
-from core.storage.audit_manifest import DataFacts, Manifest
+from core.storage.audit_manifest import Manifest
 from core.storage.files import MEND, is_locked, read_value
-from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace
 from core.types import Reporter, silent
 
@@ -301,48 +300,6 @@ def show(options: argparse.Namespace, workspace: Workspace, report: Reporter = s
     from core.audits.audit import Audit
 
     return _shown(manifest, Audit(workspace.folder(manifest.id)), workspace)
-
-
-def relocate(workspace: Workspace, manifest: Manifest, root: Path) -> Manifest:
-    """Record that an audit's images now lie below another folder.
-
-    Raises
-    ------
-    InputError
-        If the folder does not hold the audit's images.
-    """
-    root = Path(os.path.abspath(root.expanduser()))
-    remedy = "name the folder that holds the images"
-    if not root.is_dir():
-        raise InputError(f"--data-root {root} is not a folder; {remedy}")
-    paths = _planned_paths(workspace.files(manifest.id))
-    sample = paths[:: max(1, len(paths) // 20)]
-    if missing := [path for path in sample if not (root / path).exists()]:
-        raise InputError(f"--data-root {root}: {root / missing[0]} is missing; {remedy}")
-    source = _moved_source(manifest.data, root)
-    return workspace.update(
-        manifest.id,
-        data=replace(
-            manifest.data, source=source, root=str(root), moved=source == manifest.data.source
-        ),
-        parts=replace(manifest.parts, data=source),
-    )
-
-
-def _planned_paths(files: AuditFiles) -> list[str]:
-    from core.storage.files import read_frame
-
-    return [path for plan in files.every_plan() for path in read_frame(plan, ["path"])["path"]]
-
-
-def _moved_source(data: DataFacts, root: Path) -> str:
-    """The DATA argument that names the moved images; the old one if only the images moved."""
-    source = Path(data.source)
-    if source == Path(data.root):
-        return str(root)
-    manifest = root / source.name
-    beside = source.parent == Path(data.root)
-    return str(manifest) if beside and manifest.is_file() else data.source
 
 
 def describe(manifest: Manifest, summary: Summary | None) -> Mapping[str, object]:

@@ -14,9 +14,9 @@ from core.audits.audit_requests import (
     PartsRequest,
     SearchRequest,
     SuggestRequest,
-    SynthRequest,
     TrialsRequest,
 )
+from core.audits.synth_request import SynthRequest
 from core.commands import approximate as parts_commands
 from core.commands import audits as audit_commands
 from core.commands import checks as check_commands

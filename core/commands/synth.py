@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from core.audits.audit_requests import SynthRequest
+from core.audits.synth_request import SynthRequest
 from core.commands.terminal import Answer, Terminal
 from core.storage.roles import refuse_unless_may_run
 from core.storage.workspace import Workspace

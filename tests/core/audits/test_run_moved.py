@@ -9,7 +9,7 @@ import pytest
 
 from core.audits.audit import Audit
 from core.audits.run import run_audit
-from core.commands.audits import relocate
+from core.commands.relocation import relocate
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
