@@ -129,15 +129,9 @@ class Audit:
         return self._places.of(image_ids)
 
     def images_of(self, image_ids: Sequence[str]) -> pd.DataFrame:
-        """The rows themselves.
+        """The rows themselves; KeyError where the audit has no such image.
 
-        ``images.loc`` makes a text of Python of every id first, and keeps them: a hundred
-        megabytes of a million images.
-
-        Raises
-        ------
-        KeyError
-            If the audit has no such image.
+        ``images.loc`` makes and keeps a text of Python of every id: 100 MB of a million images.
         """
         rows = self.rows_of(image_ids)
         if len(rows) and rows.min() < 0:
@@ -242,14 +236,9 @@ class Audit:
         return self.arrays_of(key.label).candidate(key.kind, key.number)
 
     def upload(self, content: bytes, model: Model) -> str:
-        """Take in an image from outside; returns the id under which it can be explained.
+        """Take in an image from outside; the id under which it can be explained.
 
-        Raises
-        ------
-        UnreadableImageError
-            If the bytes are no image, or the network has no finite features for it.
-        WorkspaceError
-            If this process only shows (:func:`core.storage.roles.read_only`).
+        Raises as :func:`core.audits.upload.upload` does.
         """
         return upload(self.files, content, model, self.preprocess)
 

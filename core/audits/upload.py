@@ -22,7 +22,15 @@ _uploading = threading.Lock()
 
 
 def upload(files: AuditFiles, content: bytes, model: Model, preprocess: Preprocess) -> str:
-    """Take in an image; returns its id (:meth:`core.audits.audit.Audit.upload`)."""
+    """Take in an image; returns its id (:meth:`core.audits.audit.Audit.upload`).
+
+    Raises
+    ------
+    UnreadableImageError
+        If the bytes are no image, or the network has no finite features for it.
+    WorkspaceError
+        If this process only shows (:func:`core.storage.roles.read_only`).
+    """
     from core.storage.roles import refuse_if_read_only
 
     refuse_if_read_only()
