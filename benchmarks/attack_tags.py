@@ -28,7 +28,7 @@ from pyarrow import ArrowException
 from benchmarks.attacked import Attack
 from benchmarks.generated import make
 from benchmarks.measure import Line
-from core.audits.audit_requests import SynthRequest
+from core.audits.synth_request import SynthRequest
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.errors import SpurioscopeError

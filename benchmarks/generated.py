@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import SynthRequest
+from core.audits.synth_request import SynthRequest
 from core.audits.synthetic import run_synth
 from core.storage.files import write_frame
 from core.storage.workspace import Workspace

@@ -29,7 +29,7 @@ GIGABYTES = 1.5
 def run() -> list[Line]:
     """Generate, compute the map in a process of its own, and open its page several times."""
     from benchmarks.generated import make
-    from core.audits.audit_requests import SynthRequest
+    from core.audits.synth_request import SynthRequest
     from core.storage.workspace import Workspace
 
     with ExitStack() as stack:

@@ -63,7 +63,7 @@ def run() -> list[Line]:
 
 def written(folder: str) -> Subject:
     """The audit as the pass leaves it, all its maps kept."""
-    from core.audits.audit_requests import SynthRequest
+    from core.audits.synth_request import SynthRequest
     from core.audits.synthetic import features_of, manifest_of
     from core.storage.files import write_json
     from core.storage.workspace import Workspace

@@ -95,7 +95,7 @@ SMALL, LARGE, CLASSES = 2_000, 20_000, 5
 def drawn() -> Ratios:
     """Growth of drawn audits with images: to write them, to read of them, to open pages on them."""
     from core.audits.audit import Audit
-    from core.audits.audit_requests import SynthRequest
+    from core.audits.synth_request import SynthRequest
     from core.audits.synthetic import run_synth
     from core.storage.workspace import Workspace
 

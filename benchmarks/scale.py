@@ -82,8 +82,8 @@ def generated(workspace: Workspace, name: str, classes: int) -> Audit:
     """The audit of a workspace with its map and figures of trials, made where it is not there."""
     from benchmarks.generated import make, try_candidates
     from core.audits.audit import Audit
-    from core.audits.audit_requests import SynthRequest
     from core.audits.map import compute_map
+    from core.audits.synth_request import SynthRequest
     from core.features.sample import POOL
     from core.quality.label_problems import label_problems
 

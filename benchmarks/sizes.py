@@ -55,7 +55,7 @@ def run() -> list[Line]:
 
 def made(workspace: Workspace, name: str) -> str:
     """The id of the audit of a size."""
-    from core.audits.audit_requests import SynthRequest
+    from core.audits.synth_request import SynthRequest
     from core.audits.synthetic import run_synth
 
     if there := workspace.named(name):

@@ -20,7 +20,7 @@ _ONE = """
 import json, sys, time
 from pathlib import Path
 from benchmarks.measure import peak_memory
-from core.audits.audit_requests import SynthRequest
+from core.audits.synth_request import SynthRequest
 from core.audits.synthetic import needed, run_synth
 from core.storage.workspace import Workspace
 folder, images, classes, dim = sys.argv[1], *map(int, sys.argv[2:])

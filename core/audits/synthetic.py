@@ -18,9 +18,9 @@ import pandas as pd
 import core
 from core.audits.analysis import GIVEN, analyse
 from core.audits.audit import Audit
-from core.audits.audit_requests import SynthRequest
 from core.audits.run import joined, set_state
 from core.audits.subject import Subject
+from core.audits.synth_request import SynthRequest
 from core.candidates.part_kind import PART
 from core.config import FORMAT, NEURONS
 from core.demos.listed import Planted

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from core.audits.audit import Audit
-from core.audits.audit_requests import SynthRequest
 from core.audits.kept import key_with_rows
+from core.audits.synth_request import SynthRequest
 from core.audits.synthetic import run_synth
 from core.storage.files import read_json, write_frame
 from core.storage.workspace import Workspace, fingerprint

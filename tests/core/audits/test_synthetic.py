@@ -12,8 +12,8 @@ import pytest
 from core.__main__ import main
 from core.audits import synthetic
 from core.audits.audit import Audit
-from core.audits.audit_requests import SynthRequest
 from core.audits.integrity import verify
+from core.audits.synth_request import SynthRequest
 from core.audits.synthetic import needed, run_synth
 from core.errors import InputError, WorkspaceError
 from core.features.spectra import CUE_RANK, EXPONENT, LEANING, Spectra, scattered

@@ -22,9 +22,9 @@ from core.audits.audit_requests import (
     PartsRequest,
     SearchRequest,
     SuggestRequest,
-    SynthRequest,
     TrialsRequest,
 )
+from core.audits.synth_request import SynthRequest
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.mitigate_request import MitigateRequest
 from core.errors import InputError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.generated import ASKED, PEOPLE, make, try_candidates
-from core.audits.audit_requests import SynthRequest
 from core.audits.map import compute_map
+from core.audits.synth_request import SynthRequest
 from core.measures.stored import known
 from core.statistics.intervals import auroc
 from core.storage.workspace import Workspace
