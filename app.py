@@ -8,31 +8,35 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.commands import plugins
+from core.ui import warm
+
+STARTS = get_script_run_ctx(suppress_warning=True) is None
+if STARTS:
+    warm.begin()
+
+from core.commands import plugins  # noqa: E402 - nothing is imported before a start has begun
 
 plugins.load()
 
-if get_script_run_ctx(suppress_warning=True) is None:
+if STARTS:
     from starlette.middleware import Middleware
 
-    from core.ui.frame.access import KnownHosts, announced
+    from core.ui.frame.access import KnownHosts
+    from core.ui.frame.bundle import Bundle
     from core.ui.frame.media import media_routes
     from core.ui.frame.uploads import Uploads
-    from core.ui.warm import render, warm_up
 
     # without this, a fresh server takes the folder pages/ for an app of its own until the first
     # run of st.navigation, and a deep link would run its page without this frame
     PagesManager.uses_pages_directory = False
     app = st.App(
         "app.py",
-        routes=media_routes(render),
-        middleware=[Middleware(KnownHosts), Middleware(Uploads)],
-        lifespan=announced,
+        routes=media_routes(warm.render),
+        middleware=[Middleware(KnownHosts), Middleware(Bundle), Middleware(Uploads)],
+        lifespan=warm.lifespan,
     )
-    warm_up()
 else:
     from core.ui.frame.shell import run
-    from core.ui.warm import FIRST
 
     run()
-    FIRST.set()
+    warm.FIRST.set()
