@@ -21,7 +21,7 @@ from core.commands.terminal import (
     Terminal,
     candidate_options,
     candidate_words,
-    named_candidate,
+    named_key,
 )
 from core.commands.trials import leave_the_rest, try_at_once
 from core.errors import InputError, WorkspaceError
@@ -471,8 +471,9 @@ def _adversarial(opened: Audit, workspace: Workspace) -> pd.DataFrame:
 def _export_heatmaps(opened: Audit, options: argparse.Namespace, out: Path) -> None:
     from core.audits.export import write_heatmaps
 
-    named = named_candidate(options)
-    if options.class_name is None or named is None:
+    label = opened.class_facts(options.class_name).label if options.class_name else None
+    key = None if label is None else named_key(options, label)
+    if label is None or key is None:
         raise InputError(f"export heatmaps needs --class NAME and one of {candidate_words()}")
     ids = [i.strip() for i in options.images.split(",") if i.strip()] if options.images else None
-    write_heatmaps(opened, options.class_name, *named, ids, out)
+    write_heatmaps(opened, label, key.kind, key.number, ids, out)

@@ -6,8 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from core.audits.audit_requests import ConfirmRequest
-from core.candidates.key import CandidateKey
-from core.commands.terminal import Answer, candidate_options, candidate_words, named_candidate
+from core.commands.terminal import Answer, candidate_options, candidate_words, named_key
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Reporter, count_of, silent
@@ -16,7 +15,7 @@ from core.types import Reporter, count_of, silent
 def add(command: argparse.ArgumentParser) -> None:
     """The options of the request, and those that name a candidate by its number."""
     ConfirmRequest.add_arguments(command)
-    candidate_options(command)
+    candidate_options(command, key=False)
 
 
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
@@ -30,14 +29,16 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     request = ConfirmRequest.from_options(options)
     audit = Audit.open(workspace, request.audit)
     facts = audit.class_facts(request.class_name)
-    key = _key(request, options, facts.label)
+    key = named_key(options, facts.label)
+    if key is None:
+        raise InputError(f"confirm tries one candidate: give one of {candidate_words()}")
     names = names_of(TagStore.open(workspace).history(audit.id))
     table = confirm(audit, [key], report=report)
     found = confirmed_of(table, facts.class_idx, key.kind, key.number)
     assert found is not None  # it was just made, or is there already
     result = {"audit": audit.id, "class": facts.label, "kind": key.kind, "number": key.number}
     lines = [
-        one_line(f"{names.written(key)} of {facts.name}, {audit.name}"),
+        one_line(f"{names.written(key)} of {facts.name} in audit {audit.name}"),
         f"  pixels: {found.words}",
         f"  lean {100 * found.lean:+.0f} points [{100 * found.lean_low:+.0f}, "
         f"{100 * found.lean_high:+.0f}], {found.donors} donors x {found.targets} targets",
@@ -47,13 +48,3 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     if found.left_out:
         lines.append(f"  {count_of(found.left_out, 'image')} cannot be read: left out")
     return Answer({**result, **asdict(found)}, "\n".join(lines))
-
-
-def _key(request: ConfirmRequest, options: argparse.Namespace, label: str) -> CandidateKey:
-    """The one candidate that is asked for, by its key or by its number."""
-    named = named_candidate(options)
-    if named is not None and not request.candidate:
-        return CandidateKey(label, *named)
-    if named is None and request.candidate:
-        return CandidateKey.parse(request.candidate, label=label)
-    raise InputError(f"confirm tries one candidate: give one of {candidate_words()}")

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import ExplainRequest
 from core.candidates.key import CandidateKey
-from core.commands.terminal import Answer, candidate_options, candidate_words, named_candidate
+from core.commands.terminal import (
+    Answer,
+    candidate_options,
+    candidate_words,
+    has_number,
+    key_of_class,
+    named_key,
+)
 from core.errors import InputError, SpurioscopeError, UnreadableImageError
 from core.storage.files import as_npz, write_bytes, write_json
 from core.storage.workspace import Workspace
@@ -29,7 +36,7 @@ Document = Mapping[str, object]
 def add(command: argparse.ArgumentParser) -> None:
     """The options of the request, and those that name a candidate by its number."""
     ExplainRequest.add_arguments(command)
-    candidate_options(command)
+    candidate_options(command, key=False)
 
 
 def methods_text() -> str:
@@ -109,12 +116,12 @@ def _keys(
     request: ExplainRequest, options: argparse.Namespace, label: str
 ) -> Sequence[CandidateKey | None]:
     """The candidates that are asked for, by their keys or by a number; None: the class itself."""
-    named = named_candidate(options)
-    if named is not None and request.candidate:
+    if request.candidates and not has_number(options):
+        return [key_of_class(text, label) for text in request.candidates]
+    key = named_key(options, label)
+    if key is None and (request.candidate or has_number(options)):
         raise InputError(f"explain takes one candidate: give one of {candidate_words()}")
-    if request.candidates:
-        return [CandidateKey.parse(text, label=label) for text in request.candidates]
-    return [CandidateKey(label, *named) if named else None]
+    return [key]
 
 
 def _ids(audit: Audit, request: ExplainRequest, questions: Sequence[Asked]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.audits.audit_requests import SuggestRequest
 from core.candidates.key import CandidateKey
-from core.commands.terminal import Answer
+from core.commands.terminal import Answer, key_of_class
 from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Progress, Reporter, silent
@@ -83,7 +83,7 @@ def _of_class(
 
     keys = leading(audit, facts.class_idx)
     if request.candidate:
-        keys = [CandidateKey.parse(request.candidate, label=facts.label)]
+        keys = [key_of_class(request.candidate, facts.label)]
     by_data = suggestions(audit, facts.class_idx)
     for key in keys:
         candidate = audit.candidate(key)

@@ -6,12 +6,13 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from core.candidates.key import CandidateKey, keys_in
+from core.candidates.key import keys_in
 from core.commands.terminal import (
     Answer,
     candidate_options,
+    candidate_words,
     common_options,
-    named_candidate,
+    named_key,
     records,
 )
 from core.errors import InputError
@@ -86,22 +87,22 @@ def add(options: argparse.Namespace, workspace: Workspace, audit: Audit) -> Answ
     from core.tags.people import one_line
 
     facts = audit.class_facts(options.class_name)
-    named = named_candidate(options)
-    assert named is not None  # one of the options is required
-    kind, component = named
-    candidate = audit.class_arrays(facts.class_idx).candidate(kind, component)
+    key = named_key(options, facts.label)
+    if key is None:
+        raise InputError(f"tags add tags one candidate: give one of {candidate_words()}")
+    candidate = audit.class_arrays(facts.class_idx).candidate(key.kind, key.number)
     event = TagStore.open(workspace).add(
         options.annotator,
         audit.id,
-        CandidateKey(facts.label, kind, component),
+        key,
         Tag(options.tag),
         subtype=Subtype(options.subtype) if options.subtype else None,
         confidence=options.confidence,
         reason=options.reason,
         called=options.called,
     )
-    result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": kind}
-    result |= {"component": component, "tag": event.tag, "annotator": event.annotator}
+    result = {"id": event.id, "audit": audit.id, "label": event.label, "kind": key.kind}
+    result |= {"component": key.number, "tag": event.tag, "annotator": event.annotator}
     result["called"] = event.called
     what = titled(candidate.title, [event.called] if event.called else [])
     said = f"{what} of {facts.name} is {event.tag} for {event.annotator}"

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from core.candidates.key import CandidateKey
 from core.candidates.kinds import KINDS, CandidateKind
+from core.errors import InputError
 from core.storage.workspace import Workspace
 from core.types import Progress
 
@@ -77,24 +79,73 @@ def common_options() -> Parser:
     return common
 
 
-def candidate_options(options: argparse._ActionsContainer) -> None:
-    """One option of every kind of candidates, which names one by its number."""
+def candidate_options(options: argparse._ActionsContainer, *, key: bool = True) -> None:
+    """One option of every kind of candidates, which names one by its number.
+
+    Parameters
+    ----------
+    key : whether ``--candidate`` is an option as well, which names one of any kind by its key;
+        a request that has it brings its own.
+    """
+    if key:
+        options.add_argument(
+            "--candidate", metavar="KEY", help="by its key, part-0, instead of its number"
+        )
     for name, kind in _asked().items():
         options.add_argument(
             f"--{kind.word}", dest=f"number_{name}", type=int, metavar="N", help=kind.help
         )
 
 
-def named_candidate(options: argparse.Namespace) -> tuple[str, int] | None:
-    """Kind and number of the candidate that was named, if exactly one was."""
+def has_number(options: argparse.Namespace) -> bool:
+    """Whether a candidate, or several, are named by their numbers."""
+    return bool(_numbers(options))
+
+
+def _numbers(options: argparse.Namespace) -> list[tuple[str, int]]:
+    """Kind and number of every candidate that was named by its number."""
     numbers = {name: getattr(options, f"number_{name}") for name in _asked()}
-    given = [(name, number) for name, number in numbers.items() if number is not None]
-    return given[0] if len(given) == 1 else None
+    return [(name, number) for name, number in numbers.items() if number is not None]
+
+
+def named_key(options: argparse.Namespace, label: str) -> CandidateKey | None:
+    """The one candidate that was named, by its key or by its number; None where not exactly one.
+
+    Parameters
+    ----------
+    label : raw label of the class that it is of.
+
+    Raises
+    ------
+    InputError
+        If the key names no candidate, or one of another class.
+    """
+    text, numbers = getattr(options, "candidate", ""), _numbers(options)
+    if bool(text) + len(numbers) != 1:
+        return None
+    return CandidateKey(label, *numbers[0]) if numbers else key_of_class(text, label)
+
+
+def key_of_class(text: str, label: str) -> CandidateKey:
+    """The candidate of a class that ``--candidate`` names, with or without the class.
+
+    Raises
+    ------
+    InputError
+        If it names no candidate, or one of another class.
+    """
+    key = CandidateKey.parse(text, label=label)
+    if key.label != label:
+        raise InputError(
+            f"--candidate {text}: this is a candidate of class {key.label!r}, and --class names "
+            f"{label!r}; name the same class in both, or write {key.short} alone"
+        )
+    return key
 
 
 def candidate_words() -> str:
     """The options that name a candidate."""
-    return ", ".join(f"--{kind.word} N" for kind in _asked().values())
+    return ", ".join(["--candidate KEY", *(f"--{kind.word} N" for kind in _asked().values())])
 
 
 def _asked() -> dict[str, CandidateKind]:

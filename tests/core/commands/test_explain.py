@@ -60,6 +60,24 @@ def test_it_is_stored_exported_and_said_again(
     assert main(["verify", "tiny", "--workspace", str(mine.root)]) == 0
 
 
+def test_images_without_a_subset_are_said_to_have_none_and_nothing_is_drawn(
+    mine: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = Audit.open(mine, "tiny")
+    name, other = (facts.label for facts in audit.classes[:2])
+    others = ",".join(audit.arrays_of(other).image_ids[:2])
+    out = mine.root.parent / "out"
+    ask = ["explain", "tiny", "--class", name, "--images", others, "--out", str(out)]
+    ask += ["--set", "grid=4", "--set", "tau=0.999", "--workspace", str(mine.root)]
+    assert main(ask) == 0
+    *_, said, note = capsys.readouterr().out.splitlines()
+    assert said.startswith("none of 2 images has a subset")
+    assert "no picture of where subsets lie" in note
+    summary = read_json(out / "sis.json")["summary"]
+    assert (summary["facts"]["with_a_subset"], [*summary["files"]]) == (0, ["arrays"])
+    assert list(out.glob("*where*.png")) == []
+
+
 def test_an_image_that_is_gone_is_left_out_and_the_rest_goes_on(
     mine: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +177,17 @@ def test_attributions_are_methods(
     if lost:
         assert facts["fill_sensitivity"] == pytest.approx(np.std(list(lost.values())))
         assert one["notes"][0].startswith("it masks with the model's mean colour; its best tenth")
+
+
+@pytest.mark.parametrize("command", ["explain", "confirm", "suggest"])
+def test_a_candidate_of_another_class_is_refused(
+    command: str, mine: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (facts.label for facts in Audit.open(mine, "tiny").classes[:2])
+    ask = [command, "tiny", "--class", first, "--candidate", f"{second}/pca-0"]
+    assert main([*ask, "--workspace", str(mine.root)]) == 2
+    said = capsys.readouterr().err
+    assert f"this is a candidate of class {second!r}, and --class names {first!r}" in said
 
 
 def test_several_methods_of_several_candidates_are_one_answer(

@@ -43,11 +43,17 @@ def test_it_is_the_first_class_of_show(own: Audit, capsys: pytest.CaptureFixture
     assert f"first: {shown[0]['name']}, its {shown[0]['by']} alone turns" in text
 
 
-def test_a_part_is_tagged_and_drawn_by_its_number(
-    own: Audit, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    "named",
+    [("--part", "1"), ("--candidate", "part-1"), ("--candidate", "{label}/part-1")],
+    ids=["number", "key", "whole key"],
+)
+def test_a_part_is_tagged_and_drawn_by_its_number_or_its_key(
+    named: tuple[str, str], own: Audit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     facts = own.classes[0]
-    arrays, of = own.class_arrays(facts.class_idx), ["--class", facts.label, "--part", "1"]
+    arrays = own.class_arrays(facts.class_idx)
+    of = ["--class", facts.label, *(text.format(label=facts.label) for text in named)]
     tag = ["tags", "add", own.name, *of, "--tag", "spurious", "--called", "snow"]
     said(capsys, *tag, "--annotator", "ann")
     (event,) = TagStore.open(workspace_of(own)).current(own.id, "ann")

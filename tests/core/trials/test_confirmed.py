@@ -261,14 +261,18 @@ def test_the_command_says_what_was_found(
     assert main([*asked, "--neuron", "0"]) == 0
     found = of(audit, CUE)
     said = capsys.readouterr().out
+    assert said.startswith(f"neuron 0 of leaf in audit {audit.name}\n")
     assert f"pixels: {found.words}" in said
     assert main([*asked, "--candidate", "neuron-0", "--json"]) == 0
     document = capsys.readouterr().out
     assert '"put_in"' in document
     for wrong, words in (
-        ([], "give one of --component N"),
-        (["--neuron", "0", "--part", "1"], "give one of --component N"),
-        (["--neuron", "0", "--candidate", "neuron-0"], "give one of --component N"),
+        ([], "give one of --candidate KEY, --component N"),
+        (["--neuron", "0", "--part", "1"], "give one of --candidate KEY, --component N"),
+        (
+            ["--neuron", "0", "--candidate", "neuron-0"],
+            "give one of --candidate KEY, --component N",
+        ),
         (["--candidate", "x"], "'x' names no candidate"),
     ):
         assert main([*asked, *wrong]) == 2
