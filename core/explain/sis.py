@@ -276,6 +276,13 @@ def summed_up(explanations: Sequence[Explanation]) -> Explanation:
         "border_area": explanations[0].facts["border_area"],
     }
     where = np.mean([one.arrays["subset"] for one in explanations], axis=0)
+    if not reached:
+        words = (
+            f"none of {len(explanations)} images has a subset: the model is not sure enough of any "
+            "as it is"
+        )
+        notes = ["there is no picture of where subsets lie; for smaller demands, --set tau=…"]
+        return Explanation({"where": where}, facts, words, notes)
     each = "; ".join(_side(name, bounds[name], len(sides[name])) for name in sides)
     words = f"what is enough, {len(reached)} of {count_of(len(explanations), 'image')}: {each}"
     return Explanation({"where": where}, facts, words)
@@ -293,7 +300,7 @@ def _sizes(explanations: Sequence[Explanation], *, right: bool) -> FloatArray:
 
 def _side(name: str, bounds: tuple[float, float, float], n: int) -> str:
     if not n:
-        return f"no {name} image"
+        return f"no {name} image has a subset"
     value, low, high = (100 * end for end in bounds)
     interval = f" [{low:.1f}, {high:.1f}]" if low == low else ""
     return f"{n} {name} ones {value:.1f} %{interval} of the image"
@@ -303,13 +310,16 @@ def pictures(explanation: Explanation, pixels: np.ndarray) -> dict[str, bytes]:
     """``subset``: the image, grey where it is not needed; ``order``: what went last is white.
 
     An image without a subset has the order alone.
-    Of several images ``where``: how often a patch is in the subset, white is always.
+    Of several images ``where``: how often a patch is in the subset, white is always; none where it
+    never is.
     """
     from PIL import Image
 
     from core.explain.overlays import png
 
     if "where" in explanation.arrays:
+        if not explanation.arrays["where"].any():
+            return {}
         light = np.round(255 * explanation.arrays["where"]).astype(np.uint8)
         return {"where": png(np.kron(light, np.ones((16, 16), np.uint8)))}
     size = (pixels.shape[1], pixels.shape[0])
