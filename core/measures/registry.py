@@ -9,6 +9,7 @@ from __future__ import annotations
 from core.data.corruptions import CORRUPTIONS
 from core.errors import InputError
 from core.measures.measure import Measure
+from core.statistics.anomaly import TITLES
 from core.types import Registry
 
 
@@ -107,11 +108,14 @@ register = MEASURES.register
 
 
 def subject_in_words(subject: str) -> str:
-    """What a row is of, for people: measures and kinds of corruption that it names in words."""
+    """What a row is of, for people: measures, kinds of corruption and scores named in words."""
     return ", ".join(map(_in_words, subject.split(", ")))
 
 
 def _in_words(part: str) -> str:
+    score, colon, rest = part.partition(": ")
+    if score in TITLES:
+        return f"{TITLES[score]}{colon}{rest}"
     kind, _, severity = part.rpartition(" ")
     if kind in CORRUPTIONS:
         return f"{CORRUPTIONS[kind].words} {severity}"

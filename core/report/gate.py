@@ -9,6 +9,7 @@ from pathlib import Path
 from core.audits.audit import Audit
 from core.errors import InputError
 from core.measures.measure import POINTS
+from core.measures.registry import subject_in_words
 from core.measures.rules import Outcome, Rule, read_rules
 from core.report.gate_figures import OVER, Asked, Single, singles
 from core.storage.json_values import JsonValue
@@ -47,7 +48,8 @@ class Ruling(JsonValue):
     @property
     def of(self) -> str:
         """What the figure is of, in words."""
-        return ", ".join(filter(None, (self.class_name, self.subject))) or "all classes"
+        said = (self.class_name, subject_in_words(self.subject))
+        return ", ".join(filter(None, said)) or "all classes"
 
     @property
     def figure(self) -> str:

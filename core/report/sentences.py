@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.measures.registry import subject_in_words
 from core.report.findings import WORTH, Finding, Number, Question, Verdict
 
 
@@ -43,6 +44,16 @@ def value(number: Number) -> str:
 def figure(number: Number) -> str:
     """A number with its unit, without its interval."""
     return f"{value(number)} points" if number.unit == "points" else value(number)
+
+
+def measure(number: Number) -> str:
+    """What is measured, as on the page Measures: never its key."""
+    return number.measure.replace("_", " ")
+
+
+def of(number: Number) -> str:
+    """What a number is of, in words: kinds of corruption, scores and measures by their names."""
+    return subject_in_words(number.subject)
 
 
 def names(items: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.measures.registry import subject_in_words
 from core.types import FloatArray, count_of
 from core.ui.kit.palette import ACCURACY, CLASSES, DIVERGING, INK, NEUTRAL, PALE, PAPER
 from core.ui.kit.text import drawn
@@ -46,7 +47,7 @@ def class_heat(
     words = [
         f"{drawn(name)}, {drawn(names[audit])}<br>{value:+.1f} [{least:+.1f}, {most:+.1f}]"
         + f"<br>{count_of(n, 'image')}"
-        + (f"<br>{drawn(subject)}" if subject else "")
+        + (f"<br>{drawn(subject_in_words(subject))}" if subject else "")
         for name, audit, value, least, most, n, subject in zip(
             *(table[c] for c in ("class_name", "audit", "value", "low", "high", "n", "subject")),
             strict=True,

@@ -198,6 +198,8 @@ def test_rows_name_a_kind_as_the_legend_does() -> None:
     assert subject_in_words("gaussian_noise 1") == "Gaussian noise 1"
     assert subject_in_words("jpeg 3, at the temperature") == "JPEG 3, at the temperature"
     assert subject_in_words("every kind 5, cue most tenth") == "every kind 5, cue most tenth"
+    assert subject_in_words("max_logit: after") == "highest logit (MaxLogit): after"
+    assert subject_in_words("snow: left") == "snow: left"
     assert subject_in_words("spurious_gap, no corruption") == "spurious gap, no corruption"
 
 

@@ -257,4 +257,6 @@ def test_a_figure_in_words() -> None:
     points = Ruling("a", "spurious_gap > 10", "holds", value=5, low=-1, high=11, unit="points")
     assert points.line == "holds: spurious_gap > 10 · all classes: 5.0 [-1.0, 11.0]"
     assert LEFT.line == "not tested: lean > 0.2 · leaf: (no <maps>)"
+    kind = replace(points, subject="gaussian_noise 5", class_name="leaf")
+    assert kind.of == "leaf, Gaussian noise 5"
     assert {PUT_IN.name, LEAN.name, TAKEN_AWAY.name} <= set(MEASURES)
