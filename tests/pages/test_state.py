@@ -74,6 +74,22 @@ def test_invalid_values_fall_back(params: dict[str, str], expected: object) -> N
     assert shown(open_page(**params)) == expected
 
 
+def test_a_link_that_names_what_is_not_here_says_so_once() -> None:
+    app = open_page(colour="*green*")
+    (said,) = app.toast
+    assert "colour “\\*green\\*”. Shown instead: “red”" in said.value
+    assert not app.run().toast
+    assert not open_page(colour="blue").toast
+    assert not open_page(n="7").toast
+
+
+def test_what_another_choice_took_away_is_not_the_links_fault() -> None:
+    app = open_page(colour="blue")
+    app.session_state["view"]["colour"] = "green"  # such as a class of the audit that was shown
+    app.session_state["test_page"] = "two"
+    assert not app.run().toast
+
+
 def test_a_choice_is_written_and_resets_what_depends_on_it() -> None:
     app = open_page(n="7")
     app.segmented_control(key="w_colour").set_value("blue").run()

@@ -72,7 +72,13 @@ def run(start: str = "") -> None:
     }
     first = next(page for page in chain(*listed.values()) if page.url_path == "")
     named = st.Page(lambda: _go(first), title=first.title, url_path=start, visibility="hidden")
-    page = st.navigation({**listed, "": [named]}, expanded=True)
+    kept = {url for entries in shown.values() for *_, url in entries}
+    closed = [
+        st.Page(lambda: _closed(first), title=title, url_path=url, visibility="hidden")
+        for _, title, _, url in chain(*PAGES.values())
+        if url not in kept
+    ]
+    page = st.navigation({**listed, "": [named, *closed]}, expanded=True)
     if access.account() == "":
         _sign_in()
         return
@@ -97,6 +103,13 @@ def _go(page: st.Page) -> None:
     st.switch_page(page, query_params=st.query_params.to_dict())
 
 
+def _closed(first: st.Page) -> None:
+    """What a link to a page that the role has no use for finds here."""
+    st.title("Not open here")
+    st.markdown("Everything on the page of this link changes something, which nobody may here.")
+    st.page_link(first, label=f"Open {first.title}", icon=":material/arrow_back:")
+
+
 def pages() -> dict[str, list[tuple[str, str, str, str]]]:
     """The pages of this process by section, without those that the role has no use for."""
     mine = ROLES.index(role())
@@ -110,6 +123,11 @@ def pages() -> dict[str, list[tuple[str, str, str, str]]]:
 def _sidebar(audits: list[Manifest]) -> None:
     """Which audit, and who is looking."""
     names = {m.id: m.name for m in audits}
+    asked = state.get("audit")
+    if asked and asked not in names:  # an address may name an audit as commands do
+        named = [m.id for m in audits if m.name == asked or m.id.startswith(asked)]
+        if len(named) == 1:
+            state.put("audit", named[0])
     with st.sidebar:
         state.choose(st.selectbox, "Audit", "audit", names)
         if read_only():

@@ -3,7 +3,7 @@
 One dictionary per browser session holds the newest text of every parameter. An address that the
 user opens (or goes back to) wins over it; widgets are seeded from it; after a run the page's own
 parameters are written to the address. A value that is not among the choices is replaced by the
-default.
+default; where an address names it, as a link that somebody sent may, that is said.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from typing import Any
 
 import streamlit as st
 
-from core.ui.kit.text import visible
+from core.ui.kit.text import plain, visible
 
 ROOT = Path(__file__).resolve().parents[3]
 ANNOTATOR = "annotator"
 PAGE = "shown_page"
+ASKED = "asked"
+"""Names of what the address of this visit said, of choices that were not drawn yet."""
+NAMED = 60
+"""Characters of a choice that is not there, in the sentence that says so."""
 
 
 def _kept(name: str) -> dict[str, Any]:
@@ -41,6 +45,7 @@ def arrive(page: str) -> None:
     the user went back to also clears what this page had left out of it.
     """
     address = dict(st.query_params.items())
+    st.session_state[ASKED] = []
     if address and address != _kept("published"):
         for name in _kept("own").get(page, []):
             if name not in address:
@@ -50,6 +55,7 @@ def arrive(page: str) -> None:
             if _view().get(name) != value:
                 put(name, value)
         st.session_state["published"] = address
+        st.session_state[ASKED] = list(address)
     if st.session_state.get(PAGE) != page:  # a widget of another page may have the same key
         for key in [k for k in st.session_state if str(k).startswith("w_")]:
             del st.session_state[key]
@@ -106,11 +112,28 @@ def choose(
     options = _shown(options, more)
     key = f"w_{name}"
     value = peek(name, options, default)
+    if name in st.session_state.get(ASKED, ()):
+        st.session_state[ASKED].remove(name)
+        _say_unless_there(label, str(get(name) or ""), value, options, more["format_func"])
     if st.session_state.get(key) != value:  # a segmented control may be cleared, too
         st.session_state[key] = value
     widget(label, options, key=key, on_change=_reset, args=(resets,), **more)
     _view()[name] = value
     return value
+
+
+def _say_unless_there(
+    label: str, asked: str, value: str, options: Sequence[str], shown: Callable[[str], str]
+) -> None:
+    """That a link names what is not here: whoever opens it would take the default for it."""
+    if asked and asked not in options:
+        name = asked if len(asked) <= NAMED else f"{asked[:NAMED]}…"
+        st.toast(
+            f"This link names what is not here, {plain(label.lower())} “{plain(name)}”. "
+            f"Shown instead: “{plain(shown(value))}”.",
+            icon=":material/link_off:",
+            duration="infinite",
+        )
 
 
 def _reset(names: Sequence[str]) -> None:

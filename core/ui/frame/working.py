@@ -9,6 +9,7 @@ import streamlit as st
 from core.errors import JobError
 from core.jobs import jobs
 from core.jobs.options import Request
+from core.storage.workspace import Workspace
 from core.ui.frame import blocks, opened
 
 
@@ -25,7 +26,8 @@ def offer(
 ) -> None:
     """A button that starts a command; while it waits or runs that, after a failure the reason.
 
-    A presentation has no such button.
+    What waits or runs can be cancelled; begun again, it goes on where it was. A presentation has
+    neither button.
 
     Parameters
     ----------
@@ -60,9 +62,25 @@ def offer(
 def _watch(job_id: str) -> None:
     """Follow a job, and draw the whole page again when it has ended."""
     job = jobs.read(opened.workspace(), job_id)
-    show_progress(job)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        show_progress(job)
+        if job.active and blocks.may_run():
+            cancel_button(job)
     if not job.active:
         st.rerun()
+
+
+def cancel_button(job: jobs.Job) -> None:
+    """A button that interrupts a job."""
+    if st.button("Cancel", key=f"cancel-{job.id}", disabled=not blocks.may_run()):
+        jobs.cancel(opened.workspace(), job.id)
+        st.rerun()
+
+
+def offered(workspace: Workspace, request: Request) -> bool:
+    """Whether a command waits for nothing but its button: it does not run, and did not fail."""
+    job = jobs.newest(workspace, request)
+    return job is None or not (job.active or job.state == "failed")
 
 
 def show_progress(job: jobs.Job) -> None:
@@ -76,11 +94,28 @@ def show_progress(job: jobs.Job) -> None:
     if total:
         text += f": {done:,} of {total:,} {blocks.plain(job.progress.unit)}"
     if job.rate:
-        text += f", {job.rate:.0f} per second"
+        text += f", {rate_in_words(job.rate)}"
     if job.seconds_left is not None and job.state == "running":
-        text += f", about {max(job.seconds_left, 0):.0f} s left"
+        text += f", about {duration(max(job.seconds_left, 0))} left"
     if job.state == "running":
-        text += f" ({job.seconds:.0f} s so far)"
+        text += f" ({duration(job.seconds)} so far)"
     if job.progress.figures:
         text += f" · {blocks.plain(job.progress.figures)}"
     st.progress(min(done / total, 1.0) if total else 0.0, text=text)
+
+
+def rate_in_words(rate: float) -> str:
+    """Steps a second; of slow ones a minute or an hour, never none."""
+    for each, seconds in (("second", 1), ("minute", 60)):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:,.0f} per {each}"
+    return f"{rate * 3600:,.1f} per hour"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in seconds up to two minutes."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -16,7 +16,7 @@ from core.measures.one_audit import is_slow, parts, slow_parts, words
 from core.measures.registry import MEASURES, subject_in_words
 from core.measures.stored import is_stored, known
 from core.storage.spreadsheet import csv_bytes
-from core.ui.frame import blocks, state, tagged, working
+from core.ui.frame import blocks, opened, state, tagged, working
 from core.ui.kit.text import html
 from core.ui.measures import calibration, corruptions, factors, leant_on, ood, sets, subsets
 from core.ui.measures import figures as measure_figures
@@ -71,22 +71,32 @@ def at_once(audit: Audit) -> bool:
 
 
 def offer(audit: Audit, key: str = "run") -> None:
-    """Offer to measure what is missing, each part as a job; ``key`` begins the buttons' names."""
+    """Offer to measure what is missing, each part as a job; ``key`` begins the buttons' names.
+
+    Buttons of several stand in one menu; what runs, and why one failed, stands in sight.
+    """
     found = tagged.decisions(audit)
     if not found.spurious:
         return
     some = parts() if len(found.spurious) > AT_ONCE else slow_parts()
     left = [part for part in some if not is_stored(audit, found, part)]
-    if not left:
-        return
-    with st.container(horizontal=True):
-        for part in left:
-            working.offer(
-                MeasureRequest(audit.id, part),
-                f"{audit.name}: {words(part)}",
-                f"Measure {blocks.plain(words(part))}",
-                key=f"{key}-{part}",
-            )
+    asked = {part: MeasureRequest(audit.id, part) for part in left}
+    still = [part for part in left if working.offered(opened.workspace(), asked[part])]
+    for part in left:
+        if part not in still:
+            _offer(audit, asked[part], f"{key}-{part}")
+    if len(still) > 1 and blocks.may_run():
+        with st.popover(f"Measure more ({len(still)})", icon=":material/straighten:"):
+            st.caption("Each loads the model and runs as a job; what it finds is kept.")
+            for part in still:
+                _offer(audit, asked[part], f"{key}-{part}")
+    elif still:
+        _offer(audit, asked[still[0]], f"{key}-{still[0]}")
+
+
+def _offer(audit: Audit, request: MeasureRequest, key: str) -> None:
+    what = words(request.what)
+    working.offer(request, f"{audit.name}: {what}", f"Measure {blocks.plain(what)}", key=key)
 
 
 @blocks.part
@@ -146,7 +156,9 @@ def _table(audit: Audit, table: pd.DataFrame) -> None:
     """The filtered and ordered table, a screen at a time, its meaning on hover."""
     left, middle, right = st.columns([3, 3, 2])
     with left:
-        chosen = state.several("Measures", "what", sorted(table["measure"].unique()))
+        chosen = state.several(
+            "Measures", "what", {name: _spoken(name) for name in sorted(table["measure"].unique())}
+        )
     with middle:
         names = sorted(set(table["class_name"]) - {""})
         classes = state.several("Classes", "classes", names)
@@ -167,7 +179,12 @@ def _table(audit: Audit, table: pd.DataFrame) -> None:
     with st.expander("What the measures mean"):
         for name in sorted(table["measure"].unique()):
             said = f"{MEASURES[name].meaning} Source: {MEASURES[name].source}."
-            st.markdown(f"**{blocks.plain(name)}**: {blocks.plain(said)}")
+            st.markdown(f"**{blocks.plain(_spoken(name))}**: {blocks.plain(said)}")
+
+
+def _spoken(measure: str) -> str:
+    """A measure by its name as people read it; addresses and files keep the name as it is."""
+    return measure.replace("_", " ")
 
 
 def rows_html(table: pd.DataFrame) -> str:
@@ -194,7 +211,7 @@ def _row_html(row: dict[str, Any]) -> str:
         decimals.interval(low, high, unit),
     )
     texts = (
-        *(row["class_name"] or "all classes", row["measure"].replace("_", " ")),
+        *(row["class_name"] or "all classes", _spoken(row["measure"])),
         subject_in_words(str(row["subject"])),
         *(f"{value} points" if unit == POINTS else value, interval),
         *(f"{row['n']:,}", row["split"], row["reading"]),
@@ -208,7 +225,7 @@ def meaning_of(row: dict[str, Any], value: str, interval: str) -> str:
     """What is shown on pointing at a row."""
     meaning = MEASURES[row["measure"]]
     lines = [
-        f"{row['measure']} = {value} {interval}".strip(),
+        f"{_spoken(row['measure'])} = {value} {interval}".strip(),
         meaning.text,
         f"Direction: {meaning.higher}",
         f"n = {row['n']:,}, {row['split']}" + (f"; {row['note']}" if row["note"] else ""),
