@@ -217,18 +217,21 @@ def test_nothing_is_called_harmed_or_certain(tried: Audit, opened: Open) -> None
     assert "certain" not in said
 
 
-def test_columns_of_a_finished_audit_stand_side_by_side() -> None:
+@pytest.mark.parametrize("name", ["van", "gray timber wolf of the northern forests"])
+def test_columns_of_a_finished_audit_stand_side_by_side(name: str) -> None:
     """A window of 1,440 px leaves 1,008 to a table, 36 of them to its boxes."""
-    drawn = [column for column in leans.configuration().values() if column]
+    columns = leans.configuration([name])
+    drawn = [column for column in columns.values() if column]
     assert sum(column["width"] for column in drawn) <= 1008 - 36
-    assert set(leans.configuration()) - {"picture"} >= set(leans.COLUMNS) - {"picture"}
+    assert columns["class"]["width"] >= min(7 * len(name), 200)
+    assert set(columns) - {"picture"} >= set(leans.COLUMNS) - {"picture"}
 
 
 def test_an_audit_in_an_address_is_named_as_in_commands_or_said_not_to_be_here(
     audit: Audit, opened: Open
 ) -> None:
     for text in (audit.name, audit.id[:6]):
-        app = healthy(opened("overview", audit=text))
+        app = healthy(opened("overview", audit=text), audit.name)
         assert (address(app)["audit"], list(app.toast)) == (audit.id, [])
-    (said,) = healthy(opened("overview", audit="gone")).toast
+    (said,) = opened("overview", audit="gone").toast
     assert "audit “gone”. Shown instead" in said.value

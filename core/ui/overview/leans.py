@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -248,8 +249,19 @@ def columns_of(table: pd.DataFrame) -> list[str]:
     return list(filled(table[COLUMNS]))
 
 
-def configuration() -> dict[str, Any]:
-    """How the columns are drawn."""
+SHORT = 14
+"""Characters of a class's name that its column holds on one line."""
+
+
+def configuration(names: Iterable[str] = ()) -> dict[str, Any]:
+    """How the columns are drawn.
+
+    Parameters
+    ----------
+    names : of the classes; where one is long, their column takes the place of the interval, which
+        the table's own menu then shows.
+    """
+    is_long = any(len(name) > SHORT for name in names)
     text, percent = st.column_config.TextColumn, "%.0f %%"
 
     def number(title: str, form: str, width: int, *about: str) -> Any:
@@ -258,7 +270,7 @@ def configuration() -> dict[str, Any]:
 
     return {
         "picture": st.column_config.ImageColumn("", width=62, pinned=True),
-        "class": text("Class", width=112, pinned=True),
+        "class": text("Class", width=212 if is_long else 112, pinned=True),
         "by": text("Leans on", width=104, help=help_on("leaned on", "part")),
         "lean": number("Lean", "%+.2f", 60, "lean"),
         "accuracy": number("Accuracy", percent, 76, "accuracy"),
@@ -269,5 +281,5 @@ def configuration() -> dict[str, Any]:
         "gap": number("Largest gap", "%+.0f", 92, "accuracy gap"),
         "gap_control": number("Random", "%+.0f", 72, "above its control"),
         "interval": text("Lean, interval", width=100, help="95 % interval of the lean."),
-        **dict.fromkeys(ASIDE),
+        **dict.fromkeys((*ASIDE, "interval") if is_long else ASIDE),
     }

@@ -175,7 +175,7 @@ def _block(table: pd.DataFrame, key: str) -> str | None:
         on_select="rerun",
         selection_mode="single-row",
         key=key,
-        column_config=leans.configuration(),
+        column_config=leans.configuration(table["class"]),
         placeholder="",
     )
     rows = event["selection"]["rows"]
