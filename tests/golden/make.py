@@ -130,11 +130,14 @@ def run(root: Path, *arguments: str) -> Any:
     """One command in this process; its JSON. Its error ends the making."""
     import io
     from contextlib import redirect_stderr, redirect_stdout
+    from unittest.mock import patch
 
     from core.__main__ import main
+    from core.trials import watermark
 
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
+    without = patch.object(watermark, "available", lambda: False)  # as on any other machine
+    with without, redirect_stdout(out), redirect_stderr(err):
         try:
             code = main([*arguments, "--workspace", str(root), "--json"])
         except SystemExit as error:  # of the parser
