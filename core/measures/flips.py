@@ -91,7 +91,7 @@ CONTROL_RATE = Measure(
     "Flip rate of the control",
     "The same with a region of the same shape from another image of the target's own class: "
     "what hiding part of the image does without the cue.",
-    direction="compare with flip_rate",
+    direction="compare with the flip rate",
     views=(ONE, EFFECT),
     part="flip",
     needs=(CONTROL,),

@@ -107,7 +107,7 @@ def _closed(first: st.Page) -> None:
     """What a link to a page that the role has no use for finds here."""
     st.title("Not open here")
     st.markdown("Everything on the page of this link changes something, which nobody may here.")
-    st.page_link(first, label=f"Open {first.title}", icon=":material/arrow_back:")
+    st.page_link(first, label=f"Open {plain(first.title)}", icon=":material/arrow_back:")
 
 
 def pages() -> dict[str, list[tuple[str, str, str, str]]]:

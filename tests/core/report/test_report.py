@@ -14,7 +14,9 @@ import pytest
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import NEURON
+from core.data.corruptions import CORRUPTIONS
 from core.errors import InputError
+from core.measures.registry import MEASURES
 from core.report import appendix, charts, findings
 from core.report import material as evidence
 from core.report import prints as pictures
@@ -142,6 +144,23 @@ def test_what_is_behind_a_sentence_stands_below_it(report: Report, html: str) ->
             name += f" ({number.subject})" if number.subject else ""
             figure = f"{name} = {words.figure(number)} {words.interval(number)}".rstrip()
             assert f"{figure}, n = {number.n}" in text
+
+
+def test_numbers_are_called_by_words_and_never_by_keys(report: Report) -> None:
+    section = report.sections[0]
+    of = words.of_finding(section.findings[0])
+    number = next(number for sentence in of for number in sentence.numbers)
+    keys = replace(number, measure="corrupted_gap", subject="gaussian_noise 5")
+    score = replace(number, measure="ood_auroc", subject="max_logit: after")
+    said = words.Sentence("A sentence.", (keys, score))
+    text = " ".join(
+        Page(render(replace(report, sections=(replace(section, shift=(said,)),)))).text.split()
+    )
+    assert "corrupted gap (Gaussian noise 5) = " in text
+    assert "ood auroc (highest logit (MaxLogit): after) = " in text
+    keys_of_all = {name for name in [*MEASURES, *CORRUPTIONS, "max_logit"] if "_" in name}
+    seen = {key: text.index(key) for key in keys_of_all & set(re.findall(r"\w+", text))}
+    assert not {key: text[place - 60 : place + 60] for key, place in seen.items()}
 
 
 def test_hostile_names_stay_text(proof: evidence.Evidence) -> None:
