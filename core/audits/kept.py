@@ -13,7 +13,8 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.other_kinds import found_in
 from core.errors import WorkspaceError
-from core.storage.files import read_frame, read_json, there, write_frame, write_json
+from core.storage.amendments import amend
+from core.storage.files import read_frame, read_json, there, write_frame
 from core.storage.layout import AuditFiles
 from core.storage.workspace import fingerprint
 from core.types import Reporter, silent
@@ -94,8 +95,9 @@ def key_with_rows(
     if known not in kept:
         told = audit.images.reindex(columns=[*columns]).astype(str)
         rows = pd.util.hash_pandas_object(told, index=True).to_numpy().tobytes().hex()
-        kept = {**kept, known: fingerprint({**depends, name: rows})}
+        new = {known: fingerprint({**depends, name: rows})}
+        kept = {**kept, **new}
         if may_be_kept:
             with suppress(WorkspaceError):  # a workspace that only shows
-                write_json(place, dict(list(kept.items())[-MOST_KEYS:]))
+                amend(place, lambda found: dict([*found.items(), *new.items()][-MOST_KEYS:]), {})
     return str(kept[known])

@@ -54,7 +54,7 @@ from core.storage.audit_manifest import (
 )
 from core.storage.files import locked, remove_unfinished, write_frame, write_json
 from core.storage.layout import AuditFiles
-from core.storage.workspace import Workspace, differences, fingerprint, read_manifest
+from core.storage.workspace import Workspace, amend_manifest, differences, fingerprint
 from core.types import ImageTable, Preprocess, Progress, Reporter, silent
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run_audit(
             named = workspace.named(manifest.name)
             if named is not None and named.id != manifest.id:
                 raise WorkspaceError(busy)  # another process began it since we looked
-            write_json(files.manifest, manifest)
+            manifest = _begun(files, manifest)
             started(manifest.id)
             decoding = request.decoding_threads
             compute(files.folder, manifest, table, model, report, engine, workers=decoding)
@@ -138,6 +138,15 @@ def _threads(request: AuditRequest, old: Manifest | None) -> int:
         return kept or asked
     own = torch.get_num_threads()
     return max(1, own // request.workers if request.workers else min(own, FEW_THREADS))
+
+
+def _begun(files: AuditFiles, manifest: Manifest) -> Manifest:
+    """Write the manifest; an audit that was renamed since it was looked for keeps its new name."""
+    try:
+        return amend_manifest(files.folder, lambda found: replace(manifest, name=found.name))
+    except WorkspaceError:  # there is none yet, or it is damaged
+        write_json(files.manifest, manifest)
+        return manifest
 
 
 def _open_table(request: AuditRequest, workspace: Workspace, report: Reporter) -> ImageTable:
@@ -375,7 +384,7 @@ def _require_readable(table: ImageTable, frame: pd.DataFrame, manifest: Manifest
 def set_state(folder: Path, manifest: Manifest, state: str) -> Manifest:
     """Record the state, and leave a name that was changed meanwhile."""
     if manifest.state != state:
-        write_json(AuditFiles(folder).manifest, replace(read_manifest(folder), state=state))
+        amend_manifest(folder, lambda found: replace(found, state=state))
     return replace(manifest, state=state)
 
 

@@ -19,6 +19,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from core.errors import InputError, WorkspaceError
 
@@ -35,6 +36,9 @@ DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 
 ONLY_NEW: Mapping[str, Mapping[str, object]] = {"az": {"overwrite": False}}
 """What a driver is told so that an object is made only where there is none; by default a mode."""
+
+CHANGED = {"ResourceModifiedError", "ResourceNotFoundError"}
+"""Errors of drivers, beside what :func:`_is_taken` knows, about what is another object by now."""
 
 AT_ONCE = 16
 """Objects that are fetched or stored at the same time."""
@@ -259,6 +263,37 @@ class Bucket:
                 return False
         return True
 
+    def tagged(self, name: str) -> tuple[str, bytes]:
+        """What :meth:`exchange` knows an object by, and what is in it; empty where there is none.
+
+        The tag is never newer than the content.
+        """
+        with self.said():
+            try:
+                tag = str(self.driver.info(self.full(name))[EXCHANGES[self.scheme].tag])
+                return tag, bytes(self.driver.cat_file(self.full(name)))
+            except FileNotFoundError:
+                return "", b""
+
+    def exchange(self, name: str, content: bytes, tag: str) -> bool:
+        """Write an object that is still the one with this tag; whether it was.
+
+        The server decides between two that try at once (``If-Match``). An empty tag: where there
+        is none.
+        """
+        if not tag:
+            return self.create(name, content)
+        with self._writing():
+            try:
+                EXCHANGES[self.scheme].put(self.driver, self.full(name), content, tag)
+            except (FileNotFoundError, FileExistsError):  # gone, or, as gcsfs says it, another one
+                return False
+            except Exception as error:
+                if not _is_changed(error):
+                    raise
+                return False
+        return True
+
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are none the less gone."""
         with self.said(), contextlib.suppress(FileNotFoundError):
@@ -301,6 +336,46 @@ class Bucket:
             f"{self} cannot be reached ({kind}); look whether the network and the server are "
             f"there: {stays} afterwards"
         )
+
+
+class Exchange(NamedTuple):
+    """How a driver is told to write an object only where it is still the same one."""
+
+    tag: str
+    """What it calls that which changes with the object."""
+    put: Callable[[AbstractFileSystem, str, bytes, str], object]
+    """Given the driver, the object as it calls it, the new content and the tag."""
+
+
+def _put_s3(driver: AbstractFileSystem, path: str, content: bytes, tag: str) -> None:
+    driver.pipe_file(path, content, IfMatch=tag)
+
+
+def _put_gs(driver: AbstractFileSystem, path: str, content: bytes, tag: str) -> None:
+    place, name, _ = driver.split_path(path)  # its pipe_file knows no generation but none
+    driver.call(
+        "POST",
+        f"{driver._location}/upload/storage/v1/b/{quote(place)}/o",
+        name=name,
+        uploadType="media",
+        ifGenerationMatch=tag,
+        headers={"Content-Type": "application/octet-stream"},
+        data=content,
+    )
+
+
+def _put_az(driver: AbstractFileSystem, path: str, content: bytes, tag: str) -> None:
+    from azure.core import MatchConditions
+
+    driver.pipe_file(path, content, etag=tag, match_condition=MatchConditions.IfNotModified)
+
+
+EXCHANGES = {
+    "s3": Exchange("ETag", _put_s3),
+    "gs": Exchange("generation", _put_gs),
+    "az": Exchange("etag", _put_az),
+}
+"""By scheme."""
 
 
 def in_parallel(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
@@ -355,10 +430,16 @@ def _is_beyond(error: Exception) -> bool:
     return 416 in _codes(error) or (isinstance(error, OSError) and "range" in str(error).lower())
 
 
-def _is_taken(error: OSError) -> bool:
+def _is_taken(error: Exception) -> bool:
     """Whether a driver says that an object is there which was to be made."""
     text = str(error)
     return "PreconditionFailed" in text or "412" in text or "pre-conditions" in text
+
+
+def _is_changed(error: Exception) -> bool:
+    """Whether a driver says that an object is another one by now, or just becomes another one."""
+    known = type(error).__name__ in CHANGED or bool(_codes(error) & {412})
+    return known or _is_taken(error) or "ConditionalRequestConflict" in str(error)
 
 
 def _is_local(error: OSError) -> bool:

@@ -8,6 +8,11 @@
 A file is compared with its digest when it is opened: wholly if it is small, else its size and its
 first block; all of it by ``python -m core verify``, before a report, and when the same audit is
 run again. Folders written by earlier versions have no digests; their files open as they are.
+
+Many processes, and in a bucket many machines, write the digests of one folder. Whoever adds his own
+holds the audit's lock among the processes that see the folder, reads the document itself and not
+what it knew of it, and in a bucket writes it only where it is still what was read (``If-Match``),
+else reads it again: none is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +43,9 @@ BLOCK = 4096
 SMALL = 2**20
 """Bytes up to which a file is compared wholly when it is opened."""
 
+PAUSE = 0.05
+"""Seconds at most before digests that another machine changed meanwhile are read again."""
+
 CHUNK = 2**22
 """Bytes in memory at a time."""
 
@@ -51,6 +61,10 @@ class Digest(NamedTuple):
     """BLAKE2b of the first BLOCK bytes."""
 
 
+Known = Mapping[str, tuple[Digest, ...]]
+"""Digests of the files of a folder, by name."""
+
+
 def digest_of(path: Path) -> Digest:
     """Read a whole file."""
     mirror.bring([path])
@@ -63,11 +77,16 @@ def digest_of(path: Path) -> Digest:
     return Digest(size, whole.hexdigest(), start or whole.hexdigest())
 
 
+def digest_of_bytes(content: bytes) -> Digest:
+    """The same of what a file will hold."""
+    return Digest(len(content), _hash(content).hexdigest(), _hash(content[:BLOCK]).hexdigest())
+
+
 def _hash(content: bytes) -> hashlib.blake2b:
     return hashlib.blake2b(content, digest_size=16)
 
 
-def known(folder: Path) -> Mapping[str, tuple[Digest, ...]]:
+def known(folder: Path) -> Known:
     """Digests of the files in a folder by name; empty where none are stored.
 
     A file that was being replaced when its process was killed has two: one of them is right.
@@ -87,15 +106,23 @@ def known(folder: Path) -> Mapping[str, tuple[Digest, ...]]:
 
 
 @lru_cache(maxsize=4096)
-def _read(path: str, *_: int) -> Mapping[str, tuple[Digest, ...]]:
+def _read(path: str, *_: int) -> Known:
     try:
-        found = json.loads(Path(path).read_bytes())
-        digests = {name: tuple(Digest(*row) for row in rows) for name, rows in found.items()}
-        if not all(rows and all(map(_is_whole, rows)) for rows in digests.values()):
-            raise ValueError(path)
-        return digests
-    except (OSError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        return _parsed(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged") from error
+
+
+def _parsed(content: bytes) -> Known:
+    """Digests of a document; raises ValueError where it is none."""
+    try:
+        found = json.loads(content)
+        digests = {name: tuple(Digest(*row) for row in rows) for name, rows in found.items()}
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise ValueError("no digests") from error
+    if not all(rows and all(map(_is_whole, rows)) for rows in digests.values()):
+        raise ValueError("no digests")
+    return digests
 
 
 def _is_whole(digest: Digest) -> bool:
@@ -215,18 +242,48 @@ def begins_with(path: Path, start: bytes) -> bool:
 
 def put(temporary: Path, path: Path) -> None:
     """Give a complete file its final name, and keep its digest if it belongs to an audit."""
-    if audit_of(path) is None and not (path.parent / NAME).exists():
+    if not _is_kept(path):
         _name(temporary, path)
         return
-    new = digest_of(temporary)
-    with _alone(path):
-        digests = _known_or_none(path.parent)
-        before = digests.get(path.name, ())
-        if before and before != (new,):  # until it has its name, both are right
-            _write(path.parent, {**digests, path.name: (new, *before)[:3]})
+    with alone(path):
+        put_alone(temporary, path)
+
+
+def put_alone(temporary: Path, path: Path) -> None:
+    """The same, by whoever is :func:`alone` with it."""
+    if not _is_kept(path):
         _name(temporary, path)
-        if before != (new,):
-            _write(path.parent, {**digests, path.name: (new,)})
+        return
+    with replacing_digest(path, digest_of(temporary)):
+        _name(temporary, path)
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether the digest of a file is kept beside it."""
+    return audit_of(path) is not None or (path.parent / NAME).exists()
+
+
+@contextlib.contextmanager
+def replacing_digest(path: Path, new: Digest) -> Iterator[None]:
+    """Keep a file's digest as it will be; until the block has given it its name, both are right."""
+
+    def either(found: Known) -> Known:
+        rows = found.get(path.name, ())
+        return found if rows in ((), (new,)) else {**found, path.name: (new, *rows)[:3]}
+
+    _change(path.parent, either)
+    yield
+    _change(path.parent, lambda found: {**found, path.name: (new,)})
+
+
+def withdraw(path: Path, new: Digest) -> None:
+    """Take back the digest of what a file did not become."""
+
+    def without(found: Known) -> Known:
+        rows = tuple(row for row in found.get(path.name, ()) if row != new)
+        return {**found, path.name: rows} if rows else found
+
+    _change(path.parent, without)
 
 
 def _name(temporary: Path, path: Path) -> None:
@@ -245,23 +302,26 @@ def adopt(paths: Sequence[Path]) -> None:
     for path in paths:
         mirror.publish(path, path)
     new = {path.name: (digest_of(path),) for path in paths}
-    with _alone(paths[0]):
-        _write(paths[0].parent, {**_known_or_none(paths[0].parent), **new})
+    with alone(paths[0]):
+        _change(paths[0].parent, lambda found: {**found, **new})
 
 
 def take_along(source: Path, target: Path) -> None:
     """Keep the digest of a file for its copy or hard link, which is damaged where it is."""
     if rows := _known_or_none(source.parent).get(source.name):
-        with _alone(target):
-            _write(target.parent, {**_known_or_none(target.parent), target.name: rows})
+        with alone(target):
+            _change(target.parent, lambda found: {**found, target.name: rows})
 
 
 def forget(path: Path) -> None:
-    """Drop the digest of a file that is about to be deleted on purpose."""
-    if is_known(path):
-        with _alone(path):
-            digests = _known_or_none(path.parent)
-            _write(path.parent, {n: rows for n, rows in digests.items() if n != path.name})
+    """Drop the digest of a file that is about to be deleted on purpose.
+
+    In a bucket another machine may have written it, and what is known here may not say so yet.
+    """
+    if is_known(path) or mirror.mirror_of(path) is not None:
+        with alone(path):
+            _change(path.parent, lambda found: {n: r for n, r in found.items() if n != path.name})
+            mirror.look(path.parent / NAME)
 
 
 def is_data(path: Path) -> bool:
@@ -277,18 +337,61 @@ def _known_or_none(folder: Path) -> dict[str, tuple[Digest, ...]]:
         return {}
 
 
-def _write(folder: Path, digests: Mapping[str, tuple[Digest, ...]]) -> None:
+def _change(folder: Path, change: Callable[[Known], Known]) -> None:
+    """Change the digests of a folder; what is written is never older than what was read.
+
+    Parameters
+    ----------
+    change : called again with what there is then, where another machine was faster.
+    """
+    path = folder / NAME
+    there = mirror.mirror_of(path)
+    while True:
+        tag, content = there.bucket.tagged(there.name(path)) if there else ("", _content(path))
+        before = _parsed_or_none(content)
+        after = change(before)
+        if after == before:
+            return
+        if there is None:
+            _write(folder, after)
+            return
+        if there.exchange(path, _written(after), tag):
+            _read.cache_clear()
+            return
+        time.sleep(PAUSE * random.random())
+
+
+def _content(path: Path) -> bytes:
+    """A document as it is now: opening a file asks the file system of another machine, too."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def _parsed_or_none(content: bytes) -> Known:
+    """Digests of a document; none where there is no document, or it is damaged."""
+    try:
+        return _parsed(content)
+    except ValueError:
+        return {}
+
+
+def _write(folder: Path, digests: Known) -> None:
     with replacing(folder / NAME, put=_name) as temporary:
-        temporary.write_text(f"{json.dumps(digests, indent=1, sort_keys=True)}\n", "utf-8")
+        temporary.write_bytes(_written(digests))
     _read.cache_clear()  # a file may be replaced twice within a tick of the clock
 
 
+def _written(digests: Known) -> bytes:
+    return f"{json.dumps(digests, indent=1, sort_keys=True)}\n".encode()
+
+
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process writes digests of the same audit."""
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process that sees the folder writes digests of the same audit."""
     from filelock import FileLock
 
     lock = (audit_of(path) or path.parent) / LOCK
     with FileLock(lock, poll_interval=0.005, fallback_to_soft=False):
-        mirror.renew(path.parent / NAME)
         yield

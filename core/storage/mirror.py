@@ -270,6 +270,13 @@ class Mirror:
         version = self.bucket.store(temporary, self.name(path))
         os.utime(temporary, ns=(time.time_ns(), _stamp(version)))
 
+    def exchange(self, path: Path, content: bytes, tag: str) -> bool:
+        """Replace a file that is still the object with this tag; whether it was."""
+        if not self.bucket.exchange(self.name(path), content, tag):
+            return False
+        self.look(path)
+        return True
+
     def publish_folder(self, temporary: Path, path: Path) -> bool:
         """Store a complete folder, its digests last; whether it is believed.
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from core.config import FORMAT
 from core.errors import WorkspaceError
 from core.storage import mirror
+from core.storage.amendments import amend
 from core.storage.audit_manifest import Manifest
 from core.storage.bucket import Bucket, is_address
 from core.storage.files import (
@@ -109,6 +110,32 @@ def _read_manifest(path: Path, state: tuple[int, int, int] | None) -> Manifest:
         return Manifest.of_folder(read_json(path), path.parent.name)
     except Mismatch as odd:
         raise damaged(path, f"is no manifest of an audit ({odd})") from odd
+
+
+def amend_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
+    """Change the manifest of an audit, which other processes may change meanwhile.
+
+    Parameters
+    ----------
+    change : given the manifest as it is; called again where it is another one by then.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is missing, damaged or cannot be written.
+    """
+    path, made = AuditFiles(folder).manifest, []
+
+    def changed(found: object) -> Manifest:
+        try:
+            made.append(change(Manifest.of_folder(found, folder.name)))
+        except Mismatch as odd:
+            raise damaged(path, f"is no manifest of an audit ({odd})") from odd
+        return made[-1]
+
+    read_manifest(folder)  # says what is wrong with it
+    amend(path, changed)
+    return made[-1]
 
 
 class Workspace:
@@ -267,10 +294,7 @@ class Workspace:
 
     def update(self, audit_id: str, **changes: Any) -> Manifest:
         """Change entries of an audit's manifest; returns the new manifest."""
-        path = self.files(audit_id).manifest
-        manifest = replace(read_manifest(path.parent), **changes)
-        write_json(path, manifest)
-        return manifest
+        return amend_manifest(self.folder(audit_id), lambda found: replace(found, **changes))
 
     def delete(self, audit: str) -> Manifest:
         """Delete an audit's files; its tags stay in the database.

@@ -10,13 +10,13 @@ from core.audits.audit import Audit
 from core.candidates.linear_kinds import PCA
 from core.jobs import jobs
 from core.storage import mirror
-from core.storage.bucket import DRIVERS
 from core.storage.mirror import is_far
 from core.storage.workspace import Workspace
 from core.tags.log import TagStore
 from core.types import Tag
 from core.ui.frame import access, pictures
 from core.ui.frame import opened as held
+from tests.core.storage.servers import memory
 from tests.pages.conftest import Open, healthy
 from tests.pages.test_pictures import asked
 
@@ -24,15 +24,13 @@ from tests.pages.test_pictures import asked
 @pytest.fixture
 def far(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The prepared audits in a bucket, which the app opens with an empty folder of its own."""
-    fsspec = pytest.importorskip("fsspec", reason="no fsspec")
-    monkeypatch.setitem(DRIVERS, "memory", "fsspec")
+    driver = memory(monkeypatch)
     monkeypatch.setattr(mirror, "_mirrors", {})
     monkeypatch.setattr(mirror, "SMALL", 4096)
     monkeypatch.setenv(mirror.INHERITED, "")
     monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", "memory://pages/team")
     monkeypatch.setenv("SPURIOSCOPE_LOCAL", str(tmp_path / "local"))
-    memory = fsspec.filesystem("memory", use_listings_cache=False)
-    memory.put(f"{prepared / 'audits'}/", "/pages/team/audits/", recursive=True)
+    driver.put(f"{prepared / 'audits'}/", "/pages/team/audits/", recursive=True)
     return Workspace.default()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import core.audits.run
 import core.features.feed
 from core.audits.audit import Audit
 from core.audits.run import run_audit
@@ -64,6 +65,22 @@ def test_every_image_is_decoded_and_encoded_once(
     assert again.id == audit.id
     assert content(audit.folder) == before
     assert (audit.folder / "summary.json").stat().st_mtime_ns == written
+
+
+def test_an_audit_that_is_renamed_while_it_starts_keeps_that_name(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_audit(tiny_request(folder), workspace)
+    prepare = core.audits.run._prepare
+
+    def renamed(*of: Any) -> Any:
+        made = prepare(*of)
+        workspace.rename("tiny", "other")
+        return made
+
+    monkeypatch.setattr("core.audits.run._prepare", renamed)
+    run_audit(tiny_request(folder), workspace)
+    assert [manifest.name for manifest in workspace.manifests()] == ["other"]
 
 
 def test_new_images_alone_are_computed(

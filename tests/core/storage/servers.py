@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from core.storage import mirror
+from core.storage.bucket import DRIVERS, EXCHANGES, Exchange
 from core.storage.workspace import Workspace
 
 SECRETS = ("planted-secret-3f9c", "AKIAPLANTED77")
@@ -104,7 +105,7 @@ class S3(BucketServer):
 
 
 class Google(BucketServer):
-    """The emulator, with the condition that it lacks: an object made only where there is none."""
+    """The emulator, with the condition that it lacks: an object written only over a generation."""
 
     scheme = "gs"
 
@@ -114,7 +115,12 @@ class Google(BucketServer):
         emulator = pytest.importorskip("gcp_storage_emulator.server", reason="no emulator")
         from gcp_storage_emulator.handlers import objects
 
-        objects._multipart_upload = _only_new(objects._multipart_upload)
+        named = {
+            "_multipart_upload": lambda request: request.data["meta"]["name"],
+            "_media_upload": lambda request: request.query["name"][0],
+        }
+        for upload, name in named.items():
+            setattr(objects, upload, _conditioned(getattr(objects, upload), name))
         self._server = emulator.create_server("127.0.0.1", 0, in_memory=True)
         self._server.start()
         self.address = f"http://127.0.0.1:{self._server._api._httpd.server_address[1]}"
@@ -141,21 +147,25 @@ class Google(BucketServer):
         patch.setattr(Router, "handle", denied)
 
 
-def _only_new(upload: Any) -> Any:
-    guard = threading.Lock()
+_UPLOADS = threading.Lock()
 
-    def is_there(request: Any, storage: Any) -> bool:
+
+def _conditioned(upload: Any, name: Callable[[Any], str]) -> Any:
+    """An upload that is refused unless the object is of the generation that is asked for."""
+
+    def generation(request: Any, storage: Any) -> str:
         from gcp_storage_emulator.exceptions import NotFound
 
         try:
-            storage.get_file_obj(request.params["bucket_name"], request.data["meta"]["name"])
+            found = storage.get_file_obj(request.params["bucket_name"], name(request))
         except NotFound:
-            return False
-        return True
+            return "0"
+        return str(found["generation"])
 
     def uploaded(request: Any, response: Any, storage: Any) -> None:
-        with guard:
-            if "ifGenerationMatch" in request.query and is_there(request, storage):
+        with _UPLOADS:
+            wanted = request.query.get("ifGenerationMatch")
+            if wanted and wanted[0] != generation(request, storage):
                 response.status = HTTPStatus.PRECONDITION_FAILED
             else:
                 upload(request, response, storage)
@@ -200,6 +210,22 @@ class Azure(BucketServer):
         for name, value in self.environment("A" * 86 + "==").items():
             patch.setenv(name, value)
         self.driver  # noqa: B018 - forgets the one that holds the right key
+
+
+def memory(patch: pytest.MonkeyPatch) -> Any:
+    """A driver of buckets in the memory of this process, ``memory://``."""
+    fsspec = pytest.importorskip("fsspec", reason="no fsspec")
+    guard = threading.Lock()
+
+    def put(driver: Any, path: str, content: bytes, tag: str) -> None:
+        with guard:
+            if str(driver.info(path)["created"]) != tag:
+                raise OSError("PreconditionFailed")
+            driver.pipe_file(path, content)
+
+    patch.setitem(DRIVERS, "memory", "fsspec")
+    patch.setitem(EXCHANGES, "memory", Exchange("created", put))
+    return fsspec.filesystem("memory", use_listings_cache=False)
 
 
 SERVERS = {"s3": S3, "gs": Google, "az": Azure}

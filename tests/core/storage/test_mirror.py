@@ -21,7 +21,7 @@ from core.jobs.engine import ENGINES, Crowd, EngineKind
 from core.jobs.work import Order, Work
 from core.jobs.worker import serve
 from core.storage import leases, mirror, ranged
-from core.storage.bucket import DRIVERS, Bucket, Version
+from core.storage.bucket import Bucket, Version
 from core.storage.files import (
     is_locked,
     link_tree,
@@ -36,7 +36,7 @@ from core.storage.files import (
 from core.storage.mirror import SLACK, is_far
 from core.storage.workspace import Workspace
 from tests.conftest import tiny_request
-from tests.core.storage.servers import SECRETS, at, content
+from tests.core.storage.servers import SECRETS, at, content, memory
 
 SECRET, KEY = SECRETS
 
@@ -46,12 +46,10 @@ pytestmark = pytest.mark.usefixtures("fresh")
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket in the memory of this process."""
-    fsspec = pytest.importorskip("fsspec", reason="no fsspec")
-    monkeypatch.setitem(DRIVERS, "memory", "fsspec")
-    memory = fsspec.filesystem("memory", use_listings_cache=False)
-    memory.mkdir("/bucket")
+    driver = memory(monkeypatch)
+    driver.mkdir("/bucket")
     yield "memory://bucket/team"
-    memory.rm("/bucket", recursive=True)
+    driver.rm("/bucket", recursive=True)
 
 
 @pytest.fixture

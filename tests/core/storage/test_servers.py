@@ -95,6 +95,39 @@ def test_one_of_many_makes_an_object(address: str) -> None:
     assert made == [bucket.read("lease")]
 
 
+def test_an_object_is_replaced_only_where_it_is_still_the_same(address: str) -> None:
+    bucket = Bucket.of(address)
+    assert bucket.tagged("x") == ("", b"")
+    assert bucket.exchange("x", b"1", "")
+    assert not bucket.exchange("x", b"2", "")
+    tag, content = bucket.tagged("x")
+    assert content == b"1"
+    assert bucket.exchange("x", b"3", tag)
+    assert not bucket.exchange("x", b"4", tag)
+    tag, content = bucket.tagged("x")
+    assert content == b"3"
+    bucket.delete(["x"])
+    assert not bucket.exchange("x", b"5", tag)
+    assert bucket.tagged("x") == ("", b"")
+
+
+def test_of_many_who_replace_an_object_none_is_lost(address: str) -> None:
+    bucket = Bucket.of(address)
+
+    def adds(number: int) -> None:
+        while True:
+            tag, content = bucket.tagged("all")
+            if bucket.exchange("all", content + bytes([number]), tag):
+                return
+
+    everyone = [threading.Thread(target=adds, args=(n,)) for n in range(8)]
+    for thread in everyone:
+        thread.start()
+    for thread in everyone:
+        thread.join()
+    assert sorted(bucket.tagged("all")[1]) == list(range(8))
+
+
 def test_it_holds_the_same_bytes_and_no_secret(
     server: BucketServer,
     address: str,
