@@ -46,7 +46,8 @@ PICTURE_BUDGET = 2**29
 """Bytes of drawn pictures that the app may keep on disk per audit; more are drawn again."""
 
 MIRROR_BUDGET = 50 * 2**30
-"""Bytes of a workspace in a bucket that may lie in its local folder; more are fetched again."""
+"""Bytes of a workspace in a bucket that may lie in its local folder, unless
+``$SPURIOSCOPE_LOCAL_BUDGET`` says how many; more are fetched again."""
 
 GRAPH_BUDGET = 2**30
 """Bytes of exported networks that a user's cache may hold; more are exported again."""

@@ -46,6 +46,7 @@ def doctor(options: argparse.Namespace, workspace: Workspace, report: Reporter =
         "memory_free_gib": round(psutil.virtual_memory().available / 2**30, 1),
         "workspace": workspace.place,
         "disk_free_gib": round(shutil.disk_usage(there).free / 2**30, 1),
+        **({"note": workspace.note} if workspace.note else {}),
         "packaged_models": _packaged(),
         "missing_optional": missing,
         "plugins": [asdict(plugin) for plugin in plugins.load()],

@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from core.config import MIRROR_BUDGET
 from core.errors import WorkspaceError
 from core.storage.bucket import Bucket, Version, in_parallel
 from core.storage.disk import disk_errors, is_temporary, make_folder, temporary_beside
 from core.storage.layout import DIGESTS, ENGINE, MANIFEST, PICTURES, SHARDS
+from core.storage.local_copies import budget_asked, room_beside
 
 AUDITS = "audits"
 """The only folder of a workspace that is in the bucket."""
@@ -56,11 +56,10 @@ class Mirror:
     Parameters
     ----------
     root : the local folder of the workspace.
-    budget : bytes of what was fetched; beyond it what was not read the longest goes again.
     """
 
-    def __init__(self, root: Path, bucket: Bucket, budget: int = MIRROR_BUDGET) -> None:
-        self.root, self.bucket, self.budget = root, bucket, budget
+    def __init__(self, root: Path, bucket: Bucket) -> None:
+        self.root, self.bucket = root, bucket
         self.audits = root / AUDITS
         self._own: set[str] = set()
         self._seen: dict[str, float] = {}
@@ -68,6 +67,11 @@ class Mirror:
         self._markers: dict[Path, tuple[float, dict[str, Version]]] = {}
         """What was seen below folders of shards, and until when that counts."""
         self._guard = threading.RLock()
+
+    @cached_property
+    def budget(self) -> int:
+        """Bytes of what was fetched; beyond them what was not read the longest goes again."""
+        return budget_asked()
 
     @cached_property
     def token(self) -> bytes:
@@ -196,15 +200,16 @@ class Mirror:
         self.bring([path for path in paths if path.stat().st_size <= SMALL])
 
     def _make_room(self, wanted: int) -> None:
-        """Let files go again that were not read the longest, so that the budget is kept."""
+        """Let files go again that were not read the longest: within budget and disk is room."""
         with self._guard:
             if self._held is None:
                 self._held = sum(status.st_size for _, status in self._here())
+            most = min(self.budget, room_beside(self.root, self._held))
             self._held += wanted
-            if self._held <= self.budget:
+            if self._held <= most:
                 return
             for path, status in sorted(self._here(), key=lambda pair: pair[1].st_atime_ns):
-                if self._held <= 0.9 * self.budget:
+                if self._held <= 0.9 * most:
                     return
                 if status.st_size > SMALL:
                     _hollow(path, status.st_size, status.st_mtime_ns - FAR * 10**9)
@@ -329,11 +334,11 @@ def _inherited() -> dict[str, Mirror]:
 _mirrors: dict[str, Mirror] = _inherited()
 
 
-def attach(root: Path, bucket: Bucket, budget: int = MIRROR_BUDGET) -> Mirror:
+def attach(root: Path, bucket: Bucket) -> Mirror:
     """The mirror of a bucket in a folder, known to this process from now on."""
     mirror = _mirrors.get(str(root))
     if mirror is None or mirror.bucket != bucket:
-        mirror = _mirrors[str(root)] = Mirror(root, bucket, budget)
+        mirror = _mirrors[str(root)] = Mirror(root, bucket)
         lines = [f"{at} {each.bucket}" for at, each in _mirrors.items()]
         os.environ[INHERITED] = "\n".join(lines)
     return mirror

@@ -33,6 +33,7 @@ from core.storage.files import (
 from core.storage.json_values import JsonValue, Mismatch
 from core.storage.layout import MANIFEST as MANIFEST_FILE
 from core.storage.layout import AuditFiles
+from core.storage.local_copies import budget_asked, shortage
 from core.storage.roles import refuse_unless_may_run
 
 BOUND = "bucket.json"
@@ -177,6 +178,13 @@ class Workspace:
     def place(self) -> str:
         """Where its audits are: the folder, or the address of the bucket."""
         return str(self._mirror.bucket if self._mirror else self.root)
+
+    @property
+    def note(self) -> str:
+        """What is to be known of its place on this machine, in a sentence; mostly nothing."""
+        if not self._mirror:
+            return ""
+        return shortage(self.root, str(self._mirror.bucket), self._mirror.budget)
 
     @property
     def arguments(self) -> list[str]:
@@ -327,11 +335,12 @@ def local_side(address: str, folder: str | Path | None) -> Path:
     Raises
     ------
     InputError
-        If the address is none, or no folder is given.
+        If the address is none, no folder is given, or its budget is no size.
     WorkspaceError
         If the folder goes with another workspace, or the bucket cannot be reached.
     """
     bucket = Bucket.of(address)
+    budget_asked()
     if not folder:
         raise WorkspaceError(
             f"{bucket} is a bucket: jobs, copies of what is read and, without --database URL, tags "

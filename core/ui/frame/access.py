@@ -208,7 +208,8 @@ def kept(workspace: Workspace) -> str:
     if workspace.place == str(workspace.root):
         return ""
     tags = "in the database" if workspace.database else f"in {workspace.root}, on this machine only"
-    return f" Tags are kept {tags}; jobs and copies of what is read in {workspace.root}."
+    note = f" Note: {workspace.note}." if workspace.note else ""
+    return f" Tags are kept {tags}; jobs and copies of what is read in {workspace.root}.{note}"
 
 
 def say(line: str) -> None:
