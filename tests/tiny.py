@@ -4,7 +4,8 @@
 of timm.
 
 ``python -m tests.tiny audit …`` is the command line with ``tiny:net``, which pauses before every
-batch for ``$TINY_PAUSE`` seconds; ``python -m tests.tiny
+batch for ``$TINY_PAUSE`` seconds, and before every class that is tried for ``$TINY_TRIAL_PAUSE``;
+``python -m tests.tiny
 serve`` reads one JSON object per line (``arguments``; ``pause`` before every batch, seconds;
 ``output``, a file name to which ``.out`` and ``.err`` are added), answers with the number of a
 forked process that runs it, and then with its exit code.
@@ -83,6 +84,7 @@ def main(arguments: list[str], pause: float | None = 0.0) -> int:
 
     core.audits.analysis.SHARD_SIZE = core.features.shards.SHARD_SIZE = 4
     slowly(pause)
+    try_slowly(float(os.environ.get("TINY_TRIAL_PAUSE", "0")))
     return command_line(arguments)
 
 
@@ -96,6 +98,21 @@ def slowly(pause: float | None = None) -> None:
         return encode(self, batch)
 
     Model.encode = slow
+
+
+def try_slowly(seconds: float) -> None:
+    """Have whoever tries candidates pause before every class."""
+    if not seconds:
+        return
+    from core.trials.leaning import Trial
+
+    of_class = Trial.of_class
+
+    def slow(self, facts):
+        time.sleep(seconds)
+        return of_class(self, facts)
+
+    Trial.of_class = slow
 
 
 def serve() -> None:

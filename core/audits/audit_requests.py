@@ -12,7 +12,7 @@ from typing import Literal
 from core.audits.reading_options import ReadingOptions, options_of
 from core.config import COMPONENTS
 from core.errors import InputError
-from core.jobs.engine import ENGINES, Engine, Starting
+from core.jobs.engine_options import EngineOptions
 from core.jobs.options import Request, given, option, written
 from core.models.precision import PRECISIONS
 from core.models.runtime import RUNTIMES
@@ -58,7 +58,7 @@ def check_set_names(names: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class AuditRequest(Request, ReadingOptions):
+class AuditRequest(Request, EngineOptions, ReadingOptions):
     """What the user asked for; the command line and the form fill the same fields."""
 
     command = "audit"
@@ -98,22 +98,6 @@ class AuditRequest(Request, ReadingOptions):
         "the same figures; what it does to a sample is said",
     )
     batch_size: int | None = option(None, type=int, metavar="N")
-    engine: str = option(
-        "local",
-        "who computes: local (this process), processes (several, which further machines join by "
-        "the command work), or ray",
-        metavar="NAME",
-    )
-    workers: int | None = option(
-        None, "decoding threads; of other engines the workers", type=int, metavar="N"
-    )
-    address: str | None = option(None, "of a cluster of Ray (default: one is started here)")
-    threads: int | None = option(
-        None,
-        "threads of a worker's forward passes; others round otherwise, so an audit keeps its own",
-        type=int,
-        metavar="N",
-    )
     limit_per_class: int | None = option(None, type=int, metavar="N")
     also: Mapping[str, str] = option(
         {},
@@ -127,12 +111,11 @@ class AuditRequest(Request, ReadingOptions):
 
     def __post_init__(self) -> None:
         self.check_reading()
+        self.check_engine()
         self._check_what()
         for flag, value in (
             ("--components", self.components),
             ("--batch-size", self.batch_size),
-            ("--workers", self.workers),
-            ("--threads", self.threads),
             ("--limit-per-class", self.limit_per_class),
         ):
             if value is not None and value < 1:
@@ -143,7 +126,6 @@ class AuditRequest(Request, ReadingOptions):
             ("--head", self.head, ("auto", "keep", "fit")),
             ("--precision", self.precision, ARITHMETICS),
             ("--runtime", self.runtime, RUNTIME_CHOICES),
-            ("--engine", self.engine, tuple(ENGINES)),
         ):
             if word not in known:
                 raise InputError(f"{flag} {word!r}: choose {', '.join(known)}")
@@ -187,25 +169,6 @@ class AuditRequest(Request, ReadingOptions):
             limit_per_class=of.limit_per_class,
             **options_of(facts.reading),
         )
-
-    def started_engine(self) -> Engine:
-        """Who computes what is missing; it is to be closed.
-
-        Raises
-        ------
-        InputError
-            If it takes no address.
-        """
-        if self.address is not None and self.engine != "ray":
-            raise InputError(
-                f"--address {self.address}: only --engine ray has clusters; leave it out"
-            )
-        return ENGINES[self.engine].start(Starting(self.workers, self.address))
-
-    @property
-    def decoding_threads(self) -> int | None:
-        """Of this process; None: by its cores."""
-        return self.workers if self.engine == "local" else None
 
     def counts(self, old: Manifest | None) -> Mapping[str, int] | None:
         """Candidates of a class that are asked for, by kind; what is not said stays as it was."""
@@ -281,12 +244,15 @@ class MapRequest(Request):
 
 
 @dataclass(frozen=True)
-class TrialsRequest(Request):
+class TrialsRequest(Request, EngineOptions):
     """``trials``: what the leading candidates of the classes do in the maps."""
 
     command = "trials"
 
     audit: str = field(metadata=given("a name or the beginning of an id", "", metavar="AUDIT"))
+
+    def __post_init__(self) -> None:
+        self.check_engine()
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ def run_audit(
     from core.models.device import threads
 
     report(Progress("Loading the model", 0, 0))
-    with threads(_threads(request, workspace.named(request.default_name))):
+    name, remedy = request.default_name, "leave out --threads, or choose another --name"
+    old = workspace.named(name)
+    with threads(request.threads_of(name, old.compute.threads if old else 0, remedy)):
         manifest, model = _prepare(request, workspace, table)
         files = workspace.files(manifest.id)
         busy = (
@@ -111,33 +113,6 @@ def run_audit(
             decoding = request.decoding_threads
             compute(files.folder, manifest, table, model, report, engine, workers=decoding)
     return Audit(files.folder)
-
-
-FEW_THREADS = 4
-"""Of a worker on a CPU where nobody says how many workers there are."""
-
-
-def _threads(request: AuditRequest, old: Manifest | None) -> int:
-    """Threads of a worker's forward passes; 0 for as many as torch takes.
-
-    Raises
-    ------
-    WorkspaceError
-        If the audit is computed with others.
-    """
-    import torch
-
-    kept, asked = old.compute.threads if old else 0, request.threads or 0
-    if kept and asked and kept != asked:
-        raise WorkspaceError(
-            f"audit {request.default_name!r} is computed with {kept} threads a worker, not "
-            f"{asked}, and other counts round otherwise: leave out --threads, or choose another "
-            "--name"
-        )
-    if kept or asked or request.engine == "local":
-        return kept or asked
-    own = torch.get_num_threads()
-    return max(1, own // request.workers if request.workers else min(own, FEW_THREADS))
 
 
 def _begun(files: AuditFiles, manifest: Manifest) -> Manifest:
@@ -194,7 +169,7 @@ def _prepare(
     model.preprocess = _with_shrinking(model.preprocess, request, old)
     head, reason = choose_head(request.head, table, model, reading, said)
     compute = choose_compute(request, old, model, table, keep_head=head == "keep")
-    if old is None or request.threads or request.engine != "local":
+    if old is None or request.threads or not request.is_local:
         compute = replace(compute, threads=torch.get_num_threads())
     preprocess = StoredPreprocess(**asdict(model.preprocess))
     parts = Parts(

@@ -131,17 +131,16 @@ def demo(options: argparse.Namespace, workspace: Workspace, terminal: Terminal) 
 
 def _run(request: AuditRequest, workspace: Workspace, terminal: Terminal) -> Answer:
     from core.audits.set_pass import add_sets
-    from core.jobs.engine import LOCAL
     from core.trials.trial_work import share_trials
 
     began = time.perf_counter()
     check_set_names(list(request.also))
     done = _done(request, workspace, terminal)
-    if request.engine == LOCAL.name:
+    if request.is_local:
         try_at_once(done, workspace, terminal, passed=time.perf_counter() - began)
     with closing(request.started_engine()) as engine:
         decoding = request.decoding_threads
-        if request.engine != LOCAL.name:
+        if not request.is_local:
             share_trials(engine, done, terminal)
         add_sets(done, request.also, workspace, engine=engine, workers=decoding, report=terminal)
     left = leave_the_rest(done, workspace, terminal)

@@ -1,4 +1,7 @@
-"""``python -m core confirm …``: what a candidate does, repeated in pixels."""
+"""``python -m core confirm …``: what a candidate does, repeated in pixels.
+
+One candidate is about a thousand pictures before one network, so that no engine shares it.
+"""
 
 from __future__ import annotations
 

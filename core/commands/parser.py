@@ -188,7 +188,7 @@ COMMANDS = {
         ),
         Command(
             "confirm",
-            "what a candidate does, repeated in pixels",
+            "what one candidate does, repeated in pixels: a few batches, so there is no --engine",
             confirm_commands.run,
             confirm_commands.add,
         ),

@@ -7,15 +7,18 @@ time; the classes that are left are tried afterwards by a job, while every page 
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from core.audits.audit_requests import TrialsRequest
 from core.commands.terminal import Answer
-from core.errors import SpurioscopeError
+from core.errors import InputError, SpurioscopeError
 from core.storage.workspace import Workspace
 from core.types import Reporter, count_of, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.audits.audit import Audit
     from core.jobs.jobs import Job
 
@@ -30,13 +33,18 @@ OF_THE_PASS = 0.5
 def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = silent) -> Answer:
     """``trials``: try what was not tried yet."""
     from core.audits.audit import Audit
-    from core.errors import InputError
-    from core.trials.leaning import is_possible, measure_leaning
+    from core.trials.leaning import is_possible
 
-    audit = Audit.open(workspace, TrialsRequest.from_options(options).audit)
+    request = TrialsRequest.from_options(options)
+    if request.decoding_threads is not None:
+        raise InputError(
+            f"--workers {request.workers}: one process tries one class after the other and decodes "
+            "nothing; give --engine processes with it, or leave it out"
+        )
+    audit = Audit.open(workspace, request.audit)
     if why := is_possible(audit):
         raise InputError(f"what candidates of audit {audit.name!r} do cannot be tried: {why}")
-    table = measure_leaning(audit, report)
+    table = _tried(request, audit, report)
     classes, above = len(audit.classes), int((table["lean_low"] > 0).sum())
     said = (
         f"{count_of(classes, 'class', 'classes')} of {audit.name}: "
@@ -46,6 +54,19 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
     )
     found = {"audit": audit.id, "classes": classes, "candidates": len(table), "above": above}
     return Answer(found, said)
+
+
+def _tried(request: TrialsRequest, audit: Audit, report: Reporter) -> pd.DataFrame:
+    """What was tried, here or by the workers of an engine, to the same bytes."""
+    from core.trials.leaning import leaning, measure_leaning
+    from core.trials.trial_work import share_trials
+
+    threads = request.threads_of(audit.name, audit.manifest.compute.threads)
+    with closing(request.started_engine()) as engine:
+        if request.is_local:
+            return measure_leaning(audit, report, threads=threads)
+        share_trials(engine, audit, report, threads)
+    return leaning(audit)
 
 
 def try_at_once(audit: Audit, workspace: Workspace, report: Reporter, *, passed: float) -> None:

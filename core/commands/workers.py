@@ -59,7 +59,8 @@ def run(options: argparse.Namespace, workspace: Workspace, report: Reporter = si
         decoding=options.workers,
         parent=options.parent,
     )
-    text = f"{manifest.name}: {count_of(units, 'shard')} computed here, {count_of(done, 'image')}"
+    parts = count_of(units, "shard or class", "shards and classes")
+    text = f"{manifest.name}: {parts} computed here"
     return Answer({"id": manifest.id, "computed": units, "images": done}, text)
 
 

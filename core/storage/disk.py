@@ -128,9 +128,14 @@ def replacing(
             temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed run left under temporary names."""
-    for left in folder.glob(".*-*") if folder.is_dir() else ():
+def remove_unfinished(folder: Path, begins: str = "") -> None:
+    """Delete what a killed run left under temporary names.
+
+    Parameters
+    ----------
+    begins : only of files whose names begin so.
+    """
+    for left in folder.glob(f".{begins}*-*") if folder.is_dir() else ():
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

@@ -179,7 +179,7 @@ def missing(audit: Audit) -> list[AuditedClass]:
 
 
 def measure_leaning(
-    audit: Audit, report: Reporter = silent, *, seconds: float = np.inf
+    audit: Audit, report: Reporter = silent, *, seconds: float = np.inf, threads: int = 0
 ) -> pd.DataFrame:
     """Try what was not tried yet, class by class; returns :func:`leaning`.
 
@@ -188,6 +188,7 @@ def measure_leaning(
     Parameters
     ----------
     seconds : no class is begun after so many; the others stay :func:`missing`.
+    threads : as of :func:`as_planned`.
 
     Raises
     ------
@@ -195,7 +196,7 @@ def measure_leaning(
         If another process does it.
     """
     key = trial_key(audit)
-    with locked(audit.files.outcomes_lock, busy(audit)), as_planned(audit):
+    with locked(audit.files.outcomes_lock, busy(audit)), as_planned(audit, threads):
         lacking, began = missing(audit), time.monotonic()
         trial = Trial(audit) if lacking else None
         for done, facts in enumerate(lacking):
@@ -212,12 +213,17 @@ def measure_leaning(
 
 def busy(audit: Audit) -> str:
     """What somebody is told who wants what another process does."""
-    return f"audit {audit.name!r} is being tried by another process; wait for it"
+    return f"audit {audit.name!r} is being tried or computed by another process; wait for it"
 
 
-def as_planned(audit: Audit) -> AbstractContextManager[None]:
-    """Compute with as many threads as the audit's plan says, where it says any."""
-    if not (count := audit.manifest.compute.threads):
+def as_planned(audit: Audit, asked: int = 0) -> AbstractContextManager[None]:
+    """Compute with as many threads as the audit's plan says.
+
+    Parameters
+    ----------
+    asked : where it says none; 0: as many as torch takes.
+    """
+    if not (count := audit.manifest.compute.threads or asked):
         return nullcontext()
     from core.models.device import threads
 

@@ -13,7 +13,7 @@ from core.audits.audited import AuditedClass
 from core.errors import WorkspaceError
 from core.jobs.engine import Engine
 from core.jobs.work import Advanced, Order, WorkKind
-from core.storage.files import locked, seen, there, write_frame
+from core.storage.files import locked, remove_unfinished, seen, there, write_frame
 from core.trials.leaning import NAME, Trial, as_planned, busy, gather, is_tried, missing, trial_key
 from core.types import Reporter
 
@@ -23,6 +23,8 @@ class TrialWork:
     """The classes of an audit whose candidates are tried, each once."""
 
     audit: Audit
+    threads: int = 0
+    """Of a worker, where the audit does not say how many it was computed with."""
 
     stage = "Trying candidates in the maps"
     unit = "classes"
@@ -59,30 +61,36 @@ class TrialWork:
     def compute(self, names: Iterable[str], advanced: Advanced) -> None:
         """Try the candidates of classes, with as many threads as the pass."""
         trial = Trial(self.audit)
-        with as_planned(self.audit):
+        with as_planned(self.audit, self.threads):
             for name in names:
                 write_frame(self._path(name), trial.of_class(self._by_name[name]))
                 advanced(1)
 
     def order(self) -> Order:
         """What another process makes the same work of."""
-        threads = max(1, self.audit.manifest.compute.threads)
+        threads = max(1, self.audit.manifest.compute.threads or self.threads)
         return Order(TRIALS.name, {"key": self.key}, threads, version("torch"))
 
 
-def share_trials(engine: Engine, audit: Audit, report: Reporter) -> None:
+def share_trials(engine: Engine, audit: Audit, report: Reporter, threads: int = 0) -> None:
     """Have an engine try the classes that were not, and put what was found into one table.
+
+    Parameters
+    ----------
+    threads : of a worker, where the audit does not say how many it was computed with.
 
     Raises
     ------
     WorkspaceError
-        If another process does it.
+        If another process does it, or computes the audit: its workers take one order at a time.
     """
-    with locked(audit.files.outcomes_lock, busy(audit)):
+    files = audit.files
+    with locked(files.lock, busy(audit)), locked(files.outcomes_lock, busy(audit)):
         if missing(audit):
-            work = TrialWork(audit)
+            work = TrialWork(audit, threads)
             engine.run(work, report)
             gather(audit, work.key)
+            remove_unfinished(files.outcomes, f"{NAME}-")
 
 
 def ordered(folder: Path, order: Order, _: int | None) -> TrialWork:
@@ -93,7 +101,7 @@ def ordered(folder: Path, order: Order, _: int | None) -> TrialWork:
     WorkspaceError
         If other candidates were found meanwhile.
     """
-    work = TrialWork(Audit(folder))
+    work = TrialWork(Audit(folder), order.threads)
     if work.key != order.details.get("key"):
         raise WorkspaceError(
             f"audit {work.audit.name!r} has other candidates than those that its workers were "

@@ -51,6 +51,12 @@ FOLDERS = (
     {"#3": PATHS[0], "y=cat": PATHS[0]},
 )
 
+ENGINE = {
+    **{"engine": ("ray", "processes"), "address": ("10.0.0.1:6379",)},
+    **{"threads": (2,), "workers": (3,)},
+}
+"""Values of the options that commands of any engine share."""
+
 VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
     AuditRequest: {
         **{"classes": ("number", "/a/classes.txt"), "weights": ODD, "input_range": (255.0, 0.5)},
@@ -73,10 +79,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "runtime": ("eager", "onnx"),
         "shrink": (True,),
         "batch_size": (1, 256),
-        "engine": ("ray", "processes"),
-        "address": ("10.0.0.1:6379",),
-        "threads": (2,),
-        "workers": (3,),
+        **ENGINE,
         "limit_per_class": (7,),
         "also": ({"v2": "/a b/c=d"}, {"a": "hf:x?y=z", "b-2": "-odd"}),
     },
@@ -109,7 +112,7 @@ VALUES: dict[type[Request], dict[str, tuple[Any, ...]]] = {
         "seed": (7,),
         "out": PATHS,
     },
-    TrialsRequest: {"audit": ODD},
+    TrialsRequest: {"audit": ODD, **ENGINE},
     MapRequest: {"audit": ODD, "class_name": ODD, "pca_only": (True,)},
     ConfirmRequest: {"audit": ODD, "class_name": ODD, "candidate": ("part-0", "-odd")},
     ExplainRequest: {
