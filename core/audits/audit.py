@@ -18,13 +18,15 @@ from core.candidates.candidate import Candidate, Functional
 from core.candidates.key import CandidateKey
 from core.candidates.part_kind import ApproximatePart
 from core.errors import InputError, UnreadableImageError, WorkspaceError
+from core.features.bits import stored_values
 from core.features.places import Places
-from core.features.shards import FeatureStore, stored_values
+from core.features.shards import FeatureStore
 from core.features.spectra import Spectra
 from core.models.linear import Head, head_key, read_head
 from core.storage import digests
 from core.storage.files import here, read_array, read_bytes, read_value
 from core.storage.layout import AuditFiles, UploadFiles
+from core.storage.memory import hand_back
 from core.storage.table_columns import as_names
 from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Preprocess
@@ -122,7 +124,9 @@ class Audit:
 
     @cached_property
     def _places(self) -> Places:
-        return Places(as_names(self.images.index))
+        found = Places(as_names(self.images.index))
+        hand_back()  # sorting a million names takes more than it keeps
+        return found
 
     def rows_of(self, image_ids: Sequence[str]) -> IntArray:
         """Rows of ``images`` (n,) by ids, -1 where there is none; cheaper than its index."""

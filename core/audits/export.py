@@ -65,7 +65,6 @@ def components_table(audit: Audit) -> pd.DataFrame:
 def alpha_table(audit: Audit, wanted: str | None, kind: str = PCA) -> pd.DataFrame:
     """One row per image of a class (every split) and candidate of a kind: ALPHA_COLUMNS."""
     facts = audit.classes if wanted is None else [audit.class_facts(wanted)]
-    split = audit.images["split"]
     parts = []
     for fact in facts:
         arrays = audit.class_arrays(fact.class_idx)
@@ -78,7 +77,9 @@ def alpha_table(audit: Audit, wanted: str | None, kind: str = PCA) -> pd.DataFra
                     "class_idx": fact.class_idx,
                     "component": np.tile(names, n),
                     "alpha": np.asarray(found.alpha).ravel(),
-                    "split": np.repeat(split.loc[arrays.image_ids].to_numpy(), len(names)),
+                    "split": np.repeat(
+                        audit.images_of(arrays.image_ids)["split"].to_numpy(), len(names)
+                    ),
                 }
             )
         )

@@ -38,7 +38,7 @@ def unseen_logits(audit: Audit, image_ids: Sequence[str]) -> FloatArray:
     path = audit.files.head.out_of_fold
     if not fitted_on_all(audit) or not there(path):
         return audit.head.logits(audit.features(image_ids))
-    rows = audit.images.index.get_indexer(list(image_ids))
+    rows = audit.rows_of(image_ids)
     found: FloatArray = read_array(path, mapped=True)[rows].astype(np.float64)
     return found
 
@@ -69,7 +69,7 @@ class FoldHeads:
         ----------
         image_ids : (n,) the images that were changed; features : (n, D), rows of NaN stay so.
         """
-        fold = self.fold[self.audit.images.index.get_indexer(list(image_ids))]
+        fold = self.fold[self.audit.rows_of(image_ids)]
         found = np.zeros((len(fold), self.bias.shape[1]))
         for number in np.unique(fold[fold >= 0]):
             rows = fold == number

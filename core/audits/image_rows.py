@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.candidates.search import COLUMNS
-from core.data.decode import hand_back
 from core.storage.documents import IMAGES, PREDICTED
 from core.storage.files import damaged, read_frame
 from core.storage.layout import AuditFiles
-from core.storage.table_columns import (
-    choose_pool,
-    hand_back_tables,
-    in_one_piece,
-    read_with_lists,
-)
+from core.storage.memory import choose_pool, hand_back
+from core.storage.table_columns import in_one_piece, read_with_lists
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +33,7 @@ def read_images(files: AuditFiles) -> pd.DataFrame:
     if not images.index.equals(pd.Index(predictions.pop("image_id"))):
         raise damaged(files.predictions, "is of other images than images.parquet")
     found = pd.concat([images, predictions.set_axis(images.index)], axis=1)
-    _hand_back()
+    hand_back()
     return found
 
 
@@ -46,11 +41,5 @@ def read_candidates(files: AuditFiles) -> pd.DataFrame:
     """Every candidate of every class (:data:`core.candidates.search.COLUMNS`)."""
     choose_pool()
     found = read_with_lists(files.candidates, "top_image_ids", COLUMNS)
-    _hand_back()
-    return found
-
-
-def _hand_back() -> None:
-    """Give the system back what reading has freed, of Arrow and of the C library."""
-    hand_back_tables()
     hand_back()
+    return found

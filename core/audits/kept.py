@@ -16,11 +16,15 @@ from core.errors import WorkspaceError
 from core.storage.amendments import amend
 from core.storage.files import read_frame, read_json, there, write_frame
 from core.storage.layout import AuditFiles
+from core.storage.memory import hand_back
 from core.storage.workspace import fingerprint
 from core.types import Reporter, silent
 
 MOST_KEYS = 32
 """Keys of an audit that stay; of more, those that were made first go."""
+
+BLOCK = 8_192
+"""Rows that are hashed at a time."""
 
 Compute = Callable[[Audit, Reporter], pd.DataFrame]
 
@@ -93,11 +97,19 @@ def key_with_rows(
     may_be_kept = bool(audit.images_digest) and audit.of_data is audit
     kept = read_json(place, {}) if may_be_kept and there(place) else {}
     if known not in kept:
-        told = audit.images.reindex(columns=[*columns]).astype(str)
-        rows = pd.util.hash_pandas_object(told, index=True).to_numpy().tobytes().hex()
-        new = {known: fingerprint({**depends, name: rows})}
+        new = {known: fingerprint({**depends, name: _hashed(audit.images, columns)})}
         kept = {**kept, **new}
+        hand_back()
         if may_be_kept:
             with suppress(WorkspaceError):  # a workspace that only shows
                 amend(place, lambda found: dict([*found.items(), *new.items()][-MOST_KEYS:]), {})
     return str(kept[known])
+
+
+def _hashed(images: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Hashes of all rows as text; some rows at a time, since texts of all are a gigabyte."""
+    parts = [b""]
+    for start in range(0, len(images), BLOCK):
+        told = images.iloc[start : start + BLOCK].reindex(columns=[*columns]).astype(str)
+        parts.append(pd.util.hash_pandas_object(told, index=True).to_numpy().tobytes())
+    return b"".join(parts).hex()

@@ -54,7 +54,7 @@ def _take_in(
 
     from core.data.foreign import read_foreign, refuse_if_full
     from core.data.preprocess import apply
-    from core.features.shards import storable
+    from core.features.bits import storable
 
     refuse_if_full(files.uploads)
     with replacing_folder(files.upload(image_id).folder) as temporary:

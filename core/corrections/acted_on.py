@@ -173,7 +173,7 @@ def _reported(labels: pd.Series, seed: int) -> BoolArray:
 def _states(audit: Audit, label: str, candidate: Candidate, rows: IntArray) -> NDArray[np.int8]:
     """Pseudo-labels of one cue: alpha divides its class, of other images nothing is known."""
     arrays = audit.class_arrays(candidate.class_idx)
-    place = audit.images.index.get_indexer(arrays.image_ids)
+    place = audit.rows_of(arrays.image_ids)
     alpha = values_of(audit, label, [candidate])[:, 0]
     kept = np.isin(place, rows) & np.isfinite(alpha)
     alpha = alpha[kept]

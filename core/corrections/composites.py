@@ -76,7 +76,7 @@ def map_pairs(audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0
         arrays = audit.class_arrays(spurious[0].class_idx)
         for candidate in spurious:
             alpha = values_of(audit, label, [candidate])[:, 0]
-            allowed = np.isin(audit.images.index.get_indexer(arrays.image_ids), rows)
+            allowed = np.isin(audit.rows_of(arrays.image_ids), rows)
             order = np.argsort(-np.where(allowed, alpha, -np.inf), kind="stable")
             top = [arrays.image_ids[i] for i in order[: min(SOURCES, int(allowed.sum()) // 4)]]
             if targets is not None and top and audit.store.has_maps(top):

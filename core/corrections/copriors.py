@@ -150,7 +150,7 @@ def cotrained(task: Task, report: Reporter) -> Corrected:
     drawn = _drawn(parent, task)
     report(Progress("Loading the model", 0, 0))
     done, views = encoded_views(parent, drawn, parent.load_model(), report)
-    labels = np.array([head.index(label) for label in parent.images.loc[done, "label"]], np.int64)
+    labels = np.array([head.index(label) for label in parent.images_of(done)["label"]], np.int64)
     counts = np.bincount(labels, minlength=len(head.bias))
     if counts.min() < LEAST:
         raise InputError(

@@ -48,7 +48,7 @@ def tagged_regions(task: Task, image_ids: Sequence[str], model: Model, *, seed: 
     InputError
         If the tagged candidates are nowhere in any of them.
     """
-    parent, labels = task.parent, task.parent.images.loc[list(image_ids), "label"]
+    parent, labels = task.parent, task.parent.images_of(image_ids)["label"]
     found = np.zeros((len(image_ids), *parent.preprocess.input_size), bool)
     for label, spurious in task.findings.chosen.items():
         mine = np.flatnonzero((labels == label).to_numpy(bool))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import re
 import shutil
@@ -24,6 +23,7 @@ from core.data.depth import Levels, eight_bits, is_deep
 from core.data.far_images import address_of, far_bytes, is_there, readable
 from core.data.optional_formats import opened_by_package
 from core.errors import UnreadableImageError
+from core.storage.memory import hand_back
 
 # Once, on import: a filter set per call would be shared by all threads and could not be undone.
 warnings.filterwarnings("ignore", module=r"PIL\.|pydicom\.")
@@ -266,12 +266,6 @@ def large_alone(path: Path) -> Iterator[None]:
             yield
         finally:
             hand_back()
-
-
-def hand_back() -> None:
-    """Give freed memory back to the system, of which glibc keeps that of every thread."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 _large = threading.Lock()

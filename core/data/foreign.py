@@ -18,9 +18,10 @@ from typing import IO
 
 from PIL import Image
 
-from core.data.decode import Decoded, hand_back, read_image
+from core.data.decode import Decoded, read_image
 from core.data.depth import Levels
 from core.errors import UnreadableImageError, WorkspaceError
+from core.storage.memory import hand_back
 
 PIXELS = 50_000_000
 """Largest image that is taken in: no decoder needs more than 1 GB for it (openjpeg holds 18 bytes

@@ -22,8 +22,9 @@ import pandas as pd
 from core.data.preprocess import as_seen
 from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
+from core.features.bits import storable, stored_values
 from core.features.feed import Feed, Pending, replicas
-from core.features.shards import FeatureStore, Shard, storable, stored_values, write_shard
+from core.features.shards import FeatureStore, Shard, write_shard
 from core.storage.files import (
     read_array,
     read_frame,

@@ -15,14 +15,16 @@ from core.types import IntArray
 class Places:
     """Finds places by names; of a name that stands several times, the last.
 
+    The names are looked at where they lie: sorted ones would be a copy of all of them.
+
     Parameters
     ----------
-    names : (n,) as of :func:`core.storage.files.as_names`.
+    names : (n,) as of :func:`core.storage.table_columns.as_names`; kept, not copied.
     """
 
     def __init__(self, names: NDArray[Any]) -> None:
+        self.names = names
         self.order = np.argsort(names, kind="stable").astype(np.int32)
-        self.names = names[self.order]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -32,7 +34,18 @@ class Places:
         wanted = as_names(ids)
         if not len(self.names):
             return np.full(len(wanted), -1)
-        at = np.maximum(np.searchsorted(self.names, wanted, side="right") - 1, 0)
-        found = self.order[at].astype(np.int64)
-        found[self.names[at] != wanted] = -1
+        found = self.order[np.maximum(self._beyond(wanted) - 1, 0)].astype(np.int64)
+        found[self.names[found] != wanted] = -1
         return found
+
+    def _beyond(self, wanted: NDArray[Any]) -> IntArray:
+        """Names (m,) that do not stand after each wanted one, as ``searchsorted`` counts them.
+
+        NumPy's own would copy ``order`` as 64-bit integers at every call.
+        """
+        low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(self.names))
+        for _ in range(len(self.names).bit_length()):
+            middle = np.minimum((low + high) // 2, len(self.names) - 1)
+            before = (low < high) & (self.names[self.order[middle]] <= wanted)
+            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+        return low

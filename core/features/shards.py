@@ -32,6 +32,7 @@ import numpy as np
 
 from core.config import LARGEST_SHARD, SHARD_SIZE, SHARDS
 from core.data.properties import COLUMNS, NUMBERS
+from core.features.bits import stored_values
 from core.features.places import Places
 from core.storage.files import (
     damaged,
@@ -49,12 +50,12 @@ from core.storage.files import (
     write_frame,
 )
 from core.storage.layout import AuditFiles, ShardFiles
+from core.storage.memory import hand_back
 from core.storage.table_columns import outline_of_frame, read_names
 from core.types import BoolArray, IntArray, count_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
     from numpy.typing import NDArray
 
 MAPS = "maps"
@@ -358,16 +359,17 @@ class FeatureStore:
         return found.reindex(self.rows.index).astype(dict.fromkeys(NUMBERS, float))
 
     @cached_property
-    def _places(self) -> tuple[Places, NDArray[np.int32]]:
-        """Where each planned image that is computed stands, newest last; shard and row of each."""
+    def _places(self) -> tuple[Places, IntArray, IntArray]:
+        """Where each planned image that is computed stands, newest last.
+
+        With the finished shards (k,) and the place (k + 1,) at which the images of each begin.
+        """
         finished = sorted([*self._known, *self.beyond(finished=True)])
         of = [self.shards[number] for number in finished]
-        names = [shard.whole.names[shard.start : shard.stop] for shard in of]
-        lengths = [len(shard) for shard in of]
-        where = np.empty((sum(lengths), 2), np.int32)
-        where[:, 0] = np.repeat(finished, lengths)
-        where[:, 1] = np.concatenate([np.arange(n) for n in lengths]) if of else ()
-        return Places(np.concatenate(names) if names else np.zeros(0, "S1")), where
+        starts = np.cumsum([0, *(len(shard) for shard in of)])
+        found = Places(_names(of)), np.array(finished, np.int64), starts
+        hand_back()  # sorting a million names takes more than it keeps
+        return found
 
     def where(self, ids: Sequence[str]) -> IntArray:
         """Shard and row (n, 2) of some images.
@@ -377,11 +379,12 @@ class FeatureStore:
         WorkspaceError
             If one of them is in no finished shard.
         """
-        places, where = self._places
+        places, finished, starts = self._places
         found = places.of(ids)
         if lacking := int((found < 0).sum()):
             raise damaged(self.files.shards, f"lacks {count_of(lacking, 'image')}")
-        return where[found].astype(np.int64)
+        at = np.searchsorted(starts, found, side="right") - 1
+        return np.column_stack([finished[at], found - starts[at]])
 
     def _gather(self, ids: Sequence[str], name: str) -> NDArray[Any]:
         """Rows of one array for ``ids``, in their order, touching each shard once."""
@@ -472,6 +475,15 @@ def write_shard(
             write_frame(files.properties, properties, "snappy")
 
 
+def _names(shards: Sequence[Shard]) -> NDArray[Any]:
+    """Ids of the images of some shards, one after the other; those of a whole plan as they lie."""
+    plans = list({id(shard.whole): shard.whole for shard in shards}.values())
+    if len(plans) == 1 and sum(map(len, shards)) == len(plans[0].names):
+        return plans[0].names
+    names = [shard.whole.names[shard.start : shard.stop] for shard in shards]
+    return np.concatenate(names) if names else np.zeros(0, "S1")
+
+
 def _places(shard: Shard, rows: IntArray) -> IntArray:
     """Where rows of a shard stand among those whose maps are stored."""
     kept = shard.mapped
@@ -479,22 +491,3 @@ def _places(shard: Shard, rows: IntArray) -> IntArray:
         raise damaged(shard.files.maps, f"lacks the maps of {count_of(lacking, 'image')}")
     found: IntArray = np.cumsum(kept)[rows] - 1
     return found
-
-
-def storable(tensor: torch.Tensor) -> NDArray[Any]:
-    """A tensor as an array of the same bits (bfloat16 as uint16)."""
-    import torch
-
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        bits: NDArray[Any] = tensor.view(torch.uint16).numpy()
-        return bits
-    array: NDArray[Any] = tensor.numpy()
-    return array
-
-
-def stored_values(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The values behind :func:`storable`'s bits, as float32; needs no torch."""
-    if array.dtype == np.uint16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32, copy=False)

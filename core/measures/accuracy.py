@@ -57,7 +57,7 @@ def _same(scope: Scope, label: str) -> Sample | None:
     if scope.parent is None or scope.parent.id == scope.audit.id:
         return None
     ids = scope.mine()
-    old, new = (a.images.loc[ids, "prediction"].to_numpy() for a in (scope.parent, scope.audit))
+    old, new = (a.images_of(ids)["prediction"].to_numpy() for a in (scope.parent, scope.audit))
     note = "predictions of the corrected model that are those of the old one"
     return Sample(ids, (old == new).astype(np.float64), note=note)
 

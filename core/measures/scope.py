@@ -91,7 +91,7 @@ class Scope:
 
     def correct(self, image_ids: Sequence[str]) -> FloatArray:
         """(n,) 1 where the model is right, out of fold where a head was fitted on the image."""
-        found: FloatArray = self.audit.images["fair"].loc[list(image_ids)].to_numpy(np.float64)
+        found: FloatArray = self.audit.images_of(image_ids)["fair"].to_numpy(np.float64)
         return found
 
     def probability(self, image_ids: Sequence[str], output: int) -> FloatArray:

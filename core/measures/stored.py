@@ -35,6 +35,7 @@ from core.measures.one_audit import (
 from core.measures.registry import MEASURES
 from core.measures.rows import COLUMNS, as_table, note
 from core.storage.files import locked, read_frame, remove, write_frame
+from core.storage.memory import hand_back
 from core.storage.workspace import Workspace, fingerprint
 from core.tags.decisions import Decisions, decided
 from core.tags.log import TagStore
@@ -216,6 +217,8 @@ def _measure(
         found[part] = as_table(rows)
         with contextlib.suppress(WorkspaceError):  # a workspace that only shows
             _write(_path(audit, decisions, part, sigmas), found[part])
+    if left:
+        hand_back()  # figures over every image free a lot at once
     return found
 
 

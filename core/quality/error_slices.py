@@ -105,7 +105,7 @@ strategy_slices = Kept("strategies", STRATEGY, _clusters, kinds=(CLUSTER,))
 
 def _held(audit: Audit, arrays: ClassArrays) -> _Held:
     ids = np.asarray(arrays.image_ids, str)
-    rows = audit.images.index.get_indexer(ids)
+    rows = audit.rows_of(arrays.image_ids)
     held = audit.held_out[rows]
     wrong = ~audit.images["fair"].to_numpy(bool)[rows][held]
     pca = arrays.of_kind(PCA)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 def as_names(texts: Any) -> NDArray[Any]:
     """Texts (n,) as bytes of one width, without making an object of each.
 
+    Of texts of one length that Arrow holds in one piece, nothing is copied.
+
     Parameters
     ----------
     texts : a sequence, or an array or a column of Arrow or pandas.
@@ -31,9 +32,9 @@ def as_names(texts: Any) -> NDArray[Any]:
         found = found.combine_chunks()
     widths = compute.unique(compute.binary_length(found)).to_pylist()
     if len(widths) == 1 and (width := widths[0]):
-        same = found.cast(pyarrow.large_binary()).cast(pyarrow.binary(width))
-        values = np.frombuffer(same.buffers()[1], f"S{width}")
-        return values[same.offset : same.offset + len(same)]
+        _, starts, letters = found.buffers()
+        start = int(np.frombuffer(starts, np.int64)[found.offset])
+        return np.frombuffer(letters, f"S{width}", count=len(found), offset=start)
     return np.array([text.encode() for text in found.to_pylist()], "S")
 
 
@@ -92,26 +93,6 @@ def in_one_piece(frame: pd.DataFrame) -> pd.DataFrame:
             whole = held.__arrow_array__().combine_chunks()
             pieces[str(name)] = pd.Series(type(held)(whole, dtype=held.dtype), index=frame.index)
     return frame.assign(**pieces)
-
-
-def choose_pool() -> None:
-    """Let Arrow keep nothing of what it frees: its own choice keeps a hundred megabytes and more.
-
-    Where Arrow was built without jemalloc its choice stays.
-    """
-    import pyarrow
-
-    with suppress(NotImplementedError):
-        pool = pyarrow.jemalloc_memory_pool()
-        pyarrow.jemalloc_set_decay_ms(0)
-        pyarrow.set_memory_pool(pool)
-
-
-def hand_back_tables() -> None:
-    """Give the system back what reading large tables has freed."""
-    import pyarrow
-
-    pyarrow.default_memory_pool().release_unused()
 
 
 def outline_of_frame(path: Path) -> tuple[int, list[str]]:

@@ -275,8 +275,8 @@ class Trial:
     def pool_ids(self) -> list[str]:
         """Held-out images whose maps are kept, of every class as many."""
         images = self.audit.images[self.audit.held_out]
-        ids = images.index[self.kept(images.index.tolist())]
-        labels = images.loc[ids, "label"].tolist()
+        images = images.iloc[np.flatnonzero(self.kept(images.index.tolist()))]
+        ids, labels = images.index, images["label"].tolist()
         chosen = sampled(ids.tolist(), labels, np.zeros(len(ids), bool), 3 * POOL)
         return [str(name) for name in ids[chosen]]
 

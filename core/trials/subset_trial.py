@@ -76,7 +76,7 @@ def subset_trial(
         found = _of_image(model, pixels, audit.head.index(label), fill)
         rows.append({"image_id": image_id, **found})
     table = pd.DataFrame(rows, columns=COLUMNS)
-    right = audit.images["correct"].reindex(table["image_id"]).to_numpy(bool)
+    right = audit.images_of(table["image_id"])["correct"].to_numpy(bool)
     return table.assign(drawn=table["image_id"].isin(drawn), right=right)
 
 

@@ -14,6 +14,7 @@ from core.candidates.candidate import Candidate
 from core.candidates.key import CandidateKey
 from core.errors import InputError, WorkspaceError
 from core.storage.audit_manifest import Manifest
+from core.storage.memory import hand_back
 from core.storage.workspace import Workspace
 from core.types import FloatArray
 
@@ -132,8 +133,6 @@ def model_for_maps(audit: Audit, image_id: str) -> Model | None:
 
 @lru_cache(maxsize=2)
 def _model(audit: Audit) -> Model:
-    from core.data.decode import hand_back
-
     model = audit.load_model()
     hand_back()  # hundreds of megabytes that loading has freed
     return model

@@ -123,7 +123,7 @@ def browse(audit: Audit) -> str | None:
             WHICH,
             resets=["sheet"],
         )
-    images = audit.images[audit.images["label"] == label]
+    images = opened.class_images(audit, audit.class_facts(label).class_idx)
     if which != "all":
         images = images[images["correct"] == (which == "right")]
     page, pages = 1, -(-len(images) // PAGE)

@@ -38,3 +38,20 @@ def test_without_names_there_is_no_place() -> None:
     places = Places(as_names([]))
     assert len(places) == 0
     assert places.of(["a"]).tolist() == [-1]
+
+
+def test_an_index_copies_no_name() -> None:
+    ids = pd.Index([f"{number:016x}" for number in range(100)], dtype="str")
+    names = as_names(ids)
+    assert np.shares_memory(names, as_names(ids))  # both lie where the table has its letters
+    assert np.shares_memory(Places(names).names, names)
+    assert as_names(ids[40:50]).tolist() == [name.encode() for name in ids[40:50]]
+    assert Places(as_names(ids[40:50])).of(ids[35:45]).tolist() == [-1] * 5 + [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 9, 33])
+def test_places_of_any_number_of_names(length: int) -> None:
+    ids = [f"{number:04d}" for number in np.random.default_rng(length).permutation(length)]
+    slow = {name: place for place, name in enumerate(ids)}
+    wanted = [f"{number:04d}" for number in range(-1, length + 1)]
+    assert Places(as_names(ids)).of(wanted).tolist() == [slow.get(name, -1) for name in wanted]
