@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,11 @@ FIRST = "overview"
 def resident() -> float:
     """Memory of this process, bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def mapped() -> float:
+    """How much of it files stand behind: libraries, and arrays that are read where they lie."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measured(audit_id: str, page: str) -> tuple[float, float]:
@@ -67,16 +73,49 @@ def imported() -> None:
     AppTest.from_file(str(ROOT / "pages" / "glossary.py"), default_timeout=600).run()
 
 
-def held(audit_id: str) -> dict[str, float]:
-    """Bytes of what an opened audit holds, and of all that Arrow holds, tables of it included."""
-    import pyarrow
+IMPORTED = """
+import contextlib, importlib, sys
+for name in sys.stdin.read().split():
+    with contextlib.suppress(Exception):
+        importlib.import_module(name)
+from benchmarks.page_scripts import mapped, resident
+print(resident() - mapped())
+"""
 
+
+def libraries() -> float:
+    """Bytes of another process that imports what this one has, no file behind them."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED],
+        input="\n".join(name for name in sys.modules if not name.startswith("__")),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def held(audit_id: str) -> dict[str, float]:
+    """Bytes by what holds them; ``freed`` is what this process had not handed back yet."""
+    import gc
+
+    from core.storage.memory import hand_back
     from core.ui.frame.opened import open_audit
 
-    audit = open_audit(audit_id)
+    audit, before = open_audit(audit_id), resident()
+    gc.collect()
+    hand_back()
+    names = sum(plan.names.nbytes for plan in audit.store.plans)
+    places = 2 * 4 * len(audit.images)  # of the table and of the shards, 32 bits each
     tables = {"table of images": audit.images, "table of candidates": audit.controlled}
-    found = {name: float(table.memory_usage().sum()) for name, table in tables.items()}
-    return {**found, "Arrow, most of both": float(pyarrow.total_allocated_bytes())}
+    return {
+        "interpreter and libraries, their objects": libraries(),
+        "mapped files, of libraries and of arrays": mapped(),
+        **{name: float(table.memory_usage().sum()) for name, table in tables.items()},
+        "names and places of images": float(names + places),
+        "freed, not handed back": max(before - resident(), 0.0),
+    }
 
 
 def main(workspace: str, name: str, *pages: str) -> int:
@@ -90,7 +129,9 @@ def main(workspace: str, name: str, *pages: str) -> int:
     started = resident()
     found = {page: measured(audit_id, page) for page in pages or every_page()}
     memory = {"memory": resident(), "before": before, "started": started}
-    print(json.dumps({"pages": found, **memory, "held": held(audit_id)}))
+    holds = held(audit_id)
+    memory["explained"] = sum(holds.values()) / memory["memory"]
+    print(json.dumps({"pages": found, **memory, "held": holds}))
     return 0
 
 
