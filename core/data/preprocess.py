@@ -76,12 +76,18 @@ def as_seen(p: Preprocess, path: Path) -> tuple[NDArray[np.uint8], Decoded]:
     UnreadableImageError
         As :func:`core.data.decode.read_image`.
     """
+    picture, decoded = picture_seen(p, path)
+    return np.array(picture, dtype=np.uint8), decoded
+
+
+def picture_seen(p: Preprocess, path: Path) -> tuple[Image.Image, Decoded]:
+    """:func:`as_seen` as a picture, mode RGB."""
     least = partial(least_size, p) if p.shrink else None
     decoded = read_image(path, levels=p.black_and_white, least=least)
     if decoded.box is None:
-        return apply(p, decoded.image), decoded
-    seen = _crop(p, decoded.image, _view(p, decoded.width, decoded.height), decoded.box)
-    return np.array(seen, dtype=np.uint8), decoded
+        return _seen(p, decoded.image), decoded
+    view = _view(p, decoded.width, decoded.height)
+    return _crop(p, decoded.image, view, decoded.box), decoded
 
 
 def least_size(p: Preprocess, width: int, height: int) -> tuple[int, int]:
@@ -124,11 +130,15 @@ def apply(p: Preprocess, image: Image.Image) -> NDArray[np.uint8]:
     ModelError
         If the interpolation or the crop mode is unknown.
     """
+    return np.array(_seen(p, image), dtype=np.uint8)
+
+
+def _seen(p: Preprocess, image: Image.Image) -> Image.Image:
     if p.interpolation not in RESAMPLING:
         raise ModelError(
             f"unknown interpolation {p.interpolation}; use one of {', '.join(RESAMPLING)}"
         )
-    return np.array(encoder_view(p, image, RESAMPLING[p.interpolation]), dtype=np.uint8)
+    return encoder_view(p, image, RESAMPLING[p.interpolation])
 
 
 def encoder_view(p: Preprocess, image: Image.Image, resampling: Image.Resampling) -> Image.Image:

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from core.data.preprocess import as_seen
+from core.data.preprocess import picture_seen
 from core.data.properties import COLUMNS, UNKNOWN, Properties, properties_of
 from core.errors import UnreadableImageError
 from core.features.bits import storable, stored_values
@@ -58,22 +58,23 @@ class Prepared:
     """Where they were asked for."""
 
 
-def prepare(path: Path, preprocess: Preprocess) -> Prepared:
-    """Decode one image and bring it to the encoder's size."""
+def prepare(path: Path, preprocess: Preprocess, *, describe: bool = False) -> Prepared:
+    """Decode one image and bring it to the encoder's size.
+
+    Parameters
+    ----------
+    describe : whether it is asked what the image looks like.
+    """
     try:
-        pixels, decoded = as_seen(preprocess, path)
+        picture, decoded = picture_seen(preprocess, path)
     except UnreadableImageError as error:
         return Prepared(
             np.zeros((*preprocess.input_size, 3), np.uint8),
             reason=str(error).removeprefix(f"{path}: "),
         )
-    return Prepared(pixels, decoded.digest, decoded.width, decoded.height)
-
-
-def looked_at(path: Path, preprocess: Preprocess) -> Prepared:
-    """:func:`prepare`, with what the image looks like."""
-    found = prepare(path, preprocess)
-    return found if found.reason else replace(found, properties=properties_of(found.pixels))
+    properties = properties_of(picture) if describe else UNKNOWN
+    pixels = np.array(picture, dtype=np.uint8)
+    return Prepared(pixels, decoded.digest, decoded.width, decoded.height, properties=properties)
 
 
 def in_order(
@@ -190,7 +191,10 @@ def extract(
     ahead, asked = tee(shards)
     paths = (root / path for shard in ahead for path in shard.plan["path"])
     images = in_order(
-        lambda path: looked_at(path, model.preprocess), paths, workers=workers, ahead=2 * batch_size
+        lambda path: prepare(path, model.preprocess, describe=True),
+        paths,
+        workers=workers,
+        ahead=2 * batch_size,
     )
     feed = Feed(replicas(model), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
@@ -311,7 +315,7 @@ def keep_properties(
         report(Progress("Looking at images", done, total))
         digests = read_frame(shard.files.rows, needed=["digest"])["digest"]
         images = in_order(
-            lambda path: looked_at(root / path, preprocess),
+            lambda path: prepare(root / path, preprocess, describe=True),
             shard.plan["path"],
             workers=workers,
             ahead=4 * workers,

@@ -68,7 +68,7 @@ def listed(tmp_path):
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many images were decoded and encoded; set to 0 to count anew."""
     seen = {"decoded": 0, "encoded": 0}
-    read, encode = core.features.extract.as_seen, core.features.feed.Feed.put
+    read, encode = core.features.extract.picture_seen, core.features.feed.Feed.put
 
     def counted_read(preprocess: Any, path: Path) -> Any:
         seen["decoded"] += 1
@@ -78,6 +78,6 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         seen["encoded"] += len(pixels)
         return encode(feed, pixels)
 
-    monkeypatch.setattr(core.features.extract, "as_seen", counted_read)
+    monkeypatch.setattr(core.features.extract, "picture_seen", counted_read)
     monkeypatch.setattr(core.features.feed.Feed, "put", counted_encode)
     return seen

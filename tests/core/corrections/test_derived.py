@@ -41,7 +41,7 @@ def test_a_method_of_the_head_decodes_no_image_and_loads_no_model(
         raise AssertionError("an image was decoded or a model loaded")
 
     monkeypatch.setattr(core.data.decode, "read_image", refused)
-    monkeypatch.setattr(core.features.extract, "as_seen", refused)
+    monkeypatch.setattr(core.features.extract, "picture_seen", refused)
     monkeypatch.setattr(core.features.feed.Feed, "put", refused)
     monkeypatch.setattr(core.models.load, "load_model", refused)
     audit = run(workspace, parent, method, **QUICK)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from core.data.properties import COLOURS, properties_of
+from core.data import properties as looks
+from core.data.properties import COLOURS, Properties
+
+
+def properties_of(pixels: np.ndarray) -> Properties:
+    return looks.properties_of(Image.fromarray(pixels))
 
 
 def plain(colour: tuple[int, int, int], size: int = 16) -> np.ndarray:
@@ -79,3 +84,49 @@ def test_a_border_is_the_area_of_plain_edges(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (1, 9)])
 def test_tiny_images_have_properties(shape: tuple[int, int]) -> None:
     assert np.isfinite(properties_of(np.zeros((*shape, 3), np.uint8))[:4]).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3), (3, 40), (224, 224), (301, 203)])
+def test_sharpness_is_to_the_last_bit_what_numpy_says_in_float32(
+    rng: np.random.Generator, shape: tuple[int, int]
+) -> None:
+    pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    luma = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
+    inner = luma[1:-1, 1:-1]
+    slow = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * inner
+    assert properties_of(pixels).sharpness == float(slow.std()) / 255
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 9), (223, 226)])
+def test_every_fourth_pixel_is_asked_for_its_colour(
+    rng: np.random.Generator, shape: tuple[int, int]
+) -> None:
+    pixels = np.full((*shape, 3), 255, np.uint8)
+    asked = pixels[::4, ::4]
+    asked[:] = (30, 120, 30)
+    fewer = rng.permutation(asked.shape[0] * asked.shape[1])[: asked[..., 0].size // 2 - 1]
+    asked[np.unravel_index(fewer, asked.shape[:2])] = (40, 40, 220)
+    assert properties_of(pixels).colour == "green"  # white is what most pixels are
+    asked[:] = 255
+    pixels[1::4, :] = pixels[:, 1::4] = (30, 120, 30)
+    assert properties_of(pixels).colour == "white"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "left"),
+    [
+        ([0], [], 19 * 10),
+        ([-1], [], 19 * 10),
+        ([], [0], 20 * 9),
+        ([], [-1], 20 * 9),
+        ([0, -1], [0, -1], 18 * 8),
+        ([9], [4], 20 * 10),
+    ],
+    ids=["top", "bottom", "left", "right", "frame", "inside"],
+)
+def test_a_border_at_any_edge_is_seen(
+    rng: np.random.Generator, rows: list[int], columns: list[int], left: int
+) -> None:
+    pixels = rng.integers(0, 256, (20, 10, 3), dtype=np.uint8)
+    pixels[rows], pixels[:, columns] = 30, 30
+    assert properties_of(pixels).border == pytest.approx(1 - left / 200)
