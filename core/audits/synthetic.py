@@ -39,9 +39,10 @@ from core.storage.audit_manifest import (
     StoredPreprocess,
 )
 from core.storage.files import locked, there, write_frame, write_json
+from core.storage.growing_array import GrowingArray
 from core.storage.layout import AuditFiles
 from core.storage.workspace import Workspace, differences, fingerprint
-from core.types import TRAIN, FloatArray, ImageTable, Progress, Reporter, silent
+from core.types import TRAIN, ImageTable, Progress, Reporter, silent
 
 STORED = np.float16
 """Of features and maps: half the bytes of what a pass on a CPU stores."""
@@ -182,9 +183,10 @@ def _draw_shard(shard: Shard, first: int, spectra: Spectra) -> None:
     features, kept = spectra.features(first, len(shard)).astype(STORED), shard.kept(False)
     rows = pd.DataFrame({"image_id": shard.plan["image_id"], "digest": shard.plan["image_id"]})
     rows = rows.assign(width=SIDE, height=SIDE, reason="", readable=True)
-    maps: FloatArray | None = None
+    maps: GrowingArray | None = None
     if kept.any():
-        maps = spectra.maps(first + np.flatnonzero(kept), features[kept]).astype(STORED)
+        maps = GrowingArray(shard.files.folder.parent, int(kept.sum()))
+        maps.add(spectra.maps(first + np.flatnonzero(kept), features[kept]).astype(STORED))
     write_shard(shard, rows, features, maps, kept)
 
 

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from core.storage.files import (
     write_array,
     write_frame,
 )
+from core.storage.growing_array import GrowingArray
 from core.types import BoolArray, IntArray, Preprocess, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "the network's features are not finite on it"
 """Reason for which an image is listed like one that cannot be read."""
+
+BEHIND = 2
+"""Batches that may wait to be written while the next are computed."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -119,10 +124,11 @@ class _Writer:
         self.shard, self.kept = shard, kept
         self.rows: list[tuple[str, int, int, str]] = []
         self.features: list[np.ndarray] = []
-        self.maps: list[np.ndarray] = []
+        self.maps: GrowingArray | None = None
         self.properties: list[Properties] = []
 
-    def add(self, images: list[Prepared], encoded: Encoded) -> None:
+    def add(self, images: list[Prepared], encoded: Encoded) -> Callable[[], None] | None:
+        """Take a batch; what is returned writes its maps."""
         features = storable(encoded.features)
         finite: BoolArray = np.logical_and.reduce(np.isfinite(stored_values(features)), axis=1)
         reasons = [
@@ -131,15 +137,22 @@ class _Writer:
         ]
         features[[bool(reason) for reason in reasons]] = 0
         self.features.append(features)
-        kept = self.kept[len(self.rows) : len(self.rows) + len(images)]
-        if kept.any() and encoded.maps is not None:
-            maps = storable(encoded.maps)
-            maps[~finite] = 0
-            self.maps.append(maps[kept])
+        written = self._maps_of(encoded, finite)
         self.rows += [
             (i.digest, i.width, i.height, reason) for i, reason in zip(images, reasons, strict=True)
         ]
         self.properties += [image.properties for image in images]
+        return written
+
+    def _maps_of(self, encoded: Encoded, finite: BoolArray) -> Callable[[], None] | None:
+        kept = self.kept[len(self.rows) : len(self.rows) + len(finite)]
+        if not kept.any() or encoded.maps is None:
+            return None
+        maps = storable(encoded.maps)
+        maps[~finite] = 0
+        if self.maps is None:
+            self.maps = GrowingArray(self.shard.files.folder.parent, int(self.kept.sum()))
+        return partial(self.maps.add, maps if kept.all() else maps[kept])
 
     @property
     def is_full(self) -> bool:
@@ -151,9 +164,8 @@ class _Writer:
         rows = pd.DataFrame(self.rows, columns=["digest", "width", "height", "reason"])
         rows.insert(0, "image_id", self.shard.plan["image_id"])
         rows["readable"] = rows["reason"] == ""
-        maps = np.concatenate(self.maps) if self.maps else None
         features, properties = np.concatenate(self.features), _table(self.properties)
-        write_shard(self.shard, rows, features, maps, self.kept, properties)
+        write_shard(self.shard, rows, features, self.maps, self.kept, properties)
 
 
 def _table(properties: Sequence[Properties]) -> pd.DataFrame:
@@ -197,17 +209,38 @@ def extract(
         ahead=2 * batch_size,
     )
     feed = Feed(replicas(model), batch_size)
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
-        writing: Future[None] | None = None
+    with _Disk() as disk:
         for writer, batch, found in _fed(feed, asked, keep_maps, images):
-            writer.add(batch, found.result())
+            if write := writer.add(batch, found.result()):
+                disk.put(write)
             advanced(len(batch))
             if writer.is_full:
-                if writing is not None:
-                    writing.result()
-                writing = disk.submit(writer.finish)
-        if writing is not None:
-            writing.result()
+                disk.put(writer.finish)
+
+
+class _Disk:
+    """A thread that writes, in order; at most BEHIND things are waiting for it."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._waiting: deque[Future[None]] = deque()
+
+    def put(self, write: Callable[[], None]) -> None:
+        """Have something written; raises what went wrong with something before."""
+        self._waiting.append(self._thread.submit(write))
+        while len(self._waiting) > BEHIND:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait until everything is written; nothing more, where something went wrong."""
+        try:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
 
 
 Fed = tuple[_Writer, list[Prepared], Pending]

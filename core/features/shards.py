@@ -49,6 +49,7 @@ from core.storage.files import (
     write_array,
     write_frame,
 )
+from core.storage.growing_array import GrowingArray
 from core.storage.layout import AuditFiles, ShardFiles
 from core.storage.memory import hand_back
 from core.storage.table_columns import outline_of_frame, read_names
@@ -452,7 +453,7 @@ def write_shard(
     shard: Shard,
     rows: pd.DataFrame,
     features: NDArray[Any],
-    maps: NDArray[Any] | None,
+    maps: GrowingArray | None,
     kept: BoolArray,
     properties: pd.DataFrame | None = None,
 ) -> None:
@@ -463,11 +464,12 @@ def write_shard(
     rows : ROW_COLUMNS; features (n, D); maps of those ``kept`` (n,), None: of none.
     properties : what the images look like; None: nobody looked.
     """
-    with replacing_folder(shard.files.folder, sealed=True) as temporary:
+    digests = {shard.files.maps.name: maps.digest} if maps else {}
+    with replacing_folder(shard.files.folder, sealed=True, found=digests) as temporary:
         files = ShardFiles(temporary)
         write_array(files.features, features)
         if maps is not None:
-            write_array(files.maps, maps)
+            maps.put(files.maps)
             if not kept.all():
                 write_array(files.mapped, np.flatnonzero(kept))
         write_frame(files.rows, rows, "snappy")

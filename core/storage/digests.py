@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from core.storage import mirror
@@ -65,16 +66,33 @@ Known = Mapping[str, tuple[Digest, ...]]
 """Digests of the files of a folder, by name."""
 
 
+class Running:
+    """The digest of a file as it is written."""
+
+    def __init__(self) -> None:
+        self._whole, self._start, self._size = _hash(b""), b"", 0
+
+    def add(self, content: bytes | memoryview) -> None:
+        """What is written next."""
+        if len(self._start) < BLOCK:
+            self._start += bytes(content[: BLOCK - len(self._start)])
+        self._whole.update(content)
+        self._size += len(content)
+
+    @property
+    def digest(self) -> Digest:
+        """Of what was written so far."""
+        return Digest(self._size, self._whole.hexdigest(), _hash(self._start).hexdigest())
+
+
 def digest_of(path: Path) -> Digest:
     """Read a whole file."""
     mirror.bring([path])
-    whole, size, start = _hash(b""), 0, ""
+    running = Running()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            start = start or _hash(chunk[:BLOCK]).hexdigest()
-            whole.update(chunk)
-            size += len(chunk)
-    return Digest(size, whole.hexdigest(), start or whole.hexdigest())
+            running.add(chunk)
+    return running.digest
 
 
 def digest_of_bytes(content: bytes) -> Digest:
@@ -292,9 +310,15 @@ def _name(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def seal(folder: Path) -> None:
-    """Keep the digests of every file of a folder that is not used yet."""
-    _write(folder, {p.name: (digest_of(p),) for p in folder.iterdir() if is_data(p)})
+def seal(folder: Path, found: Mapping[str, Digest] = MappingProxyType({})) -> None:
+    """Keep the digests of every file of a folder that is not used yet.
+
+    Parameters
+    ----------
+    found : of files that were digested as they were written, by name; they are not read again.
+    """
+    names = [path.name for path in folder.iterdir() if is_data(path)]
+    _write(folder, {name: (found.get(name) or digest_of(folder / name),) for name in names})
 
 
 def adopt(paths: Sequence[Path]) -> None:

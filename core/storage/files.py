@@ -104,13 +104,16 @@ def is_locked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path, *, sealed: bool = False) -> Iterator[Path]:
+def replacing_folder(
+    path: Path, *, sealed: bool = False, found: Mapping[str, digests.Digest] | None = None
+) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes ``path`` in one step, complete on disk.
 
     Parameters
     ----------
     sealed : digests of its files go with it, written last (:func:`is_sealed`), wherever it lies;
         by default where it is one of an audit.
+    found : digests of some of them by name, known before.
     """
     with disk_errors(path):
         make_folder(path.parent)
@@ -119,7 +122,7 @@ def replacing_folder(path: Path, *, sealed: bool = False) -> Iterator[Path]:
         try:
             yield temporary
             if sealed or digests.audit_of(path):
-                digests.seal(temporary)
+                digests.seal(temporary, found or {})
             if not (sealed and is_sealed(path)):  # another process wrote the same meanwhile
                 seal_folder(temporary, path)
         finally:
