@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.measure import MODEL, Line, fastest, photos
+from benchmarks.measure import MODEL, Line, photos
 
 if TYPE_CHECKING:
     from core.models.model import Model
@@ -20,6 +21,28 @@ if TYPE_CHECKING:
 IMAGES = 1280
 FEW = 160
 BATCH = 32
+
+
+class Spent(NamedTuple):
+    """Seconds for an image."""
+
+    wall: float
+    processor: float
+    """Of all threads, whatever else the machine does."""
+    end: float = 0.0
+    """Of the wall, what is left once everything is computed: to write the rest."""
+
+
+def spent(call: Callable[[], object], images: int) -> Spent:
+    """What a call takes."""
+    began, processor = time.perf_counter(), time.process_time()
+    call()
+    return Spent((time.perf_counter() - began) / images, (time.process_time() - processor) / images)
+
+
+def median(of: list[Spent]) -> Spent:
+    """The median of each figure."""
+    return Spent(*(float(np.median(each)) for each in zip(*of, strict=True)))
 
 
 def run() -> list[Line]:
@@ -37,6 +60,7 @@ def speed(folder: Path) -> list[Line]:
     from core.features.extract import encode_padded, extract, prepare
     from core.features.shards import FeatureStore
     from core.models.load import load_model
+    from core.storage.growing_array import GrowingArray
 
     cores = len(os.sched_getaffinity(0))
     table = open_data(str(photos(folder / "photos", IMAGES)), workspace=folder)
@@ -50,6 +74,19 @@ def speed(folder: Path) -> list[Line]:
         for path in paths[: 4 * BATCH]:
             prepare(path, model.preprocess)
 
+    def describe() -> None:
+        for path in paths[: 4 * BATCH]:
+            prepare(path, model.preprocess, describe=True)
+
+    maps = encode_padded(model, batch, BATCH).maps
+    assert maps is not None
+    rows = maps.contiguous().numpy()
+
+    def write() -> None:
+        array = GrowingArray(folder, 4 * BATCH)
+        for _ in range(4):
+            array.add(rows)
+
     def forward() -> None:
         for _ in range(4):
             encode_padded(model, batch, BATCH)
@@ -61,20 +98,23 @@ def speed(folder: Path) -> list[Line]:
         for _ in range(4):
             encode_padded(onnx, batch, BATCH)
 
-    def whole(name: str, network: Model = model, workers: int = cores + 1) -> float:
+    def whole(name: str, network: Model = model, workers: int = cores + 1) -> Spent:
         store = FeatureStore(folder / name)
         store.extend(plan_of(table, store))
-        began = time.perf_counter()
-        extract(
-            network,
-            table.root,
-            store.shards,
-            batch_size=BATCH,
-            workers=workers,
-            keep_maps=True,
-            advanced=lambda _: None,
+        last = [time.perf_counter()]
+        found = spent(
+            lambda: extract(
+                network,
+                table.root,
+                store.shards,
+                batch_size=BATCH,
+                workers=workers,
+                keep_maps=True,
+                advanced=lambda _: last.append(time.perf_counter()),
+            ),
+            IMAGES,
         )
-        return (time.perf_counter() - began) / IMAGES
+        return found._replace(end=(time.perf_counter() - last[-1]) / IMAGES)
 
     def published(network: Model) -> float:
         """Features in one forward, probabilities in a second, images read in between."""
@@ -91,18 +131,22 @@ def speed(folder: Path) -> list[Line]:
             )
         return (time.perf_counter() - began) / (4 * BATCH)
 
-    t_decode, t_forward, t_pass, t_published, t_graph, t_pass_graph = [], [], [], [], [], []
-    t_fewer = []
+    t_decode, t_described, t_written, t_forward, t_pass = [], [], [], [], []
+    t_published, t_graph, t_pass_graph, t_fewer = [], [], [], []
     for turn in range(3):
-        t_decode.append(fastest(decode, 1) / (4 * BATCH))
-        t_forward.append(fastest(forward, 1) / (4 * BATCH))
+        t_decode.append(spent(decode, 4 * BATCH))
+        t_described.append(spent(describe, 4 * BATCH))
+        t_written.append(spent(write, 4 * BATCH))
+        t_forward.append(spent(forward, 4 * BATCH))
         t_pass.append(whole(f"audit{turn}"))
         t_published.append(published(model))
-        t_graph.append(fastest(forward_by_graph, 1) / (4 * BATCH))
+        t_graph.append(spent(forward_by_graph, 4 * BATCH))
         t_pass_graph.append(whole(f"graph{turn}", onnx))
         t_fewer.append(whole(f"fewer{turn}", onnx, max(1, cores - 1)))
-    d, f, p = (float(np.median(t)) for t in (t_decode, t_forward, t_pass))
-    by_graph, pass_graph = float(np.median(t_graph)), float(np.median(t_pass_graph))
+    decoding, described, written = median(t_decode), median(t_described), median(t_written)
+    graph, graph_pass = median(t_graph), median(t_pass_graph)
+    d, f, p = decoding.wall, median(t_forward).wall, median(t_pass).wall
+    by_graph, pass_graph = graph.wall, graph_pass.wall
     bound_graph = 1 / (by_graph + d / cores)
     alike = float(np.median(t_published)) / pass_graph
     over, over_pass = f / by_graph, p / pass_graph
@@ -135,9 +179,50 @@ def speed(folder: Path) -> list[Line]:
         ),
         Line(
             f"its pass with {max(1, cores - 1)} decoding threads over {cores + 1}",
-            pass_graph / float(np.median(t_fewer)),
+            pass_graph / median(t_fewer).wall,
             "",
             "x",
+        ),
+        *ledger(graph, decoding, described, written, graph_pass, cores),
+    ]
+
+
+def ledger(
+    forward: Spent, decoding: Spent, described: Spent, written: Spent, whole: Spent, cores: int
+) -> list[Line]:
+    """Where the processor time of a pass goes, and what the bound, which has two items, leaves out.
+
+    Parameters
+    ----------
+    described : decoding and describing an image; written : its maps, digested.
+    """
+    rest = whole.processor - forward.processor - decoding.processor
+    looked = described.processor - decoding.processor
+    bound = forward.wall + decoding.wall / cores
+    items = {
+        "all of it": whole.processor,
+        "forward": forward.processor,
+        "decoding": decoding.processor,
+        "the rest, which the bound leaves out": rest,
+        "of the rest: what the image looks like": looked,
+        "of the rest: maps, written and digested": written.processor,
+        "of the rest: everything else, and what it costs to share the cores": rest
+        - looked
+        - written.processor,
+    }
+    return [
+        *(
+            Line(f"its pass, processor time of an image: {name}", 1000 * seconds, "", "ms")
+            for name, seconds in items.items()
+        ),
+        Line(
+            "its pass over what the cores allow, if the rest alone came to it",
+            bound / (bound + rest / cores),
+            "",
+        ),
+        Line("its pass: share of the cores that is used", whole.processor / cores / whole.wall, ""),
+        Line(
+            "its pass: seconds to wait at the end, all images computed", IMAGES * whole.end, "", "s"
         ),
     ]
 

@@ -1,7 +1,7 @@
 """The pass: every image is decoded once and goes through the network once.
 
 Decoding runs in threads beside the forward pass (Pillow releases the interpreter while it decodes
-and resizes) and finished shards are written by one more thread, so the processor is never idle.
+and resizes) and one more thread writes maps as they come, so the processor is never idle.
 Memory holds a few batches, whatever the number of images.
 """
 
