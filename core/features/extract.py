@@ -235,12 +235,10 @@ class _Disk:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait until everything is written; nothing more, where something went wrong."""
-        try:
-            while self._waiting and kind is None:
-                self._waiting.popleft().result()
-        finally:
-            self._thread.shutdown(cancel_futures=True)
+        """Wait until everything is written, also what was handed over before an error."""
+        self._thread.shutdown()
+        for each in self._waiting if kind is None else ():
+            each.result()
 
 
 Fed = tuple[_Writer, list[Prepared], Pending]

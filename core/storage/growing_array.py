@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import WorkspaceError
 from core.storage.digests import Digest, Running
 from core.storage.disk import disk_errors, make_folder
 
@@ -38,7 +39,7 @@ class GrowingArray:
         self.folder, self.rows = folder, rows
         self._running = Running()
         self._handle: int | None = None
-        self._unsynced = 0
+        self._unsynced = self._written = 0
 
     def add(self, rows: NDArray[Any]) -> None:
         """Write the next rows; the first say the shape and the type of all.
@@ -61,6 +62,7 @@ class GrowingArray:
             if self._unsynced >= OFTEN:
                 os.fsync(self._handle)
                 self._unsynced = 0
+        self._written += len(rows)
 
     def _write(self, handle: int, content: memoryview) -> None:
         self._running.add(content)
@@ -74,8 +76,17 @@ class GrowingArray:
         return self._running.digest
 
     def put(self, path: Path) -> None:
-        """Give the file, which has all its rows, a name in a folder that nobody sees yet."""
-        assert self._handle is not None
+        """Give the file a name in a folder that nobody sees yet.
+
+        Raises
+        ------
+        WorkspaceError
+            If rows of it could not be written, or the disk refuses it.
+        """
+        if self._handle is None or self._written != self.rows:
+            raise WorkspaceError(
+                f"{path} has {self._written} of its {self.rows} rows; run the same command again"
+            )
         with disk_errors(path):
             if not _linked(self._handle, path):
                 os.lseek(self._handle, 0, os.SEEK_SET)

@@ -102,3 +102,17 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(WorkspaceError, match="is full"):
         grown(tmp_path, [np.ones(3)])
+
+
+def test_one_that_lacks_rows_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = GrowingArray(tmp_path, 3)
+    with pytest.raises(WorkspaceError, match="0 of its 3 rows"):
+        array.put(tmp_path / "a.npy")
+    array.add(np.ones((2, 2)))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "")))
+        with pytest.raises(WorkspaceError, match="is full"):
+            array.add(np.ones((1, 2)))
+    with pytest.raises(WorkspaceError, match="2 of its 3 rows; run the same command again"):
+        array.put(tmp_path / "a.npy")
+    assert not list(tmp_path.iterdir())
