@@ -167,7 +167,7 @@ def test_a_measure_is_on_the_pages_about_figures(
     app = healthy(opened("measures", audit=tagged.id), "Measures")
     assert "sure of cue" in shown(app)
     assert any("Lower: less is taken for certain" in m.value for m in app.markdown)
-    assert "sure_of_cue" in next(m for m in app.multiselect if m.label == "Measures").options
+    assert "sure of cue" in next(m for m in app.multiselect if m.label == "Measures").options
     app = healthy(opened("compare", audit=tagged.id, models=second.id), "Compare models")
     assert "Confidence where the cue is" in shown(app)
     app = healthy(opened("report", audit=tagged.id), "Report")

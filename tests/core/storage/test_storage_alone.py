@@ -64,6 +64,7 @@ THEIRS = {
     "core/tags/exchange.py": "tags that a user takes along or brings",
     "core/tags/journal.py": "the log of a database",
     "core/ui/kit/component.py": "assets of the pages",
+    "core/ui/frame/bundle.py": "scripts, styles and fonts of Streamlit's build",
     "core/ui/frame/drawn.py": "pictures that can be drawn again and have no digest",
     "core/ui/mitigate/effect.py": "a download",
 }
