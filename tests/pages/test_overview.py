@@ -225,6 +225,7 @@ def test_columns_of_a_finished_audit_stand_side_by_side(name: str) -> None:
     assert sum(column["width"] for column in drawn) <= 1008 - 36
     assert columns["class"]["width"] >= min(7 * len(name), 200)
     assert set(columns) - {"picture"} >= set(leans.COLUMNS) - {"picture"}
+    assert columns["interval"] is not None  # a lean never stands without it
 
 
 def test_an_audit_in_an_address_is_named_as_in_commands_or_said_not_to_be_here(

@@ -258,8 +258,8 @@ def configuration(names: Iterable[str] = ()) -> dict[str, Any]:
 
     Parameters
     ----------
-    names : of the classes; where one is long, their column takes the place of the interval, which
-        the table's own menu then shows.
+    names : of the classes; where one is long, their column takes the place of what is lost without
+        the candidate, which its card says, too, and the table's own menu shows.
     """
     is_long = any(len(name) > SHORT for name in names)
     text, percent = st.column_config.TextColumn, "%.0f %%"
@@ -270,7 +270,7 @@ def configuration(names: Iterable[str] = ()) -> dict[str, Any]:
 
     return {
         "picture": st.column_config.ImageColumn("", width=62, pinned=True),
-        "class": text("Class", width=212 if is_long else 112, pinned=True),
+        "class": text("Class", width=202 if is_long else 112, pinned=True),
         "by": text("Leans on", width=104, help=help_on("leaned on", "part")),
         "lean": number("Lean", "%+.2f", 60, "lean"),
         "accuracy": number("Accuracy", percent, 76, "accuracy"),
@@ -281,5 +281,5 @@ def configuration(names: Iterable[str] = ()) -> dict[str, Any]:
         "gap": number("Largest gap", "%+.0f", 92, "accuracy gap"),
         "gap_control": number("Random", "%+.0f", 72, "above its control"),
         "interval": text("Lean, interval", width=100, help="95 % interval of the lean."),
-        **dict.fromkeys((*ASIDE, "interval") if is_long else ASIDE),
+        **dict.fromkeys((*ASIDE, "taken") if is_long else ASIDE),
     }
