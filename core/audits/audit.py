@@ -26,7 +26,6 @@ from core.models.linear import Head, head_key, read_head
 from core.storage import digests
 from core.storage.files import here, read_array, read_bytes, read_value
 from core.storage.layout import AuditFiles, UploadFiles
-from core.storage.memory import hand_back
 from core.storage.table_columns import as_names
 from core.storage.workspace import Workspace, read_manifest
 from core.types import FloatArray, IntArray, Preprocess
@@ -124,9 +123,7 @@ class Audit:
 
     @cached_property
     def _places(self) -> Places:
-        found = Places(as_names(self.images.index))
-        hand_back()  # sorting a million names takes more than it keeps
-        return found
+        return Places(as_names(self.images.index))
 
     def rows_of(self, image_ids: Sequence[str]) -> IntArray:
         """Rows of ``images`` (n,) by ids, -1 where there is none; cheaper than its index."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.storage.memory import hand_back
 from core.storage.table_columns import as_names
 from core.types import IntArray
 
@@ -25,6 +26,7 @@ class Places:
     def __init__(self, names: NDArray[Any]) -> None:
         self.names = names
         self.order = np.argsort(names, kind="stable").astype(np.int32)
+        hand_back()  # sorting a million names takes more than it keeps
 
     def __len__(self) -> int:
         return len(self.names)

@@ -51,7 +51,6 @@ from core.storage.files import (
 )
 from core.storage.growing_array import GrowingArray
 from core.storage.layout import AuditFiles, ShardFiles
-from core.storage.memory import hand_back
 from core.storage.table_columns import outline_of_frame, read_names
 from core.types import BoolArray, IntArray, count_of
 
@@ -368,9 +367,7 @@ class FeatureStore:
         finished = sorted([*self._known, *self.beyond(finished=True)])
         of = [self.shards[number] for number in finished]
         starts = np.cumsum([0, *(len(shard) for shard in of)])
-        found = Places(_names(of)), np.array(finished, np.int64), starts
-        hand_back()  # sorting a million names takes more than it keeps
-        return found
+        return Places(_names(of)), np.array(finished, np.int64), starts
 
     def where(self, ids: Sequence[str]) -> IntArray:
         """Shard and row (n, 2) of some images.
