@@ -69,6 +69,40 @@ def silent(_: Progress) -> None:
     """Report nothing."""
 
 
+class Rows(Protocol):
+    """Rows (n, m), of which some are asked for at a time; NumPy's arrays are such."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, m)."""
+
+    def __getitem__(self, rows: IntArray, /) -> FloatArray:
+        """Some of them, by number."""
+
+
+@dataclass(frozen=True)
+class MadeRows:
+    """:class:`Rows` that are read or computed where they are asked for, and not kept."""
+
+    shape: tuple[int, ...]
+    made: Callable[[IntArray], FloatArray]
+    """Those of some numbers."""
+
+    def __getitem__(self, rows: IntArray, /) -> FloatArray:
+        """Some of them, by number."""
+        return self.made(rows)
+
+
+ROWS = 4096
+"""Rows that are looked at together, so that a large set needs little memory."""
+
+
+def blocks(n: int) -> Iterator[IntArray]:
+    """The numbers of n rows in order, :data:`ROWS` at a time."""
+    for start in range(0, n, ROWS):
+        yield np.arange(start, min(start + ROWS, n))
+
+
 class Named(Protocol):
     """What can be chosen by a name of its own."""
 

@@ -319,14 +319,22 @@ def fit_folds(
     return Folds(np.array(weights, np.float32), np.array(biases, np.float32), fold)
 
 
+NOT_FINITE = "Some features are not finite: run the model in fp32."
+
+
 def _checked_counts(features: FloatArray, labels: IntArray, n_classes: int) -> IntArray:
-    if len(features) != len(labels) or n_classes < 2:
+    counts = _counts(len(features), labels, n_classes)
+    if not np.isfinite(features).all():
+        raise ModelError(NOT_FINITE)
+    return counts
+
+
+def _counts(n: int, labels: IntArray, n_classes: int) -> IntArray:
+    if n != len(labels) or n_classes < 2:
         raise ModelError(
             f"A head needs two classes and one label per image: got {n_classes} classes, "
-            f"{len(features)} images and {len(labels)} labels."
+            f"{n} images and {len(labels)} labels."
         )
-    if not np.isfinite(features).all():
-        raise ModelError("Some features are not finite: run the model in fp32.")
     counts = np.bincount(labels, minlength=n_classes)
     if len(counts) > n_classes or counts.min() == 0:
         empty = np.flatnonzero(counts[:n_classes] == 0).tolist()
@@ -366,11 +374,9 @@ class _Path:
     converged: bool
 
 
-def held_out_splits(
-    features: FloatArray, labels: IntArray, n_classes: int, folds: int, seed: int
-) -> list[Split]:
+def held_out_splits(labels: IntArray, n_classes: int, folds: int, seed: int) -> list[Split]:
     """Training and held-out rows of the folds of :func:`fit_probe`, which raises the same."""
-    return _splits(labels, _checked_counts(features, labels, n_classes), folds, seed)
+    return _splits(labels, _counts(len(labels), labels, n_classes), folds, seed)
 
 
 def _splits(labels: IntArray, counts: IntArray, folds: int, seed: int) -> list[Split]:

@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.feature_rows import feature_rows
 from core.data.far_images import full_name
 from core.errors import InputError
 from core.statistics.gap_control import directions_like
 from core.statistics.learnability import fitted_head
 from core.statistics.seeds import image_seed
 from core.tags.decisions import Decisions, linear_piece, spuriosity_of
-from core.types import BoolArray, FloatArray
+from core.types import BoolArray, FloatArray, blocks
 
 TRAIN, TEST = "train", "test"
 
@@ -59,12 +60,13 @@ def cues_shown(audit: Audit, decisions: Decisions) -> dict[str, pd.Series]:
 def shown_elsewhere(audit: Audit, decisions: Decisions) -> pd.Series:
     """Whether each image of another class shows a cue as the upper half of its class does."""
     images, found = audit.images, pd.Series(False, index=audit.images.index)
-    features = audit.features(images.index.tolist())
+    features = feature_rows(audit, images.index)
     for label, candidates in decisions.spurious.items():
         own = (images["label"] == label).to_numpy(bool)
         values = np.zeros(len(images))
         for candidate in candidates:
-            alpha = linear_piece(audit, candidate).alpha(features)
+            of_each = linear_piece(audit, candidate)
+            alpha = np.concatenate([of_each.alpha(features[rows]) for rows in blocks(len(images))])
             values += (alpha - alpha[own].mean()) / (float(alpha[own].std()) or 1.0)
         found |= ~own & (values > np.median(values[own]))
     return found

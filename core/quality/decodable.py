@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.feature_rows import feature_rows
 from core.audits.kept import Kept
-from core.models.head import fit_probe
+from core.models.out_of_fold import out_of_fold
 from core.statistics.intervals import auroc
 from core.statistics.separation import auroc_interval
-from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
+from core.types import BoolArray, FloatArray, IntArray, MadeRows, Progress, Reporter, Rows, blocks
 
 COLUMNS = (
     *("attribute", "value", "auroc", "low", "high"),
@@ -35,7 +36,7 @@ LEAST = 10
 
 
 def _decodable(audit: Audit, report: Reporter) -> pd.DataFrame:
-    features = audit.features(audit.images.index.tolist())
+    features = feature_rows(audit, audit.images.index)
     classes = np.unique(audit.images["label"].to_numpy(str), return_inverse=True)[1]
     asked = [(name, value) for name in audit.summary.attributes for value in _values(audit, name)]
     rows = []
@@ -65,14 +66,13 @@ def _holds(audit: Audit, name: str, value: str) -> FloatArray:
     return np.where(column.notna(), found, np.nan)
 
 
-def _read(features: FloatArray, classes: IntArray, holds: FloatArray) -> tuple[float, ...]:
+def _read(features: Rows, classes: IntArray, holds: FloatArray) -> tuple[float, ...]:
     """AUROC with its interval over all, likewise within classes, and images with the value."""
-    known = np.isfinite(holds)
-    positive = holds[known] == 1
-    x, of = features[known], classes[known]
-    both = _with_both(of, positive)
-    within = _area(_centred(x[both], of[both]), positive[both], of[both])
-    return (*_area(x, positive, None), *within, int(positive.sum()))
+    known = np.flatnonzero(np.isfinite(holds))
+    positive = holds == 1
+    both = known[_with_both(classes[known], positive[known])]
+    within = _area(_centred(features, both, classes[both]), positive[both], classes[both])
+    return (*_area(_some(features, known), positive[known], None), *within, int(positive.sum()))
 
 
 def _with_both(classes: IntArray, positive: BoolArray) -> BoolArray:
@@ -84,21 +84,30 @@ def _with_both(classes: IntArray, positive: BoolArray) -> BoolArray:
     return found
 
 
-def _centred(values: FloatArray, classes: IntArray) -> FloatArray:
-    """Rows (n, D) less the mean of their class."""
-    found = np.array(values, np.float32)
-    for number in np.unique(classes):
-        found[classes == number] -= found[classes == number].mean(axis=0)
-    return found
+def _some(features: Rows, which: IntArray) -> MadeRows:
+    """Some of the rows (N, D)."""
+    return MadeRows((len(which), features.shape[1]), lambda rows: features[which[rows]])
 
 
-def _area(x: FloatArray, positive: BoolArray, classes: IntArray | None) -> tuple[float, ...]:
+def _centred(values: Rows, which: IntArray, classes: IntArray) -> MadeRows:
+    """Some of the rows (N, D), of classes (n,), less the mean of their class."""
+    some, numbers = _some(values, which), np.unique(classes, return_inverse=True)[1]
+    means = np.zeros((int(numbers.max(initial=-1)) + 1, values.shape[1]))
+    for rows in blocks(len(which)):
+        np.add.at(means, numbers[rows], some[rows])
+    means /= np.bincount(numbers, minlength=len(means))[:, None]
+    lower = means.astype(np.float32)
+    return MadeRows(some.shape, lambda rows: some[rows] - lower[numbers[rows]])
+
+
+def _area(x: Rows, positive: BoolArray, classes: IntArray | None) -> tuple[float, ...]:
     """AUROC and its interval of a probe out of fold; NaN of too few images."""
     n_with, n_without = int(positive.sum()), int((~positive).sum())
     if min(n_with, n_without) < LEAST:
         return (float("nan"),) * 3
-    logits = fit_probe(x, positive.astype(np.int64), 2).oof_logits
-    said = np.asarray(logits[:, 1] - logits[:, 0], np.float64)[:, None]
-    said = said if classes is None else _centred(said, classes)
+    logits, every = out_of_fold(x, positive.astype(np.int64), 2), np.arange(len(positive))
+    both = np.concatenate([np.asarray(logits[rows]) for rows in blocks(len(positive))])
+    said = np.asarray(both[:, 1] - both[:, 0], np.float64)[:, None]
+    said = said if classes is None else _centred(said, every, classes)[every]
     area = auroc(said[:, 0], positive)
     return (area, *auroc_interval(area, n_with, n_without))

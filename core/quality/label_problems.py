@@ -13,26 +13,23 @@ import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.feature_rows import feature_rows
 from core.audits.folds import fitted_on_all, unseen_logits
 from core.audits.kept import Kept
 from core.audits.subject import fitting_rows
 from core.data.far_images import full_name
 from core.errors import ModelError
-from core.models.discriminant import held_out_logits
-from core.models.head import fit_probe
-from core.statistics.confident_learning import margins, problems
+from core.models.out_of_fold import out_of_fold
+from core.statistics.confident_learning import problems, told
 from core.statistics.intervals import clopper_pearson, paired_change
 from core.storage.files import read_array, there
 from core.tags.decisions import TENTHS, Decisions, tenths_of_cues
 from core.tags.image_verdicts import EXCLUDE, KEEP, RELABEL
-from core.types import FloatArray, IntArray, Progress, Reporter
+from core.types import BoolArray, IntArray, MadeRows, Progress, Reporter, Rows, blocks
 
 COLUMNS = ("image_id", "label", "split", "suggested", "confidence", "margin", "problem", "by")
 """Of the table: the given label, the most probable other one, the probability of the given one and
 its normalised margin (lower: worse), whether it is a problem, and who says so."""
-
-LARGEST = 2**29
-"""Images times features times classes up to which a probe is fitted, in minutes on two cores."""
 
 BY_HEAD, BY_FOLD = "the head, which did not see it", "a probe that did not see it"
 
@@ -41,8 +38,12 @@ class Judged(NamedTuple):
     """Images, and what a head says of them that did not see them."""
 
     image_ids: list[str]
-    logits: FloatArray
-    """(n, K) over the outputs of the audit's head."""
+    logits: Rows
+    """(n, m), read or computed a part at a time, of"""
+    outputs: IntArray
+    """(m,) outputs of the audit's head, rising."""
+    known: BoolArray
+    """(n,) whether it says anything."""
     by: str
 
 
@@ -67,67 +68,76 @@ def _judged(audit: Audit, report: Reporter) -> Iterator[Judged]:
     report(Progress("Asking about labels", 0, 2, "steps"))
     ids, fitting = audit.images.index.to_numpy(str), fitting_rows(audit.images)
     if fitted_on_all(audit) and there(audit.files.head.out_of_fold):
-        return (yield Judged(ids.tolist(), unseen_logits(audit, ids.tolist()), BY_FOLD))
-    held_out = ids[~fitting].tolist()
-    if held_out:
-        yield Judged(held_out, unseen_logits(audit, held_out), BY_HEAD)
+        return (yield _unseen(audit, ids, BY_FOLD))
+    if not fitting.all():
+        yield _unseen(audit, ids[~fitting], BY_HEAD)
     report(Progress("Asking about labels", 1, 2, "steps"))
-    if (seen := _out_of_fold(audit, ids[fitting].tolist())) is not None:
-        yield Judged(ids[fitting].tolist(), seen, BY_FOLD)
+    if fitting.any() and (seen := _out_of_fold(audit, ids[fitting])) is not None:
+        yield seen
 
 
-def _out_of_fold(audit: Audit, image_ids: list[str]) -> FloatArray | None:
-    """Logits (n, K) of the images that the head was fitted on; None where nothing fair is known."""
+def _unseen(audit: Audit, ids: np.ndarray, by: str) -> Judged:
+    """Images of which the audit's own head speaks (:func:`core.audits.folds.unseen_logits`)."""
+    outputs = np.arange(len(audit.head.outputs))
+    logits = MadeRows(
+        (len(ids), len(outputs)), lambda rows: unseen_logits(audit, ids[rows].tolist())
+    )
+    return Judged(ids.tolist(), logits, outputs, _whole(logits), by)
+
+
+def _out_of_fold(audit: Audit, ids: np.ndarray) -> Judged | None:
+    """The images that the head was fitted on; None where nothing fair is known."""
     path = audit.files.head.out_of_fold
     if there(path):
-        return read_array(path, mapped=True).astype(np.float64)
+        stored = read_array(path, mapped=True)
+        outputs = np.arange(len(audit.head.outputs))
+        return Judged(ids.tolist(), stored, outputs, _whole(stored), BY_FOLD)
     if audit.manifest.mitigation is not None:
         return None
-    labels = np.array([audit.head.index(v) for v in audit.images_of(image_ids)["label"]], np.int64)
-    outputs, known = np.unique(labels, return_inverse=True)
+    labels = np.array(
+        [audit.head.index(v) for v in audit.images_of(ids.tolist())["label"]], np.int64
+    )
+    outputs, numbers = np.unique(labels, return_inverse=True)
     if len(outputs) < 2:
         return None
-    logits = _logits(audit.features(image_ids), known, len(outputs))
-    found = np.full((len(image_ids), len(audit.head.outputs)), -np.inf, np.float32)
-    found[:, outputs] = logits
-    found[np.isnan(logits).any(axis=1)] = np.nan
-    return found
+    logits = out_of_fold(feature_rows(audit, ids.tolist()), numbers, len(outputs))
+    several = np.bincount(numbers)[numbers] > 1  # the only image of a class is never held out
+    return Judged(ids.tolist(), logits, outputs, several, BY_FOLD)
 
 
-def _logits(features: FloatArray, labels: IntArray, n_classes: int) -> FloatArray:
-    """(n, K) out of fold, nan of the only image of a class; in closed form where there is much."""
-    if features.size * n_classes > LARGEST:
-        return held_out_logits(features, labels, n_classes)
-    probe = fit_probe(features, labels, n_classes)
-    logits = np.array(probe.oof_logits)
-    logits[list(probe.never_held_out)] = np.nan
-    return logits
+def _whole(logits: Rows) -> BoolArray:
+    """(n,) rows without a NaN."""
+    n = logits.shape[0]
+    found = [~np.isnan(np.asarray(logits[rows])).any(axis=1) for rows in blocks(n)]
+    return np.concatenate(found) if found else np.zeros(0, bool)
 
 
 def _of(audit: Audit, judged: Judged) -> pd.DataFrame:
     """What is said of the labels of a group of images, among the classes that occur in it."""
     from scipy.special import softmax
 
-    known = ~np.isnan(judged.logits).any(axis=1)
-    images = audit.images_of(judged.image_ids).loc[known]
-    outputs = np.array([audit.head.index(label) for label in images["label"]], np.int64)
-    classes, labels = np.unique(outputs, return_inverse=True)
+    which = np.flatnonzero(judged.known)
+    images = audit.images_of(judged.image_ids).iloc[which]
+    given = np.array([audit.head.index(label) for label in images["label"]], np.int64)
+    classes, labels = np.unique(given, return_inverse=True)
     if len(classes) < 2:
         raise ModelError("labels can be doubted where there are two classes or more")
-    probabilities = softmax(judged.logits[known][:, classes], axis=1)
-    rows = np.arange(len(labels))
-    others = probabilities.copy()
-    others[rows, labels] = -1
+    columns = np.searchsorted(judged.outputs, classes)
+    probabilities = MadeRows(
+        (len(which), len(classes)),
+        lambda rows: softmax(np.asarray(judged.logits[which[rows]])[:, columns], axis=1),
+    )
+    said = told(labels, probabilities)
     names = np.array(audit.head.outputs, object)[classes]
     return pd.DataFrame(
         {
             "image_id": images.index,
             "label": images["label"].to_numpy(),
             "split": images["split"].to_numpy(),
-            "suggested": names[others.argmax(axis=1)],
-            "confidence": probabilities[rows, labels],
-            "margin": margins(labels, probabilities),
-            "problem": problems(labels, probabilities),
+            "suggested": names[said.other],
+            "confidence": said.own,
+            "margin": said.margins,
+            "problem": problems(labels, probabilities, said),
             "by": judged.by,
         }
     )

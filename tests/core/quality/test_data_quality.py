@@ -21,7 +21,7 @@ from core.candidates.linear_kinds import PCA
 from core.commands.data_quality import _counted
 from core.quality.cheap_shortcuts import LABEL, SHORTCUT, TOGETHER, cheap_shortcuts
 from core.quality.data_request import PARTS
-from core.quality.decodable import decodable
+from core.quality.decodable import _centred, decodable
 from core.quality.error_slices import attribute_slices, error_slices, strategy_slices
 from core.quality.label_problems import (
     BY_FOLD,
@@ -95,11 +95,36 @@ def test_a_large_set_is_judged_in_closed_form(
 ) -> None:
     """The same labels are doubted as by a fitted probe, which then is not fitted."""
     fitted = label_problems(audit)
-    monkeypatch.setattr("core.quality.label_problems.LARGEST", 0)
-    monkeypatch.setattr("core.quality.label_problems.fit_probe", None)
+    monkeypatch.setattr("core.models.out_of_fold.LARGEST", 0)
+    monkeypatch.setattr("core.models.out_of_fold.fit_probe", None)
     found = label_problems.compute(audit, silent)
     flagged = [set(table.loc[table["problem"], "image_id"]) for table in (fitted, found)]
     assert flagged[0] == flagged[1]
+
+
+def test_a_large_set_s_attributes_are_read_in_closed_form(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly the same areas as by a fitted probe, which then is not fitted."""
+    audit = Audit.open(workspace, "tiny")
+    fitted = decodable(audit)
+    monkeypatch.setattr("core.models.out_of_fold.LARGEST", 0)
+    monkeypatch.setattr("core.models.out_of_fold.fit_probe", None)
+    found = decodable.compute(audit, silent)
+    same = ["attribute", "value", "n"]
+    pd.testing.assert_frame_equal(found[same], fitted[same])
+    for table in (found, fitted):
+        assert (table["low"] < 0.5).all()  # sites go round, whatever the image is
+        assert (table["high"] > 0.5).all()
+
+
+def test_what_tells_within_classes_is_centred_there(rng: np.random.Generator) -> None:
+    values, classes = rng.normal(size=(60, 5)).astype(np.float32), rng.integers(0, 4, 60)
+    which = rng.permutation(60)[:30]
+    found = _centred(values, which, classes[which])[np.arange(30)]
+    for row, image in zip(found, which, strict=True):
+        alike = which[classes[which] == classes[image]]
+        np.testing.assert_allclose(row, values[image] - values[alike].mean(axis=0), atol=1e-6)
 
 
 def test_it_is_computed_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +133,7 @@ def test_it_is_computed_once(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> N
     def fails(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("core.quality.label_problems.fit_probe", fails)
+    monkeypatch.setattr("core.models.out_of_fold.fit_probe", fails)
     pd.testing.assert_frame_equal(label_problems(Audit(audit.folder)), first)
 
 
