@@ -9,7 +9,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,34 +24,36 @@ CLASSES = 100
 """Classes whose candidates both people tag; every fourth answer is not the same."""
 TAGS = ("spurious", "core")
 PEOPLE = ("one", "another")
-MEASURES = ("gap", "groups", "flip")
+MEASURES = ("gap", "groups")
 """Those that need no network, which drawn features have none of."""
 LOOKS = ("labels", "shortcuts", "attributes", "slices", "combinations")
 """Of drawn features: there are no pictures to be copies, and no strategies without maps."""
 
 
-def fill(workspace: Workspace, name: str) -> str:
-    """Fill the audit of a name; the name of the corrected one that was made of it."""
+def fill(workspace: Workspace, name: str) -> dict[str, float]:
+    """Fill the audit of a name; seconds of every command, of none where it is filled already."""
     from core.audits.audit import Audit
-    from core.tags.log import TagStore
 
-    audit = Audit.open(workspace, name)
-    if not TagStore.open(workspace).current(audit.id):
-        _tags(workspace, audit, name)
-    _core(workspace, "map", name)
-    _core(workspace, "data", name, *(word for look in LOOKS for word in ("--what", look)))
-    _core(workspace, "measure", name, *(word for what in MEASURES for word in ("--what", what)))
     corrected = f"{name}-spufix"
-    _core(workspace, "mitigate", name, "--method", "spufix", "--name", corrected, "--quick")
-    return corrected
-
-
-def _tags(workspace: Workspace, audit: Audit, name: str) -> None:
-    """Tags of the first two components of some classes, by two people, read from a file."""
+    if workspace.named(corrected):
+        return {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "tags.json"
-        file.write_text(json.dumps({"tags": list(_answers(audit))}))
-        _core(workspace, "tags", "import", name, str(file))
+        tags = Path(folder) / "tags.json"
+        tags.write_text(json.dumps({"tags": list(_answers(Audit.open(workspace, name)))}))
+        return {
+            "tags": _core(workspace, "tags", "import", name, str(tags)),
+            "map": _core(workspace, "map", name),
+            **{f"data, {look}": _core(workspace, "data", name, "--what", look) for look in LOOKS},
+            "measure": _core(workspace, "measure", name, *_each("--what", MEASURES)),
+            "mitigate": _core(
+                workspace, "mitigate", name, "--method", "spufix", "--name", corrected, "--quick"
+            ),
+        }
+
+
+def _each(flag: str, values: Sequence[str]) -> Iterator[str]:
+    for value in values:
+        yield from (flag, value)
 
 
 def _answers(audit: Audit) -> Iterator[dict[str, object]]:
@@ -62,8 +65,11 @@ def _answers(audit: Audit) -> Iterator[dict[str, object]]:
                 yield {**of, "annotator": person, "tag": TAGS[(component + other) % 2]}
 
 
-def _core(workspace: Workspace, *arguments: str) -> None:
+def _core(workspace: Workspace, *arguments: str) -> float:
+    """Seconds of a command."""
     command = [sys.executable, "-m", "core", *arguments, "--workspace", str(workspace.root)]
+    began = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments[:2])}: {done.stderr.strip()[-400:]}")
+    return time.perf_counter() - began

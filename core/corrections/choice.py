@@ -37,6 +37,9 @@ FOLDS = 4
 LIMIT = 8_192
 """Images that a sweep looks at, at most."""
 
+MOVED = 32_768
+"""Images that cues are added to in a fold, at most, of all cues together."""
+
 
 Hits = tuple[BoolArray, IntArray]
 """Which images were right, (n,), and their outputs, (n,)."""
@@ -157,7 +160,7 @@ def sweep(
                 [trials.turned(h) for h in heads],
                 [clean(h, held) for h in heads],
                 np.stack([groups.hits(h) for h in heads]),
-                groups.weights.sum(axis=0),
+                groups.totals,
             )
         )
     turned = np.concatenate([np.stack(fold.turned) for fold in results], axis=1)
@@ -271,6 +274,7 @@ def _moved(
     source = held if all(len(rows) for rows in sides) else fit
     shown, hidden = (source.rows(m, state) for state in (SHOWN, HIDDEN))
     others = np.concatenate([held.rows(m, state, own=False) for state in (HIDDEN, UNKNOWN)])
+    others = _some(others, MOVED // len(held.cues), held.seed)
     if not len(shown) or not len(hidden):
         raise InputError(
             f"output {held.cues[m].output} has no image that shows or none that hides its cue; "
@@ -280,6 +284,14 @@ def _moved(
     high, low = (source.features[rng.choice(rows, len(others))] for rows in (shown, hidden))
     owner = np.full(len(others), held.cues[m].output)
     return plain + high - low, plain, owner, held.labels[others], np.full(len(others), m)
+
+
+def _some(rows: IntArray, most: int, seed: int) -> IntArray:
+    """Rows (n,) in their order, of more than ``most`` as many at random."""
+    if len(rows) <= most:
+        return rows
+    chosen = np.random.default_rng(seed).choice(len(rows), max(most, 1), replace=False)
+    return rows[np.sort(chosen)]
 
 
 def clean(head: Head, evidence: Evidence) -> Hits:

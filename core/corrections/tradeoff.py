@@ -6,12 +6,13 @@ strength is chosen, and on the images that are reported on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
+from core.audits.feature_rows import feature_rows
 from core.audits.subject import fitting_rows
 from core.corrections.acted_on import Findings
 from core.corrections.choice import Sweep
@@ -19,7 +20,7 @@ from core.measures.scope import Scope
 from core.models.linear import Head
 from core.storage.files import read_array, there
 from core.trials.pasted_composites import Composites
-from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter
+from core.types import BoolArray, IntArray, Progress, Reporter, blocks
 
 WORST = "chosen_worst"
 SWEPT = ["strength", "chosen", "chosen_flips", "chosen_accuracy", WORST, "pareto"]
@@ -83,7 +84,6 @@ def reported(
         rows = np.zeros(len(parent.images), bool)
         rows[kept] = True
     images = parent.images[~rows]
-    features = parent.store.features(images.index.tolist())
     truth = np.array([parent.head.index(label) for label in images["label"]], np.int64)
     scope = Scope(parent, findings.decisions, images=images.index, attribute=attribute)
     shown = [scope.shows(label)[0] for label in findings.chosen]
@@ -91,12 +91,11 @@ def reported(
         [images.index.get_indexer(shows.index[(shows == there).fillna(False)]) for shows in shown]
         for there in (True, False)
     ]
-    unseen = _unseen(parent, features, ~rows)
-    before = (parent.head.logits(features) + unseen).argmax(axis=1)
+    heads = [fit(float(strength)) for strength in table["strength"]]
+    before, *predictions = _predicted(parent, [parent.head, *heads], images.index, ~rows, report)
     found = []
     for number, strength in enumerate(table["strength"]):
-        head = fit(float(strength))
-        predicted = (head.logits(features) + unseen).argmax(axis=1)
+        head, predicted = heads[number], predictions[number]
         right = predicted == truth
         row = {"accuracy": right.mean(), "agreement": (predicted == before).mean()}
         row |= {
@@ -111,13 +110,33 @@ def reported(
     return pd.concat([table[SWEPT], pd.DataFrame(found)], axis=1)[COLUMNS]
 
 
-def _unseen(parent: Audit, features: FloatArray, rows: BoolArray) -> FloatArray | float:
-    """What to add to logits of images that the parent's probe was fitted on: out of fold minus."""
-    path = parent.files.head.out_of_fold
-    if not there(path) or not fitting_rows(parent.images).all():
-        return 0.0
-    out_of_fold: FloatArray = read_array(path)[rows] - parent.head.logits(features)
-    return out_of_fold
+def _predicted(
+    parent: Audit,
+    heads: Sequence[Head],
+    image_ids: Sequence[str],
+    rows: BoolArray,
+    report: Reporter,
+) -> IntArray:
+    """(H, n) outputs that heads give images; features are read a block at a time.
+
+    Where the parent's probe was fitted on every image, out of fold: every head's logits gain what
+    the probe said of an image that it did not see, less what it says now.
+
+    Parameters
+    ----------
+    rows : (N,) which of the parent's images they are.
+    """
+    path, features = parent.files.head.out_of_fold, feature_rows(parent, image_ids)
+    known = there(path) and bool(fitting_rows(parent.images).all())
+    stored, places = read_array(path, mapped=True) if known else None, np.flatnonzero(rows)
+    found = np.zeros((len(heads), len(image_ids)), np.int64)
+    for block in blocks(len(image_ids)):
+        report(Progress("Predicting", int(block[0]), len(image_ids)))
+        x = features[block]
+        said = 0.0 if stored is None else stored[places[block]] - parent.head.logits(x)
+        for number, head in enumerate(heads):
+            found[number, block] = (head.logits(x) + said).argmax(axis=1)
+    return found
 
 
 def _mean(parts: list[BoolArray]) -> float:

@@ -10,8 +10,9 @@ of the cue, and a correction is chosen that is too strong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,19 +31,61 @@ FEWEST = 4.0
 
 @dataclass(frozen=True)
 class Groups:
-    """Images with the groups that they are in; a group is a cue, a class, and whether it shows."""
+    """Images by the groups that they are in; a group is a cue, a class, and whether it shows.
 
-    features: FloatArray
-    """(n, D)."""
-    labels: IntArray
-    """(n,) outputs."""
-    weights: FloatArray
-    """(n, G) how much an image counts in each group."""
+    There are as many groups as cues times classes times two, but an image is in few of them.
+    """
+
+    held: Evidence
+    """Real images, which are in both groups of their class and of each cue."""
+    shows: FloatArray
+    """(n, M) how much each counts where the cue shows; the rest of 1 where it does not."""
+    composites: tuple[Composite, ...]
+
+    @property
+    def classes(self) -> IntArray:
+        """Outputs that have images, ascending."""
+        return self.held.classes
 
     def hits(self, head: Head) -> FloatArray:
-        """Weighted right images (G,)."""
-        right = head.logits(self.features).argmax(axis=1) == self.labels
-        return np.asarray(right @ self.weights)
+        """Weighted right images (G,), by cue, class, and with before without."""
+        return self._counted(lambda x, labels: head.logits(x).argmax(axis=1) == labels)
+
+    @property
+    def totals(self) -> FloatArray:
+        """(G,) the hits of a head that is always right."""
+        return self._counted(lambda _, labels: np.ones(len(labels)))
+
+    def _counted(self, right: Callable[[FloatArray, IntArray], FloatArray]) -> FloatArray:
+        shape = (self.shows.shape[1], len(self.classes), 2)
+        found, k = np.zeros(shape), np.searchsorted(self.classes, self.held.labels)
+        hits = np.asarray(right(self.held.features, self.held.labels), np.float64)
+        for m, shown in enumerate(self.shows.T):
+            for side, share in enumerate((shown, 1 - shown)):
+                counted = hits * np.nan_to_num(share)
+                found[m, :, side] = np.bincount(k, weights=counted, minlength=shape[1])
+        for made in self.composites:
+            cells = np.ravel_multi_index((made.cue, made.place, made.side), shape)
+            weights = made.share * right(made.features, made.labels)
+            found += np.bincount(cells, weights=weights, minlength=found.size).reshape(shape)
+        return found.reshape(-1)
+
+
+class Composite(NamedTuple):
+    """Composites that count, or what their controls cost."""
+
+    features: FloatArray
+    """(T, D)."""
+    labels: IntArray
+    """(T,) outputs."""
+    cue: IntArray
+    """(T,)."""
+    place: IntArray
+    """(T,) of the class among those that have images."""
+    side: IntArray
+    """(T,) 0 where the cue was put in, 1 where it was taken away."""
+    share: FloatArray
+    """(T,) images that each counts like; negative of controls."""
 
 
 @dataclass(frozen=True)
@@ -78,34 +121,24 @@ def groups_of(
     shows : (n, M) probability that each image shows each cue, NaN where nothing is said.
     counted : images that the composites of a group are worth together, here.
     """
-    features, labels = [held.features], [held.labels]
-    columns: list[list[FloatArray]] = []
-    cells = [(m, int(k)) for m in range(len(held.cues)) for k in held.classes]
-    columns.append(
-        [
-            np.where(held.labels == k, np.nan_to_num(side), 0.0)
-            for m, k in cells
-            for side in (shows[:, m], 1 - shows[:, m])
-        ]
-    )
-    for own, made in enumerate((pasted, _replaced(held))):
-        shares = [
-            _shared((made.cue == m) & (made.labels == k), counted if side == own else 0.0)
-            for m, k in cells
-            for side in (0, 1)
-        ]
-        for images, sign in made.counted:
-            features.append(images)
-            labels.append(made.labels)
-            columns.append([sign * share for share in shares])
-    weights = np.concatenate([np.stack(part, axis=1) for part in columns])
-    return Groups(np.concatenate(features), np.concatenate(labels), weights)
+    made = []
+    for side, composites in enumerate((pasted, _replaced(held))):
+        among = np.isin(composites.labels, held.classes)
+        labels, cue = composites.labels[among], composites.cue[among]
+        place = np.searchsorted(held.classes, labels)
+        share = _shared(cue * len(held.classes) + place, counted)
+        sides = np.full(len(cue), side)
+        for images, sign in composites.counted:
+            made.append(Composite(images[among], labels, cue, place, sides, sign * share))
+    return Groups(held, shows, tuple(made))
 
 
-def _shared(members: FloatArray, total: float) -> FloatArray:
-    """A total (n,) shared out among members, no more than one to each."""
-    count = int(members.sum())
-    return members * min(total / count, 1.0) if count else np.zeros(len(members))
+def _shared(cells: IntArray, total: float) -> FloatArray:
+    """A total shared out among the members of every cell (n,), no more than one to each."""
+    if not len(cells):
+        return np.zeros(0)
+    found: FloatArray = np.minimum(total / np.bincount(cells), 1.0)[cells]
+    return found
 
 
 def _replaced(held: Evidence) -> Pasted:

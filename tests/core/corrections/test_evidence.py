@@ -347,6 +347,18 @@ def test_trials_without_pairs_move_images_by_real_differences(
         trials_of(unknown, unknown)
 
 
+def test_of_many_cues_no_more_images_are_moved_than_are_needed(
+    rng: np.random.Generator, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = make_evidence(rng, head)
+    every = trials_of(evidence, evidence)
+    monkeypatch.setattr("core.corrections.choice.MOVED", 25)
+    some = trials_of(evidence, evidence)
+    assert len(some.shown) == 25
+    of_every = {row.tobytes() for row in every.hidden}
+    assert len({row.tobytes() for row in some.hidden} & of_every) == 25
+
+
 def test_accuracy_without_the_cue_counts_only_images_known_to_hide_it(
     evidence: Evidence, head: Head
 ) -> None:

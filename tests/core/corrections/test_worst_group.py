@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.corrections.choice import by_worst_group, sweep
-from core.corrections.evidence import Evidence, Pairs
+from core.corrections.evidence import UNKNOWN, Cue, Evidence, Pairs
 from core.corrections.pairs import REPLACED
 from core.corrections.worst_group import Pasted, accuracies, groups_of, least
 from tests.core.corrections.mitigation_fixture import make_head
@@ -73,9 +74,32 @@ def test_groups_count_images_by_how_likely_they_belong() -> None:
     right = {name: head.logits(x).argmax(axis=1) == y for name, (x, y) in sources.items()}
     wanted = np.array(replica(held, shows, pasted, right, 7))
     np.testing.assert_allclose(groups.hits(head), wanted[:, 0], atol=1e-9)
-    np.testing.assert_allclose(groups.weights.sum(axis=0), wanted[:, 1], atol=1e-9)
+    np.testing.assert_allclose(groups.totals, wanted[:, 1], atol=1e-9)
     drawn = groups_of(held, shows, replace(pasted, control=None), counted=7)
     assert (drawn.hits(head) != groups.hits(head)).any()
+
+
+def test_many_cues_of_many_classes_take_little_memory() -> None:
+    """As many groups as cues times classes times two; no array has them for every image."""
+    rng, (cues, classes, n) = np.random.default_rng(0), (60, 400, 4000)
+    labels = rng.permutation(np.arange(n) % classes)
+    width = make_head(rng).weight.shape[1]
+    some = Cue(0, np.eye(width)[0], np.ones(width), np.zeros(width))
+    held = Evidence(
+        features=rng.normal(size=(n, width)).astype(np.float32),
+        labels=labels,
+        cues=tuple(replace(some, output=m) for m in range(cues)),
+        present=np.full((n, cues), UNKNOWN, np.int8),
+    )
+    moved = rng.integers(0, n, 20_000)
+    x = held.features[moved]
+    pasted = Pasted(x, labels[moved], rng.integers(0, cues, len(moved)), x)
+    tracemalloc.start()
+    found = groups_of(held, rng.random((n, cues)), pasted).totals
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.shape == (cues * classes * 2,)
+    assert peak < 20e6  # 8 bytes of every image and group would be 9.2e9
 
 
 def test_a_group_of_too_few_images_says_nothing() -> None:
