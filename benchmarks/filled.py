@@ -6,13 +6,14 @@ Made by the command line, as they would; what is there already is found, not mad
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.clicks import ROOT
 
@@ -30,8 +31,16 @@ LOOKS = ("labels", "shortcuts", "attributes", "slices", "combinations")
 """Of drawn features: there are no pictures to be copies, and no strategies without maps."""
 
 
-def fill(workspace: Workspace, name: str) -> dict[str, float]:
-    """Fill the audit of a name; seconds of every command, of none where it is filled already."""
+class Spent(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    memory: float
+    """Largest resident memory, bytes; files that are mapped count."""
+
+
+def fill(workspace: Workspace, name: str) -> dict[str, Spent]:
+    """Fill the audit of a name; what every command took, of none where it is filled already."""
     from core.audits.audit import Audit
 
     corrected = f"{name}-spufix"
@@ -65,11 +74,15 @@ def _answers(audit: Audit) -> Iterator[dict[str, object]]:
                 yield {**of, "annotator": person, "tag": TAGS[(component + other) % 2]}
 
 
-def _core(workspace: Workspace, *arguments: str) -> float:
-    """Seconds of a command."""
+def _core(workspace: Workspace, *arguments: str) -> Spent:
     command = [sys.executable, "-m", "core", *arguments, "--workspace", str(workspace.root)]
-    began = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments[:2])}: {done.stderr.strip()[-400:]}")
-    return time.perf_counter() - began
+    with tempfile.TemporaryFile() as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip()[-400:]
+            raise SystemExit(f"{' '.join(arguments[:2])}: {process.returncode}: {words}")
+    return Spent(time.perf_counter() - began, 1024 * used.ru_maxrss)
