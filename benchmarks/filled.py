@@ -27,8 +27,8 @@ TAGS = ("spurious", "core")
 PEOPLE = ("one", "another")
 MEASURES = ("gap", "groups")
 """Those that need no network, which drawn features have none of."""
-LOOKS = ("labels", "shortcuts", "attributes", "slices", "combinations")
-"""Of drawn features: there are no pictures to be copies, and no strategies without maps."""
+LOOKS = ("labels", "attributes", "slices", "combinations")
+"""Those that say anything of drawn features: there are no pictures, and no maps."""
 
 
 class Spent(NamedTuple):

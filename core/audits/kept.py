@@ -87,17 +87,30 @@ def images_key(audit: Audit) -> str:
 def key_with_rows(
     audit: Audit, depends: Mapping[str, object], name: str, columns: Sequence[str]
 ) -> str:
-    """:func:`fingerprint` of some parts and, as the part ``name``, of columns of every image.
+    """:func:`fingerprint` of some parts and, as the part ``name``, of columns of every image."""
+    return kept_key(
+        audit,
+        {**depends, "columns": list(columns), "part": name},
+        lambda: fingerprint({**depends, name: _hashed(audit.images, columns)}),
+    )
 
-    It is kept beside the audit: hashing a million images takes seconds. A table of images whose
-    digest is another one, or whose columns people added to, is hashed itself.
+
+def kept_key(audit: Audit, of: Mapping[str, object], make: Callable[[], str]) -> str:
+    """A key of what images are, as it was made before: hashing a million of them takes seconds.
+
+    It is kept beside the audit. A table of images whose digest is another one, or whose columns
+    people added to, is hashed itself.
+
+    Parameters
+    ----------
+    of : what else the key is made of, and what tells it from others.
     """
-    of = {**depends, "images": audit.images_digest, "columns": list(columns), "part": name}
-    place, known = audit.files.image_keys, fingerprint(of)
+    place = audit.files.image_keys
+    known = fingerprint({**of, "images": audit.images_digest})
     may_be_kept = bool(audit.images_digest) and audit.of_data is audit
     kept = read_json(place, {}) if may_be_kept and there(place) else {}
     if known not in kept:
-        new = {known: fingerprint({**depends, name: _hashed(audit.images, columns)})}
+        new = {known: make()}
         kept = {**kept, **new}
         hand_back()
         if may_be_kept:

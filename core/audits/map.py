@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.audits.kept import kept_key
 from core.explain.embedding import (
     COMPONENTS,
     FEWEST,
@@ -133,20 +134,30 @@ def scope_images(audit: Audit, class_idx: int | None) -> pd.DataFrame:
 
 def map_key(audit: Audit, class_idx: int | None) -> str:
     """Changes with everything a map depends on."""
-    images = scope_images(audit, class_idx)
-    rows = pd.util.hash_pandas_object(images, index=True).to_numpy()
     weight = b"" if class_idx is None else np.asarray(audit.head.weight[class_idx]).tobytes()
     return fingerprint(
         {
             "version": VERSION,
             "audit": audit.manifest.fingerprint,
-            "images": hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest(),
+            "images": _key_of_images(audit, class_idx),
             "weight": hashlib.blake2b(weight, digest_size=8).hexdigest(),
             "scope": scope_name(class_idx),
             "sample": SAMPLE,
             "seed": SEED,
         }
     )
+
+
+def _key_of_images(audit: Audit, class_idx: int | None) -> str:
+    """Changes with the images of a map, their labels and digests."""
+
+    def made() -> str:
+        rows = pd.util.hash_pandas_object(scope_images(audit, class_idx), index=True)
+        return hashlib.blake2b(rows.to_numpy().tobytes(), digest_size=8).hexdigest()
+
+    if class_idx is not None:  # of one class it takes no time
+        return made()
+    return kept_key(audit.of_data, {"part": scope_name(class_idx)}, made)
 
 
 def read_map(audit: Audit, class_idx: int | None = None) -> ImageMap | None:

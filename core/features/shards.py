@@ -345,18 +345,25 @@ class FeatureStore:
 
         Rows without anything, of images of shards that do not say it.
         """
+        where = self.rows[["shard", "row"]].to_numpy(np.int64)
+        return self._properties(where).set_axis(self.rows.index)
+
+    def properties_of(self, ids: Sequence[str]) -> pd.DataFrame:
+        """The same of some images, from their shards alone."""
+        return self._properties(self.where(ids)).set_axis(list(ids))
+
+    def _properties(self, where: IntArray) -> pd.DataFrame:
         import pandas as pd
 
-        tables = []
-        for number in np.unique(self.rows["shard"].to_numpy(np.int64)):
-            if (shard := self.shards[number]).described:
-                mine = self.rows[self.rows["shard"] == number]
+        tables = [pd.DataFrame(columns=COLUMNS)]
+        for shard, here in self._by_shard(where):
+            if shard.described:
                 table = read_frame(shard.files.properties, needed=COLUMNS)
                 if len(table) != len(shard):
                     raise damaged(shard.files.properties, "has another number of rows")
-                tables.append(table.iloc[mine["row"]].set_axis(mine.index))
-        found = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
-        return found.reindex(self.rows.index).astype(dict.fromkeys(NUMBERS, float))
+                tables.append(table.iloc[where[here, 1]].set_axis(here))
+        found = pd.concat(tables[-1:] if len(tables) == 1 else tables[1:])
+        return found.reindex(np.arange(len(where))).astype(dict.fromkeys(NUMBERS, float))
 
     @cached_property
     def _places(self) -> tuple[Places, IntArray, IntArray]:

@@ -210,10 +210,12 @@ def largest_of_others(figures: FloatArray) -> FloatArray:
 
 def words_of(audit: Audit, image_ids: Sequence[str]) -> Words:
     """Every word that holds of some of the images and not of all, from attributes and pixels."""
-    images = audit.images_of(list(image_ids))[list(audit.summary.attributes)]
+    every = audit.images_of(list(image_ids))
+    images = every[list(audit.summary.attributes)]
     found = [(text, "attribute", holds) for name in images for text, holds in _values(images[name])]
     if is_described(audit):
-        pixels = audit.properties.loc[list(image_ids)]
+        aspect = (every["width"] / every["height"]).to_numpy(np.float64)
+        pixels = audit.store.properties_of(image_ids).assign(aspect=aspect)
         found += [(text, "property", holds) for text, holds in _pixel_words(pixels)]
     some = [(text, route, holds) for text, route, holds in found if 0 < holds.sum() < len(holds)]
     columns = [holds for _, _, holds in some]

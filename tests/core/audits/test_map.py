@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
+import shutil
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tqdm import tqdm
 
 from core.audits.audit import Audit
 from core.audits.audit_requests import MapRequest
-from core.audits.map import alpha_of, compute_map, make_map, map_key, read_map
+from core.audits.map import alpha_of, compute_map, make_map, map_key, read_map, scope_images
 from core.candidates.linear_kinds import NEURON, PCA
 from core.commands import maps as map_commands
 from core.errors import InputError, WorkspaceError
@@ -26,7 +30,7 @@ from core.explain.embedding import (
     umap_plane,
 )
 from core.statistics.intervals import auroc
-from core.storage.files import locked
+from core.storage.files import locked, write_frame
 from core.storage.workspace import Workspace
 from core.types import Progress
 
@@ -285,18 +289,35 @@ def test_slices_change_nothing(audit: Audit, monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(make_map(audit, umap=False).pca, whole.pca, atol=1e-5)
 
 
-def test_key_follows_images_and_head(audit: Audit) -> None:
+def test_key_follows_images_and_head(audit: Audit, tmp_path: Path) -> None:
+    compute_map(audit, umap=False)
     one, psi = map_key(audit, None), map_key(audit, audit.classes[0].class_idx)
     assert one != psi
-    fewer = Audit(audit.folder)
-    fewer.__dict__["images"] = audit.images.iloc[:-1]
-    assert map_key(fewer, None) != one
+    shutil.copytree(audit.folder, folder := tmp_path / "audits" / audit.folder.name)
+    other = Audit(folder)
+    table = pd.read_parquet(other.files.images)
+    table.loc[0, "label"] = next(label for label in table["label"] if label != table["label"][0])
+    write_frame(other.files.images, table)
+    assert map_key(other, None) != one
+    assert read_map(other) is None
+    assert read_map(audit) is not None
     changed = Audit(audit.folder)
     changed.head.weight[0] += 1
     assert map_key(changed, None) == one
     assert map_key(changed, 0) != map_key(audit, 0)
-    compute_map(audit, umap=False)
-    assert read_map(fewer) is None
+
+
+def test_images_of_a_map_of_all_are_hashed_once(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.util.hash_pandas_object(scope_images(audit, None), index=True).to_numpy()
+    expected = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    told: list[Mapping[str, object]] = []
+    monkeypatch.setattr("core.audits.map.fingerprint", lambda of: told.append(of) or "")
+    map_key(audit, None)
+    monkeypatch.setattr(pd.util, "hash_pandas_object", None)  # nobody hashes again
+    map_key(Audit(audit.folder), None)
+    assert [each["images"] for each in told] == [expected] * 2
 
 
 def test_the_same_map_is_not_computed_twice_at_once(audit: Audit) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+import core.features.shards
 from core.audits.audit import Audit
 from core.audits.integrity import verify
 from core.audits.run import run_audit
@@ -16,6 +18,7 @@ from core.data.preprocess import apply
 from core.data.properties import COLUMNS, properties_of
 from core.errors import WorkspaceError
 from core.features.extract import keep_properties
+from core.features.shards import FeatureStore
 from core.storage.files import remove, write_frame
 from core.storage.workspace import Workspace
 from core.types import silent
@@ -81,3 +84,26 @@ def test_a_table_of_another_length_is_damaged(folder: Path, workspace: Workspace
     write_frame(file, pd.DataFrame([properties_of(Image.new("RGB", (4, 4)))]))
     with pytest.raises(WorkspaceError, match="has another number of rows"):
         _ = Audit.open(workspace, "tiny").properties
+
+
+def test_those_of_some_images_are_read_from_their_shards_alone(
+    folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.features.shards.SHARD_SIZE", 8)
+    audit = run_audit(tiny_request(folder), workspace)
+    whole, store = audit.store.properties, FeatureStore(audit.folder)
+    ids = [*store.shards[2].plan["image_id"][:3], store.shards[0].plan["image_id"].iloc[-1]]
+    read, frame = [], core.features.shards.read_frame
+
+    def counted(path: Path, *arguments: Any, **more: Any) -> pd.DataFrame:
+        read.append(path)
+        return frame(path, *arguments, **more)
+
+    monkeypatch.setattr(core.features.shards, "read_frame", counted)
+    pd.testing.assert_frame_equal(store.properties_of(ids), whole.loc[ids], check_names=False)
+    looks = store.shards[0].files.properties.name
+    asked = {store.shards[number].files.properties for number in (0, 2)}
+    assert {path for path in read if path.name == looks} == asked
+    remove(store.shards[2].files.properties)
+    left = FeatureStore(audit.folder).properties_of(ids)
+    assert left["brightness"].isna().tolist() == [True, True, True, False]
