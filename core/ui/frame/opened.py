@@ -103,8 +103,8 @@ def named(audit: Audit, text: str, label: str | None = None) -> CandidateKey | N
     """
     try:
         key = CandidateKey.parse(text, label=label, outputs=audit.head.outputs)
-        known = key.label in {facts.label for facts in audit.classes}
-        return candidate(audit, key).key if known else None
+        found = [facts for facts in audit.classes if facts.label == key.label]
+        return key if found and key.number < audit.count(found[0], key.kind) else None
     except InputError:
         return None
 

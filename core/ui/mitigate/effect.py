@@ -340,13 +340,15 @@ def export(audit: Audit) -> None:
             )
         st.download_button(
             "Model card",
-            card(audit, names),
+            lambda: card(audit, names),
             file_name=f"{audit.id}.card.md",
             mime="text/markdown",
             icon=":material/description:",
         )
-    with st.expander("The model card"):
-        st.markdown(unread(card(audit, names)))
+    box = st.expander("The model card", key="card", on_change="rerun")
+    if box.open:
+        with box:
+            st.markdown(unread(card(audit, names)))
 
 
 _FORMAT_HELP = {
