@@ -137,7 +137,7 @@ def _shared(cells: IntArray, total: float) -> FloatArray:
     """A total shared out among the members of every cell (n,), no more than one to each."""
     if not len(cells):
         return np.zeros(0)
-    found: FloatArray = np.minimum(total / np.bincount(cells), 1.0)[cells]
+    found: FloatArray = np.minimum(total / np.bincount(cells)[cells], 1.0)
     return found
 
 
