@@ -3,9 +3,8 @@
 The audits are drawn (``python -m core synth``), and filled with what people leave in one
 (:mod:`benchmarks.filled`): tags of two, a map, looks at the data, measures, a corrected model.
 ``SPURIOSCOPE_SIZES=DIR`` uses those of a workspace that a run has left there, and makes what is
-missing in it, which takes the longest. Pages are
-measured by processor time without a browser, the memory and the sessions of a running app. Memory
-is resident: pages of libraries and of mapped arrays count, which the system may take back; what no
+missing in it, which takes the longest. Pages are measured by processor time without a browser, the
+memory and the sessions of a running app. Memory is resident: pages of libraries and of mapped arrays count, which the system may take back; what no
 file stands behind is said beside it.
 """
 
@@ -61,10 +60,10 @@ def run() -> list[Line]:
             visited = asyncio.run(sessions(url, ids["big"]))
     width = workspace.find("big").model.n_features
     lines = [Line("features of an image", width, "")]
-    for name, seconds in spent.items():
-        lines += [
-            Line(f"filling {name}: {what}", taken, "", "s") for what, taken in seconds.items()
-        ]
+    for name, commands in spent.items():
+        for what, taken in commands.items():
+            lines.append(Line(f"filling {name}: {what}", taken.seconds, "", "s"))
+            lines.append(Line(f"filling {name}: {what}, memory", taken.memory / 1e9, "", "GB"))
     return [*lines, *page_lines(found), *visited]
 
 
