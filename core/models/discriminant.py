@@ -143,7 +143,8 @@ def held_out_logits(
     """
     from core.statistics.forecasts import fitted_temperature
 
-    splits, mean = held_out_splits(labels, n_classes, folds, seed), _mean(features)
+    splits = held_out_splits(features.shape[0], labels, n_classes, folds, seed)
+    mean = _mean(features)
     fold = np.full(len(labels), -1)
     for number, (_, out) in enumerate(splits):
         fold[out] = number

@@ -374,9 +374,12 @@ class _Path:
     converged: bool
 
 
-def held_out_splits(labels: IntArray, n_classes: int, folds: int, seed: int) -> list[Split]:
-    """Training and held-out rows of the folds of :func:`fit_probe`, which raises the same."""
-    return _splits(labels, _counts(len(labels), labels, n_classes), folds, seed)
+def held_out_splits(n: int, labels: IntArray, n_classes: int, folds: int, seed: int) -> list[Split]:
+    """Training and held-out rows of the folds of :func:`fit_probe` of n images.
+
+    Raises the same, but for features, which are not looked at.
+    """
+    return _splits(labels, _counts(n, labels, n_classes), folds, seed)
 
 
 def _splits(labels: IntArray, counts: IntArray, folds: int, seed: int) -> list[Split]:

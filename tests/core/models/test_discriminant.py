@@ -48,7 +48,7 @@ def test_no_image_is_judged_by_a_head_that_saw_it(rng: np.random.Generator) -> N
     logits = held_out_logits(features, labels, CLASSES + 1)[np.arange(len(labels))]
     assert np.isnan(logits[-1]).all()
     assert not np.isnan(logits[:-1]).any()
-    splits = held_out_splits(labels, CLASSES + 1, 5, 0)
+    splits = held_out_splits(len(labels), labels, CLASSES + 1, 5, 0)
     train, out = splits[2]
     centred = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
     weight, bias = discriminant(sums_of(centred[train], labels[train], CLASSES + 1)[0])
@@ -78,6 +78,8 @@ def test_what_it_refuses(rng: np.random.Generator) -> None:
     features, labels = drawn(rng, 3)
     with pytest.raises(ModelError, match="two classes"):
         held_out_logits(features, np.zeros_like(labels), 1)
+    with pytest.raises(ModelError, match="one label per image"):
+        held_out_logits(features[:-1], labels, CLASSES)
     with pytest.raises(ModelError, match="not finite"):
         held_out_logits(np.full_like(features, np.nan), labels, CLASSES)
 
