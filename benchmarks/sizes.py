@@ -4,8 +4,8 @@ The audits are drawn (``python -m core synth``), and filled with what people lea
 (:mod:`benchmarks.filled`): tags of two, a map, looks at the data, measures, a corrected model.
 ``SPURIOSCOPE_SIZES=DIR`` uses those of a workspace that a run has left there, and makes what is
 missing in it, which takes the longest. Pages are measured by processor time without a browser, the
-memory and the sessions of a running app. Memory is resident: pages of libraries and of mapped arrays count, which the system may take back; what no
-file stands behind is said beside it.
+memory and the sessions of a running app. Memory is resident: pages of libraries and of mapped
+arrays count, which the system may take back; what no file stands behind is said beside it.
 """
 
 from __future__ import annotations
