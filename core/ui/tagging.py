@@ -157,7 +157,7 @@ def annotate(audit: Audit) -> None:
     facts = audit.class_facts(key.label)
     candidate = opened.candidate(audit, key)
     done = sum(i in mine for i in order)
-    st.progress(done / len(order), text=f"{done} of {len(order)} tagged by {blocks.plain(who)}")
+    st.progress(done / len(order), text=f"{done:,} of {len(order):,} tagged by {blocks.plain(who)}")
     names = tagged.names(audit) if others or key in mine else NAMELESS
     show(audit, candidate, facts, mine.get(key), names.written(key))
     buttons(audit, order, mine, place, who)

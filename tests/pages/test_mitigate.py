@@ -19,7 +19,7 @@ from core.candidates.linear_kinds import PCA
 from core.commands.corrections import mitigate
 from core.commands.terminal import Terminal
 from core.corrections.audit_generator import train_audit
-from core.corrections.corrected import effect_table, tradeoff_table
+from core.corrections.corrected import effect_table, facts_of, tradeoff_table
 from core.corrections.generator_request import GeneratorRequest
 from core.corrections.methods import METHODS
 from core.corrections.mitigate_request import MitigateRequest
@@ -126,6 +126,24 @@ def test_before_and_after(fixed: Audit, tagged: Audit, opened: Open) -> None:
         assert titles <= set(table["measure"])
     ways = {w: opened("mitigate", audit=tagged.id, way=w) for w in ("better", "worse", "other")}
     assert any(galleries(healthy(app, "Mitigate")) for app in ways.values())
+
+
+def test_of_many_cues_a_few_are_named_and_all_stand_in_a_table(
+    fixed: Audit, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cues = facts_of(fixed).cues
+    assert len(cues) == 2
+    every = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    (said,) = [m.value for m in every.markdown if "acting on" in m.value]
+    assert "more cue" not in said
+    monkeypatch.setattr("core.ui.mitigate.effect.NAMED", 1)
+    app = healthy(opened("mitigate", audit=fixed.id), "Mitigate")
+    (said,) = [m.value for m in app.markdown if "acting on" in m.value]
+    assert "and 1 more cue" in said
+    assert not [c for c in app.caption if "training images lack the cue" in c.value]
+    tables = [table.value for table in app.dataframe if "lacking" in table.value]
+    assert [len(table) for table in tables] == [2]
+    assert tables[0]["lacking"].str.contains("training images lack the cue").all()
 
 
 def test_it_says_how_many_images_lack_the_cue_and_advises(

@@ -252,7 +252,7 @@ def _queue(
             label="Doubted",
         )
     with right:
-        st.markdown(f"**{at:d} of {len(doubtful):d}**: labelled {blocks.plain(given)}")
+        st.markdown(f"**{at:,d} of {len(doubtful):,d}**: labelled {blocks.plain(given)}")
         st.markdown(
             f"Perhaps **{blocks.plain(other)}**: {blocks.plain(row['by'])} gives that label "
             f"{100 * row['confidence']:.0f} %."

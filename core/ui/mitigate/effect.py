@@ -37,12 +37,15 @@ from core.measures.measure import EFFECT, LOGIT, POINTS, Measure
 from core.measures.registry import MEASURES
 from core.storage.audit_manifest import Manifest, Provenance
 from core.storage.spreadsheet import csv_bytes
+from core.types import count_of
 from core.ui.frame import blocks, look, opened, pictures, state, tagged
 from core.ui.frame.pictures import Look
 from core.ui.kit.gallery import Picture, gallery
 from core.ui.kit.text import unread
 
 SHOWN = 12
+NAMED = 8
+"""Cues that are named in a sentence; of more, the others stand in a table."""
 WAYS = {
     "better": "now right",
     "worse": "now wrong",
@@ -59,14 +62,22 @@ def said(audit: Audit) -> None:
     st.markdown(
         f"**{blocks.plain(title)}** at strength **{done.strength:g}** ({how}), made from "
         f"**{blocks.plain(done.parent_name)}**, acting on "
-        f"{blocks.plain(', '.join(cue_title(audit, cue) for cue in done.cues))}. Learnt from "
+        f"{blocks.plain(_cues(audit, done))}. Learnt from "
         f"{done.learnt_from:,} training images, told apart by "
         f"{blocks.plain(done.told_apart_by)}; figures are of "
         f"**{blocks.plain(audit.summary.held_out)}**."
     )
-    known = [f"{cue_title(audit, cue)}: {words}" for cue, words in _lacking(done)]
+    lacking = [(cue_title(audit, cue), words) for cue, words in _lacking(done)]
+    few = len(done.cues) <= NAMED
+    known = [f"{cue}: {words}" for cue, words in lacking] if few else []
     if said := [*known, judgement(done)] if judgement(done) else known:
         st.caption(blocks.plain(" · ".join(said)))
+    if not few:
+        with st.expander(f"All {len(done.cues):,} cues, and how many images lack each"):
+            table = pd.DataFrame(lacking, columns=["cue", "lacking"])
+            if table.empty:
+                table = pd.DataFrame({"cue": [cue_title(audit, cue) for cue in done.cues]})
+            st.dataframe(table, hide_index=True, width="stretch")
     if advised_against(done):
         st.warning(ADVICE, icon=":material/warning:")
     if done.strength == 0:
@@ -88,6 +99,13 @@ def said(audit: Audit) -> None:
     if history := done.history:
         with st.expander("Loss and metrics of every epoch"):
             st.dataframe(pd.DataFrame(history), width="stretch")
+
+
+def _cues(audit: Audit, done: Provenance) -> str:
+    """The first of the cues acted on, and how many more there are."""
+    more = len(done.cues) - NAMED
+    named = ", ".join(cue_title(audit, cue) for cue in done.cues[:NAMED])
+    return f"{named} and {count_of(more, 'more cue')}" if more > 0 else named
 
 
 def _lacking(done: Provenance) -> list[tuple[str, str]]:
