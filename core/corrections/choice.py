@@ -16,8 +16,8 @@ from core.corrections.softmax import sample_rows
 from core.corrections.worst_group import (
     COUNTED,
     Pasted,
-    accuracies,
     groups_of,
+    judged,
     least,
     shows_of,
 )
@@ -153,7 +153,13 @@ def sweep(
     for start, (rows, others) in zip(starts, looked.fold_rows(FOLDS), strict=True):
         fit, held = looked.take(rows), looked.take(others)
         trials = trials_of(fit, held)
-        groups = groups_of(held, shows_of(found)[others], trials.pasted, counted=COUNTED / FOLDS)
+        groups = groups_of(
+            held,
+            shows_of(found)[others],
+            trials.pasted,
+            counted=COUNTED / FOLDS,
+            classes=looked.classes,
+        )
         heads = [mitigate(name, start, fit, float(s), **options) for s in tried]
         results.append(
             _Fold(
@@ -167,7 +173,7 @@ def sweep(
     flips = turned.mean(axis=1) if turned.shape[1] else np.full(len(tried), np.nan)
     accuracy = _by_class([fold.clean for fold in results])
     hits, totals = (sum(getattr(fold, which) for fold in results) for which in ("hits", "totals"))
-    worst = least(accuracies(np.asarray(hits), np.asarray(totals)))
+    worst = least(judged(np.asarray(hits), np.asarray(totals), groups.own))
     row = by_worst_group(worst) if turned.shape[1] else 0
     if row is None:
         row = choose(flips, accuracy, turned.shape[1], loss=loss)
@@ -180,9 +186,9 @@ class _Fold(NamedTuple):
     turned: list[BoolArray]
     clean: list[Hits]
     hits: FloatArray
-    """(S, G)."""
+    """(S, M, K, 2)."""
     totals: FloatArray
-    """(G,)."""
+    """(M, K, 2)."""
 
 
 def fold_heads(head: Head, evidence: Evidence, *, refit: bool = True) -> list[Head]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import isfinite
 
+import numpy as np
 import pandas as pd
 
 from core.audits.audit import Audit
 from core.corrections import effect, tradeoff
+from core.corrections.choice import LOSS
 from core.errors import InputError
 from core.measures.cue_figures import CUE_GAP
 from core.measures.cue_groups import WORST
@@ -101,6 +103,32 @@ def judgement(done: Provenance) -> str:
 def advised_against(done: Provenance) -> bool:
     """Whether the worst group says that the model is better left as it is."""
     return done.worst_after - done.worst_before < FEW
+
+
+def untaken(table: pd.DataFrame | None) -> str:
+    """What the strength with the fewest flips would have done where none was taken; or empty.
+
+    Of those that lose no more accuracy than :func:`core.corrections.choice.choose` allows.
+
+    Parameters
+    ----------
+    table : as by :func:`tradeoff_table`, its first row no change.
+    """
+    if table is None or table["chosen_flips"].isna().all():
+        return ""
+    plain = table.iloc[0]
+    lost = 100 * (plain["chosen_accuracy"] - table["chosen_accuracy"])
+    best = table.loc[table[lost <= LOSS + 1e-9]["chosen_flips"].idxmin()]
+    if not best["chosen_flips"] < plain["chosen_flips"]:
+        return ""
+    figures = {"chosen_flips": "images turned by the cue", "chosen_accuracy": "accuracy without it"}
+    if np.isfinite([plain[tradeoff.WORST], best[tradeoff.WORST]]).all():
+        figures[tradeoff.WORST] = "worst group"
+    said = [
+        f"{words} {100 * plain[name]:.1f} before, {100 * best[name]:.1f} % after"
+        for name, words in figures.items()
+    ]
+    return f"By strength {best['strength']:g}, on training images: {'; '.join(said)}."
 
 
 ADVICE = (

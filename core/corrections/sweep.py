@@ -20,7 +20,8 @@ from core.corrections.derived import Corrected
 from core.corrections.evidence import HIDDEN, SHOWN
 from core.corrections.methods import Method
 from core.corrections.task import Task
-from core.corrections.worst_group import FEWEST
+from core.corrections.worst_group import judged as judged_groups
+from core.corrections.worst_group import least
 from core.errors import InputError
 from core.statistics.paired import newly_given
 from core.trials.encoder import Seen
@@ -157,23 +158,30 @@ def _least(
     """The worst group on images that were held back.
 
     Groups are a class that shows a cue and one that does not, of every cue; composites stand for
-    other classes with it. Those of fewer than FEWEST images say nothing.
+    other classes with it (:func:`core.corrections.worst_group.judged`).
 
     Parameters
     ----------
     right : (n,) of the images as they are; right_pasted : (T,) of the composites.
     """
     labels = prepared.watched.labels
+    classes, k = np.unique(labels, return_inverse=True)
     states = task.evidence.present[prepared.held]
-    groups = []
+    own = np.array([cue.output for cue in task.evidence.cues])[:, None] == classes
+    counts = np.zeros((2, *own.shape, 2))  # right ones, and all
+
+    def count(m: int, side: int, which: IntArray, hits: BoolArray) -> None:
+        for row, weights in enumerate((hits, np.ones(len(hits)))):
+            counts[row, m, :, side] += np.bincount(which, weights, len(classes))
+
     for m, cue in enumerate(task.evidence.cues):
-        own, pasted = labels == cue.output, outputs == cue.output
-        groups += [right[own & (states[:, m] == state)] for state in (SHOWN, HIDDEN)]
-        for output in np.unique(labels[~own]):
-            groups.append(right[(labels == output) & (states[:, m] != SHOWN)])
-            groups.append(right_pasted[pasted & (labels[rows] == output)])
-    known = [float(group.mean()) for group in groups if len(group) >= FEWEST]
-    return min(known, default=float("nan"))
+        mine, pasted = labels == cue.output, outputs == cue.output
+        shown, hidden = (states[:, m] == state for state in (SHOWN, HIDDEN))
+        for side, rows_of in enumerate((mine & shown, np.where(mine, hidden, ~shown))):
+            count(m, side, k[rows_of], right[rows_of])
+        others = pasted & (labels[rows] != cue.output)
+        count(m, 0, k[rows[others]], right_pasted[others])
+    return float(least(judged_groups(counts[:1], counts[1], own))[0])
 
 
 def _accuracy(task: Task, prepared: Prepared, predicted: IntArray) -> float:

@@ -3,7 +3,8 @@
 Groups are a class with a tagged cue and without it, the cue's own class and the others, since a cue
 that other classes hardly show harms them most. Real images count by how likely they belong; where
 few do, composites stand in: the cue pasted on images of other classes, and replaced on images of
-its own. All composites of a group count like ``COUNTED`` images. A patch that has nothing of the
+its own. All composites of a group count like ``COUNTED`` images. Small groups of many are judged
+together (:func:`judged`). A patch that has nothing of the
 cue disturbs a head as well: what it costs is given back. Else cutting and pasting reads as a cost
 of the cue, and a correction is chosen that is too strong.
 """
@@ -20,13 +21,16 @@ from core.corrections.evidence import Evidence
 from core.corrections.pairs import REPLACED
 from core.corrections.presence import Presence
 from core.models.linear import Head
-from core.types import FloatArray, IntArray
+from core.types import BoolArray, FloatArray, IntArray
 
 COUNTED = 20.0
 """Real images that all composites of a group are worth."""
 
 FEWEST = 4.0
-"""Images that a group needs to be judged by, composites included."""
+"""Images that a group needs to be judged by, composites included; see also :func:`judged`."""
+
+CLASSES = 20
+"""Other classes that are judged one by one, at most; of more all together."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,22 @@ class Groups:
     shows: FloatArray
     """(n, M) how much each counts where the cue shows; the rest of 1 where it does not."""
     composites: tuple[Composite, ...]
+    classes: IntArray
+    """Outputs (K,), ascending; some may have no image here."""
 
     @property
-    def classes(self) -> IntArray:
-        """Outputs that have images, ascending."""
-        return self.held.classes
+    def own(self) -> BoolArray:
+        """(M, K) whether a class is the cue's own."""
+        outputs = np.array([cue.output for cue in self.held.cues], np.int64)
+        return np.asarray(outputs[:, None] == self.classes)
 
     def hits(self, head: Head) -> FloatArray:
-        """Weighted right images (G,), by cue, class, and with before without."""
+        """Weighted right images (M, K, 2), by cue, class, and with before without."""
         return self._counted(lambda x, labels: head.logits(x).argmax(axis=1) == labels)
 
     @property
     def totals(self) -> FloatArray:
-        """(G,) the hits of a head that is always right."""
+        """(M, K, 2) the hits of a head that is always right."""
         return self._counted(lambda _, labels: np.ones(len(labels)))
 
     def _counted(self, right: Callable[[FloatArray, IntArray], FloatArray]) -> FloatArray:
@@ -68,7 +75,7 @@ class Groups:
             cells = np.ravel_multi_index((made.cue, made.place, made.side), shape)
             weights = made.share * right(made.features, made.labels)
             found += np.bincount(cells, weights=weights, minlength=found.size).reshape(shape)
-        return found.reshape(-1)
+        return found
 
 
 class Composite(NamedTuple):
@@ -112,7 +119,12 @@ class Pasted:
 
 
 def groups_of(
-    held: Evidence, shows: FloatArray, pasted: Pasted, *, counted: float = COUNTED
+    held: Evidence,
+    shows: FloatArray,
+    pasted: Pasted,
+    *,
+    counted: float = COUNTED,
+    classes: IntArray | None = None,
 ) -> Groups:
     """The groups of held-out images, by cue, class, and with before without.
 
@@ -120,17 +132,18 @@ def groups_of(
     ----------
     shows : (n, M) probability that each image shows each cue, NaN where nothing is said.
     counted : images that the composites of a group are worth together, here.
+    classes : outputs, ascending, where there are more than have images here: those of all folds.
     """
-    made = []
+    made, classes = [], held.classes if classes is None else classes
     for side, composites in enumerate((pasted, _replaced(held))):
-        among = np.isin(composites.labels, held.classes)
+        among = np.isin(composites.labels, classes)
         labels, cue = composites.labels[among], composites.cue[among]
-        place = np.searchsorted(held.classes, labels)
-        share = _shared(cue * len(held.classes) + place, counted)
+        place = np.searchsorted(classes, labels)
+        share = _shared(cue * len(classes) + place, counted)
         sides = np.full(len(cue), side)
         for images, sign in composites.counted:
             made.append(Composite(images[among], labels, cue, place, sides, sign * share))
-    return Groups(held, shows, tuple(made))
+    return Groups(held, shows, tuple(made), classes)
 
 
 def _shared(cells: IntArray, total: float) -> FloatArray:
@@ -148,6 +161,43 @@ def _replaced(held: Evidence) -> Pasted:
         nothing, none = np.zeros(0, np.int64), np.zeros((0, held.features.shape[1]), np.float32)
         return Pasted(none, nothing, nothing, none)
     return Pasted(pairs.hidden, held.labels[pairs.rows], pairs.cue, pairs.shown, pairs.control)
+
+
+def judged(hits: FloatArray, totals: FloatArray, own: BoolArray) -> FloatArray:
+    """Accuracy (S, G) of the groups that have images enough, NaN of those that have not.
+
+    The least of many is by chance far below all: of 2,000 groups of eight images somebody's is
+    wrong in all eight. So of more than ``CLASSES`` other classes all are one group of their cue,
+    and a group has to have log2 G images, with which less than one of G groups is wrong in all of
+    them by chance where half of the images are. Those of fewer are one group over all cues.
+
+    Parameters
+    ----------
+    hits : (S, M, K, 2) of S heads, summed over folds; see :meth:`Groups.hits`.
+    totals : (M, K, 2) of the same.
+    own : (M, K), see :attr:`Groups.own`.
+    """
+    right, count = _kinds(hits, own), _kinds(totals[None], own)
+    fewest = max(FEWEST, np.log2(max(sum(int((n > 0).sum()) for n in count), 1)))
+    found = []
+    for of, (n,) in zip(right, count, strict=True):
+        small = n < fewest
+        together = of[..., small].sum(axis=-1, keepdims=True)
+        found += [accuracies(of[..., ~small], n[~small]), accuracies(together, n[small].sum())]
+    return np.concatenate(found, axis=1)
+
+
+def _kinds(sums: FloatArray, own: BoolArray) -> list[FloatArray]:
+    """Groups of the same kind, (S, ?) each: of cues' own classes and of others, with and without.
+
+    Parameters
+    ----------
+    sums : (S, M, K, 2) of hits, or of totals.
+    """
+    others = sums * ~own[:, :, None]
+    others = others.sum(axis=2) if own.shape[1] > CLASSES else others[:, ~own]
+    mine = sums[:, own]
+    return [of.reshape(len(sums), -1, 2)[..., side] for of in (mine, others) for side in (0, 1)]
 
 
 def accuracies(hits: FloatArray, totals: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from core.audits.audit import Audit
 from core.candidates.key import CandidateKey
-from core.corrections.card import card, how_chosen
+from core.corrections.card import card, how_chosen, is_given
 from core.corrections.corrected import (
     ADVICE,
     advised_against,
@@ -23,6 +23,8 @@ from core.corrections.corrected import (
     facts_of,
     judgement,
     parent_of,
+    tradeoff_table,
+    untaken,
 )
 from core.corrections.methods import METHODS
 from core.corrections.package import FORMATS, export_model, missing_for
@@ -80,10 +82,12 @@ def said(audit: Audit) -> None:
             st.dataframe(table, hide_index=True, width="stretch")
     if advised_against(done):
         st.warning(ADVICE, icon=":material/warning:")
-    if done.strength == 0:
+    if done.strength == 0 and not is_given(done):
+        by_groups = " for the worst group" if judgement(done) else ""
         st.warning(
-            "No strength did better than leaving the model as it is, so nothing was changed. Try "
-            "another method, or give a strength.",
+            f"No strength did better{by_groups} than leaving the model as it is, so nothing was "
+            f"changed. {blocks.plain(untaken(tradeoff_table(audit)))} Try another method, or give "
+            "a strength.",
             icon=":material/info:",
         )
     if concepts := done.concepts:
