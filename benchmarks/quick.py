@@ -2,7 +2,9 @@
 
 Both halves of a ratio are measured in the same run and by processor time, so that neither the
 machine nor its load decides. A ratio that falls by more than a third below the one in
-``recorded.json`` fails; ``--record`` writes there the least of three measurements.
+``recorded.json`` fails; ``--record`` writes there the least of three measurements. What is compared
+with other work than its own kind (a network's passes with a product of two matrices) depends on
+the processor; that has the project's goal to hold instead (:data:`GOALS`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ RECORDED = Path(__file__).with_name("recorded.json")
 
 FALLEN = 2 / 3
 """Share of the recorded ratio below which a measured one fails."""
+
+GOALS = {"stored maps over Grad-CAM": 100.0}
+"""Least ratios of what processors do at speeds of their own; these are not compared with others."""
 
 Ratios = Mapping[str, float]
 """By what they say; a larger one is better."""
@@ -81,11 +86,12 @@ def the_pass() -> Ratios:
 
 
 def overlays() -> Ratios:
-    """Overlays from stored maps against captum's Grad-CAM."""
+    """Overlays from stored maps: against captum's Grad-CAM, and against their product alone."""
     from benchmarks.heatmaps import run
 
     found = {line.what: line.value for line in run()}
-    return {"stored maps over Grad-CAM": found["stored maps over Grad-CAM"]}
+    names = "stored maps over Grad-CAM", "a product of as many maps over an overlay"
+    return {name: found[name] for name in names}
 
 
 SMALL, LARGE, CLASSES = 2_000, 20_000, 5
@@ -171,10 +177,16 @@ RECORDINGS = 3
 def recorded_anew() -> int:
     """Measure several times and keep the least of each ratio; returns the exit code."""
     found = [ratios() for _ in range(RECORDINGS)]
-    kept = {name: round(min(each[name] for each in found), 3) for name in found[0]}
+    names = [name for name in found[0] if name not in GOALS]
+    kept = {name: round(min(each[name] for each in found), 3) for name in names}
     RECORDED.write_text(json.dumps(kept, indent=1) + "\n")
     print(json.dumps(kept, indent=1))
     return 0
+
+
+def least_of(name: str, recorded: Ratios) -> float:
+    """What a ratio has to hold: its goal, or most of what was recorded; 0 of a new one."""
+    return GOALS.get(name, FALLEN * recorded.get(name, 0.0))
 
 
 def main() -> int:
@@ -186,12 +198,13 @@ def main() -> int:
     found = ratios()
     print("", f"| {' | '.join(Line.head)} |", "|---" * len(Line.head) + "|", sep="\n")
     for name, ratio in found.items():
-        least = FALLEN * recorded.get(name, 0.0)
+        least = least_of(name, recorded)
         print(Line(name, ratio, f">= {least:.3g}", "x", ratio >= least).row(), flush=True)
-    lost = sorted(recorded.keys() - found.keys())
-    fallen = [name for name, ratio in found.items() if ratio < FALLEN * recorded.get(name, 0.0)]
+    lost = sorted((recorded.keys() | GOALS.keys()) - found.keys())
+    fallen = [name for name, ratio in found.items() if ratio < least_of(name, recorded)]
     for name in [*fallen, *lost]:
-        print(f"{name}: recorded {recorded[name]:.3g}, now {found.get(name, 0):.3g}")
+        least = least_of(name, recorded)
+        print(f"{name}: at least {least:.3g} was to be held, now {found.get(name, 0):.3g}")
     return int(bool(fallen or lost))
 
 
