@@ -127,11 +127,14 @@ def both_predictions(a: Audit, b: Audit) -> pd.DataFrame:
     """The images of both audits, indexed by ``image_id``.
 
     Columns: path, label, split (of ``a``); ``prediction_a``, ``prediction_b`` (raw labels),
-    ``confidence_a``, ``confidence_b``, ``correct_a``, ``correct_b``.
+    ``confidence_a``, ``confidence_b``, ``correct_a``, ``correct_b`` of the model as it is, which
+    may know the image; ``fair_a``, ``fair_b``, whether a head that did not see it is right, and
+    ``held_out_a``, ``held_out_b``, whether figures are measured on it.
     """
-    names = ["prediction", "confidence", "correct"]
-    left = a.images[["path", "label", "split", *names]].copy()
-    right = b.images[names].copy()
+    names = ["prediction", "confidence", "correct", "fair"]
+    left = a.images[["path", "label", "split", *names]].assign(held_out=a.held_out)
+    right = b.images[names].assign(held_out=b.held_out)
+    names = [*names, "held_out"]
     left["prediction"] = np.array(a.head.outputs, object)[left["prediction"].to_numpy()]
     right["prediction"] = np.array(b.head.outputs, object)[right["prediction"].to_numpy()]
     left = left.rename(columns={name: f"{name}_a" for name in names})

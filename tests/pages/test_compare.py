@@ -162,6 +162,12 @@ def test_both_models_on_the_same_images(audit: Audit, second: Audit, opened: Ope
     app = healthy(opened("compare", audit=audit.id, view="pair", class_="eel"), TITLE)
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown["Shared images"] == "66"
+    both = audit.held_out & second.held_out[second.rows_of(audit.images.index)]
+    assert 0 < both.sum() < 66
+    for which, of in (("A", audit), ("B", second)):
+        accuracy = of.images.loc[audit.images.index[both], "fair"].mean()
+        assert shown[f"Accuracy of {which}"] == f"{100 * accuracy:.1f} %"
+    assert any(f"of the {both.sum()} images held out" in each.value for each in app.caption)
     a, b = gallery(app, 0), gallery(app, 1)
     assert [p["image_id"] for p in a["pictures"]] == [p["image_id"] for p in b["pictures"]]
     assert all(audit.id in p["overlay"] for p in a["pictures"])

@@ -105,6 +105,7 @@ def _alike(context: Context, names: dict[str, str], kind: str) -> None:
         name: st.column_config.NumberColumn(format="%.2f")
         for name in ("Pearson", "from", "to", "Spearman")
     }
+    number["reading"] = st.column_config.TextColumn(width="large")
     table = filled(pd.DataFrame(rows))
     st.dataframe(table, hide_index=True, width="stretch", placeholder="", column_config=number)
     st.caption(

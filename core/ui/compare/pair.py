@@ -80,22 +80,21 @@ def common_class(a: Audit, b: Audit) -> str | None:
 
 
 def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
-    """Accuracies over the shared images and how many flip."""
+    """Accuracies over the images held out in both, and how many of all flip."""
     cells = metrics(4)
-    n = len(table)
-    cells[0].metric("Shared images", f"{n:,}", border=True)
-    cells[1].metric("Accuracy of A", f"{100 * table['correct_a'].mean():.1f} %", border=True)
-    change = 100 * (table["correct_b"].mean() - table["correct_a"].mean())
-    cells[2].metric(
-        "Accuracy of B",
-        f"{100 * table['correct_b'].mean():.1f} %",
-        f"{change:+.1f} points",
-        border=True,
-    )
+    held = table[table["held_out_a"] & table["held_out_b"]]
+    right_a, right_b = (100 * held[f"fair_{of}"].mean() for of in "ab")
+    cells[0].metric("Shared images", f"{len(table):,}", border=True)
+    cells[1].metric("Accuracy of A", f"{right_a:.1f} %", border=True)
+    change = f"{right_b - right_a:+.1f} points" if len(held) else None
+    cells[2].metric("Accuracy of B", f"{right_b:.1f} %", change, border=True)
     differ = int((table["prediction_a"] != table["prediction_b"]).sum())
     cells[3].metric("Predicted differently", f"{differ:,}", border=True)
     models = [plain(audit.manifest.model.name) for audit in (a, b)]
-    st.caption(f"A: {models[0]} · B: {models[1]}")
+    st.caption(
+        f"A: {models[0]} · B: {models[1]} · accuracies are of the {len(held):,} images held out in "
+        "both; what is predicted differently, of all"
+    )
 
 
 def common_classes(a: Audit, b: Audit) -> dict[str, str]:
