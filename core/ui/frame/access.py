@@ -9,9 +9,12 @@ on HTTP and on the websocket: localhost, the given ``server.address`` and those 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 from streamlit.runtime.secrets import secrets_singleton
 
-from core.errors import SpurioscopeError
+from core.errors import InputError, SpurioscopeError
 from core.storage.guard import CONFINED, folders
 from core.storage.roles import role
 from core.storage.workspace import Workspace
@@ -195,12 +198,24 @@ async def announced(_: Any) -> AsyncIterator[None]:
     base = str(config.get_option("server.baseUrlPath") or "").strip("/")
     url = f"http://{address}:{config.get_option('server.port')}/{base}"
     try:
+        _take_no_arguments()
         workspace = Workspace.default()
     except SpurioscopeError as error:  # before anybody has opened a page
         say(f"cannot start: {error}")
         raise SystemExit(error.exit_code) from None
     say(f"Spurioscope at {url} (workspace {workspace.place}): {sentence()}.{kept(workspace)}")
     yield
+
+
+def _take_no_arguments() -> None:
+    """Raise InputError where somebody gave the app arguments, which it would not read."""
+    script, *given = sys.argv
+    if given and Path(script).name == "app.py":
+        raise InputError(
+            f"the app takes no arguments (it was given {shlex.join(given)}): set "
+            "SPURIOSCOPE_WORKSPACE, SPURIOSCOPE_DATA and the like in the environment, and give "
+            "options of Streamlit before --"
+        )
 
 
 def kept(workspace: Workspace) -> str:

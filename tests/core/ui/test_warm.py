@@ -113,3 +113,24 @@ def test_a_start_that_is_refused_loads_nothing(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SystemExit):
         asyncio.run(start())
     assert events == []
+
+
+def test_arguments_that_nobody_reads_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``streamlit run app.py -- --workspace DIR`` would open another workspace in silence."""
+    said: list[str] = []
+    monkeypatch.setattr(access, "say", said.append)
+    monkeypatch.setenv("SPURIOSCOPE_WORKSPACE", str(tmp_path))
+
+    async def start() -> None:
+        async with access.announced(None):
+            pass
+
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "app.py"), "--workspace", "my work"])
+    with pytest.raises(SystemExit):
+        asyncio.run(start())
+    assert "it was given --workspace 'my work'): set SPURIOSCOPE_WORKSPACE" in said[0]
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "app.py")])
+    asyncio.run(start())
+    assert said[1].startswith("Spurioscope at ")
