@@ -30,6 +30,10 @@ class GapControl(NamedTuple):
     """(m,) two-sided p-value, of this candidate alone, that errors go along with it as with them;
     NaN where no image, or every image, is predicted correctly."""
 
+    def take(self, which: slice) -> GapControl:
+        """Of some of the candidates."""
+        return GapControl(self.gap[which], self.p[which])
+
 
 def rank_scores(correct: BoolArray, values: FloatArray) -> FloatArray:
     """Mann & Whitney's statistic (1947) in standard errors, (m,), of some values of all n images.

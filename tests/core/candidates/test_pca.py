@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from core.candidates import pca as module
+from core.candidates import search
 from core.candidates.candidate import (
     BLOCK,
     LinearFunctional,
@@ -203,3 +206,28 @@ def test_alpha_does_not_depend_on_blocks_and_is_the_mean_of_the_map() -> None:
     np.testing.assert_allclose(alpha, features.astype(np.float64) @ direction - 0.3, atol=1e-12)
     np.testing.assert_allclose(found.heatmap(maps).mean(axis=(1, 2)), alpha, atol=1e-5)
     assert found.alpha(features[:0]).shape == (0,)
+
+
+def test_random_directions_are_tried_once_for_candidates_of_both_kinds(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorting images along them is what takes longest of a class; each kind alone says the same."""
+    features, weight = make(rng, 120, 20)
+    train, correct = np.arange(120) % 2 == 0, rng.random(120) < 0.7
+    given = ClassFeatures(features, weight, 0.1, train=train, held_out=~train, correct=correct)
+    plain, sizes = search.gap_control, []
+
+    def counted(*arguments: Any) -> Any:
+        sizes.append(arguments[1].shape[1])
+        return plain(*arguments)
+
+    monkeypatch.setattr(search, "gap_control", counted)
+    found = find_candidates(given, 6, neurons=5)
+    assert sizes == [11]
+    logit = (features @ weight + 0.1)[~train]
+    mixed = found.alpha[~train, :6]
+    for kind, part in (("pca", slice(0, 6)), ("neuron", slice(6, None))):
+        alone = plain(correct[~train], found.alpha[~train, part], logit, mixed)
+        rows = found.table[found.table["kind"] == kind]
+        np.testing.assert_allclose(rows["gap_control"], alone.gap, rtol=1e-9)
+        np.testing.assert_allclose(rows["gap_p"], alone.p, rtol=1e-9)
