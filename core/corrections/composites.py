@@ -15,9 +15,9 @@ from core.corrections.pairs import erased_pairs, joined, overlay_pairs
 from core.errors import InputError
 from core.tags.decisions import values_of
 from core.trials.encoder import Encoder, Seen
-from core.trials.paste import sample
+from core.trials.paste import sample_order
 from core.trials.pasted_cues import SOURCES, cues_of, encoded
-from core.types import FloatArray, IntArray, Progress, Reporter, silent
+from core.types import BoolArray, FloatArray, IntArray, Progress, Reporter, silent
 
 PAIRS = 180
 """Training images per cue that a cue is pasted on at most."""
@@ -43,12 +43,13 @@ def mask_pairs(
             "or leave out --masks"
         )
     model, seen, parts, number = audit.load_model(), Seen(audit), [], 0
+    images = _Images(audit, rows, seed)
     for label, spurious in findings.chosen.items():
         report(Progress("Pasting cues on training images", number, len(findings.keys), "cues"))
         cues = cues_of(audit, label, spurious, model, seen)
         if cues.kind != "cue masks":
             raise InputError(f"class {label!r} has no training image with a cue mask")
-        ids, places = _targets(audit, label, rows, seed)
+        ids, places = images.some(images.labels != label)
         encoder = Encoder(audit, model)
         shown = encoded(audit, ids, cues, encoder, names=("after",), seed=seed, seen=seen)["after"]
         hidden = audit.features(ids) if ids else shown
@@ -67,11 +68,11 @@ def map_pairs(audit: Audit, findings: Findings, rows: IntArray, *, seed: int = 0
 
     No image is decoded. None where the maps of the pass were not kept or are not exact.
     """
-    if not audit.exact_maps:
+    if not audit.exact_maps or not audit.store.has_some_maps:
         return None
-    parts, number = [], 0
+    images, parts, number = _Images(audit, rows, seed), [], 0
     for label, spurious in findings.chosen.items():
-        ids, places = _targets(audit, label, rows, seed)
+        ids, places = images.some(images.labels != label)
         targets = audit.store.maps(ids) if ids and audit.store.has_maps(ids) else None
         arrays = audit.class_arrays(spurious[0].class_idx)
         for candidate in spurious:
@@ -97,14 +98,15 @@ def map_erased(
     pass were not kept or are not exact.
     """
     found: dict[str, list[Pairs]] = {}
-    if not audit.exact_maps:
+    if not audit.exact_maps or not audit.store.has_some_maps:
         return {}
-    images, number = audit.images.iloc[rows], 0
+    images, number = _Images(audit, rows, seed), 0
+    kept = audit.store.mapped(images.ids)
     for label, spurious in findings.chosen.items():
-        ids, own = _mapped(audit, images.index[images["label"] == label].tolist(), seed)
-        others, _ = _mapped(audit, images.index[images["label"] != label].tolist(), seed)
-        places = np.asarray(images.index.get_indexer(ids), np.int64)
-        fillers = audit.store.maps(others) if others else own[:0]
+        ids, places = images.some(kept & (images.labels == label))
+        others, _ = images.some(kept & (images.labels != label))
+        own = _maps(audit, ids)
+        fillers = _maps(audit, others) if others else own[:0]
         for candidate in spurious:
             if ids:
                 overlays = audit.heatmaps(candidate, ids)
@@ -116,16 +118,29 @@ def map_erased(
     return {name: pairs for name, pairs in several.items() if pairs is not None}
 
 
-def _mapped(audit: Audit, ids: list[str], seed: int) -> tuple[list[str], FloatArray]:
-    """At most PAIRS of some images whose maps are kept, and their maps."""
-    kept = audit.store.mapped(ids)
-    chosen = sample([name for name, has in zip(ids, kept, strict=True) if has], PAIRS, seed=seed)
+def _maps(audit: Audit, ids: list[str]) -> FloatArray:
+    """Stored maps of some images, or of none."""
     nothing = np.zeros((0, audit.head.weight.shape[1], 1, 1), np.float32)
-    return chosen, audit.store.maps(chosen) if chosen else nothing
+    return audit.store.maps(ids) if ids else nothing
 
 
-def _targets(audit: Audit, label: str, rows: IntArray, seed: int) -> tuple[list[str], IntArray]:
-    """Images of other classes to show a cue on, and their places among ``rows``."""
-    images = audit.images.iloc[rows]
-    ids = sample(images.index[images["label"] != label].tolist(), PAIRS, seed=seed)
-    return ids, np.asarray(images.index.get_indexer(ids), np.int64)
+class _Images:
+    """The images that may be learnt from, of which every class is given some.
+
+    As :func:`core.trials.paste.sample` says which; all are put in its order once.
+
+    Parameters
+    ----------
+    rows : (n,) of ``audit.images``.
+    """
+
+    def __init__(self, audit: Audit, rows: IntArray, seed: int) -> None:
+        images = audit.images.iloc[rows]
+        self.ids = images.index.to_numpy(object)
+        self.labels = images["label"].to_numpy(object)
+        self._order = sample_order(self.ids, seed=seed)
+
+    def some(self, among: BoolArray) -> tuple[list[str], IntArray]:
+        """At most PAIRS of those that a mask (n,) names, and their places, ascending."""
+        places = np.sort(self._order[np.asarray(among, bool)[self._order]][:PAIRS])
+        return self.ids[places].tolist(), places

@@ -26,5 +26,7 @@ def storable(tensor: torch.Tensor) -> NDArray[Any]:
 def stored_values(array: NDArray[Any]) -> NDArray[np.float32]:
     """The values behind :func:`storable`'s bits, as float32; needs no torch."""
     if array.dtype == np.uint16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
+        wide = array.astype(np.uint32)
+        wide <<= 16  # in place: of a million images there is no room for another copy
+        return wide.view(np.float32)
     return array.astype(np.float32, copy=False)

@@ -391,10 +391,10 @@ class FeatureStore:
         at = np.searchsorted(starts, found, side="right") - 1
         return np.column_stack([finished[at], found - starts[at]])
 
-    def _gather(self, ids: Sequence[str], name: str) -> NDArray[Any]:
-        """Rows of one array for ``ids``, in their order, touching each shard once."""
+    def _gather(self, ids: Sequence[str], name: str) -> NDArray[np.float32]:
+        """Values of one array for ``ids``, in their order, touching each shard once."""
         where = self.where(ids)
-        out: NDArray[Any] | None = None
+        out: NDArray[np.float32] | None = None
         for shard, here in self._by_shard(where):
             path, rows, length = shard.files.array(name), where[here, 1], len(shard)
             if name == MAPS:
@@ -403,12 +403,13 @@ class FeatureStore:
             if len(array) != length:
                 raise damaged(path, "has another number of rows")
             if out is None:
-                out = np.empty((len(where), *array.shape[1:]), dtype=array.dtype)
-            if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
-                out[here] = array[rows[0] : rows[-1] + 1]
+                out = np.empty((len(where), *array.shape[1:]), np.float32)
+            one_run = len(rows) and rows[-1] - rows[0] == len(rows) - 1
+            if one_run and np.all(np.diff(rows) == 1):
+                out[here] = stored_values(array[rows[0] : rows[-1] + 1])
             else:
-                out[here] = array[rows]
-        return np.empty((0,)) if out is None else out
+                out[here] = stored_values(array[rows])
+        return np.empty((0,), np.float32) if out is None else out
 
     def _by_shard(self, where: IntArray) -> Iterator[tuple[Shard, IntArray]]:
         """Every shard that is asked for, and which of the images (n, 2) are in it."""
@@ -419,7 +420,7 @@ class FeatureStore:
 
     def features(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Features (n, D) float32 of the given images."""
-        return stored_values(self._gather(ids, "features"))
+        return self._gather(ids, "features")
 
     def has_maps(self, ids: Sequence[str]) -> bool:
         """Whether the pooled-layer maps of all these images are on disk."""
@@ -444,7 +445,7 @@ class FeatureStore:
 
     def maps(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Pooled-layer maps (n, D, h, w) of the given images: the stored values, as float32."""
-        return stored_values(self._gather(ids, MAPS))
+        return self._gather(ids, MAPS)
 
     def drop_maps(self) -> None:
         """Delete every stored map; they can be computed again on demand."""

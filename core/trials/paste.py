@@ -52,5 +52,11 @@ def sample(image_ids: Sequence[str], size: int, *, seed: int = 0) -> list[str]:
     """At most ``size`` ids, a random part by the ids alone, in their order."""
     if len(image_ids) <= size:
         return list(image_ids)
-    chosen = set(sorted(image_ids, key=lambda i: (image_seed(i, seed), i))[:size])
-    return [i for i in image_ids if i in chosen]
+    chosen = np.sort(sample_order(image_ids, seed=seed)[:size])
+    return [image_ids[i] for i in chosen]
+
+
+def sample_order(image_ids: Sequence[str], *, seed: int = 0) -> IntArray:
+    """Places (n,) of ids in the order that :func:`sample` takes them in."""
+    keys = [(image_seed(i, seed), i) for i in image_ids]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)

@@ -12,6 +12,7 @@ from core.candidates.candidate import linear_alpha
 from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import CARRIED, NEURON, PCA
 from core.candidates.part_kind import PART
+from core.corrections import composites
 from core.corrections.acted_on import cue_of, find, gather, has
 from core.corrections.composites import map_pairs, mask_pairs
 from core.corrections.corrected import effect_table
@@ -24,6 +25,7 @@ from core.storage.files import read_json, write_array, write_frame, write_json
 from core.storage.workspace import Workspace
 from core.tags.decisions import decided, values_of
 from core.tags.log import TagStore
+from core.trials.paste import sample
 from core.types import Tag
 from tests.core.conftest import RED
 from tests.core.corrections.conftest import QUICK, N, cell, run
@@ -217,3 +219,17 @@ def test_a_carried_direction_is_a_cue_and_comes_along(workspace: Workspace, pare
     audit = run(workspace, parent, cues=("leaf/carried-0",), **QUICK)
     assert any(e.kind == CARRIED for e in store.current(audit.id))
     audit.class_arrays(0).candidate("carried", 0)
+
+
+def test_images_of_every_class_are_those_that_a_sample_of_them_would_hold(
+    parent: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are put in order once, whatever the number of cues."""
+    rows = np.flatnonzero(parent.images["label"].to_numpy() != "")[::-1].copy()
+    monkeypatch.setattr(composites, "PAIRS", 7)
+    found, images = composites._Images(parent, rows, 3), parent.images.iloc[rows]
+    for label in images["label"].unique():
+        for mask in (images["label"] == label, images["label"] != label):
+            ids, places = found.some(mask.to_numpy(bool))
+            assert ids == sample(images.index[mask].tolist(), 7, seed=3)
+            assert images.index[places].tolist() == ids
