@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,8 @@ class Context:
     decisions: Mapping[str, Decisions]
     """By audit id."""
     _weights: dict[str, FloatArray] = field(default_factory=dict, repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What one measure found out for the figures of several models, by its name."""
 
     @property
     def audits(self) -> tuple[Audit, ...]:

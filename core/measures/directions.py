@@ -80,7 +80,7 @@ def _answers(scope: Scope, label: str) -> Iterator[tuple[Candidate, list[str], A
         alpha = values_of(scope.owner, label, [candidate])[:, 0]
         order = falling(alpha)[: int(np.isfinite(alpha).sum())]
         train = order[np.asarray(arrays.fitting, bool)[order]]
-        held = order[scope.among(ids[order])]
+        held = order[scope.among(ids[order].tolist())]
         held, k = held[: max(len(held) // 4, 1)], len(train) // 4
         if not k or not len(held):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from core.measures.cells import Context, Figure
 from core.measures.measure import ONE, SEVERAL, Measure, Rows
 from core.measures.rows import corrected, note, row
 from core.measures.scope import Scope
+from core.statistics.bootstrap import RESAMPLES
 from core.statistics.extremes import lowest_share
-from core.statistics.paired import Sampled, weighted_share
+from core.statistics.paired import Sampled, resampled_counts, weighted_share
 from core.statistics.spuriosity import Group, groups
-from core.types import FloatArray
+from core.types import BoolArray, FloatArray, IntArray
 
 MANY_VALUES = 50
 """An attribute with more values than this is a quantity, not a group."""
@@ -85,50 +87,77 @@ def _row(
     )
 
 
-class Place(NamedTuple):
-    """The shared held-out images of a class with one value of an attribute."""
+class Value(NamedTuple):
+    """The shared held-out images of a class with one value of an attribute, in cells."""
 
     name: str
-    label: str
-    n: int
-    """Images of the class."""
-    rows: FloatArray
-    """Places of the group among all held-out images."""
-    inside: FloatArray
-    """The same among those of the class."""
+    attribute: int
+    """Its number."""
+    cells: IntArray
+    """Of the class's cells, those of the group."""
+
+
+class Drawn(NamedTuple):
+    """The shared held-out images of a class, by all that is looked at: cells of equal ones."""
+
+    right: BoolArray
+    """(c, A) whether the images of a cell are predicted correctly by each audit."""
+    sizes: IntArray
+    """(c,) images."""
+    counts: FloatArray
+    """(B, c) how many of them every resample draws, the same for every audit."""
+    groups: list[Value]
+
+    def shares(self, which: int) -> Iterator[tuple[Value, float, int, FloatArray]]:
+        """Every group, its accuracy, its size, and its accuracy (B,) under resamples."""
+        for group in self.groups:
+            hits = self.right[group.cells, which].astype(np.float64)
+            n = self.sizes[group.cells]
+            under = weighted_share(hits, self.counts[:, group.cells])
+            yield group, float(hits @ n / n.sum()), int(n.sum()), under
 
 
 def _worst_of(context: Context, audit: Audit) -> Figure | str:
     """The lowest accuracy of any class with any value of an attribute."""
-    places = _places(context)
-    if not places:
+    if "groups" not in context.kept:
+        context.kept["groups"] = _drawn(context)
+    found, lowest = [], np.full(RESAMPLES, np.nan)
+    for drawn in context.kept["groups"]:
+        for group, accuracy, n, under in drawn.shares(context.audits.index(audit)):
+            found.append((accuracy, group.attribute, n, group.name))
+            lowest = np.fmin(lowest, under)
+    if not found:
         return NEEDS_ATTRIBUTES
-    right = context.shared.correct(audit).astype(np.float64)
-    accuracies = np.array([right[place.rows].mean() for place in places])
-    samples = [
-        weighted_share(right[p.rows], context.weights(p.label, p.n)[:, p.inside]) for p in places
-    ]
-    worst = int(accuracies.argmin())
-    sizes = np.array([len(place.rows) for place in places])
-    interval = lowest_share(np.rint(accuracies * sizes).astype(np.int64), sizes)
-    sampled = Sampled(float(accuracies[worst]), np.nanmin(samples, axis=0))
-    note = f"{places[worst].name}; {chosen(len(places))}"
-    return Figure(sampled, interval, int(sizes[worst]), note)
+    accuracy, _, size, name = min(found, key=lambda each: each[:2])
+    hits, sizes = np.array([(np.rint(share * n), n) for share, _, n, _ in found], np.int64).T
+    interval = lowest_share(hits, sizes)
+    return Figure(Sampled(accuracy, lowest), interval, size, f"{name}; {chosen(len(found))}")
 
 
-def _places(context: Context) -> list[Place]:
-    held = context.shared.held
-    found: list[Place] = []
+def _drawn(context: Context) -> list[Drawn]:
+    """Every class whose images have attributes of few values."""
+    held, columns, values = context.shared.held, list[IntArray](), list[list[str]]()
+    attributes = list[str]()
     for attribute in context.audits[0].summary.attributes:
-        values = held[attribute].astype(str).to_numpy()
-        if len(set(values)) > MANY_VALUES:
-            continue
-        for label in context.shared.labels:
-            rows = context.shared.rows(label)
-            for value in sorted(set(values[rows])):
-                inside = np.flatnonzero(values[rows] == value)
-                name = f"{label}, {attribute} = {value}"
-                found.append(Place(name, label, len(rows), rows[inside], inside))
+        known, codes = np.unique(held[attribute].astype(str).to_numpy(str), return_inverse=True)
+        if len(known) <= MANY_VALUES:
+            attributes.append(attribute)
+            columns.append(codes)
+            values.append(known.tolist())
+    if not attributes:
+        return []
+    right = np.column_stack([context.shared.correct(audit) for audit in context.audits])
+    every = np.column_stack([right, *columns]).astype(np.int64)
+    found = []
+    for label in context.shared.labels:
+        cells, sizes = np.unique(every[context.shared.rows(label)], axis=0, return_counts=True)
+        groups = [
+            Value(f"{label}, {attributes[j]} = {values[j][code]}", j, np.flatnonzero(of == code))
+            for j, of in enumerate(cells.T[right.shape[1] :])
+            for code in np.unique(of)
+        ]
+        counts = resampled_counts(sizes, f"groups/{label}")
+        found.append(Drawn(cells[:, : right.shape[1]].astype(bool), sizes, counts, groups))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +13,9 @@ import pandas as pd
 from core.audits.audit import Audit
 from core.audits.folds import unseen_logits
 from core.errors import InputError
+from core.features.places import Places
 from core.statistics.intervals import class_probability, side_size
+from core.storage.table_columns import as_names
 from core.tags.decisions import Decisions, spuriosity_of
 from core.trials.noise import SIGMA
 from core.trials.outcomes import Outcomes
@@ -77,12 +79,12 @@ class Scope:
         return self.audit.images.index[self.audit.held_out] if self.images is None else self.images
 
     @cached_property
-    def _held(self) -> frozenset[str]:
-        return frozenset(self.held)
+    def _held(self) -> Places:
+        return Places(as_names(self.held))
 
-    def among(self, image_ids: Iterable[str]) -> BoolArray:
+    def among(self, image_ids: Sequence[str]) -> BoolArray:
         """(n,) whether each image is one of those that figures are measured on."""
-        return np.array([image_id in self._held for image_id in image_ids], bool)
+        return np.asarray(self._held.of(image_ids) >= 0)
 
     def mine(self, label: str = "") -> list[str]:
         """Those of a class; all of them without one."""

@@ -47,7 +47,8 @@ class Shared:
         key = f"{audit.id}/{what}"
         if key not in self._kept:
             values = _fair_confidence(audit) if what == "confidence" else audit.images["fair"]
-            self._kept[key] = values.loc[self.held.index].to_numpy(dtype=np.float64)
+            rows = audit.rows_of(self.held.index)
+            self._kept[key] = values.to_numpy(dtype=np.float64)[rows]
         return self._kept[key]
 
     @cached_property

@@ -19,6 +19,9 @@ TRIALS = 200
 DRAWS = 500
 """Simulated sets of a model whose error is a multiple of the observed one."""
 
+CHUNK = 2**22
+"""Simulated predictions that are in memory at once."""
+
 SCALES = np.linspace(0, 2, 26)
 """The multiples of the observed error that are looked at."""
 
@@ -70,11 +73,13 @@ def calibrated_level(confidence: FloatArray, *, seed: int = 0) -> float:
     if not n:
         return float("nan")
     rng = np.random.default_rng(seed)
-    right = rng.random((TRIALS, n)) < np.asarray(confidence, np.float64)
-    away: FloatArray = right - np.asarray(confidence, np.float64)
-    bins = bins_of(confidence)
-    errors = [np.abs(away[:, bins == b].sum(axis=1)) for b in range(BINS)]
-    return float(np.sum(errors, axis=0).mean() / n)
+    sure, bins = np.asarray(confidence, np.float64), bins_of(confidence)
+    members = [np.flatnonzero(bins == b) for b in range(BINS)]
+    step, errors = max(1, CHUNK // n), []
+    for start in range(0, TRIALS, step):  # all of them of a million images are gigabytes
+        away: FloatArray = (rng.random((min(step, TRIALS - start), n)) < sure) - sure
+        errors.append(np.sum([np.abs(away[:, of].sum(axis=1)) for of in members], axis=0))
+    return float(np.concatenate(errors).mean() / n)
 
 
 class Calibration(NamedTuple):

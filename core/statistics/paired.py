@@ -46,6 +46,24 @@ def resamples(n: int, stratum: str, *, count: int = RESAMPLES, seed: int = 0) ->
     return found
 
 
+def resampled_counts(sizes: IntArray, stratum: str, *, count: int = RESAMPLES) -> FloatArray:
+    """How many of each of several groups (c,) are drawn, (count, c) float32.
+
+    What :func:`resamples` sums to over groups of images that are alike in all that is looked at,
+    without a number for every image.
+
+    Parameters
+    ----------
+    sizes : (c,) images of each, that are drawn from together; stratum : as there.
+    """
+    name = int.from_bytes(blake2b(stratum.encode(), digest_size=8).digest(), "big")
+    n = int(np.sum(sizes))
+    if not n:
+        return np.zeros((count, len(sizes)), np.float32)
+    rng = np.random.default_rng([0, name])
+    return rng.multinomial(n, np.asarray(sizes, np.float64) / n, count).astype(np.float32)
+
+
 def weighted_share(hits: FloatArray, weights: FloatArray) -> FloatArray:
     """Share of hits under every weighting, (B,); NaN hits are left out.
 
@@ -69,12 +87,15 @@ def weighted_gap(correct: BoolArray, scores: FloatArray, weights: FloatArray, k:
     order = np.argsort(-np.asarray(scores), kind="stable")
     values = np.asarray(scores)[order]
     starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))  # of images that are equal
-    kept = weights[:, order].astype(np.float64)
-    drawn = np.add.reduceat(kept, starts, axis=1)
-    hits = np.add.reduceat(kept * np.asarray(correct, np.float64)[order], starts, axis=1)
-    mean = np.divide(hits, drawn, out=np.zeros_like(hits), where=drawn > 0)
-    top = (_first(drawn, k) * mean).sum(axis=1)
-    bottom = (_first(drawn[:, ::-1], k) * mean[:, ::-1]).sum(axis=1)
+    kept, right = weights[:, order].astype(np.float64), np.asarray(correct, np.float64)[order]
+    if len(starts) == len(values):  # none is equal to another: sums of whole numbers
+        top, bottom = _first(kept, k) @ right, _first(kept[:, ::-1], k) @ right[::-1]
+    else:
+        drawn = np.add.reduceat(kept, starts, axis=1)
+        hits = np.add.reduceat(kept * right, starts, axis=1)
+        mean = np.divide(hits, drawn, out=np.zeros_like(hits), where=drawn > 0)
+        top = (_first(drawn, k) * mean).sum(axis=1)
+        bottom = (_first(drawn[:, ::-1], k) * mean[:, ::-1]).sum(axis=1)
     found: FloatArray = 100 * (top - bottom) / k
     return found
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -11,6 +12,7 @@ from core.candidates.key import CandidateKey
 from core.candidates.linear_kinds import PCA
 from core.measures.availability import make_trials, missing
 from core.measures.several_audits import compare, compared, open_context
+from core.storage.files import write_frame
 from core.storage.workspace import Workspace
 from core.tags.carry import ANNOTATOR, match_parts
 from core.tags.log import TagStore
@@ -51,6 +53,16 @@ def test_one_audit_says_what_to_do(
     app = healthy(opened("compare", audit=audit.id), TITLE)
     assert any("Nothing to compare with" in text.value for text in app.markdown)
     assert address(app) == {"audit": audit.id}
+
+
+def test_other_data_with_the_same_ids_is_not_compared_unasked(
+    audit: Audit, second: Audit, opened: Open
+) -> None:
+    """Drawn audits count their images alike; four models were compared, and none could be."""
+    table = pd.read_parquet(second.files.images)
+    write_frame(second.files.images, table.assign(digest="0" * 32))
+    app = healthy(opened("compare", audit=audit.id), TITLE)
+    assert any("Nothing to compare with" in text.value for text in app.markdown)
 
 
 def test_table_without_tags_says_what_is_missing(audit: Audit, second: Audit, opened: Open) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import streamlit as st
 
 from core.audits.audit import Audit
+from core.errors import InputError
 from core.measures.availability import missing
 from core.measures.cells import Context
 from core.measures.measure_requests import CompareRequest
 from core.measures.several_audits import Table, compare, open_context
+from core.measures.shared_images import shared_images
 from core.tags.log import TagStore
 from core.types import count_of
 from core.ui.frame import opened, state, working
@@ -35,16 +38,22 @@ MOST = 8
 
 
 @lru_cache(maxsize=64)
-def _shares(first: Audit, second: Audit) -> bool:
-    """Whether two audits have an image in common."""
-    few, many = sorted((first, second), key=lambda audit: len(audit.images))
-    return bool((many.rows_of(few.images.index) >= 0).any())
+def _comparable(first: Audit, second: Audit) -> bool:
+    """Whether an image is held out in both; ids of other data may happen to be the same."""
+    same = first.images_digest and first.images_digest == second.images_digest
+    if same and np.array_equal(first.held_out, second.held_out):
+        return True
+    try:
+        shared_images((first, second))
+    except InputError:
+        return False
+    return True
 
 
 def choose_models(audit: Audit) -> list[Audit]:
     """The audits to compare, the one of the sidebar first; empty where there is no other."""
     manifests = [m for m in opened.finished_audits() if m.id != audit.id]
-    found = [m for m in manifests if _shares(audit, opened.open_audit(m.id))]
+    found = [m for m in manifests if _comparable(audit, opened.open_audit(m.id))]
     names = {m.id: m.name for m in sorted(found, key=lambda m: str(m.name))}
     if not names:
         empty(
@@ -81,7 +90,7 @@ def context_of(audits: list[Audit]) -> Context:
     return _context(state_of(audits), audits)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner="Reading what is stored …")
 def _context(state_of: str, _audits: list[Audit]) -> Context:
     del state_of  # part of the key only
     return open_context(_audits, opened.workspace())
@@ -103,7 +112,7 @@ def table_of(context: Context, baseline: Audit) -> Table:
     return _table(state_of(context.audits), baseline.id, context)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner="Resampling shared images …")
 def _table(state_of: str, baseline: str, _context: Context) -> Table:
     del state_of  # part of the key only
     return compare(_context, baseline)

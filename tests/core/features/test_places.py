@@ -55,3 +55,14 @@ def test_places_of_any_number_of_names(length: int) -> None:
     slow = {name: place for place, name in enumerate(ids)}
     wanted = [f"{number:04d}" for number in range(-1, length + 1)]
     assert Places(as_names(ids)).of(wanted).tolist() == [slow.get(name, -1) for name in wanted]
+
+
+def test_the_same_names_in_the_same_order_are_not_looked_for() -> None:
+    """A million images of two audits of the same data; of equal names the last is meant."""
+    ids = [f"{number:016x}" for number in range(50)]
+    places = Places(as_names(ids))
+    assert places._distinct
+    places.order = np.zeros(50, np.int32)  # whoever looked would find the first
+    assert places.of(ids).tolist() == list(range(50))
+    twice = ["aa", "bb", "aa"]
+    assert Places(as_names(twice)).of(twice).tolist() == [2, 1, 2]

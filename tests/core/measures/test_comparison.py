@@ -25,6 +25,7 @@ from core.measures.cells import NEEDS_TAGS, NEEDS_TRIALS
 from core.measures.classes import ACCURACY, TAGGED, WIDEST, class_table, correlations
 from core.measures.components import counterparts, logit_terms, margin_terms
 from core.measures.effective_robustness import HIGH, LOW, axes, robustness
+from core.measures.groups import _worst_of
 from core.measures.published_line import published_line, published_table
 from core.measures.scores import NEEDS_CUES, score_path
 from core.measures.set_figures import accuracy_drop
@@ -152,6 +153,36 @@ def test_without_tags_cells_say_what_is_missing(wired: Workspace) -> None:
         assert missing[name] == NEEDS_TAGS
     assert missing["auroc"] == NEEDS_CUES
     assert missing["parameters"] == NEEDS_TRIALS
+
+
+def test_the_worst_group_and_its_resamples_are_those_of_its_images(wired: Workspace) -> None:
+    two, blind = audits(wired, "two", "blind")
+    context = open_context([two, blind], wired)
+    held = context.shared.held
+    attributes = list(two.summary.attributes)
+    for audit in (two, blind):
+        found = _worst_of(context, audit)
+        assert not isinstance(found, str)
+        right = pd.Series(context.shared.correct(audit).astype(float), held.index)
+        slow, under = [], []
+        for attribute in attributes:
+            for label in context.shared.labels:
+                mine = held["label"] == label
+                weights = context.weights(label, int(mine.sum()))
+                for value in sorted(set(held.loc[mine, attribute].astype(str))):
+                    inside = (held.loc[mine, attribute].astype(str) == value).to_numpy()
+                    slow.append((right[mine][inside].mean(), f"{label}, {attribute} = {value}"))
+                    shares = (
+                        weights[:, inside] @ right[mine][inside] / weights[:, inside].sum(axis=1)
+                    )
+                    under.append(shares)
+        least = min(slow, key=lambda each: each[0])
+        assert found.sampled.value == pytest.approx(least[0])
+        assert found.note.startswith(f"{least[1]};")
+        theirs = np.min(under, axis=0)
+        assert found.sampled.samples.mean() == pytest.approx(theirs.mean(), abs=0.01)
+        assert found.sampled.samples.std() == pytest.approx(theirs.std(), abs=0.01)
+    assert all(np.isin(drawn.right, [0, 1]).all() for drawn in context.kept["groups"])
 
 
 def test_accuracy_is_tested_by_mcnemar(wired: Workspace) -> None:

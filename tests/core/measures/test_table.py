@@ -419,3 +419,19 @@ def test_bad_input(planted: Audit, tmp_path: Path, cue_images: Path) -> None:
 def test_a_class_without_errors_has_none_to_compare() -> None:
     assert _alike(float("nan")) == "every image is right, or every one wrong: no errors to compare"
     assert _alike(0.25) == "errors go along with the cue as with random directions: p 0.250"
+
+
+def test_a_thousand_classes_look_their_images_up_once(
+    planted: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measure asks for every class's images; of a million each look takes a second."""
+    decisions = decided(planted, TagStore.open(workspace_of(planted)))
+    scope, asked, plain = Scope(planted, decisions), [], Audit.images_of
+    monkeypatch.setattr(
+        Audit, "images_of", lambda self, ids: (asked.append(len(ids)), plain(self, ids))[1]
+    )
+    held = planted.images[planted.held_out]
+    for label in [*held["label"].unique(), "nobody"]:
+        assert scope.mine(label) == held.index[held["label"] == label].tolist()
+    assert scope.mine() == held.index.tolist()
+    assert asked == [len(held)]

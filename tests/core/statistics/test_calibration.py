@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.statistics import calibration
 from core.statistics.calibration import (
     bin_sums,
     bins_of,
@@ -37,12 +38,16 @@ def test_calibration_error_adds_up_over_parts(rng: np.random.Generator) -> None:
     )
 
 
-def test_a_calibrated_model_is_at_its_level(rng: np.random.Generator) -> None:
+def test_a_calibrated_model_is_at_its_level(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     confidence = rng.uniform(0.4, 1, 400)
     right = rng.random(400) < confidence
     level = calibrated_level(confidence)
     assert 0.02 < level < 0.06
     assert calibration_error(confidence, right) < 2 * level
+    monkeypatch.setattr(calibration, "CHUNK", 1000)  # two of the simulated sets at once
+    assert calibrated_level(confidence) == level
 
 
 def sets(rng: np.random.Generator, n: int, off: float) -> tuple[FloatArray, BoolArray]:

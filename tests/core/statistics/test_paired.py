@@ -16,6 +16,7 @@ from core.statistics.paired import (
     difference,
     mcnemar,
     paired_interval,
+    resampled_counts,
     resamples,
     shared_difference,
     weighted_gap,
@@ -54,6 +55,18 @@ def test_resamples_draw_every_image_alike() -> None:
     assert weights.var(axis=0) == pytest.approx(np.full(10, 0.9), abs=0.09)  # n p (1 - p)
 
 
+def test_counts_of_groups_are_drawn_as_sums_over_their_images() -> None:
+    sizes = np.array([1, 4, 5])
+    counts = resampled_counts(sizes, "cat", count=4000)
+    assert (counts.sum(axis=1) == 10).all()
+    assert (counts == resampled_counts(sizes, "cat", count=4000)).all()
+    assert (counts != resampled_counts(sizes, "dog", count=4000)).any()
+    summed = np.add.reduceat(resamples(10, "cat", count=4000), [0, 1, 5], axis=1)
+    assert counts.mean(axis=0) == pytest.approx(summed.mean(axis=0), abs=0.08)
+    assert np.cov(counts.T) == pytest.approx(np.cov(summed.T), abs=0.2)
+    assert resampled_counts(np.zeros(0, np.int64), "cat", count=3).shape == (3, 0)
+
+
 def test_weighted_share_equals_repeating_images(rng: np.random.Generator) -> None:
     hits = np.where(rng.random(9) < 0.2, np.nan, rng.integers(0, 2, 9)).astype(float)
     weights = resamples(9, "x", count=20)
@@ -62,8 +75,9 @@ def test_weighted_share_equals_repeating_images(rng: np.random.Generator) -> Non
     assert np.isnan(weighted_share(np.full(3, np.nan), np.ones((2, 3)))).all()
 
 
-def test_weighted_gap_equals_repeating_images(rng: np.random.Generator) -> None:
-    correct, scores = rng.random(30) < 0.6, rng.normal(size=30)
+@pytest.mark.parametrize("decimals", [9, 0], ids=["all differ", "ties"])
+def test_weighted_gap_equals_repeating_images(rng: np.random.Generator, decimals: int) -> None:
+    correct, scores = rng.random(30) < 0.6, np.round(rng.normal(size=30), decimals)
     weights = resamples(30, "x", count=40)
     slow = []
     for row in weights.astype(int):
