@@ -100,6 +100,8 @@ def held(audit_id: str) -> dict[str, float]:
     """Bytes by what holds them; ``freed`` is what this process had not handed back yet."""
     import gc
 
+    from pyarrow import total_allocated_bytes
+
     from core.storage.memory import hand_back
     from core.ui.frame.opened import open_audit
 
@@ -108,11 +110,12 @@ def held(audit_id: str) -> dict[str, float]:
     hand_back()
     names = sum(plan.names.nbytes for plan in audit.store.plans)
     places = 2 * 4 * len(audit.images)  # of the table and of the shards, 32 bits each
-    tables = {"table of images": audit.images, "table of candidates": audit.controlled}
+    numbers = audit.images.select_dtypes("number").memory_usage(index=False).sum()
     return {
         "interpreter and libraries, their objects": libraries(),
         "mapped files, of libraries and of arrays": mapped(),
-        **{name: float(table.memory_usage().sum()) for name, table in tables.items()},
+        "texts of tables (images, candidates, labels), by Arrow": float(total_allocated_bytes()),
+        "numbers of the table of images": float(numbers),
         "names and places of images": float(names + places),
         "freed, not handed back": max(before - resident(), 0.0),
     }

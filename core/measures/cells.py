@@ -75,6 +75,11 @@ class Context:
             self._weights[key] = resamples(n, f"{what}/{label}")
         return self._weights[key]
 
+    def hand_back(self) -> None:
+        """Forget resamples, which are drawn again where they are asked for."""
+        self._weights.clear()
+        self.kept.clear()
+
     @cached_property
     def tagged(self) -> list[str]:
         """Classes with a spurious candidate in every model that has any: comparable ones."""

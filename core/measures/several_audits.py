@@ -152,6 +152,7 @@ def compare(context: Context, baseline: str | None = None) -> Table:
             rows[measure.name, audit.id] = _cell(context, measure, audit, base, figures)
     adjusted = corrected([cell.p for cell in rows.values()], "holm")
     tests = int(np.isfinite(adjusted).sum())
+    context.hand_back()
     for key, p in zip(rows, adjusted, strict=True):
         rows[key] = replace(rows[key], p_holm=float(p))
     return Table(context, base.id, rows, tests)
