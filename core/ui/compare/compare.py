@@ -15,6 +15,7 @@ from core.measures.cells import Context
 from core.measures.measure_requests import CompareRequest
 from core.measures.several_audits import Table, compare, open_context
 from core.measures.shared_images import shared_images
+from core.storage.memory import hand_back
 from core.tags.log import TagStore
 from core.types import count_of
 from core.ui.frame import opened, state, working
@@ -115,7 +116,9 @@ def table_of(context: Context, baseline: Audit) -> Table:
 @st.cache_resource(max_entries=16, show_spinner="Resampling shared images …")
 def _table(state_of: str, baseline: str, _context: Context) -> Table:
     del state_of  # part of the key only
-    return compare(_context, baseline)
+    found = compare(_context, baseline)
+    hand_back()  # what resampling has freed
+    return found
 
 
 def summary(context: Context) -> None:
