@@ -50,6 +50,9 @@ STORED = np.float16
 PER_IMAGE = 200
 """Bytes of an image in the tables, its classes' and the plan: compressed, rounded up."""
 
+PER_CLASS = 45_000
+"""Bytes of a class in tables of candidates, twice, of parts, and of digests, rounded up."""
+
 TOLD = 20
 """Classes whose truth Overview compares with what was found; the attribute has that of all."""
 
@@ -93,7 +96,7 @@ def needed(request: SynthRequest) -> int:
     kept, wide = min(request.components, d), np.dtype(STORED).itemsize
     features = n * (d + min(request.maps, n) / n * d * GRID**2) * wide
     alpha = 4 * n * (kept + min(NEURONS, d) + 1)
-    return int(features + alpha + 4 * k * d * (kept + 3) + n * PER_IMAGE)
+    return int(features + alpha + 4 * k * d * (kept + 3) + n * PER_IMAGE + k * PER_CLASS)
 
 
 def require_room(request: SynthRequest, workspace: Workspace, written: int = 0) -> None:

@@ -129,3 +129,13 @@ def test_a_disk_too_small_says_what_fits(
     for wrong, said in (({"classes": 0}, "--classes 0"), ({"images": 5}, "--images 5: .* 6")):
         with pytest.raises(InputError, match=said):
             SynthRequest(**{**SIZE, **wrong})
+
+
+@pytest.mark.parametrize(("images", "classes"), [(512, 4), (600, 30)])
+def test_what_is_announced_is_enough_for_what_is_written(
+    workspace: Workspace, images: int, classes: int
+) -> None:
+    """Of many small classes, too, whose tables take more than their images."""
+    request = SynthRequest(images, classes, 64, "drawn", components=8)
+    files = [path for path in run_synth(request, workspace).folder.rglob("*") if path.is_file()]
+    assert needed(request) / 3 < sum(path.stat().st_size for path in files) <= needed(request)
