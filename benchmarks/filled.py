@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,16 +53,13 @@ def fill(workspace: Workspace, name: str) -> dict[str, Spent]:
             "tags": _core(workspace, "tags", "import", name, str(tags)),
             "map": _core(workspace, "map", name),
             **{f"data, {look}": _core(workspace, "data", name, "--what", look) for look in LOOKS},
-            "measure": _core(workspace, "measure", name, *_each("--what", MEASURES)),
+            **{
+                f"measure, {it}": _core(workspace, "measure", name, "--what", it) for it in MEASURES
+            },
             "mitigate": _core(
                 workspace, "mitigate", name, "--method", "spufix", "--name", corrected, "--quick"
             ),
         }
-
-
-def _each(flag: str, values: Sequence[str]) -> Iterator[str]:
-    for value in values:
-        yield from (flag, value)
 
 
 def _answers(audit: Audit) -> Iterator[dict[str, object]]:
