@@ -2,9 +2,7 @@
 
 Both halves of a ratio are measured in the same run and by processor time, so that neither the
 machine nor its load decides. A ratio that falls by more than a third below the one in
-``recorded.json`` fails; ``--record`` writes there the least of three measurements. What is compared
-with other work than its own kind (a network's passes with a product of two matrices) depends on
-the processor; that has the project's goal to hold instead (:data:`GOALS`).
+``recorded.json`` fails; ``--record`` writes there the least of three measurements.
 """
 
 from __future__ import annotations
@@ -27,9 +25,6 @@ RECORDED = Path(__file__).with_name("recorded.json")
 
 FALLEN = 2 / 3
 """Share of the recorded ratio below which a measured one fails."""
-
-GOALS = {"stored maps over Grad-CAM": 100.0}
-"""Least ratios of what processors do at speeds of their own; these are not compared with others."""
 
 Ratios = Mapping[str, float]
 """By what they say; a larger one is better."""
@@ -177,16 +172,10 @@ RECORDINGS = 3
 def recorded_anew() -> int:
     """Measure several times and keep the least of each ratio; returns the exit code."""
     found = [ratios() for _ in range(RECORDINGS)]
-    names = [name for name in found[0] if name not in GOALS]
-    kept = {name: round(min(each[name] for each in found), 3) for name in names}
+    kept = {name: round(min(each[name] for each in found), 3) for name in found[0]}
     RECORDED.write_text(json.dumps(kept, indent=1) + "\n")
     print(json.dumps(kept, indent=1))
     return 0
-
-
-def least_of(name: str, recorded: Ratios) -> float:
-    """What a ratio has to hold: its goal, or most of what was recorded; 0 of a new one."""
-    return GOALS.get(name, FALLEN * recorded.get(name, 0.0))
 
 
 def main() -> int:
@@ -198,13 +187,12 @@ def main() -> int:
     found = ratios()
     print("", f"| {' | '.join(Line.head)} |", "|---" * len(Line.head) + "|", sep="\n")
     for name, ratio in found.items():
-        least = least_of(name, recorded)
+        least = FALLEN * recorded.get(name, 0.0)
         print(Line(name, ratio, f">= {least:.3g}", "x", ratio >= least).row(), flush=True)
-    lost = sorted((recorded.keys() | GOALS.keys()) - found.keys())
-    fallen = [name for name, ratio in found.items() if ratio < least_of(name, recorded)]
+    lost = sorted(recorded.keys() - found.keys())
+    fallen = [name for name, ratio in found.items() if ratio < FALLEN * recorded.get(name, 0.0)]
     for name in [*fallen, *lost]:
-        least = least_of(name, recorded)
-        print(f"{name}: at least {least:.3g} was to be held, now {found.get(name, 0):.3g}")
+        print(f"{name}: recorded {recorded[name]:.3g}, now {found.get(name, 0):.3g}")
     return int(bool(fallen or lost))
 
 
