@@ -224,7 +224,7 @@ def _control(
     """What random directions open on the held-out images, for all candidates at once.
 
     The directions are the same whatever they stand beside, and sorting images along thousands of
-    them is a third of what a class takes.
+    them takes longer than all else.
     """
     rows = given.held_out
     return gap_control(given.correct[rows], alpha[rows], logit[rows], components[rows])

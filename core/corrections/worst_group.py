@@ -30,7 +30,7 @@ FEWEST = 4.0
 """Images that a group needs to be judged by, composites included; see also :func:`judged`."""
 
 CLASSES = 20
-"""Other classes that are judged one by one, at most; of more all together."""
+"""Classes that are judged one by one, at most; of more, all but the cue's own are one group."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def judged(hits: FloatArray, totals: FloatArray, own: BoolArray) -> FloatArray:
     """Accuracy (S, G) of the groups that have images enough, NaN of those that have not.
 
     The least of many is by chance far below all: of 2,000 groups of eight images somebody's is
-    wrong in all eight. So of more than ``CLASSES`` other classes all are one group of their cue,
+    wrong in all eight. So of more than ``CLASSES`` classes all but the cue's own are one group,
     and a group has to have log2 G images, with which less than one of G groups is wrong in all of
     them by chance where half of the images are. Those of fewer are one group over all cues.
 
