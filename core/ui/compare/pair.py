@@ -93,7 +93,8 @@ def headline(a: Audit, b: Audit, table: pd.DataFrame) -> None:
     models = [plain(audit.manifest.model.name) for audit in (a, b)]
     st.caption(
         f"A: {models[0]} · B: {models[1]} · accuracies are of the {len(held):,} images held out in "
-        "both; what is predicted differently, of all"
+        "both, by heads that did not see them; all else here is what the models say as they are, "
+        "of images that they were fitted on, too"
     )
 
 
